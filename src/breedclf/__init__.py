@@ -1,0 +1,36 @@
+"""Fine-tune, tune, profile and deploy image classifiers, on this machine or on Amazon SageMaker.
+
+Names are loaded on first use, so that `import breedclf` stays fast and needs neither torch nor boto3.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from breedclf.api.trainer import Trainer
+    from breedclf.config import TrainingConfig
+    from breedclf.learning.classifier import Classifier
+
+_HOME_OF = {
+    "Classifier": "breedclf.learning.classifier",
+    "Trainer": "breedclf.api.trainer",
+    "TrainingConfig": "breedclf.config",
+}
+
+__all__ = ["Classifier", "Trainer", "TrainingConfig", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'breedclf' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME_OF))

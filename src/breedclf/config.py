@@ -1,0 +1,274 @@
+"""The typed settings of a training: one source for Python, files, flags, environment and job hyperparameters."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from breedclf.errors import ConfigError
+
+Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+Freeze = Literal["head"]
+Head = Literal["standardised", "linear"]
+Objective = Literal["valid_loss", "valid_accuracy"]
+OnBadImage = Literal["error", "skip"]
+Precision = Literal["auto", "fp32", "bf16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+ENVIRONMENT_PREFIX = "BREEDCLF_"
+MAX_HYPERPARAMETERS = 100
+MAX_HYPERPARAMETER_CHARS = 2_500
+_RESERVED_HYPERPARAMETERS = ("sagemaker_", "_tuning_")
+
+
+def _weights_name(value: object) -> object:
+    """`None` and any spelling of a known name become that name; everything else is a path."""
+    if value is None:
+        return "none"
+    known = {name.lower(): name for name in WEIGHTS_NAMES}
+    return known.get(str(value).lower(), str(value))
+
+
+def _absent_if_none_text(value: object) -> object:
+    return None if isinstance(value, str) and value.lower() in ("none", "null", "") else value
+
+
+_MaybeText = BeforeValidator(_absent_if_none_text)
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is refused with the nearest valid name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error, type(self).model_fields)) from error
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated like a new one."""
+        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+
+
+class TrainingConfig(Settings):
+    """Everything that decides a training.
+
+    Field names are the command line's flags (`learning_rate` is `--learning-rate`), the keys of a settings file and the
+    names of a job's hyperparameters.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type or lies outside its range.
+
+    Example:
+        >>> TrainingConfig(data="dogImages", epochs=2).learning_rate
+        0.005
+    """
+
+    data: Path = Field(description="folder with train/, valid/ and test/, or one folder of class folders")
+    architecture: Architecture = Field("resnet50", description="network to fine-tune")
+    weights: Annotated[str, BeforeValidator(_weights_name)] = Field(
+        "IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
+    )
+    epochs: int = Field(3, ge=1, le=10_000, description="passes over the training pictures")
+    batch_size: int = Field(32, ge=1, le=65_536, description="pictures per optimizer step")
+    learning_rate: float = Field(0.005, gt=0, le=100, description="step size of SGD, constant over the run")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty of SGD")
+    freeze: Freeze = Field("head", description="what is trained: head trains the last layer alone")
+    head: Head = Field("standardised", description="standardised scales the features first; linear is a plain layer")
+    objective: Objective = Field("valid_loss", description="measure that picks the best epoch")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the head and of the order of pictures")
+    views: int = Field(1, ge=1, le=1_000, description="epoch e trains on view e mod VIEWS; view 0 is the plain crop")
+    view_seed: int = Field(0, ge=0, lt=2**63, description="seed of the random crops of views 1 and up")
+    on_bad_image: OnBadImage = Field("error", description="stop at an unreadable picture, or skip and count it")
+    valid_share: float = Field(0.15, gt=0, lt=1, description="validation share when the folder has no splits")
+    test_share: float = Field(0.15, ge=0, lt=1, description="test share when the folder has no splits")
+    split_seed: int = Field(0, ge=0, lt=2**63, description="seed of that split")
+    feature_cache: bool = Field(True, description="compute the frozen part once and keep it for later runs")
+    cache_dir: Annotated[Path | None, _MaybeText] = Field(None, description="folder of the feature cache (default: the platform's)")
+    output: Path = Field(Path("runs/train"), description="folder that gets the model, the history and the report")
+    device: Device = Field("auto", description="where to compute")
+    precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it")
+    workers: Annotated[int | None, _MaybeText] = Field(
+        None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
+    )
+    chunk_size: int = Field(32, ge=1, le=4_096, description="pictures per pass through the frozen part")
+    deterministic: bool = Field(False, description="repeat bit for bit, also on a GPU, at some cost in speed")
+    min_confidence: Annotated[float | None, _MaybeText] = Field(
+        None, gt=0, lt=1, description="below it the model answers none of these"
+    )
+
+    @model_validator(mode="after")
+    def _shares_leave_training_pictures(self) -> Self:
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError(
+                f"valid_share {self.valid_share} and test_share {self.test_share} leave nothing to train on: "
+                "their sum must be below 1"
+            )
+        return self
+
+    @classmethod
+    def from_file(cls, path: str | Path, **overrides: Any) -> Self:
+        """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
+        return cls(**{**read_settings(Path(path)), **overrides})
+
+    def to_file(self, path: str | Path) -> None:
+        """Write all settings as YAML, TOML or JSON, by the file's suffix."""
+        Path(path).write_text(_render(self.to_dict(), Path(path)), encoding="utf-8")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only (paths as text), without the fields that are not set."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def to_hyperparameters(self) -> dict[str, str]:
+        """The flat text pairs that a job carries; text that reads as another type is quoted as JSON.
+
+        Raises:
+            ConfigError: a value is longer than 2,500 characters or holds a single quote.
+        """
+        pairs = {name: _as_hyperparameter(name, value) for name, value in self.to_dict().items()}
+        assert len(pairs) <= MAX_HYPERPARAMETERS
+        return pairs
+
+    @classmethod
+    def from_hyperparameters(cls, pairs: Mapping[str, Any], **overrides: Any) -> Self:
+        """Read a job's hyperparameters in any spelling SageMaker sends; its reserved names are left out."""
+        own = {k.replace("-", "_"): v for k, v in pairs.items() if not k.startswith(_RESERVED_HYPERPARAMETERS)}
+        return cls(**{**{name: _from_hyperparameter(value) for name, value in own.items()}, **overrides})
+
+    @classmethod
+    def environment(cls, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The settings that the environment gives (`BREEDCLF_EPOCHS=2`), by field name.
+
+        Raises:
+            ConfigError: a variable looks like a misspelt field.
+        """
+        variables = os.environ if variables is None else variables
+        found = {}
+        for variable, value in variables.items():
+            if not variable.startswith(ENVIRONMENT_PREFIX):
+                continue
+            name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+            if name in cls.model_fields:
+                found[name] = value
+            elif near := difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.8):
+                raise ConfigError(f"environment variable {variable}: did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?")
+        return found
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML, TOML or JSON file of settings into a dictionary.
+
+    Raises:
+        ConfigError: the file can't be read, isn't valid, or doesn't hold a table of settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path} can't be read: {error}") from error
+    try:
+        values = _parse(text, path)
+    except ValueError as error:
+        raise ConfigError(f"settings file {path} is not valid {path.suffix[1:].upper()}: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"settings file {path} must hold a table of settings, not {type(values).__name__}")
+    return values
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest valid one, or all of them when none is near."""
+    valid = sorted(valid)
+    near = difflib.get_close_matches(name, valid, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"valid names are {', '.join(valid)}"
+
+
+def _parse(text: str, path: Path) -> object:
+    match path.suffix.lower():
+        case ".json":
+            return json.loads(text)
+        case ".toml":
+            return tomllib.loads(text)
+        case ".yaml" | ".yml":
+            import yaml
+
+            try:
+                return yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(str(error)) from error
+    raise ConfigError(f"settings file {path}: use .yaml, .toml or .json, not {path.suffix or 'no suffix'!r}")
+
+
+def _render(values: dict[str, Any], path: Path) -> str:
+    match path.suffix.lower():
+        case ".json":
+            return json.dumps(values, indent=2) + "\n"
+        case ".toml":
+            import tomli_w
+
+            return tomli_w.dumps(values)
+        case ".yaml" | ".yml":
+            import yaml
+
+            return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+    raise ConfigError(f"settings file {path}: use .yaml, .toml or .json, not {path.suffix or 'no suffix'!r}")
+
+
+def _as_hyperparameter(name: str, value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str) and _reads_as_json(value):
+        text = json.dumps(value)
+    if len(text) > MAX_HYPERPARAMETER_CHARS:
+        raise ConfigError(
+            f"hyperparameter {name} has {len(text)} characters; a job takes at most {MAX_HYPERPARAMETER_CHARS}"
+        )
+    if "'" in text:
+        raise ConfigError(f"hyperparameter {name}={text!r} holds a single quote, which a job's shell can't carry")
+    return text
+
+
+def _from_hyperparameter(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.startswith('"'):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _reads_as_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _explain(error: ValidationError, fields: Iterable[str]) -> str:
+    """One line a problem: the field, the value it got, and what would be right."""
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
+        value = problem["input"]
+        match problem["type"]:
+            case "extra_forbidden":
+                lines.append(f"unknown setting {name!r}: {nearest(name, fields)}")
+            case "missing":
+                lines.append(f"setting {name!r} is required")
+            case "value_error":
+                lines.append(str(problem["ctx"]["error"]))
+            case _:
+                message = problem["msg"][0].lower() + problem["msg"][1:]
+                lines.append(f"{name}={value!r}: {message}")
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Every error that breedclf raises on purpose: what is wrong, the value, and what to do next."""
+
+from __future__ import annotations
+
+
+class BreedclfError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+
+    exit_code = 4
+
+
+class ConfigError(BreedclfError):
+    """A setting is unknown, has the wrong type or doesn't fit the others."""
+
+    exit_code = 2
+
+
+class MissingExtraError(ConfigError):
+    """A feature needs a package that an optional extra installs."""
+
+
+class DataError(BreedclfError):
+    """The pictures on disk can't be used as they are."""
+
+    exit_code = 3
+
+
+class ImageError(DataError):
+    """One picture can't be decoded."""
+
+
+class WeightsError(BreedclfError):
+    """Pretrained weights are missing, don't fit the architecture or aren't safe to load."""
+
+    exit_code = 3
+
+
+class ArtifactError(BreedclfError):
+    """A model folder is missing, corrupted, foreign or written by a newer version."""
+
+    exit_code = 3
+
+
+class TrainingError(BreedclfError):
+    """Training can't go on, for instance because the loss is no longer a number."""
