@@ -95,7 +95,9 @@ class TrainingConfig(Settings):
     test_share: float = Field(0.15, ge=0, lt=1, description="test share when the folder has no splits")
     split_seed: int = Field(0, ge=0, lt=2**63, description="seed of that split")
     feature_cache: bool = Field(True, description="compute the frozen part once and keep it for later runs")
-    cache_dir: Annotated[Path | None, _MaybeText] = Field(None, description="folder of the feature cache (default: the platform's)")
+    cache_dir: Annotated[Path | None, _MaybeText] = Field(
+        None, description="folder of the feature cache (default: the platform's)"
+    )
     output: Path = Field(Path("runs/train"), description="folder that gets the model, the history and the report")
     device: Device = Field("auto", description="where to compute")
     precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it")
@@ -162,7 +164,9 @@ class TrainingConfig(Settings):
             if name in cls.model_fields:
                 found[name] = value
             elif near := difflib.get_close_matches(name, cls.model_fields, n=1, cutoff=0.8):
-                raise ConfigError(f"environment variable {variable}: did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?")
+                raise ConfigError(
+                    f"environment variable {variable}: did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?"
+                )
         return found
 
 

@@ -1,0 +1,85 @@
+"""The command line: one module a verb, imported only when that verb is asked for, so that help stays fast."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+import breedclf
+from breedclf.cli.console import Console
+from breedclf.errors import BreedclfError
+
+EXIT_PROBLEMS_FOUND = 1
+EXIT_INTERRUPTED = 130
+
+VERBS = {
+    "train": "fine-tune a pretrained network on a folder of pictures",
+    "evaluate": "measure a trained model on a split of pictures",
+    "predict": "name what is in a picture",
+    "cache": "list or clear the feature cache",
+    "demo": "train, evaluate and predict on pictures drawn for the purpose",
+}
+
+
+class Verb(Protocol):
+    """What a module of this package offers: its flags, and what to do with them."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace, console: Console) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    arguments = _parser(argv).parse_args(argv)
+    console = Console(json=arguments.json, quiet=arguments.quiet)
+    _log_to_stderr(quiet=arguments.quiet)
+    try:
+        return _verb(arguments.verb).run(arguments, console)
+    except BreedclfError as error:
+        if arguments.debug:
+            raise
+        console.error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.error("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """The whole parser, in which only the asked verb knows its flags."""
+    parser = argparse.ArgumentParser(prog="breedclf", description=(breedclf.__doc__ or "").splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"breedclf {breedclf.__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    asked = next((word for word in argv if not word.startswith("-")), None)
+    for name, help_text in VERBS.items():
+        verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        common = verb.add_argument_group("common options")
+        common.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        common.add_argument("--quiet", action="store_true", help="no progress on stderr")
+        common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if name == asked:
+            _verb(name).add_arguments(verb)
+    return parser
+
+
+def _verb(name: str) -> Verb:
+    return cast(Verb, import_module(f"breedclf.cli.{name}"))
+
+
+def _log_to_stderr(*, quiet: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("breedclf")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,56 @@
+"""Flags made from a settings model: one flag a field, named like it, checked by the model itself."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from breedclf.config import Settings, TrainingConfig, read_settings
+
+
+def add_settings_flags(
+    parser: argparse.ArgumentParser, model: type[Settings], *, leave_out: Iterable[str] = (), title: str = "settings"
+) -> None:
+    """Add `--field-name` for every field of the model; a flag that isn't given leaves no trace."""
+    group = parser.add_argument_group(title)
+    for name, field in model.model_fields.items():
+        if name not in set(leave_out):
+            _add_flag(group, name, field)
+
+
+def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict[str, Any]:
+    """The fields that the command line set, by name."""
+    return {name: value for name, value in vars(arguments).items() if name in model.model_fields}
+
+
+def training_config(
+    arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
+) -> TrainingConfig:
+    """Settings from defaults, then the file of `--config`, then the environment, then the flags."""
+    path: Path | None = getattr(arguments, "config", None)
+    from_file = read_settings(path) if path else {}
+    from_environment = TrainingConfig.environment(environment)
+    return TrainingConfig(
+        **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},
+    )
+
+
+def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
+    flag = "--" + name.replace("_", "-")
+    default = "" if field.is_required() or field.default is None else f" (default: {_shown(field.default)})"
+    text = ((field.description or "") + default).replace("%", "%%")
+    if field.annotation is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
+    elif get_origin(field.annotation) is Literal:
+        choices = "|".join(str(choice) for choice in get_args(field.annotation))
+        group.add_argument(flag, metavar=choices, default=argparse.SUPPRESS, help=text)
+    else:
+        group.add_argument(flag, metavar=name.rpartition("_")[2].upper(), default=argparse.SUPPRESS, help=text)
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

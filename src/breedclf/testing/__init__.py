@@ -1,0 +1,1 @@
+"""What tests of breedclf, and of code that uses it, may rely on."""
