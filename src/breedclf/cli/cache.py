@@ -1,0 +1,39 @@
+"""`breedclf cache list|clear`: what the feature cache holds."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+from breedclf.cli.console import Console
+from breedclf.learning.feature_cache import CacheEntry, FeatureCache
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=["list", "clear"], help="show the entries, or delete them")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="folder of the cache (default: the platform's)")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    cache = FeatureCache.at(arguments.cache_dir)
+    clearing = arguments.action == "clear"
+    entries = cache.clear() if clearing else cache.entries()
+    total = sum(entry.size_bytes for entry in entries)
+    verb = "deleted" if clearing else "holds"
+    lines = [] if clearing else [_as_text(entry) for entry in entries]
+    lines.append(f"{cache.folder} {verb} {len(entries)} entries, {total / 1e6:.1f} MB")
+    document = {
+        "folder": str(cache.folder),
+        "total_bytes": total,
+        "deleted" if clearing else "entries": [
+            {"path": str(entry.path), "size_bytes": entry.size_bytes, "used_at": entry.used_at} for entry in entries
+        ],
+    }
+    console.result(document, "\n".join(lines))
+    return 0
+
+
+def _as_text(entry: CacheEntry) -> str:
+    used = datetime.fromtimestamp(entry.used_at, UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{entry.path.stem}  {entry.size_bytes / 1e6:8.1f} MB  used {used} UTC"

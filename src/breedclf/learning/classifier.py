@@ -1,0 +1,165 @@
+"""A trained model that names what is in a picture; everything it needs to know comes from the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from breedclf.config import Device, Precision
+from breedclf.errors import ImageError
+from breedclf.learning.artifact import read_artifact
+from breedclf.learning.device import compute_for
+from breedclf.learning.images import open_picture, upright_rgb
+from breedclf.learning.model import for_inference, network_from
+
+Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+NONE_OF_THESE = "none of these"
+
+
+@dataclass(frozen=True)
+class RankedClass:
+    """One class with its probability from 0 to 1; `label` is the class folder's name."""
+
+    class_name: str
+    label: str
+    probability: float
+
+    def to_dict(self) -> dict[str, str | float]:
+        return {"class_name": self.class_name, "label": self.label, "probability": self.probability}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """All classes of one picture, best first.
+
+    `known` is False when the best probability lies below the model's `min_confidence`: the answer is "none of these".
+    """
+
+    ranked: tuple[RankedClass, ...]
+    known: bool = True
+
+    def top(self, count: int = 5) -> list[RankedClass]:
+        """The `count` most probable classes."""
+        return list(self.ranked[:count])
+
+    @property
+    def best(self) -> RankedClass:
+        return self.ranked[0]
+
+    def __str__(self) -> str:
+        return f"{self.best.class_name} ({self.best.probability:.1%})" if self.known else NONE_OF_THESE
+
+
+class Classifier:
+    """A model folder, loaded and checked.
+
+    Args:
+        artifact: the folder that a training wrote (`OUTPUT/model`).
+        device: where to compute; `auto` takes a GPU when there is one.
+        precision: `auto` takes bf16 where the hardware has it.
+        batch_size: how many pictures go through the network at a time.
+
+    Raises:
+        ArtifactError: the folder is missing, damaged, foreign or newer than this breedclf.
+
+    Example:
+        >>> Classifier("runs/train/model").predict("dog.jpg").top(5)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, artifact: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+    ) -> None:
+        self.artifact = Path(artifact)
+        self.card, state = read_artifact(self.artifact)
+        self.batch_size = batch_size
+        self._compute = compute_for(device, precision)
+        self._network = for_inference(network_from(self.card.architecture, state), self._compute)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.card.class_names
+
+    @overload
+    def predict(self, pictures: Picture) -> Prediction: ...
+
+    @overload
+    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+
+    def predict(self, pictures: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
+        """Rank the classes for one picture, or for each of a list.
+
+        A picture is a path, the bytes of a file, a PIL image, or a uint8 array [height, width] or
+        [height, width, 3 or 4].
+
+        Raises:
+            ImageError: a picture can't be read; the message names it.
+        """
+        if isinstance(pictures, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
+            return self._rank(self.probabilities([pictures]))[0]
+        return self._rank(self.probabilities(pictures))
+
+    def probabilities(self, pictures: Sequence[Picture]) -> torch.Tensor:
+        """float32 [N, C] on the CPU, columns as in `card.labels`.
+
+        Raises:
+            ImageError: a picture can't be read.
+        """
+        rows = []
+        for start in range(0, len(pictures), self.batch_size):
+            batch = [self._input(picture) for picture in pictures[start : start + self.batch_size]]
+            rows.append(self.probabilities_of_inputs(torch.stack(batch)))
+        return torch.cat(rows) if rows else torch.empty(0, len(self.card.labels))
+
+    @torch.inference_mode()
+    def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The same for pictures already cropped: uint8 [N, 3, crop, crop]."""
+        inputs = inputs.to(self._compute.device)
+        scores = self._network(self.card.preprocessing.normalise(inputs, self._compute.dtype))
+        return torch.softmax(scores.float(), dim=1).cpu()
+
+    def prediction(self, probabilities: torch.Tensor) -> Prediction:
+        """Name and rank one row of probabilities [C]."""
+        values, order = probabilities.sort(descending=True, stable=True)
+        ranked = tuple(
+            RankedClass(self.card.class_names[index], self.card.labels[index], value)
+            for value, index in zip(values.tolist(), order.tolist(), strict=True)
+        )
+        threshold = self.card.min_confidence
+        return Prediction(ranked, known=threshold is None or ranked[0].probability >= threshold)
+
+    def _rank(self, probabilities: torch.Tensor) -> list[Prediction]:
+        return [self.prediction(row) for row in probabilities]
+
+    def _input(self, picture: Picture) -> torch.Tensor:
+        return self.card.preprocessing.view(_upright(picture), 0)
+
+
+def _upright(picture: Picture) -> Image.Image:
+    match picture:
+        case str() | Path():
+            return open_picture(Path(picture))
+        case bytes() | bytearray():
+            return open_picture(bytes(picture))
+        case Image.Image():
+            return upright_rgb(picture)
+        case np.ndarray():
+            return upright_rgb(_from_array(picture))
+    raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")
+
+
+def _from_array(array: NDArray[np.uint8]) -> Image.Image:
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not fits or 0 in array.shape:
+        raise ImageError(
+            f"an array must be uint8 [height, width] or [height, width, 3 or 4], not {array.dtype} "
+            f"{list(array.shape)}; pass several pictures as a list"
+        )
+    return Image.fromarray(array)

@@ -1,0 +1,124 @@
+"""Choices that depend on the machine, as pure functions of what it has, and the few lines that ask it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from breedclf.config import Device, Precision
+from breedclf.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_MAX_WORKERS = 16
+_PREFETCH = 2
+_SHARED_MEMORY_SHARE = 0.5
+_UNLIMITED = 1 << 62
+
+
+@dataclass(frozen=True)
+class LoaderSettings:
+    """Arguments of a torch DataLoader, and whether copies to the device may overlap."""
+
+    workers: int
+    pin_memory: bool
+    non_blocking: bool
+    prefetch: int | None
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how numbers are computed; part of what a run records about itself."""
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+
+def loader_settings(
+    *, device: str, cores: int, shared_memory_bytes: int, batch_bytes: int, workers: int | None = None
+) -> LoaderSettings:
+    """Decide how pictures are loaded.
+
+    On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and copied
+    without blocking. On a CPU the model uses every core, so that workers would only take turns with it: there are none
+    below four cores, and one for every four above. Shared memory bounds them all: the batches on their way must fit in
+    half of it, since too small a `/dev/shm` ends a run with a bus error.
+    """
+    on_gpu = device == "cuda"
+    wanted = workers if workers is not None else (max(1, cores - 1) if on_gpu else cores // 4)
+    fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
+    count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
+    return LoaderSettings(count, pin_memory=on_gpu, non_blocking=on_gpu, prefetch=_PREFETCH if count else None)
+
+
+def choose_precision(requested: Precision, *, has_bf16: bool) -> str:
+    """bf16 where the hardware computes in it and nobody asked otherwise."""
+    return ("bf16" if has_bf16 else "fp32") if requested == "auto" else requested
+
+
+def compute_for(device: Device, precision: Precision) -> Compute:
+    """Resolve `auto` for this machine.
+
+    Raises:
+        ConfigError: the device asked for isn't there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name = next(name for name in ("cuda", "mps", "cpu") if there[name]) if device == "auto" else device
+    if not there[name]:
+        have = ", ".join(name for name, present in there.items() if present)
+        raise ConfigError(f"device={name!r}: this machine has no such device; it has {have}")
+    has_bf16 = _has_bf16(name)
+    if precision == "bf16" and not has_bf16:
+        log.warning("precision=bf16: this %s has no bf16 arithmetic, so that it will be slower than fp32", name)
+    return Compute(torch.device(name), choose_precision(precision, has_bf16=has_bf16))
+
+
+def available_cores() -> int:
+    """Cores this process may use, which a container can make fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_memory_bytes() -> int:
+    """Free space for batches that workers hand over; without a `/dev/shm` nothing bounds it."""
+    try:
+        return shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return _UNLIMITED
+
+
+@contextmanager
+def repeatable(deterministic: bool) -> Iterator[None]:
+    """Within it torch uses only operations that repeat bit for bit; the caller's settings come back after."""
+    if not deterministic:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+def _has_bf16(device: str) -> bool:
+    """Whether the hardware multiplies bf16 itself; emulated bf16 is several times slower than fp32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)))
+    return False

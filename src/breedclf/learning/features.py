@@ -1,0 +1,252 @@
+"""The frozen part's work: pictures through the backbone, once per view or, in the exact mode, again for every batch."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from breedclf.errors import DataError, ImageError
+from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
+from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
+from breedclf.learning.images import open_picture
+from breedclf.learning.preprocessing import Preprocessing
+
+log = logging.getLogger(__name__)
+
+ENGINE = "torch-folded"
+
+
+class Chunk(NamedTuple):
+    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons."""
+
+    pictures: torch.Tensor
+    positions: torch.Tensor
+    bad: dict[int, str]
+
+
+class FeatureSource(Protocol):
+    """Where a training gets features from; rows are numbered from 0 to `len(targets)` and `targets` is int64."""
+
+    @property
+    def targets(self) -> torch.Tensor: ...
+
+    def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Features [B, D] and targets [B] of the rows, in order, a batch at a time."""
+        ...
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features in memory: a batch is a slice."""
+
+    values: torch.Tensor
+    targets: torch.Tensor
+
+    def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for batch in torch.split(rows, batch_size):
+            yield self.values[batch], self.targets[batch]
+
+
+@dataclass(frozen=True)
+class FeatureExtractor:
+    """The frozen backbone with everything that decides its output."""
+
+    backbone: nn.Module
+    preprocessing: Preprocessing
+    compute: Compute
+    weights_fingerprint: str
+    chunk_size: int
+    view_seed: int = 0
+    workers: int | None = None
+    stop_at_bad: bool = False
+
+    def extract(self, paths: Sequence[Path], *, view: int = 0, title: str = "features") -> Features:
+        """Run every readable picture through the backbone once."""
+        values: list[torch.Tensor] = []
+        kept: list[torch.Tensor] = []
+        bad: dict[int, str] = {}
+        with tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=None) as bar:
+            for chunk, features in self.stream(paths, view=view):
+                if len(chunk.positions):
+                    values.append(features.cpu())
+                    kept.append(chunk.positions)
+                bad.update(chunk.bad)
+                bar.update(len(chunk.positions) + len(chunk.bad))
+                self._maybe_stop(bad)
+        # Cloned outside inference mode, so that a head can be trained on them.
+        features = torch.cat(values).clone() if values else torch.empty(0, 0)
+        return Features(features, torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64), bad)
+
+    def readable(self, paths: Sequence[Path], *, title: str) -> Features:
+        """Which pictures can be decoded; the features themselves are left empty."""
+        positions: list[int] = []
+        bad: dict[int, str] = {}
+        for chunk in tqdm(self._chunks(paths, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
+            positions += chunk.positions.tolist()
+            bad.update(chunk.bad)
+            self._maybe_stop(bad)
+        return Features(torch.empty(0, 0), torch.tensor(positions, dtype=torch.int64), bad)
+
+    def stream(
+        self,
+        paths: Sequence[Path],
+        *,
+        view: int = 0,
+        indices: Sequence[int] | None = None,
+        chunk_size: int | None = None,
+    ) -> Iterator[tuple[Chunk, torch.Tensor]]:
+        """Chunks with their features, float32 [N, D] on the device; positions count within `indices`."""
+        for chunk in self._chunks(paths, view, indices, chunk_size or self.chunk_size):
+            yield chunk, self._forward(chunk.pictures) if len(chunk.positions) else torch.empty(0, 0)
+
+    def key(self, fingerprint: str, view: int) -> str:
+        """What the cache calls the features of these pictures in this view."""
+        return cache_key(
+            data=fingerprint,
+            weights=self.weights_fingerprint,
+            preprocessing=self.preprocessing.model_dump(mode="json"),
+            precision=self.compute.precision,
+            engine=f"{ENGINE}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
+            view=[view, self.view_seed if view else 0],
+        )
+
+    def _maybe_stop(self, bad: dict[int, str]) -> None:
+        if bad and self.stop_at_bad:
+            raise bad_picture(next(iter(bad.values())))
+
+    @torch.inference_mode()
+    def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        pictures = pictures.to(self.compute.device, non_blocking=pictures.is_pinned())
+        features: torch.Tensor = self.backbone(self.preprocessing.normalise(pictures, self.compute.dtype))
+        return features.float()
+
+    def _chunks(
+        self, paths: Sequence[Path], view: int, indices: Sequence[int] | None, chunk_size: int
+    ) -> DataLoader[Chunk]:
+        settings = self.loader(chunk_size)
+        return DataLoader(
+            _Pictures(paths, indices, self.preprocessing, view, self.view_seed),  # type: ignore[arg-type]
+            batch_size=chunk_size,
+            num_workers=settings.workers,
+            pin_memory=settings.pin_memory,
+            prefetch_factor=settings.prefetch,
+            collate_fn=_collate,
+            generator=torch.Generator(),  # leaves the caller's random state alone
+        )
+
+    def loader(self, chunk_size: int) -> LoaderSettings:
+        """How pictures are loaded here, for chunks of that size."""
+        return loader_settings(
+            device=self.compute.device.type,
+            cores=available_cores(),
+            shared_memory_bytes=shared_memory_bytes(),
+            batch_bytes=chunk_size * 3 * self.preprocessing.crop_px**2,
+            workers=self.workers,
+        )
+
+
+@dataclass(frozen=True)
+class StreamedFeatures:
+    """The exact mode: every batch goes through the backbone again, and nothing is kept.
+
+    `kept` holds the positions of the readable pictures of `paths`.
+    """
+
+    extractor: FeatureExtractor
+    paths: Sequence[Path]
+    kept: torch.Tensor
+    targets: torch.Tensor
+    view: int = 0
+
+    def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        indices = self.kept[rows].tolist()
+        for chunk, features in self.extractor.stream(
+            self.paths, view=self.view, indices=indices, chunk_size=batch_size
+        ):
+            if chunk.bad:
+                raise DataError(f"a picture became unreadable while training: {next(iter(chunk.bad.values()))}")
+            # Outside inference mode: the head's backward pass needs ordinary tensors.
+            yield features.clone(), self.targets[rows[chunk.positions]]
+
+
+def features_of(
+    extractor: FeatureExtractor, paths: Sequence[Path], fingerprint: str, cache: FeatureCache, *, view: int, title: str
+) -> Features:
+    """Features from the cache, or computed and cached."""
+    return cache.get_or_compute(
+        extractor.key(fingerprint, view), lambda: extractor.extract(paths, view=view, title=title)
+    )
+
+
+def bad_picture(reason: str) -> ImageError:
+    """The error that ends a training at a picture that can't be read."""
+    return ImageError(f"{reason}; remove the picture, or go on without such pictures by --on-bad-image skip")
+
+
+def fingerprint_of(paths: Sequence[Path]) -> str:
+    """A hash of the pictures' bytes in their order; names and places don't count.
+
+    Raises:
+        DataError: a file can't be read.
+    """
+    with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
+        digest = hashlib.blake2b(digest_size=16)
+        for one in pool.map(_digest_file, paths, chunksize=16):
+            digest.update(one)
+        return digest.hexdigest()
+
+
+def _digest_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, _digester).digest()
+    except OSError:
+        # An unreadable file is reported, or skipped, when it is decoded; here it only has to count as itself.
+        return f"unreadable {path.name}".encode()
+
+
+def _digester() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
+class _Pictures(Dataset[tuple[int, torch.Tensor | None, str]]):
+    """Pictures of a list in one view; item i is (i, uint8 [3, H, W] or None, reason when None)."""
+
+    def __init__(
+        self, paths: Sequence[Path], indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
+    ) -> None:
+        self.paths = paths
+        self.indices = range(len(paths)) if indices is None else indices
+        self.preprocessing = preprocessing
+        self.view = view
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[int, torch.Tensor | None, str]:
+        index = self.indices[position]
+        try:
+            picture = open_picture(self.paths[index])
+        except ImageError as error:
+            return position, None, str(error)
+        return position, self.preprocessing.view(picture, self.view, seed=self.seed, index=index), ""
+
+
+def _collate(items: list[tuple[int, torch.Tensor | None, str]]) -> Chunk:
+    pictures = [picture for _, picture, _ in items if picture is not None]
+    return Chunk(
+        torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8),
+        torch.tensor([position for position, picture, _ in items if picture is not None], dtype=torch.int64),
+        {position: reason for position, picture, reason in items if picture is None},
+    )

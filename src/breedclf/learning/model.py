@@ -1,0 +1,86 @@
+"""The network: torchvision's ResNet, its frozen part made fast for inference, and its last layer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision import models
+from torchvision.models import ResNet
+
+from breedclf.config import Architecture
+from breedclf.learning.device import Compute
+
+StateDict = dict[str, torch.Tensor]
+
+
+def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -> ResNet:
+    """A network with weights drawn from `seed`; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _constructor(architecture)(num_classes=classes)
+
+
+def empty_network(architecture: Architecture, classes: int) -> ResNet:
+    """A network without memory for its weights, to be filled by `load_state_dict(..., assign=True)`."""
+    with torch.device("meta"):
+        return _constructor(architecture)(num_classes=classes)
+
+
+def network_from(architecture: Architecture, state: StateDict) -> ResNet:
+    """The network with exactly these weights, in eval mode; it shares their memory."""
+    network = empty_network(architecture, state["fc.bias"].shape[0])
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compute) -> nn.Module:
+    """The network without its last layer, for inference only: [N, 3, H, W] to features [N, D].
+
+    Batch norms are folded into the convolutions before them, which changes results by rounding only.
+    """
+    network = empty_network(architecture, 1)
+    network.fc = nn.Identity()
+    network.load_state_dict(state, assign=True)
+    return for_inference(network, compute)
+
+
+def for_inference(network: ResNet, compute: Compute) -> nn.Module:
+    """Fold the batch norms and move the network to where and how it computes."""
+    network = network.eval().requires_grad_(False)
+    for module in network.modules():
+        _fold_batch_norms(module)
+    moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=torch.channels_last)
+    return moved
+
+
+def feature_count(state: StateDict) -> int:
+    """D, the length of a feature vector of the backbone with these weights."""
+    last_block = max(name for name in state if name.startswith("layer4.") and ".bn" in name and "weight" in name)
+    return state[last_block].shape[0]
+
+
+def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
+    """The layer that does on plain features what `head` does on standardised ones, computed in float64."""
+    folded = nn.Linear(head.in_features, head.out_features)
+    weight = head.weight.detach().cpu().double() / deviation.cpu().double()
+    bias = head.bias.detach().cpu().double() - weight @ mean.cpu().double()
+    folded.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    return folded
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Fold within one module of torchvision's ResNet, where a batch norm directly follows its convolution."""
+    children = list(module.named_children())
+    for (name, child), (next_name, next_child) in itertools.pairwise(children):
+        if isinstance(child, nn.Conv2d) and isinstance(next_child, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(child, next_child))
+            setattr(module, next_name, nn.Identity())
+
+
+def _constructor(architecture: Architecture) -> Callable[..., ResNet]:
+    return cast("Callable[..., ResNet]", getattr(models, architecture))
