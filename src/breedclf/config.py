@@ -8,9 +8,18 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from breedclf.errors import ConfigError
 
@@ -54,6 +63,16 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_explain(error, type(self).model_fields)) from error
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes True for 1, so that `epochs: yes` in a file would quietly train one epoch."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        accepted = {annotation, *get_args(annotation)}
+        if isinstance(value, bool) and bool not in accepted and accepted & {int, float}:
+            raise ValueError(f"{info.field_name}={value}: a number is wanted here, not yes or no")
+        return value
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new one."""
@@ -136,7 +155,7 @@ class TrainingConfig(Settings):
         """The flat text pairs that a job carries; text that reads as another type is quoted as JSON.
 
         Raises:
-            ConfigError: a value is longer than 2,500 characters or holds a single quote.
+            ConfigError: a value is longer than 2,500 characters, holds a single quote or begins with a double one.
         """
         pairs = {name: _as_hyperparameter(name, value) for name, value in self.to_dict().items()}
         assert len(pairs) <= MAX_HYPERPARAMETERS
@@ -228,6 +247,8 @@ def _render(values: dict[str, Any], path: Path) -> str:
 
 
 def _as_hyperparameter(name: str, value: object) -> str:
+    if isinstance(value, str) and value.startswith('"'):
+        raise ConfigError(f"hyperparameter {name}={value!r} begins with a quote, which a job takes for quoting")
     text = value if isinstance(value, str) else json.dumps(value)
     if isinstance(value, str) and _reads_as_json(value):
         text = json.dumps(value)

@@ -1,0 +1,68 @@
+# What README, CI and a contributor's shell run. Everything happens in an environment of the project's own, .venv.
+#   make demo     from an empty machine to a trained, measured model
+#   make test     the same, to all tests
+#   make help     the rest
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.breedclf-installed
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+SPHINX_ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint format types docs check bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make the environment (every target below does it by itself)
+
+demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose (DEMO_ARGS="--data DIR --weights FILE")
+	$(BIN)/breedclf demo $(DEMO_ARGS)
+
+test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## check format, style and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## rewrite the files in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: $(STAMP) ## check the types
+	$(BIN)/mypy
+
+docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q $(SPHINX_ARGS) docs docs/_build
+	@echo "docs: docs/_build/index.html"
+
+check: lint types docs ## lint, types and docs
+
+bench: $(STAMP) ## run every benchmark; the figures depend on the machine
+	@set -e; for file in benchmarks/[a-z]*.py; do \
+		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name; \
+	done
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) docs/_build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# The environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "breedclf needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@if $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv --version; then \
+		echo "installing breedclf with uv"; \
+		$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[dev,docs]' -c constraints.txt; \
+	else false; fi || { \
+		echo "installing breedclf with pip"; \
+		$(BIN)/python -m pip install --quiet -e '.[dev,docs]' -c constraints.txt; }
+	@touch $@

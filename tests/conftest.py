@@ -1,0 +1,42 @@
+"""What every test shares: the photographs and weights where they exist, and folders of its own for caches and jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the shell's settings nor the user's caches and jobs reach a test, nor its subprocesses."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in list(os.environ):
+            if variable.startswith("BREEDCLF_") and variable != TEST_DATA_VARIABLE:
+                patch.delenv(variable)
+        patch.setenv("BREEDCLF_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("BREEDCLF_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder of pyproject.toml."""
+    return PROJECT_ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real photographs and weights; tests that need it are skipped where it is absent."""
+    chosen = os.environ.get(TEST_DATA_VARIABLE)
+    folder = Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
+    if not (folder / "weights").is_dir():
+        if chosen:
+            pytest.fail(f"{TEST_DATA_VARIABLE}={chosen} holds no weights/ folder")
+        pytest.skip(f"no photographs at ../shared/data; set {TEST_DATA_VARIABLE} to a folder that has them")
+    return folder
