@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import breedclf
 from breedclf.cli.console import Console
@@ -55,11 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """Refuses a flag that it doesn't know with the nearest one that it knows."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
+            self.error(f"unknown argument {unknown[0]}" + (f": did you mean {near[0]}?" if near else "; try --help"))
+        return namespace, unknown
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The whole parser, in which only the asked verb knows its flags."""
     parser = argparse.ArgumentParser(prog="breedclf", description=(breedclf.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"breedclf {breedclf.__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
     asked = next((word for word in argv if not word.startswith("-")), None)
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
