@@ -1,0 +1,59 @@
+"""Choices for a machine, as pure functions of what it has."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from breedclf.errors import ConfigError
+from breedclf.learning.device import choose_precision, compute_for, loader_settings, repeatable
+
+MB = 1 << 20
+PLENTY = 64 << 30
+
+
+def test_a_gpu_gets_workers_pinned_memory_and_copies_that_overlap() -> None:
+    settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=PLENTY, batch_bytes=5 * MB)
+    assert (settings.workers, settings.pin_memory, settings.non_blocking, settings.prefetch) == (7, True, True, 2)
+
+
+def test_many_cores_do_not_mean_endless_workers() -> None:
+    assert loader_settings(device="cuda", cores=96, shared_memory_bytes=PLENTY, batch_bytes=MB).workers == 16
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (4, 1), (16, 4)])
+def test_on_a_cpu_the_model_keeps_the_cores(cores: int, workers: int) -> None:
+    settings = loader_settings(device="cpu", cores=cores, shared_memory_bytes=PLENTY, batch_bytes=5 * MB)
+    assert (settings.workers, settings.pin_memory, settings.non_blocking) == (workers, False, False)
+    assert settings.prefetch == (2 if workers else None)
+
+
+@pytest.mark.parametrize(("shared_mb", "workers"), [(64, 3), (20, 1), (8, 0), (0, 0)])
+def test_small_shared_memory_bounds_the_workers(shared_mb: int, workers: int) -> None:
+    settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=shared_mb * MB, batch_bytes=5 * MB)
+    assert settings.workers == workers
+
+
+def test_an_explicit_number_of_workers_wins_but_for_shared_memory() -> None:
+    assert loader_settings(device="cpu", cores=2, shared_memory_bytes=PLENTY, batch_bytes=MB, workers=3).workers == 3
+    assert loader_settings(device="cpu", cores=2, shared_memory_bytes=0, batch_bytes=MB, workers=3).workers == 0
+
+
+def test_precision_follows_the_hardware_unless_asked() -> None:
+    assert choose_precision("auto", has_bf16=True) == "bf16"
+    assert choose_precision("auto", has_bf16=False) == "fp32"
+    assert choose_precision("fp32", has_bf16=True) == "fp32"
+    assert choose_precision("bf16", has_bf16=False) == "bf16"
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS")
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match="device='mps': this machine has no such device; it has cpu"):
+        compute_for("mps", "auto")
+
+
+def test_determinism_is_asked_for_and_given_back() -> None:
+    assert not torch.are_deterministic_algorithms_enabled()
+    with repeatable(True):
+        assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -1,0 +1,104 @@
+"""The feature cache: hits, damage, waiting, eviction and a disk that refuses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from breedclf.errors import ConfigError
+from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
+
+
+class Computation:
+    """Counts how often it was asked for."""
+
+    def __init__(self, rows: int = 3, seconds: float = 0.0) -> None:
+        self.calls = 0
+        self.rows = rows
+        self.seconds = seconds
+
+    def __call__(self) -> Features:
+        self.calls += 1
+        time.sleep(self.seconds)
+        return Features(torch.arange(self.rows * 4.0).view(self.rows, 4), torch.arange(self.rows), {7: "b.jpg: bad"})
+
+
+def test_computed_once_and_read_back_the_same(tmp_path: Path) -> None:
+    cache, computation = FeatureCache(tmp_path), Computation()
+    first, second = cache.get_or_compute("k", computation), cache.get_or_compute("k", computation)
+    assert computation.calls == 1
+    assert torch.equal(first.values, second.values)
+    assert torch.equal(first.kept, second.kept)
+    assert second.bad == {7: "b.jpg: bad"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "foreign"])
+def test_a_damaged_file_is_computed_again_with_a_message(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, computation = FeatureCache(tmp_path), Computation()
+    cache.get_or_compute("k", computation)
+    path = tmp_path / "k.safetensors"
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[-2] ^= 0xFF
+    path.write_bytes({"cut": content[:-10], "flip": content, "empty": b"", "foreign": b"hello"}[damage])
+    with caplog.at_level(logging.WARNING, logger="breedclf"):
+        again = cache.get_or_compute("k", computation)
+    assert computation.calls == 2
+    assert torch.equal(again.values, Computation()().values)
+    assert "computing them again" in caplog.text
+
+
+def test_of_many_that_want_the_same_one_computes(tmp_path: Path) -> None:
+    cache, computation = FeatureCache(tmp_path), Computation(seconds=0.2)
+    threads = [threading.Thread(target=cache.get_or_compute, args=("k", computation)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert computation.calls == 1
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, max_bytes=20_000)
+    for age, key in enumerate(["old", "used", "middle"]):
+        cache.get_or_compute(key, Computation(rows=200))
+        os.utime(tmp_path / f"{key}.safetensors", (1000 + age, 1000 + age))
+    cache.get_or_compute("used", Computation())
+    cache.get_or_compute("new", Computation(rows=400))
+    assert {entry.path.stem for entry in cache.entries()} == {"new", "used"}
+
+
+def test_clear_says_what_went(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.get_or_compute("k", Computation())
+    assert [entry.path.stem for entry in cache.clear()] == ["k"]
+    assert cache.entries() == []
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING, logger="breedclf"):
+        features = FeatureCache(tmp_path / "file" / "features").get_or_compute("k", Computation())
+    assert len(features.kept) == 3
+    assert "going on without it" in caplog.text
+
+
+def test_the_key_depends_on_every_part() -> None:
+    assert cache_key(data="a", view=[0, 0]) == cache_key(view=[0, 0], data="a")
+    assert cache_key(data="a", view=[0, 0]) != cache_key(data="a", view=[1, 0])
+
+
+def test_the_size_limit_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BREEDCLF_CACHE_MAX_GB", "0.5")
+    assert FeatureCache.at(tmp_path).max_bytes == 1 << 29
+    monkeypatch.setenv("BREEDCLF_CACHE_MAX_GB", "lots")
+    with pytest.raises(ConfigError, match="BREEDCLF_CACHE_MAX_GB='lots'"):
+        FeatureCache.at(tmp_path)

@@ -1,0 +1,117 @@
+"""Finding pictures: splits, labels that never shift, and folders that can't be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from breedclf.errors import DataError
+from breedclf.learning.scan import display_names, scan
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def many(folder: str, count: int) -> list[str]:
+    return [f"{folder}/{number:03}.jpg" for number in range(count)]
+
+
+@pytest.mark.parametrize("valid", ["valid", "val", "validation"])
+def test_three_splits_by_any_usual_name(tmp_path: Path, valid: str) -> None:
+    make(tmp_path, "train/b/1.jpg", "train/a/1.PNG", f"{valid}/a/2.webp", "test/b/3.gif", "train/a/notes.txt")
+    folder = scan(tmp_path)
+    assert folder.labels == ("a", "b")
+    assert {name: len(split) for name, split in folder.splits.items()} == {"train": 2, "valid": 1, "test": 1}
+    assert folder.split("test").targets == (1,)
+    assert folder.split(valid).name == "valid"
+
+
+def test_one_folder_is_split_by_class_and_seed(tmp_path: Path) -> None:
+    make(tmp_path, *many("a", 20), *many("b", 40))
+    folder = scan(tmp_path, valid_share=0.2, test_share=0.1)
+    assert {name: len(split) for name, split in folder.splits.items()} == {"train": 42, "valid": 12, "test": 6}
+    assert folder.splits["valid"].targets.count(0) == 4
+    everything = [path for split in folder.splits.values() for path in split.paths]
+    assert len(set(everything)) == 60
+    assert scan(tmp_path, valid_share=0.2, test_share=0.1).splits == folder.splits
+    assert scan(tmp_path, valid_share=0.2, test_share=0.1, split_seed=1).splits != folder.splits
+
+
+def test_splitting_is_stable_when_another_class_grows(tmp_path: Path) -> None:
+    make(tmp_path, *many("a", 20), *many("b", 20))
+    before = [path for path in scan(tmp_path).splits["valid"].paths if path.parent.name == "a"]
+    make(tmp_path, *many("b", 30))
+    assert [path for path in scan(tmp_path).splits["valid"].paths if path.parent.name == "a"] == before
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_small_classes_keep_a_training_picture(tmp_path: Path, count: int) -> None:
+    make(tmp_path, *many("a", count), *many("b", 20))
+    assert scan(tmp_path).splits["train"].targets.count(0) >= 1
+
+
+def test_train_gives_up_a_share_when_there_is_no_validation_split(tmp_path: Path) -> None:
+    make(tmp_path, *many("train/a", 20), *many("train/b", 20), "test/a/1.jpg")
+    assert {name: len(split) for name, split in scan(tmp_path).splits.items()} == {"train": 34, "valid": 6, "test": 1}
+
+
+def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/c/1.jpg", "valid/c/1.jpg")
+    (tmp_path / "train/b").mkdir()
+    folder = scan(tmp_path)
+    assert folder.labels == ("a", "b", "c")
+    assert folder.split("valid").targets == (2,)
+
+
+def test_nested_folders_links_and_loops(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/deep/1.jpg", "train/b/1.jpg", "valid/a/1.jpg", "elsewhere/2.jpg", "train/a/.hidden/9.jpg")
+    (tmp_path / "train/a/loop").symlink_to(tmp_path / "train/a")
+    (tmp_path / "train/b/linked").symlink_to(tmp_path / "elsewhere")
+    assert [path.name for path in scan(tmp_path).split("train").paths] == ["1.jpg", "1.jpg", "2.jpg"]
+
+
+def test_a_fifo_is_no_picture(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "valid/a/1.jpg")
+    os.mkfifo(tmp_path / "train/a/pipe.jpg")
+    assert len(scan(tmp_path).split("train")) == 2
+
+
+def test_display_names() -> None:
+    assert display_names(["001.Affenpinscher", "004.Boston_terrier", "n02088364-beagle", "ants"]) == (
+        "Affenpinscher",
+        "Boston terrier",
+        "beagle",
+        "ants",
+    )
+    assert display_names(["001.Dog", "002.Dog", "3"]) == ("001.Dog", "002.Dog", "3")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/a/notes.txt", "valid/a/1.jpg"], "no pictures to train on"),
+        (["train/a/1.jpg", "valid/a/1.jpg"], "one class only, 'a'"),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], "the test split .* has classes that train lacks: 'c'"),
+    ],
+)
+def test_folders_that_cannot_be_used(tmp_path: Path, names: list[str], message: str) -> None:
+    make(tmp_path, *names)
+    with pytest.raises(DataError, match=message):
+        scan(tmp_path)
+
+
+def test_missing_folder_and_missing_split(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist; give a folder with train/"):
+        scan(tmp_path / "nothing")
+    make(tmp_path, "file", "train/a/1.jpg", "train/b/1.jpg", "valid/b/1.jpg")
+    with pytest.raises(DataError, match="is not a folder"):
+        scan(tmp_path / "file")
+    with pytest.raises(DataError, match=r"no 'test' split with pictures; splits with pictures: train, valid"):
+        scan(tmp_path).split("test")
