@@ -67,7 +67,7 @@ def test_of_many_that_want_the_same_one_computes(tmp_path: Path) -> None:
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
-    cache = FeatureCache(tmp_path, max_bytes=20_000)
+    cache = FeatureCache(tmp_path, max_bytes=18_000)
     for age, key in enumerate(["old", "used", "middle"]):
         cache.get_or_compute(key, Computation(rows=200))
         os.utime(tmp_path / f"{key}.safetensors", (1000 + age, 1000 + age))
