@@ -29,6 +29,10 @@ class ImageError(DataError):
     """One picture can't be decoded."""
 
 
+class ImageTooLargeError(ImageError):
+    """One picture has more pixels or bytes than are decoded."""
+
+
 class WeightsError(BreedclfError):
     """Pretrained weights are missing, don't fit the architecture or aren't safe to load."""
 
