@@ -1,0 +1,306 @@
+"""The space a search looks through: ranges and choices for the fields of a training, checked before any job starts."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Discriminator, Tag, model_validator
+
+from breedclf.config import Settings, TrainingConfig, nearest
+from breedclf.errors import ConfigError
+
+Value = bool | int | float | str
+Scaling = Literal["linear", "log"]
+Values = dict[str, Value]
+
+MAX_PARAMETERS = 30
+MAX_CATEGORIES = 30
+MAX_NAME_CHARS = 32
+
+_PLACES = "names a place, not a property of the training"
+_PICTURES = "changes the pictures that trials are compared on, so that their objectives could not be compared"
+NOT_TUNABLE = {
+    "data": _PLACES,
+    "output": _PLACES,
+    "cache_dir": _PLACES,
+    "objective": "is what trials are compared by: give it as the objective of the tuning job",
+    "valid_share": _PICTURES,
+    "test_share": _PICTURES,
+    "split_seed": _PICTURES,
+    "on_bad_image": _PICTURES,
+}
+
+
+class Continuous(Settings):
+    """A range of real numbers, both ends included; `scaling="log"` searches each order of magnitude alike.
+
+    Raises:
+        ConfigError: the range is empty, reversed or not finite, or logarithmic and not above 0.
+
+    Example:
+        >>> Continuous(0.005, 0.01).low
+        0.005
+    """
+
+    kind: Literal["continuous"] = "continuous"
+    low: float
+    high: float
+    scaling: Scaling = "linear"
+
+    def __init__(self, low: float, high: float, scaling: str = "linear", **fields: Any) -> None:
+        super().__init__(low=low, high=high, scaling=scaling, **fields)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        _check_range(type(self).__name__, self.low, self.high, self.scaling)
+        return self
+
+    def at(self, share: float) -> float:
+        """The value at this share of the way from low (0) to high (1)."""
+        return min(self.high, max(self.low, _between(self.low, self.high, share, self.scaling)))
+
+    def __str__(self) -> str:
+        return _range_text(self.low, self.high, self.scaling)
+
+
+class Integer(Settings):
+    """A range of whole numbers, both ends included; `scaling="log"` searches each order of magnitude alike.
+
+    Raises:
+        ConfigError: the range is empty, reversed or not of whole numbers, or logarithmic and not above 0.
+
+    Example:
+        >>> Integer(1, 4).at(0.99)
+        4
+    """
+
+    kind: Literal["integer"] = "integer"
+    low: int
+    high: int
+    scaling: Scaling = "linear"
+
+    def __init__(self, low: int, high: int, scaling: str = "linear", **fields: Any) -> None:
+        super().__init__(low=low, high=high, scaling=scaling, **fields)
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        _check_range(type(self).__name__, self.low, self.high, self.scaling)
+        return self
+
+    def at(self, share: float) -> int:
+        """The value at this share of the way from low (0) to high (1), each whole number having an equal part."""
+        edge = 0.5 if self.low > 0 or self.scaling == "linear" else 0.0
+        value = round(_between(self.low - edge, self.high + edge, share, self.scaling))
+        return min(self.high, max(self.low, value))
+
+    def __str__(self) -> str:
+        return _range_text(self.low, self.high, self.scaling)
+
+
+class Categorical(Settings):
+    """A list of choices, tried as they are: numbers, text or booleans.
+
+    Raises:
+        ConfigError: there is no value, one stands twice, or there are more than 30.
+
+    Example:
+        >>> Categorical(32, 64).values
+        (32, 64)
+    """
+
+    kind: Literal["categorical"] = "categorical"
+    values: tuple[Value, ...]
+
+    def __init__(self, *choices: Value, **fields: Any) -> None:
+        if any(isinstance(choice, list | tuple | dict | set) for choice in choices):
+            raise ConfigError(f"Categorical({choices[0]!r}): give the choices one by one, as in Categorical(32, 64)")
+        super().__init__(**({**fields, "values": choices} if "values" not in fields else fields))
+
+    @model_validator(mode="after")
+    def _has_choices(self) -> Self:
+        if not self.values:
+            raise ValueError("Categorical() has no value: give at least one, as in Categorical(32, 64)")
+        if len(self.values) > MAX_CATEGORIES:
+            raise ValueError(
+                f"Categorical has {len(self.values)} values; a tuning job takes at most {MAX_CATEGORIES}: "
+                "use a range, Continuous(low, high) or Integer(low, high)"
+            )
+        twice = [value for i, value in enumerate(self.values) if value in self.values[:i]]
+        if twice:
+            raise ValueError(f"Categorical{self.values}: {twice[0]!r} stands more than once")
+        if any(isinstance(value, float) and not math.isfinite(value) for value in self.values):
+            raise ValueError(f"Categorical{self.values}: every number must be finite")
+        return self
+
+    def __str__(self) -> str:
+        return ", ".join(_number_text(value) for value in self.values)
+
+
+def _kind(parameter: object) -> object:
+    return parameter.get("kind") if isinstance(parameter, dict) else getattr(parameter, "kind", None)
+
+
+Parameter = Annotated[
+    Annotated[Continuous, Tag("continuous")]
+    | Annotated[Integer, Tag("integer")]
+    | Annotated[Categorical, Tag("categorical")],
+    Discriminator(_kind),
+]
+Space = dict[str, Parameter]
+
+
+def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
+    """The space as given, once every name and every value is one that this training takes.
+
+    Raises:
+        ConfigError: the space is empty or too large, a name is unknown or can't be tuned, or a value is out of range.
+    """
+    if not space:
+        raise ConfigError(
+            'the space is empty: name at least one field, as in {"learning_rate": Continuous(0.005, 0.01)}'
+        )
+    if len(space) > MAX_PARAMETERS:
+        raise ConfigError(f"the space has {len(space)} tunable parameters; a tuning job takes at most {MAX_PARAMETERS}")
+    for name, parameter in space.items():
+        _check_name(name)
+        _check_parameter(name, parameter, config)
+    return dict(space)
+
+
+def parse_parameter(name: str, text: str) -> Parameter | None:
+    """Read a flag's text: `0.005:0.01` (a range), `1e-4:1e-1:log`, or `32,64` (choices); None when it is one value.
+
+    Raises:
+        ConfigError: it looks like a range or a list but can't be one.
+
+    Example:
+        >>> str(parse_parameter("learning_rate", "0.005:0.01"))
+        '0.005 to 0.01'
+    """
+    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields:
+        return None
+    if "," in text:
+        return _parse_choices(name, text)
+    if ":" in text and not Path(text).exists():
+        return _parse_range(name, text)
+    return None
+
+
+def is_whole(name: str) -> bool:
+    """Whether this field of a training takes whole numbers only."""
+    annotation = TrainingConfig.model_fields[name].annotation
+    return annotation is int or (int in get_args(annotation) and float not in get_args(annotation))
+
+
+def is_number(name: str) -> bool:
+    """Whether this field of a training takes numbers."""
+    annotation = TrainingConfig.model_fields[name].annotation
+    return is_whole(name) or annotation is float or float in get_args(annotation)
+
+
+def size(space: Mapping[str, Parameter]) -> int | None:
+    """How many points the space has; None when it holds a range of real numbers."""
+    total = 1
+    for parameter in space.values():
+        if isinstance(parameter, Continuous):
+            return None
+        total *= len(parameter.values) if isinstance(parameter, Categorical) else parameter.high - parameter.low + 1
+    return total
+
+
+def _check_name(name: str) -> None:
+    if len(name) > MAX_NAME_CHARS:
+        raise ConfigError(f"parameter name {name!r} has {len(name)} characters; at most {MAX_NAME_CHARS} are taken")
+    if name not in TrainingConfig.model_fields:
+        tunable = set(TrainingConfig.model_fields) - set(NOT_TUNABLE)
+        raise ConfigError(f"unknown parameter {name!r} in the space: {nearest(name, tunable)}")
+    if name in NOT_TUNABLE:
+        raise ConfigError(f"{name!r} can't be tuned: it {NOT_TUNABLE[name]}")
+
+
+def _check_parameter(name: str, parameter: object, config: TrainingConfig) -> None:
+    if not isinstance(parameter, Continuous | Integer | Categorical):
+        hint = (
+            f"Categorical({', '.join(map(repr, parameter))})" if isinstance(parameter, list) else "Categorical(32, 64)"
+        )
+        raise ConfigError(f"{name}={parameter!r}: write Continuous(low, high), Integer(low, high) or {hint}")
+    if isinstance(parameter, Continuous) and is_whole(name):
+        raise ConfigError(
+            f"{name} takes whole numbers: write Integer({parameter.low:g}, {parameter.high:g}) instead of Continuous"
+        )
+    if not isinstance(parameter, Categorical) and not is_number(name):
+        raise ConfigError(f"{name} takes no numbers, so that a range means nothing: use Categorical")
+    ends = parameter.values if isinstance(parameter, Categorical) else (parameter.low, parameter.high)
+    for value in ends:
+        try:
+            config.replace(**{name: value})
+        except ConfigError as error:
+            raise ConfigError(f"the space asks for a value that no training takes: {error}") from error
+
+
+def _parse_choices(name: str, text: str) -> Categorical:
+    parts = [part.strip() for part in text.split(",")]
+    if "" in parts:
+        raise ConfigError(f"{name}={text!r}: a choice is missing beside a comma")
+    if any(":" in part for part in parts):
+        raise ConfigError(f"{name}={text!r}: either a range, low:high, or a list of choices, not both")
+    return Categorical(*(_typed(name, part, text) for part in parts))
+
+
+def _parse_range(name: str, text: str) -> Continuous | Integer:
+    match = re.fullmatch(r"([^:]*):([^:]*?)(?::(linear|log))?", text.strip())
+    if match is None or not match[1] or not match[2]:
+        raise ConfigError(f"{name}={text!r}: a range is low:high or low:high:log, as in 0.005:0.01")
+    if not is_number(name):
+        raise ConfigError(f"{name}={text!r}: it takes no numbers, so that a range means nothing; list the choices")
+    low, high = (_typed(name, part, text) for part in match.group(1, 2))
+    scaling = match[3] or "linear"
+    try:
+        return Integer(int(low), int(high), scaling) if is_whole(name) else Continuous(float(low), float(high), scaling)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _typed(name: str, part: str, text: str) -> Value:
+    """One value of the flag in the field's type."""
+    if TrainingConfig.model_fields[name].annotation is bool:
+        if part.lower() not in ("true", "false"):
+            raise ConfigError(f"{name}={text!r}: {part!r} must be true or false")
+        return part.lower() == "true"
+    if not is_number(name):
+        return part
+    try:
+        return int(part) if is_whole(name) else float(part)
+    except ValueError as error:
+        kind = "whole number" if is_whole(name) else "number"
+        raise ConfigError(f"{name}={text!r}: {part!r} is no {kind}") from error
+
+
+def _check_range(name: str, low: float, high: float, scaling: Scaling) -> None:
+    shown = f"{name}({low:g}, {high:g})"
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{shown}: both ends must be finite numbers")
+    if low > high:
+        raise ValueError(f"{shown}: the range is reversed; write {name}({high:g}, {low:g})")
+    if low == high:
+        raise ValueError(f"{shown}: the range is empty; set the field to {low:g} in the training's settings instead")
+    if scaling == "log" and low <= 0:
+        raise ValueError(f'{shown} with scaling="log": a logarithmic range must lie above 0; start it at 1e-5, say')
+
+
+def _between(low: float, high: float, share: float, scaling: Scaling) -> float:
+    if scaling == "log":
+        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    return low + share * (high - low)
+
+
+def _range_text(low: float, high: float, scaling: Scaling) -> str:
+    return f"{_number_text(low)} to {_number_text(high)}" + (", log" if scaling == "log" else "")
+
+
+def _number_text(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

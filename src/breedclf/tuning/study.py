@@ -1,0 +1,220 @@
+"""A search as it stands on disk: the request and every trial, written whole after each change, and its lock."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from filelock import FileLock, Timeout
+from pydantic import Field, field_serializer, model_validator
+
+from breedclf.config import Settings, TrainingConfig
+from breedclf.errors import BreedclfError, ConfigError
+from breedclf.tuning.space import Space, checked_space, size
+from breedclf.tuning.stopping import Completion
+from breedclf.tuning.strategies import Plan, Strategy, grid_size
+from breedclf.tuning.trials import Direction, Status, Trial, direction_of
+
+SCHEMA_VERSION: Literal[1] = 1
+DEFAULT_MAX_JOBS = 10
+MAX_JOBS = 750  # the service's ceiling for a tuning job without a raised quota
+MAX_STUDY_NAME_CHARS = 32
+_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
+
+
+class SearchRequest(Settings):
+    """Everything that decides a search; checked as a whole before the first job starts.
+
+    Raises:
+        ConfigError: a part is out of range, or parts don't fit together, in the words of SageMaker's tuning jobs.
+    """
+
+    name: str
+    config: TrainingConfig
+    space: Space
+    objective: str = "valid_loss"
+    strategy: Strategy = "bayesian"
+    max_jobs: int | None = Field(default=None, ge=1, le=MAX_JOBS)
+    max_parallel_jobs: int = Field(default=1, ge=1, le=100)
+    early_stopping: bool = False
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    grid_points: int | None = None
+    completion: Completion = Completion()
+    max_seconds_per_job: int | None = Field(default=None, ge=1)
+    packed: bool = False
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        check_study_name(self.name)
+        direction_of(self.objective)
+        checked_space(self.space, self.config)
+        if self.strategy != "grid":
+            if self.grid_points is not None:
+                raise ConfigError(f"grid_points={self.grid_points} goes with strategy 'grid', not {self.strategy!r}")
+            return self
+        points = grid_size(self.space, self.grid_points)
+        if self.max_jobs is not None and self.max_jobs != points:
+            raise ConfigError(
+                f"max_jobs={self.max_jobs}, but strategy 'grid' tries every one of the {points} combinations: leave "
+                f"max_jobs out, set it to {points}, or take strategy 'random'"
+            )
+        if points > MAX_JOBS:
+            raise ConfigError(f"the grid has {points} combinations; a tuning job takes at most {MAX_JOBS} trials")
+        return self
+
+    @field_serializer("config")
+    def _every_setting(self, config: TrainingConfig) -> dict[str, object]:
+        """All settings, so that a later version's defaults change nothing; a default output stays a default."""
+        return config.model_dump(mode="json", exclude=set() if "output" in config.model_fields_set else {"output"})
+
+    @property
+    def direction(self) -> Direction:
+        return direction_of(self.objective)
+
+    @property
+    def job_count(self) -> int:
+        """How many trials there are to be at most."""
+        if self.strategy == "grid":
+            return grid_size(self.space, self.grid_points)
+        wanted = DEFAULT_MAX_JOBS if self.max_jobs is None else self.max_jobs
+        points = size(self.space)
+        return wanted if points is None else min(wanted, points)
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(self.space, self.strategy, self.seed, self.max_parallel_jobs, self.grid_points, self.direction)
+
+    def config_of(self, trial: Trial) -> TrainingConfig:
+        """The settings that a trial trains with."""
+        return self.config.replace(**{**trial.hyperparameters, "objective": self.objective})
+
+
+class Study(Settings):
+    """A search at one moment."""
+
+    schema_version: Literal[1] = 1
+    request: SearchRequest
+    key: str = Field(pattern=r"[0-9a-f]{8}")
+    created: float
+    status: Status = "InProgress"
+    reason: str | None = None
+    active_seconds: float = 0.0
+    trials: tuple[Trial, ...] = ()
+    packed_job: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("Completed", "Failed", "Stopped")
+
+    def job_name(self, index: int, attempt: int = 1) -> str:
+        """The job of a trial: the study's name, the trial's number from 1, and the study's key."""
+        return f"{self.request.name}-{index + 1:03d}-{self.key}" + (f"-r{attempt}" if attempt > 1 else "")
+
+
+def check_study_name(name: str) -> None:
+    """Check the name of a tuning job.
+
+    Raises:
+        ConfigError: it is longer than 32 characters or holds others than letters, digits and inner hyphens.
+    """
+    if len(name) > MAX_STUDY_NAME_CHARS:
+        raise ConfigError(
+            f"tuning job name {name!r} has {len(name)} characters; at most {MAX_STUDY_NAME_CHARS} are taken"
+        )
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"tuning job name {name!r}: use letters, digits and, between them, hyphens")
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of one search. Whoever holds its lock may change it; anybody may read it."""
+
+    path: Path
+
+    @property
+    def file(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def stop_file(self) -> Path:
+        return self.path / "stop"
+
+    def exists(self) -> bool:
+        return self.file.is_file()
+
+    def load(self) -> Study:
+        """Read the search.
+
+        Raises:
+            ConfigError: there is none, or a newer version wrote it.
+            BreedclfError: its file is damaged.
+        """
+        try:
+            document = json.loads(self.file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(self._unknown()) from error
+        except (OSError, ValueError) as error:
+            raise BreedclfError(f"the state of tuning job {self.path.name!r} can't be read: {error}") from error
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"tuning job {self.path.name!r} was written by a newer breedclf (state version {version}, known "
+                f"{SCHEMA_VERSION}): upgrade breedclf"
+            )
+        try:
+            return Study(**document)
+        except (ConfigError, TypeError) as error:
+            raise BreedclfError(f"the state of tuning job {self.path.name!r} is damaged: {error}") from error
+
+    def save(self, study: Study) -> None:
+        """Write the search whole, or leave the old state: no moment shows half of it.
+
+        Raises:
+            BreedclfError: the disk refuses.
+        """
+        text = json.dumps(study.model_dump(mode="json"))
+        half = self.file.with_suffix(".tmp")
+        try:
+            with half.open("w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            half.replace(self.file)
+        except OSError as error:
+            raise BreedclfError(
+                f"the state of tuning job {self.path.name!r} can't be written to {self.file}: {error}; its trials so "
+                "far are kept: make room and attach again"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the one process that drives this search.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / "tuner.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise ConfigError(
+                f"tuning job {self.path.name!r} is being driven by another process: wait for it, or give this one "
+                "another name"
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _unknown(self) -> str:
+        folder = self.path.parent
+        known = sorted(each.parent.name for each in folder.glob("*/study.json")) if folder.is_dir() else []
+        shown = f"known ones are {', '.join(known[:20])}" if known else "there is none yet"
+        return f"no tuning job {self.path.name!r} in {folder}: {shown}"

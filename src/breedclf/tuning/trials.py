@@ -1,0 +1,98 @@
+"""The trials of a search: what is kept of each, how objectives compare, and which trial is best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from breedclf import metric_lines
+from breedclf.config import Settings, nearest
+from breedclf.errors import ConfigError
+from breedclf.tuning.space import Values
+
+Direction = Literal["minimize", "maximize"]
+Status = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
+ENDED: tuple[Status, ...] = ("Completed", "Failed", "Stopped")
+
+_DIRECTIONS: dict[str, Direction] = {"valid_loss": "minimize", "valid_accuracy": "maximize"}
+
+
+class Trial(Settings):
+    """One training of a search: what was tried, and what came of it.
+
+    `objective` is that of its best epoch; `history` holds the objective of each epoch. Times are seconds since 1970.
+    """
+
+    name: str
+    index: int = Field(ge=0)
+    attempt: int = Field(default=1, ge=1)
+    submitted: bool = False
+    hyperparameters: Values
+    status: Status = "InProgress"
+    objective: float | None = None
+    history: tuple[float, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    started: float | None = None
+    ended: float | None = None
+    failure_reason: str | None = None
+    note: str | None = None
+    artifact: Path | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran; None before it has ended."""
+        return None if self.started is None or self.ended is None else max(0.0, self.ended - self.started)
+
+
+def objectives() -> tuple[str, ...]:
+    """The objectives that a training job prints for its best epoch."""
+    names = metric_lines.TRAINING_METRICS.names
+    return tuple(name for name in names if metric_lines.best(name) in names and name in _DIRECTIONS)
+
+
+def direction_of(objective: str) -> Direction:
+    """Whether this objective is to be made small or large.
+
+    Raises:
+        ConfigError: no job prints it.
+    """
+    if objective not in objectives():
+        raise ConfigError(
+            f"objective {objective!r} is none that a training job prints for its best epoch: "
+            f"{nearest(objective, objectives())}"
+        )
+    return _DIRECTIONS[objective]
+
+
+def is_better(value: float, than: float, direction: Direction) -> bool:
+    """Whether a value is strictly better."""
+    return value < than if direction == "minimize" else value > than
+
+
+def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
+    """The completed trial with the best objective, the earliest of equals; None while there is none."""
+    best: Trial | None = None
+    best_value = math.nan
+    for trial in sorted(trials, key=lambda each: each.index):
+        if trial.status != "Completed" or trial.objective is None:
+            continue
+        if best is None or is_better(trial.objective, best_value, direction):
+            best, best_value = trial, trial.objective
+    return best
+
+
+def best_so_far(trials: Sequence[Trial], direction: Direction) -> list[float | None]:
+    """For each trial, in order, the best objective among the completed ones up to it."""
+    found = []
+    for count in range(1, len(trials) + 1):
+        best = best_trial(trials[:count], direction)
+        found.append(None if best is None else best.objective)
+    return found

@@ -1,0 +1,19 @@
+"""A process that drives a study of tests from wherever it stands: `python killable_search.py FOLDER`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from bookkeeping_runner import BookkeepingRunner, quadratic
+
+from breedclf.tuning.search import Search
+from breedclf.tuning.study import StudyFolder
+
+if __name__ == "__main__":
+    folder = StudyFolder(Path(sys.argv[1]))
+    with folder.locked():
+        search = Search(folder, BookkeepingRunner(folder.path / "jobs", quadratic), time.monotonic)
+        while not search.step().is_over:
+            time.sleep(0.002)
