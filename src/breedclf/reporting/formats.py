@@ -1,0 +1,101 @@
+"""Numbers as people read them: few digits, a unit, and a dash for what is not a number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Format = Callable[[float], str]
+
+ABSENT = "–"
+_DURATIONS = ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (60.0, 1.0, "s"))
+_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def plain(value: float, digits: int = 4) -> str:
+    """Up to `digits` significant digits, thousands apart by commas.
+
+    Example:
+        >>> plain(12345.6), plain(0.00005), plain(0.25), plain(float("nan"))
+        ('12,346', '5e-05', '0.25', '–')
+    """
+    if not math.isfinite(value):
+        return ABSENT if math.isnan(value) else ("∞" if value > 0 else "−∞")
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude < -4 or magnitude > 14:
+        return f"{value:.{digits}g}"
+    text = f"{value:,.{max(0, digits - 1 - magnitude)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def whole(value: float) -> str:
+    """A count.
+
+    Example:
+        >>> whole(1234)
+        '1,234'
+    """
+    return f"{round(value):,}" if math.isfinite(value) else ABSENT
+
+
+def percent(value: float) -> str:
+    """A share from 0 to 1 as a percentage with one decimal at most.
+
+    Example:
+        >>> percent(0.94), percent(0.9754), percent(1)
+        ('94%', '97.5%', '100%')
+    """
+    if not math.isfinite(value):
+        return ABSENT
+    return f"{value * 100:.1f}".removesuffix(".0") + "%"
+
+
+def seconds(value: float) -> str:
+    """A duration in the unit that suits it.
+
+    Example:
+        >>> seconds(0.0123), seconds(75), seconds(3700), seconds(0)
+        ('12.3 ms', '1 min 15 s', '1 h 2 min', '0 s')
+    """
+    if not math.isfinite(value):
+        return ABSENT
+    if value == 0:
+        return "0 s"
+    if value < 0:
+        return "−" + seconds(-value)
+    for limit, unit, name in _DURATIONS:
+        if value < limit:
+            return f"{plain(value / unit, 3)} {name}"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(value / 60), 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def byte_size(value: float) -> str:
+    """A number of bytes in binary units.
+
+    Example:
+        >>> byte_size(1536), byte_size(3)
+        ('1.5 KiB', '3 B')
+    """
+    if not math.isfinite(value):
+        return ABSENT
+    unit = 0
+    while abs(value) >= 1024 and unit < len(_BYTE_UNITS) - 1:
+        value /= 1024
+        unit += 1
+    return f"{plain(value, 3)} {_BYTE_UNITS[unit]}"
+
+
+def with_unit(unit: str, format: Format = plain) -> Format:  # noqa: A002
+    """A format that puts a unit behind the number.
+
+    Example:
+        >>> with_unit("images/s")(812.3456)
+        '812.3 images/s'
+    """
+    return lambda value: f"{format(value)} {unit}" if math.isfinite(value) else ABSENT
