@@ -67,7 +67,7 @@ def test_one_flipped_bit_is_noticed(model: Path) -> None:
 
 def test_a_newer_schema_is_refused(model: Path) -> None:
     edit(model, schema_version=99)
-    with pytest.raises(ArtifactError, match="schema_version 99, newer than the 1 .* upgrade breedclf"):
+    with pytest.raises(ArtifactError, match=r"schema_version 99, newer than the 1 .* upgrade breedclf"):
         read_artifact(model)
 
 
@@ -96,5 +96,5 @@ def test_missing_parts(model: Path, tmp_path: Path) -> None:
 
 def test_outputs_and_names_must_agree(model: Path) -> None:
     edit(model, labels=["a", "b", "c"], class_names=["a", "b", "c"])
-    with pytest.raises(ArtifactError, match="has 2 outputs, but breedclf.json names 3 classes"):
+    with pytest.raises(ArtifactError, match=r"has 2 outputs, but breedclf\.json names 3 classes"):
         read_artifact(model)

@@ -139,5 +139,5 @@ def test_without_a_network_the_message_says_where_to_put_the_file(tmp_path: Path
     url, _ = server
     with pytest.raises(WeightsError, match=r"404.*put the file at .*cache/net-12345678.pth.*--weights FILE"):
         download(f"{url}/net-12345678.pth", tmp_path / "cache")
-    with pytest.raises(WeightsError, match="can't be downloaded from http://127.0.0.1:1/"):
+    with pytest.raises(WeightsError, match=r"can't be downloaded from http://127\.0\.0\.1:1/"):
         download("http://127.0.0.1:1/net-12345678.pth", tmp_path / "cache", timeout_seconds=1)

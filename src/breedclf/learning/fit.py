@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
-import os
+
 import tempfile
 import time
 from collections.abc import Sequence
@@ -190,9 +191,7 @@ def _writable_output(config: TrainingConfig) -> Path:
     """
     output = config.output
     if "output" not in config.model_fields_set:
-        numbered = (output.with_name(f"{output.name}-{number}") for number in range(2, 1_000_000))
-        while (output / MODEL_FOLDER).exists():
-            output = next(numbered)
+        output = _free(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):
@@ -202,9 +201,15 @@ def _writable_output(config: TrainingConfig) -> Path:
             f"output={str(output)!r} can't be written: {error.strerror}; choose another --output"
         ) from error
     model = output / MODEL_FOLDER
-    if model.exists() and not (model / CARD_FILE).is_file() and any(os.scandir(model)):
+    if model.exists() and not (model / CARD_FILE).is_file() and list(model.iterdir()):
         raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
     return output
+
+
+def _free(output: Path) -> Path:
+    """The folder itself, or with the first number under which no model lies."""
+    numbered = (output.with_name(f"{output.name}-{number}") for number in itertools.count(2))
+    return next(folder for folder in itertools.chain([output], numbered) if not (folder / MODEL_FOLDER).exists())
 
 
 def _write(
