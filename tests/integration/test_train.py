@@ -132,7 +132,7 @@ def test_unreadable_pictures_are_skipped_counted_and_named(patterns: Path, tmp_p
     result = fit(patterns, tmp_path / "out", on_bad_image="skip", feature_cache=feature_cache, cache_dir=cache)
     assert [Path(reason.split(" can't")[0]).name for reason in result.skipped] == ["broken.jpg", "empty.png"]
     if feature_cache:
-        with pytest.raises(ImageError, match="broken.jpg"):  # the cached features know it, too
+        with pytest.raises(ImageError, match=r"broken\.jpg"):  # the cached features know it, too
             fit(patterns, tmp_path / "again", cache_dir=cache)
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-import breedclf
+from breedclf._version import __version__
 from breedclf.config import Architecture, Settings
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.learning.model import StateDict
@@ -39,7 +39,7 @@ class ModelCard(Settings):
     preprocessing: Preprocessing
     weights_sha256: str
     min_confidence: float | None = Field(None, gt=0, lt=1)
-    breedclf_version: str = breedclf.__version__
+    breedclf_version: str = __version__
     torch_version: str = str(torch.__version__)
     metrics: dict[str, float] = Field(default_factory=dict)
     data_fingerprint: str = ""
@@ -63,7 +63,7 @@ class ModelCard(Settings):
         if version > SCHEMA_VERSION:
             raise ArtifactError(
                 f"{source} has schema_version {version}, newer than the {SCHEMA_VERSION} that breedclf "
-                f"{breedclf.__version__} reads; upgrade breedclf"
+                f"{__version__} reads; upgrade breedclf"
             )
         try:
             return cls(**values)

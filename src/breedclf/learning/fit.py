@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-
 import tempfile
 import time
 from collections.abc import Sequence
