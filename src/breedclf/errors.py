@@ -47,3 +47,9 @@ class ArtifactError(BreedclfError):
 
 class TrainingError(BreedclfError):
     """Training can't go on, for instance because the loss is no longer a number."""
+
+
+class ProfileError(BreedclfError):
+    """A profile or a trace is missing, damaged, foreign or written by a newer version."""
+
+    exit_code = 3

@@ -1,0 +1,1 @@
+"""Where a training's time goes: recorder, profile, rules, report, and advice that is tried and measured."""

@@ -1,0 +1,363 @@
+"""What was recorded of one run: a versioned model that every source fills and every rule and page reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from breedclf.errors import ProfileError
+from breedclf.profiling.columns import BoolArray, FloatArray, Floats, Ints, Seconds, floats, ints
+
+SCHEMA_VERSION = 1
+FILE_NAME = "profile.json"
+PARTS = ("data_wait", "to_device", "forward", "backward", "optimizer")
+
+Source = Literal["breedclf", "foreign loop", "sagemaker", "torch trace", "smdebug"]
+JobStatus = Literal["Completed", "Failed", "Stopped", "Incomplete"]
+SeriesKind = Literal[
+    "cpu",  # % of one core
+    "memory",  # % of the machine's
+    "process_memory",  # bytes, the process and its loader workers
+    "gpu",  # %
+    "gpu_memory",  # %
+    "io_wait",  # % of the time
+    "disk_read",  # bytes a second
+    "disk_write",
+    "network",
+    "loader_workers",  # processes
+    "threads",  # that compute, over all processes of the run
+]
+TensorKind = Literal["weight", "gradient", "activation", "input", "loss"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+
+class JobInfo(_Model):
+    """Which run it was; times are seconds since 1970, durations seconds."""
+
+    name: str
+    source: Source = "breedclf"
+    status: JobStatus = "Completed"
+    start: float
+    end: float
+    initialization_seconds: float | None = None
+    finalization_seconds: float | None = None
+    device: str = "cpu"
+    cores: dict[str, int] = Field(default_factory=dict, description="usable cores, by node")
+    gpus: int = 0
+    threads: int | None = Field(None, description="threads of one process that computes")
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.end - self.start)
+
+    @property
+    def uses_cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+
+class Steps(_Model):
+    """Every step as columns of equal length; times in seconds, `start` since the start of the job.
+
+    A step's duration runs from the end of the one before to its own end, so that waiting for data is part of it.
+    `parts` splits it; a part nobody timed is absent.
+    """
+
+    phases: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    start: Seconds = Field(default_factory=floats)
+    duration: Seconds = Field(default_factory=floats)
+    phase: Ints = Field(default_factory=ints, description="index into phases")
+    node: Ints = Field(default_factory=ints, description="index into nodes")
+    epoch: Ints = Field(default_factory=ints, description="0 where unknown")
+    pictures: Ints = Field(default_factory=ints, description="0 where unknown")
+    traced: Ints = Field(default_factory=ints, description="1 where the tracer slowed the step down")
+    parts: dict[str, Seconds] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        columns = {name: getattr(self, name) for name in ("duration", "phase", "node", "epoch", "pictures", "traced")}
+        for name, column in {**columns, **self.parts}.items():
+            if len(column) != len(self.start):
+                raise ValueError(f"steps: column {name} has {len(column)} values, start has {len(self.start)}")
+        for name, labels in (("phase", self.phases), ("node", self.nodes)):
+            column = getattr(self, name)
+            if len(column) and not (0 <= column.min() and column.max() < len(labels)):
+                raise ValueError(f"steps: column {name} points outside its {len(labels)} names")
+        return self
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def steady(self) -> BoolArray:
+        """True for steps whose time counts: not slowed down by the tracer."""
+        return self.traced == 0
+
+    def of(self, phase: str) -> BoolArray:
+        """True for the steps of a phase."""
+        if phase not in self.phases:
+            return np.zeros(len(self), dtype=bool)
+        found: BoolArray = self.phase == self.phases.index(phase)
+        return found
+
+    def groups(self) -> Iterator[tuple[str, str, BoolArray]]:
+        """(node, phase, which steps), for every pair that has steps."""
+        for n, node in enumerate(self.nodes):
+            for p, phase in enumerate(self.phases):
+                mask = (self.node == n) & (self.phase == p)
+                if mask.any():
+                    yield node, phase, mask
+
+
+class Spans(_Model):
+    """Named stretches of the run: initialization, feature extraction, epochs, finalization. Seconds since the start."""
+
+    name: tuple[str, ...] = ()
+    start: Seconds = Field(default_factory=floats)
+    duration: Seconds = Field(default_factory=floats)
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if not len(self.name) == len(self.start) == len(self.duration):
+            raise ValueError("spans: columns differ in length")
+        return self
+
+    def seconds(self, name: str) -> float:
+        """Total of the spans of this name."""
+        return float(sum(d for n, d in zip(self.name, self.duration, strict=True) if n == name))
+
+
+class Operator(_Model):
+    """One operator over the traced steps; seconds are totals over its calls."""
+
+    name: str
+    device: Literal["cpu", "gpu"] = "cpu"
+    calls: int
+    self_seconds: float
+    inclusive_seconds: float
+    flops: float = 0.0
+    bytes_moved: float = 0.0
+
+
+class Loader(_Model):
+    """How pictures reached the loop, and what one of them cost."""
+
+    workers: int | None = None
+    pin_memory: bool | None = None
+    batch_size: int | None = None
+    read_seconds: float | None = Field(None, description="mean, one picture's bytes from disk")
+    decode_seconds: float | None = Field(None, description="mean, bytes to pixels")
+    transform_seconds: float | None = Field(None, description="mean, pixels to a tensor")
+    pictures_measured: int = 0
+
+
+class Series(_Model):
+    """One measured quantity of the machine over time, seconds since the start of the job."""
+
+    node: str
+    kind: SeriesKind
+    name: str
+    time: Seconds
+    value: Floats
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if len(self.time) != len(self.value):
+            raise ValueError(f"series {self.name}: {len(self.time)} times and {len(self.value)} values")
+        return self
+
+
+class System(_Model):
+    """Samples of the machine."""
+
+    interval_seconds: float | None = None
+    series: tuple[Series, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(series.node for series in self.series))
+
+    def of(self, kind: SeriesKind, node: str | None = None) -> list[Series]:
+        return [s for s in self.series if s.kind == kind and node in (None, s.node) and len(s.time)]
+
+    def mean(self, kind: SeriesKind, node: str | None = None) -> tuple[FloatArray, FloatArray]:
+        """Times and the mean over all series of a kind (all cores, say), on the times of the first of them."""
+        found = self.of(kind, node)
+        if not found:
+            return floats(), floats()
+        time = found[0].time
+        return time, np.mean([np.interp(time, s.time, s.value) for s in found], axis=0)
+
+
+class TensorSeries(_Model):
+    """Reductions of one tensor, taken every so many steps; the tensor itself is never kept.
+
+    Measures by kind: `mean_abs, zero_share, finite` for all; `std` and `change` (largest relative change since the last
+    look) for weights; `update_ratio` for gradients (mean |update| over mean |weight|); `inactive_share` (units silent for
+    every picture) and `saturated_share` for activations; `mean, std` for inputs.
+    """
+
+    name: str
+    kind: TensorKind
+    detail: str = Field("", description="what it is, where rules ask: relu, tanh, sigmoid, linear, conv")
+    step: Ints
+    measures: dict[str, Floats]
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        for name, column in self.measures.items():
+            if len(column) != len(self.step):
+                raise ValueError(
+                    f"tensor {self.name}: measure {name} has {len(column)} values for {len(self.step)} steps"
+                )
+        return self
+
+
+class Learning(_Model):
+    """What was learned when: the loss of single steps, the measures of epochs, the pictures of classes."""
+
+    step: Ints = Field(default_factory=ints)
+    step_loss: Floats = Field(default_factory=floats)
+    train_loss: Floats = Field(default_factory=floats, description="by epoch")
+    valid_loss: Floats = Field(default_factory=floats)
+    valid_accuracy: Floats = Field(default_factory=floats)
+    class_names: tuple[str, ...] = ()
+    class_counts: Ints = Field(default_factory=ints, description="training pictures, by class")
+    class_errors: Floats = Field(default_factory=floats, description="share of a class that was named wrongly")
+
+    @model_validator(mode="after")
+    def _columns_fit(self) -> Self:
+        if len(self.step) != len(self.step_loss):
+            raise ValueError("learning: step and step_loss differ in length")
+        if len(self.class_names) != len(self.class_counts):
+            raise ValueError("learning: class_names and class_counts differ in length")
+        return self
+
+
+class Compute(_Model):
+    """What a step computes and what this machine could: for the roofline and the share of its speed in use."""
+
+    flops_per_step: float | None = None
+    pictures_per_step: int | None = None
+    phase: str = ""
+    peak_flops_per_second: float | None = Field(None, description="of a large matrix product, measured here")
+    peak_bytes_per_second: float | None = Field(None, description="of a large copy, measured here")
+    precision: str = "fp32"
+
+
+class Overhead(_Model):
+    """What recording itself cost; seconds."""
+
+    timer_seconds_per_step: float | None = None
+    sampler_seconds_per_sample: float | None = None
+    sampler_seconds: float = 0.0
+    tensors_seconds: float = 0.0
+    tensors_looks: int = 0
+    tracing_seconds: float = 0.0
+    traced_steps: int = 0
+    traced_step_ratio: float | None = Field(None, description="median traced step over median other step")
+    writing_seconds: float = 0.0
+
+
+class Provenance(_Model):
+    """What wrote this profile, and on what."""
+
+    breedclf: str = ""
+    python: str = ""
+    torch: str = ""
+    platform: str = ""
+    processor: str = ""
+    created: str = ""
+    notes: tuple[str, ...] = Field((), description="what couldn't be read or measured, in words")
+
+
+class Profile(_Model):
+    """One run, from any source.
+
+    Example:
+        >>> profile = Profile(job=JobInfo(name="demo", start=0.0, end=2.0))
+        >>> profile.job.seconds
+        2.0
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    job: JobInfo
+    steps: Steps = Field(default_factory=Steps)
+    spans: Spans = Field(default_factory=Spans)
+    operators: tuple[Operator, ...] = ()
+    loader: Loader = Field(default_factory=Loader)
+    system: System = Field(default_factory=System)
+    tensors: tuple[TensorSeries, ...] = ()
+    learning: Learning = Field(default_factory=Learning)
+    compute: Compute = Field(default_factory=Compute)
+    overhead: Overhead = Field(default_factory=Overhead)
+    provenance: Provenance = Field(default_factory=Provenance)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.steps.nodes, *self.system.nodes, *self.job.cores)))
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+
+    def save(self, path: str | Path) -> Path:
+        """Write `profile.json` (into `path` when it is a folder), whole or not at all."""
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE_NAME
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(self.to_json(), encoding="utf-8")
+        draft.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a `profile.json`, or the one in a folder.
+
+        Raises:
+            ProfileError: it is missing, cut short, not a profile, or of a newer schema.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ProfileError(f"profile {path} can't be read: {error}") from error
+        return cls.from_json(text, name=str(path))
+
+    @classmethod
+    def from_json(cls, text: str, *, name: str = FILE_NAME) -> Self:
+        """Read a profile's text; `name` is what an error calls it."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            what = "is empty" if not text.strip() else f"is cut short or not JSON ({error})"
+            raise ProfileError(f"profile {name} {what}: profile the run again") from error
+        if not isinstance(values, dict) or "schema_version" not in values or "job" not in values:
+            raise ProfileError(f"{name} is JSON but no profile of breedclf: it has no schema_version and job")
+        version = values["schema_version"]
+        if not isinstance(version, int) or version < 1:
+            raise ProfileError(f"profile {name} has schema_version {version!r}, which is no version")
+        if version > SCHEMA_VERSION:
+            raise ProfileError(
+                f"profile {name} has schema {version}, written by a newer breedclf; this one reads up to "
+                f"{SCHEMA_VERSION}: upgrade breedclf"
+            )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ProfileError(f"profile {name} is damaged at {place or 'its top'}: {first['msg']}") from error

@@ -1,0 +1,132 @@
+"""Rules: pure functions from a profile to a finding, with the names and parameters that SageMaker Debugger gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from breedclf.config import nearest
+from breedclf.errors import ConfigError
+from breedclf.profiling.profile import Profile
+from breedclf.profiling.rules import learning, loading, steps, system, tensors
+from breedclf.profiling.rules.finding import (
+    Finding,
+    FindingStatus,
+    Rule,
+    as_rule,
+    issue,
+    no_data,
+    not_applicable,
+    ok,
+)
+
+__all__ = [
+    "ALL_RULES",
+    "Finding",
+    "FindingStatus",
+    "Rule",
+    "RuleChoice",
+    "check",
+    "choose_rules",
+    "issue",
+    "no_data",
+    "not_applicable",
+    "ok",
+]
+
+ALL_RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        steps.step_outlier,
+        loading.dataloader,
+        loading.slow_reader,
+        loading.slow_transform,
+        system.batch_size,
+        system.cpu_bottleneck,
+        system.io_bottleneck,
+        system.low_gpu_utilization,
+        system.gpu_memory_increase,
+        system.host_memory_increase,
+        system.core_oversubscription,
+        system.load_balancing,
+        steps.max_initialization_time,
+        tensors.vanishing_gradient,
+        tensors.exploding_tensor,
+        tensors.poor_weight_initialization,
+        tensors.saturated_activation,
+        tensors.dead_relu,
+        tensors.weight_update_ratio,
+        tensors.all_zero,
+        tensors.unchanged_tensor,
+        tensors.check_input_images,
+        learning.loss_not_decreasing,
+        learning.overfit,
+        learning.overtraining,
+        learning.class_imbalance,
+        learning.stalled_training,
+        system.overall_system_usage,
+        steps.overall_framework_metrics,
+    )
+}
+
+RuleChoice = Mapping[str, Mapping[str, Any]] | Iterable[str | Rule | Callable[..., Finding]] | None
+
+
+def choose_rules(choice: RuleChoice = None) -> list[Rule]:
+    """The rules to ask: all, some by name, some with other parameters, and a user's plain functions.
+
+    Args:
+        choice: None for all; `{"StepOutlier": {"stddev": 2}}` for all with some parameters changed; or a list of names,
+            rules and functions `check(profile) -> Finding`, for only those.
+
+    Raises:
+        ConfigError: a name or a parameter is unknown.
+    """
+    if choice is None:
+        return list(ALL_RULES.values())
+    if isinstance(choice, Mapping):
+        for name in choice:
+            _known(name)
+        return [rule.with_parameters(choice.get(rule.name, {})) for rule in ALL_RULES.values()]
+    return [_known(one) if isinstance(one, str) else as_rule(one) for one in choice if one != "ProfilerReport"]
+
+
+def check(profile: Profile, rules: RuleChoice = None) -> list[Finding]:
+    """Ask every rule about a run; the last finding, ProfilerReport, sums them up.
+
+    Example:
+        >>> from breedclf.profiling.profile import JobInfo
+        >>> findings = check(Profile(job=JobInfo(name="empty", start=0.0, end=1.0)))
+        >>> findings[-1].rule, findings[0].status
+        ('ProfilerReport', 'no_data')
+    """
+    findings = [rule(profile) for rule in choose_rules(rules)]
+    return [*findings, _summary(findings)]
+
+
+def _known(name: str) -> Rule:
+    if name not in ALL_RULES:
+        raise ConfigError(f"unknown rule {name!r}: {nearest(name, [*ALL_RULES, 'ProfilerReport'])}")
+    return ALL_RULES[name]
+
+
+def _summary(findings: list[Finding]) -> Finding:
+    """AWS's rule that runs all others: an issue when one of them is."""
+    by_status = {
+        status: [f.rule for f in findings if f.status == status]
+        for status in ("issue", "ok", "no_data", "not_applicable")
+    }
+    told = (
+        f"{len(findings)} rules: {len(by_status['issue'])} with an issue, {len(by_status['ok'])} fine, "
+        f"{len(by_status['no_data'])} without data, {len(by_status['not_applicable'])} that don't apply"
+    )
+    status: FindingStatus = "issue" if by_status["issue"] else "ok" if by_status["ok"] else "no_data"
+    return Finding(
+        rule="ProfilerReport",
+        status=status,
+        evidence=told,
+        advice=f"See {', '.join(by_status['issue'])}." if by_status["issue"] else "",
+        datapoints=len(findings),
+        triggers=len(by_status["issue"]),
+        details={"rules": by_status},
+    )

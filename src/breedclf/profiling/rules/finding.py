@@ -1,0 +1,146 @@
+"""What a rule answers, and how a rule is declared: a plain function of a profile and keyword parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, validate_call
+
+from breedclf.config import nearest
+from breedclf.errors import ConfigError
+from breedclf.profiling.profile import Profile
+
+FindingStatus = Literal["ok", "issue", "not_applicable", "no_data"]
+Group = Literal["steps", "loading", "system", "tensors", "learning", "summary", "your own"]
+
+
+class Finding(BaseModel):
+    """A rule's answer about one run.
+
+    `evidence` is a sentence with the numbers that decided; `advice` says what to change; `changes` are settings to try,
+    which `verify()` measures; `triggers` counts the datapoints that tripped the rule; `details` holds tables and figures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str = ""
+    status: FindingStatus
+    evidence: str
+    advice: str = ""
+    datapoints: int = 0
+    triggers: int = 0
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    changes: dict[str, Any] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
+    """Looked, and nothing is wrong."""
+    return Finding(status="ok", evidence=evidence, datapoints=datapoints, **more)
+
+
+def issue(evidence: str, advice: str, *, datapoints: int, triggers: int = 1, **more: Any) -> Finding:
+    """Something is wrong, and this is what to do."""
+    return Finding(status="issue", evidence=evidence, advice=advice, datapoints=datapoints, triggers=triggers, **more)
+
+
+def no_data(evidence: str, *, datapoints: int = 0) -> Finding:
+    """The profile doesn't hold, or not long enough, what the rule looks at. It is no pass."""
+    return Finding(status="no_data", evidence=evidence, datapoints=datapoints)
+
+
+def not_applicable(evidence: str) -> Finding:
+    """The rule has nothing to say about such a run, for instance about a GPU that isn't there."""
+    return Finding(status="not_applicable", evidence=evidence)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A named check with its default parameters.
+
+    Attributes:
+        check: `check(profile, **parameters) -> Finding`; the defaults of its keywords are the rule's defaults.
+        about: what it looks for, in a sentence.
+        differs: where and why it differs from the rule of the same name in SageMaker Debugger.
+    """
+
+    name: str
+    check: Callable[..., Finding]
+    group: Group = "your own"
+    about: str = ""
+    differs: str = ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters with their values when nothing else is asked for."""
+        signature = inspect.signature(self.check)
+        return {
+            name: parameter.default
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+        }
+
+    def with_parameters(self, changes: Mapping[str, Any]) -> Rule:
+        """The same rule with other values.
+
+        Raises:
+            ConfigError: a parameter is unknown.
+        """
+        for name in changes:
+            if name not in self.parameters:
+                raise ConfigError(f"rule {self.name} has no parameter {name!r}: {nearest(name, self.parameters)}")
+        check = functools.wraps(self.check)(functools.partial(self.check, **changes))
+        changed = inspect.signature(functools.partial(self.check, **changes))
+        check.__signature__ = changed  # type: ignore[attr-defined]  # what `parameters` reads the defaults from
+        return Rule(self.name, check, self.group, self.about, self.differs)
+
+    def __call__(self, profile: Profile) -> Finding:
+        """Ask the rule about a run.
+
+        Raises:
+            ConfigError: a parameter's value has the wrong type.
+        """
+        try:
+            found = self.check(profile)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            place = ".".join(str(part) for part in problem["loc"])
+            raise ConfigError(f"rule {self.name}, {place}={problem['input']!r}: {problem['msg']}") from error
+        if not isinstance(found, Finding):
+            raise ConfigError(f"rule {self.name} must return a Finding, not {type(found).__name__}")
+        return found.model_copy(
+            update={"rule": self.name, "parameters": {**_plain(self.parameters), **found.parameters}}
+        )
+
+
+def rule(name: str, *, group: Group, differs: str = "") -> Callable[[Callable[..., Finding]], Rule]:
+    """Make a rule of a function; its docstring's first line says what it looks for."""
+
+    def make(check: Callable[..., Finding]) -> Rule:
+        about = (inspect.getdoc(check) or "").partition("\n")[0]
+        return Rule(name, _typed(check), group, about, differs)
+
+    return make
+
+
+def as_rule(check: Rule | Callable[..., Finding]) -> Rule:
+    """A user's plain function as a rule, named after it."""
+    if isinstance(check, Rule):
+        return check
+    name = getattr(check, "__name__", type(check).__name__)
+    return Rule(name, check, "your own", (inspect.getdoc(check) or "").partition("\n")[0])
+
+
+def _typed(check: Callable[..., Finding]) -> Callable[..., Finding]:
+    return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(check)
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, str | int | float | bool | None | list | tuple) else str(value)
+        for name, value in parameters.items()
+    }
