@@ -17,21 +17,25 @@ SECONDS_DECIMALS = 7
 
 def _read_floats(value: Any) -> FloatArray:
     try:
-        array = np.asarray(value if not isinstance(value, list) else [_float(item) for item in value], dtype=np.float64)
+        array: FloatArray = np.asarray(
+            value if not isinstance(value, list) else [_float(item) for item in value], dtype=np.float64
+        )
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a column of numbers is needed: {error}") from error
-    return _one_dimensional(array)
+    _check_one_dimensional(array)
+    return array
 
 
 def _read_ints(value: Any) -> IntArray:
     try:
-        array = np.asarray(value)
-        whole = array.astype(np.int64)
+        array: npt.NDArray[Any] = np.asarray(value)
+        whole: IntArray = array.astype(np.int64)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a column of whole numbers is needed: {error}") from error
     if array.size and not np.array_equal(whole, array):
         raise ValueError("a column of whole numbers is needed")
-    return _one_dimensional(whole)
+    _check_one_dimensional(whole)
+    return whole
 
 
 def _float(item: Any) -> float:
@@ -39,10 +43,9 @@ def _float(item: Any) -> float:
     return float("nan") if item is None else float(item)
 
 
-def _one_dimensional(array: Any) -> Any:
+def _check_one_dimensional(array: npt.NDArray[Any]) -> None:
     if array.ndim != 1:
         raise ValueError(f"a column has one dimension, not {array.ndim}")
-    return array
 
 
 def _write_seconds(array: FloatArray) -> list[Any]:

@@ -53,7 +53,7 @@ class JobInfo(_Model):
     device: str = "cpu"
     cores: dict[str, int] = Field(default_factory=dict, description="usable cores, by node")
     gpus: int = 0
-    threads: int | None = Field(None, description="threads of one process that computes")
+    threads: int | None = Field(default=None, description="threads of one process that computes")
     settings: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -91,7 +91,7 @@ class Steps(_Model):
                 raise ValueError(f"steps: column {name} has {len(column)} values, start has {len(self.start)}")
         for name, labels in (("phase", self.phases), ("node", self.nodes)):
             column = getattr(self, name)
-            if len(column) and not (0 <= column.min() and column.max() < len(labels)):
+            if len(column) and not (column.min() >= 0 and column.max() < len(labels)):
                 raise ValueError(f"steps: column {name} points outside its {len(labels)} names")
         return self
 
@@ -101,7 +101,8 @@ class Steps(_Model):
     @property
     def steady(self) -> BoolArray:
         """True for steps whose time counts: not slowed down by the tracer."""
-        return self.traced == 0
+        found: BoolArray = self.traced == 0
+        return found
 
     def of(self, phase: str) -> BoolArray:
         """True for the steps of a phase."""
@@ -155,9 +156,9 @@ class Loader(_Model):
     workers: int | None = None
     pin_memory: bool | None = None
     batch_size: int | None = None
-    read_seconds: float | None = Field(None, description="mean, one picture's bytes from disk")
-    decode_seconds: float | None = Field(None, description="mean, bytes to pixels")
-    transform_seconds: float | None = Field(None, description="mean, pixels to a tensor")
+    read_seconds: float | None = Field(default=None, description="mean, one picture's bytes from disk")
+    decode_seconds: float | None = Field(default=None, description="mean, bytes to pixels")
+    transform_seconds: float | None = Field(default=None, description="mean, pixels to a tensor")
     pictures_measured: int = 0
 
 
@@ -202,9 +203,9 @@ class System(_Model):
 class TensorSeries(_Model):
     """Reductions of one tensor, taken every so many steps; the tensor itself is never kept.
 
-    Measures by kind: `mean_abs, zero_share, finite` for all; `std` and `change` (largest relative change since the last
-    look) for weights; `update_ratio` for gradients (mean |update| over mean |weight|); `inactive_share` (units silent for
-    every picture) and `saturated_share` for activations; `mean, std` for inputs.
+    Measures by kind: `mean_abs, zero_share, finite` for all; `std` and `change` (relative, since the last
+    look) for weights; `update_ratio` for gradients (mean |update| over mean |weight|); `inactive_share` (units that are
+    silent for every picture) and `saturated_share` for activations; `mean, std` for inputs.
     """
 
     name: str
@@ -250,8 +251,8 @@ class Compute(_Model):
     flops_per_step: float | None = None
     pictures_per_step: int | None = None
     phase: str = ""
-    peak_flops_per_second: float | None = Field(None, description="of a large matrix product, measured here")
-    peak_bytes_per_second: float | None = Field(None, description="of a large copy, measured here")
+    peak_flops_per_second: float | None = Field(default=None, description="of a large matrix product, measured here")
+    peak_bytes_per_second: float | None = Field(default=None, description="of a large copy, measured here")
     precision: str = "fp32"
 
 
@@ -265,7 +266,7 @@ class Overhead(_Model):
     tensors_looks: int = 0
     tracing_seconds: float = 0.0
     traced_steps: int = 0
-    traced_step_ratio: float | None = Field(None, description="median traced step over median other step")
+    traced_step_ratio: float | None = Field(default=None, description="median traced step over median other step")
     writing_seconds: float = 0.0
 
 
@@ -278,7 +279,7 @@ class Provenance(_Model):
     platform: str = ""
     processor: str = ""
     created: str = ""
-    notes: tuple[str, ...] = Field((), description="what couldn't be read or measured, in words")
+    notes: tuple[str, ...] = Field(default=(), description="what couldn't be read or measured, in words")
 
 
 class Profile(_Model):
@@ -292,16 +293,16 @@ class Profile(_Model):
 
     schema_version: int = SCHEMA_VERSION
     job: JobInfo
-    steps: Steps = Field(default_factory=Steps)
-    spans: Spans = Field(default_factory=Spans)
+    steps: Steps = Steps()
+    spans: Spans = Spans()
     operators: tuple[Operator, ...] = ()
-    loader: Loader = Field(default_factory=Loader)
-    system: System = Field(default_factory=System)
+    loader: Loader = Loader()
+    system: System = System()
     tensors: tuple[TensorSeries, ...] = ()
-    learning: Learning = Field(default_factory=Learning)
-    compute: Compute = Field(default_factory=Compute)
-    overhead: Overhead = Field(default_factory=Overhead)
-    provenance: Provenance = Field(default_factory=Provenance)
+    learning: Learning = Learning()
+    compute: Compute = Compute()
+    overhead: Overhead = Overhead()
+    provenance: Provenance = Provenance()
 
     @property
     def nodes(self) -> tuple[str, ...]:

@@ -70,8 +70,12 @@ def system(cpu: Any = 75.0, *, extra: tuple[Series, ...] = (), **values: Any) ->
     return System(interval_seconds=0.5, series=(*cores, *rest, *extra))
 
 
-def gpu_system(gpu: Any = 92.0, gpu_memory: Any = 80.0, cpu: Any = 60.0, **values: Any) -> System:
+def gpu_system(
+    gpu: Any = 92.0, gpu_memory: Any = 80.0, cpu: Any = 60.0, *, second: float | None = None, **values: Any
+) -> System:
     extra = (series("gpu", gpu, name="gpu0"), series("gpu_memory", gpu_memory, name="gpu0", noise=0.3))
+    if second is not None:
+        extra += (series("gpu", second, name="gpu1"),)
     return system(cpu, extra=extra, **values)
 
 

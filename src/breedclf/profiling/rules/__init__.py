@@ -1,4 +1,4 @@
-"""Rules: pure functions from a profile to a finding, with the names and parameters that SageMaker Debugger gave them."""
+"""Rules: pure functions from a profile to a finding, with SageMaker Debugger's names and parameters."""
 
 from __future__ import annotations
 

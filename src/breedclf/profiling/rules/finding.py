@@ -22,7 +22,7 @@ class Finding(BaseModel):
     """A rule's answer about one run.
 
     `evidence` is a sentence with the numbers that decided; `advice` says what to change; `changes` are settings to try,
-    which `verify()` measures; `triggers` counts the datapoints that tripped the rule; `details` holds tables and figures.
+    which `verify()` measures; `triggers` counts the datapoints that tripped the rule; `details` holds tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

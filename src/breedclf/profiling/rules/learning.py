@@ -12,7 +12,8 @@ from breedclf.profiling.rules.text import count, seconds, share
 @rule(
     "LossNotDecreasing",
     group="learning",
-    differs="Compares means over num_steps steps, from the first window to the best later one: single batches differ by far "
+    differs="Compares means over num_steps steps, from the first window to the best later one: single batches "
+    "differ by far "
     "more than 0.1%.",
 )
 def loss_not_decreasing(
@@ -42,7 +43,8 @@ def loss_not_decreasing(
     if fall < diff_percent:
         return issue(
             f"{told}: it did not fall by even {diff_percent:g}%",
-            "Raise or lower the learning rate by a factor of 10 and see; check that weights are trained (UnchangedTensor) and "
+            "Raise or lower the learning rate by a factor of 10 and see; check that weights are trained "
+            "(UnchangedTensor) and "
             "that labels belong to their pictures.",
             datapoints=points,
         )
@@ -52,7 +54,8 @@ def loss_not_decreasing(
 @rule(
     "Overfit",
     group="learning",
-    differs="The gap counts only in epochs whose validation loss lies above its best by more than best_margin: regularised or "
+    differs="The gap counts only in epochs whose validation loss lies above its best by more than best_margin: "
+    "regularised or "
     "pretrained networks keep a gap above 0.1 while both losses still fall.",
 )
 def overfit(
@@ -71,7 +74,8 @@ def overfit(
     if bad.sum() > patience - 1 and bad[-1]:
         return issue(
             told,
-            "Stop earlier (the artifact already holds the best epoch), add pictures or views, raise weight_decay, or train "
+            "Stop earlier (the artifact already holds the best epoch), add pictures or views, raise weight_decay, "
+            "or train "
             "fewer layers.",
             datapoints=both,
             triggers=int(bad.sum()),
@@ -110,7 +114,8 @@ def overtraining(
 @rule(
     "ClassImbalance",
     group="learning",
-    differs="threshold_misprediction is shown but decides only together with an imbalance: with many breeds and few pictures "
+    differs="threshold_misprediction is shown but decides only together with an imbalance: with many breeds and "
+    "few pictures "
     "a class with 70% errors is common in a healthy run.",
 )
 def class_imbalance(
@@ -127,7 +132,10 @@ def class_imbalance(
     errors = profile.learning.class_errors
     missed = [names[i] for i in np.flatnonzero(errors > threshold_misprediction)] if len(errors) == len(names) else []
     if missed:
-        told += f"; {count(len(missed), 'class', 'classes')} named wrongly more than {share(threshold_misprediction)} of the time"
+        told += (
+            f"; {count(len(missed), 'class', 'classes')} named wrongly more than "
+            f"{share(threshold_misprediction)} of the time"
+        )
     points = int(counts.sum())
     if ratio > threshold_imbalance:
         return issue(
@@ -159,7 +167,8 @@ def stalled_training(profile: Profile, *, threshold: float = 1800.0) -> Finding:
     if longest > threshold:
         return issue(
             told,
-            "Look for a worker that waits for storage or for another rank, a full disk, or a deadlock: py-spy dump --pid shows "
+            "Look for a worker that waits for storage or for another rank, a full disk, or a deadlock: py-spy "
+            "dump --pid shows "
             "where the process stands.",
             datapoints=len(steps),
             triggers=int((gaps > threshold).sum() + (steps.duration > threshold).sum()),

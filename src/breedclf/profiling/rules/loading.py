@@ -22,8 +22,10 @@ def wait_share(profile: Profile) -> float | None:
 @rule(
     "Dataloader",
     group="loading",
-    differs="Workers outside the band are an issue only where steps also wait for data (max_wait_share); where the wait "
-    "wasn't timed, as in SageMaker's own data, the band decides alone. AWS's band alone blames every run on a small machine "
+    differs="Workers outside the band are an issue only where steps also wait for data (max_wait_share); where "
+    "the wait "
+    "wasn't timed, as in SageMaker's own data, the band decides alone. AWS's band alone blames every run on a "
+    "small machine "
     "and every run on cached data. Pinned memory is advised only where CUDA is used.",
 )
 def dataloader(
@@ -44,7 +46,7 @@ def dataloader(
     told += "" if waiting is None else f", and steps waited for data {share(waiting)} of their time"
     details = {"workers": workers, "cores": cores, "percent": percent, "wait_share": waiting}
     waits = waiting is None or waiting > max_wait_share
-    if percent < min_threshold and waits or workers == 0 and waiting is not None and waits:
+    if (percent < min_threshold and waits) or (workers == 0 and waiting is not None and waits):
         wanted = max(1, round(cores * 0.9)) if cores > 2 else cores
         return issue(
             f"{told}; {min_threshold:g}% to {max_threshold:g}% is the band",
@@ -82,7 +84,8 @@ def slow_reader(
     if loader.read_seconds > max_read_seconds and part > max_share and (waiting is None or waiting > max_wait_share):
         return issue(
             told,
-            "Copy the pictures to a local disk, pack many small files into few large ones, or keep the feature cache on, "
+            "Copy the pictures to a local disk, pack many small files into few large ones, or keep the feature "
+            "cache on, "
             "which reads each picture once. More workers hide the latency, not a lack of bandwidth.",
             datapoints=loader.pictures_measured or 1,
             changes={"workers": max(2, sum(profile.job.cores.values()))},
@@ -109,7 +112,8 @@ def slow_transform(profile: Profile, *, max_share: float = 0.5, max_wait_share: 
     if part > max_share and waiting > max_wait_share:
         return issue(
             told,
-            "Decode straight to a smaller size, drop transforms that don't pay, use more workers while cores are free, or "
+            "Decode straight to a smaller size, drop transforms that don't pay, use more workers while cores are "
+            "free, or "
             "keep the feature cache on, which decodes each picture once.",
             datapoints=loader.pictures_measured or 1,
             changes={"workers": max(1, sum(profile.job.cores.values()))},

@@ -16,7 +16,10 @@ MINUTE = 60.0
 @rule(
     "StepOutlier",
     group="steps",
-    differs="Steps that the tracer slowed down are left out; the threshold is one-sided, as AWS's code was and its text was not.",
+    differs=(
+        "Steps that the tracer slowed down are left out; the threshold is one-sided, as AWS's code was and "
+        "its text was not."
+    ),
 )
 def step_outlier(profile: Profile, *, stddev: float = 3.0, n_outliers: int = 10, mode: str | None = None) -> Finding:
     """Steps that take far longer than the others of their node and phase."""

@@ -98,7 +98,8 @@ def low_gpu_utilization(
     points = sum(len(gpu.value) for gpu in gpus)
     if min(len(gpu.value) for gpu in gpus) < patience:
         return no_data(f"{points} samples; {patience} a GPU are needed", datapoints=points)
-    low, uneven = [], []
+    low: list[str] = []
+    uneven: list[str] = []
     for gpu in gpus:
         p5, p95 = np.percentile(gpu.value[-window:], [5, 95])
         text = f"{gpu.name} on node {gpu.node}: p95 {p95:.0f}%, p5 {p5:.0f}%"
@@ -164,7 +165,8 @@ def host_memory_increase(
     if rise > max(min_bytes, base * increase_percent / 100) and steady:
         return issue(
             told + ", all along",
-            "Look for lists that grow with every step (losses kept as tensors hold their graph), caches without a limit, "
+            "Look for lists that grow with every step (losses kept as tensors hold their graph), caches without a "
+            "limit, "
             "and loader workers that copy a Python list: use arrays.",
             datapoints=len(value),
         )
@@ -213,7 +215,8 @@ def load_balancing(profile: Profile, *, threshold: float = 0.5, patience: int = 
     if distance > threshold:
         return issue(
             told,
-            "Give every GPU the same share of each batch, use DistributedDataParallel instead of DataParallel, or fewer GPUs.",
+            "Give every GPU the same share of each batch, use DistributedDataParallel instead of DataParallel, or "
+            "fewer GPUs.",
             datapoints=points,
             triggers=sum(d > threshold for d, _ in pairs),
         )
@@ -248,9 +251,8 @@ def _balanced_steps(profile: Profile, threshold: float) -> Finding:
 def overall_system_usage(profile: Profile) -> Finding:
     """How busy each part of the machine was: a table of percentiles."""
     rows: list[dict[str, Any]] = []
-    kinds: tuple[SeriesKind, ...] = (
-        "cpu", "memory", "gpu", "gpu_memory", "io_wait", "disk_read", "disk_write", "network", "process_memory", "loader_workers",
-    )  # fmt: skip
+    kinds: list[SeriesKind] = ["cpu", "memory", "gpu", "gpu_memory", "io_wait", "disk_read", "disk_write", "network"]
+    kinds += ["process_memory", "loader_workers"]
     for node in profile.system.nodes:
         for kind in kinds:
             _, value = profile.system.mean(kind, node)
@@ -275,14 +277,18 @@ def core_oversubscription(profile: Profile, *, max_ratio: float = 2.0, min_cpu: 
         return no_data("the number of threads or of cores isn't known")
     computing = threads + (profile.loader.workers or 0)
     ratio = computing / cores
-    told = f"{computing} computing threads ({threads} in the loop, {profile.loader.workers or 0} workers) on {count(cores, 'core')}"
+    told = (
+        f"{computing} computing threads ({threads} in the loop, {profile.loader.workers or 0} workers) on "
+        f"{count(cores, 'core')}"
+    )
     _, cpu = profile.system.mean("cpu")
     busy = float(cpu.mean()) if len(cpu) else None
     told += "" if busy is None else f", which were {busy:.0f}% busy"
     if ratio > max_ratio and (busy is None or busy >= min_cpu):
         return issue(
             told,
-            f"Give the loop at most {cores} threads (OMP_NUM_THREADS={cores}, or torch.set_num_threads) and leave a core "
+            f"Give the loop at most {cores} threads (OMP_NUM_THREADS={cores}, or torch.set_num_threads) and leave "
+            f"a core "
             "to the workers; look for other jobs on the machine.",
             datapoints=1,
         )
@@ -302,11 +308,14 @@ def batch_size(
     """A batch too small to keep the machine busy: CPU, GPU and GPU memory all have room."""
     if not profile.system.of("gpu"):
         return _small_batch_without_gpu(profile)
-    columns = {kind: profile.system.mean(kind)[1] for kind in ("cpu", "gpu", "gpu_memory")}  # type: ignore[arg-type]
+    columns = {kind: profile.system.mean(kind)[1] for kind in ("cpu", "gpu", "gpu_memory")}
     if any(len(column) < patience for column in columns.values()):
         return no_data(f"{min(map(len, columns.values()))} samples; {patience} are needed")
     p95 = {kind: float(np.percentile(column[-window:], 95)) for kind, column in columns.items()}
-    told = f"95% of the time CPU was at or below {p95['cpu']:.0f}%, GPU {p95['gpu']:.0f}%, GPU memory {p95['gpu_memory']:.0f}%"
+    told = (
+        f"95% of the time CPU was at or below {p95['cpu']:.0f}%, GPU {p95['gpu']:.0f}%, GPU memory "
+        f"{p95['gpu_memory']:.0f}%"
+    )
     size = profile.loader.batch_size
     points = min(map(len, columns.values()))
     if (
@@ -337,12 +346,16 @@ def _small_batch_without_gpu(profile: Profile) -> Finding:
     waited = float(parts["data_wait"][mask].sum()) if "data_wait" in parts else 0.0
     fixed = max(0.0, total - computing - waited) / total if total else 0.0
     size = profile.loader.batch_size
-    told = f"{share(fixed)} of a training step is neither waiting for data nor computing gradients (optimizer, bookkeeping)"
+    told = (
+        f"{share(fixed)} of a training step is neither waiting for data nor computing gradients (optimizer, "
+        f"bookkeeping)"
+    )
     told += f", at batch size {size}" if size else ""
     if fixed > 0.5 and size is not None and size < 32:
         return issue(
             told,
-            f"Use a larger batch, for instance {size * 4}, and raise the learning rate with it: the fixed cost of a step "
+            f"Use a larger batch, for instance {size * 4}, and raise the learning rate with it: the fixed cost of "
+            f"a step "
             "is then shared by more pictures.",
             datapoints=int(mask.sum()),
             changes={"batch_size": size * 4},

@@ -56,7 +56,8 @@ def vanishing_gradient(profile: Profile, *, threshold: float = 1e-7) -> Finding:
         tensors,
         lambda t: t.measures["mean_abs"] < threshold,
         what=f"have gradients below {threshold:g} in the mean",
-        advice="Use normalisation layers, ReLU instead of sigmoid or tanh, residual connections, another initial scale; "
+        advice="Use normalisation layers, ReLU instead of sigmoid or tanh, residual connections, another initial "
+        "scale; "
         "in fp16, scale the loss.",
     )
 
@@ -117,6 +118,7 @@ def poor_weight_initialization(
     ratio = max(started.values()) / min(started.values()) if started else 1.0
     told = f"the spread of initial weights is {spread[low]:.2g} ({low}) to {spread[high]:.2g} ({high})"
     # 10 in variance, as AWS compares, is a factor of 3.2 in spread; widths of 64 to 2,048 alone make 32 in variance.
+    del patience  # AWS waits so many looks; the initial weights are the first look alone
     fan_in_allowance = 10.0
     if flat or ratio**2 > threshold * fan_in_allowance:
         return issue(
@@ -142,6 +144,7 @@ def saturated_activation(
 ) -> Finding:
     """Tanh or sigmoid units whose inputs lie where the gradient is zero."""
     del threshold_tanh_min, threshold_tanh_max, threshold_sigmoid_min, threshold_sigmoid_max  # applied when recording
+    del threshold_inactivity
     if not (_with(profile, "activation", "mean_abs") or _with(profile, "activation", "saturated_share")):
         return no_data("no activation was looked at")
     tensors = [t for t in _with(profile, "activation", "saturated_share") if t.detail in ("tanh", "sigmoid")]
@@ -167,7 +170,9 @@ def dead_relu(profile: Profile, *, threshold_inactivity: float = 1.0, threshold_
     return _judge(
         tensors,
         lambda t: 100 * t.measures["inactive_share"] > threshold_layer,
-        what=f"have more than {threshold_layer:g}% of units active for less than {threshold_inactivity:g}% of the batch",
+        what=(
+            f"have more than {threshold_layer:g}% of units active for less than {threshold_inactivity:g}% of the batch"
+        ),
         advice="Lower the learning rate, use a leaky ReLU, or start biases slightly above zero.",
         at_least=2,
     )
@@ -191,7 +196,8 @@ def weight_update_ratio(
         tensors,
         lambda t: (t.measures["update_ratio"] > large_threshold) | (t.measures["update_ratio"] < small_threshold),
         what=f"are updated by more than {large_threshold:g} or less than {small_threshold:g} of their size",
-        advice="Lower the learning rate when updates are large, raise it when they are tiny; check that the layer is meant "
+        advice="Lower the learning rate when updates are large, raise it when they are tiny; check that the layer "
+        "is meant "
         "to be trained.",
         at_least=max(2, num_steps),
     )
@@ -234,7 +240,8 @@ def unchanged_tensor(profile: Profile, *, num_steps: int = 3, rtol: float = 1e-5
         tensors,
         still,
         what=f"stayed the same over {num_steps} looks",
-        advice="Check that the optimizer holds these weights, that the learning rate is not zero, and that their layer is "
+        advice="Check that the optimizer holds these weights, that the learning rate is not zero, and that their "
+        "layer is "
         "connected to the loss.",
     )
 
