@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -59,9 +60,9 @@ class StoredFeatures:
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """The frozen backbone with everything that decides its output."""
+    """The frozen backbone with everything that decides its output; it is made when the first picture needs it."""
 
-    backbone: nn.Module
+    make_backbone: Callable[[], nn.Module]
     preprocessing: Preprocessing
     compute: Compute
     weights_fingerprint: str
@@ -69,6 +70,11 @@ class FeatureExtractor:
     view_seed: int = 0
     workers: int | None = None
     stop_at_bad: bool = False
+
+    @cached_property
+    def backbone(self) -> nn.Module:
+        """[N, 3, H, W] to features [N, D]; a run whose features are all cached never makes it."""
+        return self.make_backbone()
 
     def extract(self, paths: Sequence[Path], *, view: int = 0, title: str = "features") -> Features:
         """Run every readable picture through the backbone once."""
@@ -183,9 +189,12 @@ def features_of(
     extractor: FeatureExtractor, paths: Sequence[Path], fingerprint: str, cache: FeatureCache, *, view: int, title: str
 ) -> Features:
     """Features from the cache, or computed and cached."""
-    return cache.get_or_compute(
-        extractor.key(fingerprint, view), lambda: extractor.extract(paths, view=view, title=title)
-    )
+
+    def compute() -> Features:
+        log.info("%s: %d pictures through the frozen part", title, len(paths))
+        return extractor.extract(paths, view=view, title=title)
+
+    return cache.get_or_compute(extractor.key(fingerprint, view), compute)
 
 
 def bad_picture(reason: str) -> ImageError:

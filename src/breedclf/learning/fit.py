@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ from breedclf.learning.loop import Callbacks, TrainedHead, train_head
 from breedclf.learning.model import StateDict, feature_count, frozen_backbone
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split, scan
-from breedclf.learning.weights import backbone_state, fingerprint, preprocessing_for
+from breedclf.learning.weights import preprocessing_for
+from breedclf.learning.workbench import Workbench
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,10 @@ class FitResult:
         }
 
 
-def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = ()) -> FitResult:
+def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench: Workbench | None = None) -> FitResult:
     """Train in this process and write the artifact; the test split is never touched.
+
+    Trainings that follow each other save time by sharing a `workbench`.
 
     Raises:
         ConfigError: the output can't be written, or the device isn't there.
@@ -103,8 +106,8 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = ()) -> FitRes
         hook.on_start(plan)
     with repeatable(config.deterministic):
         preprocessing = preprocessing_for(config.architecture, config.weights)
-        state = backbone_state(config.architecture, config.weights, seed=config.seed)
-        frozen = _FrozenPart(config, _extractor(config, state, preprocessing, compute))
+        state, weights_fingerprint = (workbench or Workbench()).weights(config)
+        frozen = _FrozenPart(config, _extractor(config, state, weights_fingerprint, preprocessing, compute))
         views = [frozen.source(train, view) for view in range(min(config.views, config.epochs))]
         trained = train_head(
             views,
@@ -168,13 +171,17 @@ class _FrozenPart:
 
 
 def _extractor(
-    config: TrainingConfig, state: StateDict, preprocessing: Preprocessing, compute: Compute
+    config: TrainingConfig,
+    state: StateDict,
+    weights_fingerprint: str,
+    preprocessing: Preprocessing,
+    compute: Compute,
 ) -> FeatureExtractor:
     return FeatureExtractor(
-        backbone=frozen_backbone(config.architecture, state, compute),
+        make_backbone=partial(frozen_backbone, config.architecture, state, compute),
         preprocessing=preprocessing,
         compute=compute,
-        weights_fingerprint=fingerprint(state),
+        weights_fingerprint=weights_fingerprint,
         chunk_size=config.chunk_size,
         view_seed=config.view_seed,
         workers=config.workers,
