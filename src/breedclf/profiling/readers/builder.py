@@ -1,0 +1,63 @@
+"""Collects steps and samples in any order, from any clock, and makes the columns of a profile of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from breedclf.profiling.profile import Series, SeriesKind, Steps
+
+
+@dataclass
+class Recorded:
+    """What readers add to, with times in seconds since 1970."""
+
+    steps: list[tuple[float, float, str, str]] = field(default_factory=list)  # start, duration, phase, node
+    samples: dict[tuple[str, SeriesKind, str], list[tuple[float, float]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def bounds(self) -> tuple[float, float] | None:
+        """The first and the last moment of anything."""
+        times = [start for start, *_ in self.steps] + [start + length for start, length, *_ in self.steps]
+        times += [time for pairs in self.samples.values() for time, _ in pairs]
+        return (min(times), max(times)) if times else None
+
+    def steps_since(self, origin: float) -> Steps:
+        """Steps in the order of their start; those with a negative duration (a clock went back) are left out."""
+        good = sorted(step for step in self.steps if step[1] >= 0)
+        if len(good) < len(self.steps):
+            self.note(f"{len(self.steps) - len(good)} steps end before they start (a clock went back) and are left out")
+        phases = tuple(dict.fromkeys(phase for *_, phase, _ in good))
+        nodes = tuple(dict.fromkeys(node for *_, node in good))
+        return Steps(
+            phases=phases,
+            nodes=nodes,
+            start=[start - origin for start, *_ in good],
+            duration=[duration for _, duration, *_ in good],
+            phase=np.array([phases.index(phase) for *_, phase, _ in good], dtype=np.int64),
+            node=np.array([nodes.index(node) for *_, node in good], dtype=np.int64),
+            epoch=np.zeros(len(good), dtype=np.int64),
+            pictures=np.zeros(len(good), dtype=np.int64),
+            traced=np.zeros(len(good), dtype=np.int64),
+        )
+
+    def series_since(self, origin: float) -> tuple[Series, ...]:
+        """Samples in the order of their time, whatever the order they were written in."""
+        made = []
+        for (node, kind, name), pairs in sorted(self.samples.items()):
+            if any(later[0] < earlier[0] for earlier, later in zip(pairs, pairs[1:], strict=False)):
+                self.note(
+                    (f"samples of {name} on {node} were out of order (interleaved writers or a clock that went back)")
+                )
+            pairs = sorted(pairs)
+            time, value = np.array(pairs, dtype=float).T
+            made.append(Series(node=node, kind=kind, name=name, time=time - origin, value=value))
+        return tuple(made)

@@ -1,0 +1,139 @@
+"""Reader of a trace that torch.profiler exported for Chrome: operators by self time, and steps."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from breedclf.errors import ProfileError
+from breedclf.profiling.profile import JobInfo, Loader, Operator, Profile, Provenance
+from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.sagemaker import whole_objects
+
+MAX_BYTES = 4_000_000_000
+_STEP = re.compile(r"^ProfilerStep#\d+$")
+_GPU_CATEGORIES = {"kernel", "gpu_memcpy", "gpu_memset", "gpu_op"}
+
+
+@dataclass
+class _Total:
+    calls: int = 0
+    self_us: float = 0.0
+    inclusive_us: float = 0.0
+
+
+def read_torch_trace(path: str | Path) -> Profile:
+    """Read a `*.pt.trace.json` (or `.json.gz`) into a profile.
+
+    Raises:
+        ProfileError: the file can't be read, is empty, or isn't a trace.
+    """
+    path = Path(path)
+    text = _text(path)
+    notes = []
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        inner = text[text.find('"traceEvents"') :] if '"traceEvents"' in text else text
+        document = {"traceEvents": list(whole_objects(inner))}
+        notes.append(f"{path.name} is cut short or damaged: the events that are whole were read")
+    events = document.get("traceEvents") if isinstance(document, dict) else document
+    timed = [event for event in events if _is_timed(event)] if isinstance(events, list) else []
+    if not timed:
+        what = "is empty" if not text.strip() else "holds no timed events"
+        raise ProfileError(f"trace {path} {what}: export one with torch.profiler's export_chrome_trace")
+    base = document.get("baseTimeNanoseconds", 0) / 1e9 if isinstance(document, dict) else 0.0
+    return _profile(path, timed, float(base), notes)
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ProfileError(f"trace {path} is larger than {MAX_BYTES / 1e9:.0f} GB: trace three to five steps only")
+        if path.suffix == ".gz":
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                return file.read()
+        return path.read_text(encoding="utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ProfileError(f"trace {path} can't be read: {error}") from error
+
+
+def _is_timed(event: Any) -> bool:
+    return (
+        isinstance(event, dict)
+        and event.get("ph") == "X"
+        and all(isinstance(event.get(key), int | float) for key in ("ts", "dur"))
+    )
+
+
+def _profile(path: Path, timed: list[dict[str, Any]], base: float, notes: list[str]) -> Profile:
+    recorded = Recorded(notes=notes)
+    for event in timed:
+        if _STEP.match(str(event.get("name", ""))) and event.get("cat") != "gpu_user_annotation":
+            recorded.steps.append((base + event["ts"] / 1e6, event["dur"] / 1e6, "train", "local"))
+    start = base + min(event["ts"] for event in timed) / 1e6
+    end = base + max(event["ts"] + event["dur"] for event in timed) / 1e6
+    operators = operators_of(timed)
+    gpus = {event.get("pid") for event in timed if event.get("cat") in _GPU_CATEGORIES}
+    waits = [event["dur"] / 1e6 for event in timed if str(event.get("name", "")).startswith("enumerate(DataLoader)")]
+    if waits:
+        notes.append(f"waiting for the loader took {sum(waits):.3f} s in {len(waits)} batches")
+    return Profile(
+        job=JobInfo(
+            name=path.name.split(".")[0],
+            source="torch trace",
+            start=start,
+            end=end,
+            device="cuda" if gpus else "cpu",
+            gpus=len(gpus),
+        ),
+        steps=recorded.steps_since(start),
+        operators=operators,
+        loader=Loader(),
+        provenance=Provenance(notes=tuple(recorded.notes)),
+    )
+
+
+def operators_of(timed: list[dict[str, Any]]) -> tuple[Operator, ...]:
+    """Operators and GPU kernels with their own time: the time of operators called inside is taken off."""
+    totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total] = defaultdict(_Total)
+    threads: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
+    for event in timed:
+        if event.get("cat") == "cpu_op":
+            threads[event.get("pid"), event.get("tid")].append(event)
+        elif event.get("cat") in _GPU_CATEGORIES:
+            total = totals[str(event.get("name", "")), "gpu"]
+            total.calls += 1
+            total.self_us += event["dur"]
+            total.inclusive_us += event["dur"]
+    for events in threads.values():
+        _add_self_times(events, totals)
+    return tuple(
+        Operator(
+            name=name,
+            device=device,
+            calls=total.calls,
+            self_seconds=max(0.0, total.self_us) / 1e6,
+            inclusive_seconds=total.inclusive_us / 1e6,
+        )
+        for (name, device), total in sorted(totals.items(), key=lambda item: -item[1].self_us)
+    )
+
+
+def _add_self_times(events: list[dict[str, Any]], totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total]) -> None:
+    open_calls: list[tuple[float, _Total]] = []  # (end, whose)
+    for event in sorted(events, key=lambda e: (e["ts"], -e["dur"])):
+        while open_calls and event["ts"] >= open_calls[-1][0]:
+            open_calls.pop()
+        total = totals[str(event.get("name", "")), "cpu"]
+        total.calls += 1
+        total.self_us += event["dur"]
+        total.inclusive_us += event["dur"]
+        if open_calls:
+            open_calls[-1][1].self_us -= event["dur"]
+        open_calls.append((event["ts"] + event["dur"], total))
