@@ -1,5 +1,7 @@
 """A profiler-output folder like SageMaker's, made to given figures."""
 
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import json
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 START = 1_600_000_000.0
-NODE = "algo-1-27"
+HOST, PROCESS = "algo-1", 27
 
 
 def durations(count: int = 300, *, mean: float = 5.0, deviation: float = 2.99, outliers: int = 12) -> np.ndarray:
@@ -56,7 +58,7 @@ def write(folder: Path, *, cores: int = 8, seconds: float = 2094.0, workers: int
         at += length
     framework = root / "framework" / "pevents" / "2020091312"
     framework.mkdir(parents=True)
-    (framework / f"{int((START + at) * 1e6)}_27-{NODE}_pythontimeline.json").write_text(json.dumps(events))
+    (framework / f"{int((START + at) * 1e6)}_{PROCESS}-{HOST}_pythontimeline.json").write_text(json.dumps(events))
     (root / "framework" / "training_job_end.ts").write_text(str(START + seconds))
     return root
 
@@ -68,7 +70,7 @@ def _sample(kind: str, name: str, dimension: str, value: float, second: float) -
             "Name": name,
             "Dimension": dimension,
             "Value": value,
-            "NodeId": NODE,
+            "NodeId": HOST,
             "Timestamp": START + second,
         }
     )

@@ -89,7 +89,7 @@ def test_a_clock_that_goes_back_costs_its_steps_only(tmp_path: Path) -> None:
     (folder / "1_2-algo-2_pythontimeline.json").write_text(json.dumps([named, *steps]))
     profile = read_profiler_folder(tmp_path)
     assert profile.steps.start.tolist() == [0.0, 4.0]
-    assert profile.steps.nodes == ("algo-2",)
+    assert profile.steps.nodes == ("algo-2-2",)
     assert any("a clock went back" in note for note in profile.provenance.notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,9 +54,9 @@ class Recorded:
         """Samples in the order of their time, whatever the order they were written in."""
         made = []
         for (node, kind, name), pairs in sorted(self.samples.items()):
-            if any(later[0] < earlier[0] for earlier, later in zip(pairs, pairs[1:], strict=False)):
+            if any(later[0] < earlier[0] for earlier, later in pairwise(pairs)):
                 self.note(
-                    (f"samples of {name} on {node} were out of order (interleaved writers or a clock that went back)")
+                    f"samples of {name} on {node} were out of order (interleaved writers or a clock that went back)"
                 )
             pairs = sorted(pairs)
             time, value = np.array(pairs, dtype=float).T

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ SYSTEM = "system"
 FRAMEWORK = "framework"
 END_MARKER = "training_job_end.ts"
 MAX_FILE_BYTES = 2_000_000_000
-_NODE_IN_NAME = re.compile(r"(?:-|\.)(algo-\d+)")
+_PROCESS_IN_NAME = re.compile(r"_(\d+)-(.+)_pythontimeline")
 _STEP_PHASE = re.compile(r"^(?:Step:)?(?:ModeKeys\.)?(TRAIN|EVAL|PREDICT|GLOBAL)$", re.IGNORECASE)
 _LOADER_EVENTS = re.compile(r"dataloader|dataiter", re.IGNORECASE)
 _PHASE_NAMES = {"TRAIN": "train", "EVAL": "valid", "PREDICT": "predict", "GLOBAL": "global"}
@@ -54,7 +55,7 @@ def read_profiler_folder(folder: str | Path, *, name: str | None = None) -> Prof
     root = _root(Path(folder))
     if root is None:
         raise ProfileError(
-            (f"{folder} holds neither {SYSTEM}/ nor {FRAMEWORK}/: give the folder profiler-output of a job")
+            f"{folder} holds neither {SYSTEM}/ nor {FRAMEWORK}/: give the folder profiler-output of a job"
         )
     recorded = Recorded()
     for path in sorted(p for p in (root / SYSTEM).rglob("*.json*") if p.is_file()):
@@ -135,10 +136,9 @@ def _read_text(path: Path, recorded: Recorded) -> str:
         if path.stat().st_size > MAX_FILE_BYTES:
             recorded.note(f"{path.name} is larger than {MAX_FILE_BYTES / 1e9:.0f} GB and is left out")
             return ""
-        opened = gzip.open(path, "rt", errors="replace") if path.suffix == ".gz" else path.open(errors="replace")
-        with opened as file:
-            return str(file.read())
-    except (OSError, EOFError) as error:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8", errors="replace")
+    except (OSError, EOFError, zlib.error) as error:
         recorded.note(f"{path.name} can't be read: {error}")
         return ""
 
@@ -171,8 +171,8 @@ def _read_sample(line: str, recorded: Recorded) -> bool:
 
 
 def _read_events_file(path: Path, recorded: Recorded, workers: dict[str, set[Any]]) -> None:
-    found = _NODE_IN_NAME.search(path.name)
-    node = found.group(1) if found else "algo-1"
+    found = _PROCESS_IN_NAME.search(path.name)
+    node = f"{found.group(2)}-{found.group(1)}" if found else "algo-1"  # host and process, as AWS names a node
     origin, phases = 0.0, {}
     for event in _events(_read_text(path, recorded), path.name, recorded):
         arguments = event.get("args") if isinstance(event.get("args"), dict) else {}
