@@ -134,7 +134,8 @@ def test_a_report_of_sagemaker_counts_no_data_as_no_data(tmp_path: Path) -> None
 def test_a_torch_trace_gives_operators_by_their_own_time(tmp_path: Path) -> None:
     path = tmp_path / "run.pt.trace.json"
     with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], schedule=torch.profiler.schedule(wait=0, warmup=1, active=3)
+        activities=[torch.profiler.ProfilerActivity.CPU],
+        schedule=torch.profiler.schedule(wait=0, warmup=1, active=3, repeat=1),
     ) as traced:
         for _ in range(5):
             torch.nn.functional.conv2d(torch.ones(4, 8, 32, 32), torch.ones(8, 8, 3, 3)).sum()

@@ -41,8 +41,8 @@ class Recorded:
         return Steps(
             phases=phases,
             nodes=nodes,
-            start=[start - origin for start, *_ in good],
-            duration=[duration for _, duration, *_ in good],
+            start=np.array([start - origin for start, *_ in good], dtype=float),
+            duration=np.array([duration for _, duration, *_ in good], dtype=float),
             phase=np.array([phases.index(phase) for *_, phase, _ in good], dtype=np.int64),
             node=np.array([nodes.index(node) for *_, node in good], dtype=np.int64),
             epoch=np.zeros(len(good), dtype=np.int64),
