@@ -133,7 +133,8 @@ def _add_self_times(events: list[dict[str, Any]], totals: dict[tuple[str, Litera
         total = totals[str(event.get("name", "")), "cpu"]
         total.calls += 1
         total.self_us += event["dur"]
-        total.inclusive_us += event["dur"]
+        if all(total is not outer for _, outer in open_calls):  # a call inside itself counts once
+            total.inclusive_us += event["dur"]
         if open_calls:
             open_calls[-1][1].self_us -= event["dur"]
         open_calls.append((event["ts"] + event["dur"], total))
