@@ -117,7 +117,7 @@ def test_an_outlier_is_joined_with_the_machine_of_its_moment() -> None:
     assert usually < 5
 
 
-def test_two_runs_are_compared(tmp_path: Path) -> None:
+def test_two_runs_are_compared() -> None:
     slow = FAULTS["no workers"][2]()
     fast = planted.clean(job=planted.job(settings={"workers": 7}))
     difference = compare(slow, fast)

@@ -197,13 +197,13 @@ def overhead_section(profile: Profile) -> Section:
         rows.append(("Traced steps", f"{cost.traced_steps}{ratio}; left out of the statistics of outliers"))
     if cost.writing_seconds:
         rows.append(("Writing profiles", seconds(cost.writing_seconds)))
-    origin = {
-        "Source": [profile.job.source],
-        "Recorded by": [f"breedclf {made.breedclf}" if made.breedclf else ""],
-        "Python, torch": [made.python, made.torch],
-        "Machine": [made.platform, made.processor],
-    }
-    rows += [(name, ", ".join(filter(None, values))) for name, values in origin.items() if any(values)]
+    origin = (
+        ("Source", profile.job.source),
+        ("Recorded by", f"breedclf {made.breedclf}" if made.breedclf else ""),
+        ("Python, torch", ", ".join(v for v in (made.python, made.torch) if v)),
+        ("Machine", ", ".join(v for v in (made.platform, made.processor) if v)),
+    )
+    rows += [(name, value) for name, value in origin if value]
     blocks: list[Markup | str] = [facts(rows)]
     blocks += [callout("info", "Left out or not measured", *made.notes[:20])] if made.notes else []
     return Section("Cost of recording, and origin", blocks)
