@@ -12,16 +12,35 @@ from breedclf._version import __version__
 
 if TYPE_CHECKING:
     from breedclf.api.trainer import Trainer
+    from breedclf.backends.inline import InlineBackend
+    from breedclf.backends.local.backend import LocalBackend
     from breedclf.config import TrainingConfig
+    from breedclf.job_handle import Job
+    from breedclf.jobs import JobSpec, JobStatus
     from breedclf.learning.classifier import Classifier
 
 _HOME_OF = {
+    "InlineBackend": "breedclf.backends.inline",
+    "Job": "breedclf.job_handle",
+    "JobSpec": "breedclf.jobs",
+    "JobStatus": "breedclf.jobs",
+    "LocalBackend": "breedclf.backends.local.backend",
     "Classifier": "breedclf.learning.classifier",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
 }
 
-__all__ = ["Classifier", "Trainer", "TrainingConfig", "__version__"]
+__all__ = [
+    "Classifier",
+    "InlineBackend",
+    "Job",
+    "JobSpec",
+    "JobStatus",
+    "LocalBackend",
+    "Trainer",
+    "TrainingConfig",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -53,3 +53,15 @@ class ProfileError(BreedclfError):
     """A profile or a trace is missing, damaged, foreign or written by a newer version."""
 
     exit_code = 3
+
+
+class JobError(BreedclfError):
+    """A job can't be found, read or reached, or didn't do what was asked of it."""
+
+
+class JobFailedError(JobError):
+    """A job ended as Failed; the message holds its reason."""
+
+
+class JobTimeoutError(JobError):
+    """A job was still running when the time to wait for it was over; it goes on."""

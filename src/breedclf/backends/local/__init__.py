@@ -1,0 +1,1 @@
+"""Jobs in supervised processes on this machine."""

@@ -1,0 +1,91 @@
+"""The job's first process: started with its own session, and never left behind when its supervisor is killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to start, where, with exactly which environment, and the descriptors that it inherits."""
+
+    python: str
+    script: str
+    arguments: Sequence[str]
+    folder: Path
+    environment: Mapping[str, str]
+    inherited: Sequence[int] = ()
+
+
+class Child(Protocol):
+    """A started process; `log` is the descriptor to read its stdout and stderr from."""
+
+    pid: int
+    log: int
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+
+    def close(self) -> None:
+        """Give back what the handle holds, once the process has ended."""
+
+
+class SpawnedChild:
+    """A process of its own interpreter."""
+
+    def __init__(self, command: Command) -> None:
+        read_end, write_end = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [command.python, "-u", command.script, *command.arguments],
+                cwd=command.folder,
+                env=dict(command.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=write_end,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=command.inherited,
+                preexec_fn=_dying_with_parent(),
+            )
+        except BaseException:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        self.pid = self._process.pid
+        self.log = read_end
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    def close(self) -> None:
+        os.close(self.log)
+        self._process.wait()
+
+
+def _dying_with_parent() -> Callable[[], None] | None:
+    """What the new process does first on Linux: ask to be killed when the supervisor is.
+
+    The library is loaded before the fork, where it is safe.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    supervisor = os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:  # it died before we asked
+            os._exit(1)
+
+    return ask

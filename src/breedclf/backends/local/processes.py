@@ -1,0 +1,115 @@
+"""Who is who among the processes of a job, and how all of them are ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import psutil
+
+MARK = "BREEDCLF_JOB_FOLDER"
+_SAME_START_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A process, told from a later one with the same number by when it started (seconds since 1970)."""
+
+    pid: int
+    create_time: float
+
+    @classmethod
+    def of(cls, pid: int) -> Self:
+        """The identity of a process; of one that is gone, an identity that no process has."""
+        try:
+            return cls(pid, psutil.Process(pid).create_time())
+        except psutil.Error:
+            return cls(pid, 0.0)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(values["pid"], values["create_time"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def was_replaced(self) -> bool:
+        """Whether the number belongs to another process by now."""
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.create_time) >= _SAME_START_SECONDS
+        except psutil.Error:
+            return False
+
+    @property
+    def is_alive(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.create_time) < _SAME_START_SECONDS
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+def processes_of_job(first: Identity | None, mark: str) -> list[psutil.Process]:
+    """Everything a job started that still lives.
+
+    Found as descendants of its first process, by its session, which children keep when their parent dies, and by a
+    variable in their environment, which daemons keep that began a session of their own.
+    """
+    found: dict[int, psutil.Process] = {}
+    leader = None if first is None or first.was_replaced else first.pid
+    if leader is not None:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(leader)
+            found = {each.pid: each for each in (process, *process.children(recursive=True))}
+    for pid in psutil.pids():
+        if pid in found or pid in (os.getpid(), os.getppid()):
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            if (leader is not None and os.getsid(pid) == leader) or _is_marked(process, mark):
+                found[pid] = process
+    return [process for process in found.values() if not _is_zombie(process)]
+
+
+def ask_to_end(leader: int) -> None:
+    """SIGTERM to the job's process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGTERM)
+
+
+def kill(processes: Iterable[psutil.Process], *, wait_seconds: float = 5.0) -> None:
+    """SIGKILL each of them and wait until they are gone."""
+    processes = list(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()  # psutil checks that the number still means the same process
+    psutil.wait_procs(processes, timeout=wait_seconds)
+
+
+def kill_job(first: Identity | None, mark: str) -> int:
+    """Kill whatever is left of a job, also what was born meanwhile; return how many processes there were."""
+    count = 0
+    for _ in range(5):
+        left = processes_of_job(first, mark)
+        if not left:
+            break
+        count += len(left)
+        kill(left)
+    return count
+
+
+def _is_marked(process: psutil.Process, mark: str) -> bool:
+    return process.uids().real == os.getuid() and process.environ().get(MARK) == mark
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

@@ -1,0 +1,192 @@
+"""The one entry inside every job, `python -m breedclf.run`: reads SageMaker's environment, trains, writes the model."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
+from breedclf.metric_lines import best, print_metrics
+
+if TYPE_CHECKING:
+    from breedclf.learning.fit import FitResult
+
+log = logging.getLogger(__name__)
+
+_MANIFEST = Path(__file__).resolve().parent.parent / "bundle.json"
+
+
+@dataclass(frozen=True)
+class JobEnvironment:
+    """What the environment tells a job; no path is known but from here."""
+
+    hyperparameters: Mapping[str, Any]
+    channels: Mapping[str, Path]
+    model: Path
+    output_data: Path
+    output: Path
+    gpus: int
+    processes: int
+    cache: Path | None
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Self:
+        """Read the `SM_*` variables.
+
+        Raises:
+            ConfigError: one that is needed is missing or can't be read.
+        """
+        prefix = "SM_CHANNEL_"
+        try:
+            return cls(
+                hyperparameters=_hyperparameters(variables),
+                channels={
+                    k.removeprefix(prefix).lower(): Path(v) for k, v in variables.items() if k.startswith(prefix)
+                },
+                model=Path(variables["SM_MODEL_DIR"]),
+                output_data=Path(variables["SM_OUTPUT_DATA_DIR"]),
+                output=Path(variables.get("SM_OUTPUT_DIR") or Path(variables["SM_OUTPUT_DATA_DIR"]).parent),
+                gpus=int(variables.get("SM_NUM_GPUS") or 0),
+                processes=max(
+                    int(variables.get("WORLD_SIZE") or 1), len(json.loads(variables.get("SM_HOSTS") or "[0]"))
+                ),
+                cache=Path(variables["BREEDCLF_CACHE_DIR"]) if variables.get("BREEDCLF_CACHE_DIR") else None,
+            )
+        except KeyError as error:
+            raise ConfigError(
+                f"the environment has no {error.args[0]}: this is the entry of a job; elsewhere, use `breedclf train`"
+            ) from None
+        except ValueError as error:
+            raise ConfigError(f"the job's environment can't be read: {error}") from error
+
+    def training_config(self) -> TrainingConfig:
+        """The settings of the training, with the paths of this job.
+
+        Raises:
+            ConfigError: a hyperparameter is unknown or wrong, or there is no data channel.
+        """
+        if DATA_CHANNEL not in self.channels:
+            raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which holds the pictures")
+        paths: dict[str, Any] = {"data": self.channels[DATA_CHANNEL], "output": self.output_data}
+        if WEIGHTS_CHANNEL in self.channels:
+            paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
+        if self.cache is not None:
+            paths["cache_dir"] = self.cache
+        return TrainingConfig.from_hyperparameters(self.hyperparameters, **paths)
+
+
+def main() -> None:
+    """Run the job that the environment describes and exit with 0, or with 1 and a `failure` file."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    sys.exit(run(os.environ))
+
+
+def run(variables: Mapping[str, str]) -> int:
+    """Run the job that these variables describe; return its exit code.
+
+    What goes wrong is told in the log, and its first 1,024 characters in `SM_OUTPUT_DIR/failure`.
+    """
+    try:
+        train(JobEnvironment.read(variables))
+    except BreedclfError as error:
+        return _fail(str(error), variables)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner must hear of it
+        traceback.print_exc(file=sys.stderr)
+        return _fail(f"{type(error).__name__}: {error}", variables)
+    return 0
+
+
+def train(job: JobEnvironment) -> FitResult:
+    """Train as the job's hyperparameters say and put the model where the job's model belongs.
+
+    Raises:
+        BreedclfError: the settings, the data, the weights or the machine don't fit.
+    """
+    config = job.training_config()
+    if job.processes > 1:
+        raise TrainingError(
+            f"the job runs as {job.processes} processes, but a training takes one: ask for one instance and one GPU"
+        )
+    from breedclf.learning.fit import fit
+    from breedclf.learning.progress import ProgressLog
+
+    if config.device in ("auto", "cuda"):
+        _require_asked_gpus(job.gpus)
+    result = fit(config, hooks=[ProgressLog()])
+    _deliver(result.artifact, job.model)
+    chosen = getattr(result.best, config.objective)
+    print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})
+    return result
+
+
+def _require_asked_gpus(asked: int) -> None:
+    import torch
+
+    if asked and not torch.cuda.is_available():
+        raise TrainingError(
+            f"the job was given {asked} GPU(s), but CUDA can't use them, as happens with a driver older than this "
+            f"torch ({torch.__version__}) needs; use a matching image or driver, or device=cpu"
+        )
+
+
+def _deliver(artifact: Path, target: Path) -> None:
+    """Move the model's files into the folder that the job hands over, and record which bundle made them."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(artifact.iterdir()):
+        shutil.move(path, target / path.name)
+    artifact.rmdir()
+    if _MANIFEST.is_file():
+        from breedclf.learning.artifact import CARD_FILE
+
+        card = target / CARD_FILE
+        values = json.loads(card.read_text(encoding="utf-8"))
+        values["bundle_sha256"] = json.loads(_MANIFEST.read_text(encoding="utf-8"))["content_sha256"]
+        card.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
+    text = variables.get("SM_HPS")
+    if not text:
+        folder = variables.get("SM_INPUT_CONFIG_DIR")
+        file = None if folder is None else Path(folder) / "hyperparameters.json"
+        text = file.read_text(encoding="utf-8") if file is not None and file.is_file() else "{}"
+    pairs = json.loads(text)
+    if not isinstance(pairs, dict):
+        raise ConfigError(f"the job's hyperparameters must be a table, not {type(pairs).__name__}")
+    return pairs
+
+
+def _only_file(channel: Path) -> Path:
+    """A channel that holds one file, as a back end makes it of a file."""
+    if channel.is_file():
+        return channel
+    files = sorted(path for path in channel.iterdir() if path.is_file()) if channel.is_dir() else []
+    if len(files) != 1:
+        raise ConfigError(f"channel {channel.name!r} must hold one file; it holds {len(files)}")
+    return files[0]
+
+
+def _fail(reason: str, variables: Mapping[str, str]) -> int:
+    log.error("the job failed: %s", reason)
+    folder = variables.get("SM_OUTPUT_DIR")
+    if folder and variables.get("RANK", "0") == "0":
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / "failure").write_text(reason[:MAX_FAILURE_REASON_CHARS], encoding="utf-8")
+        except OSError as error:
+            log.error("its reason can't be written to %s: %s", folder, error)
+    return 1
+
+
+if __name__ == "__main__":
+    main()
