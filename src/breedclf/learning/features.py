@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from tqdm import tqdm
 from breedclf.errors import DataError, ImageError
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
 from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
-from breedclf.learning.images import open_picture
+from breedclf.learning.images import open_picture, read_file
 from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +30,15 @@ ENGINE = "torch-folded"
 
 
 class Chunk(NamedTuple):
-    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons."""
+    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
+
+    `seconds` is what all of them took to read, to decode and to transform.
+    """
 
     pictures: torch.Tensor
     positions: torch.Tensor
     bad: dict[int, str]
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class FeatureSource(Protocol):
@@ -70,11 +76,14 @@ class FeatureExtractor:
     view_seed: int = 0
     workers: int | None = None
     stop_at_bad: bool = False
+    timer: StepTimer = NO_TIMER
 
     @cached_property
     def backbone(self) -> nn.Module:
         """[N, 3, H, W] to features [N, D]; a run whose features are all cached never makes it."""
-        return self.make_backbone()
+        backbone = self.make_backbone()
+        self.timer.watch(backbone)
+        return backbone
 
     def extract(self, paths: Sequence[Path], *, view: int = 0, title: str = "features") -> Features:
         """Run every readable picture through the backbone once."""
@@ -82,12 +91,14 @@ class FeatureExtractor:
         kept: list[torch.Tensor] = []
         bad: dict[int, str] = {}
         with tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=None) as bar:
+            self.timer.phase("features")
             for chunk, features in self.stream(paths, view=view):
                 if len(chunk.positions):
                     values.append(features.cpu())
                     kept.append(chunk.positions)
                 bad.update(chunk.bad)
                 bar.update(len(chunk.positions) + len(chunk.bad))
+                self.timer.step(len(chunk.positions))
                 self._maybe_stop(bad)
         # Cloned outside inference mode, so that a head can be trained on them.
         features = torch.cat(values).clone() if values else torch.empty(0, 0)
@@ -113,6 +124,8 @@ class FeatureExtractor:
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
         """Chunks with their features, float32 [N, D] on the device; positions count within `indices`."""
         for chunk in self._chunks(paths, view, indices, chunk_size or self.chunk_size):
+            self.timer.lap("data_wait")
+            self.timer.loading(len(chunk.positions), *chunk.seconds)
             yield chunk, self._forward(chunk.pictures) if len(chunk.positions) else torch.empty(0, 0)
 
     def key(self, fingerprint: str, view: int) -> str:
@@ -133,13 +146,17 @@ class FeatureExtractor:
     @torch.inference_mode()
     def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
         pictures = pictures.to(self.compute.device, non_blocking=pictures.is_pinned())
+        self.timer.lap("to_device")
         features: torch.Tensor = self.backbone(self.preprocessing.normalise(pictures, self.compute.dtype))
-        return features.float()
+        features = features.float()
+        self.timer.lap("forward")
+        return features
 
     def _chunks(
         self, paths: Sequence[Path], view: int, indices: Sequence[int] | None, chunk_size: int
     ) -> DataLoader[Chunk]:
         settings = self.loader(chunk_size)
+        self.timer.loader(settings.workers, chunk_size, settings.pin_memory)
         return DataLoader(
             _Pictures(paths, indices, self.preprocessing, view, self.view_seed),  # type: ignore[arg-type]
             batch_size=chunk_size,
@@ -228,8 +245,17 @@ def _digester() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16)
 
 
-class _Pictures(Dataset[tuple[int, torch.Tensor | None, str]]):
-    """Pictures of a list in one view; item i is (i, uint8 [3, H, W] or None, reason when None)."""
+class _Item(NamedTuple):
+    """One picture: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
+
+    position: int
+    picture: torch.Tensor | None
+    reason: str
+    seconds: tuple[float, float, float]
+
+
+class _Pictures(Dataset[_Item]):
+    """Pictures of a list in one view."""
 
     def __init__(
         self, paths: Sequence[Path], indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
@@ -243,19 +269,29 @@ class _Pictures(Dataset[tuple[int, torch.Tensor | None, str]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, position: int) -> tuple[int, torch.Tensor | None, str]:
+    def __getitem__(self, position: int) -> _Item:
         index = self.indices[position]
+        path = self.paths[index]
+        started = time.perf_counter()
         try:
-            picture = open_picture(self.paths[index])
+            data = read_file(path)
+            read = time.perf_counter()
+            picture = open_picture(data, name=str(path))
         except ImageError as error:
-            return position, None, str(error)
-        return position, self.preprocessing.view(picture, self.view, seed=self.seed, index=index), ""
+            return _Item(position, None, str(error), (0.0, 0.0, 0.0))
+        decoded = time.perf_counter()
+        view = self.preprocessing.view(picture, self.view, seed=self.seed, index=index)
+        return _Item(position, view, "", (read - started, decoded - read, time.perf_counter() - decoded))
 
 
-def _collate(items: list[tuple[int, torch.Tensor | None, str]]) -> Chunk:
-    pictures = [picture for _, picture, _ in items if picture is not None]
+def _collate(items: list[_Item]) -> Chunk:
+    good = [item for item in items if item.picture is not None]
+    read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
     return Chunk(
-        torch.stack(pictures) if pictures else torch.empty(0, dtype=torch.uint8),
-        torch.tensor([position for position, picture, _ in items if picture is not None], dtype=torch.int64),
-        {position: reason for position, picture, reason in items if picture is None},
+        torch.stack([item.picture for item in good if item.picture is not None])
+        if good
+        else torch.empty(0, dtype=torch.uint8),
+        torch.tensor([item.position for item in good], dtype=torch.int64),
+        {item.position: item.reason for item in items if item.picture is None},
+        (read, decode, transform),
     )

@@ -36,6 +36,7 @@ from breedclf.learning.loop import Callbacks, TrainedHead, train_head
 from breedclf.learning.model import StateDict, feature_count, frozen_backbone
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split, scan
+from breedclf.learning.timing import NO_TIMER, StepTimer
 from breedclf.learning.weights import preprocessing_for
 from breedclf.learning.workbench import Workbench
 
@@ -101,13 +102,17 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
     )
     train, valid = folder.split("train"), folder.split("valid")
     compute = compute_for(config.device, config.precision)
-    plan = TrainingPlan(config, folder.labels, len(train), len(valid), compute.device.type, compute.precision)
+    counts = torch.bincount(torch.tensor(train.targets), minlength=len(folder.labels)).tolist()
+    plan = TrainingPlan(
+        config, folder.labels, len(train), len(valid), compute.device.type, compute.precision, tuple(counts)
+    )
+    timer = next((hook.timer for hook in hooks if hook.timer is not None), NO_TIMER)
     for hook in hooks:
         hook.on_start(plan)
     with repeatable(config.deterministic):
         preprocessing = preprocessing_for(config.architecture, config.weights)
         state, weights_fingerprint = (workbench or Workbench()).weights(config)
-        frozen = _FrozenPart(config, _extractor(config, state, weights_fingerprint, preprocessing, compute))
+        frozen = _FrozenPart(config, _extractor(config, state, weights_fingerprint, preprocessing, compute, timer))
         views = [frozen.source(train, view) for view in range(min(config.views, config.epochs))]
         trained = train_head(
             views,
@@ -116,7 +121,7 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
             classes=len(folder.labels),
             features=feature_count(state),
             device=compute.device,
-            callbacks=Callbacks([hook.on_step for hook in hooks], [hook.on_epoch for hook in hooks]),
+            callbacks=Callbacks([hook.on_step for hook in hooks], [hook.on_epoch for hook in hooks], timer),
         )
     _report_skipped(frozen.skipped)
     artifact = _write(output, config, folder, preprocessing, state, trained, frozen.data_fingerprint)
@@ -176,6 +181,7 @@ def _extractor(
     weights_fingerprint: str,
     preprocessing: Preprocessing,
     compute: Compute,
+    timer: StepTimer,
 ) -> FeatureExtractor:
     return FeatureExtractor(
         make_backbone=partial(frozen_backbone, config.architecture, state, compute),
@@ -186,6 +192,7 @@ def _extractor(
         view_seed=config.view_seed,
         workers=config.workers,
         stop_at_bad=config.on_bad_image == "error",
+        timer=timer,
     )
 
 

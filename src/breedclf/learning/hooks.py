@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from breedclf.config import TrainingConfig
     from breedclf.learning.fit import FitResult
+    from breedclf.learning.timing import StepTimer
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class TrainingPlan:
     valid_count: int
     device: str
     precision: str
+    class_counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class EpochRecord:
 
 
 class TrainingHook:
-    """Base of hooks: override what you want to hear of."""
+    """Base of hooks: override what you want to hear of; a hook with a `timer` hears of the parts of each step too."""
+
+    timer: StepTimer | None = None
 
     def on_start(self, plan: TrainingPlan) -> None:
         """Before the first picture is read."""

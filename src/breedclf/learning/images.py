@@ -55,7 +55,7 @@ _UPRIGHT_BY = {
 }
 
 
-def open_picture(source: Path | bytes) -> Image.Image:
+def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     """Decode a picture into an upright RGB image.
 
     Transparent parts come out white, 16-bit greys are scaled to 8 bits, and of an animation the first frame is taken.
@@ -63,6 +63,7 @@ def open_picture(source: Path | bytes) -> Image.Image:
 
     Args:
         source: a file, or the bytes of one: JPEG (MPO too), PNG, WebP, GIF, BMP or TIFF.
+        name: what errors call it, where that isn't the file's path.
 
     Returns:
         A loaded image of mode RGB that holds no file open and carries no metadata.
@@ -79,8 +80,8 @@ def open_picture(source: Path | bytes) -> Image.Image:
         >>> open_picture(file.getvalue()).getpixel((0, 0))
         (128, 128, 128)
     """
-    name = "the given bytes" if isinstance(source, bytes) else str(source)
-    data = source if isinstance(source, bytes) else _read(source)
+    name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
+    data = source if isinstance(source, bytes) else read_file(source)
     if not data:
         raise ImageError(f"{name} can't be decoded: it is empty (0 bytes)")
     format_name = sniff_format(data)
@@ -145,7 +146,7 @@ def orientation(exif: bytes) -> int:
     return 1
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """The bytes of a regular file: opening a pipe or a device could wait for ever."""
     try:
         status = path.stat()

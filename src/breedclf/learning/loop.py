@@ -15,6 +15,7 @@ from breedclf.errors import TrainingError
 from breedclf.learning.features import FeatureSource
 from breedclf.learning.hooks import EpochRecord, StepRecord
 from breedclf.learning.model import fold_scaling
+from breedclf.learning.timing import NO_TIMER, StepTimer
 
 _CONSTANT_FEATURE = 1e-6
 _MOMENTS_BATCH = 1024
@@ -63,6 +64,7 @@ class Callbacks:
 
     on_step: Sequence[Callable[[StepRecord], None]] = ()
     on_epoch: Sequence[Callable[[EpochRecord], None]] = ()
+    timer: StepTimer = NO_TIMER
 
 
 def train_head(
@@ -90,16 +92,19 @@ def train_head(
     optimizer = torch.optim.SGD(
         head.parameters(), config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
     )
+    callbacks.timer.watch(head, optimizer)
     order = torch.Generator().manual_seed(config.seed)
     history: list[EpochRecord] = []
     best, best_state = None, head.state_dict()
     for epoch in range(1, config.epochs + 1):
         source = views[(epoch - 1) % len(views)]
+        callbacks.timer.phase("train", epoch)
         started = time.perf_counter()
         rows = torch.randperm(len(source.targets), generator=order)
         train_loss = _train_epoch(head, optimizer, scaling, source.batches(rows, config.batch_size), epoch, callbacks)
         elapsed = time.perf_counter() - started
-        valid_loss, valid_accuracy = _validate(head, scaling, valid, config.batch_size)
+        callbacks.timer.phase("valid", epoch)
+        valid_loss, valid_accuracy = _validate(head, scaling, valid, config.batch_size, callbacks.timer)
         record = EpochRecord(epoch, train_loss, valid_loss, valid_accuracy, len(rows) / elapsed)
         history.append(record)
         if best is None or _objective(record, config) < _objective(best, config):
@@ -131,17 +136,24 @@ def _train_epoch(
 ) -> float:
     """One pass; returns the mean loss over pictures."""
     losses, sizes = [], []
+    timer = callbacks.timer
     for step, (features, targets) in enumerate(batches, 1):  # type: ignore[arg-type, var-annotated]
+        timer.lap("data_wait")
         loss = F.cross_entropy(head(scaling(features)), targets)
+        timer.lap("forward")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        timer.lap("backward")
         optimizer.step()
+        timer.lap("optimizer")
         losses.append(loss.detach())
         sizes.append(len(targets))
         for tell in callbacks.on_step:
             tell(StepRecord(epoch, step, len(targets)))
+        timer.step(len(targets))
     # Looked at once an epoch: asking a GPU after each step would make it wait.
     per_step = torch.stack(losses).double().cpu()
+    timer.losses(per_step.tolist())
     broken = (~per_step.isfinite()).nonzero()
     if len(broken):
         at = int(broken[0])
@@ -153,14 +165,19 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def _validate(head: nn.Linear, scaling: Scaling, valid: FeatureSource, batch_size: int) -> tuple[float, float]:
+def _validate(
+    head: nn.Linear, scaling: Scaling, valid: FeatureSource, batch_size: int, timer: StepTimer
+) -> tuple[float, float]:
     """Mean loss and accuracy."""
     loss = right = 0.0
     rows = torch.arange(len(valid.targets))
     for features, targets in valid.batches(rows, batch_size):
+        timer.lap("data_wait")
         scores = head(scaling(features))
         loss += F.cross_entropy(scores, targets, reduction="sum").item()
         right += (scores.argmax(1) == targets).sum().item()
+        timer.lap("forward")
+        timer.step(len(targets))
     return loss / len(rows), right / len(rows)
 
 
