@@ -19,7 +19,7 @@ from breedclf import errors
 from breedclf.cli import VERBS
 from breedclf.config import TrainingConfig
 
-_BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "below {}"}
+_BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "and below {}"}
 _TYPES = {int: "whole number", float: "number", bool: "yes or no", str: "text", Path: "path"}
 
 
