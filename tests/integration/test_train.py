@@ -109,7 +109,6 @@ def test_hooks_hear_the_whole_story(patterns: Path, tmp_path: Path) -> None:
 def test_one_line_for_people_and_one_of_json_an_epoch(
     patterns: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logging.getLogger("breedclf").propagate = True
     with caplog.at_level(logging.INFO, logger="breedclf"):
         fit(patterns, tmp_path / "out", epochs=2)
     for_people = [line for line in caplog.messages if line.startswith("epoch ")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,3 +122,10 @@ def test_a_missing_folder_ends_with_3(capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_is_one_document_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "list", "--json"]) == 0
     assert isinstance(json.loads(capsys.readouterr().out), (dict, list))
+
+
+def test_a_command_leaves_the_callers_logging_as_it_was() -> None:
+    logger = logging.getLogger("breedclf")
+    before = list(logger.handlers), logger.level, logger.propagate
+    assert main(["cache", "list", "--quiet"]) == 0
+    assert (list(logger.handlers), logger.level, logger.propagate) == before

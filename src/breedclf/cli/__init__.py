@@ -7,7 +7,8 @@ import difflib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Protocol, cast
 
@@ -40,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     arguments = _parser(argv).parse_args(argv)
     console = Console(json=arguments.json, quiet=arguments.quiet)
-    _log_to_stderr(quiet=arguments.quiet)
     try:
-        return _verb(arguments.verb).run(arguments, console)
+        with _log_on_stderr(quiet=arguments.quiet):
+            return _verb(arguments.verb).run(arguments, console)
     except BreedclfError as error:
         if arguments.debug:
             raise
@@ -89,10 +90,17 @@ def _verb(name: str) -> Verb:
     return cast(Verb, import_module(f"breedclf.cli.{name}"))
 
 
-def _log_to_stderr(*, quiet: bool) -> None:
+@contextmanager
+def _log_on_stderr(*, quiet: bool) -> Iterator[None]:
+    """Within it the library's log goes to stderr; the caller's own arrangement comes back after."""
+    logger = logging.getLogger("breedclf")
+    before = logger.handlers, logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("breedclf")
-    logger.handlers = [handler]
+    logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
-    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before[0], before[2]
+        logger.setLevel(before[1])
