@@ -119,7 +119,7 @@ def test_one_line_for_people_and_one_of_json_an_epoch(
 
 def test_an_unreadable_picture_ends_training_and_is_named(patterns: Path, tmp_path: Path) -> None:
     (patterns / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ImageError, match=r"broken\.jpg can't be decoded.*--on-bad-image skip"):
+    with pytest.raises(ImageError, match=r"broken\.jpg can't be decoded.*--on-bad-image skip.*breedclf data check"):
         fit(patterns, tmp_path / "out")
 
 

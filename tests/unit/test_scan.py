@@ -77,6 +77,16 @@ def test_nested_folders_links_and_loops(tmp_path: Path) -> None:
     assert [path.name for path in scan(tmp_path).split("train").paths] == ["1.jpg", "1.jpg", "2.jpg"]
 
 
+def test_a_class_folder_that_links_to_its_own_parents_is_no_class(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "valid/a/1.jpg", "elsewhere/2.jpg")
+    (tmp_path / "train/back").symlink_to(tmp_path / "train")
+    (tmp_path / "train/up").symlink_to("..")
+    (tmp_path / "train/linked").symlink_to(tmp_path / "elsewhere")
+    folder = scan(tmp_path)
+    assert folder.labels == ("a", "b", "linked")
+    assert len(folder.split("train")) == 3
+
+
 def test_a_fifo_is_no_picture(tmp_path: Path) -> None:
     make(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "valid/a/1.jpg")
     os.mkfifo(tmp_path / "train/a/pipe.jpg")

@@ -11,19 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from breedclf.errors import ConfigError
+from breedclf.learning.cache_folder import cache_folder
 
 log = logging.getLogger(__name__)
 
 FORMAT = "1"
 DEFAULT_MAX_BYTES = 10 * 1024**3
-CACHE_DIR_VARIABLE = "BREEDCLF_CACHE_DIR"
 _SUFFIX = ".safetensors"
 
 
@@ -59,8 +58,7 @@ class FeatureCache:
     @classmethod
     def at(cls, folder: Path | None) -> FeatureCache:
         """The cache in `folder`; by default the one that the environment names, or the platform's."""
-        chosen = folder or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("breedclf")
-        return cls(Path(chosen) / "features", _max_bytes_from_environment())
+        return cls(cache_folder(folder) / "features", _max_bytes_from_environment())
 
     def get_or_compute(self, key: str, compute: Callable[[], Features]) -> Features:
         """The features of `key`; of several processes that want them, one computes and the others wait.

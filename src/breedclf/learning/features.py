@@ -216,7 +216,10 @@ def features_of(
 
 def bad_picture(reason: str) -> ImageError:
     """The error that ends a training at a picture that can't be read."""
-    return ImageError(f"{reason}; remove the picture, or go on without such pictures by --on-bad-image skip")
+    return ImageError(
+        f"{reason}; remove the picture, or go on without such pictures by --on-bad-image skip "
+        "(breedclf data check DIR lists all of them)"
+    )
 
 
 def fingerprint_of(paths: Sequence[Path]) -> str:

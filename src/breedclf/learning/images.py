@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -55,6 +56,17 @@ _UPRIGHT_BY = {
 }
 
 
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a picture was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8)."""
+
+    format_name: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+
+
 def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Image:
     """Decode a picture into an upright RGB image.
 
@@ -82,6 +94,16 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Imag
     """
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
+    return read_picture(data, name)[0]
+
+
+def read_picture(data: bytes, name: str = "the given bytes") -> tuple[Image.Image, PictureFacts]:
+    """As `open_picture`, with what the picture was before; `name` is what an error calls it.
+
+    Raises:
+        ImageTooLargeError: it has more than MAX_PIXELS pixels.
+        ImageError: it is in another format, or is damaged.
+    """
     if not data:
         raise ImageError(f"{name} can't be decoded: it is empty (0 bytes)")
     format_name = sniff_format(data)
@@ -147,7 +169,12 @@ def orientation(exif: bytes) -> int:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file: opening a pipe or a device could wait for ever."""
+    """The bytes of a regular file: opening a pipe or a device could wait for ever.
+
+    Raises:
+        ImageTooLargeError: it has more than MAX_FILE_BYTES bytes.
+        ImageError: it can't be read, or is no regular file.
+    """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -163,7 +190,7 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"{path} can't be read: {reason}") from error
 
 
-def _decode(data: bytes, format_name: str, name: str) -> Image.Image:
+def _decode(data: bytes, format_name: str, name: str) -> tuple[Image.Image, PictureFacts]:
     exif = b""
     if format_name == "JPEG":
         data, exif = _without_exif(data)
@@ -174,6 +201,7 @@ def _decode(data: bytes, format_name: str, name: str) -> Image.Image:
                 f"{name} can't be decoded: {image.width:,} x {image.height:,} is more than {MAX_PIXELS:,} pixels"
             )
         image.load()
+        mode, size = image.mode, image.size
         if format_name == "JPEG":
             if exif:
                 image.info["exif"] = exif
@@ -181,7 +209,9 @@ def _decode(data: bytes, format_name: str, name: str) -> Image.Image:
                 image = _inverted(image)
         upright = upright_rgb(image)
         upright.info.clear()  # turned already: nobody is to turn it again by its EXIF block
-        return upright
+        block = image.info.get("exif")
+        turned = orientation(block) if isinstance(block, bytes) else 1
+        return upright, PictureFacts(format_name, mode, *size, turned)
     except (MemoryError, ImageTooLargeError):
         raise
     except Image.DecompressionBombError as error:

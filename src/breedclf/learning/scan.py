@@ -104,7 +104,15 @@ def _pictures_by_label(folder: Path) -> dict[str, list[Path]]:
         classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"data folder {folder} can't be read: {error.strerror}") from error
-    return {entry.name: sorted(_pictures_below(entry)) for entry in classes}
+    return {entry.name: sorted(_pictures_below(entry)) for entry in classes if not leads_back(entry)}
+
+
+def leads_back(folder: Path) -> bool:
+    """Whether a symbolic link leads to a folder that it lies in: followed, it would make a class of everything."""
+    if not folder.is_symlink():
+        return False
+    parent = folder.parent.resolve()
+    return folder.resolve() in (parent, *parent.parents)
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
