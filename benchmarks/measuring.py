@@ -1,0 +1,102 @@
+"""What the benchmarks share: the machine they ran on, interleaved runs, and where results are kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+DATA = Path(os.environ.get("BREEDCLF_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+WEIGHTS = DATA / "weights" / "resnet50-imagenet1k.pth"
+
+
+def machine() -> dict[str, Any]:
+    """Hardware, versions, load and date."""
+    import torch
+    import torchvision
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Run each work in turn, `repeats` times; wall and CPU seconds of every run."""
+    seconds: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in works}
+    for repeat in range(repeats):
+        for name, work in works.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            work()
+            seconds[name]["wall"].append(time.perf_counter() - wall)
+            seconds[name]["cpu"].append(time.process_time() - cpu)
+            print(f"  {repeat + 1}/{repeats} {name}: {seconds[name]['wall'][-1]:.2f} s", file=sys.stderr, flush=True)
+    return seconds
+
+
+def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
+    """The ratio pair by pair: median, least and most."""
+    each = [above / below for above, below in zip(numerator, denominator, strict=True)]
+    return {"median": statistics.median(each), "min": min(each), "max": max(each)}
+
+
+def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], arguments: argparse.Namespace) -> int:
+    """Print the goals with what was reached, keep the document, and say by the exit code whether all were."""
+    document = {"benchmark": name, "machine": machine(), "goals": goals, "details": details}
+    if arguments.save:
+        slug = re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {document['machine']['cores']} cores".lower()).strip("-")
+        RESULTS.mkdir(exist_ok=True)
+        path = RESULTS / f"{slug}-{document['machine']['date']}-{name}.json"
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        print(f"kept in benchmarks/results/{path.name}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    else:
+        for goal in goals:
+            mark = "reached" if goal["reached"] else "MISSED "
+            print(f"{mark}  {goal['what']}: {goal['value']:.4g} (goal {goal['goal']})")
+    return 0 if all(goal["reached"] for goal in goals) else 1
+
+
+def at_least(what: str, value: float, goal: float) -> dict[str, Any]:
+    return {"what": what, "value": value, "goal": f">= {goal}", "reached": value >= goal}
+
+
+def at_most(what: str, value: float, goal: float) -> dict[str, Any]:
+    return {"what": what, "value": value, "goal": f"<= {goal}", "reached": value <= goal}
+
+
+def arguments(description: str | None, *, repeats: int = 5) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"runs of each side (default: {repeats})")
+    given = parser.parse_args()
+    if not WEIGHTS.is_file():
+        parser.exit(0, f"skipped: no photographs and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
+    return given
+
+
+def _processor() -> str:
+    try:
+        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return found.group(1) if found else platform.machine()
