@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -130,14 +130,14 @@ def _train_epoch(
     head: nn.Linear,
     optimizer: torch.optim.Optimizer,
     scaling: Scaling,
-    batches: object,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
     epoch: int,
     callbacks: Callbacks,
 ) -> float:
     """One pass; returns the mean loss over pictures."""
     losses, sizes = [], []
     timer = callbacks.timer
-    for step, (features, targets) in enumerate(batches, 1):  # type: ignore[arg-type, var-annotated]
+    for step, (features, targets) in enumerate(batches, 1):
         timer.lap("data_wait")
         loss = F.cross_entropy(head(scaling(features)), targets)
         timer.lap("forward")
