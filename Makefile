@@ -61,7 +61,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	@if $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv --version; then \
 		echo "installing breedclf with uv"; \
-		$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[dev,docs]' -c constraints.txt; \
+		UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[dev,docs]' -c constraints.txt; \
 	else false; fi || { \
 		echo "installing breedclf with pip"; \
 		$(BIN)/python -m pip install --quiet -e '.[dev,docs]' -c constraints.txt; }
