@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 SPHINX_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -44,10 +45,11 @@ docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
 
 check: lint types docs ## lint, types and docs
 
-bench: $(STAMP) ## run every benchmark; the figures depend on the machine
-	@set -e; for file in benchmarks/[a-z]*.py; do \
-		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m benchmarks.$$name; \
-	done
+bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS=--json)
+	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \
+		name=$$(basename $$file .py); echo "== $$name"; \
+		$(BIN)/python -m benchmarks.$$name $(BENCH_ARGS) || failed="$$failed $$name"; \
+	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) docs/_build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
