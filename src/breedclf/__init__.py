@@ -12,12 +12,14 @@ from breedclf._version import __version__
 
 if TYPE_CHECKING:
     from breedclf.api.trainer import Trainer
+    from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.config import TrainingConfig
     from breedclf.job_handle import Job
     from breedclf.jobs import JobSpec, JobStatus
     from breedclf.learning.classifier import Classifier
+    from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _HOME_OF = {
     "InlineBackend": "breedclf.backends.inline",
@@ -28,17 +30,25 @@ _HOME_OF = {
     "Classifier": "breedclf.learning.classifier",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
+    "TuningJob": "breedclf.api.tuning",
+    "Categorical": "breedclf.tuning.space",
+    "Continuous": "breedclf.tuning.space",
+    "Integer": "breedclf.tuning.space",
 }
 
 __all__ = [
+    "Categorical",
     "Classifier",
+    "Continuous",
     "InlineBackend",
+    "Integer",
     "Job",
     "JobSpec",
     "JobStatus",
     "LocalBackend",
     "Trainer",
     "TrainingConfig",
+    "TuningJob",
     "__version__",
 ]
 

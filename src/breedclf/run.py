@@ -17,6 +17,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.metric_lines import best, print_metrics
+from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
@@ -33,6 +34,7 @@ class JobEnvironment:
     hyperparameters: Mapping[str, Any]
     channels: Mapping[str, Path]
     model: Path
+    checkpoints: Path
     output_data: Path
     output: Path
     gpus: int
@@ -54,6 +56,7 @@ class JobEnvironment:
                     k.removeprefix(prefix).lower(): Path(v) for k, v in variables.items() if k.startswith(prefix)
                 },
                 model=Path(variables["SM_MODEL_DIR"]),
+                checkpoints=_checkpoints(variables),
                 output_data=Path(variables["SM_OUTPUT_DATA_DIR"]),
                 output=Path(variables.get("SM_OUTPUT_DIR") or Path(variables["SM_OUTPUT_DATA_DIR"]).parent),
                 gpus=int(variables.get("SM_NUM_GPUS") or 0),
@@ -82,7 +85,7 @@ class JobEnvironment:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
         if self.cache is not None:
             paths["cache_dir"] = self.cache
-        return TrainingConfig.from_hyperparameters(self.hyperparameters, **paths)
+        return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
 
 
 def main() -> None:
@@ -97,7 +100,11 @@ def run(variables: Mapping[str, str]) -> int:
     What goes wrong is told in the log, and its first 1,024 characters in `SM_OUTPUT_DIR/failure`.
     """
     try:
-        train(JobEnvironment.read(variables))
+        job = JobEnvironment.read(variables)
+        if is_search(job.hyperparameters):
+            search(job)
+        else:
+            train(job)
     except BreedclfError as error:
         return _fail(str(error), variables)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner must hear of it
@@ -127,6 +134,19 @@ def train(job: JobEnvironment) -> FitResult:
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})
     return result
+
+
+def search(job: JobEnvironment) -> None:
+    """Run a whole search as this one job, and hand over the best trial's model.
+
+    Raises:
+        BreedclfError: the settings don't fit, or no trial completed.
+    """
+    config = job.training_config()
+    if config.device in ("auto", "cuda"):
+        _require_asked_gpus(job.gpus)
+    study = study_from_pairs(job.hyperparameters, config)
+    _deliver(run_packed(study, checkpoints=job.checkpoints, output_data=job.output_data), job.model)
 
 
 def _require_asked_gpus(asked: int) -> None:
@@ -164,6 +184,12 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(pairs, dict):
         raise ConfigError(f"the job's hyperparameters must be a table, not {type(pairs).__name__}")
     return pairs
+
+
+def _checkpoints(variables: Mapping[str, str]) -> Path:
+    """What is kept when the job is interrupted and started again."""
+    base = variables.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
+    return Path(variables.get("SM_CHECKPOINT_DIR") or Path(base) / "checkpoints")
 
 
 def _only_file(channel: Path) -> Path:

@@ -24,6 +24,7 @@ VERBS = {
     "evaluate": "measure a trained model on a split of pictures",
     "predict": "name what is in a picture",
     "cache": "list or clear the feature cache",
+    "tune": "search for the best hyperparameters and keep the best model",
     "demo": "train, evaluate and predict on pictures drawn for the purpose",
 }
 

@@ -37,7 +37,6 @@ class Look:
     started: float | None = None
     ended: float | None = None
     failure_reason: str | None = None
-    artifact: Path | None = None
     lost: bool = False
 
 
@@ -56,6 +55,13 @@ class TrialRunner(Protocol):
 
     def stop(self, name: str) -> None:
         """Ask the training to stop; nothing happens when it has ended."""
+
+    def artifact(self, name: str) -> Path:
+        """The model folder of a completed training.
+
+        Raises:
+            BreedclfError: there is none.
+        """
 
 
 class Search:
@@ -233,6 +239,5 @@ def _seen(trial: Trial, look: Look) -> Trial:
             "ended": look.ended,
             "failure_reason": look.failure_reason,
             "note": note,
-            "artifact": look.artifact,
         }
     )

@@ -19,7 +19,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.tuning.space import Space, checked_space, size
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size
-from breedclf.tuning.trials import Direction, Status, Trial, direction_of
+from breedclf.tuning.trials import Direction, Status, Trial, best_trial, direction_of
 
 SCHEMA_VERSION: Literal[1] = 1
 DEFAULT_MAX_JOBS = 10
@@ -106,11 +106,25 @@ class Study(Settings):
     reason: str | None = None
     active_seconds: float = 0.0
     trials: tuple[Trial, ...] = ()
-    packed_job: str | None = None
+    backend: str | None = None
+    valid_count: int | None = None
 
     @property
     def is_over(self) -> bool:
         return self.status in ("Completed", "Failed", "Stopped")
+
+    @property
+    def best(self) -> Trial | None:
+        """The completed trial with the best objective, the earliest of equals."""
+        return best_trial(self.trials, self.request.direction)
+
+    def ended_without_word(self, job_status: str, reason: str | None) -> Study:
+        """The study of a job that ended before its search did."""
+        status: Status = "Stopped" if job_status == "Stopped" else "Failed"
+        note = reason or f"the job ended as {job_status} before its search did"
+        cut = {"status": status, "failure_reason": note}
+        trials = tuple(trial if trial.is_over else trial.model_copy(update=cut) for trial in self.trials)
+        return self.model_copy(update={"status": status, "reason": note, "trials": trials})
 
     def job_name(self, index: int, attempt: int = 1) -> str:
         """The job of a trial: the study's name, the trial's number from 1, and the study's key."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -40,7 +39,6 @@ class Trial(Settings):
     ended: float | None = None
     failure_reason: str | None = None
     note: str | None = None
-    artifact: Path | None = None
 
     @property
     def is_over(self) -> bool:

@@ -1,0 +1,202 @@
+"""`breedclf tune DIR`: look for the best hyperparameters and keep the model of the best trial."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from breedclf.api.tuning import BestTrial, TuningJob
+from breedclf.backends.registry import backend_named
+from breedclf.cli.console import Console
+from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.config import TrainingConfig
+from breedclf.errors import ConfigError, JobFailedError
+from breedclf.jobs import Backend
+from breedclf.tuning.space import Parameter, parse_parameter
+from breedclf.tuning.study import Study
+from breedclf.tuning.table import trial_table, value_text
+
+_EPILOG = """
+A setting becomes part of the search by its value: 0.005:0.01 is a range, 1e-4:1e-1:log a logarithmic one, and 32,64 a
+list of choices. For example: breedclf tune dogImages --learning-rate 0.005:0.01 --batch-size 32,64 --epochs 2,3
+"""
+_DEFAULT_OUTPUT = Path("runs/tune")
+_MODEL = "model"
+_CARD = "breedclf.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    search = parser.add_argument_group("search")
+    search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")
+    search.add_argument("--max-jobs", type=int, metavar="N", help="trials at most (default: 10, or the whole grid)")
+    search.add_argument("--parallel", type=int, metavar="N", default=1, help="jobs at a time (default: 1)")
+    search.add_argument("--grid-points", type=int, metavar="N", help="values of each range that grid tries")
+    search.add_argument(
+        "--early-stopping", action="store_true", help="stop trials worse than the median of earlier ones"
+    )
+    search.add_argument("--target", type=float, metavar="X", help="an objective that is good enough")
+    search.add_argument("--not-improving", type=int, metavar="N", help="end after N trials without a better one")
+    search.add_argument("--max-seconds", type=float, metavar="S", help="end after so long")
+    search.add_argument("--max-seconds-per-job", type=int, metavar="S", help="how long one job may run")
+    search.add_argument("--search-seed", type=int, metavar="N", default=0, help="seed of the search (default: 0)")
+    search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made up)")
+    search.add_argument("--resume", metavar="NAME", help="carry on the tuning job of this name")
+    search.add_argument("--backend", metavar="inline|local|sagemaker", default="inline", help="where trials run")
+    search.add_argument("--packed", action="store_true", help="run the whole search as one job")
+    search.add_argument("--report", type=Path, metavar="FILE", help="page about the search (default: OUT/tuning.html)")
+    add_settings_flags(parser, TrainingConfig, leave_out=["data"])
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    output = _checked_output(arguments)
+    progress = not console.quiet
+    if arguments.resume:
+        backend = _backend(_backend_of(arguments.resume))
+        tuning = TuningJob.attach(arguments.resume, backend=backend)
+    else:
+        tuning = _tuning_job(arguments)
+        console.note(f"tuning job {tuning.name}")
+        tuning.run(progress=progress)
+    tuning.wait(progress=progress, check=False)
+    study = tuning.study
+    report = tuning.report(arguments.report or output / "tuning.html")
+    best = None if study.best is None else tuning.best
+    model = None if best is None else _keep(best.artifact, output / _MODEL)
+    document = _document(study, best, model) | {"report": str(report)}
+    console.result(document, _text(study, best, model, report))
+    if best is None:
+        console.error(study.reason or f"tuning job {tuning.name} ended as {study.status}")
+        return JobFailedError.exit_code
+    return 0
+
+
+def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
+    space = _take_space(arguments)
+    config = training_config(arguments)
+    return TuningJob(
+        config,
+        space,
+        config.objective,
+        strategy=arguments.strategy,
+        max_jobs=arguments.max_jobs,
+        max_parallel_jobs=arguments.parallel,
+        early_stopping=arguments.early_stopping,
+        seed=arguments.search_seed,
+        backend=_backend(arguments.backend),
+        packed=arguments.packed,
+        name=arguments.name,
+        grid_points=arguments.grid_points,
+        target=arguments.target,
+        not_improving=arguments.not_improving,
+        max_seconds=arguments.max_seconds,
+        max_seconds_per_job=arguments.max_seconds_per_job,
+    )
+
+
+def _take_space(arguments: argparse.Namespace) -> dict[str, Parameter]:
+    """The flags that hold ranges and lists, taken out of the arguments."""
+    space: dict[str, Parameter] = {}
+    for name, value in list(vars(arguments).items()):
+        parameter = parse_parameter(name, value) if isinstance(value, str) else None
+        if parameter is not None:
+            space[name] = parameter
+            delattr(arguments, name)
+    if not space:
+        raise ConfigError(
+            "nothing to search for: give at least one setting a range or a list, as in --learning-rate 0.005:0.01 or "
+            "--batch-size 32,64"
+        )
+    return space
+
+
+def _backend(name: str | None) -> Backend | None:
+    return None if name in (None, "inline") else backend_named(str(name))
+
+
+def _backend_of(tuning_name: str) -> str | None:
+    return TuningJob.look(tuning_name).backend
+
+
+def _checked_output(arguments: argparse.Namespace) -> Path:
+    """The folder for the best model and the report, found fit before hours of work."""
+    given = getattr(arguments, "output", None)
+    output = Path(given or _DEFAULT_OUTPUT)
+    number = 1
+    while given is None and (output / _MODEL).exists():
+        number += 1
+        output = _DEFAULT_OUTPUT.with_name(f"{_DEFAULT_OUTPUT.name}-{number}")
+    model = output / _MODEL
+    if model.exists() and not (model / _CARD).is_file():
+        raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output={str(output)!r} can't be made: {error.strerror}; choose another --output") from error
+    return output
+
+
+def _keep(artifact: Path, target: Path) -> Path:
+    """Put the model's files at the target, sharing their room on the disk where that can be done."""
+    fresh = target.with_name(f".{target.name}-new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(artifact, fresh, copy_function=_link_or_copy)
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)
+    return target
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _document(study: Study, best: BestTrial | None, model: Path | None) -> dict[str, Any]:
+    trials = [
+        {
+            "name": trial.name,
+            "status": trial.status,
+            "hyperparameters": trial.hyperparameters,
+            "objective": trial.objective,
+            "seconds": None if trial.seconds is None else round(trial.seconds, 3),
+            "metrics": trial.metrics,
+            "failure_reason": trial.failure_reason,
+        }
+        for trial in study.trials
+    ]
+    found = best and {
+        "name": best.name,
+        "hyperparameters": best.hyperparameters,
+        "objective": best.objective,
+        "artifact": str(model),
+        "metrics": best.metrics,
+    }
+    request = study.request
+    return {
+        "name": request.name,
+        "status": study.status,
+        "reason": study.reason,
+        "objective": request.objective,
+        "valid_count": study.valid_count,
+        "trials": trials,
+        "best": found,
+    }
+
+
+def _text(study: Study, best: BestTrial | None, model: Path | None, report: Path) -> str:
+    lines = [trial_table(study), f"report: {report}"]
+    if best is not None:
+        values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
+        lines += [
+            f"best: {values} ({study.request.objective} {best.objective:.4f})",
+            f"model: {model}",
+            f"next: breedclf evaluate {model} {study.request.config.data}",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""Trials that run in this process, one after the other: the quickest way, as everything is loaded once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import ArtifactError, BreedclfError
+from breedclf.learning.hooks import EpochRecord, TrainingHook
+from breedclf.tuning.search import Look, Search
+from breedclf.tuning.study import Study, StudyFolder
+
+if TYPE_CHECKING:
+    from breedclf.learning.fit import FitResult
+
+log = logging.getLogger(__name__)
+
+_TRIALS = "trials"
+_RECORD = "trial.json"
+
+
+class InProcessRunner:
+    """Runs a trial to its end where it is submitted; each has a folder with its record and, if kept, its model."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        from breedclf.learning.workbench import Workbench
+
+        self._folder = folder
+        self._clock = clock
+        self._workbench = Workbench()
+        self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
+
+    def submit(self, name: str, config: TrainingConfig) -> None:
+        started = self._clock()
+        self._write(name, {"status": "InProgress", "started": started})
+        watch = _Watch(config.objective, lambda history: self.is_behind(name, history))
+        record: dict[str, Any] = {"started": started}
+        try:
+            result = self._fit(config.replace(output=self._folder / name), watch)
+        except _FellBehindError:
+            record["status"] = "Stopped"
+        except BreedclfError as error:
+            record |= {"status": "Failed", "failure_reason": str(error)}
+        except Exception as error:  # a trial that runs out of memory must not end the search
+            log.debug("%s failed", name, exc_info=True)
+            record |= {"status": "Failed", "failure_reason": f"{type(error).__name__}: {error}"}
+        else:
+            best = result.best.to_dict()
+            metrics = {key: best[key] for key in ("train_loss", "valid_loss", "valid_accuracy")}
+            record |= {"status": "Completed", "objective": best[config.objective], "metrics": metrics}
+        self._write(name, {**record, "history": watch.history, "ended": self._clock()})
+
+    def look(self, name: str) -> Look | None:
+        try:
+            record = json.loads((self._folder / name / _RECORD).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        if record["status"] == "InProgress":  # looked at from outside of `submit`: that process has ended
+            return Look(status="Failed", lost=True, failure_reason="the process that ran it has ended")
+        return Look(**{**record, "history": tuple(record["history"])})
+
+    def stop(self, name: str) -> None:
+        """A trial here has ended whenever somebody else gets to run."""
+
+    def artifact(self, name: str) -> Path:
+        return _kept_model(self._folder, name)
+
+    def drop_model(self, name: str) -> None:
+        """Free the room that a trial's model takes."""
+        shutil.rmtree(self._folder / name / "model", ignore_errors=True)
+
+    def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
+        from breedclf.learning.fit import fit
+
+        return fit(config, hooks=[watch], workbench=self._workbench)
+
+    def _write(self, name: str, record: dict[str, Any]) -> None:
+        file = self._folder / name / _RECORD
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half = file.with_suffix(".tmp")
+        half.write_text(json.dumps(record), encoding="utf-8")
+        half.replace(file)
+
+
+def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lambda _study: None) -> Study:
+    """Run a study from wherever it stands to its end in this process; the caller holds its lock.
+
+    Only the best trial's model is kept: a ResNet-50 takes 94 MB.
+    """
+    runner = InProcessRunner(folder.path / _TRIALS)
+    search = Search(folder, runner, time.monotonic)
+    runner.is_behind = search.is_behind
+    while True:
+        study = search.step()
+        best = study.best
+        for trial in study.trials:
+            if trial.is_over and trial is not best:
+                runner.drop_model(trial.name)
+        on_change(study)
+        if study.is_over:
+            return study
+
+
+def kept_model(folder: StudyFolder, name: str) -> Path:
+    """The model folder of the best trial of a search that ran in one process.
+
+    Raises:
+        ArtifactError: the trial isn't the best, or the model is gone.
+    """
+    return _kept_model(folder.path / _TRIALS, name)
+
+
+def _kept_model(trials: Path, name: str) -> Path:
+    model = trials / name / "model"
+    if not model.is_dir():
+        raise ArtifactError(f"the model of {name} isn't there: a search in one process keeps that of its best trial")
+    return model
+
+
+class _FellBehindError(Exception):
+    """Ends a training that is worse than the median of the earlier ones."""
+
+
+class _Watch(TrainingHook):
+    """Keeps the objective of each epoch, and ends the training when it falls behind."""
+
+    def __init__(self, objective: str, is_behind: Callable[[Sequence[float]], bool]) -> None:
+        self.history: list[float] = []
+        self._objective = objective
+        self._is_behind = is_behind
+
+    def on_epoch(self, epoch: EpochRecord) -> None:
+        value = getattr(epoch, self._objective)
+        if math.isfinite(value):
+            self.history.append(value)
+        if self._is_behind(self.history):
+            raise _FellBehindError

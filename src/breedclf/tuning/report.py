@@ -1,0 +1,272 @@
+"""The page about a search: what was found, how, what mattered, and every training job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from breedclf._version import __version__
+from breedclf.reporting import Section, formats, render_page
+from breedclf.reporting.blocks import Column, Tile, Tone, bullets, callout, details, facts, table, tiles
+from breedclf.reporting.charts import (
+    Bar,
+    Dimension,
+    Series,
+    bar_chart,
+    line_chart,
+    parallel_coordinates,
+)
+from breedclf.tuning.analysis import importances, level_with_best, ranked, share_interval
+from breedclf.tuning.space import Categorical, Parameter
+from breedclf.tuning.study import Study
+from breedclf.tuning.table import value_text
+from breedclf.tuning.trials import Trial, best_so_far, best_trial
+
+_CURVES_UP_TO = 12
+_FEW_PICTURES = 500
+
+
+def render_report(study: Study, *, made_at: datetime | None = None) -> str:
+    """The page as HTML, for a search that has ended or still runs."""
+    request = study.request
+    best = best_trial(study.trials, request.direction)
+    sections = [
+        _history(study),
+        _parallel(study, best),
+        _importance(study),
+        *_accuracy(study, best),
+        _jobs(study, best),
+        _request(study),
+    ]
+    return render_page(
+        f"Tuning job {request.name}",
+        sections,
+        subtitle=f"{len(study.trials)} training jobs on {request.config.data.name}, by strategy {request.strategy}",
+        summary=_summary(study, best),
+        made_by=f"breedclf {__version__}",
+        made_at=made_at,
+    )
+
+
+def _summary(study: Study, best: Trial | None) -> list[Markup | str]:
+    counts = {status: sum(t.status == status for t in study.trials) for status in ("Completed", "Failed", "Stopped")}
+    seconds = sum(trial.seconds or 0.0 for trial in study.trials)
+    jobs = Tile("training jobs", str(len(study.trials)), f"{counts['Completed']} completed, {counts['Failed']} failed")
+    blocks: list[Markup | str] = []
+    if best is None or best.objective is None:
+        blocks.append(
+            callout(
+                "bad" if study.is_over else "info",
+                "No training job has completed",
+                study.reason or "The search still runs.",
+            )
+        )
+        return [*blocks, tiles([jobs])]
+    values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
+    headline = [Tile(f"best {study.request.objective}", f"{best.objective:.4f}", best.name, tone="ok")]
+    accuracy = best.metrics.get("valid_accuracy")
+    if accuracy is not None:
+        headline.append(Tile("its valid accuracy", formats.percent(accuracy), _interval_text(accuracy, study)))
+    headline += [jobs, Tile("time in jobs", formats.seconds(seconds), f"search: {study.status}")]
+    blocks += [callout("ok", "Best hyperparameters", values), tiles(headline)]
+    if study.reason:
+        blocks.append(f"The search ended because {study.reason}.")
+    return blocks
+
+
+def _history(study: Study) -> Section:
+    request = study.request
+    counted = ranked(study.trials)
+    so_far = best_so_far(study.trials, request.direction)
+    series = [
+        Series("trial", [trial.index + 1 for trial in counted], [trial.objective or 0.0 for trial in counted]),
+        Series(
+            "best so far",
+            [trial.index + 1 for trial, value in zip(study.trials, so_far, strict=True) if value is not None],
+            [value for value in so_far if value is not None],
+        ),
+    ]
+    chart = line_chart(
+        f"{request.objective} of each training job",
+        series,
+        x_label="training job",
+        y_label=request.objective,
+        whole_x=True,
+        full=True,
+        note=_left_out(study),
+    )
+    blocks: list[Markup | str] = [chart]
+    curves = [trial for trial in study.trials if len(trial.history) > 1]
+    if curves:
+        shown = (
+            curves if len(curves) <= _CURVES_UP_TO else sorted(curves, key=lambda t: _rank(t, study))[:_CURVES_UP_TO]
+        )
+        lines = [Series(_short(trial), list(range(1, len(trial.history) + 1)), list(trial.history)) for trial in shown]
+        note = "" if len(shown) == len(curves) else f"The best {len(shown)} of {len(curves)} are shown."
+        blocks.append(
+            line_chart(
+                f"{request.objective} by epoch",
+                lines,
+                x_label="epoch",
+                y_label=request.objective,
+                whole_x=True,
+                note=note,
+            )
+        )
+    return Section("History", blocks, lead="Each training job in the order of its start, and the best up to it.")
+
+
+def _parallel(study: Study, best: Trial | None) -> Section:
+    request = study.request
+    dimensions = [_dimension(name, parameter) for name, parameter in request.space.items()]
+    dimensions.append(Dimension("objective", request.objective))
+    counted = ranked(study.trials)
+    rows = [
+        {
+            **{n: str(v) if isinstance(v, bool) else v for n, v in trial.hyperparameters.items()},
+            "objective": trial.objective or 0.0,
+        }
+        for trial in counted
+    ]
+    highlight = next((place for place, trial in enumerate(counted) if trial is best), None)
+    chart = parallel_coordinates(
+        "Hyperparameters and outcome",
+        dimensions,
+        rows,
+        highlight=highlight,
+        tips=[trial.name for trial in counted],
+        smaller_is_better=request.direction == "minimize",
+    )
+    lead = "A line a training job, from its hyperparameters to its outcome; the better, the stronger."
+    return Section("Parallel coordinates", [chart], lead=lead)
+
+
+def _importance(study: Study) -> Section:
+    found = importances(study.request.space, study.trials)
+    lead = "How much of the spread of the objective goes along with each hyperparameter by itself."
+    if not found:
+        text = "It takes at least 4 completed training jobs with different outcomes to tell."
+        return Section("Importance", [callout("muted", "Too little to tell", text)], lead=lead)
+    chart = bar_chart(
+        "Main effect of each hyperparameter",
+        [Bar(each.name, each.share) for each in found],
+        format=formats.percent,
+        maximum=1.0,
+        note=f"From {len(ranked(study.trials))} training jobs, corrected for chance; hyperparameters that matter only "
+        "together don't show.",
+    )
+    return Section("Importance", [chart], lead=lead)
+
+
+def _accuracy(study: Study, best: Trial | None) -> list[Section]:
+    count = study.valid_count
+    shown = [trial for trial in ranked(study.trials) if "valid_accuracy" in trial.metrics]
+    if not count or not shown or best is None:
+        return []
+    order = sorted(shown, key=lambda trial: _rank(trial, study))
+    bars = []
+    for trial in order:
+        low, high = share_interval(trial.metrics["valid_accuracy"], count)
+        bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
+    chart = bar_chart("Valid accuracy with 95% intervals", bars, format=formats.percent, maximum=1.0)
+    level = level_with_best(study.trials, study.request.direction, count)
+    width = share_interval(best.metrics["valid_accuracy"], count)
+    words = (
+        f"{count} validation pictures: one picture is {formats.percent(1 / count)}, and the best training job's "
+        f"accuracy is known to lie between {formats.percent(width[0])} and {formats.percent(width[1])}. "
+    )
+    if level:
+        words += (
+            f"{len(level)} of the other {len(shown) - 1} training jobs can't be told from the best by accuracy alone. "
+            "All were judged on the same pictures and the best was picked for its outcome on them: measure it on the "
+            "test split before quoting a figure."
+        )
+    tone: Tone = "info" if level or count < _FEW_PICTURES else "ok"
+    blocks: list[Markup | str] = [callout(tone, "What these numbers can tell", words), chart]
+    return [Section("How sure is it", blocks, lead="Accuracy is a share of few pictures.")]
+
+
+def _jobs(study: Study, best: Trial | None) -> Section:
+    request = study.request
+    columns: list[Column | str] = [
+        Column("training job"),
+        Column("status"),
+        *(Column(name, numeric=not isinstance(p, Categorical), format=value_text) for name, p in request.space.items()),
+        Column(request.objective, numeric=True, format=lambda value: f"{value:.4f}"),
+        Column("valid accuracy", numeric=True, format=formats.percent),
+        Column("started (UTC)"),
+        Column("time", numeric=True, format=formats.seconds),
+    ]
+    rows = [
+        [
+            Markup("<strong>{}</strong> (best)").format(trial.name) if trial is best else trial.name,
+            trial.status,
+            *(trial.hyperparameters[name] for name in request.space),
+            trial.objective,
+            trial.metrics.get("valid_accuracy"),
+            None if trial.started is None else _time_text(trial.started),
+            trial.seconds,
+        ]
+        for trial in study.trials
+    ]
+    blocks: list[Markup | str] = [table("Training jobs", columns, rows, empty="None was started.")]
+    told = [f"{trial.name}: {trial.failure_reason or trial.note}" for trial in study.trials if _has_story(trial)]
+    if told:
+        blocks.append(details(f"Why {len(told)} didn't complete, or don't count", bullets(told)))
+    return Section("Training jobs", blocks, lead="Every one that was started, in that order.")
+
+
+def _request(study: Study) -> Section:
+    request = study.request
+    criteria = request.completion.model_dump(exclude_none=True)
+    pairs: list[tuple[str, object]] = [
+        *((name, str(parameter)) for name, parameter in request.space.items()),
+        ("objective", f"{request.objective} ({request.direction})"),
+        ("strategy", request.strategy),
+        ("seed of the search", request.seed),
+        ("training jobs at most", request.job_count),
+        ("at a time", request.max_parallel_jobs),
+        ("early stopping", "on: median of running averages" if request.early_stopping else "off"),
+        *((name.replace("_", " "), value) for name, value in criteria.items()),
+    ]
+    kept = [(name, value) for name, value in request.config.to_dict().items() if name not in request.space]
+    blocks: list[Markup | str] = [facts(pairs), details("Settings that all training jobs shared", facts(kept))]
+    return Section("What was asked for", blocks)
+
+
+def _dimension(name: str, parameter: Parameter) -> Dimension:
+    if isinstance(parameter, Categorical):
+        return Dimension(name, name)
+    return Dimension(name, name, log=parameter.scaling == "log")
+
+
+def _interval_text(accuracy: float, study: Study) -> str:
+    if not study.valid_count:
+        return ""
+    low, high = share_interval(accuracy, study.valid_count)
+    return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} pictures"
+
+
+def _left_out(study: Study) -> str:
+    left_out = sum(trial.is_over for trial in study.trials) - len(ranked(study.trials))
+    return f"{left_out} that failed, were stopped or printed no objective are left out." if left_out else ""
+
+
+def _rank(trial: Trial, study: Study) -> tuple[bool, float, int]:
+    value = trial.objective if trial.status == "Completed" else None
+    sign = 1 if study.request.direction == "minimize" else -1
+    return value is None, 0.0 if value is None else sign * value, trial.index
+
+
+def _short(trial: Trial) -> str:
+    values = " · ".join(value_text(value) for value in trial.hyperparameters.values())
+    return f"{trial.index + 1}: {values}"
+
+
+def _has_story(trial: Trial) -> bool:
+    return bool(trial.failure_reason or trial.note)
+
+
+def _time_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

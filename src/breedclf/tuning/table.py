@@ -1,0 +1,110 @@
+"""The trials as a plain table, and one that is drawn again in place while a search runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from breedclf.tuning.space import Value
+from breedclf.tuning.study import Study
+from breedclf.tuning.trials import Trial, best_trial
+
+_RUNNING_SHOWN = 12
+
+
+def rows_of(study: Study) -> list[dict[str, Any]]:
+    """One row a trial with SageMaker's columns; times are seconds since 1970."""
+    return [
+        {
+            **{name: trial.hyperparameters[name] for name in study.request.space},
+            "TrainingJobName": trial.name,
+            "TrainingJobStatus": trial.status,
+            "FinalObjectiveValue": trial.objective,
+            "TrainingStartTime": trial.started,
+            "TrainingEndTime": trial.ended,
+            "TrainingElapsedTimeSeconds": trial.seconds,
+        }
+        for trial in study.trials
+    ]
+
+
+def trial_table(study: Study, *, most: int | None = None) -> str:
+    """The trials as text, the best one marked; with `most`, only the last ones."""
+    request = study.request
+    best = best_trial(study.trials, request.direction)
+    head = ["", "trial", "status", *request.space, request.objective, "accuracy", "seconds"]
+    body = [_cells(trial, request.space, best) for trial in study.trials]
+    shown = body if most is None or len(body) <= most else body[-most:]
+    widths = [max(len(row[column]) for row in [head, *shown]) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in [head, *shown]]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def summary_line(study: Study) -> str:
+    """How far the search is, in one line."""
+    over = sum(trial.is_over for trial in study.trials)
+    failed = sum(trial.status == "Failed" for trial in study.trials)
+    best = best_trial(study.trials, study.request.direction)
+    parts = [f"tuning job {study.request.name}: {study.status}", f"{over} of {study.request.job_count} trials done"]
+    if failed:
+        parts.append(f"{failed} failed")
+    if best is not None:
+        values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
+        parts.append(f"best {study.request.objective} {best.objective:.4f} ({values})")
+    return "; ".join(parts)
+
+
+class LiveTable:
+    """Shows a search on a stream: drawn in place on a terminal, a line a trial that ends elsewhere."""
+
+    def __init__(self, stream: TextIO, *, in_place: bool) -> None:
+        self._stream = stream
+        self._in_place = in_place
+        self._lines = 0
+        self._shown = ""
+        self._told: set[str] = set()
+
+    def __call__(self, study: Study) -> None:
+        text = f"{trial_table(study, most=_RUNNING_SHOWN)}\n{summary_line(study)}"
+        if self._in_place and text != self._shown:
+            back = f"\x1b[{self._lines}A\x1b[J" if self._lines else ""
+            self._stream.write(f"{back}{text}\n")
+            self._lines = text.count("\n") + 1
+        elif not self._in_place:
+            self._tell_ended(study)
+        self._shown = text
+        self._stream.flush()
+
+    def _tell_ended(self, study: Study) -> None:
+        for trial in study.trials:
+            if trial.is_over and trial.name not in self._told:
+                self._told.add(trial.name)
+                self._stream.write(f"{trial_line(trial, study)}\n")
+
+
+def trial_line(trial: Trial, study: Study) -> str:
+    """One trial in one line, with its reason if it failed."""
+    values = "  ".join(f"{name} {value_text(value)}" for name, value in trial.hyperparameters.items())
+    outcome = "no objective" if trial.objective is None else f"{study.request.objective} {trial.objective:.4f}"
+    if trial.status != "Completed":
+        outcome = trial.failure_reason or trial.note or "no reason given"
+    place = f"{trial.index + 1}/{study.request.job_count}"
+    return f"{place:>6}  {trial.name}  {trial.status}  {values}  {outcome}"
+
+
+def value_text(value: Value) -> str:
+    """A hyperparameter as people write it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cells(trial: Trial, names: Sequence[str] | dict[str, Any], best: Trial | None) -> list[str]:
+    accuracy = trial.metrics.get("valid_accuracy")
+    return [
+        "*" if trial is best else "",
+        trial.name,
+        trial.status,
+        *(value_text(trial.hyperparameters[name]) for name in names),
+        "" if trial.objective is None else f"{trial.objective:.4f}",
+        "" if accuracy is None else f"{accuracy:.1%}",
+        "" if trial.seconds is None else f"{trial.seconds:.1f}",
+    ]
