@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from breedclf.job_handle import Job
     from breedclf.jobs import JobSpec, JobStatus
     from breedclf.learning.classifier import Classifier
+    from breedclf.learning.evaluation import evaluate
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _HOME_OF = {
@@ -34,6 +35,7 @@ _HOME_OF = {
     "Categorical": "breedclf.tuning.space",
     "Continuous": "breedclf.tuning.space",
     "Integer": "breedclf.tuning.space",
+    "evaluate": "breedclf.learning.evaluation",
 }
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "TrainingConfig",
     "TuningJob",
     "__version__",
+    "evaluate",
 ]
 
 

@@ -189,6 +189,28 @@ class TrainingConfig(Settings):
         return found
 
 
+class EvaluationConfig(Settings):
+    """How a model is measured on pictures; field names are the flags of `breedclf evaluate`.
+
+    Raises:
+        ConfigError: a key is unknown, or a value has the wrong type or lies outside its range.
+    """
+
+    split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
+        "test", description="which pictures; all takes every one"
+    )
+    output: Annotated[Path | None, _MaybeText] = Field(
+        None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
+    )
+    on_bad_image: OnBadImage = Field("error", description="stop at an unreadable picture, or skip and count it")
+    device: Device = Field("auto", description="where to compute")
+    precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it")
+    batch_size: int = Field(32, ge=1, le=4_096, description="pictures per pass through the network")
+    workers: Annotated[int | None, _MaybeText] = Field(
+        None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
+    )
+
+
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a YAML, TOML or JSON file of settings into a dictionary.
 

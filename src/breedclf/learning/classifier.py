@@ -80,8 +80,8 @@ class Classifier:
         self.artifact = Path(artifact)
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
-        self._compute = compute_for(device, precision)
-        self._network = for_inference(network_from(self.card.architecture, state), self._compute)
+        self.compute = compute_for(device, precision)
+        self.network = for_inference(network_from(self.card.architecture, state), self.compute)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -121,8 +121,8 @@ class Classifier:
     @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same for pictures already cropped: uint8 [N, 3, crop, crop]."""
-        inputs = inputs.to(self._compute.device)
-        scores = self._network(self.card.preprocessing.normalise(inputs, self._compute.dtype))
+        inputs = inputs.to(self.compute.device)
+        scores = self.network(self.card.preprocessing.normalise(inputs, self.compute.dtype))
         return torch.softmax(scores.float(), dim=1).cpu()
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:

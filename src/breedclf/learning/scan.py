@@ -49,11 +49,16 @@ class PictureFolder:
         Raises:
             DataError: the folder has no such split, or no picture in it.
         """
-        canonical = next((split for split, folders in SPLIT_FOLDERS.items() if name in folders), name)
+        canonical = canonical_split(name)
         if not self.splits.get(canonical):
             have = ", ".join(found for found, split in self.splits.items() if len(split)) or "none"
             raise DataError(f"{self.root} has no {name!r} split with pictures; splits with pictures: {have}")
         return self.splits[canonical]
+
+
+def canonical_split(name: str) -> str:
+    """`val` and `validation` are `valid`; any other name is itself."""
+    return next((split for split, folders in SPLIT_FOLDERS.items() if name in folders), name)
 
 
 def scan(
@@ -70,23 +75,33 @@ def scan(
             is absent from training.
     """
     root = Path(root)
+    pictures = pictures_by_split(root, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
+    labels = tuple(sorted(pictures["train"]))
+    _check_classes(root, labels, pictures)
+    splits = {name: as_split(name, labels, by_label) for name, by_label in pictures.items()}
+    return PictureFolder(root, labels, splits)
+
+
+def pictures_by_split(
+    root: Path, *, valid_share: float, test_share: float, split_seed: int, wanted: str = "train"
+) -> dict[str, dict[str, list[Path]]]:
+    """Each split's pictures by class folder, unchecked; without a folder of `wanted` or train, `root` is divided.
+
+    Raises:
+        DataError: the folder is missing or can't be read.
+    """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"data folder {root} {what}; give a folder with train/, valid/ and test/, or with class folders"
         )
     found = {name: folder for name, names in SPLIT_FOLDERS.items() if (folder := _first_folder(root, names))}
-    if "train" in found:
+    if "train" in found or wanted in found:
         pictures = {name: _pictures_by_label(folder) for name, folder in found.items()}
-        if "valid" not in pictures:
+        if "train" in pictures and "valid" not in pictures:
             pictures |= _divide(pictures["train"], {"valid": valid_share}, split_seed)
-    else:
-        shares = {"valid": valid_share, "test": test_share}
-        pictures = _divide(_pictures_by_label(root), shares, split_seed)
-    labels = tuple(sorted(pictures["train"]))
-    _check_classes(root, labels, pictures)
-    splits = {name: _as_split(name, labels, by_label) for name, by_label in pictures.items()}
-    return PictureFolder(root, labels, splits)
+        return pictures
+    return _divide(_pictures_by_label(root), {"valid": valid_share, "test": test_share}, split_seed)
 
 
 def display_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -159,16 +174,18 @@ def _check_classes(root: Path, labels: Sequence[str], pictures: Mapping[str, Map
         strangers = [label for label, paths in by_label.items() if paths and label not in labels]
         if strangers:
             raise DataError(
-                f"the {name} split of {root} has classes that train lacks: {_some(strangers)}; "
+                f"the {name} split of {root} has classes that train lacks: {some_names(strangers)}; "
                 f"add training pictures of them or take them out of {name}"
             )
 
 
-def _as_split(name: str, labels: Sequence[str], by_label: Mapping[str, Sequence[Path]]) -> Split:
+def as_split(name: str, labels: Sequence[str], by_label: Mapping[str, Sequence[Path]]) -> Split:
+    """The pictures in the order of `labels`; those of other classes are left out."""
     pairs = [(path, index) for index, label in enumerate(labels) for path in by_label.get(label, ())]
     return Split(name, tuple(path for path, _ in pairs), tuple(index for _, index in pairs))
 
 
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """The first few names in quotes, and how many more there are."""
     more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
     return ", ".join(repr(name) for name in names[:_MAX_NAMES_SHOWN]) + more

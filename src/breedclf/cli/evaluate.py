@@ -1,0 +1,52 @@
+"""`breedclf evaluate MODEL DIR`: measure a model on a split of pictures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from breedclf.cli.console import Console
+from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.config import EvaluationConfig
+from breedclf.learning.evaluation import evaluate
+from breedclf.learning.evaluation_report import verdict
+from breedclf.learning.metrics import Evaluation
+from breedclf.reporting.formats import percent, plain
+
+_PAIRS_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="model folder that a training wrote (OUT/model)")
+    parser.add_argument("data", metavar="DIR", help="folder with SPLIT/CLASS/picture.jpg, or of class folders")
+    add_settings_flags(parser, EvaluationConfig)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    config = EvaluationConfig(**given_settings(arguments, EvaluationConfig))
+    result = evaluate(arguments.model, arguments.data, **_keywords(config))
+    if result.skipped:
+        count = len(result.skipped)
+        console.note(f"{count} unreadable picture{' was' if count == 1 else 's were'} skipped; the report names them")
+    console.result(result.model_dump(mode="json"), _as_text(result))
+    return 0
+
+
+def _keywords(config: EvaluationConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in EvaluationConfig.model_fields}
+
+
+def _as_text(result: Evaluation) -> str:
+    _, heading, sentences = verdict(result)
+    lines = [heading, *sentences, ""]
+    if len(result.labels) > 5:
+        lines.append(f"top-5 accuracy {percent(result.top5_accuracy)}")
+    lines.append(f"loss {plain(result.loss)}, macro F1 {percent(result.macro_average.f1)}")
+    shown = dict(zip(result.labels, result.class_names, strict=True))
+    if result.most_confused:
+        lines.append("most confused:")
+        lines += [
+            f"  {shown[pair.true]} named {shown[pair.predicted]}: {pair.count} ({percent(pair.share)})"
+            for pair in result.most_confused[:_PAIRS_SHOWN]
+        ]
+    return "\n".join([*lines, f"report: {result.report}"])

@@ -1,0 +1,218 @@
+"""Measure a model folder on a split of pictures, through its own preprocessing, and write down the outcome."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import torch
+
+from breedclf._version import __version__
+from breedclf.config import Device, OnBadImage, Precision
+from breedclf.errors import ConfigError, DataError
+from breedclf.learning.classifier import Classifier
+from breedclf.learning.evaluation_report import Provenance, evaluation_page
+from breedclf.learning.features import FeatureExtractor, bad_picture
+from breedclf.learning.images import open_picture
+from breedclf.learning.metrics import Evaluation, measure
+from breedclf.learning.scan import SPLIT_FOLDERS, Split, as_split, canonical_split, pictures_by_split, some_names
+
+log = logging.getLogger(__name__)
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+ALL = "all"
+_THUMBNAIL_PX = 240
+_DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
+
+
+def evaluate(
+    artifact: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    output: str | Path | None = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    batch_size: int = 32,
+    workers: int | None = None,
+    on_bad_image: OnBadImage = "error",
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Evaluation:
+    """Measure a model on pictures and write metrics.json and report.html.
+
+    Args:
+        artifact: the model folder; which classes there are, and in which order, comes from it alone.
+        data: a folder with a folder for the split (`test/CLASS/...`), or of class folders, which is then divided as
+            the model's training divides such a folder.
+        split: train, valid, test, or `all` for every picture of `data`.
+        output: folder for the two files; `evaluation-SPLIT` beside the model when None.
+        device: where to compute.
+        precision: `auto` takes bf16 where the hardware has it.
+        batch_size: pictures per pass through the network.
+        workers: processes that decode pictures; chosen for this machine when None.
+        on_bad_image: `error` stops at an unreadable picture, `skip` leaves it out and names it in `skipped`.
+        clock: the time that the report names.
+
+    Returns:
+        The figures; `report` is the path of the page.
+
+    Raises:
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        DataError: the split is missing or empty, or has a class that the model doesn't know.
+        ImageError: a picture can't be read and `on_bad_image` is `error`.
+        ConfigError: the output can't be written.
+
+    Example:
+        >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
+        0.94
+    """
+    artifact, data = Path(artifact), Path(data)
+    classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
+    pictures = pictures_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
+    folder = _writable(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
+    result = _measure(classifier, pictures, data, workers, on_bad_image)
+    provenance = Provenance(
+        model=str(artifact),
+        data=str(data),
+        card=classifier.card,
+        device=classifier.compute.device.type,
+        precision=classifier.compute.precision,
+    )
+    page = evaluation_page(
+        result,
+        provenance,
+        thumbnails=[_thumbnail(data / wrong.path) for wrong in result.worst],
+        made_by=f"breedclf {__version__}",
+        made_at=clock(),
+    )
+    _write(folder / METRICS_FILE, result.model_dump_json(indent=2, exclude={"report"}) + "\n")
+    _write(folder / REPORT_FILE, page)
+    return result.model_copy(update={"report": str(folder / REPORT_FILE)})
+
+
+def pictures_to_evaluate(data: Path, split: str, labels: Sequence[str], training: dict[str, object]) -> Split:
+    """The pictures of a split with their targets, by the model's labels.
+
+    `training` are the model's settings: a folder without splits is divided by their shares and seed.
+
+    Raises:
+        ConfigError: there is no such split.
+        DataError: the folder or the split is missing or empty, or a class with pictures is not among `labels`.
+    """
+    name = canonical_split(split)
+    if name not in ("train", "valid", "test", ALL):
+        raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    division = {key: training.get(key, default) for key, default in _DIVISION.items()}
+    marker = _split_folder(data, labels)
+    by_split = pictures_by_split(data, wanted=marker or name, **division)  # type: ignore[arg-type]
+    if marker is None and name != ALL:
+        log.info(
+            "%s has no split folders: its %s share is taken, as training divides it; --split all takes every picture",
+            data,
+            name,
+        )
+    if name == ALL:
+        by_split[ALL] = _merged(by_split.values())
+    chosen = {label: paths for label, paths in by_split.get(name, {}).items() if paths}
+    if not chosen:
+        have = ", ".join(found for found, classes in by_split.items() if found != ALL and any(classes.values()))
+        raise DataError(
+            f"{data} has no pictures for the split {split!r}; splits with pictures: {have or 'none'} "
+            "(expected: SPLIT/CLASS/picture.jpg)"
+        )
+    if strangers := [label for label in chosen if label not in labels]:
+        raise DataError(
+            f"the {name} pictures of {data} show classes that the model doesn't know: "
+            f"{some_names(strangers)}. It knows {some_names(labels)}"
+        )
+    return as_split(name, labels, chosen)
+
+
+def _split_folder(data: Path, labels: Sequence[str]) -> str | None:
+    """A split that has a folder of its own in `data`; a folder that is named like a class is that class."""
+    return next(
+        (
+            name
+            for name, folders in SPLIT_FOLDERS.items()
+            for folder in folders
+            if folder not in labels and (data / folder).is_dir()
+        ),
+        None,
+    )
+
+
+def _measure(
+    classifier: Classifier, pictures: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
+) -> Evaluation:
+    # The whole network in place of the frozen part: its "features" are the scores.
+    extractor = FeatureExtractor(
+        make_backbone=lambda: classifier.network,
+        preprocessing=classifier.card.preprocessing,
+        compute=classifier.compute,
+        weights_fingerprint=classifier.card.weights_sha256,
+        chunk_size=classifier.batch_size,
+        workers=workers,
+        stop_at_bad=on_bad_image == "error",
+    )
+    scores = extractor.extract(pictures.paths, title=f"evaluating {pictures.name}")
+    reasons = [scores.bad[position] for position in sorted(scores.bad)]
+    if reasons and on_bad_image == "error":
+        raise bad_picture(reasons[0])
+    if not len(scores.kept):
+        raise DataError(f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}")
+    kept = scores.kept.tolist()
+    return measure(
+        torch.softmax(scores.values.double(), dim=1).numpy(),
+        torch.tensor(pictures.targets)[scores.kept].numpy(),
+        classifier.card.labels,
+        [pictures.paths[position].relative_to(data) for position in kept],
+        class_names=classifier.card.class_names,
+        split=pictures.name,
+        skipped=reasons,
+    )
+
+
+def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Path]]:
+    merged: dict[str, list[Path]] = {}
+    for by_label in splits:
+        for label, paths in by_label.items():
+            merged.setdefault(label, []).extend(paths)
+    return {label: sorted(paths) for label, paths in merged.items()}
+
+
+def _thumbnail(path: Path) -> bytes:
+    """The picture as a small JPEG."""
+    picture = open_picture(path)
+    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=75, optimize=True)
+    return file.getvalue()
+
+
+def _beside(artifact: Path) -> Path:
+    """The folder that holds the model folder, spelt as the model's path was."""
+    return artifact.parent if artifact.name not in ("", "..") else artifact.resolve().parent
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"output={str(folder)!r} can't be written: {error.strerror}; choose another --output"
+        ) from error
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} can't be written: {error.strerror}; choose another --output") from error
