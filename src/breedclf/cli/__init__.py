@@ -23,6 +23,7 @@ VERBS = {
     "train": "fine-tune a pretrained network on a folder of pictures",
     "evaluate": "measure a trained model on a split of pictures",
     "predict": "name what is in a picture",
+    "serve": "answer pictures over HTTP, with a page to try it",
     "cache": "list or clear the feature cache",
     "tune": "search for the best hyperparameters and keep the best model",
     "demo": "train, evaluate and predict on pictures drawn for the purpose",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,44 +17,11 @@ from breedclf.learning.artifact import read_artifact
 from breedclf.learning.device import compute_for
 from breedclf.learning.images import open_picture, upright_rgb
 from breedclf.learning.model import for_inference, network_from
+from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
+
+__all__ = ["NONE_OF_THESE", "Classifier", "Picture", "Prediction", "RankedClass"]
 
 Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
-
-NONE_OF_THESE = "none of these"
-
-
-@dataclass(frozen=True)
-class RankedClass:
-    """One class with its probability from 0 to 1; `label` is the class folder's name."""
-
-    class_name: str
-    label: str
-    probability: float
-
-    def to_dict(self) -> dict[str, str | float]:
-        return {"class_name": self.class_name, "label": self.label, "probability": self.probability}
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """All classes of one picture, best first.
-
-    `known` is False when the best probability lies below the model's `min_confidence`: the answer is "none of these".
-    """
-
-    ranked: tuple[RankedClass, ...]
-    known: bool = True
-
-    def top(self, count: int = 5) -> list[RankedClass]:
-        """The `count` most probable classes."""
-        return list(self.ranked[:count])
-
-    @property
-    def best(self) -> RankedClass:
-        return self.ranked[0]
-
-    def __str__(self) -> str:
-        return f"{self.best.class_name} ({self.best.probability:.1%})" if self.known else NONE_OF_THESE
 
 
 class Classifier:

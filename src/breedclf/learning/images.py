@@ -97,11 +97,13 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Imag
     return read_picture(data, name)[0]
 
 
-def read_picture(data: bytes, name: str = "the given bytes") -> tuple[Image.Image, PictureFacts]:
+def read_picture(
+    data: bytes, name: str = "the given bytes", *, max_pixels: int = MAX_PIXELS
+) -> tuple[Image.Image, PictureFacts]:
     """As `open_picture`, with what the picture was before; `name` is what an error calls it.
 
     Raises:
-        ImageTooLargeError: it has more than MAX_PIXELS pixels.
+        ImageTooLargeError: it has more than `max_pixels` pixels.
         ImageError: it is in another format, or is damaged.
     """
     if not data:
@@ -110,7 +112,7 @@ def read_picture(data: bytes, name: str = "the given bytes") -> tuple[Image.Imag
     if format_name is None:
         known = ", ".join(_READERS)
         raise ImageError(f"{name} can't be decoded: it is none of {known} (it starts with {data[:12]!r})")
-    return _decode(data, format_name, name)
+    return _decode(data, format_name, name, max_pixels)
 
 
 def sniff_format(data: bytes) -> str | None:
@@ -190,15 +192,15 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"{path} can't be read: {reason}") from error
 
 
-def _decode(data: bytes, format_name: str, name: str) -> tuple[Image.Image, PictureFacts]:
+def _decode(data: bytes, format_name: str, name: str, max_pixels: int) -> tuple[Image.Image, PictureFacts]:
     exif = b""
     if format_name == "JPEG":
         data, exif = _without_exif(data)
     try:
         image: Image.Image = _READERS[format_name](BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > max_pixels:
             raise ImageTooLargeError(
-                f"{name} can't be decoded: {image.width:,} x {image.height:,} is more than {MAX_PIXELS:,} pixels"
+                f"{name} can't be decoded: {image.width:,} x {image.height:,} is more than {max_pixels:,} pixels"
             )
         image.load()
         mode, size = image.mode, image.size

@@ -19,6 +19,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _MIN_AREA_SHARE, _MAX_AREA_SHARE = 0.35, 1.0
 _MAX_ASPECT = 4 / 3
+_MAX_KEPT_ASPECT = 64
 
 
 class Preprocessing(Settings):
@@ -52,6 +53,7 @@ class Preprocessing(Settings):
         return floats.sub_(shift).div_(scale).to(dtype)
 
     def _central(self, picture: Image.Image) -> Image.Image:
+        picture = _without_far_ends(picture)
         width, height = picture.size
         short = min(width, height)
         width, height = int(self.resize_px * width / short), int(self.resize_px * height / short)
@@ -68,6 +70,16 @@ class Preprocessing(Settings):
         box = (left, top, left + box_width, top + box_height)
         crop = picture.resize((self.crop_px, self.crop_px), _RESAMPLING[self.interpolation], box=box)
         return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else crop
+
+
+def _without_far_ends(picture: Image.Image) -> Image.Image:
+    """A line of one by a million pixels, scaled to the crop's height, would fill the memory; its ends aren't seen."""
+    width, height = picture.size
+    longest = _MAX_KEPT_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return picture
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    return picture.crop((left, top, left + min(width, longest), top + min(height, longest)))
 
 
 def _as_tensor(picture: Image.Image) -> torch.Tensor:

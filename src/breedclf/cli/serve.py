@@ -1,0 +1,49 @@
+"""`breedclf serve MODEL`: answer pictures over HTTP, with a page to try it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from breedclf.cli.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument(
+        "--port", type=int, metavar="PORT", help="port, 0 for any (default: SAGEMAKER_BIND_TO_PORT, or 8080)"
+    )
+    parser.add_argument(
+        "--token", metavar="TOKEN", help="what clients must send as bearer token (better: the variable BREEDCLF_TOKEN)"
+    )
+    parser.add_argument("--no-token", action="store_true", help="serve others without a token")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name by which the server may be called"
+    )
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    from breedclf.learning.artifact import read_card
+    from breedclf.serving.logs import log_as_json
+    from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
+
+    address = Address(
+        host=arguments.host,
+        port=default_port() if arguments.port is None else arguments.port,
+        token=arguments.token or os.environ.get(TOKEN_VARIABLE) or None,
+        no_token=arguments.no_token,
+        extra_hosts=tuple(arguments.allow_host),
+    )
+    card = read_card(arguments.model)
+    log_as_json()
+
+    def ready(url: str) -> None:
+        console.result(
+            {"url": url, "model": str(arguments.model), "classes": len(card.labels)},
+            f"serving {arguments.model} ({len(card.labels)} classes): open {url} in a browser; Ctrl-C ends it",
+        )
+
+    serve(arguments.model, address, ready=ready)
+    return 0

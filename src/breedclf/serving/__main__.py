@@ -1,0 +1,48 @@
+"""`python -m breedclf.serving [serve] [MODEL]`: what a container runs; SageMaker appends the word `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from breedclf.errors import BreedclfError
+from breedclf.serving.logs import log_as_json
+from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve a model folder until SIGTERM; the exit code is 0, or the error's."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["serve"]:
+        words = words[1:]
+    parser = argparse.ArgumentParser(prog="python -m breedclf.serving", description=__doc__)
+    parser.add_argument("model", nargs="?", type=Path, help="model folder (default: SageMaker's)")
+    parser.add_argument("--host", default=os.environ.get("BREEDCLF_HOST", "127.0.0.1"))
+    parser.add_argument("--port", type=int, help="default: SAGEMAKER_BIND_TO_PORT, or 8080")
+    parser.add_argument("--no-token", action="store_true", default=os.environ.get("BREEDCLF_NO_TOKEN") == "1")
+    arguments = parser.parse_args(words)
+    log_as_json()
+    base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+    try:
+        address = Address(
+            host=arguments.host,
+            port=default_port() if arguments.port is None else arguments.port,
+            token=os.environ.get(TOKEN_VARIABLE) or None,
+            no_token=arguments.no_token,
+        )
+        serve(arguments.model or base / "model", address, ready=_say)
+    except BreedclfError as error:
+        sys.stderr.write(f"breedclf: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _say(url: str) -> None:
+    sys.stderr.write(f"breedclf: serving on {url}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""A model folder served on a port: sockets, loading, draining; the process that a container or a terminal runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import uvicorn
+
+from breedclf.errors import ConfigError
+from breedclf.learning.classifier import Classifier
+from breedclf.learning.device import available_cores
+from breedclf.serving.access import allowed_hosts, check_exposure
+from breedclf.serving.app import Service, create_app
+from breedclf.serving.connections import PatientProtocol
+from breedclf.serving.engine import Engine
+from breedclf.serving.requests import Pipeline
+
+log = logging.getLogger(__name__)
+
+DEFAULT_PORT = 8080
+PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
+TOKEN_VARIABLE = "BREEDCLF_TOKEN"
+DRAIN_SECONDS = 25
+_LAST_ARRIVALS_SECONDS = 0.5
+_KEEP_ALIVE_SECONDS = 65
+_MAX_HEADER_BYTES = 32 << 10
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and who may ask there."""
+
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    token: str | None = None
+    no_token: bool = False
+    extra_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_exposure(self.host, self.token, no_token=self.no_token)
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port {self.port}: choose one from 1 to 65535, or 0 for any that is free")
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        return allowed_hosts(self.host, self.extra_hosts)
+
+
+def default_port() -> int:
+    """8080, or what SageMaker asks for.
+
+    Raises:
+        ConfigError: the variable isn't a number.
+    """
+    text = os.environ.get(PORT_VARIABLE, str(DEFAULT_PORT))
+    if not text.isdigit():
+        raise ConfigError(f"{PORT_VARIABLE}={text!r} is no port")
+    return int(text)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        ConfigError: the port is taken, or the address isn't this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    server = socket.socket(family)
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((host, port))
+        server.listen(1024)
+    except OSError as error:
+        server.close()
+        reason = error.strerror or str(error)
+        raise ConfigError(f"can't listen on {host} port {port}: {reason}; choose another with --port") from error
+    return server
+
+
+def serve(model: Path, address: Address, *, ready: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C, then answer what was taken and return.
+
+    Args:
+        model: the model folder.
+        address: where to listen and who may ask.
+        ready: called with the address as URL once the model answers.
+
+    Raises:
+        ConfigError: the port is taken, or the address is open to others without a token.
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+    """
+    service = Service(token=address.token, hosts=address.hosts)
+    with listen(address.host, address.port) as listener:
+        server = Server(service)
+        url = url_of(listener)
+        server.load_in_background(model, then=lambda: ready(url))
+        with _orderly_end():
+            server.run([listener])
+    if server.failure is not None:
+        raise server.failure
+
+
+def url_of(listener: socket.socket) -> str:
+    """The URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """SIGTERM ends the process with 0: uvicorn raises the signal once more, for whoever handled it before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our ways of beginning and ending: the model loads meanwhile, and the end loses no request.
+
+    While draining, connections just made are heard out, and each answer says that the connection closes.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.failure: BaseException | None = None
+        super().__init__(
+            uvicorn.Config(
+                create_app(service),
+                http=PatientProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS,
+                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
+            )
+        )
+
+    def load_in_background(self, model: Path, *, then: Callable[[], None]) -> None:
+        """Load the model in a thread; `then` is called in it once the model answers. A failure ends the server."""
+
+        def load() -> None:
+            try:
+                self.service.pipeline = load_pipeline(model, self.service)
+                then()
+            except BaseException as error:  # noqa: BLE001 - told to whoever runs the server
+                self.failure = error
+                self.should_exit = True
+
+        threading.Thread(target=load, name="load", daemon=True).start()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            super().run(sockets)
+        finally:
+            if self.service.pipeline is not None:
+                self.service.pipeline.close()
+
+    async def listen_also(self, listener: socket.socket) -> None:
+        """Take connections from one more socket."""
+        loop = asyncio.get_running_loop()
+        config, state = self.config, self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            return PatientProtocol(config=config, server_state=state, app_state={}, _loop=loop)
+
+        self.servers.append(await loop.create_server(protocol, sock=listener, backlog=1024))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.service.draining = True
+        for each in self.servers:
+            each.close()
+        await asyncio.sleep(_LAST_ARRIVALS_SECONDS)
+        await super().shutdown(sockets)
+
+
+def load_pipeline(model: Path, service: Service) -> Pipeline:
+    """The model, loaded, checked and warm.
+
+    Raises:
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+    """
+    engine = Engine(Classifier(model), service.limits)
+    engine.forward([engine.sample()])
+    cores = available_cores()
+    return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))

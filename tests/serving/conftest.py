@@ -1,0 +1,115 @@
+"""A tiny model that answers in milliseconds, pictures drawn for the purpose, and real servers on real ports."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import urllib3
+from PIL import Image
+
+from breedclf.learning.artifact import write_artifact
+from breedclf.learning.model import new_network
+from breedclf.learning.preprocessing import Preprocessing
+from breedclf.serving.app import Service
+from breedclf.serving.server import Server, listen, url_of
+
+CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")
+
+
+def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
+    """A resnet18 with random weights that looks at 32 x 32 pixels."""
+    card: dict[str, Any] = {
+        "architecture": "resnet18",
+        "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
+        "class_names": CLASSES,
+        "preprocessing": Preprocessing(resize_px=36, crop_px=32),
+        "min_confidence": min_confidence,
+    }
+    write_artifact(folder, card, new_network("resnet18", seed=seed, classes=len(CLASSES)).state_dict())
+    return folder
+
+
+def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
+    """A picture of coloured blocks."""
+    blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def encode(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    file = BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same kind of model with other weights."""
+    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
+
+
+@contextlib.contextmanager
+def running(model: Path | None, service: Service | None = None) -> Iterator[tuple[str, Server]]:
+    """A server on a free port, in a thread; it has loaded its model when this begins."""
+    server = Server(service or Service())
+    loaded = threading.Event()
+    with listen("127.0.0.1", 0) as listener:
+        if model is not None:
+            server.load_in_background(model, then=loaded.set)
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            assert model is None or loaded.wait(60), server.failure
+            eventually(lambda: server.started)
+            yield url_of(listener), server
+        finally:
+            server.should_exit = True
+            thread.join(40)
+            assert not thread.is_alive()
+
+
+def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.02)
+
+
+def post(url: str, body: bytes, content_type: str | None = "image/jpeg", **headers: str) -> urllib3.BaseHTTPResponse:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type is not None:
+        named["Content-Type"] = content_type
+    with urllib3.PoolManager(retries=False) as pool:
+        return pool.request("POST", url, body=body, headers=named, timeout=60)
+
+
+def raw(url: str, request: bytes, *, seconds: float = 20) -> bytes:
+    """What comes back for these very bytes, until the server closes or says nothing for a while."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=seconds) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(request)
+        received = b""
+        with contextlib.suppress(OSError):
+            while part := connection.recv(65_536):
+                received += part
+    return received
+
+
+@pytest.fixture(scope="session")
+def server_url(model: Path) -> Iterator[str]:
+    with running(model) as (url, _):
+        yield url
