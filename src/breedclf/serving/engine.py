@@ -13,7 +13,6 @@ from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import Limits, RequestError
 
 
-
 class Engine:
     """A classifier in two steps, so that decoding can go on beside the network.
 
