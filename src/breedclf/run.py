@@ -80,7 +80,8 @@ class JobEnvironment:
         """
         if DATA_CHANNEL not in self.channels:
             raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which holds the pictures")
-        paths: dict[str, Any] = {"data": self.channels[DATA_CHANNEL], "output": self.output_data}
+        data = self.channels[DATA_CHANNEL].resolve()  # behind a link that is new in each job, the pictures are the same
+        paths: dict[str, Any] = {"data": data, "output": self.output_data}
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
         if self.cache is not None:

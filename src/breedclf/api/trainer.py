@@ -1,11 +1,15 @@
-"""`Trainer`: settings in, a trained and measured classifier out."""
+"""`Trainer`: settings in, a trained and measured classifier out, in this process or as a job."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from breedclf.api.training_job import training_spec
+from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
+from breedclf.job_handle import Job
+from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
@@ -17,14 +21,18 @@ class Trainer:
 
     Args:
         config: every setting of the training.
+        backend: where `submit` runs the job: a back end, or its name; "local" if not given.
 
     Example:
         >>> result = Trainer(TrainingConfig(data="dogImages")).fit()  # doctest: +SKIP
         >>> result.classifier.predict("dog.jpg").top(5)  # doctest: +SKIP
+        >>> job = Trainer(TrainingConfig(data="dogImages"), backend="local").submit()  # doctest: +SKIP
+        >>> job.wait(progress=True).artifact  # doctest: +SKIP
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, backend: Backend | str | None = None) -> None:
         self.config = config
+        self._backend = backend
 
     def fit(self, *, hooks: Sequence[TrainingHook] = ()) -> FitResult:
         """Train in this process; the artifact is written to `config.output`.
@@ -41,3 +49,28 @@ class Trainer:
         from breedclf.learning.progress import ProgressLog
 
         return fit(self.config, hooks=[ProgressLog(), *hooks])
+
+    def submit(
+        self,
+        *,
+        name: str | None = None,
+        max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
+        spot: bool = False,
+    ) -> Job:
+        """Start the training as a job and return its handle; what it writes stays with the job.
+
+        Args:
+            name: at most 63 letters, digits and hyphens; made from the time if not given.
+            max_runtime_seconds: the job is stopped when it runs longer.
+            spot: the job may be interrupted and started again.
+
+        Raises:
+            ConfigError: the name is taken or wrong, or a setting doesn't fit a job.
+            DataError: the folder of pictures isn't there.
+            WeightsError: the weights are neither a known name nor a file.
+        """
+        spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        backend = self._backend or "local"
+        backend = backend_named(backend) if isinstance(backend, str) else backend
+        backend.submit(spec)
+        return Job(spec.name, backend)

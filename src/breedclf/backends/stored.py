@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -16,6 +17,8 @@ from breedclf.job_handle import Clock, require_ended
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus, check_name
 
 _START_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class StoredJobs:
@@ -34,14 +37,14 @@ class StoredJobs:
         return self.settled(self.folder(name), self.folder(name).read()).description
 
     def list_jobs(self) -> list[JobDescription]:
-        """All jobs in the home folder, the oldest first; those that can't be read are left out."""
+        """All jobs in the home folder, the oldest first; of those that can't be read, a warning tells."""
         found = []
         for folder in folders_of_jobs(self.home):
             try:
                 description = folder.read_description()
                 found.append(description if description.status.is_final else self.describe(folder.name))
-            except JobError:
-                continue
+            except JobError as error:
+                log.warning("left out: %s", error)
         return sorted(found, key=lambda description: (description.created, description.name))
 
     def read_log(self, name: str, position: int = 0) -> tuple[str, int]:

@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 VERBS = {
     "train": "fine-tune a pretrained network on a folder of pictures",
     "evaluate": "measure a trained model on a split of pictures",
+    "jobs": "list, show, follow, stop or delete jobs",
     "predict": "name what is in a picture",
     "serve": "answer pictures over HTTP, with a page to try it",
     "cache": "list or clear the feature cache",

@@ -1,0 +1,47 @@
+"""A training as a job: which of its settings travel as hyperparameters, and which folders as channels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from breedclf.config import WEIGHTS_NAMES, TrainingConfig
+from breedclf.errors import DataError, WeightsError
+from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name
+
+_STAYS_HERE = ("data", "output", "cache_dir")
+
+
+def training_spec(
+    config: TrainingConfig,
+    *,
+    name: str | None = None,
+    max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
+    spot: bool = False,
+) -> JobSpec:
+    """The job that trains with these settings; paths become channels, everything else a hyperparameter.
+
+    Raises:
+        ConfigError: the name or a setting doesn't fit a job.
+        DataError: the folder of pictures isn't there.
+        WeightsError: the weights are neither a known name nor a file.
+    """
+    data = config.data.expanduser().absolute()
+    if not data.is_dir():
+        raise DataError(f"{config.data} is not a folder of pictures")
+    channels = {DATA_CHANNEL: data}
+    pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _STAYS_HERE}
+    if config.weights not in WEIGHTS_NAMES:
+        weights = Path(config.weights).expanduser().absolute()
+        if not weights.is_file():
+            raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
+        channels[WEIGHTS_CHANNEL] = weights
+        del pairs["weights"]
+    return JobSpec(
+        name=new_name("train") if name is None else name,
+        hyperparameters=pairs,
+        channels=channels,
+        max_runtime_seconds=max_runtime_seconds,
+        gpus=0 if config.device == "cpu" else None,
+        cache_dir=None if config.cache_dir is None else config.cache_dir.expanduser().absolute(),
+        spot=spot,
+    )

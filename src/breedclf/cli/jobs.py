@@ -1,0 +1,131 @@
+"""`breedclf jobs list|show|logs|stop|clean`: look after jobs from any terminal."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from breedclf.backends.registry import backend_named, backend_names
+from breedclf.cli.console import Console
+from breedclf.errors import ConfigError
+from breedclf.job_handle import Job
+from breedclf.jobs import Backend, JobDescription
+
+_DAY_SECONDS = 86_400
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=["list", "show", "logs", "stop", "clean"],
+        help="show all jobs, or one; print its log; ask it to stop; delete jobs that have ended",
+    )
+    parser.add_argument("names", metavar="NAME", nargs="*", help="name of a job")
+    parser.add_argument("--backend", default="local", metavar="|".join(backend_names()), help="where the jobs run")
+    parser.add_argument("-f", "--follow", action="store_true", help="logs: go on until the job has ended")
+    parser.add_argument("--older-than", type=float, metavar="DAYS", help="clean: all jobs that ended so long ago")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    backend = backend_named(arguments.backend)
+    match arguments.action:
+        case "list":
+            _list(backend, console)
+        case "show":
+            _show(backend, _names(arguments), console)
+        case "logs":
+            _logs(backend, _names(arguments), console, follow=arguments.follow)
+        case "stop":
+            _stop(backend, _names(arguments), console)
+        case "clean":
+            _clean(backend, arguments, console)
+    return 0
+
+
+def _list(backend: Backend, console: Console) -> None:
+    jobs = backend.list_jobs()
+    rows = [("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS"), *(_row(job) for job in jobs)]
+    console.result(
+        {"jobs": [_document(job) for job in jobs]},
+        _table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
+    )
+
+
+def _show(backend: Backend, names: Sequence[str], console: Console) -> None:
+    jobs = [backend.describe(name) for name in names]
+    documents = [_document(job) for job in jobs]
+    console.result(documents[0] if len(documents) == 1 else documents, "\n\n".join(_as_text(job) for job in jobs))
+
+
+def _logs(backend: Backend, names: Sequence[str], console: Console, *, follow: bool) -> None:
+    for name in names:
+        lines = Job.attach(name, backend=backend).logs(follow=follow)
+        if console.json:
+            console.result({"name": name, "lines": list(lines)}, "")
+        else:
+            for line in lines:
+                console.result(None, line)
+
+
+def _stop(backend: Backend, names: Sequence[str], console: Console) -> None:
+    for name in names:
+        backend.stop(name)
+    jobs = [backend.describe(name) for name in names]
+    console.result(
+        {"jobs": [_document(job) for job in jobs]},
+        "\n".join(
+            f"{job.name} has ended: {job.status}" if job.status.is_final else f"asked {job.name} to stop"
+            for job in jobs
+        ),
+    )
+
+
+def _clean(backend: Backend, arguments: argparse.Namespace, console: Console) -> None:
+    names = list(arguments.names)
+    if arguments.older_than is not None:
+        before = time.time() - arguments.older_than * _DAY_SECONDS
+        names += [job.name for job in backend.list_jobs() if job.ended is not None and job.ended <= before]
+    elif not names:
+        raise ConfigError("jobs clean: name the jobs to delete, or say --older-than DAYS (0 means all that have ended)")
+    names = list(dict.fromkeys(names))
+    for name in names:
+        backend.delete(name)
+    console.result({"deleted": names}, f"deleted {len(names)} job(s)")
+
+
+def _names(arguments: argparse.Namespace) -> list[str]:
+    if not arguments.names:
+        raise ConfigError(f"jobs {arguments.action}: name a job; `breedclf jobs list` shows them")
+    return list(arguments.names)
+
+
+def _document(job: JobDescription) -> dict[str, Any]:
+    return {**job.to_dict(), "seconds": job.seconds}
+
+
+def _row(job: JobDescription) -> tuple[str, ...]:
+    seconds = "" if job.seconds is None else f"{job.seconds:.1f}"
+    return (job.name, str(job.status), str(job.secondary_status), _moment(job.created), seconds)
+
+
+def _as_text(job: JobDescription) -> str:
+    lines = [f"{job.name}: {job.status}, {job.secondary_status}"]
+    if job.failure_reason:
+        lines.append(f"  reason: {job.failure_reason}")
+    lines += [f"  {_moment(each.time)}  {each.status}: {each.message}" for each in job.transitions]
+    lines += [f"  {name} = {value:g}" for name, value in job.metrics.items()]
+    return "\n".join(lines)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
