@@ -11,12 +11,13 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.metric_lines import best, print_metrics
+from breedclf.quick_exit import leave
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
@@ -89,10 +90,10 @@ class JobEnvironment:
         return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the job that the environment describes and exit with 0, or with 1 and a `failure` file."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    sys.exit(run(os.environ))
+    leave(run(os.environ))
 
 
 def run(variables: Mapping[str, str]) -> int:

@@ -121,6 +121,13 @@ class LocalBackend(StoredJobs):
             raise JobError(f"job {name} has ended; there is nothing to interrupt")
         self.folder(name).interrupt_file.touch()
 
+    def close(self) -> None:
+        """End the process that `preload` keeps, if there is one; jobs go on, and the next one starts it again."""
+        if self.preload:
+            from breedclf.backends.local.forkserver import end_forkserver
+
+            end_forkserver(self.home, self.python)
+
     def parallel_spec(self, spec: JobSpec, max_parallel_jobs: int) -> JobSpec:
         """The job, asking for its share of the cores and GPUs when so many run at a time."""
         share = max(1, self.cores // max_parallel_jobs)

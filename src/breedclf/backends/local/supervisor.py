@@ -163,6 +163,13 @@ class Supervisor:
         command = Command(
             options["python"], str(code / ENTRY), job_arguments(spec), code, environment, slots.descriptors
         )
+        if options["preload"]:
+            from breedclf.backends.local.forkserver import ForkserverError, forked_child
+
+            try:
+                return forked_child(Path(options["home"]), command)
+            except ForkserverError:
+                traceback.print_exc()  # slower, but it runs
         return SpawnedChild(command)
 
     def _watch(self, child: Child, log: BoundedLog, reader: MetricReader) -> Outcome:
