@@ -17,16 +17,28 @@ from breedclf.jobs import Backend, JobDescription
 _DAY_SECONDS = 86_400
 
 
+_ACTIONS = {
+    "list": "show all jobs",
+    "show": "tell what is known about a job",
+    "logs": "print a job's log",
+    "stop": "ask a job to stop",
+    "clean": "delete jobs that have ended",
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "action",
-        choices=["list", "show", "logs", "stop", "clean"],
-        help="show all jobs, or one; print its log; ask it to stop; delete jobs that have ended",
-    )
-    parser.add_argument("names", metavar="NAME", nargs="*", help="name of a job")
-    parser.add_argument("--backend", default="local", metavar="|".join(backend_names()), help="where the jobs run")
-    parser.add_argument("-f", "--follow", action="store_true", help="logs: go on until the job has ended")
-    parser.add_argument("--older-than", type=float, metavar="DAYS", help="clean: all jobs that ended so long ago")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
+    for name, help_text in _ACTIONS.items():
+        action = actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        if name != "list":
+            action.add_argument("names", metavar="NAME", nargs="*", help="name of a job")
+        if name == "logs":
+            action.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
+        if name == "clean":
+            action.add_argument("--older-than", type=float, metavar="DAYS", help="all jobs that ended so long ago")
+        action.add_argument("--backend", default="local", metavar="|".join(backend_names()), help="where the jobs run")
+        for flag in ("--json", "--quiet", "--debug"):  # as on every verb; on both sides of the action
+            action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
