@@ -111,6 +111,7 @@ def _history(study: Study) -> Section:
                 x_label="epoch",
                 y_label=request.objective,
                 whole_x=True,
+                full=True,
                 note=note,
             )
         )
@@ -124,7 +125,7 @@ def _parallel(study: Study, best: Trial | None) -> Section:
     counted = ranked(study.trials)
     rows = [
         {
-            **{n: str(v) if isinstance(v, bool) else v for n, v in trial.hyperparameters.items()},
+            **{name: _place(trial, name, parameter) for name, parameter in request.space.items()},
             "objective": trial.objective or 0.0,
         }
         for trial in counted
@@ -153,6 +154,7 @@ def _importance(study: Study) -> Section:
         [Bar(each.name, each.share) for each in found],
         format=formats.percent,
         maximum=1.0,
+        full=True,
         note=f"From {len(ranked(study.trials))} training jobs, corrected for chance; hyperparameters that matter only "
         "together don't show.",
     )
@@ -169,7 +171,7 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     for trial in order:
         low, high = share_interval(trial.metrics["valid_accuracy"], count)
         bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
-    chart = bar_chart("Valid accuracy with 95% intervals", bars, format=formats.percent, maximum=1.0)
+    chart = bar_chart("Valid accuracy with 95% intervals", bars, format=formats.percent, maximum=1.0, full=True)
     level = level_with_best(study.trials, study.request.direction, count)
     width = share_interval(best.metrics["valid_accuracy"], count)
     words = (
@@ -239,6 +241,12 @@ def _dimension(name: str, parameter: Parameter) -> Dimension:
     if isinstance(parameter, Categorical):
         return Dimension(name, name)
     return Dimension(name, name, log=parameter.scaling == "log")
+
+
+def _place(trial: Trial, name: str, parameter: Parameter) -> float | int | str:
+    """Where a trial's line crosses an axis: choices are names, ranges numbers."""
+    value = trial.hyperparameters[name]
+    return value_text(value) if isinstance(parameter, Categorical) else value
 
 
 def _interval_text(accuracy: float, study: Study) -> str:

@@ -1,0 +1,158 @@
+"""A grid of 12 trials beside plain loops that run the whole network in every epoch, and the accuracies of both."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.grid import COMMON, GRID, NAME
+from benchmarks.measuring import DATA, WEIGHTS, arguments, at_least, report
+
+RATES, BATCHES, EPOCHS = (0.005, 0.0075, 0.01), (32, 64), (2, 3)
+WORKERS = 2
+
+
+def main() -> int:
+    given = arguments(__doc__, repeats=1)
+    runs: dict[str, list[dict[str, Any]]] = {"breedclf": [], "fp32": [], "bf16": []}
+    for repeat in range(given.repeats):
+        for name, found in runs.items():
+            found.append(_ours() if name == "breedclf" else _in_a_process(name))
+            shown = {key: value for key, value in found[-1].items() if key != "trials"}
+            print(f"  {repeat + 1}/{given.repeats} {name}: {shown}", file=sys.stderr, flush=True)
+    best = {name: min(found, key=lambda each: each["seconds"]) for name, found in runs.items()}
+    ours = best["breedclf"]
+    goals = [
+        at_least("a plain fp32 loop a trial, over the search", best["fp32"]["seconds"] / ours["seconds"], 30),
+        at_least(
+            "a plain bf16 loop in eval mode a trial, over the search", best["bf16"]["seconds"] / ours["seconds"], 12
+        ),
+    ]
+    for name in ("fp32", "bf16"):
+        right = min(0, ours["test_right"] - best[name]["test_right"])
+        goals.append(at_least(f"test pictures right, less those of the {name} loop (if fewer)", right, -1))
+    return report("grid_plain", goals, {"data": NAME, "runs": runs}, given)
+
+
+def _ours() -> dict[str, Any]:
+    from benchmarks.grid import cold
+    from breedclf import Classifier
+    from breedclf.learning.scan import scan
+
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "kept"
+        seconds, found = cold(["tune", *COMMON, *GRID, "--report", str(kept / "tuning.html")])
+    best = found["best"]
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # the model itself went with the timed run; the same settings give it again
+        from breedclf import Trainer, TrainingConfig
+
+        settings = {**best["hyperparameters"], "cache_dir": Path(folder) / "cache", "output": Path(folder) / "out"}
+        Trainer(TrainingConfig(data=DATA / NAME, weights=str(WEIGHTS), **settings)).fit()
+        test = scan(DATA / NAME).split("test")
+        labels = Classifier(Path(folder) / "out" / "model").predict(list(test.paths))
+        names = scan(DATA / NAME).labels
+        right = sum(each.top(1)[0].label == names[target] for each, target in zip(labels, test.targets, strict=True))
+    return {
+        "seconds": seconds,
+        "best": best["hyperparameters"],
+        "valid_loss": best["objective"],
+        "valid_right": round(best["metrics"]["valid_accuracy"] * found["valid_count"]),
+        "test_right": right,
+        "trials": [trial["objective"] for trial in found["trials"]],
+    }
+
+
+def _in_a_process(precision: str) -> dict[str, Any]:
+    """The plain loop in a process of its own, as its user would start it; the imports count on both sides."""
+    started = time.perf_counter()
+    code = f"from benchmarks.grid_plain import plain_grid; plain_grid({precision!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parents[1]
+    )
+    found = json.loads(done.stdout)
+    found["seconds"] = time.perf_counter() - started - found.pop("test_seconds")
+    return dict(found)
+
+
+def plain_grid(precision: str) -> None:
+    """Train each of the 12 as the tutorials do: every epoch runs the network on every picture, train and valid.
+
+    With "fp32" the network is in train mode, as in the tutorials; with "bf16" it is in eval mode under autocast.
+    """
+    import torch
+    from torchvision import datasets, models, transforms
+
+    prepare = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        ]
+    )
+    data = {split: datasets.ImageFolder(str(DATA / NAME / split), prepare) for split in ("train", "valid", "test")}
+    state = torch.load(WEIGHTS, weights_only=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+    @torch.inference_mode()
+    def judged(network: torch.nn.Module, loader: torch.utils.data.DataLoader[Any]) -> tuple[float, int]:
+        network.eval()
+        loss, right = 0.0, 0
+        for pictures, targets in loader:
+            with autocast():
+                outputs = network(pictures.to(device)).float()
+            loss += torch.nn.functional.cross_entropy(outputs, targets.to(device), reduction="sum").item()
+            right += int((outputs.argmax(1).cpu() == targets).sum())
+        return loss, right
+
+    trials = []
+    best: dict[str, Any] = {}
+    for rate, batch, epochs in itertools.product(RATES, BATCHES, EPOCHS):
+        torch.manual_seed(0)
+        network = models.resnet50()
+        network.load_state_dict(state)
+        network.requires_grad_(False)
+        network.fc = torch.nn.Linear(network.fc.in_features, len(data["train"].classes))
+        network.to(device)
+        optimizer = torch.optim.SGD(network.fc.parameters(), rate, momentum=0.9)
+        loaders = {
+            split: torch.utils.data.DataLoader(data[split], batch, shuffle=split == "train", num_workers=WORKERS)
+            for split in ("train", "valid")
+        }
+        for _ in range(epochs):
+            network.train(precision == "fp32")
+            for pictures, targets in loaders["train"]:
+                with autocast():
+                    outputs = network(pictures.to(device))
+                loss = torch.nn.functional.cross_entropy(outputs.float(), targets.to(device))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            valid_loss, right = judged(network, loaders["valid"])
+        mean = valid_loss / len(data["valid"])
+        trials.append(mean)
+        print(f"    {precision} {rate} {batch} {epochs}: {mean:.4f}", file=sys.stderr, flush=True)
+        if not best or mean < best["valid_loss"]:
+            weights = {name: value.clone() for name, value in network.state_dict().items()}
+            settings = {"learning_rate": rate, "batch_size": batch, "epochs": epochs}
+            best = {"best": settings, "valid_loss": mean, "valid_right": right, "weights": weights}
+    started = time.perf_counter()
+    network.load_state_dict(best.pop("weights"))
+    test_right = judged(network, torch.utils.data.DataLoader(data["test"], 32))[1]
+    document = {**best, "test_right": test_right, "trials": trials, "test_seconds": time.perf_counter() - started}
+    print(json.dumps(document))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
