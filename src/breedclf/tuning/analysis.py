@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from breedclf.learning.metrics import wilson_interval
 from breedclf.tuning.space import Categorical, Parameter, Value
 from breedclf.tuning.trials import Direction, Trial, best_trial
 
-Z_95 = 1.959963984540054
 MAX_GROUPS = 4
 
 
@@ -45,17 +44,9 @@ def importances(space: Mapping[str, Parameter], trials: Sequence[Trial]) -> list
     return sorted(found, key=lambda each: -each.share)
 
 
-def share_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95% interval of a share of `count` independent pictures, by Wilson's formula.
-
-    Example:
-        >>> [round(end, 2) for end in share_interval(0.94, 50)]
-        [0.84, 0.98]
-    """
-    square = Z_95**2
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = Z_95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def accuracy_interval(accuracy: float, count: int) -> tuple[float, float]:
+    """The 95% interval of an accuracy measured on `count` pictures."""
+    return wilson_interval(min(count, round(accuracy * count)), count)
 
 
 def level_with_best(trials: Sequence[Trial], direction: Direction, valid_count: int | None) -> list[Trial]:
@@ -69,7 +60,7 @@ def level_with_best(trials: Sequence[Trial], direction: Direction, valid_count: 
         share = trial.metrics.get("valid_accuracy")
         if trial is best or share is None:
             continue
-        low, high = share_interval(share, valid_count)
+        low, high = accuracy_interval(share, valid_count)
         if low <= accuracy <= high:
             level.append(trial)
     return level

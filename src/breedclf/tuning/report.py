@@ -17,7 +17,7 @@ from breedclf.reporting.charts import (
     line_chart,
     parallel_coordinates,
 )
-from breedclf.tuning.analysis import importances, level_with_best, ranked, share_interval
+from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best, ranked
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import value_text
@@ -169,14 +169,14 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     order = sorted(shown, key=lambda trial: _rank(trial, study))
     bars = []
     for trial in order:
-        low, high = share_interval(trial.metrics["valid_accuracy"], count)
+        low, high = accuracy_interval(trial.metrics["valid_accuracy"], count)
         bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
     chart = bar_chart("Valid accuracy with 95% intervals", bars, format=formats.percent, maximum=1.0, full=True)
     level = level_with_best(study.trials, study.request.direction, count)
-    width = share_interval(best.metrics["valid_accuracy"], count)
+    width = accuracy_interval(best.metrics["valid_accuracy"], count)
     words = (
         f"{count} validation pictures: one picture is {formats.percent(1 / count)}, and the best training job's "
-        f"accuracy is known to lie between {formats.percent(width[0])} and {formats.percent(width[1])}. "
+        f"accuracy lies, at 95% confidence, between {formats.percent(width[0])} and {formats.percent(width[1])}. "
     )
     if level:
         words += (
@@ -252,7 +252,7 @@ def _place(trial: Trial, name: str, parameter: Parameter) -> float | int | str:
 def _interval_text(accuracy: float, study: Study) -> str:
     if not study.valid_count:
         return ""
-    low, high = share_interval(accuracy, study.valid_count)
+    low, high = accuracy_interval(accuracy, study.valid_count)
     return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} pictures"
 
 
