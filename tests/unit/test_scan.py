@@ -74,6 +74,8 @@ def test_nested_folders_links_and_loops(tmp_path: Path) -> None:
     make(tmp_path, "train/a/deep/1.jpg", "train/b/1.jpg", "valid/a/1.jpg", "elsewhere/2.jpg", "train/a/.hidden/9.jpg")
     (tmp_path / "train/a/loop").symlink_to(tmp_path / "train/a")
     (tmp_path / "train/b/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train/b/up").symlink_to("..")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "train")
     assert [path.name for path in scan(tmp_path).split("train").paths] == ["1.jpg", "1.jpg", "2.jpg"]
 
 

@@ -20,6 +20,7 @@ EXIT_PROBLEMS_FOUND = 1
 EXIT_INTERRUPTED = 130
 
 VERBS = {
+    "data": "check a folder of pictures, or fetch a published one",
     "train": "fine-tune a pretrained network on a folder of pictures",
     "evaluate": "measure a trained model on a split of pictures",
     "jobs": "list, show, follow, stop or delete jobs",

@@ -209,11 +209,11 @@ def _decode(data: bytes, format_name: str, name: str, max_pixels: int) -> tuple[
                 image.info["exif"] = exif
             if image.mode == "CMYK" and "adobe" not in image.info:
                 image = _inverted(image)
+        block = image.info.get("exif")
+        facts = PictureFacts(format_name, mode, *size, orientation(block) if isinstance(block, bytes) else 1)
         upright = upright_rgb(image)
         upright.info.clear()  # turned already: nobody is to turn it again by its EXIF block
-        block = image.info.get("exif")
-        turned = orientation(block) if isinstance(block, bytes) else 1
-        return upright, PictureFacts(format_name, mode, *size, turned)
+        return upright, facts
     except (MemoryError, ImageTooLargeError):
         raise
     except Image.DecompressionBombError as error:

@@ -131,8 +131,9 @@ def leads_back(folder: Path) -> bool:
 
 
 def _pictures_below(folder: Path) -> Iterator[Path]:
-    """Regular files with a picture's suffix; symbolic links are followed, each folder once."""
-    seen: set[str] = set()
+    """Regular files with a picture's suffix; symbolic links are followed, each folder once and none that lies above."""
+    parent = folder.parent.resolve()
+    seen = {str(above) for above in (parent, *parent.parents)}
     for here, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
         if real in seen:

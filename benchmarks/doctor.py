@@ -1,0 +1,65 @@
+"""The doctor against nothing but decoding: the same pictures, the same number of threads, in turn."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.measuring import DATA, arguments, at_least, interleaved, ratios, report
+from breedclf.learning.doctor import check
+from breedclf.learning.doctor.listing import list_pictures
+
+NAMES = ("hymenoptera", "dog-groups")
+A_TASK = 16
+
+
+def main() -> int:
+    given = arguments(__doc__)
+    folders = [DATA / name for name in NAMES]
+    paths = [folder / picture.path for folder in folders for picture in list_pictures(folder).pictures]
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    def decode(some: list[Path]) -> None:
+        for path in some:
+            Image.open(BytesIO(path.read_bytes())).convert("RGB")
+
+    def only_decode() -> None:
+        tasks = [paths[at : at + A_TASK] for at in range(0, len(paths), A_TASK)]
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(decode, tasks))
+
+    with tempfile.TemporaryDirectory() as temporary:
+        cache = Path(temporary)
+
+        def doctor() -> None:
+            for folder in folders:
+                check(folder, threads=threads, cache_dir=cache, fresh=True, quiet=True)
+
+        only_decode()
+        seconds = interleaved({"decoding alone": only_decode, "doctor": doctor}, given.repeats)
+        again = []
+        for _ in range(given.repeats):
+            started = time.perf_counter()
+            assert all(check(folder, cache_dir=cache, quiet=True).remembered for folder in folders)
+            again.append(time.perf_counter() - started)
+    wall = ratios(seconds["decoding alone"]["wall"], seconds["doctor"]["wall"])
+    cpu = ratios(seconds["decoding alone"]["cpu"], seconds["doctor"]["cpu"])
+    first = min(seconds["doctor"]["wall"])
+    goals = [
+        at_least("speed of the doctor over decoding alone, wall clock", wall["median"], 0.85),
+        at_least("the same in CPU seconds", cpu["median"], 0.85),
+        at_least("first examination over the second one", first / min(again), 20),
+    ]
+    details = {"pictures": len(paths), "threads": threads, "seconds": seconds, "second examination": again}
+    return report("doctor", goals, details | {"wall": wall, "cpu": cpu}, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
