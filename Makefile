@@ -40,7 +40,7 @@ types: $(STAMP) ## check the types
 	$(BIN)/mypy
 
 docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -q $(SPHINX_ARGS) docs docs/_build
+	$(BIN)/python -m sphinx -E -W --keep-going -q $(SPHINX_ARGS) docs docs/_build
 	@echo "docs: docs/_build/index.html"
 
 check: lint types docs ## lint, types and docs

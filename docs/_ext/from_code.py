@@ -20,6 +20,7 @@ from breedclf.cli import VERBS
 from breedclf.config import TrainingConfig
 
 _BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "and below {}"}
+_ON_EVERY_VERB = {"--help", "--json", "--quiet", "--debug"}
 _TYPES = {int: "whole number", float: "number", bool: "yes or no", str: "text", Path: "path"}
 
 
@@ -39,7 +40,13 @@ def verb_table(verb: str) -> str:
     rows, settings = [], 0
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            rows += [(f"`{name}`", _cell(_help_of(action, name))) for name in action.choices]
+            for name, parser_of_action in action.choices.items():
+                rows.append((f"`{name}`", _cell(_help_of(action, name))))
+                rows += [
+                    (f"`{name}` {_usage(own)}", _cell(own.help or ""))
+                    for own in parser_of_action._actions
+                    if not set(own.option_strings) & _ON_EVERY_VERB
+                ]
         elif action.option_strings and action.dest in TrainingConfig.model_fields and action.default == "==SUPPRESS==":
             settings += 1
         else:
