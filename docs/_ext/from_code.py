@@ -43,14 +43,14 @@ def verb_table(verb: str) -> str:
             for name, parser_of_action in action.choices.items():
                 rows.append((f"`{name}`", _cell(_help_of(action, name))))
                 rows += [
-                    (f"`{name}` {_usage(own)}", _cell(own.help or ""))
+                    (f"`{name}` {_cell(_usage(own))}", _cell(own.help or ""))
                     for own in parser_of_action._actions
                     if not set(own.option_strings) & _ON_EVERY_VERB
                 ]
         elif action.option_strings and action.dest in TrainingConfig.model_fields and action.default == "==SUPPRESS==":
             settings += 1
         else:
-            rows.append((_usage(action), _cell(action.help or "")))
+            rows.append((_cell(_usage(action)), _cell(action.help or "")))
     text = _table(("argument", "what it does"), rows)
     if settings > 1:
         text += "\n\nBesides these, one flag for each of the [settings](configuration.md)."
