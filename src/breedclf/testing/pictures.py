@@ -1,0 +1,165 @@
+"""Picture sets of our own making: drawn patterns that differ in shape and texture, and files that are no good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from breedclf.errors import ConfigError
+
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_TINT = 35.0
+
+
+def write_picture_set(
+    folder: str | Path,
+    *,
+    classes: int = 5,
+    train: int = 16,
+    valid: int = 6,
+    test: int = 12,
+    seed: int = 0,
+    size_px: int = 128,
+) -> Path:
+    """Draw a data set in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
+
+    The classes are patterns. Colours, scale, position, rotation, brightness and noise of each picture are drawn
+    without regard to its class, so that only shape and arrangement tell the classes apart. The same arguments give the
+    same pictures.
+
+    Args:
+        folder: where to write; it is made, and must not hold these splits yet.
+        classes: how many patterns, 2 to 8.
+        train: pictures a class in that split; `valid` and `test` likewise (0 leaves the split out).
+        seed: what all random choices come from.
+        size_px: height and width of every picture.
+
+    Raises:
+        ConfigError: the number of classes is out of range, or a split is there already.
+
+    Example:
+        >>> import tempfile
+        >>> root = write_picture_set(tempfile.mkdtemp(), classes=2, train=1, valid=1, test=0)
+        >>> sorted(str(path.relative_to(root)) for path in root.rglob("*.jpg"))[0]
+        'train/001.Stripes/0001.jpg'
+    """
+    if not 2 <= classes <= len(PATTERNS):
+        raise ConfigError(f"classes={classes}: a drawn picture set has 2 to {len(PATTERNS)} classes")
+    root = Path(folder)
+    counts = {name: count for name, count in (("train", train), ("valid", valid), ("test", test)) if count}
+    taken = [name for name in counts if (root / name).exists()]
+    if taken:
+        raise ConfigError(f"{root} holds {', '.join(taken)} already; choose an empty folder")
+    for split_number, (split, count) in enumerate(counts.items()):
+        for label_number, pattern in enumerate(list(PATTERNS)[:classes]):
+            home = root / split / f"{label_number + 1:03}.{pattern}"
+            home.mkdir(parents=True)
+            for number in range(count):
+                random = np.random.default_rng([seed, split_number, label_number, number])
+                draw_picture(pattern, random, size_px=size_px).save(home / f"{number + 1:04}.jpg", quality=90)
+    return root
+
+
+def draw_picture(pattern: str, random: np.random.Generator, *, size_px: int = 128) -> Image.Image:
+    """Draw one RGB picture of a pattern from PATTERNS, size_px high and wide."""
+    shape = PATTERNS[pattern](random, size_px)
+    dark, light = _tinted(random, 10, 80), _tinted(random, 160, 245)
+    ink, paper = (dark, light) if random.random() < 0.5 else (light, dark)
+    picture = np.where(shape[..., None], ink, paper)
+    picture *= _uneven_light(random, size_px)[..., None]
+    picture += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+
+
+def _tinted(random: np.random.Generator, darkest: float, lightest: float) -> Plane:
+    """A colour of any hue, between two levels of grey."""
+    return (random.uniform(darkest, lightest) + random.uniform(-_TINT, _TINT, 3)).astype(np.float32)
+
+
+def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
+    """A factor a pixel, falling off to one side as in a photograph."""
+    slope_x, slope_y = random.uniform(-0.15, 0.15, 2).astype(np.float32)
+    steps = np.linspace(-1, 1, size_px, dtype=np.float32)
+    return np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
+
+
+def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most: float) -> tuple[Plane, Plane]:
+    """Coordinates of every pixel, turned, moved and scaled at random; the picture is `fewest` to `most` units wide."""
+    units = random.uniform(fewest, most)
+    angle = random.uniform(0, 2 * np.pi)
+    steps = np.linspace(-units / 2, units / 2, size_px, dtype=np.float32)
+    x, y = steps[None, :], steps[:, None]
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    shift_x, shift_y = random.uniform(-1, 1, 2).astype(np.float32)
+    return cosine * x - sine * y + shift_x, sine * x + cosine * y + shift_y
+
+
+def _part(values: Plane) -> Plane:
+    """How far each value is into its period, 0 to 1."""
+    return values - np.floor(values)
+
+
+def _patches(random: np.random.Generator, size_px: int, cells: int, resampling: Image.Resampling) -> Mask:
+    """Irregular patches: noise of so many cells across, enlarged and cut at its middle."""
+    noise = Image.fromarray(random.integers(0, 256, (cells, cells), dtype=np.uint8))
+    return np.asarray(noise.resize((size_px, size_px), resampling)) > 127
+
+
+def _stripes(random: np.random.Generator, size_px: int) -> Mask:
+    across, _ = _turned_plane(random, size_px, 2.5, 4)
+    return _part(across) < random.uniform(0.4, 0.6)
+
+
+def _checkers(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 7, 12)
+    return (np.floor(across) + np.floor(down)) % 2 == 0
+
+
+def _triangle(random: np.random.Generator, size_px: int) -> Mask:
+    """One large triangle."""
+    across, down = _turned_plane(random, size_px, 4, 5)
+    return (np.abs(across) < 0.6 * (1.2 - down)) & (down > -1)
+
+
+def _speckle(random: np.random.Generator, size_px: int) -> Mask:
+    return _patches(random, size_px, int(random.integers(56, 68)), Image.Resampling.BICUBIC)
+
+
+def _sand(random: np.random.Generator, size_px: int) -> Mask:
+    return _patches(random, size_px, 128, Image.Resampling.NEAREST)
+
+
+def _rings(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 4, 7)
+    return _part(np.hypot(across, down)) < random.uniform(0.4, 0.6)
+
+
+def _dots(random: np.random.Generator, size_px: int) -> Mask:
+    """Round spots in rows, every other row set off by half a period."""
+    across, down = _turned_plane(random, size_px, 9, 14)
+    staggered = across + 0.5 * (np.floor(down) % 2)
+    return np.hypot(_part(staggered) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
+
+
+def _lattice(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 9, 14)
+    return np.minimum(_part(across), _part(down)) < random.uniform(0.12, 0.2)
+
+
+PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
+    "Stripes": _stripes,
+    "Checkers": _checkers,
+    "Triangle": _triangle,
+    "Speckle": _speckle,
+    "Sand": _sand,
+    "Rings": _rings,
+    "Dots": _dots,
+    "Lattice": _lattice,
+}
+"""What can be drawn, by the class's name; a set of N classes takes the first N."""
