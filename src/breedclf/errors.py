@@ -65,3 +65,7 @@ class JobFailedError(JobError):
 
 class JobTimeoutError(JobError):
     """A job was still running when the time to wait for it was over; it goes on."""
+
+
+class DemoError(BreedclfError):
+    """The demonstration ran, but its model names too few test pictures rightly."""

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import pickle
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -44,7 +45,7 @@ def backbone_state(
     if weights == "none":
         return _without_head(new_network(architecture, seed=seed).state_dict())
     if weights in WEIGHTS_NAMES:
-        path = download(_pretrained(architecture, weights).url, downloads_folder(), timeout_seconds=timeout_seconds)
+        path = pretrained_file(architecture, weights, timeout_seconds=timeout_seconds)
     else:
         path = Path(weights)
     state = _without_head(read_state(path))
@@ -101,13 +102,33 @@ def fingerprint(state: StateDict) -> str:
     return digest.hexdigest()
 
 
+def pretrained_file(
+    architecture: Architecture,
+    name: str,
+    *,
+    timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    total_seconds: float | None = None,
+) -> Path:
+    """The file of torchvision's weights of that name, downloaded unless it is there.
+
+    Raises:
+        WeightsError: there are no such weights, or they can't be downloaded (within `total_seconds`, if given).
+    """
+    url = _pretrained(architecture, name).url
+    return download(url, downloads_folder(), timeout_seconds=timeout_seconds, total_seconds=total_seconds)
+
+
 def downloads_folder() -> Path:
     """Where torchvision keeps downloaded weights too, so that neither fetches what the other has."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def download(url: str, folder: Path, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Path:
+def download(
+    url: str, folder: Path, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS, total_seconds: float | None = None
+) -> Path:
     """Fetch a file once; its name carries the start of its sha256, which is checked.
+
+    `timeout_seconds` bounds each wait for the server, `total_seconds` the whole.
 
     Raises:
         WeightsError: no connection, an error from the server, or a file that isn't what its name says.
@@ -120,7 +141,7 @@ def download(url: str, folder: Path, *, timeout_seconds: float = CONNECT_TIMEOUT
         with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
             temporary = Path(part.name)
             try:
-                sha256 = _fetch_into(part, url, timeout_seconds)
+                sha256 = _fetch_into(part, url, timeout_seconds, total_seconds)
                 _check_name(target, sha256)
                 part.close()
                 temporary.replace(target)
@@ -134,13 +155,16 @@ def download(url: str, folder: Path, *, timeout_seconds: float = CONNECT_TIMEOUT
     return target
 
 
-def _fetch_into(part: object, url: str, timeout_seconds: float) -> str:
+def _fetch_into(part: object, url: str, timeout_seconds: float, total_seconds: float | None) -> str:
+    started = time.monotonic()
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
         expected = int(answer.headers.get("Content-Length") or 0)
         received = 0
         with tqdm(total=expected or None, unit="B", unit_scale=True, desc="weights", leave=False, disable=None) as bar:
-            while chunk := answer.read(_DOWNLOAD_CHUNK_BYTES):
+            while chunk := answer.read1(_DOWNLOAD_CHUNK_BYTES):
+                if total_seconds is not None and time.monotonic() - started > total_seconds:
+                    raise OSError(f"only {received:,} of {expected:,} bytes came in {total_seconds:g} s")
                 part.write(chunk)  # type: ignore[attr-defined]
                 digest.update(chunk)
                 received += len(chunk)

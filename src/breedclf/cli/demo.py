@@ -1,0 +1,37 @@
+"""`breedclf demo`: train, evaluate and predict on pictures drawn for the purpose, or on those of `--data`."""
+
+from __future__ import annotations
+
+import argparse
+
+from breedclf.cli.console import Console
+from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.demo import DemoConfig, DemoResult, run_demo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_settings_flags(parser, DemoConfig, title="demo")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    result = run_demo(DemoConfig(**given_settings(arguments, DemoConfig)))
+    console.result(result.to_dict(), _as_text(result))
+    return 0
+
+
+def _as_text(result: DemoResult) -> str:
+    low, high = result.accuracy_interval
+    first = result.shown["predictions"][0]
+    ranked = ", ".join(f"{guess['class_name']} {guess['probability']:.1%}" for guess in result.shown["predictions"])
+    return "\n".join(
+        [
+            f"test accuracy {result.accuracy:.1%} on {result.count} pictures of {result.classes} classes "
+            f"(95% interval {low:.1%} to {high:.1%}; required {result.required_accuracy:.1%})",
+            f"{result.shown['path']} shows {result.shown['label']}",
+            f"  named {'rightly' if first['label'] == result.shown['label'] else 'wrongly'}: {ranked}",
+            f"model:  {result.artifact}",
+            f"report: {result.report}",
+            f"next:   breedclf predict {result.artifact} {result.shown['path']}",
+            f"{result.seconds:.1f} s",
+        ]
+    )

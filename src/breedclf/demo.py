@@ -1,0 +1,188 @@
+"""The demonstration: draw pictures, train, evaluate, predict, and hold the outcome to a standard."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from breedclf.api.trainer import Trainer
+from breedclf.config import Architecture, Settings, TrainingConfig
+from breedclf.errors import DemoError, WeightsError
+from breedclf.testing.pictures import write_picture_set
+
+log = logging.getLogger(__name__)
+
+CLASSES = 5
+VALID_PICTURES = 8
+TEST_PICTURES = 20
+PRETRAINED = "IMAGENET1K_V1"
+CONNECT_SECONDS = 5.0
+
+
+class DemoConfig(Settings):
+    """What can be chosen about the demonstration; with nothing chosen it draws its own pictures."""
+
+    data: Path | None = Field(None, description="folder of pictures to use instead of drawn ones")
+    weights: str | None = Field(
+        None, description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be had, otherwise none)"
+    )
+    architecture: Architecture | None = Field(
+        None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 30 with random weights)"
+    )
+    train_pictures: int = Field(40, ge=2, le=10_000, description="training pictures to draw of each class")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
+    download_seconds: float = Field(60, gt=0, description="how long to try to download pretrained weights")
+    cache_dir: Path | None = Field(None, description="folder of the feature cache (default: the platform's)")
+    output: Path = Field(Path("runs/demo"), description="folder that gets pictures, model and report")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demonstration showed; shares are from 0 to 1.
+
+    `shown` is one test picture: its path, its true class and the ranked answer.
+    """
+
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    required_accuracy: float
+    classes: int
+    count: int
+    architecture: str
+    weights: str
+    epochs: int
+    data: str
+    artifact: str
+    report: str
+    shown: dict[str, Any]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of `breedclf demo --json`."""
+        return asdict(self)
+
+
+def required_accuracy(classes: int) -> float:
+    """The least test accuracy (0 to 1) that passes: three times chance, where that can be reached.
+
+    With two or three classes three times chance is 1 or more; there it is halfway between chance and 1.
+
+    Example:
+        >>> [round(required_accuracy(classes), 3) for classes in (2, 3, 4, 5, 133)]
+        [0.75, 0.667, 0.75, 0.6, 0.023]
+    """
+    chance = 1 / classes
+    return 3 * chance if classes > 3 else (1 + chance) / 2
+
+
+def run_demo(config: DemoConfig) -> DemoResult:
+    """Train, evaluate on the test split, predict one picture.
+
+    Raises:
+        DemoError: the test accuracy is below `required_accuracy`.
+        DataError: the pictures of `config.data` can't be used.
+        WeightsError: the weights file can't be used; weights that can't be downloaded are replaced by random ones.
+        ConfigError: the output can't be written.
+    """
+    from breedclf.learning.evaluation import evaluate
+    from breedclf.learning.scan import scan
+
+    started = time.perf_counter()
+    data = config.data or _drawn_pictures(config)
+    training = _training(config, data)
+    log.info("training %s with %s weights for %d epochs", training.architecture, training.weights, training.epochs)
+    result = Trainer(training).fit()
+    measured = evaluate(result.artifact, data, split="test", output=config.output / "evaluation")
+    required = required_accuracy(len(measured.labels))
+    if measured.accuracy < required:
+        raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))
+    test = scan(data).split("test")
+    picture = test.paths[config.seed % len(test)]
+    return DemoResult(
+        accuracy=measured.accuracy,
+        accuracy_interval=tuple(measured.accuracy_interval),
+        required_accuracy=required,
+        classes=len(measured.labels),
+        count=measured.count,
+        architecture=training.architecture,
+        weights=training.weights,
+        epochs=training.epochs,
+        data=str(data),
+        artifact=str(result.artifact),
+        report=str(measured.report),
+        shown={
+            "path": str(picture),
+            "label": picture.relative_to(data).parts[-2],
+            "predictions": [guess.to_dict() for guess in result.classifier.predict(picture).top(3)],
+        },
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _drawn_pictures(config: DemoConfig) -> Path:
+    """The drawn set below the output; one that an earlier run left complete is used again."""
+    folder = config.output / f"pictures-{CLASSES}x{config.train_pictures}-seed-{config.seed}"
+    if folder.is_dir():
+        log.info("using the pictures in %s", folder)
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    write_picture_set(
+        unfinished,
+        classes=CLASSES,
+        train=config.train_pictures,
+        valid=VALID_PICTURES,
+        test=TEST_PICTURES,
+        seed=config.seed,
+    )
+    unfinished.rename(folder)
+    count = CLASSES * (config.train_pictures + VALID_PICTURES + TEST_PICTURES)
+    log.info("drew %d pictures of %d patterns in %s", count, CLASSES, folder)
+    return folder
+
+
+def _training(config: DemoConfig, data: Path) -> TrainingConfig:
+    weights = config.weights or _pretrained_or_none(config)
+    random = TrainingConfig(data=data, weights=weights).weights == "none"
+    return TrainingConfig(
+        data=data,
+        weights=weights,
+        architecture=config.architecture or ("resnet18" if random else "resnet50"),
+        epochs=config.epochs or (30 if random else 3),
+        seed=config.seed,
+        cache_dir=config.cache_dir,
+        output=config.output,
+    )
+
+
+def _pretrained_or_none(config: DemoConfig) -> str:
+    from breedclf.learning.weights import pretrained_file
+
+    try:
+        pretrained_file(
+            config.architecture or "resnet50",
+            PRETRAINED,
+            timeout_seconds=min(CONNECT_SECONDS, config.download_seconds),
+            total_seconds=config.download_seconds,
+        )
+    except WeightsError as error:
+        log.warning("going on with random weights: %s", error)
+        return "none"
+    return PRETRAINED
+
+
+def _too_low(accuracy: float, required: float, count: int, report: str, weights: str) -> str:
+    advice = "random weights know little; try --weights FILE" if weights == "none" else "look for wrong labels"
+    return (
+        f"the demo failed: test accuracy {accuracy:.1%} on {count} pictures is below the required {required:.1%}; "
+        f"{advice}. What was confused with what: {report}"
+    )
