@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 CLASSES = 5
 VALID_PICTURES = 8
 TEST_PICTURES = 20
+RANDOM_WEIGHTS_EPOCHS = 20
 PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
 
@@ -36,7 +37,7 @@ class DemoConfig(Settings):
         None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
     )
     epochs: int | None = Field(
-        None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 30 with random weights)"
+        None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 20 with random weights)"
     )
     train_pictures: int = Field(40, ge=2, le=10_000, description="training pictures to draw of each class")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
@@ -80,8 +81,7 @@ def required_accuracy(classes: int) -> float:
         >>> [round(required_accuracy(classes), 3) for classes in (2, 3, 4, 5, 133)]
         [0.75, 0.667, 0.75, 0.6, 0.023]
     """
-    chance = 1 / classes
-    return 3 * chance if classes > 3 else (1 + chance) / 2
+    return 3 / classes if classes > 3 else (1 + 1 / classes) / 2
 
 
 def run_demo(config: DemoConfig) -> DemoResult:
@@ -99,7 +99,6 @@ def run_demo(config: DemoConfig) -> DemoResult:
     started = time.perf_counter()
     data = config.data or _drawn_pictures(config)
     training = _training(config, data)
-    log.info("training %s with %s weights for %d epochs", training.architecture, training.weights, training.epochs)
     result = Trainer(training).fit()
     measured = evaluate(result.artifact, data, split="test", output=config.output / "evaluation")
     required = required_accuracy(len(measured.labels))
@@ -152,16 +151,17 @@ def _drawn_pictures(config: DemoConfig) -> Path:
 
 def _training(config: DemoConfig, data: Path) -> TrainingConfig:
     weights = config.weights or _pretrained_or_none(config)
-    random = TrainingConfig(data=data, weights=weights).weights == "none"
-    return TrainingConfig(
-        data=data,
-        weights=weights,
-        architecture=config.architecture or ("resnet18" if random else "resnet50"),
-        epochs=config.epochs or (30 if random else 3),
-        seed=config.seed,
-        cache_dir=config.cache_dir,
-        output=config.output,
-    )
+    random = weights.lower() == "none"
+    settings = {
+        "data": data,
+        "weights": weights,
+        "architecture": config.architecture or ("resnet18" if random else "resnet50"),
+        "epochs": config.epochs or (RANDOM_WEIGHTS_EPOCHS if random else 3),
+        "seed": config.seed,
+        "cache_dir": config.cache_dir,
+        "output": config.output,
+    }
+    return TrainingConfig(**settings)
 
 
 def _pretrained_or_none(config: DemoConfig) -> str:

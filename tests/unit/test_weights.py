@@ -141,3 +141,11 @@ def test_without_a_network_the_message_says_where_to_put_the_file(tmp_path: Path
         download(f"{url}/net-12345678.pth", tmp_path / "cache")
     with pytest.raises(WeightsError, match=r"can't be downloaded from http://127\.0\.0\.1:1/"):
         download("http://127.0.0.1:1/net-12345678.pth", tmp_path / "cache", timeout_seconds=1)
+
+
+def test_a_download_may_be_given_a_total_time(tmp_path: Path, server: tuple[str, Path]) -> None:
+    url, folder = server
+    (folder / "net-12345678.pth").write_bytes(bytes(3_000_000))
+    with pytest.raises(WeightsError, match=r"only [\d,]+ of 3,000,000 bytes came in 0 s"):
+        download(f"{url}/net-12345678.pth", tmp_path / "cache", total_seconds=0)
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from breedclf.errors import ConfigError
 
@@ -163,3 +167,62 @@ PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
     "Lattice": _lattice,
 }
 """What can be drawn, by the class's name; a set of N classes takes the first N."""
+
+
+class HostilePictures(NamedTuple):
+    """Files as they turn up in real folders: the broken ones can't be decoded, the odd ones can."""
+
+    broken: tuple[Path, ...]
+    odd: tuple[Path, ...]
+
+
+def write_hostile_pictures(folder: str | Path) -> HostilePictures:
+    """Write files that are no good, and good ones of unusual kinds, all named like pictures.
+
+    Broken: empty, text, cut short, damaged, too many pixels. Odd: 16-bit grey, one bit, palette, transparent, CMYK,
+    turned by EXIF, with a damaged EXIF block, animated, and a PNG named .jpg.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    plain = draw_picture("Checkers", np.random.default_rng(0), size_px=96)
+    jpeg, png = _encoded(plain, "JPEG"), _encoded(plain, "PNG")
+    middle = len(png) // 2
+    grey = np.asarray(plain.convert("L"))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    clear = plain.convert("RGBA")
+    clear.putalpha(Image.fromarray(grey))
+    broken = {
+        "empty.jpg": b"",
+        "text.jpg": b"This was never a picture.\n",
+        "cut.jpg": jpeg[:150],
+        "half.jpg": jpeg[: len(jpeg) // 2],
+        "damaged.png": png[:middle] + bytes(64) + png[middle + 64 :],
+        "bomb.png": _claims_to_be(png, 30_000),
+    }
+    odd = {
+        "grey16.png": _encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        "one_bit.tif": _encoded(plain.convert("1"), "TIFF"),
+        "palette.bmp": _encoded(plain.quantize(8), "BMP"),
+        "transparent.webp": _encoded(clear, "WEBP", lossless=True),
+        "cmyk.jpg": _encoded(plain.convert("CMYK"), "JPEG"),
+        "turned.jpg": _encoded(plain, "JPEG", exif=turned),
+        "damaged_exif.jpg": _encoded(plain, "JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 40),
+        "animated.gif": _encoded(plain, "GIF", save_all=True, append_images=[plain.rotate(90)]),
+        "png_inside.jpg": png,
+    }
+    for name, content in (broken | odd).items():
+        (root / name).write_bytes(content)
+    return HostilePictures(tuple(root / name for name in broken), tuple(root / name for name in odd))
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def _claims_to_be(png: bytes, edge_px: int) -> bytes:
+    """The file with another size in its header, whose checksum is made to fit."""
+    header = b"IHDR" + struct.pack(">LL", edge_px, edge_px) + png[24:29]
+    return png[:12] + header + struct.pack(">L", zlib.crc32(header)) + png[33:]
