@@ -108,7 +108,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     picture = test.paths[config.seed % len(test)]
     return DemoResult(
         accuracy=measured.accuracy,
-        accuracy_interval=tuple(measured.accuracy_interval),
+        accuracy_interval=measured.accuracy_interval,
         required_accuracy=required,
         classes=len(measured.labels),
         count=measured.count,
@@ -152,7 +152,7 @@ def _drawn_pictures(config: DemoConfig) -> Path:
 def _training(config: DemoConfig, data: Path) -> TrainingConfig:
     weights = config.weights or _pretrained_or_none(config)
     random = weights.lower() == "none"
-    settings = {
+    settings: dict[str, Any] = {
         "data": data,
         "weights": weights,
         "architecture": config.architecture or ("resnet18" if random else "resnet50"),

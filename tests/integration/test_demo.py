@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import random
 from pathlib import Path
 
 import pytest
 
-from breedclf import Classifier, demo
+from breedclf import Classifier
 from breedclf.cli import main
 from breedclf.demo import required_accuracy
 from breedclf.testing.pictures import write_picture_set
@@ -75,10 +74,6 @@ def test_bad_arguments_are_named(
 ) -> None:
     assert main(["demo", "--output", str(tmp_path), "--train-pictures", "2", *arguments]) == code
     assert message in capsys.readouterr().err
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(demo).failed == 0
 
 
 def test_the_standard_is_three_times_chance_or_halfway_to_one() -> None:

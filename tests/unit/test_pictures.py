@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 import time
@@ -14,7 +13,6 @@ import pytest
 from breedclf.errors import ConfigError, ImageError
 from breedclf.learning.images import open_picture
 from breedclf.learning.scan import scan
-from breedclf.testing import pictures
 from breedclf.testing.pictures import PATTERNS, draw_picture, write_hostile_pictures, write_picture_set
 
 
@@ -84,7 +82,3 @@ def test_hostile_files_are_what_they_claim(tmp_path: Path) -> None:
 def test_drawing_needs_no_torch() -> None:
     code = "import sys, breedclf.testing.pictures; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(pictures).failed == 0

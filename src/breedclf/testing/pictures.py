@@ -90,7 +90,8 @@ def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
     """A factor a pixel, falling off to one side as in a photograph."""
     slope_x, slope_y = random.uniform(-0.15, 0.15, 2).astype(np.float32)
     steps = np.linspace(-1, 1, size_px, dtype=np.float32)
-    return np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
+    light: Plane = np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
+    return light
 
 
 def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most: float) -> tuple[Plane, Plane]:
@@ -122,7 +123,8 @@ def _stripes(random: np.random.Generator, size_px: int) -> Mask:
 
 def _checkers(random: np.random.Generator, size_px: int) -> Mask:
     across, down = _turned_plane(random, size_px, 7, 12)
-    return (np.floor(across) + np.floor(down)) % 2 == 0
+    even: Mask = (np.floor(across) + np.floor(down)) % 2 == 0
+    return even
 
 
 def _triangle(random: np.random.Generator, size_px: int) -> Mask:
@@ -147,7 +149,7 @@ def _rings(random: np.random.Generator, size_px: int) -> Mask:
 def _dots(random: np.random.Generator, size_px: int) -> Mask:
     """Round spots in rows, every other row set off by half a period."""
     across, down = _turned_plane(random, size_px, 9, 14)
-    staggered = across + 0.5 * (np.floor(down) % 2)
+    staggered: Plane = across + np.float32(0.5) * (np.floor(down) % 2)
     return np.hypot(_part(staggered) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
 
 
