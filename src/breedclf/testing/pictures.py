@@ -149,8 +149,9 @@ def _rings(random: np.random.Generator, size_px: int) -> Mask:
 def _dots(random: np.random.Generator, size_px: int) -> Mask:
     """Round spots in rows, every other row set off by half a period."""
     across, down = _turned_plane(random, size_px, 9, 14)
-    staggered: Plane = across + np.float32(0.5) * (np.floor(down) % 2)
-    return np.hypot(_part(staggered) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
+    set_off = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
+    spots: Mask = np.hypot(_part(across + set_off) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
+    return spots
 
 
 def _lattice(random: np.random.Generator, size_px: int) -> Mask:
