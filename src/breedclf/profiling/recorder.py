@@ -1,0 +1,285 @@
+"""Records a run from its first moment to its last, and keeps a readable profile on disk all the while."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import breedclf
+from breedclf.errors import TrainingError
+from breedclf.learning.device import available_cores
+from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.profiling.profile import (
+    FILE_NAME,
+    Compute,
+    JobInfo,
+    JobStatus,
+    Learning,
+    Overhead,
+    Profile,
+    Provenance,
+    Source,
+    Spans,
+    System,
+)
+from breedclf.profiling.rules import Rule
+from breedclf.profiling.sampler import Sampler
+from breedclf.profiling.step_recorder import StepRecorder
+from breedclf.profiling.tensor_watch import TensorWatch
+from breedclf.profiling.tracing import Tracer, peak_speed
+
+WRITING_SHARE = 0.005  # of the run's time at most goes into writing the profile so far
+TRACE_FILE = "trace.json"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What to record besides the timers and the samples of the machine."""
+
+    trace: bool = False
+    tensors: bool = False
+    measure_peak: bool = False
+
+
+FULL = Recording(trace=True, tensors=True, measure_peak=True)
+CHEAP = Recording()
+
+
+class Recorder(TrainingHook):
+    """A training hook that makes a profile; `with Recorder(...)` ends it in every case.
+
+    Args:
+        folder: gets `profile.json` after epochs, so that a crash leaves what was recorded until then.
+        stop_rules: asked after each epoch; an issue ends the training.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        name: str = "training",
+        recording: Recording = CHEAP,
+        source: Source = "breedclf",
+        stop_rules: Sequence[Rule] = (),
+        clock: Callable[[], float] = time.perf_counter,
+        wall_clock: Callable[[], float] = time.time,
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.folder = folder
+        self.name = name
+        self.recording = recording
+        self.source: Source = source
+        self.stop_rules = stop_rules
+        self._clock = clock
+        self._origin, self._wall = clock(), wall_clock()
+        self._tracer = Tracer() if recording.trace else None
+        self._tensors = TensorWatch() if recording.tensors else None
+        event = _cuda_event if torch.cuda.is_available() else None
+        self.steps = StepRecorder(clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event)
+        self.timer = self.steps
+        self.sampler = sampler or Sampler(clock=clock)
+        self.sampler.start()
+        self._settings: dict[str, Any] = {}
+        self._plan: TrainingPlan | None = None
+        self._epochs: list[EpochRecord] = []
+        self._status: JobStatus = "Incomplete"
+        self._end: float | None = None
+        self._peak: tuple[float | None, float | None] = (None, None)
+        self._writing = self._last_write = 0.0
+        self._timer_seconds = _timer_cost() if recording.measure_peak else None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.finish("Completed" if kind is None else "Stopped" if kind is KeyboardInterrupt else "Failed")
+
+    def on_start(self, plan: TrainingPlan) -> None:
+        self._plan = plan
+        self._settings = plan.config.to_dict()
+
+    def on_epoch(self, epoch: EpochRecord) -> None:
+        self._epochs.append(epoch)
+        for rule in self.stop_rules:
+            finding = rule(self.profile())
+            if finding.status == "issue":
+                raise TrainingError(f"stopped by rule {rule.name} after epoch {epoch.epoch}: {finding.evidence}")
+        self._write_if_cheap()
+
+    def on_end(self, result: object) -> None:
+        del result
+        self.finish("Completed")
+
+    def finish(self, status: JobStatus) -> None:
+        """End the recording; the first status given counts."""
+        if self._end is not None:
+            return
+        self.steps.close_phase()
+        self._end, self._status = self._clock(), status
+        self.sampler.stop()
+        if self._tensors is not None:
+            self._tensors.close()
+        if self.recording.measure_peak:
+            self._peak = peak_speed(torch.device(self._device()), self._dtype())
+        if self.folder is not None:
+            self._write()
+
+    def profile(self) -> Profile:
+        """Everything recorded so far."""
+        end = self._end if self._end is not None else self._clock()
+        first, last = self.steps.first, self.steps.last_end
+        steps = self.steps.steps(self._origin)
+        spans = self.steps.spans(self._origin)
+        initialization = None if first is None else first - self._origin
+        finalization = None if last is None or self._end is None else end - last
+        return Profile(
+            job=JobInfo(
+                name=self.name,
+                source=self.source,
+                status=self._status,
+                start=self._wall,
+                end=self._wall + end - self._origin,
+                initialization_seconds=initialization,
+                finalization_seconds=finalization,
+                device=self._device(),
+                cores={self.steps.node: available_cores()},
+                gpus=torch.cuda.device_count() if self._device().startswith("cuda") else 0,
+                threads=torch.get_num_threads(),
+                settings=self._settings,
+            ),
+            steps=steps,
+            spans=_with_ends(spans, initialization, finalization, end - self._origin),
+            operators=self._tracer.operators() if self._tracer is not None else (),
+            loader=self.steps.loader_profile(),
+            system=System(interval_seconds=self.sampler.interval, series=self.sampler.series(self._origin)),
+            tensors=self._tensors.series() if self._tensors is not None else (),
+            learning=self._learning(),
+            compute=self._compute(),
+            overhead=self._overhead(steps.duration, steps.traced == 1, steps.phase),
+            provenance=Provenance(
+                breedclf=breedclf.__version__,
+                python=platform.python_version(),
+                torch=torch.__version__,
+                platform=platform.platform(terse=True),
+                processor=platform.processor() or platform.machine(),
+                created=datetime.fromtimestamp(self._wall, UTC).isoformat(timespec="seconds"),
+                notes=tuple(self.sampler.notes),
+            ),
+        )
+
+    @property
+    def operator_events(self) -> list[dict[str, Any]]:
+        """Operators of the traced steps as they ran, for `trace.json`."""
+        return self._tracer.events if self._tracer is not None else []
+
+    def _device(self) -> str:
+        if self._plan is not None:
+            return self._plan.device
+        return "cuda" if torch.cuda.is_available() and torch.cuda.is_initialized() else "cpu"
+
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self._plan is not None and self._plan.precision == "bf16" else torch.float32
+
+    def _learning(self) -> Learning:
+        losses = self.steps.step_losses
+        labels = self._plan.labels if self._plan is not None else ()
+        counts = self._plan.class_counts if self._plan is not None else ()
+        return Learning(
+            step=np.array([step for step, _ in losses], dtype=np.int64),
+            step_loss=np.array([loss for _, loss in losses], dtype=np.float64),
+            train_loss=np.array([epoch.train_loss for epoch in self._epochs]),
+            valid_loss=np.array([epoch.valid_loss for epoch in self._epochs]),
+            valid_accuracy=np.array([epoch.valid_accuracy for epoch in self._epochs]),
+            class_names=labels if len(labels) == len(counts) else (),
+            class_counts=np.array(counts if len(labels) == len(counts) else (), dtype=np.int64),
+        )
+
+    def _compute(self) -> Compute:
+        work = self._tracer.work if self._tracer is not None else {}
+        if not work:
+            return Compute()
+        phase = max(work, key=lambda name: work[name][0])
+        return Compute(
+            flops_per_step=work[phase][0],
+            pictures_per_step=work[phase][1],
+            phase=phase,
+            peak_flops_per_second=self._peak[0],
+            peak_bytes_per_second=self._peak[1],
+            precision=self._plan.precision if self._plan is not None else "fp32",
+        )
+
+    def _overhead(self, duration: Any, traced: Any, phase: Any) -> Overhead:
+        ratios = []
+        for number in np.unique(phase):
+            slow, usual = duration[traced & (phase == number)], duration[~traced & (phase == number)]
+            if len(slow) and len(usual):
+                ratios.append(float(np.median(slow) / max(np.median(usual), 1e-9)))
+        tensors, tracer, sampler = self._tensors, self._tracer, self.sampler
+        return Overhead(
+            timer_seconds_per_step=self._timer_seconds,
+            sampler_seconds_per_sample=sampler.seconds / sampler.samples if sampler.samples else None,
+            sampler_seconds=sampler.seconds,
+            tensors_seconds=tensors.seconds if tensors is not None else 0.0,
+            tensors_looks=tensors.looks if tensors is not None else 0,
+            tracing_seconds=tracer.seconds if tracer is not None else 0.0,
+            traced_steps=int(traced.sum()),
+            traced_step_ratio=max(ratios) if ratios else None,
+            writing_seconds=self._writing,
+        )
+
+    def _write_if_cheap(self) -> None:
+        """Keep a profile on disk for the case of a crash, as often as its cost allows."""
+        if self.folder is None:
+            return
+        now = self._clock()
+        if now - self._origin >= self._writing / WRITING_SHARE:
+            self._write()
+
+    def _write(self) -> None:
+        assert self.folder is not None
+        started = self._clock()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.profile().save(self.folder / FILE_NAME)
+        self._writing += self._clock() - started
+
+
+def _with_ends(spans: Spans, initialization: float | None, finalization: float | None, end: float) -> Spans:
+    names, starts, durations = list(spans.name), spans.start.tolist(), spans.duration.tolist()
+    if initialization is not None:
+        names, starts, durations = ["initialization", *names], [0.0, *starts], [initialization, *durations]
+    if finalization is not None:
+        names, starts = [*names, "finalization"], [*starts, end - finalization]
+        durations = [*durations, finalization]
+    return Spans(name=tuple(names), start=np.array(starts), duration=np.array(durations))
+
+
+def _cuda_event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def _timer_cost(steps: int = 2_000) -> float:
+    """Seconds that timing one step takes here, measured on a timer of its own."""
+    timer = StepRecorder()
+    timer.phase("train")
+    started = time.perf_counter()
+    for _ in range(steps):
+        timer.lap("data_wait")
+        timer.lap("forward")
+        timer.lap("backward")
+        timer.lap("optimizer")
+        timer.step(32)
+    return (time.perf_counter() - started) / steps
+
+
+def recorder_for(output: Path, name: str | None = None) -> Recorder:
+    """The recorder that every training may carry: timers and samples only, into `OUTPUT/profile`."""
+    return Recorder(output / "profile", name=name or os.environ.get("TRAINING_JOB_NAME") or output.name or "training")

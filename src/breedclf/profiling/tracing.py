@@ -1,0 +1,172 @@
+"""A few traced steps: operators by torch.profiler, floating-point work by a dispatch mode, and the machine's limits."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from breedclf.profiling.profile import Operator
+from breedclf.profiling.readers.torch_trace import operators_of
+
+WARM_UP_STEPS = 2
+TRACED_STEPS = 3
+_SETTLED = WARM_UP_STEPS + TRACED_STEPS
+
+
+class WorkCounter(TorchDispatchMode):
+    """Counts the floating-point operations, and the bytes that operators read and write, within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops: dict[str, float] = {}
+        self.bytes: dict[str, float] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if packet not in flop_registry:
+            with self:
+                inner = func.decompose(*args, **kwargs)
+            if inner is not NotImplemented:
+                return inner
+        out = func(*args, **kwargs)
+        if packet in flop_registry:
+            name = "aten::" + packet.__name__
+            count = flop_registry[packet](*args, **kwargs, out_val=out)
+            self.flops[name] = self.flops.get(name, 0.0) + count
+            self.bytes[name] = self.bytes.get(name, 0.0) + sum(map(_tensor_bytes, [*args, out]))
+        return out
+
+
+def _tensor_bytes(value: Any) -> float:
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_tensor_bytes, value)) if isinstance(value, tuple | list) else 0.0
+
+
+@dataclass
+class Tracer:
+    """Traces some steps of each phase after a warm-up, then counts the work of one more.
+
+    Call `before_step(phase)` where a step of the phase begins; it says whether that step is slowed down.
+    """
+
+    steps: int = TRACED_STEPS
+    events: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    traced_steps: int = 0
+    work: dict[str, tuple[float, int]] = field(default_factory=dict)  # FLOPs and pictures of one step, by phase
+    _counts: dict[str, int] = field(default_factory=dict)
+    _flops: dict[str, float] = field(default_factory=dict)
+    _bytes: dict[str, float] = field(default_factory=dict)
+    _profiler: Any = None
+    _counter: WorkCounter | None = None
+    _phase: str = ""
+
+    def before_step(self, phase: str) -> bool:
+        started = time.perf_counter()
+        number = self._counts.get(phase, 0)
+        self._counts[phase] = number + 1
+        if phase != self._phase:
+            self.stop()
+            self._phase = phase
+        if number == WARM_UP_STEPS and self._profiler is None:
+            self._start()
+        elif number >= WARM_UP_STEPS + self.steps and self._profiler is not None:
+            self.stop()
+        if number == WARM_UP_STEPS + self.steps and self._counter is None:
+            self._counter = WorkCounter()
+            self._counter.__enter__()
+        slowed = self._profiler is not None or self._counter is not None
+        if slowed:
+            self.traced_steps += 1
+            self.seconds += time.perf_counter() - started
+        return slowed
+
+    def after_step(self, pictures: int) -> None:
+        """A step ended: the work of a counted one is kept."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            total = sum(self._counter.flops.values())
+            if total:
+                self.work[self._phase] = (total, pictures)
+            for name, count in self._counter.flops.items():
+                self._flops[name] = self._flops.get(name, 0.0) + count
+                self._bytes[name] = self._bytes.get(name, 0.0) + self._counter.bytes[name]
+            self._counter = None
+
+    @property
+    def done(self) -> bool:
+        """Whether this phase needs no more calls."""
+        return self._counts.get(self._phase, 0) > _SETTLED + 1 and self._profiler is None and self._counter is None
+
+    def stop(self) -> None:
+        """End a trace that is running and keep its events."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._counter = None
+        if self._profiler is None:
+            return
+        profiler, self._profiler = self._profiler, None
+        started = time.perf_counter()
+        profiler.stop()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            profiler.export_chrome_trace(str(path))
+            document = json.loads(path.read_text(encoding="utf-8"))
+        base = float(document.get("baseTimeNanoseconds", 0)) / 1e3
+        for event in document["traceEvents"]:
+            if event.get("ph") == "X" and event.get("cat") in ("cpu_op", "kernel", "gpu_memcpy", "gpu_memset"):
+                self.events.append({**event, "ts": base + event["ts"], "args": {}})
+        self.seconds += time.perf_counter() - started
+
+    def operators(self) -> tuple[Operator, ...]:
+        """Operators of all traced steps; FLOPs and bytes are scaled from the counted step to those traced."""
+        found = operators_of(self.events)
+        return tuple(
+            op.model_copy(
+                update={
+                    "flops": self._flops.get(op.name, 0.0) * self.steps,
+                    "bytes_moved": self._bytes.get(op.name, 0.0) * self.steps,
+                }
+            )
+            for op in found
+        )
+
+    def _start(self) -> None:
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        if torch.cuda.is_available():
+            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        self._profiler = torch.profiler.profile(activities=kinds)
+        self._profiler.start()
+
+
+def peak_speed(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 3) -> tuple[float, float]:
+    """FLOP/s of a large matrix product and bytes/s of a large copy, the best of a few tries, on this machine."""
+    left = torch.randn(size, size, device=device).to(dtype)
+    source = torch.randn(16_000_000, device=device)
+    target = torch.empty_like(source)
+    products, copies = [], []
+    for _ in range(repeats + 1):
+        products.append(_timed(lambda: left @ left, device))
+        copies.append(_timed(lambda: target.copy_(source), device))
+    return 2 * size**3 / min(products), 2 * source.numel() * 4 / min(copies)
+
+
+def _timed(work: Any, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
