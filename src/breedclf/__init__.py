@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from breedclf._version import __version__
 
 if TYPE_CHECKING:
+    from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
     from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
@@ -28,6 +29,7 @@ _HOME_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "LocalBackend": "breedclf.backends.local.backend",
+    "ProfilingSession": "breedclf.api.profiling",
     "Classifier": "breedclf.learning.classifier",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
@@ -48,6 +50,7 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "LocalBackend",
+    "ProfilingSession",
     "Trainer",
     "TrainingConfig",
     "TuningJob",

@@ -29,6 +29,7 @@ Head = Literal["standardised", "linear"]
 Objective = Literal["valid_loss", "valid_accuracy"]
 OnBadImage = Literal["error", "skip"]
 Precision = Literal["auto", "fp32", "bf16"]
+Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
@@ -125,6 +126,9 @@ class TrainingConfig(Settings):
     )
     chunk_size: int = Field(32, ge=1, le=4_096, description="pictures per pass through the frozen part")
     deterministic: bool = Field(False, description="repeat bit for bit, also on a GPU, at some cost in speed")
+    profile: Profiling = Field(
+        "timers", description="what is recorded of the run: timers costs next to nothing, full also traces operators"
+    )
     min_confidence: Annotated[float | None, _MaybeText] = Field(
         None, gt=0, lt=1, description="below it the model answers none of these"
     )

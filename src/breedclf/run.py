@@ -128,10 +128,12 @@ def train(job: JobEnvironment) -> FitResult:
         )
     from breedclf.learning.fit import fit
     from breedclf.learning.progress import ProgressLog
+    from breedclf.profiling.recorder import recorded
 
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)
-    result = fit(config, hooks=[ProgressLog()])
+    with recorded(config) as recorders:
+        result = fit(config, hooks=[ProgressLog(), *recorders])
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})

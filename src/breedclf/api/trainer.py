@@ -47,8 +47,10 @@ class Trainer:
         """
         from breedclf.learning.fit import fit
         from breedclf.learning.progress import ProgressLog
+        from breedclf.profiling.recorder import recorded
 
-        return fit(self.config, hooks=[ProgressLog(), *hooks])
+        with recorded(self.config) as recorders:
+            return fit(self.config, hooks=[ProgressLog(), *recorders, *hooks])
 
     def submit(
         self,

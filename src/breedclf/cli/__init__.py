@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 VERBS = {
     "data": "check a folder of pictures, or fetch a published one",
     "train": "fine-tune a pretrained network on a folder of pictures",
+    "profile": "see where a training's time goes, what to change, and whether it helps",
     "evaluate": "measure a trained model on a split of pictures",
     "jobs": "list, show, follow, stop or delete jobs",
     "predict": "name what is in a picture",

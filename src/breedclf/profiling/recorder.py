@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import breedclf
+from breedclf._version import __version__
+from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.learning.device import available_cores
 from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
@@ -31,6 +33,7 @@ from breedclf.profiling.profile import (
     Spans,
     System,
 )
+from breedclf.profiling.report import write_trace
 from breedclf.profiling.rules import Rule
 from breedclf.profiling.sampler import Sampler
 from breedclf.profiling.step_recorder import StepRecorder
@@ -39,6 +42,7 @@ from breedclf.profiling.tracing import Tracer, peak_speed
 
 WRITING_SHARE = 0.005  # of the run's time at most goes into writing the profile so far
 TRACE_FILE = "trace.json"
+FOLDER = "profile"
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,6 @@ class Recorder(TrainingHook):
         self.steps = StepRecorder(clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event)
         self.timer = self.steps
         self.sampler = sampler or Sampler(clock=clock)
-        self.sampler.start()
         self._settings: dict[str, Any] = {}
         self._plan: TrainingPlan | None = None
         self._epochs: list[EpochRecord] = []
@@ -98,12 +101,14 @@ class Recorder(TrainingHook):
         self._timer_seconds = _timer_cost() if recording.measure_peak else None
 
     def __enter__(self) -> Recorder:
+        self.sampler.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.finish("Completed" if kind is None else "Stopped" if kind is KeyboardInterrupt else "Failed")
 
     def on_start(self, plan: TrainingPlan) -> None:
+        self.sampler.start()
         self._plan = plan
         self._settings = plan.config.to_dict()
 
@@ -132,6 +137,8 @@ class Recorder(TrainingHook):
             self._peak = peak_speed(torch.device(self._device()), self._dtype())
         if self.folder is not None:
             self._write()
+            if self.recording.trace:
+                write_trace(self.profile(), self.folder / TRACE_FILE, self.operator_events)
 
     def profile(self) -> Profile:
         """Everything recorded so far."""
@@ -166,7 +173,7 @@ class Recorder(TrainingHook):
             compute=self._compute(),
             overhead=self._overhead(steps.duration, steps.traced == 1, steps.phase),
             provenance=Provenance(
-                breedclf=breedclf.__version__,
+                breedclf=__version__,
                 python=platform.python_version(),
                 torch=torch.__version__,
                 platform=platform.platform(terse=True),
@@ -184,7 +191,7 @@ class Recorder(TrainingHook):
     def _device(self) -> str:
         if self._plan is not None:
             return self._plan.device
-        return "cuda" if torch.cuda.is_available() and torch.cuda.is_initialized() else "cpu"
+        return "cuda" if torch.cuda.is_available() else "cpu"
 
     def _dtype(self) -> torch.dtype:
         return torch.bfloat16 if self._plan is not None and self._plan.precision == "bf16" else torch.float32
@@ -280,6 +287,13 @@ def _timer_cost(steps: int = 2_000) -> float:
     return (time.perf_counter() - started) / steps
 
 
-def recorder_for(output: Path, name: str | None = None) -> Recorder:
-    """The recorder that every training may carry: timers and samples only, into `OUTPUT/profile`."""
-    return Recorder(output / "profile", name=name or os.environ.get("TRAINING_JOB_NAME") or output.name or "training")
+@contextmanager
+def recorded(config: TrainingConfig) -> Iterator[list[TrainingHook]]:
+    """The hooks that record a training as its settings say, into `OUTPUT/profile`; none with `profile="off"`."""
+    if config.profile == "off":
+        yield []
+        return
+    recording = FULL if config.profile == "full" else CHEAP
+    name = os.environ.get("TRAINING_JOB_NAME") or config.output.name or "training"
+    with Recorder(config.output / FOLDER, name=name, recording=recording) as recorder:
+        yield [recorder]

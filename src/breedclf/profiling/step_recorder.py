@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class StepRecorder(StepTimer):
         self._now = dict.fromkeys(PARTS, 0.0)
         self._phases: list[str] = []
         self._spans: list[tuple[str, float, float]] = []
+        self._counts: dict[str, int] = {}  # steps that may be looked at, by phase
         self._phase, self._epoch, self._phase_start, self._phase_step = 0, 0, 0.0, 0
         self._begin = self._last = clock()
         self._left_out = 0.0
@@ -165,8 +167,10 @@ class StepRecorder(StepTimer):
         name = self._phases[self._phase]
         self._left_out = 0.0
         self._slowed = self.tracer.before_step(name) if self.tracer is not None else False
-        number = len(self) - self._phase_step
-        self._looking = self.tensors.due(number) if self.tensors is not None and name != "valid" else False
+        self._looking = False
+        if self.tensors is not None and name != "valid":
+            self._looking = self.tensors.due(self._counts.get(name, 0))
+            self._counts[name] = self._counts.get(name, 0) + 1
 
     def _after_step(self, pictures: int) -> None:
         if self.tracer is not None:
@@ -195,7 +199,7 @@ class StepRecorder(StepTimer):
         """Replace host times by the device's between two marks of one step."""
         if self._marks:
             self._marks[-1][2].synchronize()
-        for (step, _, before), (same, part, event) in zip(self._marks, self._marks[1:], strict=False):
+        for (step, _, before), (same, part, event) in pairwise(self._marks):
             if step == same and part not in HOST_PARTS and step < len(self):
                 self._parts[part][step] = before.elapsed_time(event) / 1e3
         self._marks.clear()

@@ -21,11 +21,11 @@ TRACED_STEPS = 3
 _SETTLED = WARM_UP_STEPS + TRACED_STEPS
 
 
-class WorkCounter(TorchDispatchMode):
+class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the floating-point operations, and the bytes that operators read and write, within it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops: dict[str, float] = {}
         self.bytes: dict[str, float] = {}
 
@@ -85,7 +85,7 @@ class Tracer:
             self.stop()
         if number == WARM_UP_STEPS + self.steps and self._counter is None:
             self._counter = WorkCounter()
-            self._counter.__enter__()
+            self._counter.__enter__()  # type: ignore[no-untyped-call]
         slowed = self._profiler is not None or self._counter is not None
         if slowed:
             self.traced_steps += 1
@@ -95,7 +95,7 @@ class Tracer:
     def after_step(self, pictures: int) -> None:
         """A step ended: the work of a counted one is kept."""
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             total = sum(self._counter.flops.values())
             if total:
                 self.work[self._phase] = (total, pictures)
@@ -112,7 +112,7 @@ class Tracer:
     def stop(self) -> None:
         """End a trace that is running and keep its events."""
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
+            self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._counter = None
         if self._profiler is None:
             return

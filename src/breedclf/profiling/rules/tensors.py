@@ -49,7 +49,8 @@ def _judge(
 @rule("VanishingGradient", group="tensors")
 def vanishing_gradient(profile: Profile, *, threshold: float = 1e-7) -> Finding:
     """Gradients so small that the weights stop learning."""
-    tensors = _with(profile, "gradient", "mean_abs")
+    # The gradient of a bias sums over a batch and is zero by chance where classes balance.
+    tensors = [t for t in _with(profile, "gradient", "mean_abs") if not t.name.endswith("bias")]
     if not tensors:
         return no_data("no gradient was looked at")
     return _judge(
@@ -59,6 +60,7 @@ def vanishing_gradient(profile: Profile, *, threshold: float = 1e-7) -> Finding:
         advice="Use normalisation layers, ReLU instead of sigmoid or tanh, residual connections, another initial "
         "scale; "
         "in fp16, scale the loss.",
+        at_least=2,
     )
 
 

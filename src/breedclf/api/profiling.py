@@ -1,0 +1,217 @@
+"""`ProfilingSession`: where a training's time goes, what to change, and whether that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import ConfigError, ProfileError
+from breedclf.profiling.profile import FILE_NAME, Profile
+from breedclf.profiling.report import render_report, write_trace
+from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
+from breedclf.profiling.verified import Verification
+
+if TYPE_CHECKING:
+    from breedclf.job_handle import Job
+    from breedclf.jobs import Backend
+    from breedclf.profiling.foreign import ForeignLoop
+
+REPORT_FILE = "report.html"
+TRACE_FILE = "trace.json"
+RULES_FOLDER = "rule-output"
+
+
+class ProfilingSession:
+    """Profiles one training, judges it by rules, and measures whether advice pays.
+
+    Args:
+        config: the training; not needed to look at a recorded run.
+        rules: which to ask, see `breedclf.profiling.rules.choose_rules`; all when not given.
+        backend: where the training runs; in this process when not given.
+        stop_on: names of rules whose issue ends the training after the epoch in which it shows.
+
+    Example:
+        >>> session = ProfilingSession(TrainingConfig(data="dogImages")).run()  # doctest: +SKIP
+        >>> [finding.rule for finding in session.findings if finding.status == "issue"]  # doctest: +SKIP
+        ['Dataloader']
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig | None = None,
+        *,
+        rules: RuleChoice = None,
+        backend: Backend | None = None,
+        stop_on: tuple[str, ...] = (),
+    ) -> None:
+        self.config = config
+        self.rules = rules
+        self.backend = backend
+        self.stop_rules = choose_rules(list(stop_on)) if stop_on else []
+        choose_rules(rules)  # a wrong name is told before anything runs
+        self.verification: Verification | None = None
+        self._profile: Profile | None = None
+        self._operator_events: list[dict[str, Any]] = []
+        self._job: Job | None = None
+
+    def run(self) -> Self:
+        """Train, recorded in full; returns when the training has ended.
+
+        Raises:
+            ConfigError: the session has no config.
+            BreedclfError: the training failed; what was recorded until then is in `profile`.
+        """
+        config = self._config()
+        if self.backend is not None:
+            from breedclf.api.trainer import Trainer
+
+            full = config.replace(profile="full")
+            trainer: Any = Trainer
+            self._job = trainer(full, backend=self.backend).submit().wait()
+            return self._load(self._job)
+        from breedclf.learning.fit import fit
+        from breedclf.learning.progress import ProgressLog
+        from breedclf.profiling.recorder import FULL, Recorder
+
+        name = config.output.name or "training"
+        recorder = Recorder(config.output, name=name, recording=FULL, stop_rules=self.stop_rules)
+        try:
+            with recorder:
+                fit(config, hooks=[ProgressLog(), recorder])
+        finally:
+            self._profile, self._operator_events = recorder.profile(), recorder.operator_events
+        return self
+
+    @classmethod
+    def attach(cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | None = None) -> Self:
+        """Look at a recorded run: a job that has ended (or its name, with `backend`), or a folder or file.
+
+        Raises:
+            ProfileError: there is no recorded run.
+            JobError: the back end knows no such job, or it hasn't ended.
+        """
+        session = cls(rules=rules, backend=backend)
+        if isinstance(source, str) and backend is not None:
+            from breedclf.job_handle import Job as Handle
+
+            return session._load(Handle.attach(source, backend=backend))
+        if isinstance(source, str | Path):
+            from breedclf.profiling.sources import open_profile
+
+            session._profile = open_profile(source)
+            session.config = _config_of(session._profile)
+            return session
+        return session._load(source)
+
+    @staticmethod
+    @contextmanager
+    def record(
+        output: str | Path | None = None, *, name: str = "training", rules: RuleChoice = None, trace: bool = True
+    ) -> Iterator[ForeignLoop]:
+        """Record a training loop that isn't breedclf's; call `session.step()` at the end of each step.
+
+        Example:
+            >>> with ProfilingSession.record() as session:
+            ...     for _ in range(3):
+            ...         total = sum(range(1000))
+            ...         session.step(pictures=4)
+            >>> len(session.profile.steps)
+            3
+        """
+        from breedclf.profiling.foreign import ForeignLoop
+
+        loop = ForeignLoop(Path(output) if output is not None else None, name=name, rules=rules, trace=trace)
+        with loop.recording():
+            yield loop
+
+    @property
+    def profile(self) -> Profile:
+        """What was recorded.
+
+        Raises:
+            ProfileError: nothing has run yet.
+        """
+        if self._profile is None:
+            raise ProfileError("nothing is recorded yet: call run(), or attach to a recorded run")
+        return self._profile
+
+    @property
+    def findings(self) -> list[Finding]:
+        """Every rule's answer; the last one, ProfilerReport, sums them up."""
+        return check(self.profile, self.rules)
+
+    def verify(self, *, repeats: int = 5, most_pictures: int = 256) -> Verification:
+        """Try the advice that applies and keep what is measurably faster.
+
+        Runs the training on up to `most_pictures` pictures of each split, in this process, `repeats` times for each
+        change; settings that change what is learned are shown and never recommended.
+
+        Raises:
+            ConfigError: the session has no config, or fewer than 5 repeats are asked for.
+        """
+        from breedclf.profiling.verify import candidates, timed_fit, verify
+
+        if repeats < 5:
+            raise ConfigError(f"repeats={repeats}: a comparison needs at least 5")
+        config = self._config()
+        changes = candidates(config, self.profile, self.findings)
+        self.verification = verify(config, changes, timed_fit(config, most_pictures=most_pictures), repeats=repeats)
+        return self.verification
+
+    @property
+    def recommended_config(self) -> TrainingConfig:
+        """The settings with what `verify()` found to be faster.
+
+        Raises:
+            ConfigError: nothing has been verified yet.
+        """
+        if self.verification is None:
+            raise ConfigError("nothing is verified yet: call verify() first")
+        return self._config().replace(**self.verification.recommended)
+
+    def report(self, path: str | Path = REPORT_FILE) -> Path:
+        """Write the page for people."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_report(self.profile, self.findings, self.verification), encoding="utf-8")
+        return path
+
+    def save(self, folder: str | Path) -> Path:
+        """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder."""
+        from breedclf.profiling.readers.aws_report import write_rule_reports
+
+        folder = Path(folder)
+        self.report(folder / REPORT_FILE)
+        self.profile.save(folder / FILE_NAME)
+        if self._operator_events or not (folder / TRACE_FILE).exists():
+            write_trace(self.profile, folder / TRACE_FILE, self._operator_events)
+        write_rule_reports(self.findings, folder / RULES_FOLDER)
+        return folder
+
+    def _load(self, job: Job) -> Self:
+        from breedclf.profiling.sources import open_profile
+
+        try:
+            self._profile = open_profile(job.output)
+        except ProfileError as error:
+            raise ProfileError(
+                f"job {job.name} left no profile; run it with profile=timers or full ({error})"
+            ) from error
+        self._job = job
+        if self.config is None:
+            self.config = _config_of(self._profile)
+        return self
+
+    def _config(self) -> TrainingConfig:
+        if self.config is None:
+            raise ConfigError("the session has no config: ProfilingSession(TrainingConfig(data=...))")
+        return self.config
+
+
+def _config_of(profile: Profile) -> TrainingConfig | None:
+    """The settings that a profile carries, when its data is still there."""
+    settings = profile.job.settings
+    return TrainingConfig(**settings) if settings and Path(str(settings.get("data", ""))).is_dir() else None

@@ -1,0 +1,129 @@
+"""`breedclf profile DIR|JOB|PROFILE_DIR` and `breedclf profile diff A B`: where time goes, and what to change."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from breedclf.api.profiling import ProfilingSession
+from breedclf.cli.console import Console
+from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.config import TrainingConfig, nearest
+from breedclf.errors import ConfigError
+from breedclf.profiling.report.diff import as_text, compare
+from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
+from breedclf.profiling.sources import find_profile, open_profile
+
+DEFAULT_OUTPUT = Path("runs/profile")
+_MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", metavar="DIR|JOB|PROFILE_DIR", nargs="+", help="folder of pictures, job, recorded run; or: diff A B"
+    )
+    parser.add_argument(
+        "--rules",
+        metavar="RULE[:PARAMETER=VALUE,...]",
+        nargs="+",
+        default=[],
+        help="only these rules, with other parameters if given",
+    )
+    parser.add_argument("--verify", action="store_true", help="try the advice and keep what is measurably faster")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
+    parser.add_argument(
+        "--stop-on", metavar="RULE", nargs="+", default=[], help="end the training when one finds an issue"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
+    add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile"])
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.what[0] == "diff":
+        return _diff(arguments.what[1:], console)
+    if len(arguments.what) > 1:
+        raise ConfigError(f"one run at a time, not {len(arguments.what)}; to compare two: breedclf profile diff A B")
+    session, output = _session(arguments, arguments.what[0])
+    if arguments.verify:
+        session.verify(repeats=arguments.repeats)
+    session.save(output)
+    findings = session.findings
+    verified = session.verification
+    document: dict[str, Any] = {
+        "findings": [finding.model_dump(mode="json", exclude={"details"}) for finding in findings],
+        "verified": [trial.model_dump(mode="json") for trial in verified.trials] if verified else [],
+        "recommended": verified.recommended if verified else {},
+        "report": str(output / "report.html"),
+        "profile": str(output / "profile.json"),
+        "trace": str(output / "trace.json"),
+    }
+    text = "\n".join(_line(finding) for finding in findings)
+    if verified:
+        text += f"\nverified: {verified.sentence}"
+    console.result(document, f"{text}\nreport: {output / 'report.html'}")
+    return 0
+
+
+def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession, Path]:
+    rules = _rules(arguments.rules)
+    given_output = getattr(arguments, "output", None)
+    output = Path(given_output) if given_output is not None else DEFAULT_OUTPUT
+    backend = None
+    if arguments.backend is not None:
+        from breedclf.backends.registry import backend_named
+
+        backend = backend_named(arguments.backend)
+    if find_profile(what) is not None:
+        return ProfilingSession.attach(Path(what), rules=rules), output
+    if Path(what).is_dir():
+        config = training_config(arguments, data=what, output=output)
+        session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))
+        return session.run(), output
+    if backend is None and Path(what).exists():
+        open_profile(what)  # says why it can't be read
+    if backend is None:
+        from breedclf.backends.registry import backend_named
+
+        backend = backend_named("local")
+    return ProfilingSession.attach(what, rules=rules, backend=backend), output
+
+
+def _rules(words: list[str]) -> Any:
+    """`StepOutlier:stddev=2` as a rule with that parameter; None when no rule is named."""
+    if not words:
+        return None
+    chosen = []
+    for word in words:
+        name, _, pairs = word.partition(":")
+        if name == "ProfilerReport":
+            continue
+        if name not in ALL_RULES:
+            raise ConfigError(f"unknown rule {name!r}: {nearest(name, [*ALL_RULES, 'ProfilerReport'])}")
+        changes = dict(_pair(name, pair) for pair in pairs.split(",") if pair)
+        chosen.append(choose_rules([name])[0].with_parameters(changes))
+    return chosen
+
+
+def _pair(rule: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"rule {rule}: {text!r} is no PARAMETER=VALUE")
+    return name, value
+
+
+def _diff(places: list[str], console: Console) -> int:
+    if len(places) != 2:
+        raise ConfigError(f"breedclf profile diff takes two recorded runs, not {len(places)}")
+    difference = compare(open_profile(places[0]), open_profile(places[1]))
+    document = difference.model_dump(mode="json")
+    for change, values in zip(difference.changes, document["changes"], strict=True):
+        values["ratio"] = change.ratio
+    console.result(document, as_text(difference))
+    return 0
+
+
+def _line(finding: Finding) -> str:
+    advice = f"\n     {finding.advice}" if finding.status == "issue" and finding.advice else ""
+    return f"{_MARKS[finding.status]}  {finding.rule}: {finding.evidence}{advice}"

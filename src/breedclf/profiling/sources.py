@@ -1,0 +1,53 @@
+"""Opens whatever holds a recorded run: our profile, a torch trace, or SageMaker's output, told apart by content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from breedclf.errors import ProfileError
+from breedclf.profiling.profile import FILE_NAME, Profile
+from breedclf.profiling.readers.sagemaker import is_profiler_folder, read_profiler_folder
+from breedclf.profiling.readers.torch_trace import read_torch_trace
+
+
+def find_profile(path: str | Path) -> Path | None:
+    """Where the recorded run lies, at or below this place; None when there is none."""
+    path = Path(path)
+    if path.is_file():
+        return path if path.suffix in (".json", ".gz") else None
+    if not path.is_dir():
+        return None
+    for place in (path, path / "profile"):
+        if (place / FILE_NAME).is_file():
+            return place / FILE_NAME
+    if is_profiler_folder(path):
+        return path
+    traces = sorted([*path.glob("*.pt.trace.json"), *path.glob("*.pt.trace.json.gz")])
+    return traces[0] if traces else None
+
+
+def open_profile(path: str | Path) -> Profile:
+    """Read a recorded run from any source.
+
+    Raises:
+        ProfileError: nothing there can be read as one.
+    """
+    found = find_profile(path)
+    if found is None:
+        raise ProfileError(
+            f"{path} holds no recorded run: give a folder with {FILE_NAME}, SageMaker's profiler-output, or a trace of "
+            "torch.profiler"
+        )
+    if found.is_dir():
+        return read_profiler_folder(found)
+    if found.name == FILE_NAME:
+        return Profile.load(found)
+    return read_torch_trace(found) if _is_trace(found) else Profile.load(found)
+
+
+def _is_trace(path: Path) -> bool:
+    if path.suffix == ".gz" or ".trace." in path.name:
+        return True
+    with path.open("rb") as file:
+        head = file.read(4096)
+    return b'"schema_version"' not in head and (b"traceEvents" in head or b'"schemaVersion"' in head or b'"ph"' in head)

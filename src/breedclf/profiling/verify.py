@@ -1,0 +1,133 @@
+"""Tries advice on real runs: each change alone, then what paid together, taking turns with the run as it was."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import BreedclfError
+from breedclf.profiling.profile import Profile
+from breedclf.profiling.rules import Finding
+from breedclf.profiling.verified import Trial, Verification, conclude, judge
+
+REPEATS = 5
+MOST_PICTURES = 256
+# Settings that change what is learned: shown when advised, never part of a recommendation about speed.
+LEARNING_SETTINGS = frozenset({"batch_size", "learning_rate", "epochs", "momentum", "weight_decay", "freeze", "views"})
+
+Run = Callable[[TrainingConfig], float]
+
+
+def candidates(config: TrainingConfig, profile: Profile, findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """The changes worth trying: those that findings propose, and what often pays on such a run; each once.
+
+    Example:
+        >>> from breedclf.profiling.profile import JobInfo
+        >>> run = Profile(job=JobInfo(name="demo", start=0.0, end=1.0, cores={"local": 2}))
+        >>> {"feature_cache": True} in candidates(TrainingConfig(data="x", feature_cache=False), run, [])
+        True
+    """
+    cores = sum(profile.job.cores.values())
+    found = [dict(finding.changes) for finding in findings if finding.status == "issue" and finding.changes]
+    usual: list[dict[str, Any]] = []
+    if not config.feature_cache:
+        usual.append({"feature_cache": True})
+    workers = profile.loader.workers
+    if workers is not None:
+        usual += [{"workers": count} for count in (0, max(1, cores // 2), cores) if count != workers]
+    if profile.compute.precision == "fp32" or config.precision == "fp32":
+        usual.append({"precision": "bf16"})
+    if profile.loader.batch_size:
+        usual.append({"chunk_size": min(4 * config.chunk_size, 4_096)})
+    tried: list[dict[str, Any]] = []
+    for changes in [*found, *usual]:
+        known = {k: v for k, v in changes.items() if k in TrainingConfig.model_fields and getattr(config, k) != v}
+        if known and known not in tried:
+            tried.append(known)
+    return tried
+
+
+def verify(
+    config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, *, repeats: int = REPEATS
+) -> Verification:
+    """Measure each change against the run as it is; `run` returns seconds.
+
+    All variants take turns, so that a machine that slows down meanwhile slows all of them.
+    """
+    trials = _trials(config, changes, run, repeats)
+    paid = [trial for trial in trials if trial.kept]
+    combined = None
+    together: dict[str, Any] = {}
+    for trial in sorted(paid, key=lambda trial: trial.after / trial.before):
+        together = {**trial.changes, **together}
+    if len(paid) > 1 and together not in [trial.changes for trial in paid]:
+        combined = _trials(config, [together], run, repeats)[0]
+    return conclude(trials, combined)
+
+
+def _trials(config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, repeats: int) -> list[Trial]:
+    times: list[list[float]] = [[] for _ in range(len(changes) + 1)]
+    failures: dict[int, str] = {}
+    for _ in range(repeats):
+        for number, change in enumerate([{}, *changes]):
+            if number in failures:
+                continue
+            try:
+                times[number].append(run(config.replace(**change)))
+            except BreedclfError as error:
+                if number == 0:
+                    raise
+                failures[number] = str(error)
+    return [_trial(change, times[0], times[number], failures.get(number)) for number, change in enumerate(changes, 1)]
+
+
+def _trial(change: dict[str, Any], before: list[float], after: list[float], failure: str | None) -> Trial:
+    name = ", ".join(f"{key} = {value}" for key, value in change.items())
+    if failure is not None:
+        failed = judge(name, change, before, before, f"could not be tried: {failure}")
+        return failed.model_copy(update={"after": 0.0, "after_spread": 0.0, "repeats": len(after), "kept": False})
+    trial = judge(name, change, before, after)
+    if learned := LEARNING_SETTINGS & change.keys():
+        note = f"{', '.join(sorted(learned))} also changes what is learned, so it is not recommended: tune it again"
+        return trial.model_copy(update={"kept": False, "note": note})
+    return trial
+
+
+def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> Run:
+    """A run for `verify`: the whole training on some pictures of the data, with an empty feature cache.
+
+    Each run works in folders of its own that are gone afterwards.
+    """
+    from breedclf.learning.fit import fit
+    from breedclf.learning.scan import scan
+    from breedclf.learning.workbench import Workbench
+
+    bench = Workbench()
+    folder = scan(
+        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
+    )
+
+    def run(changed: TrainingConfig) -> float:
+        with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as place:
+            data = Path(place, "data")
+            for split in ("train", "valid"):
+                _link_some(folder.split(split).paths, data / split, most_pictures)
+            own = changed.replace(data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off")
+            return fit(own, workbench=bench).seconds
+
+    return run
+
+
+def _link_some(paths: Sequence[Path], target: Path, most: int) -> None:
+    """Links to pictures spread evenly over the split, in their class folders."""
+    step = max(1, len(paths) / most)
+    chosen = {int(i * step) for i in range(min(most, len(paths)))}
+    classes = {path.parent.name for path in paths}
+    first = {path.parent.name: number for number, path in reversed(list(enumerate(paths)))}
+    for number in sorted(chosen | {first[name] for name in classes}):
+        link = target / paths[number].parent.name / f"{number}{paths[number].suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(paths[number].resolve())
