@@ -60,6 +60,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "workers": st.none() | st.integers(0, 256),
         "chunk_size": st.integers(1, 4_096),
         "deterministic": st.booleans(),
+        "profile": st.sampled_from(["off", "timers", "full"]),
         "min_confidence": st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
     }
     return st.fixed_dictionaries({"data": _paths()}, optional=optional)

@@ -104,7 +104,14 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
     compute = compute_for(config.device, config.precision)
     counts = torch.bincount(torch.tensor(train.targets), minlength=len(folder.labels)).tolist()
     plan = TrainingPlan(
-        config, folder.labels, len(train), len(valid), compute.device.type, compute.precision, tuple(counts)
+        config,
+        folder.labels,
+        len(train),
+        len(valid),
+        compute.device.type,
+        compute.precision,
+        class_counts=tuple(counts),
+        output=output,
     )
     timer = next((hook.timer for hook in hooks if hook.timer is not None), NO_TIMER)
     for hook in hooks:

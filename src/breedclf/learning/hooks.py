@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class TrainingPlan:
     device: str
     precision: str
     class_counts: tuple[int, ...] = ()
+    output: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,9 @@ class ForeignLoop:
         self._rules = rules
         self._hooks: list[Any] = []
         recording = Recording(trace=trace, tensors=True)
-        self._recorder = Recorder(folder, name=name, recording=recording, source="foreign loop")
+        self._recorder = Recorder(
+            folder, keep=folder is not None, name=name, recording=recording, source="foreign loop"
+        )
         self._in_phase = False
 
     def phase(self, name: str, epoch: int = 0) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -42,6 +43,7 @@ from breedclf.profiling.tracing import Tracer, peak_speed
 
 WRITING_SHARE = 0.005  # of the run's time at most goes into writing the profile so far
 TRACE_FILE = "trace.json"
+log = logging.getLogger(__name__)
 FOLDER = "profile"
 
 
@@ -62,7 +64,9 @@ class Recorder(TrainingHook):
     """A training hook that makes a profile; `with Recorder(...)` ends it in every case.
 
     Args:
-        folder: gets `profile.json` after epochs, so that a crash leaves what was recorded until then.
+        folder: gets `profile.json` after epochs, so that a crash leaves what was recorded until then; by default the
+            folder `profile` in the training's output.
+        keep: whether anything is written.
         stop_rules: asked after each epoch; an issue ends the training.
     """
 
@@ -70,6 +74,7 @@ class Recorder(TrainingHook):
         self,
         folder: Path | None = None,
         *,
+        keep: bool = True,
         name: str = "training",
         recording: Recording = CHEAP,
         source: Source = "breedclf",
@@ -79,6 +84,7 @@ class Recorder(TrainingHook):
         sampler: Sampler | None = None,
     ) -> None:
         self.folder = folder
+        self._keep = keep
         self.name = name
         self.recording = recording
         self.source: Source = source
@@ -110,6 +116,8 @@ class Recorder(TrainingHook):
     def on_start(self, plan: TrainingPlan) -> None:
         self.sampler.start()
         self._plan = plan
+        if self.folder is None and plan.output is not None:
+            self.folder = plan.output / FOLDER
         self._settings = plan.config.to_dict()
 
     def on_epoch(self, epoch: EpochRecord) -> None:
@@ -135,10 +143,10 @@ class Recorder(TrainingHook):
             self._tensors.close()
         if self.recording.measure_peak:
             self._peak = peak_speed(torch.device(self._device()), self._dtype())
-        if self.folder is not None:
+        if self.folder is not None and self._keep:
             self._write()
             if self.recording.trace:
-                write_trace(self.profile(), self.folder / TRACE_FILE, self.operator_events)
+                self._write_trace()
 
     def profile(self) -> Profile:
         """Everything recorded so far."""
@@ -245,17 +253,28 @@ class Recorder(TrainingHook):
 
     def _write_if_cheap(self) -> None:
         """Keep a profile on disk for the case of a crash, as often as its cost allows."""
-        if self.folder is None:
+        if self.folder is None or not self._keep:
             return
         now = self._clock()
         if now - self._origin >= self._writing / WRITING_SHARE:
             self._write()
 
+    def _write_trace(self) -> None:
+        assert self.folder is not None
+        try:
+            write_trace(self.profile(), self.folder / TRACE_FILE, self.operator_events)
+        except OSError as error:
+            log.warning("the trace can't be written to %s: %s", self.folder, error)
+
     def _write(self) -> None:
         assert self.folder is not None
         started = self._clock()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.profile().save(self.folder / FILE_NAME)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.profile().save(self.folder / FILE_NAME)
+        except OSError as error:
+            # A training must not fail, nor its own error be hidden, because its profile has no place.
+            log.warning("the profile can't be written to %s: %s", self.folder, error)
         self._writing += self._clock() - started
 
 
@@ -295,5 +314,5 @@ def recorded(config: TrainingConfig) -> Iterator[list[TrainingHook]]:
         return
     recording = FULL if config.profile == "full" else CHEAP
     name = os.environ.get("TRAINING_JOB_NAME") or config.output.name or "training"
-    with Recorder(config.output / FOLDER, name=name, recording=recording) as recorder:
+    with Recorder(name=name, recording=recording) as recorder:
         yield [recorder]

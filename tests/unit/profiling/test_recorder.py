@@ -346,3 +346,14 @@ def test_recording_of_nothing_is_empty_and_in_order() -> None:
         pass
     profile = recorder.profile()
     assert (len(profile.steps), profile.job.status) == (0, "Completed")
+
+
+def test_a_profile_without_a_place_does_not_stop_the_training(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    logging.getLogger("breedclf").propagate = True
+    with Recorder(tmp_path / "file" / "profile") as recorder:
+        fit(config(pictures, tmp_path), hooks=[recorder])
+    assert recorder.profile().job.status == "Completed"
+    assert "the profile can't be written" in caplog.text
