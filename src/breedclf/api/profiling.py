@@ -69,8 +69,7 @@ class ProfilingSession:
             from breedclf.api.trainer import Trainer
 
             full = config.replace(profile="full")
-            trainer: Any = Trainer
-            self._job = trainer(full, backend=self.backend).submit().wait()
+            self._job = Trainer(full, backend=self.backend).submit().wait()
             return self._load(self._job)
         from breedclf.learning.fit import fit
         from breedclf.learning.progress import ProgressLog
