@@ -151,6 +151,14 @@ def test_a_trial_that_can_t_train_fails_alone(pictures, tmp_path) -> None:
     assert tuning.best.hyperparameters == {"architecture": "resnet18"}
 
 
+def test_a_trial_that_falls_behind_is_stopped_in_its_tracks(pictures, tmp_path) -> None:
+    space = {"learning_rate": Categorical(0.01, 0.0001)}
+    tuning = TuningJob(config(pictures, tmp_path), space, strategy="grid", early_stopping=True, home=tmp_path).run()
+    assert [trial.status for trial in tuning.trials] == ["Completed", "Stopped"]
+    assert len(tuning.trials[1].history) == 1
+    assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of the earlier trials"
+
+
 def test_the_whole_search_as_one_job_that_fails_tells_why(pictures, tmp_path) -> None:
     broken = config(pictures, tmp_path / "cache", device="cuda")
     tuning = TuningJob(broken, SPACE, strategy="grid", backend=LocalBackend(tmp_path), packed=True).run()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, OnChange, PackedDriver
 from breedclf.backends.folder import home_folder
+from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
@@ -79,7 +80,7 @@ class TuningJob:
         max_parallel_jobs: how many run at a time, with a back end; the bayesian strategy looks that far back.
         early_stopping: whether a trial is stopped that is worse than the median of running averages of earlier ones.
         seed: of the search; the trainings' is the config's.
-        backend: where the jobs run; None for this process.
+        backend: where the jobs run, or its name; None for this process.
         packed: whether the whole search is one job.
         name: at most 32 letters, digits and hyphens; made up when not given.
         grid_points: how many values of each range "grid" tries.
@@ -111,7 +112,7 @@ class TuningJob:
         max_parallel_jobs: int = 1,
         early_stopping: bool = False,
         seed: int = 0,
-        backend: Backend | None = None,
+        backend: Backend | str | None = None,
         packed: bool = False,
         name: str | None = None,
         grid_points: int | None = None,
@@ -122,6 +123,7 @@ class TuningJob:
         home: str | Path | None = None,
         clock: Clock = time,
     ) -> None:
+        backend = backend_named(backend) if isinstance(backend, str) else backend
         self._request = SearchRequest(
             name=name or _new_name(),
             config=_with_whole_paths(config),
@@ -141,13 +143,14 @@ class TuningJob:
 
     @classmethod
     def attach(
-        cls, name: str, *, backend: Backend | None = None, home: str | Path | None = None, clock: Clock = time
+        cls, name: str, *, backend: Backend | str | None = None, home: str | Path | None = None, clock: Clock = time
     ) -> Self:
         """The tuning job of this name, begun by any process; `wait()` carries it on.
 
         Raises:
             ConfigError: there is none, or it runs on another back end.
         """
+        backend = backend_named(backend) if isinstance(backend, str) else backend
         study = StudyFolder(_studies(backend, home) / name).load()
         wanted, given = study.backend, None if backend is None else backend.name
         if wanted != given:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from breedclf import metric_lines
-from breedclf.api.training_spec import training_spec
+from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, JobError
 from breedclf.job_handle import Clock
-from breedclf.jobs import Backend, JobDescription, JobSpec, MetricRecord, iterate_lines
+from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, iterate_lines
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Look, Search
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -171,9 +171,7 @@ class _JobRunner:
         self._request = request
 
     def submit(self, name: str, config: TrainingConfig) -> None:
-        spec = training_spec(config, name=name, tags={"breedclf-tuning": self._request.name})
-        if self._request.max_seconds_per_job is not None:
-            spec = spec.replace(max_runtime_seconds=self._request.max_seconds_per_job)
+        spec = _spec(self._request, config, name)
         share = getattr(self._backend, "parallel_spec", None)  # a TuningBackend fits jobs side by side
         self._backend.submit(spec if share is None else share(spec, self._request.max_parallel_jobs))
 
@@ -192,6 +190,7 @@ class _JobRunner:
             started=description.started,
             ended=description.ended,
             failure_reason=reason,
+            note=_last_word(description) if description.status is JobStatus.STOPPED else None,
             lost=(reason or "").startswith(_LOST),
         )
 
@@ -216,6 +215,11 @@ def _describe(backend: Backend, name: str) -> JobDescription | None:
         return None
 
 
+def _last_word(description: JobDescription) -> str | None:
+    """Why a job was stopped, as it was told last."""
+    return next((each.message for each in reversed(description.transitions) if each.message), None)
+
+
 def _best_epoch(records: list[MetricRecord], epoch: float | None) -> dict[str, float]:
     """What was reported of that epoch."""
     for record in records:
@@ -230,7 +234,12 @@ def _packed_name(study: Study) -> str:
 
 def _packed_spec(study: Study) -> JobSpec:
     """One job with the search's settings among its hyperparameters."""
-    spec = training_spec(study.request.config, name=_packed_name(study), tags={"breedclf-tuning": study.request.name})
-    if study.request.max_seconds_per_job is not None:
-        spec = spec.replace(max_runtime_seconds=study.request.max_seconds_per_job)
+    spec = _spec(study.request, study.request.config, _packed_name(study))
     return spec.replace(hyperparameters={**spec.hyperparameters, **packed_pairs(study)})
+
+
+def _spec(request: SearchRequest, config: TrainingConfig, name: str) -> JobSpec:
+    """The job of one training, found again by the search's name."""
+    spec = training_spec(config, name=name).replace(tags={"breedclf-tuning": request.name})
+    limit = request.max_seconds_per_job
+    return spec if limit is None else spec.replace(max_runtime_seconds=limit)

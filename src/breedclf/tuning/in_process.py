@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from breedclf.config import TrainingConfig
 from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.learning.hooks import EpochRecord, TrainingHook
-from breedclf.tuning.search import Look, Search
+from breedclf.tuning.search import Look, Search, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class InProcessRunner:
         try:
             result = self._fit(config.replace(output=self._folder / name), watch)
         except _FellBehindError:
-            record["status"] = "Stopped"
+            record |= {"status": "Stopped", "note": stopped_early(len(watch.history))}
         except BreedclfError as error:
             record |= {"status": "Failed", "failure_reason": str(error)}
         except Exception as error:  # a trial that runs out of memory must not end the search

@@ -37,6 +37,7 @@ class Look:
     started: float | None = None
     ended: float | None = None
     failure_reason: str | None = None
+    note: str | None = None
     lost: bool = False
 
 
@@ -139,7 +140,7 @@ class Search:
         if trial.status != "InProgress" or not self.is_behind(trial.name, trial.history):
             return trial
         self._runner.stop(trial.name)
-        note = f"stopped early: epoch {len(trial.history)} was worse than the median of the earlier trials"
+        note = stopped_early(len(trial.history))
         return trial.model_copy(update={"status": "Stopping", "note": note})
 
     def _ending(self) -> Ending | None:
@@ -219,11 +220,16 @@ class Search:
         self._folder.save(self.study)
 
 
+def stopped_early(epoch: int) -> str:
+    """What is noted about a trial that fell behind."""
+    return f"stopped early: epoch {epoch} was worse than the median of the earlier trials"
+
+
 def _seen(trial: Trial, look: Look) -> Trial:
     """The trial as its job now looks. Only an objective that is a number counts."""
     objective = look.objective if look.objective is not None and math.isfinite(look.objective) else None
     metrics = {name: value for name, value in (look.metrics or {}).items() if math.isfinite(value)}
-    note, status = trial.note, look.status
+    note, status = trial.note or look.note, look.status
     if status == "Completed" and objective is None:
         note = "the job ended without a number as its objective: it is left out of the ranking"
     if status == "InProgress" and trial.status == "Stopping":

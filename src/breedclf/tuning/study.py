@@ -25,6 +25,7 @@ SCHEMA_VERSION: Literal[1] = 1
 DEFAULT_MAX_JOBS = 10
 MAX_JOBS = 750  # the service's ceiling for a tuning job without a raised quota
 MAX_STUDY_NAME_CHARS = 32
+_LOCK_SECONDS = 1.0
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
 
 
@@ -214,7 +215,8 @@ class StudyFolder:
             ConfigError: another one does.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "tuner.lock", timeout=0)
+        # A tuner that was killed while it started a job leaves the lock, for an instant, to the child: wait for that.
+        lock = FileLock(self.path / "tuner.lock", timeout=_LOCK_SECONDS)
         try:
             lock.acquire()
         except Timeout as error:

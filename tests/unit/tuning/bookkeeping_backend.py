@@ -96,6 +96,10 @@ class BookkeepingBackend:
             raise JobError(f"job {name} hasn't ended")
         del self._book[name]
 
+    def limits(self) -> set[float]:
+        """The run times that jobs were given at most."""
+        return {entry.spec.max_runtime_seconds for entry in self._book.values()}
+
     def _known(self, name: str) -> _Entry:
         if name not in self._book:
             raise JobError(f"no job {name}")

@@ -64,7 +64,7 @@ def tuned(data: Path, backend: BookkeepingBackend, **changes) -> TuningJob:
 
 
 def test_run_begins_and_wait_ends_with_the_best(data, backend) -> None:
-    tuning = tuned(data, backend).run()
+    tuning = tuned(data, backend, max_seconds_per_job=600).run()
     assert (tuning.status, len(tuning.trials)) == ("InProgress", 2)
     best = tuning.wait().best
     assert tuning.status == "Completed"
@@ -74,6 +74,7 @@ def test_run_begins_and_wait_ends_with_the_best(data, backend) -> None:
     assert best.metrics == {"valid_loss": pytest.approx(1 / 3), "valid_accuracy": 0.5}
     assert best.job is not None and best.job.name == best.name and best.job.status == "Completed"
     assert best.artifact == backend.home / "models" / best.name
+    assert backend.limits() == {600}
     assert [job.tags for job in backend.list_jobs()] == [{"breedclf-tuning": "study"}] * 6
 
 
