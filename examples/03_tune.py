@@ -1,30 +1,45 @@
 """Search the learning rate, the batch size and the number of epochs; keep the best model and a page about the search.
 
-python examples/03_tune.py dogImages
+python examples/03_tune.py --data dogImages --weights resnet50.pth
+python examples/03_tune.py                                     # drawn pictures, random weights, nothing downloaded
 """
 
-from __future__ import annotations
-
-import sys
+import argparse
+import tempfile
+from pathlib import Path
 
 from breedclf import Categorical, TrainingConfig, TuningJob
+from breedclf.testing.pictures import write_picture_set
 
 
-def main(data: str = "dogImages", weights: str = "IMAGENET1K_V1", output: str = "runs/tuned") -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
+    parser.add_argument("--output", type=Path, help="folder that keeps the search (default: thrown away at the end)")
+    arguments = parser.parse_args()
+
     space = {
         "learning_rate": Categorical(0.005, 0.0075, 0.01),
         "batch_size": Categorical(32, 64),
         "epochs": Categorical(2, 3),
     }
-    tuning = TuningJob(TrainingConfig(data=data, weights=weights), space, strategy="grid").run(progress=True)
+    with tempfile.TemporaryDirectory() as folder:
+        output = arguments.output or Path(folder) / "search"
+        if arguments.data:
+            config = TrainingConfig(data=arguments.data, weights=arguments.weights)
+        else:
+            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=0)
+            config = TrainingConfig(data=drawn, architecture="resnet18", weights="none")
 
-    for row in tuning.rows():
-        print(row["TrainingJobName"], row["TrainingJobStatus"], row["FinalObjectiveValue"])
-    best = tuning.best
-    print("best:", best.hyperparameters, "valid loss", best.objective)
-    print("model:", best.artifact)
-    print("report:", tuning.report(f"{output}/tuning.html"))
+        tuning = TuningJob(config, space, strategy="grid", home=output).run(progress=True)
+        for row in tuning.rows():
+            print(row["TrainingJobName"], row["TrainingJobStatus"], row["FinalObjectiveValue"])
+        best = tuning.best
+        print("best:", best.hyperparameters, "valid loss", round(best.objective, 4))
+        print("model:", best.artifact)
+        print("report:", tuning.report(output / "tuning.html"))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -40,7 +39,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert [verb for verb in VERBS if verb not in out] == []
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if find_spec(f"breedclf.cli.{verb}")])
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_and_takes_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])
