@@ -10,11 +10,12 @@ STAMP := $(VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+SOAK_ARGS ?=
 SPHINX_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format types docs check bench clean
+.PHONY: help install demo test lint format types docs check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +45,9 @@ docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
 	@echo "docs: docs/_build/index.html"
 
 check: lint types docs ## lint, types and docs
+
+soak: $(STAMP) ## start, stop and kill 200 jobs at random moments; some minutes (SOAK_ARGS="--seed 1")
+	$(BIN)/python -m tests.soak.jobs $(SOAK_ARGS)
 
 bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS=--json)
 	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \

@@ -82,13 +82,13 @@ def at_most(what: str, value: float, goal: float) -> dict[str, Any]:
     return {"what": what, "value": value, "goal": f"<= {goal}", "reached": value <= goal}
 
 
-def arguments(description: str | None, *, repeats: int = 5) -> argparse.Namespace:
+def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = True) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
     parser.add_argument("--repeats", type=int, default=repeats, help=f"runs of each side (default: {repeats})")
     given = parser.parse_args()
-    if not WEIGHTS.is_file():
+    if needs_data and not WEIGHTS.is_file():
         parser.exit(0, f"skipped: no photographs and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
     return given
 

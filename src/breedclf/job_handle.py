@@ -155,13 +155,13 @@ class Job:
 
     def _detach(self) -> None:
         """Say how to come back to the job; stop it when Ctrl-C comes again."""
-        if self.describe().status.is_final:
-            return
-        _tell(
-            f"\njob {self.name} goes on; come back with Job.attach({self.name!r}, backend=...) or "
-            f"`breedclf jobs logs -f {self.name}`; Ctrl-C again now to stop it"
-        )
         try:
+            if self.describe().status.is_final:
+                return
+            _tell(
+                f"\njob {self.name} goes on; come back with Job.attach({self.name!r}, backend=...) or "
+                f"`breedclf jobs logs -f {self.name}`; Ctrl-C again now to stop it"
+            )
             self._clock.sleep(_SECOND_INTERRUPT_SECONDS)
         except KeyboardInterrupt:
             self.stop()

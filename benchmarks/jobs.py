@@ -1,0 +1,102 @@
+"""What a local job costs beside its own work, started cold and from the preloaded process, and a list of 1,000 jobs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measuring import arguments, at_most, report
+from breedclf.backends.folder import create_job_folder
+from breedclf.backends.local.backend import LocalBackend
+from breedclf.cli import main as command_line
+from breedclf.job_handle import Job
+from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
+from breedclf.testing.backend_cases import script_source
+
+LISTED = 1_000
+SCRIPT = """
+    import time
+    began = time.perf_counter()
+    import torch, torchvision
+    print(time.perf_counter() - began)
+    from breedclf.quick_exit import leave
+    leave(0)
+"""
+
+
+def overhead(backend: LocalBackend, source: Path, name: str) -> dict[str, float]:
+    """Seconds from submit to the end of wait, without those of the job's imports."""
+    began = time.perf_counter()
+    backend.submit(JobSpec(name, source=source))
+    job = Job(name, backend).wait(timeout=300)
+    total = time.perf_counter() - began
+    imports = float(next(job.logs()))
+    return {"total": total, "imports": imports, "overhead": total - imports}
+
+
+def thousand_jobs(home: Path) -> None:
+    """Folders as finished jobs leave them."""
+    for number in range(LISTED):
+        folder = create_job_folder(home, JobSpec(f"job-{number}"), backend="local", options={}, now=time.time())
+        state = folder.read()
+        description = state.description.entered(
+            SecondaryStatus.COMPLETED, time.time(), status=JobStatus.COMPLETED, ended=time.time()
+        )
+        folder.write(replace(state, description=description))
+
+
+def list_seconds(home: Path) -> dict[str, float]:
+    """The command as a process of its own, and what of it isn't the start of Python."""
+    environment = {**os.environ, "BREEDCLF_HOME": str(home)}
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "breedclf", "jobs", "list"], env=environment, check=True, capture_output=True)
+    whole = time.perf_counter() - began
+    os.environ["BREEDCLF_HOME"] = str(home)
+    with contextlib.redirect_stdout(io.StringIO()):
+        began = time.perf_counter()
+        command_line(["jobs", "list"])
+        inside = time.perf_counter() - began
+    return {"command": whole, "inside": inside}
+
+
+def main() -> int:
+    given = arguments(__doc__, needs_data=False)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        source = script_source(home / "source", SCRIPT)
+        cold = LocalBackend(home / "home", gpus=())
+        warm = LocalBackend(home / "home", gpus=(), preload=True)
+        try:
+            overhead(warm, source, "first")  # starts the process that has torch imported
+            found = [
+                (overhead(cold, source, f"cold-{n}"), overhead(warm, source, f"warm-{n}")) for n in range(given.repeats)
+            ]
+        finally:
+            warm.close()
+        thousand_jobs(home / "many")
+        listed = [list_seconds(home / "many") for _ in range(given.repeats)]
+    goals = [
+        at_most(
+            "cold: seconds over the job's imports, median",
+            statistics.median(each["overhead"] for each, _ in found),
+            1.5,
+        ),
+        at_most("preloaded: seconds in all, median", statistics.median(each["total"] for _, each in found), 0.5),
+        at_most(
+            f"`jobs list` of {LISTED} jobs, seconds, median", statistics.median(each["command"] for each in listed), 0.5
+        ),
+    ]
+    details = {"cold": [each for each, _ in found], "preloaded": [each for _, each in found], "list": listed}
+    return report("jobs", goals, details, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

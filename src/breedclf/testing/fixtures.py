@@ -1,0 +1,70 @@
+"""Pytest fixtures for users' own tests: tiny pictures, and a back end that runs real jobs on them within seconds.
+
+Name the module in a `conftest.py`: `pytest_plugins = ["breedclf.testing.fixtures"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from breedclf.backends.local.backend import LocalBackend
+from breedclf.config import TrainingConfig
+from breedclf.job_handle import Job
+
+_PATIENCE_SECONDS = 60.0
+_CLASSES = ("001.Lying", "002.Standing")
+_COUNTS = {"train": 4, "valid": 2, "test": 2}
+
+
+@pytest.fixture(scope="session")
+def breedclf_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 16 small pictures in train/, valid/ and test/, of two classes that a network can tell apart."""
+    root = tmp_path_factory.mktemp("breedclf") / "pictures"
+    wave = (np.sin(np.arange(64) / 2.5)[:, None] * np.ones((64, 64))) * 90 + 128
+    draw = np.random.default_rng(0)
+    for split, count in _COUNTS.items():
+        for label, grey in zip(_CLASSES, (wave, wave.T), strict=True):
+            folder = root / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = (grey + draw.normal(0, 8, grey.shape)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).convert("RGB").save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def breedclf_config(breedclf_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
+    """Settings of the quickest training: one epoch of ResNet-18 without pretrained weights, on the tiny pictures."""
+    settings: dict[str, Any] = {
+        "data": breedclf_pictures,
+        "architecture": "resnet18",
+        "weights": "none",
+        "epochs": 1,
+        "chunk_size": 8,
+        "device": "cpu",
+        "cache_dir": tmp_path_factory.mktemp("breedclf-cache"),
+        "output": tmp_path_factory.mktemp("breedclf-output"),
+    }
+    return TrainingConfig(**settings)
+
+
+@pytest.fixture(scope="session")
+def breedclf_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
+    """A local back end in a folder of its own; the first job of a session imports torch, the later ones have it.
+
+    When the session ends, jobs that still run are stopped, and no process is left.
+    """
+    backend = LocalBackend(tmp_path_factory.mktemp("breedclf-home"), gpus=(), stop_grace_seconds=2, preload=True)
+    yield backend
+    running = [job.name for job in backend.list_jobs() if not job.status.is_final]
+    for name in running:
+        backend.stop(name)
+    for name in running:
+        Job(name, backend).wait(timeout=_PATIENCE_SECONDS, check=False)
+    backend.close()
