@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -66,6 +67,9 @@ class LiveTable:
 
     def __call__(self, study: Study) -> None:
         text = f"{trial_table(study, most=_RUNNING_SHOWN)}\n{summary_line(study)}"
+        if self._in_place:
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps would take two to go back
+            text = "\n".join(line[:width] for line in text.splitlines())
         if self._in_place and text != self._shown:
             back = f"\x1b[{self._lines}A\x1b[J" if self._lines else ""
             self._stream.write(f"{back}{text}\n")

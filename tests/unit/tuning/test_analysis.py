@@ -86,7 +86,8 @@ def test_the_table_marks_the_best_and_keeps_failures() -> None:
     )
 
 
-def test_the_live_table_is_drawn_in_place_on_a_terminal_only() -> None:
+def test_the_live_table_is_drawn_in_place_on_a_terminal_only(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     trials = trials_of(lambda v: v["learning_rate"], count=2)
     terminal, file = io.StringIO(), io.StringIO()
     for stream, in_place in ((terminal, True), (file, False)):
@@ -95,5 +96,6 @@ def test_the_live_table_is_drawn_in_place_on_a_terminal_only() -> None:
         show(study_of(trials))
         show(study_of(trials))
     assert terminal.getvalue().count("\x1b[3A\x1b[J") == 1
+    assert all(len(line.rpartition("\x1b[J")[2]) < 40 for line in terminal.getvalue().splitlines())
     assert "\x1b" not in file.getvalue()
     assert [line.split()[1] for line in file.getvalue().splitlines()] == ["t0", "t1"]
