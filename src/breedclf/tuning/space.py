@@ -181,11 +181,12 @@ def parse_parameter(name: str, text: str) -> Parameter | None:
         >>> str(parse_parameter("learning_rate", "0.005:0.01"))
         '0.005 to 0.01'
     """
-    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields:
+    is_a_file = name == "weights" and Path(text).exists()
+    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields or is_a_file:
         return None
     if "," in text:
         return _parse_choices(name, text)
-    if ":" in text and not Path(text).exists():
+    if ":" in text:
         return _parse_range(name, text)
     return None
 

@@ -108,6 +108,13 @@ def test_says_what_is_wrong_with_a_flag(name, text, words) -> None:
         parse_parameter(name, text)
 
 
+def test_a_weights_file_with_a_comma_in_its_name_is_one_file(tmp_path) -> None:
+    file = tmp_path / "a,b:c.pth"
+    file.touch()
+    assert parse_parameter("weights", str(file)) is None
+    assert parse_parameter("weights", "IMAGENET1K_V1,IMAGENET1K_V2") == Categorical("IMAGENET1K_V1", "IMAGENET1K_V2")
+
+
 def test_a_range_covers_its_ends_and_a_logarithm_its_decades() -> None:
     assert [Continuous(0.0, 2.0).at(share) for share in (0, 0.5, 1)] == [0, 1, 2]
     assert Continuous(1e-4, 1e-2, "log").at(0.5) == pytest.approx(1e-3)
