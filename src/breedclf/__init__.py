@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from breedclf._version import __version__
 
 if TYPE_CHECKING:
+    from breedclf.api.deployment import Deployment
     from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
     from breedclf.api.tuning import TuningJob
@@ -31,6 +32,7 @@ _HOME_OF = {
     "LocalBackend": "breedclf.backends.local.backend",
     "ProfilingSession": "breedclf.api.profiling",
     "Classifier": "breedclf.learning.classifier",
+    "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
     "TuningJob": "breedclf.api.tuning",
@@ -44,6 +46,7 @@ __all__ = [
     "Categorical",
     "Classifier",
     "Continuous",
+    "Deployment",
     "InlineBackend",
     "Integer",
     "Job",

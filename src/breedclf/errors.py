@@ -69,3 +69,22 @@ class JobTimeoutError(JobError):
 
 class DemoError(BreedclfError):
     """The demonstration ran, but its model names too few test pictures rightly."""
+
+
+class EndpointError(BreedclfError):
+    """An endpoint can't be found or reached, didn't come up, or doesn't answer in time."""
+
+
+class ModelError(EndpointError):
+    """The model's server refused a request; SageMaker tells it in the same shape, as status 424."""
+
+    status_code = 424
+
+    def __init__(self, original_status_code: int, original_message: str) -> None:
+        super().__init__(f"the model's server answered {original_status_code}: {original_message}")
+        self.original_status_code = original_status_code
+        self.original_message = original_message
+
+
+class ParityError(EndpointError):
+    """A served model doesn't answer as the same model does when asked directly; it isn't put into service."""

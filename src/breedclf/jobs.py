@@ -262,16 +262,6 @@ class TuningBackend(Backend, Protocol):
         """The job, asking for no more than its share of this place's cores and GPUs."""
 
 
-class ServingBackend(Protocol):
-    """A back end that puts a model folder behind an address."""
-
-    def deploy(self, name: str, artifact: Path) -> str:
-        """Serve the model and return the endpoint's address, once it answers."""
-
-    def delete_endpoint(self, name: str) -> None:
-        """Take the endpoint down."""
-
-
 def new_name(prefix: str) -> str:
     """A job's name that no other has: the prefix, the time and a few random digits.
 

@@ -23,6 +23,7 @@ from breedclf.backends.bundle import Bundle, source_bundle
 from breedclf.backends.container import ENTRY, job_arguments, job_environment, make_tree
 from breedclf.backends.failure import failure_reason
 from breedclf.backends.folder import JobFolder, JobState, create_job_folder
+from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.backends.local.locks import try_lock
 from breedclf.backends.local.log import BoundedLog, MetricReader
 from breedclf.backends.local.processes import Identity
@@ -37,11 +38,11 @@ _WATCH_SECONDS = 0.05
 _EXIT_CODE_STOPPED = -int(signal.SIGTERM)
 
 
-class InlineBackend(StoredJobs):
+class InlineBackend(StoredJobs, LocalEndpoints):
     """Runs each job in this process: `submit` returns when the job has ended, and a debugger stops inside of it.
 
     A stop or the time limit reaches the job as KeyboardInterrupt, so one that hangs outside of Python's code stays.
-    The job's words go to stderr and to its log.
+    The job's words go to stderr and to its log. Endpoints are processes of their own, as with the local back end.
 
     Args:
         home: folder that holds the jobs; `BREEDCLF_HOME` or `.breedclf` if not given.

@@ -27,6 +27,8 @@ VERBS = {
     "jobs": "list, show, follow, stop or delete jobs",
     "predict": "name what is in a picture",
     "serve": "answer pictures over HTTP, with a page to try it",
+    "deploy": "put a model behind an address, after checking that it answers as measured",
+    "endpoints": "list, delete or clear away endpoints",
     "cache": "list or clear the feature cache",
     "tune": "search for the best hyperparameters and keep the best model",
     "demo": "train, evaluate and predict on pictures drawn for the purpose",

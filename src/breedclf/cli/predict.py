@@ -1,24 +1,41 @@
-"""`breedclf predict MODEL IMG...`: name what is in pictures."""
+"""`breedclf predict MODEL IMG...`: name what is in pictures, by a model folder or a running endpoint."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from breedclf.cli.console import Console
-from breedclf.errors import ImageError
-from breedclf.learning.classifier import NONE_OF_THESE, Classifier, Prediction
+from breedclf.errors import DataError, ImageError, ModelError
+from breedclf.learning.prediction import NONE_OF_THESE, Prediction
+
+
+class _EndpointFlag(argparse.Action):
+    """With an endpoint there is no model among the words: all of them are pictures."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        del option_string
+        setattr(namespace, self.dest, values)
+        for action in parser._actions:
+            if action.dest in ("model", "pictures"):
+                action.nargs = "?" if action.dest == "model" else "*"
+                action.required = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model folder that a training wrote (OUT/model)")
     parser.add_argument("pictures", metavar="IMG", nargs="+", help="picture files")
+    parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="ask this endpoint instead of MODEL")
+    parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint is (default: local)")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    classifier = Classifier(arguments.model)
-    answers = [_answer(classifier, picture, max(1, arguments.top)) for picture in arguments.pictures]
+    predict, pictures = _asked(arguments)
+    answers = [_answer(predict, picture, max(1, arguments.top)) for picture in pictures]
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
@@ -26,10 +43,26 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return ImageError.exit_code if failed else 0
 
 
-def _answer(classifier: Classifier, picture: str, top: int) -> dict[str, Any]:
+def _asked(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], list[str]]:
+    """Who answers, and about which pictures."""
+    if arguments.endpoint is None:
+        from breedclf.learning.classifier import Classifier
+
+        classifier = Classifier(arguments.model)
+        return (lambda picture: classifier.predict(picture)), arguments.pictures
+    from breedclf.api.deployment import Deployment
+    from breedclf.cli.deploy import serving_backend
+
+    pictures = [*([arguments.model] if arguments.model else []), *(arguments.pictures or [])]
+    if not pictures:
+        raise DataError("name at least one picture")
+    return Deployment.attach(arguments.endpoint, backend=serving_backend(arguments.backend)).predict, pictures
+
+
+def _answer(predict: Callable[[str], Prediction], picture: str, top: int) -> dict[str, Any]:
     try:
-        prediction: Prediction = classifier.predict(picture)
-    except ImageError as error:
+        prediction = predict(picture)
+    except (ImageError, ModelError) as error:
         return {"path": picture, "error": str(error)}
     ranked = [guess.to_dict() for guess in prediction.top(top)]
     return {"path": picture, "known": prediction.known, "predictions": ranked}

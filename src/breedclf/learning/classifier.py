@@ -15,7 +15,7 @@ from breedclf.config import Device, Precision
 from breedclf.errors import ImageError
 from breedclf.learning.artifact import read_artifact
 from breedclf.learning.device import compute_for
-from breedclf.learning.images import open_picture, upright_rgb
+from breedclf.learning.images import open_picture, picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
 
@@ -48,6 +48,11 @@ class Classifier:
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)
         self.network = for_inference(network_from(self.card.architecture, state), self.compute)
+
+    @property
+    def precision(self) -> str:
+        """fp32 or bf16: what the network computes in."""
+        return self.compute.precision
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -117,15 +122,5 @@ def _upright(picture: Picture) -> Image.Image:
         case Image.Image():
             return upright_rgb(picture)
         case np.ndarray():
-            return upright_rgb(_from_array(picture))
+            return upright_rgb(picture_from_array(picture))
     raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")
-
-
-def _from_array(array: NDArray[np.uint8]) -> Image.Image:
-    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not fits or 0 in array.shape:
-        raise ImageError(
-            f"an array must be uint8 [height, width] or [height, width, 3 or 4], not {array.dtype} "
-            f"{list(array.shape)}; pass several pictures as a list"
-        )
-    return Image.fromarray(array)

@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -145,6 +146,21 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     rgb = _rgb(image)
     turn = _UPRIGHT_BY.get(orientation(exif)) if isinstance(exif, bytes) else None
     return rgb.transpose(turn) if turn is not None else rgb
+
+
+def picture_from_array(array: NDArray[np.uint8]) -> Image.Image:
+    """A picture from uint8 [height, width] or [height, width, 3 or 4].
+
+    Raises:
+        ImageError: the array has another type or shape.
+    """
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not fits or 0 in array.shape:
+        raise ImageError(
+            f"an array must be uint8 [height, width] or [height, width, 3 or 4], not {array.dtype} "
+            f"{list(array.shape)}; pass several pictures as a list"
+        )
+    return Image.fromarray(array)
 
 
 def orientation(exif: bytes) -> int:

@@ -103,7 +103,7 @@ def serve(model: Path, address: Address, *, ready: Callable[[str], None] = lambd
         server = Server(service)
         url = url_of(listener)
         server.load_in_background(model, then=lambda: ready(url))
-        with _orderly_end():
+        with orderly_end():
             server.run([listener])
     if server.failure is not None:
         raise server.failure
@@ -116,7 +116,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def _orderly_end() -> Iterator[None]:
+def orderly_end() -> Iterator[None]:
     """SIGTERM ends the process with 0: uvicorn raises the signal once more, for whoever handled it before."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -137,6 +137,7 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service) -> None:
         self.service = service
         self.failure: BaseException | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         super().__init__(
             uvicorn.Config(
                 create_app(service),
@@ -172,6 +173,10 @@ class Server(uvicorn.Server):
         finally:
             if self.service.pipeline is not None:
                 self.service.pipeline.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().startup(sockets)
 
     async def listen_also(self, listener: socket.socket) -> None:
         """Take connections from one more socket."""

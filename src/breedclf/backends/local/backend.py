@@ -13,6 +13,7 @@ from typing import Any
 from breedclf.backends.bundle import breedclf_bundle, source_bundle, store_bundle
 from breedclf.backends.container import ENTRY, job_arguments, job_environment
 from breedclf.backends.folder import JobFolder, create_job_folder, jobs_root
+from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.backends.local.processes import MARK
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
 from breedclf.backends.stored import StoredJobs
@@ -26,8 +27,8 @@ DEFAULT_MAX_LOG_BYTES = 64 << 20
 _START_SECONDS = 60.0
 
 
-class LocalBackend(StoredJobs):
-    """Runs each job in processes of its own, watched by a small supervisor that outlives this process.
+class LocalBackend(StoredJobs, LocalEndpoints):
+    """Runs each job and endpoint in processes of its own, watched by a small supervisor that outlives this process.
 
     Args:
         home: folder that holds the jobs; `BREEDCLF_HOME` or `.breedclf` if not given.

@@ -1,0 +1,263 @@
+"""`Endpoint`: ask a deployed model, replace it, take it down; by name, from any process and on any back end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from breedclf.endpoints import EndpointDescription, EndpointStatus, ServingBackend, artifact_of
+from breedclf.errors import BreedclfError, EndpointError, ImageError
+from breedclf.jobs import check_name
+from breedclf.learning.prediction import Prediction, RankedClass
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 6 << 20
+_SNIFFED = "application/x-image"
+_SENT_AS_THEY_ARE = ("JPEG", "PNG", "WebP")
+_SHRUNK_SIDE_PX = 2048
+_PAUSE_SECONDS = 0.1
+_DOWNLOAD_SECONDS = 20.0
+_MAX_DOWNLOAD_BYTES = 64 << 20
+
+
+class Endpoint:
+    """A deployed model, known by its name. As a context manager it takes the endpoint down at the end.
+
+    Example:
+        >>> with Deployment("runs/dogs/model").deploy() as endpoint:  # doctest: +SKIP
+        ...     endpoint.predict("dog.jpg").top(5)
+    """
+
+    def __init__(self, name: str, backend: ServingBackend) -> None:
+        self.name = check_name(name)
+        self.backend = backend
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, backend={self.backend.name!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._there() is not None:
+            self.delete()
+
+    def describe(self) -> EndpointDescription:
+        """Everything the back end knows about the endpoint now."""
+        return self.backend.describe_endpoint(self.name)
+
+    @property
+    def status(self) -> EndpointStatus:
+        """Creating, InService, Updating, RollingBack, Deleting or Failed."""
+        return self.describe().status
+
+    @property
+    def url(self) -> str | None:
+        """Where it answers over HTTP, if it can be reached by an address."""
+        return self.describe().url
+
+    def predict(self, picture: Picture, *, timeout: float = 60) -> Prediction:
+        """Rank the classes for one picture.
+
+        A picture is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
+        or an address beginning with http:// or https://. Files travel compressed, as they are; PIL images and arrays as
+        PNG. A file over 6 MiB is sent smaller, with its longer side at 2,048 pixels.
+
+        Raises:
+            ImageError: the picture can't be read here.
+            ModelError: the model's server refused it.
+            EndpointError: there is no answer in time.
+        """
+        body = file_of(picture)
+        answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout)
+        return prediction_of(answer)
+
+    def predict_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        concurrency: int = 8,
+        progress: Callable[[int], None] | None = None,
+        on_error: str = "raise",
+        timeout: float = 60,
+    ) -> list[Any]:
+        """One prediction a picture, in order, asked side by side.
+
+        Args:
+            pictures: what `predict` takes.
+            concurrency: how many are asked at a time.
+            progress: called with the number of answers so far.
+            on_error: `raise`, or `return` to get the error in the place of its prediction.
+            timeout: seconds for each.
+        """
+        todo: Sequence[Picture] = list(pictures)
+
+        def ask(picture: Picture) -> Prediction | BreedclfError:
+            try:
+                return self.predict(picture, timeout=timeout)
+            except BreedclfError as error:
+                if on_error == "raise":
+                    raise
+                return error
+
+        answers = []
+        with ThreadPoolExecutor(max(1, concurrency)) as pool:
+            futures = [pool.submit(ask, picture) for picture in todo]
+            try:
+                for future in futures:
+                    answers.append(future.result())
+                    if progress is not None:
+                        progress(len(answers))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return answers
+
+    def update(self, model: object, *, timeout: float = 600) -> Self:
+        """Replace the model without a failed request, and return the endpoint.
+
+        The new model takes over once it answers like itself asked directly; until then, and if it doesn't, the old one
+        goes on.
+
+        Raises:
+            EndpointError: the update was rolled back; the message says why.
+        """
+        generation = self.backend.update_endpoint(self.name, artifact_of(model))
+        description = self._wait(
+            lambda now: (
+                now.generation >= generation
+                or (now.status is EndpointStatus.IN_SERVICE and f"update {generation} " in (now.failure_reason or ""))
+            ),
+            timeout,
+        )
+        if description.generation < generation:
+            raise EndpointError(
+                f"endpoint {self.name}: {description.failure_reason}; the model before goes on answering"
+            )
+        return self
+
+    def delete(self, *, timeout: float = 60) -> None:
+        """Take the endpoint down, once it has answered what it took.
+
+        Raises:
+            EndpointError: there is no such endpoint, or it is still there when the time is over.
+        """
+        self.backend.delete_endpoint(self.name)
+        until = time.monotonic() + timeout
+        while self._there() is not None:
+            if time.monotonic() > until:
+                raise EndpointError(f"endpoint {self.name} is still there {timeout:g} s after it was told to go")
+            time.sleep(_PAUSE_SECONDS)
+
+    def wait(self, *, timeout: float = 600) -> Self:
+        """Wait until the endpoint is in service, and return it.
+
+        Raises:
+            EndpointError: it failed, or isn't in service in time.
+        """
+        self._wait(lambda now: now.status is EndpointStatus.IN_SERVICE, timeout)
+        return self
+
+    def _wait(self, done: Callable[[EndpointDescription], bool], timeout: float) -> EndpointDescription:
+        until = time.monotonic() + timeout
+        while not done(now := self.describe()):
+            if now.status is EndpointStatus.FAILED:
+                raise EndpointError(f"endpoint {self.name} failed: {now.failure_reason}")
+            if time.monotonic() > until:
+                raise EndpointError(f"endpoint {self.name} is still {now.status} after {timeout:g} s; it goes on")
+            time.sleep(_PAUSE_SECONDS)
+        return now
+
+    def _there(self) -> EndpointDescription | None:
+        try:
+            return self.describe()
+        except EndpointError:
+            return None
+
+
+def prediction_of(answer: bytes) -> Prediction:
+    """The prediction that a server's answer about one picture tells."""
+    document = json.loads(answer)
+    ranked = tuple(RankedClass(**each) for each in document["predictions"])
+    return Prediction(ranked, known=document.get("known", True))
+
+
+def file_of(picture: Picture) -> bytes:
+    """A picture as a JPEG, PNG or WebP file of at most 6 MiB.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    from PIL import Image
+
+    from breedclf.learning.images import open_picture, picture_from_array, read_file, sniff_format, upright_rgb
+
+    data: bytes | None = None
+    if isinstance(picture, str) and picture.startswith(("http://", "https://")):
+        data = _download(picture)
+    elif isinstance(picture, (str, Path)):
+        data = read_file(Path(picture))
+    elif isinstance(picture, (bytes, bytearray)):
+        data = bytes(picture)
+    if data is not None:
+        if len(data) <= MAX_BODY_BYTES and sniff_format(data) in _SENT_AS_THEY_ARE:
+            return data
+        name = str(picture) if isinstance(picture, (str, Path)) else "the given bytes"
+        return _encoded(open_picture(data, name=name))
+    if isinstance(picture, Image.Image):
+        return _encoded(upright_rgb(picture))
+    if hasattr(picture, "dtype"):
+        return _encoded(picture_from_array(picture))  # type: ignore[arg-type]
+    raise ImageError(
+        f"a picture must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(picture).__name__}"
+    )
+
+
+def _encoded(picture: Image.Image) -> bytes:
+    from PIL import Image
+
+    file = BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    if file.tell() <= MAX_BODY_BYTES:
+        return file.getvalue()
+    log.info("a picture of %d x %d pixels is sent smaller, to fit into a request", *picture.size)
+    small = picture.copy()
+    small.thumbnail((_SHRUNK_SIDE_PX, _SHRUNK_SIDE_PX), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    small.save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def _download(url: str) -> bytes:
+    import urllib3
+
+    try:
+        with urllib3.PoolManager() as pool:
+            response = pool.request("GET", url, timeout=_DOWNLOAD_SECONDS, preload_content=False)
+            data: bytes = response.read(_MAX_DOWNLOAD_BYTES + 1)
+            response.release_conn()
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
+        raise ImageError(f"{url} can't be read: {error}") from error
+    if response.status != 200:
+        raise ImageError(f"{url} can't be read: the server there answers {response.status}")
+    if len(data) > _MAX_DOWNLOAD_BYTES:
+        raise ImageError(f"{url} can't be read: it is longer than {_MAX_DOWNLOAD_BYTES:,} bytes")
+    return data

@@ -1,0 +1,137 @@
+"""Batch prediction: every picture of a folder through an endpoint, into files; interrupted, it goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from breedclf.api.endpoint import Endpoint
+from breedclf.errors import ArtifactError, ConfigError, DataError, EndpointError, ModelError
+from breedclf.learning.images import PICTURE_SUFFIXES
+from breedclf.learning.prediction import Prediction
+
+JSON_LINES_FILE = "predictions.jsonl"
+TABLE_FILE = "predictions.csv"
+_ABOUT_FILE = "predictions.about.json"
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class TransformResult:
+    """What a batch prediction left: its files, how many pictures were answered, which failed and why."""
+
+    predictions: Path
+    table: Path
+    answered: int
+    failed: dict[str, str]
+
+
+def transform(
+    deploy: Callable[[], AbstractContextManager[Endpoint]],
+    model: Path,
+    folder: Path,
+    output: Path,
+    *,
+    top: int,
+    concurrency: int,
+    progress: Callable[[int, int], None] | None,
+) -> TransformResult:
+    """See `Deployment.transform`."""
+    pictures = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+    )
+    if not pictures:
+        raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(PICTURE_SUFFIXES))}")
+    output.mkdir(parents=True, exist_ok=True)
+    _claim(output, {"weights_sha256": _weights_of(model), "folder": str(folder.resolve()), "top": top})
+    lines = output / JSON_LINES_FILE
+    done = {line["path"]: line for line in _whole_lines(lines) if "error" not in line}
+    todo = [name for name in pictures if name not in done]
+    _write(lines, [done[name] for name in pictures if name in done])
+    if todo:
+        with deploy() as endpoint, lines.open("a", encoding="utf-8") as file:
+            for line in _answers(endpoint, folder, todo, top, concurrency):
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+                done[line["path"]] = line
+                if progress is not None:
+                    progress(len(done), len(pictures))
+    ordered = [done[name] for name in pictures]
+    _write(lines, ordered)
+    _write_table(output / TABLE_FILE, ordered)
+    failed = {line["path"]: line["error"] for line in ordered if "error" in line}
+    return TransformResult(lines, output / TABLE_FILE, len(ordered) - len(failed), failed)
+
+
+def _answers(
+    endpoint: Endpoint, folder: Path, names: Sequence[str], top: int, concurrency: int
+) -> Iterator[dict[str, Any]]:
+    """A line for each name, in order; a picture that can't be answered is told, an endpoint that can't ends it all."""
+    remaining = iter(names)
+    while chunk := list(islice(remaining, _CHUNK)):
+        answers = endpoint.predict_many([folder / name for name in chunk], concurrency=concurrency, on_error="return")
+        for name, answer in zip(chunk, answers, strict=True):
+            if isinstance(answer, EndpointError) and not isinstance(answer, ModelError):
+                raise answer
+            if isinstance(answer, Prediction):
+                ranked = [each.to_dict() for each in answer.top(top)]
+                yield {"path": name, "known": answer.known, "predictions": ranked}
+            else:
+                yield {"path": name, "error": str(answer)}
+
+
+def _claim(output: Path, about: dict[str, Any]) -> None:
+    """Refuse to mix the predictions of two models, two folders or two lengths in one file."""
+    file = output / _ABOUT_FILE
+    if not file.exists():
+        if (output / JSON_LINES_FILE).exists():
+            raise ConfigError(f"{output / JSON_LINES_FILE} is there already, of unknown origin; choose another output")
+        file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        return
+    before = json.loads(file.read_text(encoding="utf-8"))
+    changed = [key for key in about if before.get(key) != about[key]]
+    if changed:
+        raise ConfigError(f"{output} holds predictions with another {', '.join(changed)}; choose another output")
+
+
+def _weights_of(model: Path) -> str:
+    try:
+        return str(json.loads((model / "breedclf.json").read_text(encoding="utf-8"))["weights_sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{model} is not a breedclf model: its breedclf.json can't be read ({error})") from error
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of an earlier run; the last one may have been cut."""
+    if not path.exists():
+        return
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(text)
+        except ValueError:
+            return
+
+
+def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "rank", "class_name", "label", "probability", "error"])
+        for line in lines:
+            if "error" in line:
+                writer.writerow([line["path"], "", "", "", "", line["error"]])
+            for rank, each in enumerate(line.get("predictions", ()), 1):
+                writer.writerow([line["path"], rank, each["class_name"], each["label"], each["probability"], ""])

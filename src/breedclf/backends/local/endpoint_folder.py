@@ -1,0 +1,136 @@
+"""A local endpoint's folder: what its users order, what its supervisor reports, and the models it has served."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from breedclf.backends.folder import replace_text
+from breedclf.endpoints import EndpointDescription, EndpointStatus
+from breedclf.errors import EndpointError
+
+FORMAT_VERSION = 1
+MODEL_FILES = ("breedclf.json", "model.safetensors")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What users want: which generation of the model, until when, and whether at all. Only users write it."""
+
+    name: str
+    generation: int
+    created: float
+    expires: float | None
+    idle_seconds: float | None
+    parent: Mapping[str, Any] | None
+    port: int
+    delete: bool = False
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class EndpointFolder:
+    """`<home>/endpoints/<name>`."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def lock_file(self) -> Path:
+        """Held while an order is changed."""
+        return self.path.parent / f".{self.path.name}.lock"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def activity_file(self) -> Path:
+        """Its time is that of the last request."""
+        return self.path / "activity"
+
+    def model(self, generation: int) -> Path:
+        """The folder with the endpoint's own copy of a model."""
+        return self.path / "models" / str(generation)
+
+    def keep_model(self, generation: int, artifact: Path) -> None:
+        """Copy a model folder, so that nobody changes it under the endpoint.
+
+        Raises:
+            EndpointError: it can't be copied.
+        """
+        target = self.model(generation)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            for name in MODEL_FILES:
+                shutil.copyfile(artifact / name, target / name)
+        except OSError as error:
+            raise EndpointError(f"the model {artifact} can't be copied to {target}: {error}") from error
+
+    def forget_models(self, *, keep: set[int]) -> None:
+        """Delete the copies that nobody needs any more."""
+        for folder in (self.path / "models").iterdir():
+            if folder.name.isdigit() and int(folder.name) not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def read_order(self) -> Order | None:
+        """What is wanted; None when the folder is gone."""
+        try:
+            return Order.from_dict(json.loads((self.path / "order.json").read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+
+    def write_order(self, order: Order) -> None:
+        replace_text(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
+
+    def read_state(self) -> tuple[EndpointDescription, Mapping[str, Any]] | None:
+        """What the supervisor reported last, and who it is; None when there is nothing."""
+        try:
+            values = json.loads((self.path / "endpoint.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return EndpointDescription.from_dict(values["description"]), values["supervisor"]
+
+    def write_state(self, description: EndpointDescription, supervisor: Mapping[str, Any]) -> None:
+        values = {"version": FORMAT_VERSION, "description": description.to_dict(), "supervisor": dict(supervisor)}
+        replace_text(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
+
+    def last_activity(self, created: float) -> float:
+        """When something was asked last, or else when it all began."""
+        try:
+            return self.activity_file.stat().st_mtime
+        except FileNotFoundError:
+            return created
+
+    def remove(self) -> None:
+        """Forget the endpoint."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def reason_to_end(order: Order | None, *, now: float, last_activity: float, parent_lives: bool) -> str | None:
+    """Why an endpoint must go, if it must."""
+    if order is None or order.delete:
+        return "deleted"
+    if not parent_lives:
+        return "the process that deployed it has ended"
+    if order.expires is not None and now >= order.expires:
+        return "its time (ttl) is over"
+    if order.idle_seconds is not None and now - last_activity >= order.idle_seconds:
+        return f"nobody asked it anything for {order.idle_seconds:g} seconds"
+    return None
+
+
+def failed(description: EndpointDescription, reason: str) -> EndpointDescription:
+    """The description of an endpoint that has failed."""
+    values = {**description.to_dict(), "status": EndpointStatus.FAILED, "failure_reason": reason}
+    return EndpointDescription(**values)

@@ -1,0 +1,72 @@
+"""`breedclf deploy MODEL`: put a model behind an address that outlives the command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from breedclf.api.deployment import Deployment
+from breedclf.backends.registry import backend_named
+from breedclf.cli.console import Console
+from breedclf.endpoints import ServingBackend
+from breedclf.errors import ConfigError
+
+DEFAULT_TTL_SECONDS = 8 * 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
+    parser.add_argument("--name", metavar="NAME", help="the endpoint's name (default: one is made)")
+    parser.add_argument("--backend", default="local", metavar="NAME", help="where to serve (default: local)")
+    parser.add_argument(
+        "--ttl",
+        type=float,
+        default=DEFAULT_TTL_SECONDS,
+        metavar="SECONDS",
+        help="when the endpoint goes away by itself, so that it can't be forgotten (default: 8 hours)",
+    )
+    parser.add_argument(
+        "--idle-timeout", type=float, metavar="SECONDS", help="it also goes away when nobody asks so long"
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="PORT", help="port on this machine (default: any)")
+    parser.add_argument("--update", action="store_true", help="replace the model of the endpoint NAME")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    backend = serving_backend(arguments.backend)
+    if arguments.update:
+        if arguments.name is None:
+            raise ConfigError("--update needs --name, the endpoint whose model is replaced")
+        endpoint = Deployment.attach(arguments.name, backend=backend).update(arguments.model)
+    else:
+        deployment = Deployment(
+            arguments.model,
+            backend=backend,
+            name=arguments.name,
+            ttl=arguments.ttl,
+            idle_timeout=arguments.idle_timeout,
+            detach=True,
+            port=arguments.port,
+        )
+        console.note(f"starting endpoint {deployment.spec.name}; its answers are compared with the classifier's first")
+        endpoint = deployment.deploy()
+    known = endpoint.describe()
+    console.result(
+        {"endpoint": known.name, "url": known.url, "status": known.status, "expires": known.expires},
+        f"endpoint {known.name} is {known.status}" + (f": {known.url}" if known.url else "") + "\n"
+        f"ask it:  breedclf predict --endpoint {known.name} dog.jpg\n"
+        f"end it:  breedclf endpoints delete {known.name}",
+    )
+    return 0
+
+
+def serving_backend(name: str) -> ServingBackend:
+    """The back end of this name, if it serves models.
+
+    Raises:
+        ConfigError: there is none of that name, or it doesn't.
+    """
+    backend: object = backend_named(name)
+    if not isinstance(backend, ServingBackend):
+        raise ConfigError(f"backend={name!r} serves no models; choose another")
+    return backend

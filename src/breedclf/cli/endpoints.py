@@ -1,0 +1,61 @@
+"""`breedclf endpoints list|delete|reap`: what is being served, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from breedclf.api.deployment import Deployment
+from breedclf.cli.console import Console
+from breedclf.cli.deploy import serving_backend
+from breedclf.endpoints import EndpointDescription, EndpointStatus
+from breedclf.errors import EndpointError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="show all endpoints")
+    deleting = actions.add_parser("delete", help="take endpoints down, once they have answered what they took")
+    deleting.add_argument("names", nargs="+", metavar="NAME", help="endpoints")
+    reaping = actions.add_parser("reap", help="clear away endpoints that failed or whose processes are gone")
+    reaping.add_argument("--older-than", type=float, metavar="SECONDS", help="and take down those that are older")
+    for action in (listing, deleting, reaping):
+        action.add_argument("--backend", default="local", metavar="NAME", help="where they are (default: local)")
+        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    backend = serving_backend(arguments.backend)
+    if arguments.action == "list":
+        known = backend.list_endpoints()
+        lines = [_as_text(each) for each in known] or ["no endpoints"]
+        console.result([each.to_dict() for each in known], "\n".join(lines))
+        return 0
+    names = arguments.names if arguments.action == "delete" else _overdue(backend.list_endpoints(), arguments)
+    problems: dict[str, str] = {}
+    deleted = []
+    for name in names:
+        try:
+            Deployment.attach(name, backend=backend).delete()
+            deleted.append(name)
+        except EndpointError as error:
+            problems[name] = str(error)
+    console.result({"deleted": deleted, "problems": problems}, f"deleted {', '.join(deleted) or 'nothing'}")
+    for message in problems.values():
+        console.error(message)
+    return EndpointError.exit_code if problems else 0
+
+
+def _overdue(known: list[EndpointDescription], arguments: argparse.Namespace) -> list[str]:
+    limit = arguments.older_than
+    return [
+        each.name
+        for each in known
+        if each.status is EndpointStatus.FAILED or (limit is not None and time.time() - each.created > limit)
+    ]
+
+
+def _as_text(each: EndpointDescription) -> str:
+    left = "" if each.expires is None else f"  ends in {max(0, each.expires - time.time()) / 60:.0f} min"
+    why = f"  {each.failure_reason}" if each.failure_reason else ""
+    return f"{each.name}  {each.status}  {each.url or '-'}{left}{why}"

@@ -1,0 +1,126 @@
+"""An endpoint on any back end: what is asked for, what is known about it, and what a back end must do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+from breedclf.errors import ConfigError
+from breedclf.jobs import check_name
+
+
+class EndpointStatus(StrEnum):
+    """Where an endpoint is, in SageMaker's words; compares equal to the plain word."""
+
+    CREATING = "Creating"
+    IN_SERVICE = "InService"
+    UPDATING = "Updating"
+    ROLLING_BACK = "RollingBack"
+    DELETING = "Deleting"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class EndpointSpec:
+    """Everything that a back end needs to run one endpoint.
+
+    `artifact` is the model folder. The endpoint goes away after `ttl_seconds`, or after `idle_seconds` without a
+    request, or with this process unless `detach` is set; on SageMaker, which knows no such bond, `detach` is the rule.
+
+    Raises:
+        ConfigError: the name or a time is outside of its limits.
+    """
+
+    name: str
+    artifact: Path
+    ttl_seconds: float | None = None
+    idle_seconds: float | None = None
+    detach: bool = False
+    port: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        for name, seconds in (("ttl", self.ttl_seconds), ("idle_timeout", self.idle_seconds)):
+            if seconds is not None and not seconds > 0:
+                raise ConfigError(f"{name}={seconds}: give an endpoint more than 0 seconds")
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"port={self.port}: choose one from 1 to 65535, or 0 for any that is free")
+
+
+@dataclass(frozen=True)
+class EndpointDescription:
+    """What a back end knows about an endpoint; times are seconds since 1970 (UTC).
+
+    `generation` counts the models it has served, from 1; `failure_reason` tells why it failed, or why the last update
+    was rolled back.
+    """
+
+    name: str
+    status: EndpointStatus
+    created: float
+    url: str | None = None
+    generation: int = 0
+    expires: float | None = None
+    failure_reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        return cls(**{**values, "status": EndpointStatus(values["status"])})
+
+
+@runtime_checkable
+class ServingBackend(Protocol):
+    """Where endpoints run. They are known by name, and every method may be called from any process of the user.
+
+    Methods that take a name raise EndpointError when there is no such endpoint. `create_endpoint` and
+    `update_endpoint` return at once; `describe_endpoint` tells how it goes on.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word that selects this back end."""
+
+    def create_endpoint(self, spec: EndpointSpec) -> None:
+        """Begin to serve a model; ConfigError when the name is taken."""
+
+    def describe_endpoint(self, name: str) -> EndpointDescription:
+        """What is known about the endpoint now."""
+
+    def list_endpoints(self) -> list[EndpointDescription]:
+        """All endpoints, the oldest first."""
+
+    def update_endpoint(self, name: str, artifact: Path) -> int:
+        """Begin to replace the model and return the new generation; the old model answers until the new one does."""
+
+    def delete_endpoint(self, name: str) -> None:
+        """Take the endpoint down, once it has answered what it took."""
+
+    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+        """Send a request to the model and return its answer (JSON, or JSON lines for several pictures).
+
+        Raises:
+            ModelError: the model's server refused it.
+            EndpointError: there is no answer in time.
+        """
+
+
+def artifact_of(model: object) -> Path:
+    """The model folder of a path, a job, a training's result or a classifier.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    found = getattr(model, "artifact", model)
+    if not isinstance(found, (str, os.PathLike)):
+        raise ConfigError(f"a model folder, a job or a training's result is wanted, not {type(model).__name__}")
+    return Path(found)

@@ -1,0 +1,86 @@
+"""`python -m breedclf.serving.worker`: the process behind a local endpoint, led over stdin by its supervisor.
+
+It serves on a port of its own until it is told `accept`; then also on the endpoint's socket, which it inherited. What
+it has to say goes to stdout, an event of JSON a line. When stdin ends, so does it, after what it took is answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from breedclf.errors import BreedclfError
+from breedclf.serving.app import Service
+from breedclf.serving.logs import log_as_json
+from breedclf.serving.parity import check_parity
+from breedclf.serving.server import Server, listen, orderly_end, url_of
+
+ACCEPT = "accept"
+READY = "ready"
+FAILED = "failed"
+
+
+def main() -> int:
+    """Serve until told otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m breedclf.serving.worker")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--socket", type=int, required=True, help="descriptor of the endpoint's listening socket")
+    parser.add_argument("--activity", type=Path, required=True, help="file that is touched by each request")
+    parser.add_argument("--check", action="store_true", help="compare the answers with the classifier's first")
+    arguments = parser.parse_args()
+    log_as_json()
+    public = socket.socket(fileno=arguments.socket)
+    server = Server(Service(on_prediction=_Activity(arguments.activity).note))
+    with listen("127.0.0.1", 0) as private:
+        url = url_of(private)
+
+        def loaded() -> None:
+            if arguments.check:
+                check_parity(url, arguments.model)
+            _say(READY)
+
+        server.load_in_background(arguments.model, then=loaded)
+        threading.Thread(target=_obey, args=(server, public), name="stdin", daemon=True).start()
+        with orderly_end():
+            server.run([private])
+    if server.failure is None:
+        return 0
+    message = str(server.failure) if isinstance(server.failure, BreedclfError) else repr(server.failure)
+    _say(FAILED, message=message)
+    return 3
+
+
+class _Activity:
+    """Touches a file when something is asked, at most once a second."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._last = 0.0
+
+    def note(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= 1:
+            self._last = now
+            self._file.touch()
+
+
+def _obey(server: Server, public: socket.socket) -> None:
+    for line in sys.stdin:
+        if line.strip() == ACCEPT and server.loop is not None:
+            asyncio.run_coroutine_threadsafe(server.listen_also(public), server.loop)
+    server.should_exit = True
+
+
+def _say(event: str, **values: str) -> None:
+    os.write(sys.stdout.fileno(), (json.dumps({"event": event, **values}) + "\n").encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
