@@ -9,33 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.config import TrainingConfig
 from breedclf.job_handle import Job
+from breedclf.testing.pictures import write_picture_set
 
 _PATIENCE_SECONDS = 60.0
-_CLASSES = ("001.Lying", "002.Standing")
-_COUNTS = {"train": 4, "valid": 2, "test": 2}
 
 
 @pytest.fixture(scope="session")
 def breedclf_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 16 small pictures in train/, valid/ and test/, of two classes that a network can tell apart."""
-    root = tmp_path_factory.mktemp("breedclf") / "pictures"
-    wave = (np.sin(np.arange(64) / 2.5)[:, None] * np.ones((64, 64))) * 90 + 128
-    draw = np.random.default_rng(0)
-    for split, count in _COUNTS.items():
-        for label, grey in zip(_CLASSES, (wave, wave.T), strict=True):
-            folder = root / split / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = (grey + draw.normal(0, 8, grey.shape)).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).convert("RGB").save(folder / f"{number}.png")
-    return root
+    """A folder of 16 small drawn pictures of two classes, in train/, valid/ and test/."""
+    return write_picture_set(tmp_path_factory.mktemp("breedclf") / "pictures", classes=2, train=4, valid=2, test=2)
 
 
 @pytest.fixture(scope="session")
