@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 
 import planted_profiles as planted
@@ -144,3 +145,23 @@ def test_only_what_is_faster_is_recommended() -> None:
     verification = conclude([noise, good], worse_together)
     assert verification.recommended == {"b": 1}
     assert conclude([noise]).recommended == {}
+
+
+def test_the_results_section_of_the_original_can_be_written_from_the_report_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "05_profile.py"))
+    example["main"](str(sagemaker_folder.write(tmp_path / "job")), output=str(tmp_path / "out"))
+    text = capsys.readouterr().out
+    for fact in (
+        "started at 2020-09-13 12:26:40 UTC and ran 2,094 s.",
+        "StepOutlier, node algo-1-27, phase train: mean step 5.00 s, standard deviation 2.99 s, 12 outliers above "
+        "13.97 s.",
+        "Dataloader: 1 worker for 8 cores (12%); 70% to 200% is the band. Raise the number of workers",
+    ):
+        assert fact in text, fact
+    profile = planted.clean()
+    lines = example["results"](profile, check(profile))
+    assert "100% of the traced time went into CPU operators" in lines[1]
+    assert "aten::mkldnn_convolution, 80%" in lines[1]
+    assert (tmp_path / "out" / "report.html").is_file()
