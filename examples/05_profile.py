@@ -1,4 +1,4 @@
-"""Profile a training, write its report, and print the facts that a "Results" section needs, from the report's data alone.
+"""Profile a training, write its report, and print what a "Results" section needs, from the report's data alone.
 
 python examples/05_profile.py dogImages
 python examples/05_profile.py profiler-output     # a recorded run: ours, or the folder SageMaker left

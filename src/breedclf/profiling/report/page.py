@@ -126,38 +126,34 @@ def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
 
 def _rules_section(findings: Sequence[Finding]) -> Section:
     """AWS's section 4: every rule, what it looks for, what it found, with which parameters."""
-    rows = [
-        (
-            _status(finding),
-            finding.rule,
-            ALL_RULES[finding.rule].about if finding.rule in ALL_RULES else "",
-            finding.evidence,
-            finding.advice,
-            finding.triggers,
-            finding.datapoints,
-            ", ".join(f"{name} {value}" for name, value in finding.parameters.items()),
-        )
-        for finding in findings
+    order = {"issue": 0, "ok": 1, "no_data": 2, "not_applicable": 3}
+    ranked = sorted(findings, key=lambda finding: order[finding.status])
+    rows = [(_status(finding), _rule_cell(finding), _found_cell(finding)) for finding in ranked]
+    figures = [
+        (f.rule, f.triggers, f.datapoints, ", ".join(f"{name} {value}" for name, value in f.parameters.items()))
+        for f in ranked
     ]
-    heads: list[Column | str] = [
-        "Status",
-        "Rule",
-        "Looks for",
-        "Found",
-        "Advice",
-        Column("Triggers", True),
-        Column("Datapoints", True),
-        "Parameters",
-    ]
+    heads: list[Column | str] = ["Rule", Column("Triggers", True), Column("Datapoints", True), "Parameters"]
     differs = [
         Markup("<strong>{}</strong>: {}").format(finding.rule, ALL_RULES[finding.rule].differs)
         for finding in findings
         if finding.rule in ALL_RULES and ALL_RULES[finding.rule].differs
     ]
-    blocks: list[Markup | str] = [table("Rules", heads, rows)]
+    blocks: list[Markup | str] = [table("Rules", ["Status", "Rule", "Found"], rows)]
+    blocks.append(details("Triggers, datapoints and parameters", table("Figures of the rules", heads, figures)))
     if differs:
         blocks.append(details("Where a rule differs from SageMaker Debugger's of that name", bullets(differs)))
     return Section("Rules", blocks, lead="No data is no pass: such a rule could not look.")
+
+
+def _rule_cell(finding: Finding) -> Markup:
+    about = ALL_RULES[finding.rule].about if finding.rule in ALL_RULES else ""
+    return Markup("<strong>{}</strong><br>{}").format(finding.rule, about)
+
+
+def _found_cell(finding: Finding) -> Markup:
+    advice = Markup("<br><em>{}</em>").format(finding.advice) if finding.advice else ""
+    return Markup("{}{}").format(finding.evidence, advice)
 
 
 def _status(finding: Finding) -> Markup:
