@@ -92,9 +92,11 @@ class Sampler:
         self.seconds += self._clock() - started
 
     def _cpu(self, now: float) -> None:
-        for number, value in enumerate(self._system.cpu_percent(percpu=True)):
+        percents, times = self._system.cpu_percent(percpu=True), self._system.cpu_times_percent()
+        if not self._times:  # the first answer covers no time and is always zero
+            return
+        for number, value in enumerate(percents):
             self._add("cpu", f"cpu{number}", now, value)
-        times = self._system.cpu_times_percent()
         if hasattr(times, "iowait"):
             self._add("io_wait", "io_wait", now, times.iowait)
 

@@ -26,7 +26,8 @@ _USAGE_NAMES = {
     "process_memory": "memory of the process",
     "loader_workers": "loader workers",
 }
-_BYTES = {"disk_read", "disk_write", "network", "process_memory"}
+_RATES = {"disk_read", "disk_write", "network"}
+_BYTES = {"process_memory"}
 
 
 def usage_section(findings: dict[str, Finding]) -> Section:
@@ -35,7 +36,9 @@ def usage_section(findings: dict[str, Finding]) -> Section:
     rows = []
     for row in finding.details.get("usage", []) if finding else []:
         kind = row["kind"]
-        form = size if kind in _BYTES else _percent if kind != "loader_workers" else _number
+        form = (
+            _rate if kind in _RATES else size if kind in _BYTES else _percent if kind != "loader_workers" else _number
+        )
         values = [form(row[name]) for name in ("max", "p99", "p95", "p50", "min")]
         rows.append((row["node"], _USAGE_NAMES[kind], *values, _verdict(kind, row)))
     heads: list[Column | str] = [
@@ -67,6 +70,10 @@ def _percent(value: float) -> str:
     return f"{value:.0f}%"
 
 
+def _rate(value: float) -> str:
+    return f"{size(value)}/s"
+
+
 def _number(value: float) -> str:
     return f"{value:.0f}"
 
@@ -79,7 +86,9 @@ def operator_section(profile: Profile) -> Section:
     blocks: list[Markup | str] = []
     by_device = {d: sum(op.self_seconds for op in operators if op.device == d) for d in ("cpu", "gpu")}
     blocks.append(
-        pie_chart("CPU and GPU operators", [(f"{d.upper()} operators", s) for d, s in by_device.items() if s])
+        pie_chart(
+            "CPU and GPU operators", [(f"{d.upper()} operators", s) for d, s in by_device.items() if s], format=seconds
+        )
     )
     for device in ("cpu", "gpu"):
         own = [op for op in operators if op.device == device]
@@ -118,7 +127,7 @@ def _device_blocks(device: str, own: list[Operator], total: float) -> list[Marku
         "over; it stands here only to compare with older reports."
     )
     return [
-        pie_chart(f"{device.upper()} operators by their own time", slices),
+        pie_chart(f"{device.upper()} operators by their own time", slices, format=seconds),
         table(f"{device.upper()} operators", heads, rows),
         note,
     ]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.report.machine_sections import operator_section, overhead_section, speed_section, usage_section
-from breedclf.profiling.report.summary import flops_share, parts_of
+from breedclf.profiling.report.summary import flops_share, parts_of, phase_seconds
 from breedclf.profiling.report.time_sections import (
     framework_section,
     job_section,
@@ -105,7 +105,8 @@ def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
     ]
     steps = profile.steps
     if len(steps):
-        phase = "train" if "train" in steps.phases else steps.phases[0]
+        by_phase = phase_seconds(profile)
+        phase = max(by_phase, key=lambda name: by_phase[name])
         mask = steps.of(phase) & steps.steady
         if mask.any():
             made.append(

@@ -54,7 +54,7 @@ def job_section(profile: Profile) -> Section:
             rows.append((name, f"{seconds(value)} ({share(value / job.seconds)})" if job.seconds else seconds(value)))
     rows += [("Device", job.device), ("Cores", ", ".join(f"{node}: {n}" for node, n in job.cores.items()) or None)]
     slices = [(name, value) for name, value in _whole(profile).items() if value > 0]
-    return Section("The job", [facts(rows), donut_chart("Where the job's time went", slices)])
+    return Section("The job", [facts(rows), donut_chart("Where the job's time went", slices, format=seconds)])
 
 
 def _whole(profile: Profile) -> dict[str, float]:
@@ -77,7 +77,7 @@ def framework_section(profile: Profile) -> Section:
     if not phases:
         return Section("Phases and parts of a step", ["No step was timed."])
     others = max(0.0, profile.job.seconds - sum(phases.values()))
-    blocks: list[Markup | str] = [donut_chart("Time by phase", [*phases.items(), ("others", others)])]
+    blocks: list[Markup | str] = [donut_chart("Time by phase", [*phases.items(), ("others", others)], format=seconds)]
     if profile.job.seconds and others / profile.job.seconds > OTHERS_WARNING:
         blocks.append(
             callout(
@@ -109,7 +109,7 @@ def timeline_section(profile: Profile) -> Section:
     """What ran when, with the machine below it."""
     steps = profile.steps
     spans = [
-        Span("run", float(s), float(s + d), "stage", name)
+        Span("run", float(s), float(s + d), name, name)
         for name, s, d in zip(profile.spans.name, profile.spans.start, profile.spans.duration, strict=True)
     ]
     keep = np.arange(len(steps))
