@@ -33,7 +33,7 @@ def test_the_page_of_the_golden_folder_states_the_facts(tmp_path: Path) -> None:
         "mean 5.00 s + 3 x standard deviation 2.99 s",
         "1 worker for 8 cores",
         "Raise the number of workers",
-        "34.9 min",
+        "34.9 min (2,094 s)",
         "2020-09-13 12:26:40 UTC",
     ):
         assert fact in text, fact
