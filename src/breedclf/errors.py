@@ -33,6 +33,10 @@ class ImageTooLargeError(ImageError):
     """One picture has more pixels or bytes than are decoded."""
 
 
+class DownloadError(DataError):
+    """A published set of pictures can't be fetched, or isn't the one that was published."""
+
+
 class WeightsError(BreedclfError):
     """Pretrained weights are missing, don't fit the architecture or aren't safe to load."""
 
