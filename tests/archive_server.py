@@ -68,7 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _start(self, wanted: str | None, content: bytes) -> int | None:
         """Where the answer begins: at 0 when the file isn't the one that the client has the beginning of."""
-        if not wanted or not self.server.ranges or self.headers.get("If-Range") != self.server.tag:
+        version = self.headers.get("If-Range", self.server.tag)
+        if not wanted or not self.server.ranges or version != self.server.tag:
             return 0
         match = re.fullmatch(r"bytes=(\d+)-", wanted)
         assert match, wanted
