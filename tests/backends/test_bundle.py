@@ -22,6 +22,7 @@ def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
     again = source_bundle(folder)
     assert hashlib.sha256(again.archive()).digest() == hashlib.sha256(bundle.archive()).digest()
     assert again.content_sha256 == bundle.content_sha256
+    assert bundle.archive()[4:8] == bytes(4), "the gzip header's time"
 
 
 def test_the_archive_holds_regular_files_of_nobody() -> None:

@@ -19,6 +19,8 @@ import pytest
 
 from breedclf.backends.folder import JobFolder
 from breedclf.backends.local.backend import LocalBackend
+from breedclf.backends.local.processes import Identity
+from breedclf.backends.local.slots import SlotPool
 from breedclf.errors import ConfigError, JobError
 from breedclf.job_handle import Job
 from breedclf.jobs import JobSpec, SecondaryStatus
@@ -136,6 +138,47 @@ def test_a_killed_supervisor_is_a_failed_job_with_nothing_left(backend: LocalBac
     assert len(failed) == 1  # whoever looked first settled it, the others read that
     until(lambda: not processes_of(backend.home), 10)
     assert ended(submit("print('the slot is free')", "next")).status == "Completed"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_killed_supervisor_takes_its_job_with_it_though_nobody_looks(backend: LocalBackend, submit: Submit) -> None:
+    job = submit("import time\nprint('on', flush=True)\ntime.sleep(300)")
+    until(has_printed(job, "on"))
+    state = backend.folder("job").read()
+    assert state.supervisor is not None and state.process is not None
+    os.kill(state.supervisor["pid"], signal.SIGKILL)
+    child = Identity.from_dict(state.process)
+    until(lambda: not child.is_alive, 10)
+
+
+def test_a_slot_is_taken_as_long_as_the_job_lives(tmp_path: Path) -> None:
+    pool = SlotPool(tmp_path, cores=1, gpus=())
+    slots = pool.take(pool.queue("first"), 1, 0)
+    assert slots is not None and slots.cores == ("0",)
+    job = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=slots.descriptors)
+    with job:
+        slots.release()  # as when its supervisor is killed
+        ticket = pool.queue("second")
+        assert pool.take(ticket, 1, 0) is None
+        job.kill()
+        job.wait(30)
+        taken = pool.take(ticket, 1, 0)
+    assert taken is not None
+    taken.release()
+
+
+def test_who_came_first_is_served_first_and_the_dead_do_not_wait(tmp_path: Path) -> None:
+    pool = SlotPool(tmp_path, cores=2, gpus=())
+    held = pool.take(pool.queue("held"), 1, 0)
+    big, small = pool.queue("big"), pool.queue("small")
+    assert held is not None
+    assert pool.take(big, 2, 0) is None
+    assert pool.take(small, 1, 0) is None, "a small job must not overtake a big one for ever"
+    big.give_up()
+    taken = pool.take(small, 1, 0)
+    assert taken is not None and taken.cores == ("1",)
+    held.release()
+    taken.release()
 
 
 def test_a_supervisor_that_never_started_is_a_failed_job(tmp_path: Path) -> None:
