@@ -38,7 +38,7 @@ def candidates(config: TrainingConfig, profile: Profile, findings: Iterable[Find
     workers = profile.loader.workers
     if workers is not None:
         usual += [{"workers": count} for count in (0, max(1, cores // 2), cores) if count != workers]
-    if profile.compute.precision == "fp32" or config.precision == "fp32":
+    if config.precision == "fp32":  # auto has chosen by what the hardware has
         usual.append({"precision": "bf16"})
     if profile.loader.batch_size:
         usual.append({"chunk_size": min(4 * config.chunk_size, 4_096)})

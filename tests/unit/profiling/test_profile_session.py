@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from breedclf import ProfilingSession, TrainingConfig
+from breedclf import Job, LocalBackend, ProfilingSession, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError, ProfileError
 from breedclf.profiling.profile import JobInfo, Loader, Profile
@@ -249,7 +249,7 @@ def test_only_changes_that_apply_are_candidates() -> None:
     changes = candidates(TrainingConfig(data="x"), profile, check(profile))
     assert {"workers": 2} in changes
     assert {"workers": 0} not in changes
-    assert not any("pin_memory" in change for change in changes)
+    assert not any("pin_memory" in change or "precision" in change for change in changes)
     assert len(changes) == len({json.dumps(change) for change in changes})
 
 
@@ -265,3 +265,22 @@ def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Pa
     assert trial.speedup > 1.2
     assert time.perf_counter() - started < trial.before * 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_is_profiled_and_found_again_by_name(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = LocalBackend(home=tmp_path / "home")
+    settings = TrainingConfig(
+        data=pictures, architecture="resnet18", weights="none", epochs=1, batch_size=4, chunk_size=4, workers=0
+    )
+    session = ProfilingSession(settings, backend=backend).run()
+    name = session.profile.job.name
+    assert session.profile.operators
+    again = ProfilingSession.attach(Job.attach(name, backend=backend))
+    assert [found.status for found in again.findings] == [found.status for found in session.findings]
+    monkeypatch.setenv("BREEDCLF_HOME", str(tmp_path / "home"))
+    assert (
+        main(["profile", name, "--backend", "local", "--output", str(tmp_path / "out"), "--rules", "StepOutlier"]) == 0
+    )
+    assert "StepOutlier" in capsys.readouterr().out
