@@ -197,7 +197,8 @@ class JobDescription:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        mappings = {name: dict(value) for name, value in vars(self).items() if isinstance(value, Mapping)}
+        return {**vars(self), **mappings, "transitions": [dict(vars(each)) for each in self.transitions]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

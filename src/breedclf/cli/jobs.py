@@ -61,7 +61,7 @@ def _list(backend: Backend, console: Console) -> None:
     jobs = backend.list_jobs()
     rows = [("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS"), *(_row(job) for job in jobs)]
     console.result(
-        {"jobs": [_document(job) for job in jobs]},
+        {"jobs": [_document(job) for job in jobs]} if console.json else None,
         _table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
     )
 

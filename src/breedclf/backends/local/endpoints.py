@@ -9,14 +9,16 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-
-import urllib3
+from typing import TYPE_CHECKING
 
 from breedclf.backends.local.endpoint_folder import MODEL_FILES, EndpointFolder, Order, failed
 from breedclf.backends.local.locks import locked
 from breedclf.backends.local.processes import Identity
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+
+if TYPE_CHECKING:
+    import urllib3
 
 SUPERVISOR = "breedclf.backends.local.endpoint_supervisor"
 _START_SECONDS = 60.0
@@ -135,6 +137,8 @@ class LocalEndpoints:
             ModelError: the model's server refused it.
             EndpointError: there is no such endpoint, it has failed, or there is no answer in time.
         """
+        import urllib3  # jobs don't need it
+
         until = time.monotonic() + timeout_seconds
         pause, last = _FIRST_PAUSE_SECONDS, "nothing was tried"
         while (left := until - time.monotonic()) > 0:
@@ -161,6 +165,8 @@ class LocalEndpoints:
 
     @functools.cached_property
     def _pool(self) -> urllib3.PoolManager:
+        import urllib3
+
         return urllib3.PoolManager(maxsize=64, retries=False)
 
     def _url(self, name: str) -> str:
