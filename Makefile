@@ -15,7 +15,7 @@ SPHINX_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format types docs check soak bench clean
+.PHONY: help install demo test fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose 
 
 test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: $(STAMP) ## send 20,000 mutated requests to a server
+	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
 
 lint: $(STAMP) ## check format, style and the direction of imports
 	$(BIN)/ruff format --check .

@@ -29,10 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--idle-timeout", type=float, metavar="SECONDS", help="it also goes away when nobody asks so long"
     )
     parser.add_argument("--port", type=int, default=0, metavar="PORT", help="port on this machine (default: any)")
+    parser.add_argument(
+        "--image-context", type=Path, metavar="DIR", help="only write the folder of a container image: docker build DIR"
+    )
     parser.add_argument("--update", action="store_true", help="replace the model of the endpoint NAME")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.image_context is not None:
+        from breedclf.backends.image_context import write_image_context
+
+        files = write_image_context(arguments.model, arguments.image_context)
+        text = f"wrote {', '.join(files)}\nnext: docker build -t breeds {arguments.image_context}"
+        console.result({"folder": str(arguments.image_context), "files": files}, text)
+        return 0
     backend = serving_backend(arguments.backend)
     if arguments.update:
         if arguments.name is None:

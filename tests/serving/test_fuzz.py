@@ -1,0 +1,92 @@
+"""Whatever is sent, the answer is 200 or a 4xx with a short message, and the server stays as it is.
+
+BREEDCLF_FUZZ_REQUESTS says how many (2,000 if not set), BREEDCLF_FUZZ_SEED which.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .conftest import draw, encode, post, running
+from .mutations import Mutated, mutated_requests
+
+COUNT = int(os.environ.get("BREEDCLF_FUZZ_REQUESTS", "2000"))
+SEED = int(os.environ.get("BREEDCLF_FUZZ_SEED", "0"))
+CLIENTS = 4
+MOST_GROWTH_BYTES = 250 << 20
+
+
+@pytest.fixture(scope="module")
+def url(model: Path) -> Iterator[str]:
+    with running(model) as (started, _):
+        yield started
+
+
+def _send(connection: http.client.HTTPConnection, request: Mutated) -> tuple[int, bytes]:
+    connection.putrequest("POST", request.path, skip_accept_encoding=True)
+    for name, value in {**request.headers, "Content-Length": str(len(request.body))}.items():
+        connection.putheader(name, value)
+    connection.endheaders(request.body)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def _problem(request: Mutated, status: int, answer: bytes) -> str | None:
+    if status == 200:
+        return None
+    told = f"{request.what}: {status} {answer[:300]!r}"
+    if not 400 <= status < 500:
+        return told
+    if request.path != "/invocations" and not answer.startswith(b"{"):
+        return told
+    message = json.loads(answer)["error"]["message"]
+    return told if len(message) > 450 or "Traceback" in message or 'File "' in message else None
+
+
+def _all_of(url: str, requests: list[Mutated]) -> tuple[Counter[int], list[str]]:
+    host, _, port = url.removeprefix("http://").partition(":")
+    seen: Counter[int] = Counter()
+    problems = []
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    for request in requests:
+        try:
+            status, answer = _send(connection, request)
+        except http.client.RemoteDisconnected:  # what came before was refused with the connection's end
+            connection.close()
+            status, answer = _send(connection, request)
+        seen[status] += 1
+        if problem := _problem(request, status, answer):
+            problems.append(problem)
+    connection.close()
+    return seen, problems
+
+
+def test_mutated_requests(url: str) -> None:
+    requests = list(mutated_requests(COUNT, SEED))
+    warm_up, rest = requests[: COUNT // 10], requests[COUNT // 10 :]
+    _all_of(url, warm_up)
+    before = psutil.Process().memory_info().rss
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        done = list(pool.map(lambda number: _all_of(url, rest[number::CLIENTS]), range(CLIENTS)))
+    seen = sum((each for each, _ in done), Counter[int]())
+    assert [problem for _, problems in done for problem in problems] == []
+    assert seen.total() == len(rest)
+    assert seen[200] > 0
+    assert seen[400] > 0
+    assert seen[415] > 0
+    assert psutil.Process().memory_info().rss - before < MOST_GROWTH_BYTES
+    assert post(url + "/invocations", encode(draw())).status == 200
+
+
+def test_the_same_seed_draws_the_same_requests() -> None:
+    assert list(mutated_requests(30, 7)) == list(mutated_requests(30, 7))
+    assert list(mutated_requests(30, 7)) != list(mutated_requests(30, 8))
