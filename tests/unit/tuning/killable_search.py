@@ -16,4 +16,4 @@ if __name__ == "__main__":
     with folder.locked():
         search = Search(folder, BookkeepingRunner(folder.path / "jobs", quadratic), time.monotonic)
         while not search.step().is_over:
-            time.sleep(0.002)
+            time.sleep(0.01)

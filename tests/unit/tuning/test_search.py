@@ -253,7 +253,7 @@ def test_killed_by_the_system_at_20_random_moments(tmp_path) -> None:
             while not (over := process.poll() is not None) and len(folder.load().trials) == seen:
                 assert time.monotonic() < deadline
                 time.sleep(0.001)
-            time.sleep(source.random() * 0.03)
+            time.sleep(source.random() * 0.02)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
