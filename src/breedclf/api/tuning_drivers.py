@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -89,6 +89,7 @@ class JobsDriver:
             study = search.step()
             on_change(study)
             if study.is_over:
+                _join(self._backend, [trial.name for trial in study.trials])
                 return study
             pause = _FIRST_PAUSE_SECONDS if study.trials != before else min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
             self._clock.sleep(pause)
@@ -133,6 +134,7 @@ class PackedDriver:
             if not study.is_over:
                 self._clock.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+        _join(self._backend, [_packed_name(study)])
         return study
 
     def artifact(self, trial: str) -> Path:
@@ -213,6 +215,16 @@ def _describe(backend: Backend, name: str) -> JobDescription | None:
         if any(job.name == name for job in backend.list_jobs()):
             raise
         return None
+
+
+def _join(backend: Backend, names: Sequence[str]) -> None:
+    """Leave no process behind where jobs have processes on this machine."""
+    join = getattr(backend, "join", None)
+    if join is None:
+        return
+    for name in names:
+        with contextlib.suppress(JobError):  # a trial that could not be submitted has no job
+            join(name)
 
 
 def _last_word(description: JobDescription) -> str | None:

@@ -14,7 +14,7 @@ from breedclf.backends.bundle import breedclf_bundle, source_bundle, store_bundl
 from breedclf.backends.container import ENTRY, job_arguments, job_environment
 from breedclf.backends.folder import JobFolder, create_job_folder, jobs_root
 from breedclf.backends.local.endpoints import LocalEndpoints
-from breedclf.backends.local.processes import MARK
+from breedclf.backends.local.processes import MARK, Identity
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
 from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError, JobError
@@ -25,6 +25,8 @@ SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
 DEFAULT_MAX_LOG_BYTES = 64 << 20
 _START_SECONDS = 60.0
+_JOIN_SECONDS = 10.0
+_JOIN_PAUSE_SECONDS = 0.01
 
 
 class LocalBackend(StoredJobs, LocalEndpoints):
@@ -128,6 +130,17 @@ class LocalBackend(StoredJobs, LocalEndpoints):
             from breedclf.backends.local.forkserver import end_forkserver
 
             end_forkserver(self.home, self.python)
+
+    def join(self, name: str, *, timeout_seconds: float = _JOIN_SECONDS) -> None:
+        """Wait until the supervisor of an ended job is gone too: it outlives the job's end by an instant.
+
+        Raises:
+            JobError: there is no such job.
+        """
+        supervisor = self.known(name).read().supervisor
+        until = self._clock.monotonic() + timeout_seconds
+        while supervisor and Identity.from_dict(supervisor).is_alive and self._clock.monotonic() < until:
+            self._clock.sleep(_JOIN_PAUSE_SECONDS)
 
     def parallel_spec(self, spec: JobSpec, max_parallel_jobs: int) -> JobSpec:
         """The job, asking for its share of the cores and GPUs when so many run at a time."""
