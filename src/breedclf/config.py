@@ -95,42 +95,49 @@ class TrainingConfig(Settings):
     """
 
     data: Path = Field(description="folder with train/, valid/ and test/, or one folder of class folders")
-    architecture: Architecture = Field("resnet50", description="network to fine-tune")
+    architecture: Architecture = Field(default="resnet50", description="network to fine-tune")
     weights: Annotated[str, BeforeValidator(_weights_name)] = Field(
-        "IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
+        default="IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
     )
-    epochs: int = Field(3, ge=1, le=10_000, description="passes over the training pictures")
-    batch_size: int = Field(32, ge=1, le=65_536, description="pictures per optimizer step")
-    learning_rate: float = Field(0.005, gt=0, le=100, description="step size of SGD, constant over the run")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty of SGD")
-    freeze: Freeze = Field("head", description="what is trained: head trains the last layer alone")
-    head: Head = Field("standardised", description="standardised scales the features first; linear is a plain layer")
-    objective: Objective = Field("valid_loss", description="measure that picks the best epoch")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the head and of the order of pictures")
-    views: int = Field(1, ge=1, le=1_000, description="epoch e trains on view e mod VIEWS; view 0 is the plain crop")
-    view_seed: int = Field(0, ge=0, lt=2**63, description="seed of the random crops of views 1 and up")
-    on_bad_image: OnBadImage = Field("error", description="stop at an unreadable picture, or skip and count it")
-    valid_share: float = Field(0.15, gt=0, lt=1, description="validation share when the folder has no splits")
-    test_share: float = Field(0.15, ge=0, lt=1, description="test share when the folder has no splits")
-    split_seed: int = Field(0, ge=0, lt=2**63, description="seed of that split")
-    feature_cache: bool = Field(True, description="compute the frozen part once and keep it for later runs")
+    epochs: int = Field(default=3, ge=1, le=10_000, description="passes over the training pictures")
+    batch_size: int = Field(default=32, ge=1, le=65_536, description="pictures per optimizer step")
+    learning_rate: float = Field(default=0.005, gt=0, le=100, description="step size of SGD, constant over the run")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 penalty of SGD")
+    freeze: Freeze = Field(default="head", description="what is trained: head trains the last layer alone")
+    head: Head = Field(
+        default="standardised", description="standardised scales the features first; linear is a plain layer"
+    )
+    objective: Objective = Field(default="valid_loss", description="measure that picks the best epoch")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the head and of the order of pictures")
+    views: int = Field(
+        default=1, ge=1, le=1_000, description="epoch e trains on view e mod VIEWS; view 0 is the plain crop"
+    )
+    view_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the random crops of views 1 and up")
+    on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable picture, or skip and count it")
+    valid_share: float = Field(default=0.15, gt=0, lt=1, description="validation share when the folder has no splits")
+    test_share: float = Field(default=0.15, ge=0, lt=1, description="test share when the folder has no splits")
+    split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
+    feature_cache: bool = Field(default=True, description="compute the frozen part once and keep it for later runs")
     cache_dir: Annotated[Path | None, _MaybeText] = Field(
-        None, description="folder of the feature cache (default: the platform's)"
+        default=None, description="folder of the feature cache (default: the platform's)"
     )
-    output: Path = Field(Path("runs/train"), description="folder that gets the model, the history and the report")
-    device: Device = Field("auto", description="where to compute")
-    precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it")
+    output: Path = Field(
+        default=Path("runs/train"), description="folder that gets the model, the history and the report"
+    )
+    device: Device = Field(default="auto", description="where to compute")
+    precision: Precision = Field(default="auto", description="auto takes bf16 where the hardware has it")
     workers: Annotated[int | None, _MaybeText] = Field(
-        None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
+        default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
-    chunk_size: int = Field(32, ge=1, le=4_096, description="pictures per pass through the frozen part")
-    deterministic: bool = Field(False, description="repeat bit for bit, also on a GPU, at some cost in speed")
+    chunk_size: int = Field(default=32, ge=1, le=4_096, description="pictures per pass through the frozen part")
+    deterministic: bool = Field(default=False, description="repeat bit for bit, also on a GPU, at some cost in speed")
     profile: Profiling = Field(
-        "timers", description="what is recorded of the run: timers costs next to nothing, full also traces operators"
+        default="timers",
+        description="what is recorded of the run: timers costs next to nothing, full also traces operators",
     )
     min_confidence: Annotated[float | None, _MaybeText] = Field(
-        None, gt=0, lt=1, description="below it the model answers none of these"
+        default=None, gt=0, lt=1, description="below it the model answers none of these"
     )
 
     @model_validator(mode="after")
@@ -201,17 +208,17 @@ class EvaluationConfig(Settings):
     """
 
     split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
-        "test", description="which pictures; all takes every one"
+        default="test", description="which pictures; all takes every one"
     )
     output: Annotated[Path | None, _MaybeText] = Field(
-        None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
+        default=None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
     )
-    on_bad_image: OnBadImage = Field("error", description="stop at an unreadable picture, or skip and count it")
-    device: Device = Field("auto", description="where to compute")
-    precision: Precision = Field("auto", description="auto takes bf16 where the hardware has it")
-    batch_size: int = Field(32, ge=1, le=4_096, description="pictures per pass through the network")
+    on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable picture, or skip and count it")
+    device: Device = Field(default="auto", description="where to compute")
+    precision: Precision = Field(default="auto", description="auto takes bf16 where the hardware has it")
+    batch_size: int = Field(default=32, ge=1, le=4_096, description="pictures per pass through the network")
     workers: Annotated[int | None, _MaybeText] = Field(
-        None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
+        default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
 
 

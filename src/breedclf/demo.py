@@ -29,21 +29,22 @@ CONNECT_SECONDS = 5.0
 class DemoConfig(Settings):
     """What can be chosen about the demonstration; with nothing chosen it draws its own pictures."""
 
-    data: Path | None = Field(None, description="folder of pictures to use instead of drawn ones")
+    data: Path | None = Field(default=None, description="folder of pictures to use instead of drawn ones")
     weights: str | None = Field(
-        None, description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be had, otherwise none)"
+        default=None,
+        description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be had, otherwise none)",
     )
     architecture: Architecture | None = Field(
-        None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
+        default=None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
     )
     epochs: int | None = Field(
-        None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 20 with random weights)"
+        default=None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 20 with random weights)"
     )
-    train_pictures: int = Field(40, ge=2, le=10_000, description="training pictures to draw of each class")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
-    download_seconds: float = Field(60, gt=0, description="how long to try to download pretrained weights")
-    cache_dir: Path | None = Field(None, description="folder of the feature cache (default: the platform's)")
-    output: Path = Field(Path("runs/demo"), description="folder that gets pictures, model and report")
+    train_pictures: int = Field(default=40, ge=2, le=10_000, description="training pictures to draw of each class")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
+    download_seconds: float = Field(default=60, gt=0, description="how long to try to download pretrained weights")
+    cache_dir: Path | None = Field(default=None, description="folder of the feature cache (default: the platform's)")
+    output: Path = Field(default=Path("runs/demo"), description="folder that gets pictures, model and report")
 
 
 @dataclass(frozen=True)

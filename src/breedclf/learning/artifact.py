@@ -38,7 +38,7 @@ class ModelCard(Settings):
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
     weights_sha256: str
-    min_confidence: float | None = Field(None, gt=0, lt=1)
+    min_confidence: float | None = Field(default=None, gt=0, lt=1)
     breedclf_version: str = __version__
     torch_version: str = str(torch.__version__)
     metrics: dict[str, float] = Field(default_factory=dict)

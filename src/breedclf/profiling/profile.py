@@ -210,7 +210,7 @@ class TensorSeries(_Model):
 
     name: str
     kind: TensorKind
-    detail: str = Field("", description="what it is, where rules ask: relu, tanh, sigmoid, linear, conv")
+    detail: str = Field(default="", description="what it is, where rules ask: relu, tanh, sigmoid, linear, conv")
     step: Ints
     measures: dict[str, Floats]
 
