@@ -1,29 +1,46 @@
 """Profile a training, write its report, and print what a "Results" section needs, from the report's data alone.
 
-python examples/05_profile.py dogImages
-python examples/05_profile.py profiler-output     # a recorded run: ours, or the folder SageMaker left
+python examples/05_profile.py --data dogImages --weights resnet50.pth
+python examples/05_profile.py --recorded profiler-output    # a recorded run: ours, or the folder SageMaker left
+python examples/05_profile.py                               # drawn pictures, random weights, nothing downloaded
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
 from breedclf import ProfilingSession, TrainingConfig
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
-from breedclf.profiling.sources import find_profile
+from breedclf.testing.pictures import write_picture_set
 
 
-def main(what: str = "dogImages", weights: str = "IMAGENET1K_V1", output: str = "runs/profile") -> None:
-    if find_profile(what):
-        session = ProfilingSession.attach(what)
-    else:
-        session = ProfilingSession(TrainingConfig(data=what, weights=weights, output=output)).run()
-    session.save(output)
-    for line in results(session.profile, session.findings):
-        print(line)
-    print(f"report: {output}/report.html")
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
+    parser.add_argument("--recorded", type=Path, help="a recorded run to read instead of training")
+    parser.add_argument("--output", type=Path, help="folder that keeps the report (default: thrown away at the end)")
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        output = arguments.output or Path(folder) / "profile"
+        if arguments.recorded:
+            session = ProfilingSession.attach(arguments.recorded)
+        elif arguments.data:
+            config = TrainingConfig(data=arguments.data, weights=arguments.weights, output=output)
+            session = ProfilingSession(config).run()
+        else:
+            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=0)
+            config = TrainingConfig(data=drawn, architecture="resnet18", weights="none", output=output)
+            session = ProfilingSession(config).run()
+        session.save(output)
+        for line in results(session.profile, session.findings):
+            print(line)
+        print(f"report: {output / 'report.html'}")
 
 
 def results(profile: Profile, findings: list[Finding]) -> list[str]:
@@ -40,15 +57,14 @@ def results(profile: Profile, findings: list[Finding]) -> list[str]:
             share = sum(operator.self_seconds for operator in operators) / own
             lines.append(
                 f"{share:.0%} of the traced time went into {device.upper()} operators; the most expensive by its "
-                f"own time "
-                f"was {top.name}, {top.self_seconds / own:.0%}."
+                f"own time was {top.name}, {top.self_seconds / own:.0%}."
             )
     by_rule = {finding.rule: finding for finding in findings}
     for group in by_rule["StepOutlier"].details.get("groups", []):
         lines.append(
             f"StepOutlier, node {group['node']}, phase {group['phase']}: mean step {group['mean']:.2f} s, "
-            f"standard deviation "
-            f"{group['stddev']:.2f} s, {len(group['outliers'])} outliers above {group['threshold']:.2f} s."
+            f"standard deviation {group['stddev']:.2f} s, "
+            f"{len(group['outliers'])} outliers above {group['threshold']:.2f} s."
         )
     lines.append(f"Dataloader: {by_rule['Dataloader'].evidence}. {by_rule['Dataloader'].advice}".strip())
     issues = [finding.rule for finding in findings if finding.status == "issue" and finding.rule != "ProfilerReport"]
@@ -57,4 +73,4 @@ def results(profile: Profile, findings: list[Finding]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
