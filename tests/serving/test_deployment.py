@@ -41,7 +41,7 @@ from breedclf.serving.parity import check_parity, compare, sample_pictures
 from .conftest import draw, encode, eventually, running
 
 JPEG = encode(draw(3))
-RESTART_SECONDS = 60  # on a busy machine; docs/serving.md states the time on a quiet one
+RESTART_SECONDS = 60  # the bound that docs/serving.md states
 
 
 @pytest.fixture(scope="module")
