@@ -8,6 +8,7 @@ python examples/05_profile.py                               # drawn pictures, ra
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +19,13 @@ from breedclf.profiling.rules import Finding
 from breedclf.testing.pictures import write_picture_set
 
 
-def main() -> None:
+def main(*argv: str) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
     parser.add_argument("--recorded", type=Path, help="a recorded run to read instead of training")
     parser.add_argument("--output", type=Path, help="folder that keeps the report (default: thrown away at the end)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
         output = arguments.output or Path(folder) / "profile"
@@ -73,4 +74,4 @@ def results(profile: Profile, findings: list[Finding]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -151,7 +151,8 @@ def test_the_results_section_of_the_original_can_be_written_from_the_report_alon
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "05_profile.py"))
-    example["main"](str(sagemaker_folder.write(tmp_path / "job")), output=str(tmp_path / "out"))
+    recorded = sagemaker_folder.write(tmp_path / "job")
+    example["main"]("--recorded", str(recorded), "--output", str(tmp_path / "out"))
     text = capsys.readouterr().out
     for fact in (
         "started at 2020-09-13 12:26:40 UTC and ran 2,094 s.",
