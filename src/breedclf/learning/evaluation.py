@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
@@ -19,6 +18,7 @@ from breedclf.learning.evaluation_report import Provenance, evaluation_page
 from breedclf.learning.features import FeatureExtractor, bad_picture
 from breedclf.learning.images import open_picture
 from breedclf.learning.metrics import Evaluation, measure
+from breedclf.learning.output_folder import writable
 from breedclf.learning.scan import SPLIT_FOLDERS, Split, as_split, canonical_split, pictures_by_split, some_names
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def evaluate(
     artifact, data = Path(artifact), Path(data)
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
     pictures = pictures_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
-    folder = _writable(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
+    folder = writable(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
     result = _measure(classifier, pictures, data, workers, on_bad_image)
     provenance = Provenance(
         model=str(artifact),
@@ -197,18 +197,6 @@ def _thumbnail(path: Path) -> bytes:
 def _beside(artifact: Path) -> Path:
     """The folder that holds the model folder, spelt as the model's path was."""
     return artifact.parent if artifact.name not in ("", "..") else artifact.resolve().parent
-
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"output={str(folder)!r} can't be written: {error.strerror}; choose another --output"
-        ) from error
-    return folder
 
 
 def _write(path: Path, text: str) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from breedclf.learning.features import (
 from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
 from breedclf.learning.loop import Callbacks, TrainedHead, train_head
 from breedclf.learning.model import StateDict, feature_count, frozen_backbone
+from breedclf.learning.output_folder import writable
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split, scan
 from breedclf.learning.timing import NO_TIMER, StepTimer
@@ -209,17 +209,7 @@ def _writable_output(config: TrainingConfig) -> Path:
     Raises:
         ConfigError: it can't be written, or its model folder holds something else.
     """
-    output = config.output
-    if "output" not in config.model_fields_set:
-        output = _free(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"output={str(output)!r} can't be written: {error.strerror}; choose another --output"
-        ) from error
+    output = writable(config.output if "output" in config.model_fields_set else _free(config.output))
     model = output / MODEL_FOLDER
     if model.exists() and not (model / CARD_FILE).is_file() and list(model.iterdir()):
         raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
