@@ -1,0 +1,1 @@
+"""Jobs, searches and endpoints on Amazon SageMaker; needs the extra `breedclf[sagemaker]`."""

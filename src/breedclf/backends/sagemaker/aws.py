@@ -1,0 +1,118 @@
+"""Amazon's clients as the back end uses them, and their errors in words that say what to do."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
+
+from breedclf._version import __version__
+from breedclf.errors import BreedclfError, ConfigError
+
+_RETRIES = 8
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_NOT_PERMITTED_ACTION = re.compile(r"perform: ([a-z0-9\-]+:[A-Za-z*]+)")
+
+
+@dataclass
+class AwsClients:
+    """Clients by service name, made when they are first asked for and shared by all threads.
+
+    With `endpoint_url` every service is asked there; without it, boto3's own settings decide (`AWS_ENDPOINT_URL`).
+
+    Raises:
+        ConfigError: no region is known.
+    """
+
+    session: boto3.Session
+    region: str | None = None
+    endpoint_url: str | None = None
+    _made: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __call__(self, service: str) -> Any:
+        """The client of a service, such as "sagemaker", "sagemaker-runtime", "s3", "logs", "iam" or "sts"."""
+        with self._lock:
+            if service not in self._made:
+                config = Config(
+                    retries={"mode": "standard", "max_attempts": _RETRIES},
+                    connect_timeout=_CONNECT_SECONDS,
+                    read_timeout=_READ_SECONDS,
+                    max_pool_connections=32,
+                    user_agent_extra=f"breedclf/{__version__}",
+                )
+                try:
+                    self._made[service] = self.session.client(
+                        service, region_name=self.region, endpoint_url=self.endpoint_url, config=config
+                    )
+                except NoRegionError as error:
+                    raise ConfigError(
+                        "no AWS region is known: give SageMakerBackend(region=...), or set AWS_DEFAULT_REGION"
+                    ) from error
+            return self._made[service]
+
+
+def error_code(error: ClientError) -> str:
+    """The service's word for what went wrong, such as ValidationException."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def error_message(error: ClientError) -> str:
+    """The service's sentence about it."""
+    return str(error.response.get("Error", {}).get("Message", "")) or str(error)
+
+
+@contextmanager
+def told(doing: str, kind: type[BreedclfError]) -> Iterator[None]:
+    """Within it, what boto3 raises becomes `kind`: what was being done, what AWS says, and what to do next.
+
+    Example:
+        >>> with told("describing job j", BreedclfError):
+        ...     pass
+    """
+    try:
+        yield
+    except ParamValidationError as error:
+        raise ConfigError(f"{doing}: the request breaks the service's own rules: {error}") from error
+    except ClientError as error:
+        raise kind(f"{doing}: {explained(error)}") from error
+    except NoCredentialsError as error:
+        raise ConfigError(
+            f"{doing}: no AWS credentials are found; run `aws configure` or `aws sso login`, or set AWS_PROFILE"
+        ) from error
+    except EndpointConnectionError as error:
+        raise kind(f"{doing}: {error}; is the network up, and does the region have this service?") from error
+    except BotoCoreError as error:
+        raise kind(f"{doing}: {error}") from error
+
+
+def explained(error: ClientError) -> str:
+    """What AWS says and what to do about it, for the errors that people meet."""
+    code, message = error_code(error), error_message(error)
+    if code in _EXPIRED:
+        return f"the AWS credentials have expired ({message}); sign in again (`aws sso login`), what runs goes on"
+    if code in _DENIED:
+        found = _NOT_PERMITTED_ACTION.search(message)
+        missing = f"the permission {found.group(1)} is missing" if found else "a permission is missing"
+        return f"{missing} ({message}); `breedclf sagemaker policy` prints what breedclf needs"
+    if code == "ResourceLimitExceeded":
+        return f"a quota of the account stands against it ({message}); ask for more under Service Quotas > SageMaker"
+    if code in ("ThrottlingException", "Throttling", "SlowDown", "TooManyRequestsException"):
+        return f"AWS asks to slow down, also after {_RETRIES} tries ({message}); try again in a minute"
+    return f"{code}: {message}" if code else message

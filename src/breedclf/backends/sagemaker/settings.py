@@ -1,0 +1,122 @@
+"""Where and how jobs and endpoints run on Amazon SageMaker: the settings of the back end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from breedclf.config import Settings, read_settings
+
+SETTINGS_PREFIX = "BREEDCLF_SAGEMAKER_"
+SETTINGS_FILE_VARIABLE = "BREEDCLF_SAGEMAKER_CONFIG"
+
+
+def _words(value: object) -> object:
+    """Text with commas is a list, as a variable of the environment gives it."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    """`a=1,b=2` is a table, as a variable of the environment gives it."""
+    if not isinstance(value, str):
+        return value
+    return dict(word.strip().partition("=")[::2] for word in value.split(",") if word.strip())
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+
+
+class SageMakerSettings(Settings):
+    """Everything that decides where and how SageMaker runs a job or an endpoint.
+
+    Each field is a keyword of `SageMakerBackend`, a key of a settings file and a variable of the environment
+    (`BREEDCLF_SAGEMAKER_ROLE`).
+
+    Raises:
+        ConfigError: a key is unknown, a value lies outside its range, or settings contradict each other.
+
+    Example:
+        >>> SageMakerSettings(role="arn:aws:iam::111122223333:role/breedclf").instance_type
+        'ml.m5.xlarge'
+    """
+
+    role: str | None = Field(default=None, description="ARN of the IAM role that jobs and endpoints run as")
+    bucket: str | None = Field(default=None, description="S3 bucket for code, data and models (default: SageMaker's)")
+    prefix: str = Field(
+        default="breedclf", pattern=r"^[A-Za-z0-9._\-/]*[A-Za-z0-9._\-]$", description="everything lies below it"
+    )
+    region: str | None = Field(default=None, description="AWS region (default: that of the session)")
+    instance_type: str = Field(
+        default="ml.m5.xlarge", pattern=r"^ml\.[a-z0-9\-]+\.[a-z0-9\-]+$", description="machine of a training job"
+    )
+    instance_count: int = Field(default=1, ge=1, le=100, description="machines of a training job")
+    volume_gb: int = Field(default=30, ge=1, le=16_384, description="disk of a training job, in GB")
+    volume_kms_key: str | None = Field(default=None, description="KMS key of that disk")
+    output_kms_key: str | None = Field(default=None, description="KMS key of what is written to S3")
+    subnets: Words = Field(default=(), description="subnets of a VPC to run in")
+    security_groups: Words = Field(default=(), description="security groups to run with, if in a VPC")
+    network_isolation: bool = Field(default=False, description="containers reach nothing; wheels must travel along")
+    wheels: Path | None = Field(default=None, description="folder of wheels that travel along with the code")
+    input_mode: Literal["File", "FastFile"] = Field(
+        default="File", description="File copies pictures before the job begins, FastFile reads them when asked"
+    )
+    max_wait_seconds: int | None = Field(
+        default=None, ge=1, le=2_592_000, description="spot jobs: longest time with waiting (default: twice the run)"
+    )
+    image: str | None = Field(default=None, description="training image (default: the newest PyTorch image)")
+    serving_image: str | None = Field(default=None, description="serving image (default: the Ray Serve image)")
+    endpoint_instance_type: str = Field(
+        default="ml.m5.xlarge", pattern=r"^ml\.[a-z0-9\-]+\.[a-z0-9\-]+$", description="machine of an endpoint"
+    )
+    endpoint_instance_count: int = Field(default=1, ge=1, le=100, description="machines of an endpoint")
+    serverless_memory_mb: Literal[1024, 2048, 3072, 4096, 5120, 6144] | None = Field(
+        default=None, description="serve without a machine of one's own, with so much memory; needs serving_image"
+    )
+    serverless_max_concurrency: int = Field(default=5, ge=1, le=200, description="requests at a time, if serverless")
+    tags: Pairs = Field(default_factory=dict, description="tags of everything that is made")
+    max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
+    debugger: bool = Field(
+        default=False, description="also ask for SageMaker Debugger's rules, where the account still has them"
+    )
+    endpoint_url: str | None = Field(
+        default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
+    )
+
+    @model_validator(mode="after")
+    def _fit_each_other(self) -> Self:
+        if bool(self.subnets) != bool(self.security_groups):
+            have, lack = ("subnets", "security_groups") if self.subnets else ("security_groups", "subnets")
+            raise ValueError(f"{have} without {lack}: a VPC needs both")
+        if self.network_isolation and self.wheels is None:
+            raise ValueError(
+                "network_isolation=True without wheels: an isolated container can install nothing; fill a folder by "
+                "`pip download -d wheels -r requirements.txt` for the image's Python and give it as wheels"
+            )
+        if self.serverless_memory_mb and self.serving_image is None:
+            raise ValueError(
+                "serverless_memory_mb without serving_image: the Ray Serve image is too large for that; build one "
+                "with `breedclf deploy MODEL --image-context DIR` and name it"
+            )
+        if self.serverless_memory_mb and self.subnets:
+            raise ValueError("serverless_memory_mb with subnets: serverless endpoints can't run in a VPC")
+        return self
+
+    @classmethod
+    def given(cls, variables: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Settings from the file that `BREEDCLF_SAGEMAKER_CONFIG` names, then the environment, then keywords.
+
+        Raises:
+            ConfigError: the file can't be read, or a setting is wrong.
+        """
+        variables = os.environ if variables is None else variables
+        file = variables.get(SETTINGS_FILE_VARIABLE)
+        found: dict[str, Any] = read_settings(Path(file)) if file else {}
+        for name in cls.model_fields:
+            if (value := variables.get(SETTINGS_PREFIX + name.upper())) is not None:
+                found[name] = value
+        return cls(**{**found, **{name: value for name, value in overrides.items() if value is not None}})
