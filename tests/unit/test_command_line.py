@@ -51,10 +51,9 @@ def test_no_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert "VERB" in _usage_error(capsys)
 
 
-def test_an_unknown_verb_lists_the_verbs(capsys: pytest.CaptureFixture[str]) -> None:
-    error = _usage_error(capsys, "trian")
-    assert "'trian'" in error
-    assert "train" in error
+def test_an_unknown_verb_names_the_nearest_or_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no verb is called 'trian': did you mean 'train'?" in _usage_error(capsys, "trian")
+    assert "valid names are cache, data, demo" in _usage_error(capsys, "xyz")
 
 
 def test_an_unknown_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,11 +6,12 @@ import argparse
 import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import breedclf
 from breedclf.cli.console import Console
@@ -64,6 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses a verb that it doesn't know with the nearest one that it knows."""
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.match(r"argument VERB: invalid choice: '(.*?)'", message):
+            from breedclf.config import nearest  # imports pydantic, which help doesn't need
+
+            message = f"no verb is called {found[1]!r}: {nearest(found[1], VERBS)}"
+        super().error(message)
+
+
 class _VerbParser(argparse.ArgumentParser):
     """Refuses a flag that it doesn't know with the nearest one that it knows."""
 
@@ -78,7 +90,7 @@ class _VerbParser(argparse.ArgumentParser):
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The whole parser, in which only the asked verb knows its flags."""
-    parser = argparse.ArgumentParser(prog="breedclf", description=(breedclf.__doc__ or "").splitlines()[0])
+    parser = _Parser(prog="breedclf", description=(breedclf.__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action="version", version=f"breedclf {breedclf.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
     asked = next((word for word in argv if not word.startswith("-")), None)
