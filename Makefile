@@ -1,24 +1,28 @@
 # What README, CI and a contributor's shell run. Everything happens in an environment of the project's own, .venv.
 #   make demo     from an empty machine to a trained, measured model
 #   make test     the same, to all tests
+#   make test-debugger  the tests of smdebug, in an environment of their own, .venv-debugger: it needs old versions
 #   make help     the rest
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
+DEBUGGER_VENV ?= .venv-debugger
+DEBUGGER_STAMP := $(DEBUGGER_VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 SPHINX_ARGS ?=
+comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-debugger fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make the environment (every target below does it by itself)
 
@@ -27,6 +31,9 @@ demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose 
 
 test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in an environment of their own
+	$(DEBUGGER_VENV)/bin/python -m pytest tests/debugger $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
@@ -59,19 +66,27 @@ bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH
 	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) docs/_build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEBUGGER_VENV) docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-# The environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
-$(STAMP): pyproject.toml constraints.txt
+# An environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
+# $(1) is its folder, $(2) what goes into it, $(3) the file with the versions.
+define make-environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "breedclf needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \
 		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	@if $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv --version; then \
+	$(PYTHON) -m venv --clear $(1)
+	@if $(1)/bin/python -m pip install --quiet uv && $(1)/bin/python -m uv --version; then \
 		echo "installing breedclf with uv"; \
-		UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[dev,docs]' -c constraints.txt; \
+		UV_SYSTEM_CERTS=1 $(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python $(2) -c $(3); \
 	else false; fi || { \
 		echo "installing breedclf with pip"; \
-		$(BIN)/python -m pip install --quiet -e '.[dev,docs]' -c constraints.txt; }
+		$(1)/bin/python -m pip install --quiet $(2) -c $(3); }
 	@touch $@
+endef
+
+$(STAMP): pyproject.toml constraints.txt
+	$(call make-environment,$(VENV),-e '.[dev$(comma)docs]',constraints.txt)
+
+$(DEBUGGER_STAMP): pyproject.toml constraints-debugger.txt
+	$(call make-environment,$(DEBUGGER_VENV),-e '.[debugger]' pytest pytest-timeout,constraints-debugger.txt)

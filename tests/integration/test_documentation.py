@@ -123,9 +123,17 @@ def test_every_dependency_has_its_reason_and_its_pin() -> None:
     required = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {match[0].lower() for line in required if (match := re.match(r"[A-Za-z0-9_.-]+", line))}
     reasons = (PROJECT_ROOT / "docs/dependencies.md").read_text()
-    pins = (PROJECT_ROOT / "constraints.txt").read_text()
+    pins = "\n".join((PROJECT_ROOT / name).read_text() for name in ("constraints.txt", "constraints-debugger.txt"))
     assert [name for name in sorted(names) if not re.search(rf"^\|[^|]*\b{name}\b", reasons, re.MULTILINE)] == []
     assert [name for name in sorted(names) if not re.search(rf"^{name}==[\d.]+$", pins, re.MULTILINE)] == []
+
+
+def test_the_debuggers_pins_differ_from_the_others_only_where_they_must() -> None:
+    lines = [(PROJECT_ROOT / name).read_text().splitlines() for name in ("constraints.txt", "constraints-debugger.txt")]
+    usual, debugger = (dict(line.split("==") for line in some if "==" in line) for some in lines)
+    assert {name for name in usual.keys() & debugger.keys() if usual[name] != debugger[name]} == {"numpy"}
+    extras = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert not any("debugger" in line or "smdebug" in line or "protobuf" in line for line in extras["dev"])
 
 
 def test_every_package_stands_on_the_page_of_the_house() -> None:

@@ -36,7 +36,7 @@ from breedclf.learning.model import StateDict, feature_count, frozen_backbone
 from breedclf.learning.output_folder import writable
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split, scan
-from breedclf.learning.timing import NO_TIMER, StepTimer
+from breedclf.learning.timing import StepTimer, all_of
 from breedclf.learning.weights import preprocessing_for
 from breedclf.learning.workbench import Workbench
 
@@ -113,7 +113,7 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
         class_counts=tuple(counts),
         output=output,
     )
-    timer = next((hook.timer for hook in hooks if hook.timer is not None), NO_TIMER)
+    timer = all_of([hook.timer for hook in hooks if hook.timer is not None])
     for hook in hooks:
         hook.on_start(plan)
     with repeatable(config.deterministic):

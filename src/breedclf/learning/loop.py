@@ -140,6 +140,7 @@ def _train_epoch(
     for step, (features, targets) in enumerate(batches, 1):
         timer.lap("data_wait")
         loss = F.cross_entropy(head(scaling(features)), targets)
+        timer.loss(loss)
         timer.lap("forward")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -24,6 +25,9 @@ class StepTimer:
     def step(self, pictures: int) -> None:
         """A step ends; it handled so many pictures."""
 
+    def loss(self, value: torch.Tensor) -> None:
+        """The loss of the step that runs, still on the device: reading it would make a GPU wait."""
+
     def losses(self, values: Sequence[float]) -> None:
         """The losses of the last phase's steps, in their order."""
 
@@ -38,3 +42,54 @@ class StepTimer:
 
 
 NO_TIMER = StepTimer()
+
+
+class _Several(StepTimer):
+    """Timers that all hear the same, each in its turn."""
+
+    def __init__(self, timers: Sequence[StepTimer]) -> None:
+        self.timers = tuple(timers)
+
+    def phase(self, name: str, epoch: int = 0) -> None:
+        for timer in self.timers:
+            timer.phase(name, epoch)
+
+    def lap(self, part: str) -> None:
+        for timer in self.timers:
+            timer.lap(part)
+
+    def step(self, pictures: int) -> None:
+        for timer in self.timers:
+            timer.step(pictures)
+
+    def loss(self, value: torch.Tensor) -> None:
+        for timer in self.timers:
+            timer.loss(value)
+
+    def losses(self, values: Sequence[float]) -> None:
+        for timer in self.timers:
+            timer.losses(values)
+
+    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
+        for timer in self.timers:
+            timer.loading(pictures, read, decode, transform)
+
+    def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
+        for timer in self.timers:
+            timer.loader(workers, batch_size, pin_memory)
+
+    def watch(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
+        for timer in self.timers:
+            timer.watch(module, optimizer)
+
+
+def all_of(timers: Sequence[StepTimer]) -> StepTimer:
+    """One timer that stands for all of these, whose number may be 0 or 1.
+
+    Example:
+        >>> all_of([]) is NO_TIMER
+        True
+    """
+    if len(timers) < 2:
+        return timers[0] if timers else NO_TIMER
+    return _Several(timers)

@@ -203,9 +203,9 @@ class System(_Model):
 class TensorSeries(_Model):
     """Reductions of one tensor, taken every so many steps; the tensor itself is never kept.
 
-    Measures by kind: `mean_abs, zero_share, finite` for all; `std` and `change` (relative, since the last
-    look) for weights; `update_ratio` for gradients (mean |update| over mean |weight|); `inactive_share` (units that are
-    silent for every picture) and `saturated_share` for activations; `mean, std` for inputs.
+    Measures by kind: `mean_abs, zero_share, finite` for all; `std` (before the step) and `change` (relative, since the
+    last look) for weights; `update_ratio` for gradients (mean |update| over mean |weight|); `inactive_share` (units
+    that are silent for every picture) and `saturated_share` for activations; `mean, std` for inputs.
     """
 
     name: str

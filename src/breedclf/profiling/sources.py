@@ -1,10 +1,11 @@
-"""Opens whatever holds a recorded run: our profile, a torch trace, or SageMaker's output, told apart by content."""
+"""Opens whatever holds a recorded run: our profile, a torch trace, SageMaker's or smdebug's output."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from breedclf.errors import ProfileError
+from breedclf.profiling.debugger.requirements import is_trial
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.readers.sagemaker import is_profiler_folder, read_profiler_folder
 from breedclf.profiling.readers.torch_trace import read_torch_trace
@@ -20,7 +21,7 @@ def find_profile(path: str | Path) -> Path | None:
     for place in (path, path / "profile"):
         if (place / FILE_NAME).is_file():
             return place / FILE_NAME
-    if is_profiler_folder(path):
+    if is_profiler_folder(path) or is_trial(path):
         return path
     traces = sorted([*path.glob("*.pt.trace.json"), *path.glob("*.pt.trace.json.gz")])
     return traces[0] if traces else None
@@ -35,11 +36,15 @@ def open_profile(path: str | Path) -> Profile:
     found = find_profile(path)
     if found is None:
         raise ProfileError(
-            f"{path} holds no recorded run: give a folder with {FILE_NAME}, SageMaker's profiler-output, or a trace of "
-            "torch.profiler"
+            f"{path} holds no recorded run: give a folder with {FILE_NAME}, SageMaker's profiler-output, a trial of "
+            "smdebug, or a trace of torch.profiler"
         )
     if found.is_dir():
-        return read_profiler_folder(found)
+        if is_profiler_folder(found):
+            return read_profiler_folder(found)
+        from breedclf.profiling.debugger.trial import read_trial
+
+        return read_trial(found)
     if found.name == FILE_NAME:
         return Profile.load(found)
     return read_torch_trace(found) if _is_trace(found) else Profile.load(found)

@@ -53,7 +53,7 @@ class StepRecorder(StepTimer):
         self._now = dict.fromkeys(PARTS, 0.0)
         self._phases: list[str] = []
         self._spans: list[tuple[str, float, float]] = []
-        self._counts: dict[str, int] = {}  # steps that may be looked at, by phase
+        self._counts: dict[str, int] = {}  # steps done, by phase, where any are looked at
         self._phase, self._epoch, self._phase_start, self._phase_step = 0, 0, 0.0, 0
         self._begin = self._last = clock()
         self._left_out = 0.0
@@ -170,11 +170,14 @@ class StepRecorder(StepTimer):
         self._looking = False
         if self.tensors is not None and name != "valid":
             self._looking = self.tensors.due(self._counts.get(name, 0))
-            self._counts[name] = self._counts.get(name, 0) + 1
+        elif self.tensors is not None:
+            self.tensors.rest()
 
     def _after_step(self, pictures: int) -> None:
         if self.tracer is not None:
             self.tracer.after_step(pictures)
+        name = self._phases[self._phase]
+        self._counts[name] = self._counts.get(name, 0) + 1
         self._prepare()
         self._begin = self._last = self._clock()
 

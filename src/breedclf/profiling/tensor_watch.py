@@ -13,13 +13,11 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from breedclf.profiling.profile import TensorKind, TensorSeries
+from breedclf.profiling.tensor_measures import EPSILON, Measures, common, layer_kind, relative, relu, spread, squashed
 
 LOOK_EVERY = 10
 MOST_LOOKS = 1_000
-# Inputs beyond these lie where the gradient of the function is zero in single precision.
-_SATURATED = {nn.Tanh: ("tanh", -9.4999, 9.4999), nn.Sigmoid: ("sigmoid", -23.0, 16.99999)}
-_INACTIVE_SHARE = 0.01
-_EPSILON = 1e-9
+_SQUASHING = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
 
 
 class TensorWatch:
@@ -29,7 +27,7 @@ class TensorWatch:
         self.every = every
         self.seconds = 0.0
         self.looks = 0
-        self._columns: dict[tuple[TensorKind, str, str], list[tuple[int, dict[str, torch.Tensor]]]] = defaultdict(list)
+        self._columns: dict[tuple[TensorKind, str, str], list[tuple[int, Measures]]] = defaultdict(list)
         self._trained: list[tuple[str, nn.Parameter, str]] = []
         self._seen: dict[str, torch.Tensor] = {}
         self._before: dict[str, torch.Tensor] = {}
@@ -40,7 +38,7 @@ class TensorWatch:
     def watch(self, module: nn.Module, optimizer: Optimizer | None) -> None:
         """Look at a network's activations, and when it is trained at its weights and gradients."""
         if optimizer is not None:
-            kinds = {id(p): _layer_kind(m) for m in module.modules() for p in m.parameters(recurse=False)}
+            kinds = {id(p): layer_kind(m) for m in module.modules() for p in m.parameters(recurse=False)}
             self._trained = [(n, p, kinds[id(p)]) for n, p in module.named_parameters() if p.requires_grad]
         for name, layer in module.named_modules():
             if isinstance(layer, nn.ReLU | nn.Tanh | nn.Sigmoid) or getattr(layer, "activation", None) == "relu":
@@ -56,13 +54,17 @@ class TensorWatch:
         self._step = step
         return self._looking
 
+    def rest(self) -> None:
+        """Steps follow that aren't looked at."""
+        self._looking = False
+
     def after_backward(self) -> None:
         """Gradients, and the weights before their update."""
         started = time.perf_counter()
         with torch.no_grad():
             for name, weight, kind in self._trained:
                 if weight.grad is not None:
-                    self._add("gradient", name, kind, _common(weight.grad))
+                    self._add("gradient", name, kind, common(weight.grad))
                 self._before[name] = weight.detach().clone()
         self.seconds += time.perf_counter() - started
 
@@ -73,10 +75,11 @@ class TensorWatch:
         with torch.no_grad():
             for name, weight, kind in self._trained:
                 size = weight.abs().mean()
-                measures = {**_common(weight), "std": weight.float().std(correction=0)}
+                # The spread is that of before the update, so that the first look has the initial weights'.
+                measures = {**common(weight), "std": spread(self._before.get(name, weight))}
                 if name in self._seen:
                     moved = (weight - self._seen[name]).abs().mean()
-                    measures["change"] = moved / (size + _EPSILON)
+                    measures["change"] = moved / (size + EPSILON)
                 else:
                     measures["change"] = torch.ones(())
                 self._seen[name] = weight.detach().clone()
@@ -84,9 +87,7 @@ class TensorWatch:
                 if name in self._before and (looks := self._columns[("gradient", name, kind)]):
                     update = (weight - self._before[name]).abs().mean()
                     before = self._before[name].abs().mean()
-                    # A layer that starts at zero has no size to compare its first update with.
-                    ratio = torch.where(before > 0, update / (before + _EPSILON), torch.ones_like(update))
-                    looks[-1][1]["update_ratio"] = ratio
+                    looks[-1][1]["update_ratio"] = relative(update, before)
         self._looking = False
         self.seconds += time.perf_counter() - started
 
@@ -122,41 +123,22 @@ class TensorWatch:
                 "input",
                 "pictures",
                 "",
-                {**_common(pictures), "mean": pictures.mean(), "std": pictures.std(correction=0)},
+                {**common(pictures), "mean": pictures.mean(), "std": spread(pictures)},
             )
         self.seconds += time.perf_counter() - started
 
-    def _add(self, kind: TensorKind, name: str, detail: str, measures: dict[str, torch.Tensor]) -> None:
+    def _add(self, kind: TensorKind, name: str, detail: str, measures: Measures) -> None:
         self._columns[kind, name, detail].append((self._step, {k: v.detach() for k, v in measures.items()}))
 
 
-def _common(tensor: torch.Tensor) -> dict[str, torch.Tensor]:
-    return {
-        "mean_abs": tensor.abs().float().mean(),
-        "zero_share": (tensor == 0).float().mean(),
-        "finite": tensor.isfinite().all().float(),
-    }
-
-
-def _activation(layer: nn.Module, given: torch.Tensor, output: torch.Tensor) -> tuple[str, dict[str, torch.Tensor]]:
-    measures = _common(output)
-    for kind, (detail, low, high) in _SATURATED.items():
+def _activation(layer: nn.Module, given: torch.Tensor, output: torch.Tensor) -> tuple[str, Measures]:
+    for kind, name in _SQUASHING.items():
         if isinstance(layer, kind):
-            measures["saturated_share"] = ((given < low) | (given > high)).float().mean()
-            return detail, measures
-    # A unit is a channel; it is inactive when almost none of its values, over pictures and places, are above zero.
-    active = (output > 0).float().mean(dim=[0, *range(2, output.ndim)]) if output.ndim > 1 else (output > 0).float()
-    measures["inactive_share"] = (active < _INACTIVE_SHARE).float().mean()
-    return "relu", measures
+            return name, squashed(name, given, output)
+    return "relu", relu(output)
 
 
-def _layer_kind(module: nn.Module) -> str:
-    if isinstance(module, nn.Linear):
-        return "linear"
-    return "conv" if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) else ""
-
-
-def _series(key: tuple[TensorKind, str, str], looks: list[tuple[int, dict[str, torch.Tensor]]]) -> TensorSeries:
+def _series(key: tuple[TensorKind, str, str], looks: list[tuple[int, Measures]]) -> TensorSeries:
     kind, name, detail = key
     names = dict.fromkeys(measure for _, measures in looks for measure in measures)
     blank = torch.full((), float("nan"))

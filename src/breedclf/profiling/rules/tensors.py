@@ -208,7 +208,10 @@ def weight_update_ratio(
 @rule("AllZero", group="tensors")
 def all_zero(profile: Profile, *, threshold: float = 100.0) -> Finding:
     """Tensors that are nothing but zeros."""
-    tensors = _with(profile, None, "zero_share")
+    # smdebug's reductions tell all or none, else NaN: enough for 100%, not for a smaller share.
+    tensors = [
+        t for t in _with(profile, None, "zero_share") if threshold >= 100 or np.isfinite(t.measures["zero_share"]).all()
+    ]
     if not tensors:
         return no_data("no tensor was looked at")
     # A head that starts at zero has left it by its second look; a tensor that stays there is dead.

@@ -1,0 +1,214 @@
+"""Reads what smdebug saved back as a profile, so that the same rules judge it as a run of ours."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from breedclf.errors import ProfileError
+from breedclf.profiling.debugger.hook import MOVE, UPDATE
+from breedclf.profiling.debugger.requirements import is_trial, load_smdebug
+from breedclf.profiling.profile import JobInfo, JobStatus, Learning, Profile, Provenance, TensorKind, TensorSeries
+from breedclf.profiling.tensor_measures import EPSILON, common, relu, spread, squashed
+
+GRADIENT = "gradient/"
+END_FILE = "training_job_end.ts"
+_ACTIVATIONS = {"relu_output": "relu", "tanh_input": "tanh", "sigmoid_input": "sigmoid"}
+_SIDE = re.compile(r"_(?:input|output)_\d+$")
+_KINDS = {2: "linear", 3: "conv", 4: "conv", 5: "conv"}  # a layer's weight, by its dimensions
+
+Measures = dict[str, float]
+
+
+def read_trial(path: str | Path) -> Profile:
+    """Read a trial: losses, and for each tensor what its reductions (or the whole tensor, where it was saved) tell.
+
+    Only training steps are read. What reductions can't tell is absent: rules that need it answer `no_data`.
+
+    Raises:
+        MissingExtraError: smdebug isn't there, or numpy or protobuf don't fit it.
+        ProfileError: there is no trial, or it can't be read.
+    """
+    path = Path(path)
+    if not is_trial(path):
+        # smdebug itself would wait for one without end
+        raise ProfileError(f"{path} holds no trial of smdebug: it has no collections/*/*_collections.json")
+    modes = load_smdebug("smdebug.pytorch").modes
+    create_trial = load_smdebug("smdebug.trials").create_trial
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _profile(path, create_trial(str(path)), modes.TRAIN)
+    except (OSError, ValueError, KeyError, IndexError, AssertionError, json.JSONDecodeError) as error:
+        raise ProfileError(f"trial {path} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _profile(path: Path, trial: Any, mode: Any) -> Profile:
+    names = sorted(trial.tensor_names(mode=mode))
+    reader = _Reader(trial, mode)
+    times = [file.stat().st_mtime for file in path.rglob("*") if file.is_file()]
+    ended: JobStatus = "Completed" if (path / END_FILE).is_file() else "Incomplete"
+    return Profile(
+        job=JobInfo(name=path.name, source="smdebug", status=ended, start=min(times), end=max(times)),
+        tensors=tuple(_tensors(trial, reader, names)),
+        learning=_losses(trial, reader),
+        provenance=Provenance(notes=("start and end are the times of smdebug's files",)),
+    )
+
+
+def _tensors(trial: Any, reader: _Reader, names: list[str]) -> Iterable[TensorSeries]:
+    gradients = [name for name in names if name.startswith(GRADIENT)]
+    for name in gradients:
+        weight = name.removeprefix(GRADIENT)
+        looks = reader.looks(name)
+        for step, measures in looks.items():
+            if (ratio := reader.update_ratio(weight, step)) is not None:
+                measures["update_ratio"] = ratio
+        yield _series(_plain(weight), "gradient", reader.detail(name), looks)
+    for name in [name for name in names if _is_weight(trial, name)]:
+        looks = reader.looks(name, with_spread=True)
+        for number, (step, measures) in enumerate(looks.items()):
+            if (change := reader.change(name, step, first=number == 0)) is not None:
+                measures["change"] = change
+        yield _series(_plain(name), "weight", reader.detail(name), looks)
+    for collection, kind in _ACTIVATIONS.items():
+        for name in trial.tensor_names(collection=collection) if collection in trial.collections() else ():
+            looks = {step: reader.activation(name, kind, step) for step in reader.steps(name)}
+            yield _series(_SIDE.sub("", name), "activation", kind, looks)
+    for name in trial.tensor_names(collection="inputs") if "inputs" in trial.collections() else ():
+        if len(reader.shape(name)) == 4:  # pictures only: a layer on features has its own scale
+            yield _series("pictures", "input", "", reader.looks(name, with_spread=True, with_mean=True))
+
+
+def _is_weight(trial: Any, name: str) -> bool:
+    if name.startswith((GRADIENT, UPDATE, MOVE)) or _SIDE.search(name):
+        return False
+    return any(name in trial.collection(c).tensor_names for c in ("weights", "biases") if c in trial.collections())
+
+
+def _losses(trial: Any, reader: _Reader) -> Learning:
+    for name in sorted(trial.tensor_names(collection="losses")):
+        steps = reader.steps(name)
+        if steps:
+            values = [float(np.mean(reader.value(name, step))) for step in steps]
+            return Learning(step=np.array(steps, dtype=np.int64), step_loss=np.array(values))
+    return Learning()
+
+
+class _Reader:
+    """Values of a trial's training steps as plain numbers."""
+
+    def __init__(self, trial: Any, mode: Any) -> None:
+        self.trial = trial
+        self.mode = mode
+        self.unavailable = load_smdebug("smdebug.exceptions")
+        self.names = frozenset(trial.tensor_names())
+
+    def steps(self, name: str) -> list[int]:
+        return sorted(self.trial.tensor(name).steps(mode=self.mode))
+
+    def value(self, name: str, step: int) -> Any:
+        return self.trial.tensor(name).value(step, mode=self.mode)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the first step; empty where smdebug didn't keep it."""
+        missing = (self.unavailable.ShapeUnavailableForStep, self.unavailable.TensorUnavailableForStep)
+        try:
+            return tuple(self.trial.tensor(name).shape(self.steps(name)[0], mode=self.mode))
+        except (*missing, AttributeError, TypeError):
+            return ()
+
+    def detail(self, name: str) -> str:
+        return _KINDS.get(len(self.shape(name)), "") if name.endswith("weight") else ""
+
+    def looks(self, name: str, *, with_spread: bool = False, with_mean: bool = False) -> dict[int, Measures]:
+        return {step: self._measures(name, step, with_spread, with_mean) for step in self.steps(name)}
+
+    def _measures(self, name: str, step: int, with_spread: bool, with_mean: bool) -> Measures:
+        reduced = self.reduced(name, step)
+        if reduced is None:
+            whole = torch.from_numpy(np.array(self.value(name, step), dtype=np.float32))
+            measures = {key: float(value) for key, value in common(whole).items()}
+            if with_spread:
+                measures["std"] = float(spread(whole))
+            return {**measures, "mean": float(whole.mean())} if with_mean else measures
+        measures = {
+            "mean_abs": reduced["mean", True],
+            "zero_share": _zero_share(reduced),
+            "finite": float(math.isfinite(reduced.get(("max", True), reduced["mean", True]))),
+        }
+        if with_spread and ("std", False) in reduced:
+            measures["std"] = self._over_all(name, reduced["std", False])
+        if with_mean and ("mean", False) in reduced:
+            measures["mean"] = reduced["mean", False]
+        return measures
+
+    def reduced(self, name: str, step: int) -> dict[tuple[str, bool], float] | None:
+        """What smdebug kept instead of the tensor; None where it kept the whole."""
+        found = self.trial.tensor(name).reduction_values(step, mode=self.mode)
+        values = {key: float(value) for key, value in found.items()}
+        return values if ("mean", True) in values else None
+
+    def update_ratio(self, weight: str, step: int) -> float | None:
+        """Mean size of the step's update over that of the weight before it; a weight of zero gives 1."""
+        update, before = self._size(f"{UPDATE}{weight}_output_0", step), self._size(weight, step)
+        if update is None or before is None:
+            return None
+        return update / (before + EPSILON) if before > 0 or not math.isfinite(before) else 1.0
+
+    def change(self, weight: str, step: int, *, first: bool) -> float | None:
+        """Mean move since the last look over the mean size now, as the look's update and the weight before it give."""
+        if f"{UPDATE}{weight}_output_0" not in self.names:
+            return None
+        moved, size = self._size(f"{MOVE}{weight}_output_0", step), self._size(weight, step)
+        return 1.0 if first or moved is None or size is None else moved / (size + EPSILON)
+
+    def activation(self, name: str, kind: str, step: int) -> Measures:
+        whole = torch.from_numpy(np.array(self.value(name, step), dtype=np.float32))
+        if kind == "relu":
+            found = relu(whole)
+        else:
+            found = squashed(kind, whole, torch.tanh(whole) if kind == "tanh" else torch.sigmoid(whole))
+        return {key: float(value) for key, value in found.items()}
+
+    def _size(self, name: str, step: int) -> float | None:
+        if name not in self.names or step not in self.steps(name):
+            return None
+        reduced = self.reduced(name, step)
+        return float(np.abs(self.value(name, step)).mean()) if reduced is None else reduced["mean", True]
+
+    def _over_all(self, name: str, deviation: float) -> float:
+        """smdebug divides by one less than the number of values; a single value has no spread."""
+        count = math.prod(self.shape(name) or (0,))
+        return 0.0 if count == 1 else deviation * math.sqrt((count - 1) / count) if count else deviation
+
+
+def _zero_share(reduced: dict[tuple[str, bool], float]) -> float:
+    """All or none, as far as the largest and smallest sizes tell; otherwise unknown."""
+    if reduced.get(("max", True)) == 0:
+        return 1.0
+    return 0.0 if reduced.get(("min", True), 0.0) > 0 else math.nan
+
+
+def _plain(name: str) -> str:
+    """`Sequential_0.weight` is `0.weight`: smdebug puts the network's class before the parameter's name."""
+    return name.partition("_")[2] or name
+
+
+def _series(name: str, kind: TensorKind, detail: str, looks: dict[int, Measures]) -> TensorSeries:
+    keys = dict.fromkeys(key for measures in looks.values() for key in measures)
+    return TensorSeries(
+        name=name,
+        kind=kind,
+        detail=detail,
+        step=np.array(list(looks), dtype=np.int64),
+        measures={key: np.array([measures.get(key, math.nan) for measures in looks.values()]) for key in keys},
+    )
