@@ -1,21 +1,26 @@
 """What the always-on recorder costs: a step on cached features, and a step through the whole network; paired runs.
 
-Cached: the head is trained with and without the recorder (timers and samples), in turns; the difference a step is told.
-Uncached: pictures go through the frozen part with and without it. A machine's own noise is larger than 1%, so that the
-best run of each side is compared, and the cost worked out from its parts (timer calls, samples) stands beside it.
-The last figure: how much of an epoch's wall time the parts of its steps leave out.
+Cached: the head is trained with and without the recorder (timers and samples of the machine) in turns, in many
+short runs. Uncached: pictures go through the frozen part with and without it. Each pair of neighbouring runs gives
+one difference; what is told is their median with its 95% interval, from resampling the pairs. An interval that
+holds 0 can't tell the cost from none: then only its upper end says something. The last figure: how much of an
+epoch's time the parts of its steps leave out.
 """
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, interleaved, report
+from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, report
 from breedclf.config import TrainingConfig
 from breedclf.learning.device import compute_for
 from breedclf.learning.features import FeatureExtractor, StoredFeatures
@@ -25,16 +30,78 @@ from breedclf.learning.timing import NO_TIMER, StepTimer
 from breedclf.learning.weights import backbone_state, preprocessing_for
 from breedclf.profiling.recorder import Recorder
 
-ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 4
-PICTURES = 32
-STEPS = EPOCHS * 2 * ROWS // BATCH  # training and validation
+ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 8
+PICTURES, CHUNK = 16, 8
+CACHED_STEPS = EPOCHS * 2 * ROWS // BATCH  # training and validation
+UNCACHED_STEPS = PICTURES // CHUNK
 
 
 def main() -> int:
-    given = arguments(__doc__, repeats=9)
+    given = arguments(__doc__, repeats=100)
+    accounted: list[float] = []
+    cached = paired(*cached_works(accounted), pairs=given.repeats)
+    uncached = paired(*uncached_works(), pairs=max(20, given.repeats // 3))
+    per_step = difference(cached, 1e6 / CACHED_STEPS)
+    share = difference(uncached, 1 / statistics.median(uncached["without"]))
+    goals = [
+        at_most(f"microseconds a step on cached features, at most ({told(per_step)})", per_step["high"], 10),
+        at_most(f"share of an uncached step, at most ({told(share)})", share["high"], 0.01),
+        at_most("share of an epoch's time that the parts of its steps leave out", statistics.median(accounted), 0.02),
+    ]
+    details = {
+        "cached_step_microseconds": 1e6 * statistics.median(cached["without"]) / CACHED_STEPS,
+        "cached_microseconds_per_step": per_step,
+        "uncached_step_seconds": statistics.median(uncached["without"]) / UNCACHED_STEPS,
+        "uncached_share": share,
+        "timer_microseconds_per_step": 1e6 * timer_seconds(),
+        "sampler_share_of_a_core": sampler_share(),
+        "seconds": {"cached": cached, "uncached": uncached},
+    }
+    return report("profiling_overhead", goals, details, given)
+
+
+def paired(without: Callable[[], object], with_it: Callable[[], object], *, pairs: int) -> dict[str, list[float]]:
+    """Seconds of both, run in turns; which goes first changes from pair to pair."""
+    seconds: dict[str, list[float]] = {"without": [], "with": []}
+    works = (("without", without), ("with", with_it))
+    for _, work in works:
+        work()
+    gc.collect()
+    gc.disable()  # a collection that falls into one run of a pair would count as its cost
+    for pair in range(pairs):
+        for name, work in works if pair % 2 == 0 else reversed(works):
+            started = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - started)
+        gc.collect()
+    gc.enable()
+    return seconds
+
+
+def difference(seconds: dict[str, list[float]], scale: float) -> dict[str, Any]:
+    """Median of the differences of pairs, and its 95% interval from 10,000 resamples."""
+    each = scale * (np.array(seconds["with"]) - np.array(seconds["without"]))
+    drawn = np.random.default_rng(0).integers(0, len(each), (10_000, len(each)))
+    low, high = np.percentile(np.median(each[drawn], axis=1), [2.5, 97.5])
+    return {"median": float(np.median(each)), "low": float(low), "high": float(high), "pairs": len(each)}
+
+
+def told(found: dict[str, Any]) -> str:
+    """The difference in words.
+
+    Example:
+        >>> told({"median": 1.0, "low": -1.0, "high": 3.0, "pairs": 9})
+        'not distinguishable from 0 over 9 pairs: 1 in the median, interval -1 to 3'
+    """
+    start = "not distinguishable from 0" if found["low"] <= 0 <= found["high"] else "measured"
+    interval = f"interval {found['low']:.3g} to {found['high']:.3g}"
+    return f"{start} over {found['pairs']} pairs: {found['median']:.3g} in the median, {interval}"
+
+
+def cached_works(accounted: list[float]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The head's training, without and with the recorder; the latter adds the share of epochs that parts leave out."""
     source = StoredFeatures(torch.randn(ROWS, FEATURES), torch.randint(0, CLASSES, (ROWS,)))
     config = TrainingConfig(data=Path(), epochs=EPOCHS, batch_size=BATCH)
-    accounted: list[float] = []
 
     def head(timer: StepTimer) -> None:
         train_head(
@@ -47,61 +114,40 @@ def main() -> int:
             callbacks=Callbacks(timer=timer),
         )
 
-    def head_recorded() -> None:
+    def recorded() -> None:
         with Recorder(keep=False) as recorder:
             head(recorder.steps)
-        steps = recorder.profile().steps
-        train = steps.of("train")
-        parts = sum(float(column[train].sum()) for column in steps.parts.values())
-        accounted.append(abs(1 - parts / recorder.profile().spans.seconds("epoch")))
+        steps, spans = recorder.steps.steps(0.0), recorder.steps.spans(0.0)
+        parts = sum(float(column[steps.of("train")].sum()) for column in steps.parts.values())
+        accounted.append(abs(1 - parts / spans.seconds("epoch")))
 
+    return lambda: head(NO_TIMER), recorded
+
+
+def uncached_works() -> tuple[Callable[[], None], Callable[[], None]]:
+    """Photographs through a ResNet-50's frozen part, without and with the recorder."""
     compute = compute_for("auto", "auto")
     state = backbone_state("resnet50", str(WEIGHTS))
+    backbone = frozen_backbone("resnet50", state, compute)
     extractor = FeatureExtractor(
-        make_backbone=lambda: frozen_backbone("resnet50", state, compute),
+        make_backbone=lambda: backbone,
         preprocessing=preprocessing_for("resnet50", str(WEIGHTS)),
         compute=compute,
         weights_fingerprint="",
-        chunk_size=BATCH,
+        chunk_size=CHUNK,
         workers=0,
     )
     paths = sorted((DATA / "hymenoptera").rglob("*.jpg"))[:PICTURES]
 
-    def frozen_recorded() -> None:
+    def recorded() -> None:
         with Recorder(keep=False) as recorder:
             replace(extractor, timer=recorder.steps).extract(paths)
 
-    works = {
-        "cached": lambda: head(NO_TIMER),
-        "cached, recorded": head_recorded,
-        "uncached": lambda: extractor.extract(paths),
-        "uncached, recorded": frozen_recorded,
-    }
-    for work in works.values():
-        work()
-    seconds = interleaved(works, given.repeats)
-    best = {name: min(taken["wall"]) for name, taken in seconds.items()}
-    cached = best["cached, recorded"] - best["cached"]
-    uncached = best["uncached, recorded"] / best["uncached"] - 1
-    per_step = _timer_seconds()
-    sampler = _sampler_share()
-    step_seconds = best["uncached"] / (PICTURES / BATCH)
-    goals = [
-        at_most("microseconds a step on cached features, best of paired runs", 1e6 * cached / STEPS, 10),
-        at_most("share of an uncached step, from its parts", per_step / step_seconds + sampler, 0.01),
-        at_most("share of an uncached step, best of paired runs", uncached, 0.01),
-        at_most("share of an epoch that the parts leave out", statistics.median(accounted), 0.02),
-    ]
-    details = {
-        "timer_microseconds_per_step": 1e6 * per_step,
-        "sampler_share_of_a_core": sampler,
-        "uncached_step_seconds": step_seconds,
-        "seconds": seconds,
-    }
-    return report("profiling_overhead", goals, details, given)
+    return lambda: replace(extractor).extract(paths), recorded
 
 
-def _timer_seconds(steps: int = 20_000) -> float:
+def timer_seconds(steps: int = 20_000) -> float:
+    """What the calls of one step take, apart from everything else."""
     with Recorder(keep=False) as recorder:
         timer = recorder.steps
         timer.phase("features")
@@ -115,7 +161,7 @@ def _timer_seconds(steps: int = 20_000) -> float:
         return (time.perf_counter() - started) / steps
 
 
-def _sampler_share(seconds: float = 5.0) -> float:
+def sampler_share(seconds: float = 5.0) -> float:
     """CPU time of the sampling thread a second, where nothing else runs."""
     with Recorder(keep=False):
         started = time.process_time()

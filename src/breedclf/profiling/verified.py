@@ -12,7 +12,11 @@ MIN_GAIN = 0.02
 
 
 class Trial(BaseModel):
-    """One change, tried: medians of interleaved repeats in seconds; the spread is half the interquartile range."""
+    """One change, tried: medians of interleaved repeats in seconds; a spread is half the interquartile range.
+
+    `speedup` is the median over pairs of runs that followed each other, from which a machine's drift cancels out; it is
+    0 where the change couldn't be tried.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,29 +26,31 @@ class Trial(BaseModel):
     after: float
     before_spread: float
     after_spread: float
+    speedup: float
     repeats: int
     kept: bool
     note: str = ""
 
-    @property
-    def speedup(self) -> float:
-        return self.before / self.after if self.after > 0 else 0.0
-
 
 class Verification(BaseModel):
-    """All trials of one session, and the changes that made it faster."""
+    """All trials of one session, the changes that made it faster, and by how much."""
 
     model_config = ConfigDict(frozen=True)
 
     trials: tuple[Trial, ...] = ()
     recommended: dict[str, Any] = Field(default_factory=dict)
+    speedup: float = 1.0
     sentence: str = ""
 
 
 def judge(
     name: str, changes: Mapping[str, Any], before: Sequence[float], after: Sequence[float], note: str = ""
 ) -> Trial:
-    """Decide whether a change pays: faster in the median, beyond both spreads and a 2% gain.
+    """Decide whether a change pays: the median gain of pairs of runs is beyond its spread and beyond 2%.
+
+    Args:
+        before: seconds without the change, in the order of the repeats.
+        after: seconds with it; each follows or precedes its partner in `before`.
 
     Example:
         >>> judge("workers = 2", {"workers": 2}, [10.0, 10.2, 10.1], [6.0, 6.2, 6.1]).kept
@@ -52,9 +58,9 @@ def judge(
         >>> judge("workers = 4", {"workers": 4}, [10.0, 10.2, 10.1], [10.0, 10.1, 10.1]).kept
         False
     """
-    first, second = np.asarray(before), np.asarray(after)
-    gain = float(np.median(first) - np.median(second))
-    spread = max(_spread(first), _spread(second))
+    pairs = min(len(before), len(after))
+    first, second = np.asarray(before)[:pairs], np.asarray(after)[:pairs]
+    gains = first - second
     return Trial(
         name=name,
         changes=dict(changes),
@@ -62,8 +68,9 @@ def judge(
         after=float(np.median(second)),
         before_spread=_spread(first),
         after_spread=_spread(second),
-        repeats=len(second),
-        kept=gain > max(spread, MIN_GAIN * float(np.median(first))),
+        speedup=float(np.median(first / second)),
+        repeats=pairs,
+        kept=bool(np.median(gains) > max(_spread(gains), MIN_GAIN * np.median(first))),
         note=note,
     )
 
@@ -81,15 +88,31 @@ def conclude(trials: Sequence[Trial], combined: Trial | None = None) -> Verifica
     if not kept:
         said = "No change made the run measurably faster: keep the settings." if trials else "No advice applied to try."
         return Verification(trials=everything, sentence=said)
-    best = min(kept, key=lambda trial: trial.after / trial.before)
+    best = max(kept, key=lambda trial: trial.speedup)
     return Verification(
-        trials=everything,
-        recommended=best.changes,
-        sentence=(
-            f"{best.name}: {best.before:.2f} s -> {best.after:.2f} s ({best.speedup:.2f}x), n = "
-            f"{best.repeats}, measured."
-        ),
+        trials=everything, recommended=best.changes, speedup=best.speedup, sentence=f"{_claim(best)}, measured."
     )
+
+
+def confirm(concluded: Verification, again: Trial) -> Verification:
+    """The conclusion after what it recommends was measured once more: with these figures, or without it.
+
+    Example:
+        >>> once = conclude([judge("a", {"workers": 2}, [10.0, 10.1], [6.0, 6.1])])
+        >>> confirm(once, judge("a", {"workers": 2}, [10.0, 10.1], [10.0, 10.1])).recommended
+        {}
+    """
+    told = again.model_copy(update={"note": "the best, measured once more"})
+    trials = (*concluded.trials, told)
+    if again.kept:
+        sentence = f"{_claim(again)}, measured once more after it was picked."
+        return concluded.model_copy(update={"trials": trials, "speedup": again.speedup, "sentence": sentence})
+    said = f"{_claim(again)}: it looked faster at first and was not when measured once more. Keep the settings."
+    return Verification(trials=trials, sentence=said)
+
+
+def _claim(trial: Trial) -> str:
+    return f"{trial.name}: {trial.before:.2f} s -> {trial.after:.2f} s ({trial.speedup:.2f}x), n = {trial.repeats}"
 
 
 def _spread(values: Any) -> float:

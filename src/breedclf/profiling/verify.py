@@ -11,7 +11,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
-from breedclf.profiling.verified import Trial, Verification, conclude, judge
+from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
 
 REPEATS = 5
 MOST_PICTURES = 256
@@ -55,24 +55,33 @@ def verify(
 ) -> Verification:
     """Measure each change against the run as it is; `run` returns seconds.
 
-    All variants take turns, so that a machine that slows down meanwhile slows all of them.
+    All variants take turns, in one order and then the other, so that a machine that slows down meanwhile slows all of
+    them. A first run warms the machine up and isn't counted. The best of several is measured once more: it was picked
+    for its figures, which are likely to flatter it.
     """
+    if not changes:
+        return conclude([])
+    run(config)
     trials = _trials(config, changes, run, repeats)
     paid = [trial for trial in trials if trial.kept]
     combined = None
     together: dict[str, Any] = {}
-    for trial in sorted(paid, key=lambda trial: trial.after / trial.before):
+    for trial in sorted(paid, key=lambda trial: -trial.speedup):
         together = {**trial.changes, **together}
     if len(paid) > 1 and together not in [trial.changes for trial in paid]:
         combined = _trials(config, [together], run, repeats)[0]
-    return conclude(trials, combined)
+    concluded = conclude(trials, combined)
+    if len(trials) == 1 or not concluded.recommended or (combined and concluded.recommended == combined.changes):
+        return concluded
+    return confirm(concluded, _trials(config, [concluded.recommended], run, repeats)[0])
 
 
 def _trials(config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, repeats: int) -> list[Trial]:
     times: list[list[float]] = [[] for _ in range(len(changes) + 1)]
     failures: dict[int, str] = {}
-    for _ in range(repeats):
-        for number, change in enumerate([{}, *changes]):
+    variants: list[tuple[int, dict[str, Any]]] = list(enumerate([{}, *changes]))
+    for repeat in range(repeats):
+        for number, change in variants if repeat % 2 == 0 else reversed(variants):
             if number in failures:
                 continue
             try:
@@ -88,7 +97,9 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
     name = ", ".join(f"{key} = {value}" for key, value in change.items())
     if failure is not None:
         failed = judge(name, change, before, before, f"could not be tried: {failure}")
-        return failed.model_copy(update={"after": 0.0, "after_spread": 0.0, "repeats": len(after), "kept": False})
+        return failed.model_copy(
+            update={"after": 0.0, "after_spread": 0.0, "speedup": 0.0, "repeats": len(after), "kept": False}
+        )
     trial = judge(name, change, before, after)
     if learned := LEARNING_SETTINGS & change.keys():
         note = f"{', '.join(sorted(learned))} also changes what is learned, so it is not recommended: tune it again"
