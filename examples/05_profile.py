@@ -15,6 +15,7 @@ from pathlib import Path
 
 from breedclf import ProfilingSession, TrainingConfig
 from breedclf.profiling.profile import Profile
+from breedclf.profiling.report.summary import aws_shares
 from breedclf.profiling.rules import Finding
 from breedclf.testing.pictures import write_picture_set
 
@@ -54,12 +55,13 @@ def results(profile: Profile, findings: list[Finding]) -> list[str]:
     for device in ("cpu", "gpu"):
         operators = [operator for operator in profile.operators if operator.device == device]
         if operators:
-            top = max(operators, key=lambda operator: operator.self_seconds)
             share = sum(operator.self_seconds for operator in operators) / own
-            lines.append(
-                f"{share:.0%} of the traced time went into {device.upper()} operators; the most expensive by its "
-                f"own time was {top.name}, {top.self_seconds / own:.0%}."
-            )
+            lines.append(f"{share:.0%} of the traced time went into {device.upper()} operators, by their own time:")
+            ranked = sorted(operators, key=lambda operator: -operator.self_seconds)
+            lines += [f"  {operator.name} {operator.self_seconds / own:.0%}" for operator in ranked[:3]]
+            counted = aws_shares(operators)
+            most = max(counted, key=lambda name: counted[name])
+            lines.append(f"  As SageMaker counted, with nested calls several times over: {most}, {counted[most]:.0%}.")
     by_rule = {finding.rule: finding for finding in findings}
     for group in by_rule["StepOutlier"].details.get("groups", []):
         lines.append(
@@ -68,6 +70,8 @@ def results(profile: Profile, findings: list[Finding]) -> list[str]:
             f"{len(group['outliers'])} outliers above {group['threshold']:.2f} s."
         )
     lines.append(f"Dataloader: {by_rule['Dataloader'].evidence}. {by_rule['Dataloader'].advice}".strip())
+    if not profile.job.uses_cuda:
+        lines.append("Pinned memory would change nothing: the job used no GPU.")
     issues = [finding.rule for finding in findings if finding.status == "issue" and finding.rule != "ProfilerReport"]
     lines.append(f"Issues: {', '.join(issues) or 'none'}.")
     return lines

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry, register_fl
 
 from breedclf.learning.fused import can_fuse
 from breedclf.profiling.profile import Operator
-from breedclf.profiling.readers.torch_trace import operators_of
+from breedclf.profiling.readers.operators import operators_of
 
 WARM_UP_STEPS = 2
 TRACED_STEPS = 3

@@ -15,6 +15,7 @@ from breedclf.errors import ProfileError
 from breedclf.profiling.readers.aws_report import read_rule_reports, write_rule_reports
 from breedclf.profiling.readers.sagemaker import read_profiler_folder
 from breedclf.profiling.readers.torch_trace import read_torch_trace
+from breedclf.profiling.report.summary import aws_shares
 from breedclf.profiling.rules import check
 
 
@@ -41,6 +42,15 @@ def test_the_golden_folder_gives_the_facts_of_the_original_report(golden: Path) 
     assert profile.job.seconds == pytest.approx(2094, abs=1)
     assert profile.job.initialization_seconds == pytest.approx(60)
     assert profile.job.status == "Completed"
+    # "100% cpu_functions, most expensive conv2d, 19%": by its own time it is what conv2d calls in the end
+    assert {operator.device for operator in profile.operators} == {"cpu"}
+    counted = aws_shares(profile.operators)
+    assert max(counted, key=lambda name: counted[name]) == "aten::conv2d"
+    assert counted["aten::conv2d"] == pytest.approx(0.19, abs=0.005)
+    own = {operator.name: operator.self_seconds for operator in profile.operators}
+    assert max(own, key=lambda name: own[name]) == "aten::mkldnn_convolution"
+    assert own["aten::mkldnn_convolution"] / sum(own.values()) == pytest.approx(0.98 / 2.3, abs=0.005)
+    assert own["aten::conv2d"] == pytest.approx(0.5e-3, abs=1e-6)
 
 
 def test_lines_of_every_kind_are_sorted_into_kinds(tmp_path: Path) -> None:
@@ -91,6 +101,21 @@ def test_a_clock_that_goes_back_costs_its_steps_only(tmp_path: Path) -> None:
     assert profile.steps.start.tolist() == [0.0, 4.0]
     assert profile.steps.nodes == ("algo-2-2",)
     assert any("a clock went back" in note for note in profile.provenance.notes)
+
+
+def test_files_beyond_reason_are_left_out_or_refused(tmp_path: Path) -> None:
+    _write_system(tmp_path, ['{"Type":"cpu","Name":"cpu0","Dimension":"CPUUtilization","Value":5,"Timestamp":1.6e9}'])
+    with (tmp_path / "system" / "incremental" / "2020060305" / "1591160759.algo-1.json").open("wb") as file:
+        file.truncate(2_000_000_001)  # takes no room on the disk
+    profile = read_profiler_folder(tmp_path)
+    assert any(
+        "1591160759.algo-1.json is larger than 2 GB and is left out" in note for note in profile.provenance.notes
+    )
+    assert len(profile.system.series) == 1
+    with (tmp_path / "run.pt.trace.json").open("wb") as file:
+        file.truncate(4_000_000_001)
+    with pytest.raises(ProfileError, match="larger than 4 GB: trace three to five steps only"):
+        read_torch_trace(tmp_path / "run.pt.trace.json")
 
 
 @pytest.mark.parametrize("content", [None, "", "not json at all"])

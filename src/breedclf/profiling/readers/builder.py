@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ class Recorded:
     samples: dict[tuple[str, SeriesKind, str], list[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    operators: list[dict[str, Any]] = field(default_factory=list)  # events as torch.profiler writes them
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:

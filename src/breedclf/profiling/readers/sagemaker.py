@@ -16,6 +16,7 @@ import numpy as np
 from breedclf.errors import ProfileError
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance, SeriesKind, System
 from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.operators import operators_of
 
 SYSTEM = "system"
 FRAMEWORK = "framework"
@@ -23,6 +24,7 @@ END_MARKER = "training_job_end.ts"
 MAX_FILE_BYTES = 2_000_000_000
 _PROCESS_IN_NAME = re.compile(r"_(\d+)-(.+)_pythontimeline")
 _STEP_PHASE = re.compile(r"^(?:Step:)?(?:ModeKeys\.)?(TRAIN|EVAL|PREDICT|GLOBAL)$", re.IGNORECASE)
+_OPERATORS = re.compile(r"^(cpu|gpu)_functions")  # as phases of AWS's detailed profiling
 _LOADER_EVENTS = re.compile(r"dataloader|dataiter", re.IGNORECASE)
 _PHASE_NAMES = {"TRAIN": "train", "EVAL": "valid", "PREDICT": "predict", "GLOBAL": "global"}
 
@@ -112,6 +114,7 @@ def _profile(
             gpus=gpus,
         ),
         steps=steps,
+        operators=operators_of(recorded.operators),
         loader=Loader(workers=round(sum(loaders) / len(loaders)) if loaders else None),
         system=System(interval_seconds=min(gaps) if gaps else None, series=series),
         provenance=Provenance(created="", notes=tuple(recorded.notes)),
@@ -203,6 +206,12 @@ def _read_event(
     step = _STEP_PHASE.match(phase) or _STEP_PHASE.match(name)
     if step:
         recorded.steps.append((start, duration, _PHASE_NAMES[step.group(1).upper()], node))
+    elif (operator := _OPERATORS.match(phase)) and duration >= 0:
+        category = "cpu_op" if operator.group(1) == "cpu" else "kernel"
+        thread = arguments.get("tid", event.get("tid"))
+        recorded.operators.append(
+            {"name": name, "cat": category, "pid": node, "tid": thread, "ts": start * 1e6, "dur": duration * 1e6}
+        )
     elif _LOADER_EVENTS.search(phase) or _LOADER_EVENTS.search(name):
         worker = arguments.get("worker_id", arguments.get("pid", event.get("tid")))
         if worker is not None:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from breedclf.errors import ProfileError
-from breedclf.profiling.profile import JobInfo, Loader, Operator, Profile, Provenance
+from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.operators import GPU_CATEGORIES, operators_of
 from breedclf.profiling.readers.sagemaker import whole_objects
 
 MAX_BYTES = 4_000_000_000
 _STEP = re.compile(r"^ProfilerStep#\d+$")
-_GPU_CATEGORIES = {"kernel", "gpu_memcpy", "gpu_memset", "gpu_op"}
-
-
-@dataclass
-class _Total:
-    calls: int = 0
-    self_us: float = 0.0
-    inclusive_us: float = 0.0
 
 
 def read_torch_trace(path: str | Path) -> Profile:
@@ -79,7 +70,7 @@ def _profile(path: Path, timed: list[dict[str, Any]], base: float, notes: list[s
     start = base + min(event["ts"] for event in timed) / 1e6
     end = base + max(event["ts"] + event["dur"] for event in timed) / 1e6
     operators = operators_of(timed)
-    gpus = {event.get("pid") for event in timed if event.get("cat") in _GPU_CATEGORIES}
+    gpus = {event.get("pid") for event in timed if event.get("cat") in GPU_CATEGORIES}
     waits = [event["dur"] / 1e6 for event in timed if str(event.get("name", "")).startswith("enumerate(DataLoader)")]
     if waits:
         notes.append(f"waiting for the loader took {sum(waits):.3f} s in {len(waits)} batches")
@@ -97,44 +88,3 @@ def _profile(path: Path, timed: list[dict[str, Any]], base: float, notes: list[s
         loader=Loader(),
         provenance=Provenance(notes=tuple(recorded.notes)),
     )
-
-
-def operators_of(timed: list[dict[str, Any]]) -> tuple[Operator, ...]:
-    """Operators and GPU kernels with their own time: the time of operators called inside is taken off."""
-    totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total] = defaultdict(_Total)
-    threads: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
-    for event in timed:
-        if event.get("cat") == "cpu_op":
-            threads[event.get("pid"), event.get("tid")].append(event)
-        elif event.get("cat") in _GPU_CATEGORIES:
-            total = totals[str(event.get("name", "")), "gpu"]
-            total.calls += 1
-            total.self_us += event["dur"]
-            total.inclusive_us += event["dur"]
-    for events in threads.values():
-        _add_self_times(events, totals)
-    return tuple(
-        Operator(
-            name=name,
-            device=device,
-            calls=total.calls,
-            self_seconds=max(0.0, total.self_us) / 1e6,
-            inclusive_seconds=total.inclusive_us / 1e6,
-        )
-        for (name, device), total in sorted(totals.items(), key=lambda item: -item[1].self_us)
-    )
-
-
-def _add_self_times(events: list[dict[str, Any]], totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total]) -> None:
-    open_calls: list[tuple[float, _Total]] = []  # (end, whose)
-    for event in sorted(events, key=lambda e: (e["ts"], -e["dur"])):
-        while open_calls and event["ts"] >= open_calls[-1][0]:
-            open_calls.pop()
-        total = totals[str(event.get("name", "")), "cpu"]
-        total.calls += 1
-        total.self_us += event["dur"]
-        if all(total is not outer for _, outer in open_calls):  # a call inside itself counts once
-            total.inclusive_us += event["dur"]
-        if open_calls:
-            open_calls[-1][1].self_us -= event["dur"]
-        open_calls.append((event["ts"] + event["dur"], total))

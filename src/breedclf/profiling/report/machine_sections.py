@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from breedclf.profiling.profile import Operator, Profile
-from breedclf.profiling.report.summary import flops_share
+from breedclf.profiling.report.summary import aws_shares, flops_share
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.rules.text import seconds, share, size
 from breedclf.reporting import Section
@@ -102,7 +102,7 @@ def operator_section(profile: Profile) -> Section:
 
 
 def _device_blocks(device: str, own: list[Operator], total: float) -> list[Markup | str]:
-    inclusive = sum(op.inclusive_seconds for op in own[:MOST_OPERATORS])
+    counted = aws_shares(own[:MOST_OPERATORS])
     slices = [(op.name, op.self_seconds) for op in own[:MOST_SLICES]]
     if rest := sum(op.self_seconds for op in own[MOST_SLICES:]):
         slices.append((f"{len(own) - MOST_SLICES} others", rest))
@@ -113,7 +113,7 @@ def _device_blocks(device: str, own: list[Operator], total: float) -> list[Marku
             seconds(op.self_seconds),
             share(op.self_seconds / total if total else 0),
             seconds(op.inclusive_seconds),
-            share(op.inclusive_seconds / inclusive if inclusive else 0),
+            share(counted[op.name]),
         )
         for op in own[:MOST_OPERATORS]
     ]

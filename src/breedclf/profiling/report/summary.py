@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from breedclf.profiling.columns import IntArray
-from breedclf.profiling.profile import PARTS, Profile, SeriesKind
+from breedclf.profiling.profile import PARTS, Operator, Profile, SeriesKind
 
 PART_NAMES = {
     "data_wait": "waiting for data",
@@ -43,6 +44,16 @@ def parts_of(profile: Profile, phase: str) -> list[PartShare]:
         return []
     timed["other"] = max(0.0, total - sum(timed.values()))
     return [PartShare(PART_NAMES[name], value, value / total) for name, value in timed.items() if value > 0]
+
+
+def aws_shares(operators: Sequence[Operator]) -> dict[str, float]:
+    """What AWS's report called an operator's share: its time with calls over the sum of such times.
+
+    Operators that call each other count several times over, so that it is no share of anything; it stands in reports to
+    compare with older ones.
+    """
+    total = sum(operator.inclusive_seconds for operator in operators)
+    return {operator.name: operator.inclusive_seconds / total if total else 0.0 for operator in operators}
 
 
 def flops_share(profile: Profile) -> float | None:
