@@ -17,6 +17,13 @@ def test_a_gpu_gets_workers_pinned_memory_and_copies_that_overlap() -> None:
     assert (settings.workers, settings.pin_memory, settings.non_blocking, settings.prefetch) == (7, True, True, 2)
 
 
+def test_pinning_may_be_left_out_on_a_gpu_and_is_never_done_elsewhere() -> None:
+    plain = loader_settings(device="cuda", cores=8, shared_memory_bytes=PLENTY, batch_bytes=MB, pin_memory=False)
+    assert (plain.pin_memory, plain.non_blocking) == (False, False)
+    cpu = loader_settings(device="cpu", cores=8, shared_memory_bytes=PLENTY, batch_bytes=MB, pin_memory=True)
+    assert not cpu.pin_memory
+
+
 def test_many_cores_do_not_mean_endless_workers() -> None:
     assert loader_settings(device="cuda", cores=96, shared_memory_bytes=PLENTY, batch_bytes=MB).workers == 16
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -142,21 +142,28 @@ class ProfilingSession:
         """Every rule's answer; the last one, ProfilerReport, sums them up."""
         return check(self.profile, self.rules)
 
-    def verify(self, *, repeats: int = 5, most_pictures: int = 256) -> Verification:
+    def verify(
+        self, *, repeats: int = 5, most_pictures: int = 256, also: Sequence[Mapping[str, Any]] = ()
+    ) -> Verification:
         """Try the advice that applies and keep what is measurably faster.
 
         Runs the training on up to `most_pictures` pictures of each split, in this process, `repeats` times for each
         change; settings that change what is learned are shown and never recommended.
 
+        Args:
+            repeats: at least 5.
+            also: other changes to try, such as `{"compile_network": True}`, which is never tried unasked.
+
         Raises:
-            ConfigError: the session has no config, or fewer than 5 repeats are asked for.
+            ConfigError: the session has no config, a change names no setting, or fewer than 5 repeats are asked for.
         """
         from breedclf.profiling.verify import candidates, timed_fit, verify
 
         if repeats < 5:
             raise ConfigError(f"repeats={repeats}: a comparison needs at least 5")
         config = self._config()
-        changes = candidates(config, self.profile, self.findings)
+        wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in also]
+        changes = candidates(config, self.profile, self.findings, wanted)
         self.verification = verify(config, changes, timed_fit(config, most_pictures=most_pictures), repeats=repeats)
         return self.verification
 

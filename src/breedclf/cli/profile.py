@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verify", action="store_true", help="try the advice and keep what is measurably faster")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
     parser.add_argument(
+        "--also",
+        metavar="SETTING=VALUE",
+        nargs="+",
+        default=[],
+        help="other changes that --verify tries, each alone: compile_network=yes",
+    )
+    parser.add_argument(
         "--stop-on", metavar="RULE", nargs="+", default=[], help="end the training when one finds an issue"
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
@@ -47,7 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"one run at a time, not {len(arguments.what)}; to compare two: breedclf profile diff A B")
     session, output = _session(arguments, arguments.what[0])
     if arguments.verify:
-        session.verify(repeats=arguments.repeats)
+        session.verify(repeats=arguments.repeats, also=_changes(arguments.also))
     session.save(output)
     findings = session.findings
     verified = session.verification
@@ -111,6 +118,16 @@ def _pair(rule: str, text: str) -> tuple[str, str]:
     if not equals:
         raise ConfigError(f"rule {rule}: {text!r} is no PARAMETER=VALUE")
     return name, value
+
+
+def _changes(words: list[str]) -> list[dict[str, str]]:
+    changes = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"--also {word!r} is no SETTING=VALUE")
+        changes.append({name.replace("-", "_"): value})
+    return changes
 
 
 def _diff(places: list[str], console: Console) -> int:

@@ -38,6 +38,8 @@ class Compute:
 
     device: torch.device
     precision: str
+    channels_last: bool = True
+    compiled: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -45,20 +47,28 @@ class Compute:
 
 
 def loader_settings(
-    *, device: str, cores: int, shared_memory_bytes: int, batch_bytes: int, workers: int | None = None
+    *,
+    device: str,
+    cores: int,
+    shared_memory_bytes: int,
+    batch_bytes: int,
+    workers: int | None = None,
+    pin_memory: bool | None = None,
 ) -> LoaderSettings:
     """Decide how pictures are loaded.
 
-    On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and copied
-    without blocking. On a CPU the model uses every core, so that workers would only take turns with it: there are none
-    below four cores, and one for every four above. Shared memory bounds them all: the batches on their way must fit in
-    half of it, since too small a `/dev/shm` ends a run with a bus error.
+    On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and
+    copied without blocking, unless `pin_memory` says otherwise; elsewhere pinning does nothing and isn't done. On a
+    CPU the model uses every core, so that workers would only take turns with it: there are none below four cores,
+    and one for every four above. Shared memory bounds them all: the batches on their way must fit in half of it,
+    since too small a `/dev/shm` ends a run with a bus error.
     """
     on_gpu = device == "cuda"
     wanted = workers if workers is not None else (max(1, cores - 1) if on_gpu else cores // 4)
     fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
     count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
-    return LoaderSettings(count, pin_memory=on_gpu, non_blocking=on_gpu, prefetch=_PREFETCH if count else None)
+    pinned = on_gpu and pin_memory is not False
+    return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=_PREFETCH if count else None)
 
 
 def choose_precision(requested: Precision, *, has_bf16: bool) -> str:
@@ -66,7 +76,7 @@ def choose_precision(requested: Precision, *, has_bf16: bool) -> str:
     return ("bf16" if has_bf16 else "fp32") if requested == "auto" else requested
 
 
-def compute_for(device: Device, precision: Precision) -> Compute:
+def compute_for(device: Device, precision: Precision, *, channels_last: bool = True, compiled: bool = False) -> Compute:
     """Resolve `auto` for this machine.
 
     Raises:
@@ -80,7 +90,7 @@ def compute_for(device: Device, precision: Precision) -> Compute:
     has_bf16 = _has_bf16(name)
     if precision == "bf16" and not has_bf16:
         log.warning("precision=bf16: this %s has no bf16 arithmetic, so that it will be slower than fp32", name)
-    return Compute(torch.device(name), choose_precision(precision, has_bf16=has_bf16))
+    return Compute(torch.device(name), choose_precision(precision, has_bf16=has_bf16), channels_last, compiled)
 
 
 def available_cores() -> int:

@@ -77,6 +77,7 @@ class FeatureExtractor:
     workers: int | None = None
     stop_at_bad: bool = False
     timer: StepTimer = NO_TIMER
+    pin_memory: bool | None = None
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -135,9 +136,14 @@ class FeatureExtractor:
             weights=self.weights_fingerprint,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{ENGINE}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
+            engine=f"{ENGINE}{self._engine()}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
             view=[view, self.view_seed if view else 0],
         )
+
+    def _engine(self) -> str:
+        """What else may change a feature in its last digits."""
+        compute = self.compute
+        return ("" if compute.channels_last else "-contiguous") + ("-compiled" if compute.compiled else "")
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:
@@ -175,6 +181,7 @@ class FeatureExtractor:
             shared_memory_bytes=shared_memory_bytes(),
             batch_bytes=chunk_size * 3 * self.preprocessing.crop_px**2,
             workers=self.workers,
+            pin_memory=self.pin_memory,
         )
 
 

@@ -101,7 +101,9 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
         config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
     )
     train, valid = folder.split("train"), folder.split("valid")
-    compute = compute_for(config.device, config.precision)
+    compute = compute_for(
+        config.device, config.precision, channels_last=config.channels_last, compiled=config.compile_network
+    )
     counts = torch.bincount(torch.tensor(train.targets), minlength=len(folder.labels)).tolist()
     plan = TrainingPlan(
         config,
@@ -200,6 +202,7 @@ def _extractor(
         workers=config.workers,
         stop_at_bad=config.on_bad_image == "error",
         timer=timer,
+        pin_memory=config.pin_memory,
     )
 
 

@@ -51,14 +51,18 @@ def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compu
 
 
 def for_inference(network: ResNet, compute: Compute) -> nn.Module:
-    """Fold the batch norms, fuse what this device can, and move the network to where and how it computes."""
+    """Fold the batch norms, fuse what this device can, and move the network to where and how it computes.
+
+    A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
+    """
     network = network.eval().requires_grad_(False)
     for module in network.modules():
         _fold_batch_norms(module)
-    if can_fuse(compute.device):
+    if can_fuse(compute.device) and not compute.compiled:
         network = fuse(network)
-    moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=torch.channels_last)
-    return moved
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
+    return cast("nn.Module", torch.compile(moved)) if compute.compiled else moved
 
 
 def feature_count(state: StateDict) -> int:

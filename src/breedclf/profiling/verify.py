@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ LEARNING_SETTINGS = frozenset({"batch_size", "learning_rate", "epochs", "momentu
 Run = Callable[[TrainingConfig], float]
 
 
-def candidates(config: TrainingConfig, profile: Profile, findings: Iterable[Finding]) -> list[dict[str, Any]]:
-    """The changes worth trying: those that findings propose, and what often pays on such a run; each once.
+def candidates(
+    config: TrainingConfig, profile: Profile, findings: Iterable[Finding], also: Iterable[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """The changes worth trying: what findings propose, what often pays on such a run, and `also` others; each once.
+
+    Compiling takes so long that it is tried only when asked for; pinned memory does nothing without CUDA.
 
     Example:
         >>> from breedclf.profiling.profile import JobInfo
@@ -40,10 +44,13 @@ def candidates(config: TrainingConfig, profile: Profile, findings: Iterable[Find
         usual += [{"workers": count} for count in (0, max(1, cores // 2), cores) if count != workers]
     if config.precision == "fp32":  # auto has chosen by what the hardware has
         usual.append({"precision": "bf16"})
+    usual.append({"channels_last": not config.channels_last})
+    if profile.job.uses_cuda and profile.loader.pin_memory is not None:
+        usual.append({"pin_memory": not profile.loader.pin_memory})
     if profile.loader.batch_size:
         usual.append({"chunk_size": min(4 * config.chunk_size, 4_096)})
     tried: list[dict[str, Any]] = []
-    for changes in [*found, *usual]:
+    for changes in [*found, *usual, *map(dict, also)]:
         known = {k: v for k, v in changes.items() if k in TrainingConfig.model_fields and getattr(config, k) != v}
         if known and known not in tried:
             tried.append(known)

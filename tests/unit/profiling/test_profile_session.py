@@ -91,6 +91,7 @@ def test_sagemakers_folder_is_reported_from_the_command_line(
         (["--rules", "StepOutlier:stddev"], "'stddev' is no PARAMETER=VALUE"),
         (["--rules", "StepOutlier:stddev=much"], "rule StepOutlier, stddev='much'"),
         (["--verify", "--repeats", "2"], "repeats=2: a comparison needs at least 5"),
+        (["--verify", "--also", "compile_network"], "--also 'compile_network' is no SETTING=VALUE"),
     ],
 )
 def test_wrong_words_are_answered_with_what_is_right(
@@ -281,6 +282,17 @@ def test_only_changes_that_apply_are_candidates() -> None:
     assert {"workers": 0} not in changes
     assert not any("pin_memory" in change or "precision" in change for change in changes)
     assert len(changes) == len({json.dumps(change) for change in changes})
+    assert {"channels_last": False} in changes
+    assert not any("compile_network" in change for change in changes)  # takes too long to be tried unasked
+    asked = candidates(TrainingConfig(data="x"), profile, check(profile), [{"compile_network": True}])
+    assert asked[-1] == {"compile_network": True}
+    on_gpu = profile.model_copy(
+        update={
+            "job": profile.job.model_copy(update={"device": "cuda:0"}),
+            "loader": Loader(workers=2, batch_size=32, pin_memory=False),
+        }
+    )
+    assert {"pin_memory": True} in candidates(TrainingConfig(data="x", pin_memory=False), on_gpu, check(on_gpu))
 
 
 def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Path) -> None:

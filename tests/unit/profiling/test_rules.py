@@ -87,6 +87,7 @@ def test_pinned_memory_is_advised_only_where_cuda_is_used() -> None:
     assert "pin_memory" not in finding(planted.clean(loader=loader, steps=planted.steps(wait=0.5)), "Dataloader").advice
     on_gpu = planted.clean(loader=loader, steps=planted.steps(wait=0.5), **GPU)
     assert "pin_memory=True" in finding(on_gpu, "Dataloader").advice
+    assert finding(on_gpu, "Dataloader").changes["pin_memory"] is True
 
 
 def test_few_workers_are_no_issue_where_nothing_waits_for_data() -> None:

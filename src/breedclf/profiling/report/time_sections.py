@@ -41,7 +41,7 @@ def job_section(profile: Profile) -> Section:
         ("State", job.status),
         ("Start", _moment(job.start)),
         ("End", _moment(job.end)),
-        ("Duration", f"{seconds(job.seconds)} ({job.seconds:,.0f} s)" if job.seconds >= 100 else seconds(job.seconds)),
+        ("Duration", f"{seconds(job.seconds)} ({job.seconds:,.0f} s)" if job.seconds >= 600 else seconds(job.seconds)),
     ]
     if len(steps):
         rows += [

@@ -41,8 +41,10 @@ def dataloader(
     pin: dict[str, Any] = {}
     pin_advice = ""
     if profile.job.uses_cuda and profile.loader.pin_memory is False:
+        pin = {"pin_memory": True}
         pin_advice = " Use pin_memory=True: copies to the GPU then overlap with computing."
-    told = f"{count(workers, 'worker')} for {count(cores, 'core')} ({percent:.0f}%)"
+    as_one = "counted as one, " if workers == 0 else ""
+    told = f"{count(workers, 'worker')} for {count(cores, 'core')} ({as_one}{percent:.0f}%)"
     told += "" if waiting is None else f", and steps waited for data {share(waiting)} of their time"
     details = {"workers": workers, "cores": cores, "percent": percent, "wait_share": waiting}
     waits = waiting is None or waiting > max_wait_share

@@ -34,7 +34,7 @@ def step_outlier(profile: Profile, *, stddev: float = 3.0, n_outliers: int = 10,
     worst = max(groups, key=lambda group: len(group["outliers"]))
     if not bad:
         return ok(
-            f"at most {count(len(worst['outliers']), 'outlier')} in one phase (phase {worst['phase']} on node "
+            f"{count(len(worst['outliers']), 'outlier')} where there are most (phase {worst['phase']} on node "
             f"{worst['node']}: mean {seconds(worst['mean'])}, standard deviation {seconds(worst['stddev'])}); "
             f"more than {n_outliers} would be an issue",
             datapoints=datapoints,

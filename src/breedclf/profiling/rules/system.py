@@ -162,6 +162,8 @@ def host_memory_increase(
     told = (
         f"memory of the process rose by {size(rise)} ({100 * rise / base if base else 0:.0f}%) after its first quarter"
     )
+    if rise <= 0:
+        told = f"memory of the process, {size(base)}, did not grow after its first quarter"
     if rise > max(min_bytes, base * increase_percent / 100) and steady:
         return issue(
             told + ", all along",
