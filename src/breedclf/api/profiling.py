@@ -12,6 +12,7 @@ from breedclf.errors import ConfigError, ProfileError
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
+from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification
 
 if TYPE_CHECKING:
@@ -86,20 +87,24 @@ class ProfilingSession:
 
     @classmethod
     def attach(cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | None = None) -> Self:
-        """Look at a recorded run: a job that has ended (or its name, with `backend`), or a folder or file.
+        """Look at a recorded run: a job that has ended (or its name, with `backend`), a folder, a file, or `s3://...`.
 
         Raises:
             ProfileError: there is no recorded run.
             JobError: the back end knows no such job, or it hasn't ended.
         """
         session = cls(rules=rules, backend=backend)
+        if isinstance(source, str) and is_remote(source):
+            from breedclf.backends.sagemaker.s3_folder import fetch_recorded_run
+
+            session._profile = open_remote_profile(source, fetch_recorded_run)
+            session.config = _config_of(session._profile)
+            return session
         if isinstance(source, str) and backend is not None:
             from breedclf.job_handle import Job as Handle
 
             return session._load(Handle.attach(source, backend=backend))
         if isinstance(source, str | Path):
-            from breedclf.profiling.sources import open_profile
-
             session._profile = open_profile(source)
             session.config = _config_of(session._profile)
             return session
@@ -198,8 +203,6 @@ class ProfilingSession:
         return folder
 
     def _load(self, job: Job) -> Self:
-        from breedclf.profiling.sources import open_profile
-
         try:
             self._profile = open_profile(job.output)
         except ProfileError as error:

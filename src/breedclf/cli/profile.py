@@ -13,7 +13,7 @@ from breedclf.config import TrainingConfig, nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
-from breedclf.profiling.sources import find_profile, open_profile
+from breedclf.profiling.sources import find_profile, is_remote, open_profile
 
 DEFAULT_OUTPUT = Path("runs/profile")
 _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
@@ -21,7 +21,10 @@ _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", metavar="DIR|JOB|PROFILE_DIR", nargs="+", help="folder of pictures, job, recorded run; or: diff A B"
+        "what",
+        metavar="DIR|JOB|PROFILE_DIR",
+        nargs="+",
+        help="folder of pictures, job, recorded run (s3:// too); or: diff A B",
     )
     parser.add_argument(
         "--rules",
@@ -82,6 +85,8 @@ def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession
         from breedclf.backends.registry import backend_named
 
         backend = backend_named(arguments.backend)
+    if is_remote(what):
+        return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
         return ProfilingSession.attach(Path(what), rules=rules), output
     if Path(what).is_dir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from breedclf.errors import ProfileError
@@ -48,6 +50,28 @@ def open_profile(path: str | Path) -> Profile:
     if found.name == FILE_NAME:
         return Profile.load(found)
     return read_torch_trace(found) if _is_trace(found) else Profile.load(found)
+
+
+def is_remote(place: str | Path) -> bool:
+    """Whether the place is an address in S3 and no path."""
+    return str(place).startswith("s3://")
+
+
+def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile:
+    """Read a recorded run from S3; `fetch` gets its files into a folder, which is gone afterwards.
+
+    Raises:
+        ProfileError: nothing there can be read as one.
+    """
+    with tempfile.TemporaryDirectory(prefix="breedclf-run-") as place:
+        name = uri.removeprefix("s3://").rstrip("/").removesuffix("/profiler-output").rpartition("/")[2]
+        folder = Path(place, name or "run")
+        folder.mkdir()
+        fetch(uri, folder)
+        try:
+            return open_profile(folder)
+        except ProfileError as error:
+            raise ProfileError(str(error).replace(str(folder), uri)) from error
 
 
 def _is_trace(path: Path) -> bool:
