@@ -21,9 +21,9 @@ from breedclf import Trainer
 from breedclf.config import TrainingConfig
 from breedclf.profiling.verify import timed_fit, verify
 
-PICTURES = {"train": 24, "valid": 4}
+PICTURES = {"train": 16, "valid": 2}
 SIDE_PX = 1_200
-PAIRS = 7
+PAIRS = 5
 
 
 def main() -> int:
