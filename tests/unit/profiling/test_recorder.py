@@ -130,6 +130,34 @@ def test_on_a_gpu_the_parts_are_the_devices_time_and_waiting_the_hosts() -> None
     }
 
 
+def test_looks_at_tensors_count_training_steps_over_epochs_and_rest_in_validation() -> None:
+    model, optimizer = network(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    watch = TensorWatch(every=2)
+    recorder = StepRecorder(tensors=watch)
+    recorder.watch(model, optimizer)
+    for epoch in (1, 2):
+        recorder.phase("train", epoch)
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 4)).sum().backward()
+            recorder.lap("backward")
+            optimizer.step()
+            recorder.lap("optimizer")
+            recorder.step(2)
+        recorder.phase("valid", epoch)
+        model(torch.ones(2, 4))
+        recorder.step(2)
+    assert {tuple(series.step.tolist()) for series in watch.series()} == {(0, 2, 4)}
+
+
+def test_every_hook_with_a_timer_hears_of_every_step(pictures: Path, tmp_path: Path) -> None:
+    with Recorder(keep=False) as first, Recorder(keep=False) as second:
+        fit(config(pictures, tmp_path), hooks=[first, second])
+    for recorder in (first, second):
+        assert int(recorder.profile().steps.of("train").sum()) == 16
+        assert len(recorder.profile().learning.step_loss) == 16
+
+
 def test_the_parts_of_a_real_training_add_up_to_its_epochs(full: tuple[Profile, Path]) -> None:
     profile, _ = full
     assert profile.job.status == "Completed"

@@ -92,7 +92,7 @@ class _Listener(StepTimer):
 
     def __init__(self, folder: Path, collections: frozenset[str], every: int, whole: bool) -> None:
         self._smd = load_smdebug("smdebug.pytorch")
-        self._collections, self._every, self._whole = collections, every, whole
+        self._collections, self._every = collections, every
         names = collections - {"activations"} | {
             name for name, _ in _ACTIVATIONS.values() if "activations" in collections
         }
@@ -103,11 +103,9 @@ class _Listener(StepTimer):
             reduction_config=self._reductions(whole),
         )
         self._hook.get_collection("losses").save_config = self._saving(1)
-        for name in ("weight", "bias"):
+        for name, pattern in (("weights", "weight"), ("biases", "bias")):
             # as smdebug's own, but that updates are no weights
-            self._hook.get_collection(f"{name}es" if name == "bias" else f"{name}s").include_regex = [
-                f"^{_OWN}.*{name}"
-            ]
+            self._hook.get_collection(name).include_regex = [f"^{_OWN}.*{pattern}"]
         if "updates" in names:
             updates = self._hook.get_collection("updates")
             updates.include([f"^{UPDATE}", f"^{MOVE}"])
@@ -137,8 +135,8 @@ class _Listener(StepTimer):
         for name, weight in module.named_parameters():
             if weight.requires_grad:
                 self._weights[f"{root}_{name}"] = weight
-                take_off = weight.register_hook(self._quietly(self._hook.backward_hook(f"{root}_{name}")))  # type: ignore[no-untyped-call]
-                self._handles.append(take_off)
+                save = self._quietly(self._hook.backward_hook(f"{root}_{name}"))
+                self._handles.append(weight.register_hook(save))  # type: ignore[no-untyped-call]
 
     def phase(self, name: str, epoch: int = 0) -> None:
         del epoch
