@@ -131,8 +131,8 @@ class TrainingConfig(Settings):
         default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
     chunk_size: int = Field(default=32, ge=1, le=4_096, description="pictures per pass through the frozen part")
-    pin_memory: Annotated[bool | None, _MaybeText] = Field(
-        default=None, description="copy pictures to a GPU from pinned memory (default: yes; elsewhere it does nothing)"
+    pin_memory: bool = Field(
+        default=True, description="copy pictures to a GPU from pinned memory; elsewhere it does nothing"
     )
     channels_last: bool = Field(default=True, description="keep a pixel's channels side by side in memory")
     compile_network: bool = Field(

@@ -59,7 +59,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "precision": st.sampled_from(["auto", "fp32", "bf16"]),
         "workers": st.none() | st.integers(0, 256),
         "chunk_size": st.integers(1, 4_096),
-        "pin_memory": st.none() | st.booleans(),
+        "pin_memory": st.booleans(),
         "channels_last": st.booleans(),
         "compile_network": st.booleans(),
         "deterministic": st.booleans(),

@@ -53,7 +53,7 @@ def loader_settings(
     shared_memory_bytes: int,
     batch_bytes: int,
     workers: int | None = None,
-    pin_memory: bool | None = None,
+    pin_memory: bool = True,
 ) -> LoaderSettings:
     """Decide how pictures are loaded.
 
@@ -67,7 +67,7 @@ def loader_settings(
     wanted = workers if workers is not None else (max(1, cores - 1) if on_gpu else cores // 4)
     fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
     count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
-    pinned = on_gpu and pin_memory is not False
+    pinned = on_gpu and pin_memory
     return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=_PREFETCH if count else None)
 
 

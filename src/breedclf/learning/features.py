@@ -77,7 +77,7 @@ class FeatureExtractor:
     workers: int | None = None
     stop_at_bad: bool = False
     timer: StepTimer = NO_TIMER
-    pin_memory: bool | None = None
+    pin_memory: bool = True
 
     @cached_property
     def backbone(self) -> nn.Module:
