@@ -61,6 +61,9 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "chunk_size": st.integers(1, 4_096),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),
+        "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
+        "mlflow_uri": st.none() | _paths().map(str),
+        "mlflow_experiment": st.none() | _paths().map(str),
         "min_confidence": st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
     }
     return st.fixed_dictionaries({"data": _paths()}, optional=optional)

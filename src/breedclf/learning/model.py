@@ -52,13 +52,19 @@ def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compu
 
 def for_inference(network: ResNet, compute: Compute) -> nn.Module:
     """Fold the batch norms, fuse what this device can, and move the network to where and how it computes."""
-    network = network.eval().requires_grad_(False)
-    for module in network.modules():
-        _fold_batch_norms(module)
+    network = folded(network)
     if can_fuse(compute.device):
         network = fuse(network)
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=torch.channels_last)
     return moved
+
+
+def folded(network: ResNet) -> ResNet:
+    """The network for inference only, with its batch norms folded into the convolutions, in place."""
+    network = network.eval().requires_grad_(False)
+    for module in network.modules():
+        _fold_batch_norms(module)
+    return network
 
 
 def feature_count(state: StateDict) -> int:
