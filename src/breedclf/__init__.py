@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.config import TrainingConfig
+    from breedclf.exporting.export import export
     from breedclf.job_handle import Job
     from breedclf.jobs import JobSpec, JobStatus
     from breedclf.learning.classifier import Classifier
     from breedclf.learning.evaluation import evaluate
+    from breedclf.loggers.mlflow import MLflowLogger
+    from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _HOME_OF = {
@@ -30,7 +33,9 @@ _HOME_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "LocalBackend": "breedclf.backends.local.backend",
+    "MLflowLogger": "breedclf.loggers.mlflow",
     "ProfilingSession": "breedclf.api.profiling",
+    "TensorBoardLogger": "breedclf.loggers.tensorboard",
     "Classifier": "breedclf.learning.classifier",
     "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
@@ -40,6 +45,7 @@ _HOME_OF = {
     "Continuous": "breedclf.tuning.space",
     "Integer": "breedclf.tuning.space",
     "evaluate": "breedclf.learning.evaluation",
+    "export": "breedclf.exporting.export",
 }
 
 __all__ = [
@@ -53,12 +59,15 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "LocalBackend",
+    "MLflowLogger",
     "ProfilingSession",
+    "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
     "TuningJob",
     "__version__",
     "evaluate",
+    "export",
 ]
 
 

@@ -33,6 +33,7 @@ Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+LOGGER_NAMES = ("mlflow", "tensorboard")
 ENVIRONMENT_PREFIX = "BREEDCLF_"
 MAX_HYPERPARAMETERS = 100
 MAX_HYPERPARAMETER_CHARS = 2_500
@@ -45,6 +46,18 @@ def _weights_name(value: object) -> object:
         return "none"
     known = {name.lower(): name for name in WEIGHTS_NAMES}
     return known.get(str(value).lower(), str(value))
+
+
+def _logger_names(value: object) -> object:
+    """Names of loggers, separated by commas or in a list, in one order; a misspelt one is refused."""
+    given = value.split(",") if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else None
+    if given is None:
+        return value
+    names = sorted({str(name).strip().lower() for name in given} - {"", "none"})
+    for name in names:
+        if name not in LOGGER_NAMES:
+            raise ValueError(f"log_to={name!r} is no logger: {nearest(name, LOGGER_NAMES)}")
+    return ",".join(names) or "none"
 
 
 def _absent_if_none_text(value: object) -> object:
@@ -143,9 +156,23 @@ class TrainingConfig(Settings):
         default="timers",
         description="what is recorded of the run: timers costs next to nothing, full also traces operators",
     )
+    log_to: Annotated[str, BeforeValidator(_logger_names)] = Field(
+        default="none", description="tensorboard, mlflow, or both with a comma: where the training is logged, too"
+    )
+    mlflow_uri: Annotated[str | None, _MaybeText] = Field(
+        default=None, description="MLflow's server, sqlite:///FILE or SageMaker ARN (default: MLflow's own)"
+    )
+    mlflow_experiment: Annotated[str | None, _MaybeText] = Field(
+        default=None, description="MLflow's experiment (default: MLFLOW_EXPERIMENT_NAME, or breedclf)"
+    )
     min_confidence: Annotated[float | None, _MaybeText] = Field(
         default=None, gt=0, lt=1, description="below it the model answers none of these"
     )
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The names in `log_to`."""
+        return () if self.log_to == "none" else tuple(self.log_to.split(","))
 
     @model_validator(mode="after")
     def _shares_leave_training_pictures(self) -> Self:

@@ -49,6 +49,10 @@ class ArtifactError(BreedclfError):
     exit_code = 3
 
 
+class ExportError(BreedclfError):
+    """An exported model doesn't run, or doesn't answer as its model folder does; it isn't put in place."""
+
+
 class TrainingError(BreedclfError):
     """Training can't go on, for instance because the loss is no longer a number."""
 

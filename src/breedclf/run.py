@@ -128,12 +128,14 @@ def train(job: JobEnvironment) -> FitResult:
         )
     from breedclf.learning.fit import fit
     from breedclf.learning.progress import ProgressLog
+    from breedclf.loggers.chosen import logged
     from breedclf.profiling.recorder import recorded
 
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)
-    with recorded(config) as recorders:
-        result = fit(config, hooks=[ProgressLog(), *recorders])
+    store = f"sqlite:///{config.output / 'mlflow.db'}"  # comes back with the job's output
+    with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
+        result = fit(config, hooks=[ProgressLog(), *recorders, *loggers])
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})

@@ -47,10 +47,11 @@ class Trainer:
         """
         from breedclf.learning.fit import fit
         from breedclf.learning.progress import ProgressLog
+        from breedclf.loggers.chosen import logged
         from breedclf.profiling.recorder import recorded
 
-        with recorded(self.config) as recorders:
-            return fit(self.config, hooks=[ProgressLog(), *recorders, *hooks])
+        with recorded(self.config) as recorders, logged(self.config, hooks) as others:
+            return fit(self.config, hooks=[ProgressLog(), *recorders, *others])
 
     def submit(
         self,

@@ -30,6 +30,11 @@ REQUIREMENTS = (
     "safetensors>=0.4.3",
     "tqdm>=4.66",
 )
+# And what the loggers that its settings ask for need.
+_LOGGER_REQUIREMENTS = {
+    "mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"),
+    "tensorboard": ("tensorboard>=2.18",),
+}
 _SHIM = '''"""The entry of a training job; everything else is in the package beside this file."""
 
 from breedclf.run import main
@@ -89,12 +94,16 @@ class Bundle:
             path.write_bytes(content)
 
 
-def breedclf_bundle() -> Bundle:
-    """The bundle that every breedclf job runs, with a manifest that tells its own hash."""
+def breedclf_bundle(log_to: str = "none") -> Bundle:
+    """The bundle that every breedclf job runs, with a manifest that tells its own hash.
+
+    `log_to` is the training's setting of that name: its loggers need packages of their own.
+    """
     package = Path(__file__).resolve().parent.parent
     files = {f"breedclf/{name}": content for name, content in _read_tree(package).items()}
     files[ENTRY] = _SHIM.encode()
-    files["requirements.txt"] = "".join(f"{line}\n" for line in REQUIREMENTS).encode()
+    more = [line for name, lines in _LOGGER_REQUIREMENTS.items() if name in log_to.split(",") for line in lines]
+    files["requirements.txt"] = "".join(f"{line}\n" for line in [*REQUIREMENTS, *more]).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
     return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
 

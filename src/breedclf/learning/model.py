@@ -55,14 +55,20 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
 
     A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
     """
-    network = network.eval().requires_grad_(False)
-    for module in network.modules():
-        _fold_batch_norms(module)
+    network = folded(network)
     if can_fuse(compute.device) and not compute.compiled:
         network = fuse(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
     return cast("nn.Module", torch.compile(moved)) if compute.compiled else moved
+
+
+def folded(network: ResNet) -> ResNet:
+    """The network for inference only, with its batch norms folded into the convolutions, in place."""
+    network = network.eval().requires_grad_(False)
+    for module in network.modules():
+        _fold_batch_norms(module)
+    return network
 
 
 def feature_count(state: StateDict) -> int:

@@ -119,7 +119,7 @@ def _pictures_by_label(folder: Path) -> dict[str, list[Path]]:
         classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"data folder {folder} can't be read: {error.strerror}") from error
-    return {entry.name: sorted(_pictures_below(entry)) for entry in classes if not leads_back(entry)}
+    return {entry.name: sorted(pictures_below(entry)) for entry in classes if not leads_back(entry)}
 
 
 def leads_back(folder: Path) -> bool:
@@ -130,7 +130,7 @@ def leads_back(folder: Path) -> bool:
     return folder.resolve() in (parent, *parent.parents)
 
 
-def _pictures_below(folder: Path) -> Iterator[Path]:
+def pictures_below(folder: Path) -> Iterator[Path]:
     """Regular files with a picture's suffix; symbolic links are followed, each folder once and none that lies above."""
     parent = folder.parent.resolve()
     seen = {str(above) for above in (parent, *parent.parents)}

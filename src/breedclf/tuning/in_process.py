@@ -78,8 +78,10 @@ class InProcessRunner:
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
         from breedclf.learning.fit import fit
+        from breedclf.loggers.chosen import logged
 
-        return fit(config, hooks=[watch], workbench=self._workbench)
+        with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
+            return fit(config, hooks=hooks, workbench=self._workbench)
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         file = self._folder / name / _RECORD

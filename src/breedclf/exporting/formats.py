@@ -1,0 +1,119 @@
+"""The formats of an exported model: how each is written, and how its answers are got back from the file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from breedclf.config import nearest
+from breedclf.errors import ConfigError, ExportError
+from breedclf.learning.artifact import CARD_FILE, ModelCard
+
+INPUT, OUTPUT = "pictures", "probabilities"
+_RUNNER = Path(__file__).with_name("onnx_runner.py")
+_MAX_RUN_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    `write` puts a traced network into a file; `run` gets float32 probabilities [N + 1, C] for uint8 pictures
+    [N, 3, H, W] from that file alone: those of all pictures in one batch, and of the first alone.
+    """
+
+    name: str
+    suffix: str
+    packages: tuple[str, ...]
+    write: Callable[[torch.export.ExportedProgram, ModelCard, Path], None]
+    run: Callable[[Path, NDArray[np.uint8]], NDArray[np.float32]]
+
+
+def format_named(name: str) -> Format:
+    """The format of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name!r} is none that a model is exported to: {nearest(name, FORMATS)}")
+    return FORMATS[name]
+
+
+def metadata(card: ModelCard) -> dict[str, str]:
+    """What an exported file says about itself, a text for each key; lists and tables are JSON."""
+    preprocessing = card.preprocessing
+    return {
+        "class_names": json.dumps(card.class_names, ensure_ascii=False),
+        "labels": json.dumps(card.labels, ensure_ascii=False),
+        "preprocessing": json.dumps(
+            {
+                "resize_px": preprocessing.resize_px,
+                "crop_px": preprocessing.crop_px,
+                "interpolation": preprocessing.interpolation,
+                "normalisation": "inside",
+            }
+        ),
+        "min_confidence": json.dumps(card.min_confidence),
+        "architecture": card.architecture,
+        "weights_sha256": card.weights_sha256,
+        "breedclf_version": card.breedclf_version,
+    }
+
+
+def _write_onnx(program: torch.export.ExportedProgram, card: ModelCard, path: Path) -> None:
+    written = torch.onnx.export(
+        program, dynamo=True, input_names=[INPUT], output_names=[OUTPUT], external_data=False, verbose=False
+    )
+    assert written is not None
+    written.model.metadata_props.update(metadata(card))
+    written.save(path, external_data=False)
+
+
+def _run_onnx(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with tempfile.TemporaryDirectory(prefix="breedclf-onnx-") as folder:
+        given, answers = Path(folder) / "pictures.npy", Path(folder) / "answers.npy"
+        np.save(given, pictures)
+        command = [sys.executable, "-P", str(_RUNNER), str(path), str(given), str(answers)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_MAX_RUN_SECONDS)
+        except subprocess.CalledProcessError as error:
+            told = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+            raise ExportError(f"onnxruntime can't run the exported model: {told[-1]}") from error
+        except subprocess.TimeoutExpired as error:
+            raise ExportError(
+                f"onnxruntime took more than {_MAX_RUN_SECONDS:g} s for {len(pictures)} pictures"
+            ) from error
+        rows: NDArray[np.float32] = np.load(answers)
+    return rows
+
+
+def _write_torch(program: torch.export.ExportedProgram, card: ModelCard, path: Path) -> None:
+    # By way of memory: where the disk is full, torch's own writer to a file ends the process.
+    file = BytesIO()
+    torch.export.save(program, file, extra_files={CARD_FILE: card.model_dump_json(indent=2)})
+    path.write_bytes(file.getbuffer())
+
+
+def _run_torch(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    network = torch.export.load(path).module()
+    all_of_them = torch.from_numpy(pictures)
+    with torch.no_grad():
+        rows: NDArray[np.float32] = torch.cat([network(batch) for batch in (all_of_them, all_of_them[:1])]).numpy()
+    return rows
+
+
+FORMATS = {
+    "onnx": Format("onnx", ".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _run_onnx),
+    "torch": Format("torch", ".pt2", (), _write_torch, _run_torch),
+}

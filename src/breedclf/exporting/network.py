@@ -1,0 +1,38 @@
+"""The network as it is exported: pictures as bytes in, probabilities out, with the normalisation inside."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from breedclf.learning.preprocessing import Preprocessing
+
+
+class ExportedNetwork(nn.Module):
+    """uint8 [N, 3, crop, crop] to float32 probabilities [N, C].
+
+    The normalisation is inside, so that whoever runs the file can't forget it or do it twice. `network` has plain
+    operations only, in the plain order of dimensions, which is all that other runtimes know.
+    """
+
+    shift: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.eval()
+        self.register_buffer("shift", 255.0 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("scale", 255.0 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        scores = self.network((pictures.to(torch.float32) - self.shift) / self.scale)
+        return torch.softmax(scores, dim=1)
+
+
+def traced(network: ExportedNetwork, crop_px: int) -> torch.export.ExportedProgram:
+    """The network as a graph for any number of pictures."""
+    example = torch.zeros(2, 3, crop_px, crop_px, dtype=torch.uint8)
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        return torch.export.export(network, (example,), dynamic_shapes={"pictures": {0: batch}}, strict=False)

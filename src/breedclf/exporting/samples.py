@@ -1,0 +1,74 @@
+"""The pictures on which an exported model is compared: some of the user's own, or drawn ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from breedclf.errors import DataError, ImageError
+from breedclf.learning.images import open_picture
+from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.scan import pictures_below
+from breedclf.testing.pictures import PATTERNS, draw_picture
+
+MOST_PICTURES = 32
+_DRAWN_PX = 320
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures ready for the network, uint8 [N, 3, crop, crop], and the reasons of those that can't be read."""
+
+    pictures: NDArray[np.uint8]
+    drawn: bool
+    skipped: tuple[str, ...] = ()
+
+
+def drawn_samples(preprocessing: Preprocessing) -> Samples:
+    """Two pictures of every pattern; always the same ones."""
+    pictures = [
+        draw_picture(pattern, np.random.default_rng([0, number]), size_px=_DRAWN_PX)
+        for number, pattern in enumerate(list(PATTERNS) * 2)
+    ]
+    return Samples(_stacked(preprocessing.view(picture, 0) for picture in pictures), drawn=True)
+
+
+def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Samples:
+    """At most MOST_PICTURES, taken evenly from files and from everything below folders.
+
+    Raises:
+        DataError: a source isn't there, holds no pictures, or none of the pictures can be read.
+    """
+    paths = [path for source in sources for path in _pictures_of(source)]
+    count = min(len(paths), MOST_PICTURES)
+    chosen = [paths[number * len(paths) // count] for number in range(count)]
+    views, skipped = [], []
+    for path in chosen:
+        try:
+            views.append(preprocessing.view(open_picture(path), 0))
+        except ImageError as error:
+            skipped.append(str(error))
+    if not views:
+        raise DataError(f"none of the {count} pictures to compare on can be read; the first: {skipped[0]}")
+    return Samples(_stacked(views), drawn=False, skipped=tuple(skipped))
+
+
+def _pictures_of(source: Path) -> list[Path]:
+    if not source.is_dir():
+        if not source.exists():
+            raise DataError(f"{source} to compare on isn't there; name a picture, or a folder of pictures")
+        return [source]
+    found = sorted(pictures_below(source))
+    if not found:
+        raise DataError(f"{source} holds no pictures to compare on; name another folder, or none for drawn pictures")
+    return found
+
+
+def _stacked(views: Iterable[torch.Tensor]) -> NDArray[np.uint8]:
+    stacked: NDArray[np.uint8] = torch.stack(list(views)).numpy()
+    return stacked

@@ -1,0 +1,186 @@
+"""A training as a run of MLflow: on a server, in a database, or in SageMaker's managed MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from breedclf._version import __version__
+from breedclf.extras import need
+from breedclf.learning.hooks import EpochRecord, TrainingPlan
+from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
+
+if TYPE_CHECKING:
+    from breedclf.learning.fit import FitResult
+
+DEFAULT_EXPERIMENT = "breedclf"
+_STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Stopped": "KILLED"}
+# MLflow would try for minutes to reach a server that is gone, and the training would wait.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_MAX_PARAMS_AT_A_TIME = 100
+# Each failed try, each new table, and SageMaker's plugin at every request that isn't for SageMaker.
+_TALKATIVE = ("urllib3.connectionpool", "alembic", "mlflow.store.db.utils", "mlflow.tracking.request_header.registry")
+
+
+class MLflowLogger(RunLogger):
+    """A training hook that keeps a training as a run of MLflow: metrics an epoch, settings, best epoch, model's path.
+
+    When the server can't be reached, one warning is logged and the training goes on.
+
+    Args:
+        tracking_uri: address of a server, `sqlite:///FILE`, or the ARN of a SageMaker tracking server or app; by
+            default what MLflow itself takes: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working folder.
+        experiment: made if it isn't there; by default `MLFLOW_EXPERIMENT_NAME`, or "breedclf".
+        run_name: by default the job's name inside a job, otherwise the output folder's.
+        tags: kept with the run.
+
+    Raises:
+        MissingExtraError: MLflow isn't installed or, for an ARN, its plugin for SageMaker.
+
+    Example:
+        >>> from breedclf import Trainer, TrainingConfig
+        >>> logger = MLflowLogger("http://127.0.0.1:5000")  # doctest: +SKIP
+        >>> Trainer(TrainingConfig(data="dogImages")).fit(hooks=[logger])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        experiment: str | None = None,
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        need("mlflow", purpose="logging to MLflow", install='"breedclf[mlflow]"')
+        if (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").startswith("arn:"):
+            need("sagemaker_mlflow", purpose="an ARN as MLflow's address", install="sagemaker-mlflow")
+        experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
+        self._run = _Run(tracking_uri, experiment, run_name, dict(tags or {}), clock)
+        super().__init__("MLflow", self._run)
+
+    @property
+    def run_id(self) -> str | None:
+        """MLflow's name of the run, once it has begun."""
+        return self._run.run_id
+
+
+class _Run:
+    """One run, by MLflow's client: its process-wide run and address are the user's own."""
+
+    def __init__(
+        self,
+        tracking_uri: str | None,
+        experiment: str,
+        name: str | None,
+        tags: dict[str, str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._tracking_uri = tracking_uri
+        self._experiment = experiment
+        self._name = name
+        self._tags = tags
+        self._clock = clock
+        self._client: Any = None
+        self.run_id: str | None = None
+
+    def begin(self, plan: TrainingPlan) -> None:
+        from mlflow.entities import Param
+        from mlflow.tracking import MlflowClient
+
+        with self._asking():
+            self._client = MlflowClient(tracking_uri=self._tracking_uri)
+            tags = {"mlflow.source.name": "breedclf", "breedclf.version": __version__, **self._tags}
+            run = self._client.create_run(
+                _experiment_id(self._client, self._experiment), run_name=self._name or run_name(plan), tags=tags
+            )
+            self.run_id = run.info.run_id
+            params = [Param(name, str(value)) for name, value in settings_of(plan).items()]
+            for start in range(0, len(params), _MAX_PARAMS_AT_A_TIME):
+                self._client.log_batch(self.run_id, params=params[start : start + _MAX_PARAMS_AT_A_TIME])
+
+    def add(self, epochs: Sequence[EpochRecord]) -> None:
+        from mlflow.entities import Metric
+
+        now = round(self._clock() * 1000)
+        metrics = [Metric(name, getattr(epoch, name), now, epoch.epoch) for epoch in epochs for name in METRICS]
+        with self._asking():
+            self._client.log_batch(self.run_id, metrics=metrics)
+
+    def finish(self, result: FitResult) -> None:
+        from mlflow.entities import Metric, RunTag
+
+        now = round(self._clock() * 1000)
+        metrics = [Metric(f"best_{name}", getattr(result.best, name), now, result.best_epoch) for name in METRICS]
+        metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
+        with self._asking():
+            self._client.log_batch(self.run_id, metrics=metrics, tags=[RunTag("artifact", str(result.artifact))])
+
+    def close(self, status: RunStatus) -> None:
+        with self._asking():
+            self._client.set_terminated(self.run_id, status=_STATUS[status])
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        with _impatient():
+            if self._tracking_uri is not None and self._tracking_uri.startswith("arn:"):
+                with _everywhere(self._tracking_uri):
+                    yield
+            else:
+                yield
+
+
+def _experiment_id(client: Any, name: str) -> str:
+    """The experiment of this name; another training may be making it at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Within it MLflow is quiet, and gives up on a server after seconds where the user hasn't said otherwise."""
+    ours = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    os.environ.update(ours)
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _everywhere(tracking_uri: str) -> Iterator[None]:
+    """Within it the address counts for the whole process, which is where SageMaker's plugin looks for the ARN."""
+    import mlflow
+
+    variable = os.environ.get("MLFLOW_TRACKING_URI")
+    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if is_set else None
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
+        if variable is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = variable

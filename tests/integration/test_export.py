@@ -1,0 +1,207 @@
+"""Exported models, by the real exporters and runtimes: same answers or no file, and what a user hears otherwise."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from breedclf import Classifier, export
+from breedclf.cli import main
+from breedclf.errors import ArtifactError, ConfigError, DataError, ExportError, MissingExtraError
+from breedclf.exporting.comparison import TOLERANCE, compare
+from breedclf.exporting.export import write_compared
+from breedclf.exporting.formats import FORMATS
+from breedclf.exporting.network import ExportedNetwork, traced
+from breedclf.exporting.samples import MOST_PICTURES, drawn_samples, samples_from
+from breedclf.learning.fit import FitResult
+from breedclf.learning.images import open_picture
+from breedclf.learning.model import folded, new_network
+from breedclf.testing.pictures import write_hostile_pictures
+
+from .conftest import write_patterns
+
+Trained = tuple[FitResult, Path]
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
+
+
+@pytest.fixture
+def model(trained: Trained) -> Path:
+    return trained[0].artifact
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path, form: str) -> None:
+    result, data = trained
+    output = tmp_path / "new" / f"dogs{SUFFIXES[form]}"
+    done = export(result.artifact, output, format=form, data=data / "test")
+    assert (done.pictures, done.drawn, done.skipped) == (8, False, ())
+    assert done.comparison.same_top1 == done.comparison.answers == 9, "all together, and the first alone"
+    assert done.comparison.largest_difference <= TOLERANCE
+    assert done.size_bytes == output.stat().st_size > 40e6
+    assert list(output.parent.iterdir()) == [output], "nothing else is left beside it"
+
+    paths = sorted((data / "test").rglob("*.png"))
+    expected = Classifier(result.artifact, device="cpu", precision="fp32").probabilities(paths)
+    preprocessing = done_preprocessing(output, form)
+    assert preprocessing["normalisation"] == "inside"
+    pictures = samples_from(paths, Classifier(result.artifact).card.preprocessing).pictures
+    assert pictures.shape == (8, 3, preprocessing["crop_px"], preprocessing["crop_px"])
+    got = FORMATS[form].run(output, pictures)
+    assert np.allclose(got[:8], expected.numpy(), atol=TOLERANCE)
+    assert np.allclose(got[8], got[0], atol=TOLERANCE)
+
+
+def done_preprocessing(path: Path, form: str) -> dict[str, object]:
+    """The preprocessing as the file tells it, after a look at the rest of what it tells."""
+    if form == "torch":
+        files = {"breedclf.json": ""}
+        torch.export.load(path, extra_files=files)
+        card = json.loads(files["breedclf.json"])
+        assert card["class_names"] == ["Lying", "Standing"]
+        return {**card["preprocessing"], "normalisation": "inside"}
+    written = onnx.load(path)
+    told = {entry.key: entry.value for entry in written.metadata_props}
+    assert json.loads(told["class_names"]) == ["Lying", "Standing"]
+    assert json.loads(told["labels"]) == ["001.Lying", "002.Standing"]
+    (given,), (answer,) = written.graph.input, written.graph.output
+    assert (given.name, answer.name) == ("pictures", "probabilities")
+    assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    batch, *rest = given.type.tensor_type.shape.dim
+    assert batch.dim_param, "any number of pictures"
+    assert [one.dim_value for one in rest] == [3, 224, 224]
+    return dict(json.loads(told["preprocessing"]))
+
+
+def test_the_command_compares_on_drawn_pictures_and_tells_the_figures(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(model, tmp_path / "model"))
+    assert main(["export", str(copy), "--format", "torch", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["output"] == str(tmp_path / "model.pt2")
+    assert (document["pictures"], document["drawn"], document["same_top1"]) == (16, True, document["answers"])
+    assert 0 <= document["largest_difference"] <= document["tolerance"] == TOLERANCE
+    assert main(["export", str(copy), "--format", "torch"]) == 2
+    assert "is there already; choose another --output, or say --overwrite" in capsys.readouterr().err
+    assert main(["export", str(copy), "--format", "torch", "--overwrite"]) == 0
+    assert "answers have the same best class" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_file_that_answers_otherwise_is_refused_and_an_old_one_stays(model: Path, tmp_path: Path, form: str) -> None:
+    classifier = Classifier(model, device="cpu", precision="fp32")
+    preprocessing = classifier.card.preprocessing
+    other = folded(new_network("resnet18", seed=5, classes=2))
+    foreign = traced(ExportedNetwork(other, preprocessing), preprocessing.crop_px)
+    real = FORMATS[form]
+    wrong = replace(real, write=lambda _program, card, path: real.write(foreign, card, path))
+    output = tmp_path / "old"
+    output.write_text("an earlier export")
+    with pytest.raises(ExportError, match=r"of 17 answers .* differ by 0\.\d+ at most .*nothing is written"):
+        write_compared(classifier, wrong, drawn_samples(preprocessing), output)
+    assert output.read_text() == "an earlier export"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_file_that_does_not_run_is_refused(model: Path, tmp_path: Path, form: str) -> None:
+    classifier = Classifier(model, device="cpu", precision="fp32")
+    broken = replace(FORMATS[form], write=lambda _program, _card, path: path.write_bytes(b"no model"))
+    samples = drawn_samples(classifier.card.preprocessing)
+    with pytest.raises(ExportError, match="exported model"):
+        write_compared(classifier, broken, samples, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_verdict_over_the_figures() -> None:
+    expected = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]], np.float32)
+    assert compare(expected, expected).agrees
+    near = compare(expected, expected + np.float32([[0, 0], [0, 0], [-4e-6, 4e-6]]))
+    assert near.agrees, "which of two equal classes comes first says nothing"
+    far = compare(expected, expected + np.float32([[2e-4, -2e-4], [0, 0], [0, 0]]))
+    assert (far.agrees, far.same_top1) == (False, 3)
+    swapped = compare(expected, expected[:, ::-1])
+    assert (swapped.agrees, swapped.same_top1) == (False, 1)
+    flipped = compare(np.float32([[0.50004, 0.49996]]), np.float32([[0.49999, 0.50001]]))
+    assert (flipped.agrees, flipped.same_top1) == (False, 0)
+    assert not compare(expected, np.full_like(expected, np.nan)).agrees
+    assert not compare(expected, expected[:2]).agrees
+
+
+def test_pictures_are_taken_evenly_and_bad_ones_are_told(model: Path, tmp_path: Path) -> None:
+    data = write_patterns(tmp_path / "many", counts={"test": 40})
+    preprocessing = Classifier(model).card.preprocessing
+    taken = samples_from([data], preprocessing)
+    assert len(taken.pictures) == MOST_PICTURES
+    paths = sorted(data.rglob("*.png"))
+    for place, path in ((0, paths[0]), (-1, paths[31 * len(paths) // 32])):
+        assert np.array_equal(taken.pictures[place], preprocessing.view(open_picture(path), 0).numpy())
+    hostile = write_hostile_pictures(tmp_path / "hostile")
+    mixed = samples_from([tmp_path / "hostile"], preprocessing)
+    assert len(mixed.skipped) == len(hostile.broken)
+    assert len(mixed.pictures) == len(hostile.odd)
+
+
+def _damaged(model: Path, folder: Path) -> Path:
+    copy = Path(shutil.copytree(model, folder / "damaged"))
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\xff\xff\xff\xff")
+    return copy
+
+
+def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"format='onyx' is none .*: did you mean 'onnx'\?"):
+        export(model, tmp_path / "x", format="onyx")
+    with pytest.raises(ArtifactError, match="is not a breedclf model"):
+        export(tmp_path, tmp_path / "x", format="torch")
+    with pytest.raises(ArtifactError, match="is damaged or was exchanged"):
+        export(_damaged(model, tmp_path), tmp_path / "x", format="torch")
+    with pytest.raises(ConfigError, match=r"is a folder; name a file in it, such as model\.pt2"):
+        export(model, tmp_path, format="torch")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="can't be written"):
+        export(model, tmp_path / "file" / "x.pt2", format="torch")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no pictures to compare on"):
+        export(model, tmp_path / "x", format="torch", data=tmp_path / "empty")
+    with pytest.raises(DataError, match="isn't there; name a picture"):
+        export(model, tmp_path / "x", format="torch", data=[tmp_path / "no.jpg"])
+    with pytest.raises(DataError, match="none of the 1 pictures to compare on can be read"):
+        export(model, tmp_path / "x", format="torch", data=tmp_path / "file")
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_the_extra_a_user_hears_what_to_install(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    wanted = r'export to onnx needs onnxruntime, which is not installed: pip install "breedclf\[onnx\]"'
+    with pytest.raises(MissingExtraError, match=wanted):
+        export(model, tmp_path / "x.onnx")
+
+
+def test_a_full_disk_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    output = tmp_path / "x.pt2"
+    done = subprocess.run(
+        [sys.executable, "-m", "breedclf", "export", str(model), "--format", "torch", "--output", str(output)],
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "can't be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
