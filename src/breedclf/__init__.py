@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
+    from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import TrainingConfig
     from breedclf.exporting.export import export
     from breedclf.job_handle import Job
@@ -36,6 +38,8 @@ _HOME_OF = {
     "MLflowLogger": "breedclf.loggers.mlflow",
     "ProfilingSession": "breedclf.api.profiling",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
+    "S3Dataset": "breedclf.backends.sagemaker.dataset",
+    "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "Classifier": "breedclf.learning.classifier",
     "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
@@ -61,6 +65,8 @@ __all__ = [
     "LocalBackend",
     "MLflowLogger",
     "ProfilingSession",
+    "S3Dataset",
+    "SageMakerBackend",
     "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
