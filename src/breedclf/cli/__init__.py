@@ -27,6 +27,7 @@ VERBS = {
     "evaluate": "measure a trained model on a split of pictures",
     "jobs": "list, show, follow, stop or delete jobs",
     "predict": "name what is in a picture",
+    "sagemaker": "stand in for Amazon SageMaker on this machine",
     "serve": "answer pictures over HTTP, with a page to try it",
     "deploy": "put a model behind an address, after checking that it answers as measured",
     "endpoints": "list, delete or clear away endpoints",
