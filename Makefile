@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+AWS_VENV ?= .venv-aws
+AWSCLI ?= 'awscli>=1.44,<2'
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEBUGGER_VENV ?= .venv-debugger
@@ -19,7 +21,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-debugger awscli fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +36,12 @@ test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
 
 test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in an environment of their own
 	$(DEBUGGER_VENV)/bin/python -m pytest tests/debugger $(PYTEST_ARGS)
+
+awscli: $(STAMP) ## install the AWS command line, which a test drives, in an environment of its own
+	@test -x $(AWS_VENV)/bin/aws || { $(PYTHON) -m venv $(AWS_VENV) && \
+		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(AWS_VENV)/bin/python $(AWSCLI) || \
+		$(AWS_VENV)/bin/python -m pip install --quiet $(AWSCLI); }; }
+	@$(AWS_VENV)/bin/aws --version
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
@@ -66,7 +74,8 @@ bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH
 	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(DEBUGGER_VENV) docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache .ruff_cache \
+		.hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
