@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from breedclf.api.native_tuning import NativeDriver, adopt
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, OnChange, PackedDriver
 from breedclf.backends.folder import home_folder
 from breedclf.backends.registry import backend_named
@@ -19,6 +20,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
 from breedclf.jobs import Backend
+from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.space import Parameter, Values
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
@@ -147,11 +149,16 @@ class TuningJob:
     ) -> Self:
         """The tuning job of this name, begun by any process; `wait()` carries it on.
 
+        One that SageMaker runs by itself is found from any machine: its settings are read back from the service.
+
         Raises:
             ConfigError: there is none, or it runs on another back end.
         """
         backend = backend_named(backend) if isinstance(backend, str) else backend
-        study = StudyFolder(_studies(backend, home) / name).load()
+        folder = StudyFolder(_studies(backend, home) / name)
+        if isinstance(backend, NativeTuning) and not folder.exists():
+            adopt(folder, name, backend, clock)
+        study = folder.load()
         wanted, given = study.backend, None if backend is None else backend.name
         if wanted != given:
             shown = "without a back end" if wanted is None else f"on back end {wanted!r}"
@@ -330,9 +337,9 @@ class TuningJob:
         study = self.study
         if study.is_over:
             return
-        goes_on = "its running jobs go on" if self._backend is not None else "its trials so far are kept"
         _tell(
-            f"\n{summary_line(study)}: {goes_on}; carry it on with TuningJob.attach({self.name!r}, ...).wait() or "
+            f"\n{summary_line(study)}: {self._driver.goes_on}; carry it on with "
+            f"TuningJob.attach({self.name!r}, ...).wait() or "
             f"`breedclf tune --resume {self.name}`; Ctrl-C again now to stop it"
         )
         try:
@@ -346,7 +353,13 @@ class TuningJob:
 def _driver(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
     if backend is None:
         return InProcessDriver(folder)
-    return PackedDriver(folder, backend, clock) if packed else JobsDriver(folder, backend, clock)
+    if packed:
+        return PackedDriver(folder, backend, clock)
+    return (
+        NativeDriver(folder, backend, clock)
+        if isinstance(backend, NativeTuning)
+        else JobsDriver(folder, backend, clock)
+    )
 
 
 def _studies(backend: Backend | None, home: str | Path | None) -> Path:

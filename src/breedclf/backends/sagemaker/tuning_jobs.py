@@ -1,0 +1,220 @@
+"""Native tuning jobs: started once, described with all their trainings, stopped, and found again by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from breedclf.backends.sagemaker.api_call import ApiCall
+from breedclf.backends.sagemaker.aws import error_code, error_message, told
+from breedclf.backends.sagemaker.tuning_request import search_request, tuning_request
+from breedclf.errors import ConfigError, JobError
+from breedclf.jobs import JobSpec
+from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
+from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.trials import Status
+
+_PAGE = 100
+_CLOCKS_DIFFER_SECONDS = 300.0
+_STATUSES: dict[str, Status] = {"Deleting": "Stopping", "DeleteFailed": "Failed"}
+_MISSING = ("ResourceNotFound", "ResourceNotFoundException")
+_MISSING_WORDS = ("not found", "does not exist", "could not find", "can't find", "unable to find")
+
+
+class Clients(Protocol):
+    """Clients by service name."""
+
+    def __call__(self, service: str) -> Any: ...
+
+
+class TuningJobs:
+    """The tuning jobs of one account and region.
+
+    Args:
+        clients: clients by service name.
+        planned: makes the CreateTrainingJob request of a job, without uploading or sending anything.
+        prepared: the same, after what the job reads was uploaded.
+        before_paid: is shown the calls before the first that costs money, and may refuse.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        *,
+        planned: Callable[[JobSpec], dict[str, Any]],
+        prepared: Callable[[JobSpec], dict[str, Any]],
+        before_paid: Callable[[ApiCall], None],
+    ) -> None:
+        self._clients = clients
+        self._planned = planned
+        self._prepared = prepared
+        self._before_paid = before_paid
+
+    def request_for(self, search: NativeSearch) -> dict[str, Any]:
+        """What `create` would send, checked against the service's own model.
+
+        Raises:
+            ConfigError: the search asks for what a tuning job of the service can't do.
+        """
+        return dict(self._call(search, self._planned).parameters)
+
+    def create(self, search: NativeSearch) -> None:
+        """Start the search; an answer that was lost on the way makes no second one.
+
+        Raises:
+            ConfigError: the name is taken, the search can't be run, or it may cost too much.
+            JobError: the service refuses.
+        """
+        self._before_paid(self._call(search, self._planned))
+        call = self._call(search, self._prepared)
+        name = search.request.name
+        with told(f"starting tuning job {name}", JobError):
+            try:
+                self._clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
+            except ClientError as error:
+                if not _name_is_taken(error):
+                    raise
+                if not self._is_this(search, call.parameters):
+                    raise ConfigError(
+                        f"the account has a tuning job {name!r} already: attach to it, or take another name"
+                    ) from error
+
+    def describe(self, name: str) -> NativeDescription | None:
+        """What the service knows of it, with every training so far, the oldest first; None when there is none."""
+        found = self._described(name)
+        if found is None:
+            return None
+        status = found["HyperParameterTuningJobStatus"]
+        return NativeDescription(
+            name=name,
+            status=_STATUSES.get(status, status),
+            created=_seconds(found["CreationTime"]) or 0.0,
+            ended=_seconds(found.get("HyperParameterTuningEndTime")),
+            reason=found.get("FailureReason") or _completion(found),
+            trials=tuple(_trial(each) for each in self._trainings(name)),
+            best=found.get("BestTrainingJob", {}).get("TrainingJobName"),
+            details={
+                "trainings": found.get("TrainingJobStatusCounters", {}),
+                "objectives": found.get("ObjectiveStatusCounters", {}),
+            },
+        )
+
+    def stop(self, name: str) -> None:
+        """Ask it to stop its trainings and itself; one that has ended or isn't there stays as it is."""
+        with told(f"stopping tuning job {name}", JobError):
+            try:
+                self._clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+            except ClientError as error:
+                ended = error_code(error) == "ValidationException" and "status" in error_message(error).lower()
+                if not (_is_missing(error) or ended):
+                    raise
+
+    def find(self, name: str) -> SearchRequest:
+        """What it was asked for.
+
+        Raises:
+            ConfigError: there is none of that name, or it isn't one of breedclf's.
+        """
+        found = self._described(name)
+        if found is None:
+            raise ConfigError(f"no tuning job {name!r}, neither here nor in the account's SageMaker in this region")
+        return search_request(name, found)
+
+    def _call(self, search: NativeSearch, training: Callable[[JobSpec], dict[str, Any]]) -> ApiCall:
+        request = tuning_request(search, training(search.job))
+        return ApiCall("CreateHyperParameterTuningJob", request).checked()
+
+    def _described(self, name: str) -> dict[str, Any] | None:
+        with told(f"describing tuning job {name}", JobError):
+            try:
+                client = self._clients("sagemaker")
+                return dict(client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name))
+            except ClientError as error:
+                if _is_missing(error):
+                    return None
+                raise
+
+    def _trainings(self, name: str) -> list[dict[str, Any]]:
+        pages = self._clients("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        with told(f"listing the training jobs of tuning job {name}", JobError):
+            return [
+                each
+                for page in pages.paginate(
+                    HyperParameterTuningJobName=name,
+                    SortBy="CreationTime",
+                    SortOrder="Ascending",
+                    PaginationConfig={"PageSize": _PAGE},
+                )
+                for each in page["TrainingJobSummaries"]
+            ]
+
+    def _is_this(self, search: NativeSearch, request: Mapping[str, Any]) -> bool:
+        """Whether the tuning job of that name is the one that this request started, its answer having been lost."""
+        found = self._described(search.request.name)
+        if found is None or (_seconds(found["CreationTime"]) or 0.0) < search.since - _CLOCKS_DIFFER_SECONDS:
+            return False
+        config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
+        theirs = found.get("TrainingJobDefinition", {})
+        return bool(
+            _same_ranges(found["HyperParameterTuningJobConfig"], config)
+            and theirs.get("StaticHyperParameters") == definition["StaticHyperParameters"]
+            and theirs.get("OutputDataConfig", {}).get("S3OutputPath") == definition["OutputDataConfig"]["S3OutputPath"]
+        )
+
+
+def _same_ranges(found: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    names = ("Strategy", "ResourceLimits", "ParameterRanges", "RandomSeed")
+    return all({name: None, **found}[name] == asked.get(name) for name in names)
+
+
+def _trial(told_of: Mapping[str, Any]) -> NativeTrial:
+    status = told_of["TrainingJobStatus"]
+    final = told_of.get("FinalHyperParameterTuningJobObjectiveMetric")
+    return NativeTrial(
+        name=told_of["TrainingJobName"],
+        status=_STATUSES.get(status, status),
+        hyperparameters=dict(told_of["TunedHyperParameters"]),
+        created=_seconds(told_of["CreationTime"]) or 0.0,
+        objective=None if final is None else final["Value"],
+        started=_seconds(told_of.get("TrainingStartTime")),
+        ended=_seconds(told_of.get("TrainingEndTime")),
+        failure_reason=told_of.get("FailureReason"),
+    )
+
+
+def _completion(found: Mapping[str, Any]) -> str | None:
+    """Why the service ended a search that it didn't fail, where it tells."""
+    if found["HyperParameterTuningJobStatus"] != "Completed":
+        return None
+    details, config = found.get("TuningJobCompletionDetails", {}), found["HyperParameterTuningJobConfig"]
+    limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
+    run = sum(found.get("TrainingJobStatusCounters", {}).values())
+    if run and run >= limits.get("MaxNumberOfTrainingJobs", run + 1):
+        return f"all {run} trials have run"
+    if details.get("ConvergenceDetectedTime"):
+        return "the search has converged"
+    stale = details.get("NumberOfTrainingJobsObjectiveNotImproving")
+    allowed = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
+    if stale is not None and allowed is not None and stale >= allowed:
+        return f"{stale} trials in a row ended without a better objective"
+    if "TargetObjectiveMetricValue" in criteria:
+        return f"the target objective {criteria['TargetObjectiveMetricValue']:g} was reached, or nothing is left to try"
+    return None
+
+
+def _name_is_taken(error: ClientError) -> bool:
+    taken = error_code(error) == "ResourceInUse"
+    return taken or (error_code(error) == "ValidationException" and "already" in error_message(error).lower())
+
+
+def _is_missing(error: ClientError) -> bool:
+    words = error_message(error).lower()
+    missing = error_code(error) == "ValidationException" and any(each in words for each in _MISSING_WORDS)
+    return error_code(error) in _MISSING or missing
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
