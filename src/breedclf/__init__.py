@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.config import TrainingConfig
     from breedclf.job_handle import Job
     from breedclf.jobs import JobSpec, JobStatus
@@ -31,6 +32,7 @@ _HOME_OF = {
     "JobStatus": "breedclf.jobs",
     "LocalBackend": "breedclf.backends.local.backend",
     "ProfilingSession": "breedclf.api.profiling",
+    "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "Classifier": "breedclf.learning.classifier",
     "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
@@ -54,6 +56,7 @@ __all__ = [
     "JobStatus",
     "LocalBackend",
     "ProfilingSession",
+    "SageMakerBackend",
     "Trainer",
     "TrainingConfig",
     "TuningJob",

@@ -68,10 +68,11 @@ class SecondaryStatus(StrEnum):
 class JobSpec:
     """Everything that a back end needs to run one job.
 
-    `channels` are folders or files the job reads, by name; `source` is a folder with a `train.py` of one's own instead
-    of the breedclf bundle; `cores` and `gpus` are what the job needs on this machine (None: the back end decides);
-    `cache_dir` is a folder kept between jobs by back ends on this machine and ignored by others. With `spot` the job
-    may be interrupted and started again; its checkpoints are kept.
+    `channels` are folders or files the job reads, by name, on SageMaker also addresses in S3 (see `remote_address`);
+    `source` is a folder with a `train.py` of one's own instead of the breedclf bundle; `cores` and `gpus` are what the
+    job needs on this machine (None: the back end decides); `cache_dir` is a folder kept between jobs by back ends on
+    this machine and ignored by others. With `spot` the job may be interrupted and started again; its checkpoints are
+    kept.
 
     Raises:
         ConfigError: a name, a number of hyperparameters or a value is outside of a job's limits, or a hyperparameter
@@ -284,6 +285,28 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"job name {name!r}: use letters, digits and hyphens, and begin and end with none of those")
     return name
+
+
+def remote_address(path: Path) -> str | None:
+    """The address that a path stands for when it lies in S3 and not on this machine: paths swallow a double slash.
+
+    Example:
+        >>> remote_address(Path("s3://mine/dogs")), remote_address(Path("dogs"))
+        ('s3://mine/dogs', None)
+    """
+    return "s3://" + "/".join(path.parts[1:]) if path.parts and path.parts[0] == "s3:" else None
+
+
+def require_here(channel: str, path: Path) -> None:
+    """For back ends that read channels on this machine.
+
+    Raises:
+        ConfigError: the channel isn't on this machine.
+    """
+    if (address := remote_address(path)) is not None:
+        raise ConfigError(f"channel {channel}: {address} is in S3, which only a job on SageMaker reads; fetch it first")
+    if not path.exists():
+        raise ConfigError(f"channel {channel}: {path} is not there")
 
 
 def iterate_lines(parts: Iterator[str]) -> Iterator[str]:

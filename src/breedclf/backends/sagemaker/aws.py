@@ -9,19 +9,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-)
-
 from breedclf._version import __version__
-from breedclf.errors import BreedclfError, ConfigError
+from breedclf.errors import BreedclfError, ConfigError, MissingExtraError
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+        ParamValidationError,
+    )
+except ModuleNotFoundError as missing:
+    raise MissingExtraError(
+        f'SageMaker needs {missing.name}, which is not installed: pip install "breedclf[sagemaker]"'
+    ) from missing
 
 _RETRIES = 8
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
@@ -68,6 +73,20 @@ class AwsClients:
             return self._made[service]
 
 
+def session_of(given: boto3.Session | None) -> boto3.Session:
+    """The session given, or the one that boto3 makes of the environment and its files.
+
+    Raises:
+        ConfigError: AWS_PROFILE names a profile that isn't there, or its files can't be read.
+    """
+    if given is not None:
+        return given
+    try:
+        return boto3.Session()
+    except BotoCoreError as error:
+        raise ConfigError(f"the AWS settings of this machine can't be used: {error}") from error
+
+
 def error_code(error: ClientError) -> str:
     """The service's word for what went wrong, such as ValidationException."""
     return str(error.response.get("Error", {}).get("Code", ""))
@@ -111,6 +130,9 @@ def explained(error: ClientError) -> str:
         found = _NOT_PERMITTED_ACTION.search(message)
         missing = f"the permission {found.group(1)} is missing" if found else "a permission is missing"
         return f"{missing} ({message}); `breedclf sagemaker policy` prints what breedclf needs"
+    if code == "NoSuchBucket":
+        bucket = error.response.get("Error", {}).get("BucketName", "NAME")
+        return f"bucket {bucket} is not there; make it with `aws s3 mb s3://{bucket}`, or name another (bucket=...)"
     if code == "ResourceLimitExceeded":
         return f"a quota of the account stands against it ({message}); ask for more under Service Quotas > SageMaker"
     if code in ("ThrottlingException", "Throttling", "SlowDown", "TooManyRequestsException"):

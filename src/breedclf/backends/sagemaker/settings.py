@@ -83,6 +83,9 @@ class SageMakerSettings(Settings):
     debugger: bool = Field(
         default=False, description="also ask for SageMaker Debugger's rules, where the account still has them"
     )
+    poll_seconds: float = Field(
+        default=15.0, ge=0.01, le=3_600, description="least seconds between two looks at what runs"
+    )
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
     )
