@@ -71,6 +71,7 @@ def searched(**changes: Any) -> NativeSearch:
     config = changes.pop("config", TrainingConfig(data="dogs", weights="none"))
     values: dict[str, Any] = {"name": "dogs", "config": config, "space": SPACE, "max_jobs": 8, "max_parallel_jobs": 2}
     request = SearchRequest(**{**values, **changes})
+    config = config.replace(objective=request.objective)
     pairs = {k: v for k, v in config.to_hyperparameters().items() if k not in ("data", "output", "cache_dir")}
     return NativeSearch(request, JobSpec("dogs", pairs))
 
@@ -114,6 +115,7 @@ _CHOICES = {"batch_size": Categorical(32, 64), "head": Categorical("standardised
 def test_a_request_is_valid_and_as_it_was_read(case: str) -> None:
     request = CASES[case]()
     ApiCall("CreateHyperParameterTuningJob", request).checked()
+    assert ("RandomSeed" in request["HyperParameterTuningJobConfig"]) == (not case.startswith("grid"))
     file = SNAPSHOTS / f"tuning_{case}.json"
     text = json.dumps(request, indent=2) + "\n"
     if not file.exists():

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.sagemaker.aws import AwsClients, session_of
+from breedclf.backends.sagemaker.planning import Planning
 from breedclf.backends.sagemaker.settings import SageMakerSettings
-from breedclf.backends.sagemaker.training_jobs import TrainingJobs
+from breedclf.backends.sagemaker.tuning_jobs import TuningJobs
 from breedclf.job_handle import Clock
 
 
-class SageMakerBackend(TrainingJobs):
+class SageMakerBackend(TuningJobs, Planning):
     """Runs jobs on Amazon SageMaker, in the account of the AWS credentials of this machine.
 
     Every field of `SageMakerSettings` is a keyword. What isn't given comes from the environment

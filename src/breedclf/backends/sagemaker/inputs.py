@@ -16,6 +16,7 @@ from breedclf.backends.sagemaker.training_request import JobPlaces
 from breedclf.backends.sagemaker.transfer import upload_folder
 from breedclf.errors import ConfigError, DataError
 from breedclf.jobs import DATA_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
@@ -72,7 +73,11 @@ class Inputs:
         )
 
     def _code(self, spec: JobSpec) -> Bundle:
-        bundle = breedclf_bundle() if spec.source is None else source_bundle(spec.source)
+        bundle = (
+            breedclf_bundle(requirements_of(spec.hyperparameters))
+            if spec.source is None
+            else source_bundle(spec.source)
+        )
         return with_wheels(bundle, self.place.settings)
 
     def _channels(self, spec: JobSpec) -> dict[str, str]:

@@ -29,6 +29,7 @@ _MADE = {
 }
 _CHANGED = {
     "StopTrainingJob": ("training-job",),
+    "DeleteTrainingJob": ("training-job",),
     "StopHyperParameterTuningJob": ("hyper-parameter-tuning-job",),
     "StopTransformJob": ("transform-job",),
     "UpdateEndpoint": ("endpoint", "endpoint-config"),
@@ -54,10 +55,11 @@ _LISTED = (
     "ListEndpointConfigs",
     "ListEndpoints",
     "ListTags",
+    "Search",
 )
 _KINDS = ("training-job", "hyper-parameter-tuning-job", "transform-job", "model", "endpoint-config", "endpoint")
 _LOG_GROUPS = ("TrainingJobs", "TransformJobs", "Endpoints")
-_CALLER_LOGS = ("logs:DescribeLogStreams", "logs:GetLogEvents")
+_CALLER_LOGS = ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:DeleteLogStream")
 _CALLER_OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
 # What SageMaker itself asks for to put containers into a VPC.
 _VPC = (
@@ -180,7 +182,7 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
         _allow("LookAt", _actions(_LOOKED_AT), scope.sagemaker(_KINDS)),
         _allow("List", [*_actions(_LISTED), "sts:GetCallerIdentity"], ["*"]),
         _allow("ReadAndWriteBelowPrefix", _CALLER_OBJECTS, scope.objects("")),
-        _list_bucket(scope),
+        *_bucket(settings, scope),
         _allow("ReadLogs", _CALLER_LOGS, scope.log_groups()),
         _allow("PassRole", ["iam:PassRole"], [scope.role], {"StringEquals": {"iam:PassedToService": _SERVICE}}),
     ]
@@ -210,6 +212,14 @@ def _actions(operations: Iterable[str]) -> list[str]:
 def _list_bucket(scope: Scope) -> dict[str, Any]:
     below = {"StringLike": {"s3:prefix": [f"{scope.prefix}/*", scope.prefix]}}
     return _allow("ListBelowPrefix", ["s3:ListBucket"], [f"arn:{scope.partition}:s3:::{scope.bucket}"], below)
+
+
+def _bucket(settings: SageMakerSettings, scope: Scope) -> list[dict[str, Any]]:
+    """To list below the prefix; SageMaker's own bucket is looked for, and made if it isn't there."""
+    bucket = f"arn:{scope.partition}:s3:::{scope.bucket}"
+    if settings.bucket is not None:
+        return [_list_bucket(scope)]
+    return [_allow("FindOrMakeBucket", ["s3:CreateBucket", "s3:ListBucket"], [bucket])]
 
 
 def _repositories(images: Iterable[str], scope: Scope) -> list[str]:

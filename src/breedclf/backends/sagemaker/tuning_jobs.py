@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import error_code, error_message, told
+from breedclf.backends.sagemaker.training_jobs import TrainingJobs
 from breedclf.backends.sagemaker.tuning_request import search_request, tuning_request
 from breedclf.errors import ConfigError, JobError
-from breedclf.jobs import JobSpec
 from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
 from breedclf.tuning.study import SearchRequest
 from breedclf.tuning.trials import Status
@@ -24,56 +24,30 @@ _MISSING = ("ResourceNotFound", "ResourceNotFoundException")
 _MISSING_WORDS = ("not found", "does not exist", "could not find", "can't find", "unable to find")
 
 
-class Clients(Protocol):
-    """Clients by service name."""
+class TuningJobs(TrainingJobs):
+    """The tuning jobs of one account and region; any number of processes may look at them."""
 
-    def __call__(self, service: str) -> Any: ...
-
-
-class TuningJobs:
-    """The tuning jobs of one account and region.
-
-    Args:
-        clients: clients by service name.
-        planned: makes the CreateTrainingJob request of a job, without uploading or sending anything.
-        prepared: the same, after what the job reads was uploaded.
-        before_paid: is shown the calls before the first that costs money, and may refuse.
-    """
-
-    def __init__(
-        self,
-        clients: Clients,
-        *,
-        planned: Callable[[JobSpec], dict[str, Any]],
-        prepared: Callable[[JobSpec], dict[str, Any]],
-        before_paid: Callable[[ApiCall], None],
-    ) -> None:
-        self._clients = clients
-        self._planned = planned
-        self._prepared = prepared
-        self._before_paid = before_paid
-
-    def request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """What `create` would send, checked against the service's own model.
+    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
+        """What `create_tuning` would send, checked against the service's own model.
 
         Raises:
             ConfigError: the search asks for what a tuning job of the service can't do.
         """
-        return dict(self._call(search, self._planned).parameters)
+        return dict(self.tuning_call(search).parameters)
 
-    def create(self, search: NativeSearch) -> None:
+    def create_tuning(self, search: NativeSearch) -> None:
         """Start the search; an answer that was lost on the way makes no second one.
 
         Raises:
             ConfigError: the name is taken, the search can't be run, or it may cost too much.
             JobError: the service refuses.
         """
-        self._before_paid(self._call(search, self._planned))
-        call = self._call(search, self._prepared)
+        self.check_cost([self.tuning_call(search)])
+        call = _call(search, self.prepared(search.job))
         name = search.request.name
         with told(f"starting tuning job {name}", JobError):
             try:
-                self._clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
+                self.clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
             except ClientError as error:
                 if not _name_is_taken(error):
                     raise
@@ -82,7 +56,7 @@ class TuningJobs:
                         f"the account has a tuning job {name!r} already: attach to it, or take another name"
                     ) from error
 
-    def describe(self, name: str) -> NativeDescription | None:
+    def describe_tuning(self, name: str) -> NativeDescription | None:
         """What the service knows of it, with every training so far, the oldest first; None when there is none."""
         found = self._described(name)
         if found is None:
@@ -102,17 +76,17 @@ class TuningJobs:
             },
         )
 
-    def stop(self, name: str) -> None:
+    def stop_tuning(self, name: str) -> None:
         """Ask it to stop its trainings and itself; one that has ended or isn't there stays as it is."""
         with told(f"stopping tuning job {name}", JobError):
             try:
-                self._clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+                self.clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
             except ClientError as error:
                 ended = error_code(error) == "ValidationException" and "status" in error_message(error).lower()
                 if not (_is_missing(error) or ended):
                     raise
 
-    def find(self, name: str) -> SearchRequest:
+    def find_tuning(self, name: str) -> SearchRequest:
         """What it was asked for.
 
         Raises:
@@ -123,14 +97,35 @@ class TuningJobs:
             raise ConfigError(f"no tuning job {name!r}, neither here nor in the account's SageMaker in this region")
         return search_request(name, found)
 
-    def _call(self, search: NativeSearch, training: Callable[[JobSpec], dict[str, Any]]) -> ApiCall:
-        request = tuning_request(search, training(search.job))
-        return ApiCall("CreateHyperParameterTuningJob", request).checked()
+    def sdk_tuner(self, search: NativeSearch) -> Any:
+        """The SageMaker SDK's own tuner, set as this search is; what the trainings read is uploaded.
+
+        Raises:
+            ConfigError: the search may cost too much, or the SDK's tuner can't carry a part of it.
+        """
+        from breedclf.backends.sagemaker.sdk_tuner import sdk_tuner
+
+        self.check_cost([self.tuning_call(search)])
+        request = _call(search, self.prepared(search.job)).parameters
+        return sdk_tuner(
+            request,
+            boto_session=self.clients.session,
+            bucket=self.bucket,
+            endpoint_url=self.settings.endpoint_url,
+        )
+
+    def tuning_call(self, search: NativeSearch) -> ApiCall:
+        """The call that would start the search, checked; nothing is uploaded or sent.
+
+        Raises:
+            ConfigError: the search asks for what a tuning job of the service can't do.
+        """
+        return _call(search, self.request_for(search.job))
 
     def _described(self, name: str) -> dict[str, Any] | None:
         with told(f"describing tuning job {name}", JobError):
             try:
-                client = self._clients("sagemaker")
+                client = self.clients("sagemaker")
                 return dict(client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name))
             except ClientError as error:
                 if _is_missing(error):
@@ -138,7 +133,7 @@ class TuningJobs:
                 raise
 
     def _trainings(self, name: str) -> list[dict[str, Any]]:
-        pages = self._clients("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        pages = self.clients("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
         with told(f"listing the training jobs of tuning job {name}", JobError):
             return [
                 each
@@ -160,14 +155,23 @@ class TuningJobs:
         theirs = found.get("TrainingJobDefinition", {})
         return bool(
             _same_ranges(found["HyperParameterTuningJobConfig"], config)
-            and theirs.get("StaticHyperParameters") == definition["StaticHyperParameters"]
+            and _own(theirs.get("StaticHyperParameters", {})) == _own(definition["StaticHyperParameters"])
             and theirs.get("OutputDataConfig", {}).get("S3OutputPath") == definition["OutputDataConfig"]["S3OutputPath"]
         )
 
 
+def _call(search: NativeSearch, training: Mapping[str, Any]) -> ApiCall:
+    return ApiCall("CreateHyperParameterTuningJob", tuning_request(search, training)).checked()
+
+
+def _own(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Without what the service adds to them."""
+    return {name: value for name, value in pairs.items() if not name.startswith("_tuning_")}
+
+
 def _same_ranges(found: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     names = ("Strategy", "ResourceLimits", "ParameterRanges", "RandomSeed")
-    return all({name: None, **found}[name] == asked.get(name) for name in names)
+    return all(found.get(name) == asked.get(name) for name in names)
 
 
 def _trial(told_of: Mapping[str, Any]) -> NativeTrial:

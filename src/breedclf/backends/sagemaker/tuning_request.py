@@ -88,8 +88,9 @@ def tuning_config(search: NativeSearch) -> dict[str, Any]:
         "ResourceLimits": _limits(request),
         "ParameterRanges": _ranges(search.space, request.config),
         "TrainingJobEarlyStoppingType": "Auto" if request.early_stopping else "Off",
-        "RandomSeed": request.seed,
     }
+    if request.strategy != "grid":
+        config["RandomSeed"] = request.seed
     if criteria := _criteria(request):
         config["TuningJobCompletionCriteria"] = criteria
     return config
