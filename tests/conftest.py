@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from .toolkit import install_toolkit
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
@@ -40,3 +42,18 @@ def shared_data() -> Path:
             pytest.fail(f"{TEST_DATA_VARIABLE}={chosen} holds no weights/ folder")
         pytest.skip(f"no photographs at ../shared/data; set {TEST_DATA_VARIABLE} to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def container_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An interpreter without breedclf, with SageMaker's training toolkit; or why that couldn't be installed."""
+    return install_toolkit(tmp_path_factory.mktemp("toolkit"))
+
+
+@pytest.fixture(scope="session")
+def toolkit(container_python: tuple[Path, str]) -> Path:
+    """The folder of programs of an environment with the toolkit, and without breedclf."""
+    python, problem = container_python
+    if problem:
+        pytest.skip(f"SageMaker's training toolkit can't be installed: {problem}")
+    return python.parent

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from breedclf import Classifier, TrainingConfig
 from breedclf.api.training_job import training_spec
@@ -18,37 +14,7 @@ from breedclf.backends.container import make_tree
 from breedclf.backends.folder import JobFolder
 from breedclf.metric_lines import TRAINING_METRICS, match_metrics
 
-from ..backends.conftest import without_breedclf
 from .conftest import QUICK, write_patterns
-
-TOOLKIT = ("sagemaker-training==5.1.1", "sagemaker-pytorch-training==3.0.0", "pip")
-_INSTALL_SECONDS = 240
-
-
-@pytest.fixture(scope="session")
-def toolkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of programs of an environment with the toolkit, and without breedclf."""
-    folder = tmp_path_factory.mktemp("toolkit")
-    python = without_breedclf(folder)
-    subprocess.run([python, "-m", "ensurepip"], capture_output=True, check=False, timeout=120)
-    installers = [
-        [shutil.which("uv") or "uv", "pip", "install", "--quiet", "--python", str(python)],
-        [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", str(python)],
-        [str(python), "-m", "pip", "install", "--quiet"],
-    ]
-    told = ""
-    for installer in installers:
-        try:
-            done = subprocess.run(
-                [*installer, *TOOLKIT], capture_output=True, text=True, check=False, timeout=_INSTALL_SECONDS
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            told = str(error)
-            continue
-        if done.returncode == 0:
-            return python.parent
-        told = done.stderr.strip()[-300:]
-    pytest.skip(f"SageMaker's training toolkit can't be installed: {told}")
 
 
 def test_the_toolkit_installs_the_bundle_and_trains(toolkit: Path, tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""What the emulator knows about, as a JSON file each below its home: it finds them again after a restart."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
+from breedclf.backends.folder import replace_text
+
+Record = dict[str, Any]
+_DEFAULT_PAGE, _LARGEST_PAGE = 10, 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of thing: its folder, its word in ARNs, and how AWS says that one is missing or already there."""
+
+    folder: str
+    arn_word: str
+    missing: tuple[str, str] = ("ValidationException", "Requested resource not found.")
+    taken: tuple[str, str] = ("ResourceInUse", "{arn} already exists")
+
+
+TRAINING = Kind(
+    "training-jobs",
+    "training-job",
+    taken=(
+        "ResourceInUse",
+        "Training job names must be unique within an AWS account and region, and a training job with this name "
+        "already exists ({arn})",
+    ),
+)
+
+
+@dataclass
+class Store:
+    """Records by kind and name; each has `name`, `arn`, `region`, `created`, `modified` and `request`."""
+
+    root: Path
+    clock: Callable[[], float]
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def create(self, kind: Kind, name: str, region: str, request: Mapping[str, Any], **fields: Any) -> Record:
+        """Keep a new record.
+
+        Raises:
+            ServiceError: the name is taken.
+        """
+        now = self.clock()
+        record = {"name": name, "arn": arn_of(kind, name, region), "region": region, "created": now, "modified": now}
+        record |= {"request": dict(request), **fields}
+        with self._lock:
+            if self._file(kind, name).exists():
+                code, message = kind.taken
+                raise ServiceError(code, message.format(arn=record["arn"], name=name))
+            self._write(kind, name, record)
+        return record
+
+    def find(self, kind: Kind, name: str) -> Record | None:
+        """The record, or None."""
+        try:
+            found: Record = json.loads(self._file(kind, name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return found
+
+    def get(self, kind: Kind, name: str, region: str) -> Record:
+        """The record.
+
+        Raises:
+            ServiceError: there is none.
+        """
+        record = self.find(kind, name)
+        if record is None or record["region"] != region:
+            code, message = kind.missing
+            raise ServiceError(code, message.format(arn=arn_of(kind, name, region), name=name))
+        return record
+
+    def change(self, kind: Kind, name: str, **changes: Any) -> Record | None:
+        """Put fields into a record and return it; None when it is gone."""
+        with self._lock:
+            record = self.find(kind, name)
+            if record is None:
+                return None
+            record |= {"modified": self.clock(), **changes}
+            self._write(kind, name, record)
+            return record
+
+    def all(self, kind: Kind, region: str | None = None) -> list[Record]:
+        """All records of a kind, the oldest first; those of one region if given."""
+        folder = self.root / kind.folder
+        files = [path for path in folder.iterdir() if path.suffix == ".json"] if folder.is_dir() else []
+        found = [record for path in files if (record := self.find(kind, path.stem)) is not None]
+        chosen = [record for record in found if region is None or record["region"] == region]
+        return sorted(chosen, key=lambda record: (record["created"], record["name"]))
+
+    def delete(self, kind: Kind, name: str) -> None:
+        """Forget a record."""
+        with self._lock:
+            self._file(kind, name).unlink(missing_ok=True)
+
+    def _file(self, kind: Kind, name: str) -> Path:
+        return self.root / kind.folder / f"{name}.json"
+
+    def _write(self, kind: Kind, name: str, record: Record) -> None:
+        file = self._file(kind, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(file, json.dumps(record))
+
+
+def arn_of(kind: Kind, name: str, region: str) -> str:
+    """The ARN, in the emulator's one account."""
+    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind.arn_word}/{name}"
+
+
+def page(items: Sequence[Any], request: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """One page of a listing, and the token of the next one if there is one.
+
+    Raises:
+        ServiceError: the token isn't one that a listing gave.
+    """
+    begin = 0
+    if token := request.get("NextToken"):
+        try:
+            begin = int(base64.urlsafe_b64decode(token).decode().removeprefix("at-"))
+        except ValueError:
+            raise ServiceError("ValidationException", "Invalid pagination token") from None
+    end = begin + min(request.get("MaxResults", _DEFAULT_PAGE), _LARGEST_PAGE)
+    answer: dict[str, Any] = {key: list(items[begin:end])}
+    if end < len(items):
+        answer["NextToken"] = base64.urlsafe_b64encode(f"at-{end}".encode()).decode()
+    return answer
+
+
+def selected(
+    summaries: Sequence[dict[str, Any]],
+    request: Mapping[str, Any],
+    *,
+    name: str,
+    status: str | None = None,
+    sort_by: str = "CreationTime",
+    order: str = "Descending",
+) -> list[dict[str, Any]]:
+    """Summaries that a listing's filters let through, in the order that it asks for, or else in the listing's own."""
+    kept = [each for each in summaries if _passes(each, request, name, status)]
+    keys = {"Name": name, "Status": status or name, "CreationTime": "CreationTime"}
+    key = keys.get(request.get("SortBy", sort_by), "CreationTime")
+    kept.sort(key=lambda each: (each[key], each["CreationTime"]))
+    return kept if request.get("SortOrder", order) == "Ascending" else kept[::-1]
+
+
+def _passes(summary: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
+    created = summary["CreationTime"]
+    modified = summary.get("LastModifiedTime", created)
+    endless = float("inf")
+    return (
+        request.get("NameContains", "") in summary[name]
+        and (status is None or request.get("StatusEquals", summary[status]) == summary[status])
+        and request.get("CreationTimeAfter", -1) < created < request.get("CreationTimeBefore", endless)
+        and request.get("LastModifiedTimeAfter", -1) < modified < request.get("LastModifiedTimeBefore", endless)
+    )
