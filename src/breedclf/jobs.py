@@ -22,6 +22,8 @@ DATA_CHANNEL = "training"
 WEIGHTS_CHANNEL = "weights"
 CODE_CHANNEL = "code"
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _CHANNEL = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -262,6 +264,32 @@ class TuningBackend(Backend, Protocol):
 
     def parallel_spec(self, spec: JobSpec, max_parallel_jobs: int) -> JobSpec:
         """The job, asking for no more than its share of this place's cores and GPUs."""
+
+
+@runtime_checkable
+class PacedBackend(Protocol):
+    """A back end behind a network that counts calls: it is looked at no more often than every `poll_seconds`."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long to wait, at least, between two looks."""
+
+
+def pauses(backend: Backend, *, growth: float = 1.3) -> Iterator[float]:
+    """How long to wait before each next look at what runs: longer and longer, up to a limit.
+
+    Example:
+        >>> from breedclf import LocalBackend
+        >>> waits = pauses(LocalBackend("/tmp/jobs"))
+        >>> [round(next(waits), 3) for _ in range(3)]
+        [0.02, 0.026, 0.034]
+    """
+    paced = isinstance(backend, PacedBackend)
+    pause = backend.poll_seconds if paced else _FIRST_PAUSE_SECONDS
+    longest = 2 * backend.poll_seconds if paced else _LONGEST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * growth, longest)
 
 
 def new_name(prefix: str) -> str:

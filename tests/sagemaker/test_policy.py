@@ -78,8 +78,10 @@ def test_what_is_made_must_be_tagged_and_only_that_can_be_changed() -> None:
     for statement in caller_policy(settings(), Scope.of(settings()))["Statement"]:
         for action in statement["Action"]:
             verb = action.partition(":")[2]
-            if re.match(r"(Create|AddTags)", verb) and action.startswith("sagemaker"):
+            if re.match(r"Create", verb) and action.startswith("sagemaker"):
                 assert statement["Condition"] == {"Null": {"aws:RequestTag/breedclf": "false"}}
+            elif verb == "AddTags":
+                assert statement["Sid"] in ("MakeTagged", "ChangeOwn")
             elif re.match(r"(Delete|Stop|Update|Invoke)", verb) and action.startswith("sagemaker"):
                 assert statement["Condition"] == {"Null": {"aws:ResourceTag/breedclf": "false"}}
 

@@ -24,7 +24,6 @@ from breedclf.backends.emulator.protocol import (
     call_of,
     error_answer,
     new_request_id,
-    not_emulated,
 )
 from breedclf.errors import BreedclfError
 
@@ -49,7 +48,7 @@ def create_app(plane: Plane, s3_endpoint: str) -> Starlette:
         if call.service == "s3":
             work: Callable[[], Response] = lambda: _s3(plane, pool, s3_endpoint, request, body)  # noqa: E731
         else:
-            work = lambda: _answered(plane, call, body)  # noqa: E731
+            work = lambda: _answered(plane, call, request, body)  # noqa: E731
         return await _carefully(call.service, work)
 
     async def switches(request: Request) -> Response:
@@ -81,13 +80,12 @@ async def _carefully(service: str, work: Callable[[], Response]) -> Response:
         return _response(error_answer(ServiceError("InternalFailure", message, 500), service))
 
 
-def _answered(plane: Plane, call: Call, body: bytes) -> Response:
-    parameters: Mapping[str, Any] = {}
-    if call.service not in ("sts", "iam", "runtime"):
-        parameters = _json(body)
-    plane.faults.meet(call.service, call.operation, _name_in(parameters))
+def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Response:
     if call.service == "runtime":
-        raise not_emulated(call.service, call.operation)
+        plane.faults.meet(call.service, call.operation, request.url.path.split("/")[2:3][0])
+        return _response(plane.invoke(call, request.url.path, request.headers, body))
+    parameters = _json(body) if call.service not in ("sts", "iam") else {}
+    plane.faults.meet(call.service, call.operation, _name_in(parameters))
     return _response(plane.answer(call, body, parameters))
 
 

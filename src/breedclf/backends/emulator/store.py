@@ -24,7 +24,16 @@ class Kind:
     folder: str
     arn_word: str
     missing: tuple[str, str] = ("ValidationException", "Requested resource not found.")
-    taken: tuple[str, str] = ("ResourceInUse", "{arn} already exists")
+    taken: tuple[str, str] = ("ResourceInUse", "{arn} already exists.")
+
+
+def _served(folder: str, arn_word: str, words: str) -> Kind:
+    return Kind(
+        folder,
+        arn_word,
+        missing=("ValidationException", f'Could not find {words} "{{arn}}".'),
+        taken=("ValidationException", f'Cannot create already existing {words} "{{arn}}".'),
+    )
 
 
 TRAINING = Kind(
@@ -36,11 +45,31 @@ TRAINING = Kind(
         "already exists ({arn})",
     ),
 )
+TUNING = Kind(
+    "tuning-jobs",
+    "hyper-parameter-tuning-job",
+    missing=("ResourceNotFound", "Amazon SageMaker can't find a tuning job with the name {name}."),
+    taken=(
+        "ResourceInUse",
+        "Hyper parameter tuning job names must be unique within an AWS account and region, and a tuning job with this "
+        "name already exists ({arn})",
+    ),
+)
+TRANSFORM = Kind(
+    "transform-jobs",
+    "transform-job",
+    missing=("ResourceNotFound", "Could not find transform job with name: {name}."),
+    taken=("ResourceInUse", "Transform job names must be unique within an AWS account and region ({arn})"),
+)
+MODEL = _served("models", "model", "model")
+CONFIG = _served("endpoint-configs", "endpoint-config", "endpoint configuration")
+ENDPOINT = _served("endpoints", "endpoint", "endpoint")
+KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT)
 
 
 @dataclass
 class Store:
-    """Records by kind and name; each has `name`, `arn`, `region`, `created`, `modified` and `request`."""
+    """Records by kind and name; each has `name`, `arn`, `region`, `created`, `modified`, `tags`, `request`."""
 
     root: Path
     clock: Callable[[], float]
@@ -54,7 +83,8 @@ class Store:
         """
         now = self.clock()
         record = {"name": name, "arn": arn_of(kind, name, region), "region": region, "created": now, "modified": now}
-        record |= {"request": dict(request), **fields}
+        tags = {each["Key"]: each["Value"] for each in request.get("Tags", ())}
+        record |= {"request": dict(request), "tags": tags, **fields}
         with self._lock:
             if self._file(kind, name).exists():
                 code, message = kind.taken

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.storage import Place
@@ -32,7 +32,7 @@ class TrainingJobs:
     def create(self, request: Mapping[str, Any], region: str, **fields: Any) -> dict[str, Any]:
         """Begin a job; `fields` are further ones of its record, such as the tuning job that it belongs to."""
         check_training(request)
-        self._check_places(request, region)
+        self.check_places(request, region)
         record = self._store.create(
             TRAINING, request["TrainingJobName"], region, request, phases=[["Starting", self._store.clock()]], **fields
         )
@@ -67,7 +67,7 @@ class TrainingJobs:
         self._runs.delete(record["name"])
         return {}
 
-    def _check_places(self, request: Mapping[str, Any], region: str) -> None:
+    def check_places(self, request: Mapping[str, Any], region: str) -> None:
         """Inputs must be there and all buckets in this region."""
         for channel in request.get("InputDataConfig", ()):
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
@@ -251,7 +251,7 @@ def _check_channels(request: Mapping[str, Any]) -> None:
         source = channel["DataSource"].get("S3DataSource")
         if source is None:
             _refuse("Only S3DataSource is emulated by breedclf's emulator.")
-        elif source["S3DataType"] != "S3Prefix":
+        if source["S3DataType"] != "S3Prefix":
             _refuse(f"S3DataType {source['S3DataType']} isn't emulated by breedclf's emulator; use S3Prefix.")
 
 
@@ -262,5 +262,5 @@ def _written_places(request: Mapping[str, Any]) -> list[tuple[str, str]]:
     return places
 
 
-def _refuse(message: str) -> None:
+def _refuse(message: str) -> NoReturn:
     raise ServiceError("ValidationException", message)

@@ -29,6 +29,7 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 _RETRIES = 8
+_RETRIES_OF = {"sagemaker-runtime": 0}  # who asks a model tries again by itself, within its own time
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -56,7 +57,7 @@ class AwsClients:
         with self._lock:
             if service not in self._made:
                 config = Config(
-                    retries={"mode": "standard", "max_attempts": _RETRIES},
+                    retries={"mode": "standard", "max_attempts": _RETRIES_OF.get(service, _RETRIES)},
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
                     max_pool_connections=32,

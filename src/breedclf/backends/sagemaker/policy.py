@@ -37,6 +37,7 @@ _CHANGED = {
     "DeleteEndpointConfig": ("endpoint-config",),
     "DeleteEndpoint": ("endpoint",),
     "InvokeEndpoint": ("endpoint",),
+    "AddTags": (),
 }
 _LOOKED_AT = {
     "DescribeTrainingJob": ("training-job",),
@@ -48,9 +49,7 @@ _LOOKED_AT = {
     "DescribeEndpoint": ("endpoint",),
 }
 _LISTED = (
-    "ListTrainingJobs",
     "ListHyperParameterTuningJobs",
-    "ListTransformJobs",
     "ListModels",
     "ListEndpointConfigs",
     "ListEndpoints",

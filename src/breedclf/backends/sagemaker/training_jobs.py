@@ -18,18 +18,16 @@ from breedclf.backends.sagemaker.images import debugger_image, training_image
 from breedclf.backends.sagemaker.inputs import Inputs
 from breedclf.backends.sagemaker.logs import JobLogs
 from breedclf.backends.sagemaker.place import TAG, Place
+from breedclf.backends.sagemaker.results import fetch_archive, fetch_debugger, job_uri
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training_request import JobImages, JobPlaces, training_request
-from breedclf.downloads.unpack import unpack
-from breedclf.errors import BreedclfError, ConfigError, DataError, JobError
+from breedclf.errors import BreedclfError, ConfigError, JobError
 from breedclf.job_handle import Clock, require_ended
 from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name
 from breedclf.metric_lines import MetricDefinition, match_metrics
 
 log = logging.getLogger(__name__)
 
-_MAX_FILES = 100_000
-_MAX_BYTES = 64 << 30
 _CONSISTENT_SECONDS = 60.0
 _CONSISTENT_PAUSE_SECONDS = 1.0
 _NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException")
@@ -189,9 +187,9 @@ class TrainingJobs(Place):
         answer = self.answer(name)
         description = description_of(answer)
         require_ended(description)
-        uri = description.details.get("model") or f"{_output_uri(answer)}/output/model.tar.gz"
-        folder = self._fetched(description, "model", uri)
-        if folder is None or not any(folder.iterdir()):
+        uri = description.details.get("model") or f"{job_uri(answer)}/output/model.tar.gz"
+        folder = self._folder(description) / "model"
+        if not fetch_archive(self.storage, uri, folder) or not any(folder.iterdir()):
             reason = f": {description.failure_reason}" if description.failure_reason else ""
             raise JobError(f"job {name} left no model; it is {description.status}{reason}")
         return folder
@@ -207,10 +205,10 @@ class TrainingJobs(Place):
         answer = self.answer(name)
         description = description_of(answer)
         require_ended(description)
-        folder = self._fetched(description, "output", f"{_output_uri(answer)}/output/output.tar.gz")
-        if folder is None:
-            folder = self._folder(description) / "output"
+        folder = self._folder(description) / "output"
+        if not fetch_archive(self.storage, f"{job_uri(answer)}/output/output.tar.gz", folder):
             folder.mkdir(parents=True, exist_ok=True)
+        fetch_debugger(self.storage, answer, folder)
         return folder
 
     def delete(self, name: str) -> None:
@@ -222,7 +220,7 @@ class TrainingJobs(Place):
         answer = self.answer(name)
         description = description_of(answer)
         require_ended(description)
-        self.storage.delete(_output_uri(answer))
+        self.storage.delete(job_uri(answer))
         with told(f"deleting job {name}", JobError):
             self.clients("sagemaker").delete_training_job(TrainingJobName=name)
         try:
@@ -299,29 +297,6 @@ class TrainingJobs(Place):
     def _folder(self, description: JobDescription) -> Path:
         """Where what was fetched lies; a later job of the same name gets another place."""
         return self.home / "sagemaker" / f"{description.name}-{description.created:.0f}"
-
-    def _fetched(self, description: JobDescription, kind: str, uri: str) -> Path | None:
-        """The unpacked archive; None when the job left none."""
-        folder = self._folder(description)
-        target, archive, fresh = folder / kind, folder / f"{kind}.tar.gz", folder / f".{kind}.new"
-        if target.is_dir():
-            return target
-        with told(f"fetching what job {description.name} left", JobError):
-            if not self.storage.fetch(uri, archive):
-                return None
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            unpack(archive, fresh, max_files=_MAX_FILES, max_bytes=_MAX_BYTES)
-        except DataError as error:
-            raise JobError(f"what job {description.name} left can't be unpacked: {error}") from error
-        archive.unlink()
-        fresh.rename(target)
-        return target
-
-
-def _output_uri(answer: dict[str, Any]) -> str:
-    """The job's own folder in S3."""
-    return f"{answer['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{answer['TrainingJobName']}"
 
 
 def _is_not_found(error: ClientError) -> bool:

@@ -1,0 +1,164 @@
+"""Plays a serving container on a loopback port, from nothing but the model's own code; ends when its stdin does.
+
+`package` runs the server of the breedclf that lies in the model's code/, as an image of one's own does. `handlers`
+calls code/inference.py by `sagemaker-inference` where this interpreter has it, and otherwise directly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+Answering = Callable[[bytes, str, str], tuple[int, str, bytes]]
+
+
+def main() -> None:
+    """Serve a model folder on a port: `serve.py handlers|package MODEL PORT`."""
+    way, model, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    if way == "package":
+        _run_package(model, port)
+        return
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    sys.path.insert(0, str(model / "code"))
+    state: dict[str, Answering] = {}
+    server = ThreadingHTTPServer(("127.0.0.1", port), _handler_class(state))
+    threading.Thread(target=_load, args=(model, state), daemon=True).start()
+    server.serve_forever()
+
+
+def _run_package(model: Path, port: int) -> None:
+    """Run the model's own breedclf as a server, and end it when stdin ends."""
+    _say("the server of the breedclf in the model's own code/")
+    environment = {**os.environ, "PYTHONPATH": str(model / "code"), "SAGEMAKER_BIND_TO_PORT": str(port)}
+    command = [sys.executable, "-m", "breedclf.serving", "serve"]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as server:
+        threading.Thread(target=_end_with_stdin, args=(server.terminate,), daemon=True).start()
+        code = server.wait()
+    sys.exit(code)
+
+
+def _end_with_stdin(end: Callable[[], None] = lambda: os._exit(0)) -> None:
+    sys.stdin.buffer.read()
+    end()
+
+
+def _load(model: Path, state: dict[str, Answering]) -> None:
+    try:
+        state["answer"] = _by_toolkit(model) or _directly(model)
+    except BaseException:  # noqa: BLE001 - whatever a model's code raises ends the container
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _by_toolkit(model: Path) -> Answering | None:
+    """Through the real `sagemaker-inference`; None where it isn't installed."""
+    try:
+        transformer_module = importlib.import_module("sagemaker_inference.transformer")
+    except ImportError:
+        return None
+    transformer = transformer_module.Transformer()
+    lock = threading.Lock()
+
+    def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
+        context = _Context(model, content_type, accept)
+        with lock:
+            found = transformer.transform([{"body": body}], context)[0]
+        return context.status, context.content_type, found.encode() if isinstance(found, str) else bytes(found)
+
+    with lock:
+        transformer.validate_and_initialize(model_dir=str(model), context=_Context(model, "", ""))
+    _say("the model's code/inference.py by sagemaker-inference")
+    return answer
+
+
+def _directly(model: Path) -> Answering:
+    """By calling the four handlers one after the other."""
+    module = importlib.import_module("inference")
+    loaded = module.model_fn(str(model))
+    _say("the model's code/inference.py, its four functions called directly")
+
+    def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
+        context = _Context(model, content_type, accept)
+        try:
+            data = module.input_fn(body, content_type, context)
+            found = module.output_fn(module.predict_fn(data, loaded, context), accept, context)
+        except Exception:  # noqa: BLE001 - the toolkits answer so too
+            return 500, "application/json", json.dumps({"error": traceback.format_exc()}).encode()
+        out, kind = found if isinstance(found, tuple) else (found, accept)
+        return context.status, kind, out.encode() if isinstance(out, str) else bytes(out)
+
+    return answer
+
+
+def _say(who: str) -> None:
+    sys.stdout.write(f"breedclf emulator: the image is played by {who}\n")
+    sys.stdout.flush()
+
+
+class _Context:
+    """What the toolkits hand to handlers, as far as theirs use it."""
+
+    def __init__(self, model: Path, content_type: str, accept: str) -> None:
+        self.system_properties = {"model_dir": str(model)}
+        self.request_processor = [self]
+        self.status = 200
+        self.content_type = "application/json"
+        self._properties = {"Content-Type": content_type, "Accept": accept}
+
+    def get_request_properties(self) -> dict[str, str]:
+        return self._properties
+
+    def get_request_header(self, number: int, name: str) -> str | None:
+        del number
+        return self._properties.get(name)
+
+    def set_response_content_type(self, number: int, kind: str) -> None:
+        del number
+        self.content_type = kind
+
+    def set_response_status(self, code: int = 200, phrase: str = "") -> None:
+        del phrase
+        self.status = code
+
+
+def _handler_class(state: dict[str, Answering]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(200 if self.path == "/ping" and "answer" in state else 503, "text/plain", b"")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path != "/invocations" or "answer" not in state:
+                self._send(503, "text/plain", b"not ready")
+                return
+            kind, accept = self.headers.get("Content-Type") or "", self.headers.get("Accept") or "*/*"
+            self._send(*state["answer"](body, kind, accept))
+
+        def _send(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            del size
+            if self.path != "/ping":
+                sys.stdout.write(f"{self.command} {self.path} {code}\n")
+                sys.stdout.flush()
+
+    return Handler
+
+
+if __name__ == "__main__":
+    main()
