@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 import secrets
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
 from breedclf import Classifier, Deployment
 from breedclf.api.endpoint import Endpoint
+from breedclf.backends.sagemaker.aws import AwsClients
 from breedclf.backends.sagemaker.endpoints import Endpoints
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.transform_jobs import Transforms
@@ -428,6 +432,18 @@ def test_batch_transform(aws: FakeServing, backend: Serving, model: Path, tmp_pa
     assert "left no answer for it: ClientError: 400" in result.failed["sub/1.jpg"]
 
 
+def test_answers_that_get_lost(
+    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+) -> None:
+    """boto3 sends a request again, which AWS has carried out already."""
+    aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint"}
+    endpoint = deployed(model, backend, clock)
+    assert endpoint.update(other_model).describe().generation == 2
+    endpoint.delete()
+    assert aws.answers_lost == set()
+    assert (aws.models, aws.configs, aws.endpoints) == ({}, {}, {})
+
+
 def test_a_connection_that_fails_undoes_nothing(
     aws: FakeServing, backend: Serving, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,3 +458,26 @@ def test_a_connection_that_fails_undoes_nothing(
     monkeypatch.undo()
     backend.create_endpoint(EndpointSpec("dogs", model))
     assert len(aws.models) == len(aws.configs) == 1
+
+
+def test_an_answer_that_was_cut_is_no_empty_one() -> None:
+    """botocore takes it for one without a single field."""
+    answers = [b"1\r\n\r\n"] * 2 + [b"17\r\n\r\n" + b'{"ModelArn": "a"}']
+    served: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                connection, _ = listener.accept()
+                with connection:
+                    served.append(connection.recv(65_536))
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: " + answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test")
+        clients = AwsClients(session, REGION, f"http://127.0.0.1:{listener.getsockname()[1]}")
+        answer = clients("sagemaker").create_model(ModelName="dogs", ExecutionRoleArn=ROLE)
+        thread.join()
+    assert answer["ModelArn"] == "a"
+    assert len(served) == 3

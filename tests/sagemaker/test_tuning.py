@@ -187,6 +187,30 @@ def test_the_plan_of_a_search_and_its_exact_request(searched: Searched, tmp_path
     assert "planned" not in names
 
 
+def test_the_command_line_carries_on_a_search_of_another_machine(
+    searched: Searched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("BREEDCLF_HOME", str(tmp_path / "home"))
+    flags = ["--backend", "sagemaker", "--output", str(tmp_path / "out"), "--json", "--quiet"]
+    assert main(["tune", "--resume", "patterns", *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["best"]["name"] == searched.document["best"]["name"]
+    assert main(["tune", "--resume", "nothing", *flags]) == 2
+    assert "no tuning job 'nothing', neither here nor in the account" in capsys.readouterr().err
+
+
+def test_everything_is_found_again_and_cleaned_from_the_command_line(searched: Searched, capsys: Any) -> None:
+    assert main(["sagemaker", "list", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = {(thing["kind"], thing["name"]): thing for thing in document["things"]}
+    assert ("tuning-job", "patterns") in found
+    for trial in searched.document["trials"]:
+        assert found["training-job", trial["name"]]["cost"] >= 0
+    sizes = {folder["uri"].rpartition("/")[2]: folder["size_bytes"] for folder in document["storage"]}
+    assert sizes["code"] > 0 and sizes["data"] > 0 and sizes["jobs"] > 0
+    assert main(["sagemaker", "clean", "--older-than", "1", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["deleted"] == []
+
+
 def _search_of(tuning: TuningJob) -> Any:
     from breedclf.api.native_tuning import native_search
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import told
-from breedclf.backends.sagemaker.endpoint_check import compare_with
+from breedclf.backends.sagemaker.endpoint_look import EndpointLook, absent
 from breedclf.backends.sagemaker.endpoint_request import (
     MACHINE_BODY_BYTES,
     SERVERLESS_BODY_BYTES,
@@ -21,39 +21,24 @@ from breedclf.backends.sagemaker.endpoint_request import (
     check_spec,
     create_request,
     generation_for,
-    generation_of,
-    tag_text,
     update_request,
 )
-from breedclf.backends.sagemaker.endpoint_state import (
-    CHECKED_TAG,
-    EXPIRES_TAG,
-    Seen,
-    Step,
-    refused_tags,
-    seen,
-    tried_tag,
-)
-from breedclf.backends.sagemaker.generations import forget, is_absent, is_changing, is_taken, make
-from breedclf.backends.sagemaker.invocation import invoke
-from breedclf.backends.sagemaker.place import TAG, Place
-from breedclf.backends.sagemaker.served_model import ServedModel, answers_uri
+from breedclf.backends.sagemaker.endpoint_state import EXPIRES_TAG, Step, seen, tried_tag
+from breedclf.backends.sagemaker.generations import is_changing, is_taken, make, was_sent_again
+from breedclf.backends.sagemaker.place import TAG
+from breedclf.backends.sagemaker.served_model import ServedModel
 from breedclf.backends.sagemaker.serving_images import serving_image
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus, EndpointTerms
-from breedclf.errors import BreedclfError, ConfigError, EndpointError, ModelError, ParityError
+from breedclf.errors import BreedclfError, ConfigError, EndpointError
 
 log = logging.getLogger(__name__)
 
 _START_SECONDS, _END_SECONDS = 2_400.0, 600.0
 _CONSISTENT_SECONDS = 60.0  # AWS doesn't know everywhere at once what it was told
-_CHECK_SECONDS = 60.0
-# Ray's server calls itself healthy before the model is loaded, and answers with these until then.
-_LOADING_SECONDS = 300.0
 _OLDEST_FIRST = {"SortBy": "CreationTime", "SortOrder": "Ascending"}
-_LOADING_STATUS = {0, 404, 500, 502, 503, 504}
 
 
-class Endpoints(Place):
+class Endpoints(EndpointLook):
     """The endpoints of one account and region; what SageMaker doesn't know is in tags, so that any process may look."""
 
     @property
@@ -76,16 +61,16 @@ class Endpoints(Place):
         """
         check_spec(spec)
         image = self._serving_image()
-        if self._looked(spec.name) is not None:
+        if self._looked_at(spec.name) is not None:
             raise _taken(spec.name)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
-            generation, request = self._planned(spec, image, served.uri)
-            self.check_cost(_calls(generation, request), seconds=spec.ttl_seconds)
+            generation, request = self._planned_endpoint(spec, image, served.uri)
+            self.check_cost(_calls(generation, "CreateEndpoint", request), seconds=spec.ttl_seconds)
             served.upload(self.storage)
         with told(f"creating endpoint {spec.name}", EndpointError):
             client = self.clients("sagemaker")
             try:
-                make(client, generation, lambda: client.create_endpoint(**request), self._clock)
+                make(client, generation, lambda: self._create_endpoint(request), self._clock)
             except ClientError as error:
                 if is_taken(error):
                     raise _taken(spec.name) from error
@@ -107,8 +92,8 @@ class Endpoints(Place):
         """
         check_spec(spec)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
-            generation, request = self._planned(spec, self._serving_image(), served.uri)
-        return {call.operation: dict(call.parameters) for call in _calls(generation, request)}
+            generation, request = self._planned_endpoint(spec, self._serving_image(), served.uri)
+        return {call.operation: dict(call.parameters) for call in _calls(generation, "CreateEndpoint", request)}
 
     def describe_endpoint(self, name: str) -> EndpointDescription:
         """What SageMaker says; a new generation is in service once its answers were found right, here if need be.
@@ -116,16 +101,16 @@ class Endpoints(Place):
         Raises:
             EndpointError: there is no such endpoint.
         """
-        looked = self._looked(name)
+        looked = self._looked_at(name)
         if looked is None:
             if self._clock.monotonic() - self._just_made.get(name, float("-inf")) < _CONSISTENT_SECONDS:
                 return EndpointDescription(name, EndpointStatus.CREATING, self._clock.time())
-            raise _absent(name, self.region)
+            raise absent(name, self.region)
         self._just_made.pop(name, None)
         described, tags = looked
         now = seen(described, tags)
         if now.step is Step.CHECK:
-            changed = self._check(now)
+            changed = self._check_answers(now)
             now = seen(described, {**tags, **changed})
         if now.step is Step.LEAD_BACK:
             self._lead_back(now)
@@ -136,8 +121,8 @@ class Endpoints(Place):
         with told("listing endpoints", BreedclfError):
             pages = self.clients("sagemaker").get_paginator("list_endpoints")
             found = [each for page in pages.paginate(**_OLDEST_FIRST) for each in page["Endpoints"]]
-            ours = [each["EndpointName"] for each in found if TAG in self._tags(each["EndpointArn"])]
-        looked = [each for name in ours if (each := self._looked(name)) is not None]
+            ours = [each["EndpointName"] for each in found if TAG in self._tags_of(each["EndpointArn"])]
+        looked = [each for name in ours if (each := self._looked_at(name)) is not None]
         return [seen(*each).description for each in looked]
 
     def update_endpoint(self, name: str, artifact: Path) -> int:
@@ -163,13 +148,15 @@ class Endpoints(Place):
         number = now.newest + 1
         image = self._serving_image()
         with ServedModel.packed(artifact, self.uri("models")) as served:
+            generation = self._generation(name, number, image, served.uri)
+            request = update_request(name, generation.name)
+            left = None if now.description.expires is None else now.description.expires - self._clock.time()
+            self.check_cost(_calls(generation, "UpdateEndpoint", request), seconds=left)
             served.upload(self.storage)
-        generation = self._generation(name, number, image, served.uri)
-        request = update_request(name, generation.name)
         with told(f"updating endpoint {name}", EndpointError):
             client = self.clients("sagemaker")
-            make(client, generation, lambda: client.update_endpoint(**request), self._clock)
-        self._tag(now, tried_tag(number, now.modified))
+            make(client, generation, lambda: _unless_begun(lambda: client.update_endpoint(**request)), self._clock)
+        self._tag_endpoint(now, tried_tag(number, now.modified))
         return number
 
     def delete_endpoint(self, name: str) -> None:
@@ -186,13 +173,16 @@ class Endpoints(Place):
             except ClientError as error:
                 if not is_changing(error):
                     raise
-                self._tag(now, {EXPIRES_TAG: f"{self._clock.time():.0f}"})
-                raise EndpointError(
-                    f"endpoint {name} is {now.description.details['status']}, and SageMaker deletes none meanwhile; "
-                    "it is marked as over, so that `breedclf endpoints reap --backend sagemaker` deletes it afterwards"
-                ) from error
+                looked = self._looked_at(name)
+                status = looked[0]["EndpointStatus"] if looked else "Deleting"
+                if status != "Deleting":
+                    self._tag_endpoint(now, {EXPIRES_TAG: f"{self._clock.time():.0f}"})
+                    raise EndpointError(
+                        f"endpoint {name} is {status}, and SageMaker deletes none meanwhile; it is marked as over, so "
+                        "that `breedclf endpoints reap --backend sagemaker` deletes it afterwards"
+                    ) from error
         self._just_made.pop(name, None)
-        self._forget(name, lambda _: True)
+        self._forget_generations(name, lambda _: True)
 
     def reap_endpoints(self) -> list[str]:
         """Delete the endpoints that have failed or whose time is over; return their names."""
@@ -201,43 +191,18 @@ class Endpoints(Place):
             for each in self.list_endpoints()
             if each.status is EndpointStatus.FAILED or (each.expires or float("inf")) <= self._clock.time()
         ]
+        deleted = []
         for name in gone:
-            self.delete_endpoint(name)
-        return gone
-
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
-        """Send a request; where SageMaker or the model is busy for a moment, again until the time is over.
-
-        A single try takes up to the 60 seconds that SageMaker gives a model.
-
-        Raises:
-            ModelError: the model's server refused it.
-            EndpointError: there is no such endpoint, it takes no request so large, or there is no answer in time.
-        """
-        if len(body) > SERVERLESS_BODY_BYTES and self._is_serverless(name):
-            raise EndpointError(
-                f"a request of {len(body):,} bytes: endpoint {name} is serverless and takes {SERVERLESS_BODY_BYTES:,}; "
-                "send the picture smaller, or serve on a machine"
-            )
-        return invoke(
-            self.clients("sagemaker-runtime"),
-            name,
-            body,
-            content_type=content_type,
-            timeout_seconds=timeout_seconds,
-            clock=self._clock,
-        )
+            try:
+                self.delete_endpoint(name)
+            except EndpointError as error:
+                log.warning("%s", error)
+            else:
+                deleted.append(name)
+        return deleted
 
     @cached_property
     def _just_made(self) -> dict[str, float]:
-        return {}
-
-    @cached_property
-    def _checking_since(self) -> dict[str, float]:
-        return {}
-
-    @cached_property
-    def _serverless(self) -> dict[str, bool]:
         return {}
 
     def _serving_image(self) -> str:
@@ -246,7 +211,7 @@ class Endpoints(Place):
         check_servable(settings, image, region=self.region)
         return image
 
-    def _planned(self, spec: EndpointSpec, image: str, model_uri: str) -> tuple[Generation, dict[str, Any]]:
+    def _planned_endpoint(self, spec: EndpointSpec, image: str, model_uri: str) -> tuple[Generation, dict[str, Any]]:
         ends = {} if spec.ttl_seconds is None else {EXPIRES_TAG: f"{self._clock.time() + spec.ttl_seconds:.0f}"}
         generation = self._generation(spec.name, 1, image, model_uri)
         return generation, create_request(spec.name, generation.name, self.tags("endpoint", ends))
@@ -262,109 +227,35 @@ class Endpoints(Place):
             tags=self.tags("endpoint"),
         )
 
-    def _looked(self, name: str) -> tuple[Mapping[str, Any], dict[str, str]] | None:
-        """SageMaker's description and the tags; None when there is no such endpoint."""
-        name = EndpointSpec(name, Path()).name
-        client = self.clients("sagemaker")
-        with told(f"asking for endpoint {name}", BreedclfError):
-            try:
-                described: Mapping[str, Any] = client.describe_endpoint(EndpointName=name)
-                return described, self._tags(described["EndpointArn"])
-            except ClientError as error:
-                if is_absent(error):
-                    return None
+    def _create_endpoint(self, request: Mapping[str, Any]) -> None:
+        """Create the endpoint; sent twice, since the first answer got lost, it is there already and ours."""
+        try:
+            self.clients("sagemaker").create_endpoint(**request)
+        except ClientError as error:
+            looked = self._looked_at(request["EndpointName"]) if is_taken(error) else None
+            if looked is None or looked[0]["EndpointConfigName"] != request["EndpointConfigName"]:
                 raise
 
-    def _tags(self, arn: str) -> dict[str, str]:
-        pages = self.clients("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
-    def _ours(self, name: str) -> Seen:
-        looked = self._looked(name)
-        if looked is None:
-            raise _absent(name, self.region)
-        now = seen(*looked)
-        if not now.is_ours:
-            raise EndpointError(f"endpoint {name} was not made by breedclf (it has no tag of it); it is left as it is")
-        return now
-
-    def _check(self, now: Seen) -> dict[str, str]:
-        """Compare a new generation's answers with the classifier's, and return the tags that remember the outcome."""
-        name = now.description.name
-        since = self._checking_since.setdefault(now.config, self._clock.monotonic())
-        try:
-            compare_with(self._right_answers(now), lambda body, kind: self._ask(name, body, kind))
-        except (ModelError, ParityError) as error:
-            is_loading = isinstance(error, ModelError) and error.original_status_code in _LOADING_STATUS
-            if is_loading and self._clock.monotonic() - since < _LOADING_SECONDS:
-                log.info("endpoint %s doesn't answer yet: %s", name, error)
-                return {}
-            log.warning("endpoint %s: %s", name, error)
-            outcome = refused_tags(now.config, now.modified, tag_text(str(error)))
-        else:
-            outcome = {CHECKED_TAG: now.config}
-        self._checking_since.pop(now.config, None)
-        self._tag(now, outcome)
-        if CHECKED_TAG in outcome and now.checked is not None:
-            served = generation_of(name, now.config) or 0
-            self._forget(name, lambda number: number < served)
-        return outcome
-
-    def _ask(self, name: str, body: bytes, content_type: str) -> bytes:
-        return self.invoke_endpoint(name, body, content_type=content_type, timeout_seconds=_CHECK_SECONDS)
-
-    def _right_answers(self, now: Seen) -> bytes:
-        with told(f"asking what endpoint {now.description.name} serves", BreedclfError):
-            model = self.clients("sagemaker").describe_model(ModelName=now.config)
-        uri = answers_uri(model["PrimaryContainer"]["ModelDataUrl"])
-        answers = self.storage.get(uri)
-        if answers is None:
-            raise BreedclfError(
-                f"{uri} is gone, so that endpoint {now.description.name} can't be checked; deploy it again"
-            )
-        return answers
-
-    def _lead_back(self, now: Seen) -> None:
-        assert now.checked is not None
-        with told(f"leading endpoint {now.description.name} back to the model before", EndpointError):
-            try:
-                self.clients("sagemaker").update_endpoint(**update_request(now.description.name, now.checked))
-            except ClientError as error:
-                if not is_changing(error):  # then it is on its way already
-                    raise
-
-    def _tag(self, now: Seen, pairs: Mapping[str, str]) -> None:
-        tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
-        with told(f"noting the state of endpoint {now.description.name}", EndpointError):
-            self.clients("sagemaker").add_tags(ResourceArn=now.description.details["arn"], Tags=tags)
-
-    def _forget(self, name: str, gone: Callable[[int], bool]) -> None:
-        with told(f"clearing up after endpoint {name}", EndpointError):
-            forget(self.clients("sagemaker"), name, gone)
-
-    def _is_serverless(self, name: str) -> bool:
-        if name not in self._serverless:
-            looked = self._looked(name)
-            self._serverless[name] = looked is not None and seen(*looked).is_serverless
-        return self._serverless[name]
-
-
-def _calls(generation: Generation, request: Mapping[str, Any]) -> list[ApiCall]:
+def _calls(generation: Generation, operation: str, request: Mapping[str, Any]) -> list[ApiCall]:
     return [
         ApiCall("CreateModel", generation.model),
         ApiCall("CreateEndpointConfig", generation.config),
-        ApiCall("CreateEndpoint", request),
+        ApiCall(operation, request),
     ]
+
+
+def _unless_begun(change: Callable[[], object]) -> None:
+    """Change an endpoint; sent twice, since the first answer got lost, it is being changed already."""
+    try:
+        change()
+    except ClientError as error:
+        if not (is_changing(error) and was_sent_again(error)):
+            raise
 
 
 def _taken(name: str) -> ConfigError:
     return ConfigError(
         f"endpoint name {name!r} is taken; update that endpoint, delete it "
         f"(`breedclf endpoints delete {name} --backend sagemaker`), or choose another name"
-    )
-
-
-def _absent(name: str, region: str) -> EndpointError:
-    return EndpointError(
-        f"there is no endpoint {name!r} in {region}; `breedclf endpoints list --backend sagemaker` shows all that are"
     )

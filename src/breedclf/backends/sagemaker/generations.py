@@ -81,6 +81,11 @@ def is_taken(error: ClientError) -> bool:
     return says(error, "already existing", "already exists")
 
 
+def was_sent_again(error: ClientError) -> bool:
+    """Whether boto3 had sent the same request before."""
+    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
 def _when_known(call: Callable[[], object], clock: Clock) -> None:
     """Call again while AWS doesn't know everywhere yet what it was told a moment ago."""
     for left in reversed(range(_TRIES)):
