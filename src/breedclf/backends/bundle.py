@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,18 +94,19 @@ class Bundle:
             path.write_bytes(content)
 
 
-def breedclf_bundle(log_to: str = "none") -> Bundle:
-    """The bundle that every breedclf job runs, with a manifest that tells its own hash.
-
-    `log_to` is the training's setting of that name: its loggers need packages of their own.
-    """
+def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
+    """The bundle that every breedclf job runs, with a manifest that tells its own hash; some jobs require more."""
     package = Path(__file__).resolve().parent.parent
     files = {f"breedclf/{name}": content for name, content in _read_tree(package).items()}
     files[ENTRY] = _SHIM.encode()
-    more = [line for name, lines in _LOGGER_REQUIREMENTS.items() if name in log_to.split(",") for line in lines]
-    files["requirements.txt"] = "".join(f"{line}\n" for line in [*REQUIREMENTS, *more]).encode()
+    files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
     return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
+
+
+def logger_requirements(log_to: str) -> list[str]:
+    """What the loggers of a training's setting `log_to` need beside that."""
+    return [line for name, lines in _LOGGER_REQUIREMENTS.items() if name in log_to.split(",") for line in lines]
 
 
 def source_bundle(folder: Path) -> Bundle:

@@ -18,6 +18,7 @@ try:
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
+        ConnectionClosedError,
         EndpointConnectionError,
         NoCredentialsError,
         NoRegionError,
@@ -29,6 +30,8 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 _RETRIES = 8
+_RETRIES_OF = {"sagemaker-runtime": 0}  # who asks a model tries again by itself, within its own time
+_CUT_PAUSE_SECONDS = 0.5
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -56,7 +59,7 @@ class AwsClients:
         with self._lock:
             if service not in self._made:
                 config = Config(
-                    retries={"mode": "standard", "max_attempts": _RETRIES},
+                    retries={"mode": "standard", "max_attempts": _RETRIES_OF.get(service, _RETRIES)},
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
                     max_pool_connections=32,
@@ -70,6 +73,7 @@ class AwsClients:
                     raise ConfigError(
                         "no AWS region is known: give SageMakerBackend(region=...), or set AWS_DEFAULT_REGION"
                     ) from error
+                self._made[service].meta.events.register("needs-retry", _ask_again_when_cut)
             return self._made[service]
 
 
@@ -85,6 +89,18 @@ def session_of(given: boto3.Session | None) -> boto3.Session:
         return boto3.Session()
     except BotoCoreError as error:
         raise ConfigError(f"the AWS settings of this machine can't be used: {error}") from error
+
+
+def _ask_again_when_cut(response: Any, operation: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
+    """How long to wait before another try, for an answer whose end got lost: botocore takes it for an empty one."""
+    shape = operation.output_shape
+    if response is None or shape is None or response[0].status_code != 200:
+        return None
+    if all(name in response[1] for name in shape.required_members):
+        return None
+    if attempts > _RETRIES:
+        raise ConnectionClosedError(endpoint_url=request_dict["url"])
+    return _CUT_PAUSE_SECONDS
 
 
 def error_code(error: ClientError) -> str:

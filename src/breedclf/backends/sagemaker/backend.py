@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.sagemaker.aws import AwsClients, session_of
+from breedclf.backends.sagemaker.endpoints import Endpoints
+from breedclf.backends.sagemaker.planning import Planning
 from breedclf.backends.sagemaker.settings import SageMakerSettings
-from breedclf.backends.sagemaker.training_jobs import TrainingJobs
+from breedclf.backends.sagemaker.transform_jobs import Transforms
+from breedclf.backends.sagemaker.tuning_jobs import TuningJobs
 from breedclf.job_handle import Clock
 
 
-class SageMakerBackend(TrainingJobs):
-    """Runs jobs on Amazon SageMaker, in the account of the AWS credentials of this machine.
+class SageMakerBackend(TuningJobs, Endpoints, Transforms, Planning):
+    """Runs jobs, searches and endpoints on Amazon SageMaker, in the account of the AWS credentials of this machine.
 
     Every field of `SageMakerSettings` is a keyword. What isn't given comes from the environment
     (`BREEDCLF_SAGEMAKER_ROLE`) or the file that `BREEDCLF_SAGEMAKER_CONFIG` names. AWS isn't asked before it is needed.

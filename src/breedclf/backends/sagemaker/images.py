@@ -21,7 +21,7 @@ def training_image(region: str, instance_type: str) -> str:
         ConfigError: the SDK knows none for this region or machine.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
-    with _sdk(f"the PyTorch image for {instance_type} in {region}") as uris:
+    with sdk_register(f"the PyTorch image for {instance_type} in {region}") as uris:
         versions = uris.config_for_framework(_PYTORCH)["training"]["versions"]
         newest = max(versions, key=lambda version: tuple(int(part) for part in version.split(".")))
         return str(uris.retrieve(_PYTORCH, region, version=newest, instance_type=instance_type, image_scope="training"))
@@ -35,13 +35,22 @@ def debugger_image(region: str) -> str:
         ConfigError: the SDK knows none for this region.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
-    with _sdk(f"the debugger's image in {region}") as uris:
+    with sdk_register(f"the debugger's image in {region}") as uris:
         return str(uris.retrieve("debugger", region))
 
 
 @contextmanager
-def _sdk(wanted: str) -> Iterator[Any]:
-    """The SDK's register of images; its own warnings on import are nobody's concern here."""
+def sdk_register(wanted: str, setting: str = "image") -> Iterator[Any]:
+    """The SDK's register of images; its own warnings on import are nobody's concern here.
+
+    Args:
+        wanted: what is looked up, in words.
+        setting: the setting that names an image oneself.
+
+    Raises:
+        ConfigError: within it, the SDK doesn't know what it is asked for.
+        MissingExtraError: the SageMaker SDK isn't installed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -49,11 +58,11 @@ def _sdk(wanted: str) -> Iterator[Any]:
         except ModuleNotFoundError as error:
             raise MissingExtraError(
                 f'{wanted} is known to the SageMaker SDK, which is not installed: pip install "breedclf[sagemaker]", '
-                "or name an image yourself (image=...)"
+                f"or name an image yourself ({setting}=...)"
             ) from error
         try:
             yield image_uris
         except (ValueError, KeyError) as error:
             raise ConfigError(
-                f"{wanted} is not known to the SageMaker SDK ({error}); name one yourself: image=..."
+                f"{wanted} is not known to the SageMaker SDK ({error}); name one yourself: {setting}=..."
             ) from error

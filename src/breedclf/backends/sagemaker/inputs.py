@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from breedclf.backends.bundle import ARCHIVE, Bundle, breedclf_bundle, source_bundle
+from breedclf.backends.bundle import ARCHIVE, Bundle, breedclf_bundle, logger_requirements, source_bundle
 from breedclf.backends.sagemaker.manifest import Manifest, read_manifest, sha256_of
 from breedclf.backends.sagemaker.place import Place
 from breedclf.backends.sagemaker.settings import SageMakerSettings
@@ -16,6 +16,7 @@ from breedclf.backends.sagemaker.training_request import JobPlaces
 from breedclf.backends.sagemaker.transfer import upload_folder
 from breedclf.errors import ConfigError, DataError
 from breedclf.jobs import DATA_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
@@ -72,7 +73,16 @@ class Inputs:
         )
 
     def _code(self, spec: JobSpec) -> Bundle:
-        bundle = breedclf_bundle() if spec.source is None else source_bundle(spec.source)
+        bundle = (
+            breedclf_bundle(
+                [
+                    *requirements_of(spec.hyperparameters),
+                    *logger_requirements(spec.hyperparameters.get("log_to", "none")),
+                ]
+            )
+            if spec.source is None
+            else source_bundle(spec.source)
+        )
         return with_wheels(bundle, self.place.settings)
 
     def _channels(self, spec: JobSpec) -> dict[str, str]:

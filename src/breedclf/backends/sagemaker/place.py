@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from botocore.exceptions import ClientError
 
 from breedclf._version import __version__
 from breedclf.backends.folder import home_folder
+from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import AwsClients, error_code, told
+from breedclf.backends.sagemaker.plan import plan_of
+from breedclf.backends.sagemaker.rates import Rates
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.storage import Storage
 from breedclf.errors import ConfigError
@@ -78,6 +81,20 @@ class Place:
         """What everything made here is found by again, the user's own tags last."""
         pairs = {TAG: __version__, PURPOSE_TAG: purpose, **(extra or {}), **self.settings.tags}
         return [{"Key": key, "Value": value} for key, value in pairs.items()]
+
+    @cached_property
+    def rates(self) -> Rates:
+        """What AWS asks for machines: the table of the settings, or the one that came along."""
+        return Rates.load(self.settings.rates)
+
+    def check_cost(self, calls: Sequence[ApiCall], *, seconds: float | None = None) -> None:
+        """Let calls pass that can't cost more than `max_cost`; `seconds` is how long an endpoint is to live.
+
+        Raises:
+            ConfigError: they may cost more, or nobody knows.
+        """
+        if self.settings.max_cost is not None:
+            plan_of(calls, self.rates, region=self.region, seconds=seconds).refuse_above(self.settings.max_cost)
 
     def _default_bucket(self) -> str:
         name = f"sagemaker-{self.region}-{self.account}"

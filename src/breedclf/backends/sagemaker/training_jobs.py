@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import AwsClients, error_code, error_message, told
 from breedclf.backends.sagemaker.debugger import without_debugger
 from breedclf.backends.sagemaker.description import description_of
@@ -71,7 +72,8 @@ class TrainingJobs(Place):
             ConfigError: the job can't be met as it is asked for.
             DataError: its pictures would end the training at once.
         """
-        self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""))  # before any upload
+        planned = self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""))
+        self.check_cost([ApiCall("CreateTrainingJob", planned)])  # before any upload
         return self._request(spec, self.inputs.sent(spec))
 
     def submit(self, spec: JobSpec) -> None:
