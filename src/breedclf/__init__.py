@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
+    from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import TrainingConfig
     from breedclf.job_handle import Job
     from breedclf.jobs import JobSpec, JobStatus
@@ -31,6 +33,8 @@ _HOME_OF = {
     "JobStatus": "breedclf.jobs",
     "LocalBackend": "breedclf.backends.local.backend",
     "ProfilingSession": "breedclf.api.profiling",
+    "S3Dataset": "breedclf.backends.sagemaker.dataset",
+    "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "Classifier": "breedclf.learning.classifier",
     "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
@@ -54,6 +58,8 @@ __all__ = [
     "JobStatus",
     "LocalBackend",
     "ProfilingSession",
+    "S3Dataset",
+    "SageMakerBackend",
     "Trainer",
     "TrainingConfig",
     "TuningJob",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, Self, runtime_checkable
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, EndpointError
 from breedclf.jobs import check_name
 
 
@@ -82,6 +82,7 @@ class EndpointDescription:
 class ServingBackend(Protocol):
     """Where endpoints run. They are known by name, and every method may be called from any process of the user.
 
+    One whose endpoints need other patience or smaller requests than usual has an attribute `endpoint_terms`.
     Methods that take a name raise EndpointError when there is no such endpoint. `create_endpoint` and
     `update_endpoint` return at once; `describe_endpoint` tells how it goes on.
     """
@@ -112,6 +113,43 @@ class ServingBackend(Protocol):
             ModelError: the model's server refused it.
             EndpointError: there is no answer in time.
         """
+
+
+@runtime_checkable
+class TransformBackend(Protocol):
+    """A back end that predicts many pictures by a job that ends, without an endpoint."""
+
+    def transform_pictures(
+        self, artifact: Path, pictures: Iterable[tuple[str, bytes]]
+    ) -> Iterator[tuple[str, bytes | EndpointError]]:
+        """The server's answer (JSON), or what is known of a failure, for each (name, file) of a picture, in order.
+
+        Raises:
+            EndpointError: there is not a single answer.
+        """
+
+
+@dataclass(frozen=True)
+class EndpointTerms:
+    """What a back end asks of who uses its endpoints: patience, and requests that aren't too large.
+
+    Args:
+        poll_seconds: the least time between two looks at an endpoint.
+        start_seconds: how long one may take to come up, or to change its model, unless told otherwise.
+        end_seconds: the same for going down.
+        max_body_bytes: the largest request.
+    """
+
+    poll_seconds: float = 0.1
+    start_seconds: float = 600.0
+    end_seconds: float = 60.0
+    max_body_bytes: int = 6 << 20
+
+
+def terms_of(backend: ServingBackend) -> EndpointTerms:
+    """The back end's `endpoint_terms`, or the usual ones where it has none."""
+    terms: EndpointTerms = getattr(backend, "endpoint_terms", EndpointTerms())
+    return terms
 
 
 def artifact_of(model: object) -> Path:

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from breedclf.errors import JobError, JobFailedError, JobTimeoutError
-from breedclf.jobs import Backend, JobDescription, JobStatus, MetricRecord, check_name, iterate_lines
+from breedclf.jobs import Backend, JobDescription, JobStatus, MetricRecord, check_name, iterate_lines, pauses
 
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
 _SECOND_INTERRUPT_SECONDS = 2.0
 
 
@@ -139,8 +137,7 @@ class Job:
 
     def _wait(self, report: Callable[[JobDescription], None], timeout: float | None) -> JobDescription:
         until = None if timeout is None else self._clock.monotonic() + timeout
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
+        for pause in pauses(self.backend):
             description = self.describe()
             report(description)
             if description.status.is_final:
@@ -151,7 +148,7 @@ class Job:
                     f"after {timeout:g} seconds; it goes on"
                 )
             self._clock.sleep(pause if until is None else min(pause, max(0.0, until - self._clock.monotonic())))
-            pause = min(pause * 1.3, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("pauses never end")
 
     def _detach(self) -> None:
         """Say how to come back to the job; stop it when Ctrl-C comes again."""
@@ -160,7 +157,7 @@ class Job:
                 return
             _tell(
                 f"\njob {self.name} goes on; come back with Job.attach({self.name!r}, backend=...) or "
-                f"`breedclf jobs logs -f {self.name}`; Ctrl-C again now to stop it"
+                f"`breedclf jobs logs -f {self.name} --backend {self.backend.name}`; Ctrl-C again now to stop it"
             )
             self._clock.sleep(_SECOND_INTERRUPT_SECONDS)
         except KeyboardInterrupt:
@@ -169,18 +166,19 @@ class Job:
 
     def _log_parts(self, follow: bool) -> Iterator[str]:
         position = 0
-        pause = _FIRST_PAUSE_SECONDS
+        ended = not follow
+        waits = pauses(self.backend)
         while True:
-            ended = self.describe().status.is_final  # before reading: what came until then is read below
             text, position = self.backend.read_log(self.name, position)
             if text:
                 yield text
-                pause = _FIRST_PAUSE_SECONDS
+                waits = pauses(self.backend)
                 continue
-            if ended or not follow:
+            if ended:
                 return
-            self._clock.sleep(pause)
-            pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+            ended = self.describe().status.is_final  # and what came until then is read once more
+            if not ended:
+                self._clock.sleep(next(waits))
 
 
 def require_ended(description: JobDescription) -> None:

@@ -22,6 +22,8 @@ DATA_CHANNEL = "training"
 WEIGHTS_CHANNEL = "weights"
 CODE_CHANNEL = "code"
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
+_FIRST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
 
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _CHANNEL = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -68,10 +70,11 @@ class SecondaryStatus(StrEnum):
 class JobSpec:
     """Everything that a back end needs to run one job.
 
-    `channels` are folders or files the job reads, by name; `source` is a folder with a `train.py` of one's own instead
-    of the breedclf bundle; `cores` and `gpus` are what the job needs on this machine (None: the back end decides);
-    `cache_dir` is a folder kept between jobs by back ends on this machine and ignored by others. With `spot` the job
-    may be interrupted and started again; its checkpoints are kept.
+    `channels` are folders or files the job reads, by name, on SageMaker also addresses in S3 (see `remote_address`);
+    `source` is a folder with a `train.py` of one's own instead of the breedclf bundle; `cores` and `gpus` are what the
+    job needs on this machine (None: the back end decides); `cache_dir` is a folder kept between jobs by back ends on
+    this machine and ignored by others. With `spot` the job may be interrupted and started again; its checkpoints are
+    kept.
 
     Raises:
         ConfigError: a name, a number of hyperparameters or a value is outside of a job's limits, or a hyperparameter
@@ -263,6 +266,32 @@ class TuningBackend(Backend, Protocol):
         """The job, asking for no more than its share of this place's cores and GPUs."""
 
 
+@runtime_checkable
+class PacedBackend(Protocol):
+    """A back end behind a network that counts calls: it is looked at no more often than every `poll_seconds`."""
+
+    @property
+    def poll_seconds(self) -> float:
+        """How long to wait, at least, between two looks."""
+
+
+def pauses(backend: Backend, *, growth: float = 1.3) -> Iterator[float]:
+    """How long to wait before each next look at what runs: longer and longer, up to a limit.
+
+    Example:
+        >>> from breedclf import LocalBackend
+        >>> waits = pauses(LocalBackend("/tmp/jobs"))
+        >>> [round(next(waits), 3) for _ in range(3)]
+        [0.02, 0.026, 0.034]
+    """
+    paced = isinstance(backend, PacedBackend)
+    pause = backend.poll_seconds if paced else _FIRST_PAUSE_SECONDS
+    longest = 2 * backend.poll_seconds if paced else _LONGEST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(pause * growth, longest)
+
+
 def new_name(prefix: str) -> str:
     """A job's name that no other has: the prefix, the time and a few random digits.
 
@@ -284,6 +313,28 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"job name {name!r}: use letters, digits and hyphens, and begin and end with none of those")
     return name
+
+
+def remote_address(path: Path) -> str | None:
+    """The address that a path stands for when it lies in S3 and not on this machine: paths swallow a double slash.
+
+    Example:
+        >>> remote_address(Path("s3://mine/dogs")), remote_address(Path("dogs"))
+        ('s3://mine/dogs', None)
+    """
+    return "s3://" + "/".join(path.parts[1:]) if path.parts and path.parts[0] == "s3:" else None
+
+
+def require_here(channel: str, path: Path) -> None:
+    """For back ends that read channels on this machine.
+
+    Raises:
+        ConfigError: the channel isn't on this machine.
+    """
+    if (address := remote_address(path)) is not None:
+        raise ConfigError(f"channel {channel}: {address} is in S3, which only a job on SageMaker reads; fetch it first")
+    if not path.exists():
+        raise ConfigError(f"channel {channel}: {path} is not there")
 
 
 def iterate_lines(parts: Iterator[str]) -> Iterator[str]:

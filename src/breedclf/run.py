@@ -18,6 +18,8 @@ from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.metric_lines import best, print_metrics
 from breedclf.quick_exit import leave
+from breedclf.tuning.best_so_far import BestSoFar
+from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class JobEnvironment:
     gpus: int
     processes: int
     cache: Path | None
+    tells_best: bool = False
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -65,6 +68,7 @@ class JobEnvironment:
                     int(variables.get("WORLD_SIZE") or 1), len(json.loads(variables.get("SM_HOSTS") or "[0]"))
                 ),
                 cache=Path(variables["BREEDCLF_CACHE_DIR"]) if variables.get("BREEDCLF_CACHE_DIR") else None,
+                tells_best=bool(variables.get(TELL_BEST_VARIABLE)),
             )
         except KeyError as error:
             raise ConfigError(
@@ -132,8 +136,9 @@ def train(job: JobEnvironment) -> FitResult:
 
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)
+    tellers = [BestSoFar(config.objective)] if job.tells_best else []
     with recorded(config) as recorders:
-        result = fit(config, hooks=[ProgressLog(), *recorders])
+        result = fit(config, hooks=[ProgressLog(), *tellers, *recorders])
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})

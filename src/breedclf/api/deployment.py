@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
-from breedclf.endpoints import EndpointSpec, ServingBackend, artifact_of
-from breedclf.errors import ConfigError
+from breedclf.endpoints import EndpointSpec, ServingBackend, TransformBackend, artifact_of
+from breedclf.errors import ConfigError, EndpointError
+from breedclf.job_handle import Clock
 from breedclf.jobs import new_name
+
+log = logging.getLogger(__name__)
 
 
 class Deployment:
@@ -23,6 +28,7 @@ class Deployment:
         idle_timeout: seconds without a request after which it goes away.
         detach: whether it outlives this process. Without it, nobody can forget it running.
         port: the endpoint's port on this machine; any that is free if not given.
+        clock: the time, for tests.
 
     Example:
         >>> with Deployment("runs/dogs/model").deploy() as endpoint:  # doctest: +SKIP
@@ -39,8 +45,10 @@ class Deployment:
         idle_timeout: float | None = None,
         detach: bool = False,
         port: int = 0,
+        clock: Clock = time,
     ) -> None:
         self.backend = _serving(backend)
+        self._clock = clock
         self.spec = EndpointSpec(
             name=new_name("endpoint") if name is None else name,
             artifact=artifact_of(model),
@@ -50,8 +58,12 @@ class Deployment:
             port=port,
         )
 
-    def deploy(self, *, wait: bool = True, timeout: float = 600) -> Endpoint:
+    def deploy(self, *, wait: bool = True, timeout: float | None = None) -> Endpoint:
         """Serve the model and return the endpoint, once its answers were found equal to the classifier's.
+
+        Args:
+            wait: whether to wait for it; without, `Endpoint.wait` does.
+            timeout: seconds to wait; as long as the back end may need if not given.
 
         Raises:
             ConfigError: the name is taken.
@@ -59,13 +71,16 @@ class Deployment:
             EndpointError: the endpoint failed, for instance because its answers are others than the classifier's.
         """
         self.backend.create_endpoint(self.spec)
-        endpoint = Endpoint(self.spec.name, self.backend)
+        endpoint = Endpoint(self.spec.name, self.backend, clock=self._clock)
         if not wait:
             return endpoint
         try:
             return endpoint.wait(timeout=timeout)
         except BaseException:
-            endpoint.__exit__(None, None, None)
+            try:
+                endpoint.__exit__(None, None, None)
+            except EndpointError as left:
+                log.warning("%s", left)
             raise
 
     @staticmethod
@@ -88,7 +103,7 @@ class Deployment:
         concurrency: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> TransformResult:
-        """Predict all pictures below a folder with an endpoint that is there for this alone.
+        """Predict all pictures below a folder with an endpoint, or a batch job, that is there for this alone.
 
         Writes `predictions.jsonl` and `predictions.csv` to `output`, a line a picture, failures included. Started again
         after an interruption, it goes on where it was; pictures that failed are tried again.
@@ -105,6 +120,7 @@ class Deployment:
             top=top,
             concurrency=concurrency,
             progress=progress,
+            job=self.backend if isinstance(self.backend, TransformBackend) else None,
         )
 
 

@@ -11,8 +11,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from breedclf.endpoints import EndpointDescription, EndpointStatus, ServingBackend, artifact_of
+from breedclf.endpoints import EndpointDescription, EndpointStatus, EndpointTerms, ServingBackend, artifact_of, terms_of
 from breedclf.errors import BreedclfError, EndpointError, ImageError
+from breedclf.job_handle import Clock
 from breedclf.jobs import check_name
 from breedclf.learning.prediction import Prediction, RankedClass
 
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 6 << 20
+MAX_BODY_BYTES = EndpointTerms.max_body_bytes
 _SNIFFED = "application/x-image"
 _SENT_AS_THEY_ARE = ("JPEG", "PNG", "WebP")
 _SHRUNK_SIDE_PX = 2048
-_PAUSE_SECONDS = 0.1
 _DOWNLOAD_SECONDS = 20.0
 _MAX_DOWNLOAD_BYTES = 64 << 20
 
@@ -44,9 +44,10 @@ class Endpoint:
         ...     endpoint.predict("dog.jpg").top(5)
     """
 
-    def __init__(self, name: str, backend: ServingBackend) -> None:
+    def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = time) -> None:
         self.name = check_name(name)
         self.backend = backend
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, backend={self.backend.name!r})"
@@ -79,14 +80,14 @@ class Endpoint:
 
         A picture is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
         or an address beginning with http:// or https://. Files travel compressed, as they are; PIL images and arrays as
-        PNG. A file over 6 MiB is sent smaller, with its longer side at 2,048 pixels.
+        PNG. A file over 6 MiB (4 MiB on serverless endpoints) is sent smaller, with its longer side at 2,048 pixels.
 
         Raises:
             ImageError: the picture can't be read here.
             ModelError: the model's server refused it.
             EndpointError: there is no answer in time.
         """
-        body = file_of(picture)
+        body = file_of(picture, terms_of(self.backend).max_body_bytes)
         answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout)
         return prediction_of(answer)
 
@@ -131,11 +132,15 @@ class Endpoint:
                 raise
         return answers
 
-    def update(self, model: object, *, timeout: float = 600) -> Self:
+    def update(self, model: object, *, timeout: float | None = None) -> Self:
         """Replace the model without a failed request, and return the endpoint.
 
         The new model takes over once it answers like itself asked directly; until then, and if it doesn't, the old one
         goes on.
+
+        Args:
+            model: what `Deployment` takes.
+            timeout: seconds to wait for it; as long as the back end may need if not given.
 
         Raises:
             EndpointError: the update was rolled back; the message says why.
@@ -154,21 +159,26 @@ class Endpoint:
             )
         return self
 
-    def delete(self, *, timeout: float = 60) -> None:
+    def delete(self, *, timeout: float | None = None) -> None:
         """Take the endpoint down, once it has answered what it took.
 
         Raises:
             EndpointError: there is no such endpoint, or it is still there when the time is over.
         """
+        terms = terms_of(self.backend)
+        timeout = terms.end_seconds if timeout is None else timeout
         self.backend.delete_endpoint(self.name)
-        until = time.monotonic() + timeout
+        until = self._clock.monotonic() + timeout
         while self._there() is not None:
-            if time.monotonic() > until:
+            if self._clock.monotonic() > until:
                 raise EndpointError(f"endpoint {self.name} is still there {timeout:g} s after it was told to go")
-            time.sleep(_PAUSE_SECONDS)
+            self._clock.sleep(terms.poll_seconds)
 
-    def wait(self, *, timeout: float = 600) -> Self:
+    def wait(self, *, timeout: float | None = None) -> Self:
         """Wait until the endpoint is in service, and return it.
+
+        Args:
+            timeout: seconds to wait; as long as the back end may need if not given.
 
         Raises:
             EndpointError: it failed, or isn't in service in time.
@@ -176,14 +186,16 @@ class Endpoint:
         self._wait(lambda now: now.status is EndpointStatus.IN_SERVICE, timeout)
         return self
 
-    def _wait(self, done: Callable[[EndpointDescription], bool], timeout: float) -> EndpointDescription:
-        until = time.monotonic() + timeout
+    def _wait(self, done: Callable[[EndpointDescription], bool], timeout: float | None) -> EndpointDescription:
+        terms = terms_of(self.backend)
+        timeout = terms.start_seconds if timeout is None else timeout
+        until = self._clock.monotonic() + timeout
         while not done(now := self.describe()):
             if now.status is EndpointStatus.FAILED:
                 raise EndpointError(f"endpoint {self.name} failed: {now.failure_reason}")
-            if time.monotonic() > until:
+            if self._clock.monotonic() > until:
                 raise EndpointError(f"endpoint {self.name} is still {now.status} after {timeout:g} s; it goes on")
-            time.sleep(_PAUSE_SECONDS)
+            self._clock.sleep(terms.poll_seconds)
         return now
 
     def _there(self) -> EndpointDescription | None:
@@ -200,8 +212,8 @@ def prediction_of(answer: bytes) -> Prediction:
     return Prediction(ranked, known=document.get("known", True))
 
 
-def file_of(picture: Picture) -> bytes:
-    """A picture as a JPEG, PNG or WebP file of at most 6 MiB.
+def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """A picture as a JPEG, PNG or WebP file of at most so many bytes.
 
     Raises:
         ImageError: it can't be read.
@@ -218,25 +230,25 @@ def file_of(picture: Picture) -> bytes:
     elif isinstance(picture, (bytes, bytearray)):
         data = bytes(picture)
     if data is not None:
-        if len(data) <= MAX_BODY_BYTES and sniff_format(data) in _SENT_AS_THEY_ARE:
+        if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
             return data
         name = str(picture) if isinstance(picture, (str, Path)) else "the given bytes"
-        return _encoded(open_picture(data, name=name))
+        return _encoded(open_picture(data, name=name), max_bytes)
     if isinstance(picture, Image.Image):
-        return _encoded(upright_rgb(picture))
+        return _encoded(upright_rgb(picture), max_bytes)
     if hasattr(picture, "dtype"):
-        return _encoded(picture_from_array(picture))  # type: ignore[arg-type]
+        return _encoded(picture_from_array(picture), max_bytes)  # type: ignore[arg-type]
     raise ImageError(
         f"a picture must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(picture).__name__}"
     )
 
 
-def _encoded(picture: Image.Image) -> bytes:
+def _encoded(picture: Image.Image, max_bytes: int) -> bytes:
     from PIL import Image
 
     file = BytesIO()
     picture.save(file, "PNG", compress_level=1)
-    if file.tell() <= MAX_BODY_BYTES:
+    if file.tell() <= max_bytes:
         return file.getvalue()
     log.info("a picture of %d x %d pixels is sent smaller, to fit into a request", *picture.size)
     small = picture.copy()

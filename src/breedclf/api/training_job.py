@@ -6,7 +6,7 @@ from pathlib import Path
 
 from breedclf.config import WEIGHTS_NAMES, TrainingConfig
 from breedclf.errors import DataError, WeightsError
-from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name
+from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
 
 _STAYS_HERE = ("data", "output", "cache_dir")
 
@@ -25,8 +25,8 @@ def training_spec(
         DataError: the folder of pictures isn't there.
         WeightsError: the weights are neither a known name nor a file.
     """
-    data = config.data.expanduser().absolute()
-    if not data.is_dir():
+    data = config.data if remote_address(config.data) else config.data.expanduser().absolute()
+    if not remote_address(data) and not data.is_dir():
         raise DataError(f"{config.data} is not a folder of pictures")
     channels = {DATA_CHANNEL: data}
     pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _STAYS_HERE}

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from breedclf.api.endpoint import Endpoint
-from breedclf.errors import ArtifactError, ConfigError, DataError, EndpointError, ModelError
-from breedclf.learning.images import PICTURE_SUFFIXES
+from breedclf.api.endpoint import Endpoint, file_of, prediction_of
+from breedclf.endpoints import TransformBackend
+from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
+from breedclf.learning.images import PICTURE_SUFFIXES, open_picture
 from breedclf.learning.prediction import Prediction
 
 JSON_LINES_FILE = "predictions.jsonl"
@@ -41,8 +42,9 @@ def transform(
     top: int,
     concurrency: int,
     progress: Callable[[int, int], None] | None,
+    job: TransformBackend | None = None,
 ) -> TransformResult:
-    """See `Deployment.transform`."""
+    """See `Deployment.transform`; with a back end that has jobs for it, no endpoint is deployed."""
     pictures = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
@@ -57,8 +59,13 @@ def transform(
     todo = [name for name in pictures if name not in done]
     _write(lines, [done[name] for name in pictures if name in done])
     if todo:
-        with deploy() as endpoint, lines.open("a", encoding="utf-8") as file:
-            for line in _answers(endpoint, folder, todo, top, concurrency):
+        with lines.open("a", encoding="utf-8") as file, ExitStack() as stack:
+            answers = (
+                _answers(stack.enter_context(deploy()), folder, todo, top, concurrency)
+                if job is None
+                else _answers_of_job(job, model, folder, todo, top)
+            )
+            for line in answers:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
                 done[line["path"]] = line
@@ -81,11 +88,38 @@ def _answers(
         for name, answer in zip(chunk, answers, strict=True):
             if isinstance(answer, EndpointError) and not isinstance(answer, ModelError):
                 raise answer
-            if isinstance(answer, Prediction):
-                ranked = [each.to_dict() for each in answer.top(top)]
-                yield {"path": name, "known": answer.known, "predictions": ranked}
+            yield _line(name, answer, top)
+
+
+def _answers_of_job(
+    job: TransformBackend, model: Path, folder: Path, names: Sequence[str], top: int
+) -> Iterator[dict[str, Any]]:
+    """The same by one job; pictures that can't be read here aren't sent, since one of them would fail the whole job."""
+    unreadable: dict[str, ImageError] = {}
+
+    def readable() -> Iterator[tuple[str, bytes]]:
+        for name in names:
+            try:
+                data = file_of(folder / name)
+                open_picture(data, name=name)
+            except ImageError as error:
+                unreadable[name] = error
             else:
-                yield {"path": name, "error": str(answer)}
+                yield name, data
+
+    first = next(pictures := readable(), None)
+    answers = job.transform_pictures(model, chain([first], pictures)) if first else iter(())
+    for name, answer in answers:
+        yield _line(name, prediction_of(answer) if isinstance(answer, bytes) else answer, top)
+    for name, error in unreadable.items():
+        yield _line(name, error, top)
+
+
+def _line(name: str, answer: Prediction | BreedclfError, top: int) -> dict[str, Any]:
+    if isinstance(answer, Prediction):
+        ranked = [each.to_dict() for each in answer.top(top)]
+        return {"path": name, "known": answer.known, "predictions": ranked}
+    return {"path": name, "error": str(answer)}
 
 
 def _claim(output: Path, about: dict[str, Any]) -> None:

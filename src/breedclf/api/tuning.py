@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from breedclf.api.native_tuning import NativeDriver, adopt, native_search
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, OnChange, PackedDriver
 from breedclf.backends.folder import home_folder
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
-from breedclf.jobs import Backend
+from breedclf.jobs import Backend, remote_address
+from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.space import Parameter, Values
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
@@ -147,11 +149,16 @@ class TuningJob:
     ) -> Self:
         """The tuning job of this name, begun by any process; `wait()` carries it on.
 
+        One that SageMaker runs by itself is found from any machine: its settings are read back from the service.
+
         Raises:
             ConfigError: there is none, or it runs on another back end.
         """
         backend = backend_named(backend) if isinstance(backend, str) else backend
-        study = StudyFolder(_studies(backend, home) / name).load()
+        folder = StudyFolder(_studies(backend, home) / name)
+        if isinstance(backend, NativeTuning) and not folder.exists():
+            adopt(folder, name, backend, clock)
+        study = folder.load()
         wanted, given = study.backend, None if backend is None else backend.name
         if wanted != given:
             shown = "without a back end" if wanted is None else f"on back end {wanted!r}"
@@ -312,6 +319,34 @@ class TuningJob:
         target.write_text(render_report(self.study, made_at=datetime.now(UTC)), encoding="utf-8")
         return target
 
+    def plan(self, *, dry_run: bool = False) -> Any:
+        """What the search would make, cost at most and need, on a back end that is paid for; nothing is started.
+
+        Args:
+            dry_run: whether the exact requests are printed, too.
+
+        Raises:
+            ConfigError: the back end costs nothing to plan, or `max_cost` is set and it may cost more.
+        """
+        plan = getattr(self._backend, "plan", None)
+        if plan is None:
+            raise ConfigError("plan() tells what a paid back end would cost; this search runs on none")
+        return plan(native_search(self._request), dry_run=dry_run)
+
+    def to_sagemaker(self) -> Any:
+        """The SageMaker SDK's own HyperparameterTuner, set as this search is, for who goes on with the SDK.
+
+        What the trainings read is uploaded. Start it with `.tune(job_name=..., wait=False)`; its trials are the SDK's.
+
+        Raises:
+            ConfigError: the search runs on another back end, or the SDK's tuner can't carry a part of it.
+            MissingExtraError: the SDK isn't installed.
+        """
+        make = getattr(self._backend, "sdk_tuner", None)
+        if make is None:
+            raise ConfigError("to_sagemaker() needs backend=SageMakerBackend(...): this search runs on another")
+        return make(native_search(self._request))
+
     def _set_place(self, backend: Backend | None, home: str | Path | None, clock: Clock) -> None:
         self._backend = backend
         self._clock = clock
@@ -330,9 +365,9 @@ class TuningJob:
         study = self.study
         if study.is_over:
             return
-        goes_on = "its running jobs go on" if self._backend is not None else "its trials so far are kept"
         _tell(
-            f"\n{summary_line(study)}: {goes_on}; carry it on with TuningJob.attach({self.name!r}, ...).wait() or "
+            f"\n{summary_line(study)}: {self._driver.goes_on}; carry it on with "
+            f"TuningJob.attach({self.name!r}, ...).wait() or "
             f"`breedclf tune --resume {self.name}`; Ctrl-C again now to stop it"
         )
         try:
@@ -346,7 +381,13 @@ class TuningJob:
 def _driver(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
     if backend is None:
         return InProcessDriver(folder)
-    return PackedDriver(folder, backend, clock) if packed else JobsDriver(folder, backend, clock)
+    if packed:
+        return PackedDriver(folder, backend, clock)
+    return (
+        NativeDriver(folder, backend, clock)
+        if isinstance(backend, NativeTuning)
+        else JobsDriver(folder, backend, clock)
+    )
 
 
 def _studies(backend: Backend | None, home: str | Path | None) -> Path:
@@ -359,7 +400,8 @@ def _new_name() -> str:
 
 def _with_whole_paths(config: TrainingConfig) -> TrainingConfig:
     """Paths that mean the same wherever the search is carried on."""
-    changes = {name: getattr(config, name).absolute() for name in _PLACES if name in config.model_fields_set}
+    given = {name: getattr(config, name) for name in _PLACES if name in config.model_fields_set}
+    changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in given.items()}
     if Path(config.weights).is_file():
         changes["weights"] = str(Path(config.weights).absolute())
     return config.replace(**{name: value for name, value in changes.items() if value is not None})

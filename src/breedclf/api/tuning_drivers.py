@@ -26,7 +26,9 @@ _LOST = "supervisor lost"
 
 
 class Driver(Protocol):
-    """Carries one study on; the caller holds the study's lock."""
+    """Carries one study on; the caller holds the study's lock. `goes_on` says what becomes of it when nobody waits."""
+
+    goes_on: str
 
     def begin(self, on_change: OnChange) -> Study:
         """Start what can be started at once; a search in this process runs to its end."""
@@ -47,6 +49,8 @@ class Driver(Protocol):
 
 class InProcessDriver:
     """Trials one after the other in this process."""
+
+    goes_on = "its trials so far are kept"
 
     def __init__(self, folder: StudyFolder) -> None:
         self._folder = folder
@@ -70,6 +74,8 @@ class InProcessDriver:
 
 class JobsDriver:
     """Each trial a job of a back end."""
+
+    goes_on = "its running jobs go on"
 
     def __init__(self, folder: StudyFolder, backend: Backend, clock: Clock = time) -> None:
         self._folder = folder
@@ -107,6 +113,8 @@ class JobsDriver:
 
 class PackedDriver:
     """The whole search as one job, which runs its trials one after the other."""
+
+    goes_on = "its running jobs go on"
 
     def __init__(self, folder: StudyFolder, backend: Backend, clock: Clock = time) -> None:
         self._folder = folder
@@ -186,9 +194,9 @@ class _JobRunner:
         reason = description.failure_reason
         return Look(
             status=description.status.value,
-            history=tuple(record.values[objective] for record in records if objective in record.values),
+            history=objective_history(records, objective),
             objective=description.metrics.get(metric_lines.best(objective)),
-            metrics=_best_epoch(records, description.metrics.get("best_epoch")),
+            metrics=best_epoch(records, description.metrics.get("best_epoch")),
             started=description.started,
             ended=description.ended,
             failure_reason=reason,
@@ -232,7 +240,12 @@ def _last_word(description: JobDescription) -> str | None:
     return next((each.message for each in reversed(description.transitions) if each.message), None)
 
 
-def _best_epoch(records: list[MetricRecord], epoch: float | None) -> dict[str, float]:
+def objective_history(records: Sequence[MetricRecord], objective: str) -> tuple[float, ...]:
+    """The objective of each epoch, as it was reported."""
+    return tuple(record.values[objective] for record in records if objective in record.values)
+
+
+def best_epoch(records: Sequence[MetricRecord], epoch: float | None) -> dict[str, float]:
     """What was reported of that epoch."""
     for record in records:
         if epoch is not None and record.values.get("epoch") == epoch:

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,12 +89,12 @@ class Bundle:
             path.write_bytes(content)
 
 
-def breedclf_bundle() -> Bundle:
-    """The bundle that every breedclf job runs, with a manifest that tells its own hash."""
+def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
+    """The bundle that every breedclf job runs, with a manifest that tells its own hash; some jobs require more."""
     package = Path(__file__).resolve().parent.parent
     files = {f"breedclf/{name}": content for name, content in _read_tree(package).items()}
     files[ENTRY] = _SHIM.encode()
-    files["requirements.txt"] = "".join(f"{line}\n" for line in REQUIREMENTS).encode()
+    files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
     return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
 

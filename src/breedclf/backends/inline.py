@@ -31,7 +31,7 @@ from breedclf.backends.local.slots import cores_of_this_machine
 from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError
 from breedclf.job_handle import Clock
-from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
+from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus, require_here
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -79,8 +79,7 @@ class InlineBackend(StoredJobs, LocalEndpoints):
         if threading.current_thread() is not threading.main_thread():
             raise ConfigError("the inline back end runs jobs in the main thread only; use LocalBackend from others")
         for channel, path in spec.channels.items():
-            if not path.exists():
-                raise ConfigError(f"channel {channel}: {path} is not there")
+            require_here(channel, path)
         source = None if spec.source is None else source_bundle(spec.source)
         folder = create_job_folder(self.home, spec, backend=self.name, options={}, now=self._clock.time())
         lock = try_lock(folder.lock_file)

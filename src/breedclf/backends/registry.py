@@ -11,7 +11,7 @@ from breedclf.jobs import Backend
 _CLASS_OF = {
     "inline": "breedclf.backends.inline:InlineBackend",
     "local": "breedclf.backends.local.backend:LocalBackend",
-    "sagemaker": "breedclf.backends.sagemaker:SageMakerBackend",
+    "sagemaker": "breedclf.backends.sagemaker.backend:SageMakerBackend",
 }
 
 

@@ -1,4 +1,4 @@
-"""`breedclf data check|get`: what is wrong with a folder of pictures, and published pictures to begin with."""
+"""`breedclf data check|get|upload`: what is wrong with a folder of pictures, published ones, and a folder into S3."""
 
 from __future__ import annotations
 
@@ -21,12 +21,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get = actions.add_parser("get", help="fetch published pictures and arrange them in class folders")
     get.add_argument("name", metavar="NAME", help="which ones: oxford-pets or udacity-dogs")
     get.add_argument("--output", type=Path, metavar="DIR", required=True, help="new or empty folder to put them in")
-    for action in (check, get):
+    upload = actions.add_parser("upload", help="check a folder and send what changed of it to S3, for SageMaker")
+    upload.add_argument("folder", metavar="DIR", type=Path, help="folder with train/, or with the class folders")
+    upload.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where to, in the region in which jobs will run")
+    upload.add_argument("--delete", action="store_true", help="delete there what DIR lacks")
+    upload.add_argument(
+        "--skip-bad", action="store_true", help="send unreadable pictures, too; trainings must skip them"
+    )
+    upload.add_argument("--no-check", action="store_true", help="don't look at the pictures first")
+    upload.add_argument("--threads", type=int, default=16, metavar="N", help="files at a time (default: 16)")
+    for action in (check, get, upload):
         _take_common_options(action)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    return _check(arguments, console) if arguments.action == "check" else _get(arguments, console)
+    match arguments.action:
+        case "check":
+            return _check(arguments, console)
+        case "get":
+            return _get(arguments, console)
+    return _upload(arguments, console)
 
 
 def _check(arguments: argparse.Namespace, console: Console) -> int:
@@ -58,6 +72,30 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
     if fetched.missing:
         lines.append(f"{len(fetched.missing)} listed pictures are not in the archives, such as {fetched.missing[0]}")
     console.result(fetched.to_dict(), "\n".join([*lines, f"next: breedclf data check {fetched.output}"]))
+    return 0
+
+
+def _upload(arguments: argparse.Namespace, console: Console) -> int:
+    from breedclf.backends.sagemaker.dataset import S3Dataset
+
+    if not 1 <= arguments.threads <= 256:
+        raise ConfigError(f"--threads {arguments.threads}: choose 1 to 256")
+    dataset = S3Dataset.upload(
+        arguments.folder,
+        arguments.uri,
+        check=not arguments.no_check,
+        skip_bad=arguments.skip_bad,
+        delete=arguments.delete,
+        threads=arguments.threads,
+        progress=not console.quiet,
+    )
+    sent = f"sent {dataset.sent_files:,} files, {dataset.sent_bytes / 1e6:,.1f} MB"
+    there = f"{len(dataset.manifest.files):,} files, {dataset.manifest.size_bytes / 1e6:,.1f} MB"
+    deleted = f", deleted {dataset.deleted_files:,}" if dataset.deleted_files else ""
+    console.result(
+        dataset.to_dict(),
+        f"{dataset.uri}: {there}, verified; {sent}{deleted}\nnext: breedclf train {dataset.uri} --backend sagemaker",
+    )
     return 0
 
 

@@ -11,13 +11,14 @@ from breedclf.cli.console import Console
 from breedclf.endpoints import ServingBackend
 from breedclf.errors import ConfigError
 
+DEFAULT_BACKEND = "local"
 DEFAULT_TTL_SECONDS = 8 * 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
     parser.add_argument("--name", metavar="NAME", help="the endpoint's name (default: one is made)")
-    parser.add_argument("--backend", default="local", metavar="NAME", help="where to serve (default: local)")
+    parser.add_argument("--backend", default=DEFAULT_BACKEND, metavar="NAME", help="where to serve (default: local)")
     parser.add_argument(
         "--ttl",
         type=float,
@@ -61,11 +62,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.note(f"starting endpoint {deployment.spec.name}; its answers are compared with the classifier's first")
         endpoint = deployment.deploy()
     known = endpoint.describe()
+    there = "" if arguments.backend == DEFAULT_BACKEND else f" --backend {arguments.backend}"
     console.result(
         {"endpoint": known.name, "url": known.url, "status": known.status, "expires": known.expires},
         f"endpoint {known.name} is {known.status}" + (f": {known.url}" if known.url else "") + "\n"
-        f"ask it:  breedclf predict --endpoint {known.name} dog.jpg\n"
-        f"end it:  breedclf endpoints delete {known.name}",
+        f"ask it:  breedclf predict --endpoint {known.name} dog.jpg{there}\n"
+        f"end it:  breedclf endpoints delete {known.name}{there}",
     )
     return 0
 

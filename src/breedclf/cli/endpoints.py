@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="show all endpoints")
     deleting = actions.add_parser("delete", help="take endpoints down, once they have answered what they took")
     deleting.add_argument("names", nargs="+", metavar="NAME", help="endpoints")
-    reaping = actions.add_parser("reap", help="clear away endpoints that failed or whose processes are gone")
+    reaping = actions.add_parser("reap", help="clear away endpoints that failed, or whose time or processes are over")
     reaping.add_argument("--older-than", type=float, metavar="SECONDS", help="and take down those that are older")
     for action in (listing, deleting, reaping):
         action.add_argument("--backend", default="local", metavar="NAME", help="where they are (default: local)")
@@ -47,11 +47,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _overdue(known: list[EndpointDescription], arguments: argparse.Namespace) -> list[str]:
-    limit = arguments.older_than
+    limit, now = arguments.older_than, time.time()
     return [
         each.name
         for each in known
-        if each.status is EndpointStatus.FAILED or (limit is not None and time.time() - each.created > limit)
+        if each.status is EndpointStatus.FAILED
+        or (each.expires is not None and each.expires <= now)
+        or (limit is not None and now - each.created > limit)
     ]
 
 

@@ -1,4 +1,4 @@
-"""`breedclf sagemaker ACTION`: a stand-in for Amazon SageMaker on this machine."""
+"""`breedclf sagemaker ACTION`: a stand-in for Amazon SageMaker on this machine, and what concerns a whole account."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import signal
 import threading
 from pathlib import Path
 
+from breedclf.cli import sagemaker_account
 from breedclf.cli.console import Console
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     emulate = actions.add_parser("emulate", help="answer AWS's SDKs and command line on this machine, until Ctrl-C")
     emulate.add_argument("--port", type=int, default=0, metavar="PORT", help="port (default: any that is free)")
     emulate.add_argument("--home", type=Path, metavar="DIR", help="folder of jobs and models (default: as for jobs)")
@@ -20,11 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--python", type=Path, metavar="FILE", help="interpreter that plays images (default: this one)"
     )
     emulate.add_argument("--cores", type=int, metavar="N", help="cores for all jobs together (default: all)")
-    emulate.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    parsers = [emulate]
+    for name, help_text in sagemaker_account.ACTIONS.items():
+        parsers.append(actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
+        sagemaker_account.add_action(name, parsers[-1])
+    for action in parsers:
+        for flag in ("--json", "--quiet", "--debug"):  # as on every verb; on both sides of the action
+            action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    return _emulate(arguments, console)
+    if arguments.action == "emulate":
+        return _emulate(arguments, console)
+    return sagemaker_account.run_action(arguments, console)
 
 
 def _emulate(arguments: argparse.Namespace, console: Console) -> int:

@@ -16,6 +16,7 @@ REQUEST_PAIR = "search"
 SPACE_PAIR = "search_space_"
 STUDY_OUTPUT = Path("tuning") / "study.json"
 MARKER = "breedclf-search "
+OPTUNA = "optuna>=5.0"
 _CHECKPOINTS = "search"
 
 
@@ -32,6 +33,14 @@ def packed_pairs(study: Study) -> dict[str, str]:
 def is_search(hyperparameters: Mapping[str, Any]) -> bool:
     """Whether a job with these hyperparameters is a search."""
     return REQUEST_PAIR in hyperparameters
+
+
+def requirements_of(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a job with these hyperparameters needs beyond a training: the bayesian strategy draws with Optuna."""
+    if not is_search(hyperparameters):
+        return ()
+    strategy = _read(hyperparameters[REQUEST_PAIR])["request"].get("strategy")
+    return (OPTUNA,) if strategy == "bayesian" else ()
 
 
 def without_search(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def grid(space: Mapping[str, Parameter], grid_points: int | None = None) -> list
     Raises:
         ConfigError: the space holds a range and `grid_points` isn't given.
     """
-    columns = [_grid_values(name, parameter, grid_points) for name, parameter in space.items()]
+    columns = [grid_values(name, parameter, grid_points) for name, parameter in space.items()]
     return [dict(zip(space, point, strict=True)) for point in itertools.product(*columns)]
 
 
@@ -87,10 +87,10 @@ def grid_size(space: Mapping[str, Parameter], grid_points: int | None = None) ->
     Raises:
         ConfigError: the space holds a range and `grid_points` isn't given.
     """
-    return math.prod(len(_grid_values(name, parameter, grid_points)) for name, parameter in space.items())
+    return math.prod(len(grid_values(name, parameter, grid_points)) for name, parameter in space.items())
 
 
-def _grid_values(name: str, parameter: Parameter, grid_points: int | None) -> Sequence[Value]:
+def grid_values(name: str, parameter: Parameter, grid_points: int | None) -> Sequence[Value]:
     if isinstance(parameter, Categorical):
         return parameter.values
     if grid_points is None:

@@ -19,7 +19,7 @@ from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_ma
 from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError, JobError
 from breedclf.job_handle import Clock
-from breedclf.jobs import JobSpec
+from breedclf.jobs import JobSpec, require_here
 
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
@@ -100,8 +100,7 @@ class LocalBackend(StoredJobs, LocalEndpoints):
         """
         options = self._options(spec)
         for channel, path in spec.channels.items():
-            if not path.exists():
-                raise ConfigError(f"channel {channel}: {path} is not there")
+            require_here(channel, path)
         bundle = breedclf_bundle() if spec.source is None else source_bundle(spec.source)
         try:
             options["bundle"] = str(store_bundle(bundle, self.home))

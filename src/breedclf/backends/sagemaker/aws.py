@@ -9,21 +9,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    EndpointConnectionError,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-)
-
 from breedclf._version import __version__
-from breedclf.errors import BreedclfError, ConfigError
+from breedclf.errors import BreedclfError, ConfigError, MissingExtraError
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        ConnectionClosedError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        NoRegionError,
+        ParamValidationError,
+    )
+except ModuleNotFoundError as missing:
+    raise MissingExtraError(
+        f'SageMaker needs {missing.name}, which is not installed: pip install "breedclf[sagemaker]"'
+    ) from missing
 
 _RETRIES = 8
+_RETRIES_OF = {"sagemaker-runtime": 0}  # who asks a model tries again by itself, within its own time
+_CUT_PAUSE_SECONDS = 0.5
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -51,7 +59,7 @@ class AwsClients:
         with self._lock:
             if service not in self._made:
                 config = Config(
-                    retries={"mode": "standard", "max_attempts": _RETRIES},
+                    retries={"mode": "standard", "max_attempts": _RETRIES_OF.get(service, _RETRIES)},
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
                     max_pool_connections=32,
@@ -65,7 +73,34 @@ class AwsClients:
                     raise ConfigError(
                         "no AWS region is known: give SageMakerBackend(region=...), or set AWS_DEFAULT_REGION"
                     ) from error
+                self._made[service].meta.events.register("needs-retry", _ask_again_when_cut)
             return self._made[service]
+
+
+def session_of(given: boto3.Session | None) -> boto3.Session:
+    """The session given, or the one that boto3 makes of the environment and its files.
+
+    Raises:
+        ConfigError: AWS_PROFILE names a profile that isn't there, or its files can't be read.
+    """
+    if given is not None:
+        return given
+    try:
+        return boto3.Session()
+    except BotoCoreError as error:
+        raise ConfigError(f"the AWS settings of this machine can't be used: {error}") from error
+
+
+def _ask_again_when_cut(response: Any, operation: Any, attempts: int, request_dict: Any, **_: Any) -> float | None:
+    """How long to wait before another try, for an answer whose end got lost: botocore takes it for an empty one."""
+    shape = operation.output_shape
+    if response is None or shape is None or response[0].status_code != 200:
+        return None
+    if all(name in response[1] for name in shape.required_members):
+        return None
+    if attempts > _RETRIES:
+        raise ConnectionClosedError(endpoint_url=request_dict["url"])
+    return _CUT_PAUSE_SECONDS
 
 
 def error_code(error: ClientError) -> str:
@@ -111,6 +146,9 @@ def explained(error: ClientError) -> str:
         found = _NOT_PERMITTED_ACTION.search(message)
         missing = f"the permission {found.group(1)} is missing" if found else "a permission is missing"
         return f"{missing} ({message}); `breedclf sagemaker policy` prints what breedclf needs"
+    if code == "NoSuchBucket":
+        bucket = error.response.get("Error", {}).get("BucketName", "NAME")
+        return f"bucket {bucket} is not there; make it with `aws s3 mb s3://{bucket}`, or name another (bucket=...)"
     if code == "ResourceLimitExceeded":
         return f"a quota of the account stands against it ({message}); ask for more under Service Quotas > SageMaker"
     if code in ("ThrottlingException", "Throttling", "SlowDown", "TooManyRequestsException"):

@@ -31,6 +31,12 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
+def session_region(variables: Mapping[str, str] | None = None) -> str | None:
+    """The region that the environment names, as boto3 reads it."""
+    variables = os.environ if variables is None else variables
+    return variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION")
+
+
 class SageMakerSettings(Settings):
     """Everything that decides where and how SageMaker runs a job or an endpoint.
 
@@ -80,8 +86,12 @@ class SageMakerSettings(Settings):
     serverless_max_concurrency: int = Field(default=5, ge=1, le=200, description="requests at a time, if serverless")
     tags: Pairs = Field(default_factory=dict, description="tags of everything that is made")
     max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
+    rates: Path | None = Field(default=None, description="table of AWS's prices instead of the one that came along")
     debugger: bool = Field(
         default=False, description="also ask for SageMaker Debugger's rules, where the account still has them"
+    )
+    poll_seconds: float = Field(
+        default=15.0, ge=0.01, le=3_600, description="least seconds between two looks at what runs"
     )
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"

@@ -1,0 +1,180 @@
+"""A search that its back end runs by itself: started once, then only watched, and the study on disk is its mirror."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from pathlib import Path
+
+from breedclf.api.training_job import training_spec
+from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history
+from breedclf.errors import BreedclfError
+from breedclf.job_handle import Clock
+from breedclf.tuning.native import (
+    TELL_BEST_VARIABLE,
+    NativeDescription,
+    NativeSearch,
+    NativeTuning,
+    disagreement,
+    mirrored,
+)
+from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.trials import Trial
+
+log = logging.getLogger(__name__)
+
+DESCRIBE_SECONDS = 15.0  # the service is asked at most four times a minute, whatever is asked
+_APPEARS_WITHIN_SECONDS = 60.0
+_SETTLES_WITHIN_LOOKS = 4
+
+
+class NativeDriver:
+    """Starts the search on its back end and mirrors what that tells; nothing depends on this process."""
+
+    goes_on = "it goes on by itself"
+
+    def __init__(self, folder: StudyFolder, backend: NativeTuning, clock: Clock = time) -> None:
+        self._folder = folder
+        self._backend = backend
+        self._clock = clock
+        self._looked_into: set[str] = set()
+        self._asked: float | None = None
+        self._apart = float(getattr(backend, "poll_seconds", DESCRIBE_SECONDS))
+
+    def begin(self, on_change: OnChange) -> Study:
+        study = self._folder.load()
+        if self._folder.stop_file.exists():
+            study = self._stop(study)
+        elif not study.trials:
+            self._create(study)
+        on_change(study)
+        return study
+
+    def carry_on(self, on_change: OnChange) -> Study:
+        study = self._folder.load()
+        told = self._started(study)
+        until_it_appears = self._clock.monotonic() + _APPEARS_WITHIN_SECONDS
+        looks_after_the_end, stopping = 0, False
+        while True:
+            if told is not None or study.trials or self._clock.monotonic() >= until_it_appears:
+                seen = mirrored(study, told)
+                if _lags(seen, told) and looks_after_the_end < _SETTLES_WITHIN_LOOKS:
+                    looks_after_the_end += 1
+                    seen = seen.model_copy(update={"status": "InProgress", "reason": None})
+                study = self._kept(study, seen)
+            if study.is_over:
+                return self._ended(study, told, on_change)
+            study = self._kept(study, self._with_details(study, most=1))
+            on_change(study)
+            if self._folder.stop_file.exists() and not stopping:
+                self._backend.stop_tuning(study.request.name)
+                stopping = True
+            told = self._describe(study)
+
+    def artifact(self, trial: str) -> Path:
+        return self._backend.artifact(trial)
+
+    def job(self, trial: str) -> str | None:
+        return trial
+
+    def _started(self, study: Study) -> NativeDescription | None:
+        """What is told of the search, once it is started: whoever wrote it down may have been killed before."""
+        told = self._describe(study)
+        if told is None and not study.trials and not self._folder.stop_file.exists():
+            self._create(study)
+        return told
+
+    def _create(self, study: Study) -> None:
+        self._backend.create_tuning(native_search(study.request, since=study.created))
+
+    def _stop(self, study: Study) -> Study:
+        told = self._describe(study)
+        if told is None:
+            note = {"status": "Stopped", "reason": "stopped by the user before it began"}
+            return self._kept(study, study.model_copy(update=note))
+        self._backend.stop_tuning(study.request.name)
+        return self._kept(study, mirrored(study, self._describe(study)))
+
+    def _ended(self, study: Study, told: NativeDescription | None, on_change: OnChange) -> Study:
+        study = self._kept(study, self._with_details(study, most=len(study.trials)))
+        if told is not None and (problem := disagreement(study, told)):
+            log.warning("%s: %s", study.request.name, problem)
+        on_change(study)
+        return study
+
+    def _kept(self, before: Study, study: Study) -> Study:
+        if study != before:
+            self._folder.save(study)
+        return study
+
+    def _with_details(self, study: Study, *, most: int) -> Study:
+        """What a list of trials doesn't tell, of trials that have ended: their metrics and epochs."""
+        for trial in study.trials:
+            if most == 0:
+                break
+            if not trial.is_over or trial.metrics or trial.name in self._looked_into:
+                continue
+            most -= 1
+            if not study.is_over:
+                self._take_turn()
+            changed = self._detailed(trial, study.request)
+            trials = tuple(changed if each.name == trial.name else each for each in study.trials)
+            study = study.model_copy(update={"trials": trials})
+        return study
+
+    def _detailed(self, trial: Trial, request: SearchRequest) -> Trial:
+        self._looked_into.add(trial.name)
+        try:
+            description = self._backend.describe(trial.name)
+            records = self._backend.metric_history(trial.name)
+        except BreedclfError as error:
+            log.info("the metrics of %s can't be read: %s", trial.name, error)
+            return trial
+        metrics = best_epoch(records, description.metrics.get("best_epoch"))
+        return trial.model_copy(update={"metrics": metrics, "history": objective_history(records, request.objective)})
+
+    def _describe(self, study: Study) -> NativeDescription | None:
+        self._take_turn()
+        return self._backend.describe_tuning(study.request.name)
+
+    def _take_turn(self) -> None:
+        """Wait until the service may be asked again."""
+        now = self._clock.monotonic()
+        if self._asked is not None and now < self._asked + self._apart:
+            self._clock.sleep(self._asked + self._apart - now)
+        self._asked = self._clock.monotonic()
+
+
+def _lags(study: Study, told: NativeDescription | None) -> bool:
+    """Whether the list of trials lags behind the search, which has ended: neither is final yet."""
+    return study.is_over and told is not None and any(not trial.is_over for trial in study.trials)
+
+
+def native_search(request: SearchRequest, *, since: float = 0.0) -> NativeSearch:
+    """What a back end gets that runs this search.
+
+    Raises:
+        ConfigError: a setting doesn't fit a job.
+        DataError: the folder of pictures isn't there.
+    """
+    config = request.config.replace(objective=request.objective)
+    spec = training_spec(config, name=request.name).replace(tags={"breedclf-tuning": request.name})
+    if request.max_seconds_per_job is not None:
+        spec = spec.replace(max_runtime_seconds=request.max_seconds_per_job)
+    if request.early_stopping:  # the service judges by the very metric that it ranks by
+        spec = spec.replace(environment={**spec.environment, TELL_BEST_VARIABLE: "1"})
+    return NativeSearch(request, spec, since)
+
+
+def adopt(folder: StudyFolder, name: str, backend: NativeTuning, clock: Clock) -> None:
+    """Begin a mirror of a search that another machine started.
+
+    Raises:
+        ConfigError: the back end knows none of that name, or not one of breedclf's.
+    """
+    request = backend.find_tuning(name)
+    with folder.locked():
+        if not folder.exists():
+            study = Study(request=request, key=secrets.token_hex(4), created=clock.time(), backend=backend.name)
+            folder.save(study)

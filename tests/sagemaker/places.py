@@ -1,0 +1,18 @@
+"""Back ends at an emulator, as tests use them: quick to look again, and with an image of no matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from breedclf.backends.emulator.server import Emulator
+from breedclf.backends.sagemaker.backend import SageMakerBackend
+
+ROLE = "arn:aws:iam::123456789012:role/breedclf"
+IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-sagemaker"
+
+
+def backend_at(emulator: Emulator, bucket: str, home: Path, **settings: Any) -> SageMakerBackend:
+    """A back end over the emulator that looks again after a tenth of a second."""
+    values: dict[str, Any] = {"image": IMAGE, "poll_seconds": 0.1, "region": "us-east-1", **settings}
+    return SageMakerBackend(ROLE, bucket, endpoint_url=emulator.url, home=home, **values)
