@@ -34,7 +34,7 @@ def scenario(name: str, *arguments: str, root: Path) -> dict[str, Any]:
         cwd=root,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    seen: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1].rpartition("\x1b")[2].lstrip("m"))
+    seen: dict[str, Any] = json.loads(done.stdout.rpartition("\nSEEN ")[2])  # before it, the SDK draws
     return seen
 
 

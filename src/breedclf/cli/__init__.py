@@ -28,7 +28,6 @@ VERBS = {
     "jobs": "list, show, follow, stop or delete jobs",
     "predict": "name what is in a picture",
     "export": "write a model as one file for other runtimes, after comparing their answers",
-    "sagemaker": "stand in for Amazon SageMaker on this machine",
     "serve": "answer pictures over HTTP, with a page to try it",
     "deploy": "put a model behind an address, after checking that it answers as measured",
     "endpoints": "list, delete or clear away endpoints",

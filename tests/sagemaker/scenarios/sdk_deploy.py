@@ -50,7 +50,7 @@ def main(bucket: str) -> None:
     config.delete()
     model.delete()
     seen["left"] = [each["EndpointName"] for each in boto.client("sagemaker").list_endpoints()["Endpoints"]]
-    sys.stdout.write(json.dumps(seen))
+    sys.stdout.write(f"\nSEEN {json.dumps(seen)}\n")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def main(bucket: str, source: Path) -> None:
     )
     job = trainer._latest_training_job
     job.wait(poll=1, logs=True)
-    sys.stdout.write(json.dumps({"name": job.training_job_name, "status": job.training_job_status}))
+    seen = {"name": job.training_job_name, "status": job.training_job_status}
+    sys.stdout.write(f"\nSEEN {json.dumps(seen)}\n")
 
 
 if __name__ == "__main__":

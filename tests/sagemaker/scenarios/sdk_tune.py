@@ -56,7 +56,7 @@ def main(bucket: str) -> None:
         "best_objective": best.final_hyper_parameter_tuning_job_objective_metric.value,
         "tuned": dict(best.tuned_hyper_parameters),
     }
-    sys.stdout.write(json.dumps(seen))
+    sys.stdout.write(f"\nSEEN {json.dumps(seen)}\n")
 
 
 if __name__ == "__main__":

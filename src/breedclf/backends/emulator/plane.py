@@ -144,6 +144,7 @@ class Plane:
                     record["created"],
                     self.local.folder(record["name"]).log_file,
                     self.runs.folder(record["name"]) / "log-times.jsonl",
+                    ended=bool(record.get("ended")),
                 )
                 for record in self.store.all(TRAINING, region)
             ]
