@@ -1,4 +1,4 @@
-"""`SageMakerBackend` passes the cases of every back end, over the emulator, which runs the uploaded source by the toolkit."""
+"""`SageMakerBackend` passes the cases of every back end over the emulator, which runs sources by the real toolkit."""
 
 from __future__ import annotations
 
