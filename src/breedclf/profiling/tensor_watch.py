@@ -20,6 +20,7 @@ MOST_LOOKS = 1_000
 _SATURATED = {nn.Tanh: ("tanh", -9.4999, 9.4999), nn.Sigmoid: ("sigmoid", -23.0, 16.99999)}
 _INACTIVE_SHARE = 0.01
 _EPSILON = 1e-9
+_COLOURS = 3
 
 
 class TensorWatch:
@@ -112,8 +113,10 @@ class TensorWatch:
 
     def _input_hook(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         del module
-        # Pictures only: a layer on features has its own scale.
-        if not self._looking or not inputs or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4:
+        # Pictures only: a layer on features, or a stage on activations, has its own scale.
+        if not self._looking or not inputs or not isinstance(inputs[0], torch.Tensor):
+            return
+        if inputs[0].ndim != 4 or inputs[0].shape[1] != _COLOURS:
             return
         started = time.perf_counter()
         with torch.no_grad():
