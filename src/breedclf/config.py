@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -22,10 +21,17 @@ from pydantic import (
 )
 
 from breedclf.errors import ConfigError
+from breedclf.settings_files import read_settings as read_settings
+from breedclf.settings_files import render_settings
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-Freeze = Literal["head"]
+Freeze = Literal["head", "layer4", "none"]
 Head = Literal["standardised", "linear"]
+OptimizerName = Literal["sgd", "adamw"]
+Schedule = Literal["auto", "constant", "cosine", "one_cycle"]
+ClassWeights = Literal["none", "balanced"]
+Augment = Literal["auto", "none", "crop"]
+BatchNorm = Literal["auto", "fixed", "trained"]
 Objective = Literal["valid_loss", "valid_accuracy"]
 OnBadImage = Literal["error", "skip"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -114,10 +120,53 @@ class TrainingConfig(Settings):
     )
     epochs: int = Field(default=3, ge=1, le=10_000, description="passes over the training pictures")
     batch_size: int = Field(default=32, ge=1, le=65_536, description="pictures per optimizer step")
-    learning_rate: float = Field(default=0.005, gt=0, le=100, description="step size of SGD, constant over the run")
+    learning_rate: float = Field(default=0.005, gt=0, le=100, description="step size of the last layer")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 penalty of SGD")
-    freeze: Freeze = Field(default="head", description="what is trained: head trains the last layer alone")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 penalty of SGD, decoupled decay of AdamW")
+    freeze: Freeze = Field(
+        default="head", description="what is trained: the head alone, layer4 and the head, or all (none is frozen)"
+    )
+    backbone_learning_rate: Annotated[float | None, _MaybeText] = Field(
+        default=None, gt=0, le=100, description="step size of what else is trained (default: learning_rate / 50)"
+    )
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="factor on the step size from each stage to the one before it"
+    )
+    optimizer: OptimizerName = Field(default="sgd", description="sgd with momentum, or adamw")
+    schedule: Schedule = Field(
+        default="auto", description="of the step sizes; auto is constant for a head, cosine when more is trained"
+    )
+    warmup_epochs: Annotated[float | None, _MaybeText] = Field(
+        default=None,
+        ge=0,
+        le=10_000,
+        description="epochs in which the step sizes rise (default: none for a constant schedule, else a tenth)",
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each target given to all classes")
+    class_weights: ClassWeights = Field(
+        default="none", description="balanced weighs a picture by how rare its class is in training"
+    )
+    augment: Augment = Field(
+        default="auto",
+        description="crop: a random crop, possibly mirrored, new in each epoch; auto is none for a head, else crop",
+    )
+    mixup: float = Field(default=0.0, ge=0, le=10, description="alpha of mixup: blends of two pictures; 0 is without")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0 is without"
+    )
+    patience: Annotated[int | None, _MaybeText] = Field(
+        default=None, ge=1, le=10_000, description="stop after so many epochs without a better one"
+    )
+    clip_norm: Annotated[float | None, _MaybeText] = Field(
+        default=None, gt=0, description="longest gradient; a longer one is scaled down to it"
+    )
+    accumulate: int = Field(
+        default=1, ge=1, le=4_096, description="passes in which a batch is computed, to save memory; divides batch_size"
+    )
+    batch_norm: BatchNorm = Field(
+        default="auto",
+        description="statistics of trained stages; auto keeps those of pretrained weights fixed, trains random ones'",
+    )
     head: Head = Field(
         default="standardised", description="standardised scales the features first; linear is a plain layer"
     )
@@ -138,6 +187,8 @@ class TrainingConfig(Settings):
     output: Path = Field(
         default=Path("runs/train"), description="folder that gets the model, the history and the report"
     )
+    checkpoints: bool = Field(default=True, description="keep the full state after each epoch, in OUTPUT/checkpoints")
+    resume: bool = Field(default=False, description="go on from the last checkpoint in the output, if there is one")
     device: Device = Field(default="auto", description="where to compute")
     precision: Precision = Field(default="auto", description="auto takes bf16 where the hardware has it")
     workers: Annotated[int | None, _MaybeText] = Field(
@@ -183,6 +234,15 @@ class TrainingConfig(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _passes_divide_the_batch(self) -> Self:
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate={self.accumulate} must divide batch_size={self.batch_size}, since a batch is computed in "
+                "that many equal parts"
+            )
+        return self
+
     @classmethod
     def from_file(cls, path: str | Path, **overrides: Any) -> Self:
         """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
@@ -190,7 +250,7 @@ class TrainingConfig(Settings):
 
     def to_file(self, path: str | Path) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""
-        Path(path).write_text(_render(self.to_dict(), Path(path)), encoding="utf-8")
+        Path(path).write_text(render_settings(self.to_dict(), Path(path)), encoding="utf-8")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only (paths as text), without the fields that are not set."""
@@ -256,61 +316,11 @@ class EvaluationConfig(Settings):
     )
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML, TOML or JSON file of settings into a dictionary.
-
-    Raises:
-        ConfigError: the file can't be read, isn't valid, or doesn't hold a table of settings.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"settings file {path} can't be read: {error}") from error
-    try:
-        values = _parse(text, path)
-    except ValueError as error:
-        raise ConfigError(f"settings file {path} is not valid {path.suffix[1:].upper()}: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"settings file {path} must hold a table of settings, not {type(values).__name__}")
-    return values
-
-
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest valid one, or all of them when none is near."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1)
     return f"did you mean {near[0]!r}?" if near else f"valid names are {', '.join(valid)}"
-
-
-def _parse(text: str, path: Path) -> object:
-    match path.suffix.lower():
-        case ".json":
-            return json.loads(text)
-        case ".toml":
-            return tomllib.loads(text)
-        case ".yaml" | ".yml":
-            import yaml
-
-            try:
-                return yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise ValueError(str(error)) from error
-    raise ConfigError(f"settings file {path}: use .yaml, .toml or .json, not {path.suffix or 'no suffix'!r}")
-
-
-def _render(values: dict[str, Any], path: Path) -> str:
-    match path.suffix.lower():
-        case ".json":
-            return json.dumps(values, indent=2) + "\n"
-        case ".toml":
-            import tomli_w
-
-            return tomli_w.dumps(values)
-        case ".yaml" | ".yml":
-            import yaml
-
-            return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-    raise ConfigError(f"settings file {path}: use .yaml, .toml or .json, not {path.suffix or 'no suffix'!r}")
 
 
 def _as_hyperparameter(name: str, value: object) -> str:

@@ -23,11 +23,13 @@ from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.learning.result import FitResult
 
 log = logging.getLogger(__name__)
 
+_EXIT_INTERRUPTED = 130
 _MANIFEST = Path(__file__).resolve().parent.parent / "bundle.json"
+_TRAINING = "training"  # its folder among the checkpoints
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class JobEnvironment:
     output: Path
     gpus: int
     processes: int
+    by_torchrun: bool
+    is_first: bool
     cache: Path | None
     tells_best: bool = False
 
@@ -67,6 +71,8 @@ class JobEnvironment:
                 processes=max(
                     int(variables.get("WORLD_SIZE") or 1), len(json.loads(variables.get("SM_HOSTS") or "[0]"))
                 ),
+                by_torchrun="TORCHELASTIC_RUN_ID" in variables,
+                is_first=variables.get("RANK", "0") == "0",
                 cache=Path(variables["BREEDCLF_CACHE_DIR"]) if variables.get("BREEDCLF_CACHE_DIR") else None,
                 tells_best=bool(variables.get(TELL_BEST_VARIABLE)),
             )
@@ -95,9 +101,18 @@ class JobEnvironment:
 
 
 def main() -> NoReturn:
-    """Run the job that the environment describes and exit with 0, or with 1 and a `failure` file."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    leave(run(os.environ))
+    """Run the job that the environment describes and exit with 0, or with 1 and a `failure` file.
+
+    Of several processes the first alone reports; the others tell only of what goes wrong.
+    """
+    level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    try:
+        code = run(os.environ)
+    except KeyboardInterrupt as interrupt:  # a training that was interrupted tells where its state is
+        log.error("%s", interrupt or "interrupted")
+        code = _EXIT_INTERRUPTED
+    leave(code)
 
 
 def run(variables: Mapping[str, str]) -> int:
@@ -122,13 +137,16 @@ def run(variables: Mapping[str, str]) -> int:
 def train(job: JobEnvironment) -> FitResult:
     """Train as the job's hyperparameters say and put the model where the job's model belongs.
 
+    A job that is started again, as after a spot interruption, goes on from its last checkpoint.
+
     Raises:
         BreedclfError: the settings, the data, the weights or the machine don't fit.
     """
-    config = job.training_config()
-    if job.processes > 1:
+    config = job.training_config().replace(resume=True)
+    if job.processes > 1 and not job.by_torchrun:
         raise TrainingError(
-            f"the job runs as {job.processes} processes, but a training takes one: ask for one instance and one GPU"
+            f"the job runs as {job.processes} processes that torchrun didn't start, so that each would train alone: "
+            "ask for one instance and one GPU, or for torchrun (sagemaker_torch_distributed_enabled=true)"
         )
     from breedclf.learning.fit import fit
     from breedclf.learning.progress import ProgressLog
@@ -137,10 +155,13 @@ def train(job: JobEnvironment) -> FitResult:
 
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)
+    checkpoints = job.checkpoints / _TRAINING
+    if not job.is_first:
+        return fit(config, checkpoints=checkpoints)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # comes back with the job's output
     tellers = [BestSoFar(config.objective)] if job.tells_best else []
     with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
-        result = fit(config, hooks=[ProgressLog(), *tellers, *recorders, *loggers])
+        result = fit(config, hooks=[ProgressLog(), *tellers, *recorders, *loggers], checkpoints=checkpoints)
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})
@@ -154,6 +175,8 @@ def search(job: JobEnvironment) -> None:
         BreedclfError: the settings don't fit, or no trial completed.
     """
     config = job.training_config()
+    if job.processes > 1:
+        raise TrainingError(f"the job runs as {job.processes} processes, but a search in one job takes one")
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)
     study = study_from_pairs(job.hyperparameters, config)
@@ -199,8 +222,7 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
 
 def _checkpoints(variables: Mapping[str, str]) -> Path:
     """What is kept when the job is interrupted and started again."""
-    base = variables.get("SAGEMAKER_BASE_DIR") or "/opt/ml"
-    return Path(variables.get("SM_CHECKPOINT_DIR") or Path(base) / "checkpoints")
+    return Path(variables.get("SM_CHECKPOINT_DIR") or Path(variables["SM_MODEL_DIR"]).parent / "checkpoints")
 
 
 def _only_file(channel: Path) -> Path:

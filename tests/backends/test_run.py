@@ -119,7 +119,7 @@ def test_no_data_channel_fails_the_job(variables: dict[str, str], tmp_path: Path
 @pytest.mark.parametrize("more", [{"WORLD_SIZE": "2"}, {"SM_HOSTS": '["algo-1", "algo-2"]'}])
 def test_several_processes_are_refused(variables: dict[str, str], tmp_path: Path, more: dict[str, str]) -> None:
     assert run({**variables, **more}) == 1
-    assert "the job runs as 2 processes, but a training takes one" in reason(tmp_path)
+    assert "the job runs as 2 processes that torchrun didn't start" in reason(tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

@@ -228,7 +228,7 @@ def test_train_and_predict_by_command(patterns: Path, tmp_path: Path, capsys: py
     [
         (["--weights", "missing.pth"], 3, "weights file missing.pth does not exist"),
         (["--learning-rate", "fast"], 2, "learning_rate='fast': input should be a valid number"),
-        (["--freeze", "everything"], 2, "freeze='everything': input should be 'head'"),
+        (["--freeze", "everything"], 2, "freeze='everything': input should be 'head', 'layer4' or 'none'"),
         (["--on-bad-image", "ignore"], 2, "on_bad_image='ignore'"),
     ],
 )

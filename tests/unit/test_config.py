@@ -42,7 +42,21 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "learning_rate": st.floats(0, 100, exclude_min=True),
         "momentum": st.floats(0, 1, exclude_max=True),
         "weight_decay": st.floats(0, 1),
-        "freeze": st.just("head"),
+        "freeze": st.sampled_from(["head", "layer4", "none"]),
+        "backbone_learning_rate": st.none() | st.floats(0, 100, exclude_min=True),
+        "layer_decay": st.floats(0, 1, exclude_min=True),
+        "optimizer": st.sampled_from(["sgd", "adamw"]),
+        "schedule": st.sampled_from(["auto", "constant", "cosine", "one_cycle"]),
+        "warmup_epochs": st.none() | st.floats(0, 10_000),
+        "label_smoothing": st.floats(0, 1, exclude_max=True),
+        "class_weights": st.sampled_from(["none", "balanced"]),
+        "augment": st.sampled_from(["auto", "none", "crop"]),
+        "mixup": st.floats(0, 10),
+        "ema": st.floats(0, 1, exclude_max=True),
+        "patience": st.none() | st.integers(1, 10_000),
+        "clip_norm": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
+        "accumulate": st.just(1),
+        "batch_norm": st.sampled_from(["auto", "fixed", "trained"]),
         "head": st.sampled_from(["standardised", "linear"]),
         "objective": st.sampled_from(["valid_loss", "valid_accuracy"]),
         "seed": seeds,
@@ -55,6 +69,8 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "feature_cache": st.booleans(),
         "cache_dir": st.none() | _paths(),
         "output": _paths(),
+        "checkpoints": st.booleans(),
+        "resume": st.booleans(),
         "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
         "precision": st.sampled_from(["auto", "fp32", "bf16"]),
         "workers": st.none() | st.integers(0, 256),
@@ -255,7 +271,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_valid_names() -> None:
-    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are architecture, batch_size, "):
+    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accumulate, architecture, "):
         TrainingConfig(data="d", zzzz=2)
 
 

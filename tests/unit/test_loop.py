@@ -8,8 +8,9 @@ import torch
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.learning.features import StoredFeatures
+from breedclf.learning.head import Scaling
 from breedclf.learning.hooks import EpochRecord, StepRecord
-from breedclf.learning.loop import Callbacks, Scaling, TrainedHead, train_head
+from breedclf.learning.loop import Callbacks, TrainedHead, train_head
 from breedclf.learning.model import fold_scaling
 
 FEATURES, CLASSES = 12, 3

@@ -13,8 +13,9 @@ from breedclf.job_handle import Job
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
     from breedclf.learning.hooks import TrainingHook
+    from breedclf.learning.lr_finder import LearningRateCurve
+    from breedclf.learning.result import FitResult
 
 
 class Trainer:
@@ -35,24 +36,47 @@ class Trainer:
         self.config = config
         self._backend = backend
 
-    def fit(self, *, hooks: Sequence[TrainingHook] = ()) -> FitResult:
+    def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
         """Train in this process; the artifact is written to `config.output`.
 
-        Progress goes to the "breedclf" logger and, on a terminal, to a bar on stderr.
+        Progress goes to the "breedclf" logger and, on a terminal, to a bar on stderr. SIGTERM and SIGINT end the
+        training after the step under way, with its state saved.
+
+        Args:
+            hooks: told of what happens.
+            resume: go on from the last checkpoint in the output; as `config.resume` says if not given.
 
         Raises:
-            ConfigError: a setting doesn't fit this machine, or the output can't be written.
-            DataError: the pictures can't be used as they are.
+            ConfigError: a setting doesn't fit this machine, the output can't be written, another training writes
+                there, or its checkpoint was made with other settings.
+            DataError: the pictures can't be used as they are, or aren't those of the checkpoint.
             WeightsError: the pretrained weights can't be had, don't fit or aren't safe to load.
             TrainingError: the loss is no longer a number.
+            KeyboardInterrupt: the training was interrupted; the message tells how to go on.
         """
         from breedclf.learning.fit import fit
         from breedclf.learning.progress import ProgressLog
         from breedclf.loggers.chosen import logged
         from breedclf.profiling.recorder import recorded
 
-        with recorded(self.config) as recorders, logged(self.config, hooks) as others:
-            return fit(self.config, hooks=[ProgressLog(), *recorders, *others])
+        config = self.config if resume is None else self.config.replace(resume=resume)
+        with recorded(config) as recorders, logged(config, hooks) as others:
+            return fit(config, hooks=[ProgressLog(), *recorders, *others])
+
+    def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
+        """Try rising learning rates in a short training whose outcome is thrown away.
+
+        Returns:
+            The curve, with `suggestion` and `plot(path)`.
+
+        Raises:
+            ConfigError: the range is empty, or there are fewer than 10 steps.
+            DataError: the pictures can't be used as they are.
+            WeightsError: the pretrained weights can't be had, don't fit or aren't safe to load.
+        """
+        from breedclf.learning.lr_finder import find_learning_rate
+
+        return find_learning_rate(self.config, lowest=lowest, highest=highest, steps=steps)
 
     def submit(
         self,

@@ -8,7 +8,7 @@ from breedclf.config import WEIGHTS_NAMES, TrainingConfig
 from breedclf.errors import DataError, WeightsError
 from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
 
-_STAYS_HERE = ("data", "output", "cache_dir")
+_STAYS_HERE = ("data", "output", "cache_dir", "resume")
 
 
 def training_spec(

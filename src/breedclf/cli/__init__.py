@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         console.error(str(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        console.error("interrupted")
+    except KeyboardInterrupt as interrupt:  # an interrupted training tells how to go on
+        console.error(str(interrupt) or "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

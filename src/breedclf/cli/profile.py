@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile"])
+    add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

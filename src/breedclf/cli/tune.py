@@ -46,19 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--max-seconds-per-job", type=int, metavar="S", help="how long one job may run")
     search.add_argument("--search-seed", type=int, metavar="N", default=0, help="seed of the search (default: 0)")
     search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made up)")
-    search.add_argument("--resume", metavar="NAME", help="carry on the tuning job of this name")
+    search.add_argument("--resume", metavar="NAME", dest="carry_on", help="carry on the tuning job of this name")
     search.add_argument("--backend", metavar="inline|local|sagemaker", default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
     search.add_argument("--report", type=Path, metavar="FILE", help="page about the search (default: OUT/tuning.html)")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data"])
+    add_settings_flags(parser, TrainingConfig, leave_out=["data", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     output = _checked_output(arguments)
     progress = not console.quiet
-    if arguments.resume:
+    if arguments.carry_on:
         backend = _backend(_backend_of(arguments))
-        tuning = TuningJob.attach(arguments.resume, backend=backend)
+        tuning = TuningJob.attach(arguments.carry_on, backend=backend)
     else:
         tuning = _tuning_job(arguments)
         console.note(f"tuning job {tuning.name}")

@@ -107,21 +107,28 @@ def shared_memory_bytes() -> int:
 
 
 @contextmanager
-def repeatable(deterministic: bool) -> Iterator[None]:
-    """Within it torch uses only operations that repeat bit for bit; the caller's settings come back after."""
+def repeatable(deterministic: bool, *, threads: int | None = None) -> Iterator[None]:
+    """Within it torch uses only operations that repeat bit for bit; the caller's settings come back after.
+
+    Sums depend on how many threads share them: with `threads`, it is so many as the run that is repeated had.
+    """
     if not deterministic:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
+    benchmark, own_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    if threads is not None and threads != own_threads:
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = benchmark
+        if torch.get_num_threads() != own_threads:
+            torch.set_num_threads(own_threads)
 
 
 def _has_bf16(device: str) -> bool:

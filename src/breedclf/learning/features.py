@@ -54,14 +54,14 @@ class FeatureSource(Protocol):
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features in memory: a batch is a slice."""
+    """Features in memory, on any device: a batch is a slice, moved to where the targets are."""
 
     values: torch.Tensor
     targets: torch.Tensor
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for batch in torch.split(rows, batch_size):
-            yield self.values[batch], self.targets[batch]
+            yield self.values[batch].to(self.targets.device), self.targets[batch]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class FeatureExtractor:
     stop_at_bad: bool = False
     timer: StepTimer = NO_TIMER
     pin_memory: bool = True
+    as_float32: bool = True
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -123,7 +124,10 @@ class FeatureExtractor:
         indices: Sequence[int] | None = None,
         chunk_size: int | None = None,
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
-        """Chunks with their features, float32 [N, D] on the device; positions count within `indices`."""
+        """Chunks with their features [N, D] on the device, in float32 unless as computed is wanted.
+
+        Positions count within `indices`.
+        """
         for chunk in self._chunks(paths, view, indices, chunk_size or self.chunk_size):
             self.timer.lap("data_wait")
             self.timer.loading(len(chunk.positions), *chunk.seconds)
@@ -154,7 +158,7 @@ class FeatureExtractor:
         pictures = pictures.to(self.compute.device, non_blocking=pictures.is_pinned())
         self.timer.lap("to_device")
         features: torch.Tensor = self.backbone(self.preprocessing.normalise(pictures, self.compute.dtype))
-        features = features.float()
+        features = features.float() if self.as_float32 else features
         self.timer.lap("forward")
         return features
 

@@ -1,111 +1,147 @@
-"""One training from settings to artifact: scan, frozen features, head, model folder."""
+"""One training from settings to artifact: scan, frozen part, epochs, model folder."""
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import json
 import logging
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.errors import ConfigError, DataError
-from breedclf.learning.artifact import CARD_FILE, write_artifact
-from breedclf.learning.classifier import Classifier
+from breedclf.learning.artifact import write_artifact
+from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.learning.device import Compute, compute_for, repeatable
-from breedclf.learning.feature_cache import FeatureCache, Features
-from breedclf.learning.features import (
-    FeatureExtractor,
-    FeatureSource,
-    StoredFeatures,
-    StreamedFeatures,
-    bad_picture,
-    features_of,
-    fingerprint_of,
+from breedclf.learning.hooks import TrainingHook, timer_of
+from breedclf.learning.lesson import Prepared, prepare
+from breedclf.learning.loop import Callbacks, Trained, train
+from breedclf.learning.optimizers import rate_warning
+from breedclf.learning.output_folder import MODEL_FOLDER, claimed_output
+from breedclf.learning.processes import Processes, joined, local_device
+from breedclf.learning.records import TrainingPlan
+from breedclf.learning.result import FitResult
+from breedclf.learning.resume import (
+    Saving,
+    about_run,
+    check_same_inputs,
+    checkpoint_folder,
+    find_checkpoint,
+    with_same_choices,
 )
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
-from breedclf.learning.loop import Callbacks, TrainedHead, train_head
-from breedclf.learning.model import StateDict, feature_count, frozen_backbone
-from breedclf.learning.output_folder import writable
-from breedclf.learning.preprocessing import Preprocessing
-from breedclf.learning.scan import PictureFolder, Split, scan
-from breedclf.learning.timing import StepTimer, all_of
-from breedclf.learning.weights import preprocessing_for
+from breedclf.learning.scan import PictureFolder, scan
 from breedclf.learning.workbench import Workbench
+
+__all__ = ["FitResult", "fit"]
 
 log = logging.getLogger(__name__)
 
-MODEL_FOLDER = "model"
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"
 _MAX_SKIPPED_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What a training leaves behind.
-
-    `artifact` is the model folder below `output`; `history` has one record an epoch; `best_epoch` counts from 1;
-    `skipped` holds the reasons of pictures left out.
-    """
-
-    artifact: Path
-    output: Path
-    history: list[EpochRecord]
-    best_epoch: int
-    seconds: float
-    skipped: list[str]
-
-    @cached_property
-    def classifier(self) -> Classifier:
-        """The trained model, ready to predict."""
-        return Classifier(self.artifact)
-
-    @property
-    def best(self) -> EpochRecord:
-        return self.history[self.best_epoch - 1]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields of `breedclf train --json`."""
-        return {
-            "artifact": str(self.artifact),
-            "output": str(self.output),
-            "history": [record.to_dict() for record in self.history],
-            "best_epoch": self.best_epoch,
-            "seconds": round(self.seconds, 3),
-            "skipped": self.skipped,
-        }
-
-
-def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench: Workbench | None = None) -> FitResult:
+def fit(
+    config: TrainingConfig,
+    *,
+    hooks: Sequence[TrainingHook] = (),
+    workbench: Workbench | None = None,
+    checkpoints: Path | None = None,
+) -> FitResult:
     """Train in this process and write the artifact; the test split is never touched.
 
-    Trainings that follow each other save time by sharing a `workbench`.
+    Trainings that follow each other save time by sharing a `workbench`. Where torchrun started several processes, they
+    share the work, and the first alone writes and tells.
+
+    Args:
+        config: every setting.
+        hooks: told of what happens.
+        workbench: what trainings in one process share.
+        checkpoints: folder of the checkpoints; by default below the output.
 
     Raises:
-        ConfigError: the output can't be written, or the device isn't there.
+        ConfigError: the output can't be written or another training writes there, the device isn't there, or a
+            checkpoint was made with other settings.
         DataError: the pictures can't be used; by default also when one of them can't be read.
         WeightsError: the pretrained weights can't be had or don't fit.
         TrainingError: the loss is no longer a number.
+        TrainingInterrupted: SIGTERM or SIGINT came, and the state is saved.
     """
     started = time.perf_counter()
-    output = _writable_output(config)
-    folder = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
-    train, valid = folder.split("train"), folder.split("valid")
+    if warning := rate_warning(config):
+        log.warning("%s", warning)
     compute = compute_for(
         config.device, config.precision, channels_last=config.channels_last, compiled=config.compile_network
     )
+    compute = replace(compute, device=local_device(compute.device, os.environ))
+    with joined(compute.device) as processes, claimed_output(config, processes) as output:
+        return _fit(config, compute, processes, output, hooks, workbench or Workbench(), checkpoints, started)
+
+
+def _fit(
+    config: TrainingConfig,
+    compute: Compute,
+    processes: Processes,
+    output: Path,
+    hooks: Sequence[TrainingHook],
+    workbench: Workbench,
+    checkpoints: Path | None,
+    started: float,
+) -> FitResult:
+    processes.check_batch(config.batch_size, config.accumulate)
+    hooks = hooks if processes.is_first else ()
+    kept = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
+    start = _start(config, kept, processes)
+    compute = with_same_choices(compute, config, start)
+    folder = scan(
+        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
+    )
+    plan = _plan(config, folder, compute, output, start)
+    timer = timer_of(hooks)
+    for hook in hooks:
+        hook.on_start(plan)
+    with repeatable(config.deterministic, threads=None if start is None else start.about["choices"]["threads"]):
+        prepared = prepare(config, folder, compute, workbench=workbench, timer=timer, needs_scaling=start is None)
+        about = about_run(config, compute, prepared.data_fingerprint, prepared.weights_fingerprint)
+        check_same_inputs(start, about)
+        trained = train(
+            prepared.lesson,
+            config,
+            callbacks=Callbacks([hook.on_step for hook in hooks], [hook.on_epoch for hook in hooks], timer),
+            processes=processes,
+            saving=Saving(kept if config.checkpoints else None, start, about),
+        )
+    artifact = output / MODEL_FOLDER
+    if processes.is_first:
+        _report_skipped(prepared.skipped)
+        _write(output, config, prepared, trained)
+    processes.wait()
+    result = FitResult(
+        artifact, output, trained.history, trained.best_epoch, time.perf_counter() - started, prepared.skipped
+    )
+    for hook in hooks:
+        hook.on_end(result)
+    return result
+
+
+def _start(config: TrainingConfig, folder: CheckpointFolder | None, processes: Processes) -> Checkpoint | None:
+    """The checkpoint to go on from, read by the first process for all."""
+    found = find_checkpoint(config, folder) if folder is not None and processes.is_first else None
+    if processes.count == 1:
+        return found
+    data = processes.from_first(None if found is None else found.to_bytes())
+    return None if data is None else Checkpoint.from_bytes(data)
+
+
+def _plan(
+    config: TrainingConfig, folder: PictureFolder, compute: Compute, output: Path, start: Checkpoint | None
+) -> TrainingPlan:
+    train, valid = folder.split("train"), folder.split("valid")
     counts = torch.bincount(torch.tensor(train.targets), minlength=len(folder.labels)).tolist()
-    plan = TrainingPlan(
+    return TrainingPlan(
         config,
         folder.labels,
         len(train),
@@ -114,144 +150,26 @@ def fit(config: TrainingConfig, *, hooks: Sequence[TrainingHook] = (), workbench
         compute.precision,
         class_counts=tuple(counts),
         output=output,
-    )
-    timer = all_of([hook.timer for hook in hooks if hook.timer is not None])
-    for hook in hooks:
-        hook.on_start(plan)
-    with repeatable(config.deterministic):
-        preprocessing = preprocessing_for(config.architecture, config.weights)
-        state, weights_fingerprint = (workbench or Workbench()).weights(config)
-        frozen = _FrozenPart(config, _extractor(config, state, weights_fingerprint, preprocessing, compute, timer))
-        views = [frozen.source(train, view) for view in range(min(config.views, config.epochs))]
-        trained = train_head(
-            views,
-            frozen.source(valid, 0),
-            config,
-            classes=len(folder.labels),
-            features=feature_count(state),
-            device=compute.device,
-            callbacks=Callbacks([hook.on_step for hook in hooks], [hook.on_epoch for hook in hooks], timer),
-        )
-    _report_skipped(frozen.skipped)
-    artifact = _write(output, config, folder, preprocessing, state, trained, frozen.data_fingerprint)
-    result = FitResult(
-        artifact, output, trained.history, trained.best_epoch, time.perf_counter() - started, frozen.skipped
-    )
-    for hook in hooks:
-        hook.on_end(result)
-    return result
-
-
-class _FrozenPart:
-    """Turns splits into sources of features, cached or exact, and remembers what had to be left out."""
-
-    def __init__(self, config: TrainingConfig, extractor: FeatureExtractor) -> None:
-        self.config = config
-        self.extractor = extractor
-        self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache else None
-        self.fingerprints: dict[str, str] = {}
-        self.skipped: list[str] = []
-
-    def source(self, split: Split, view: int) -> FeatureSource:
-        if split.name not in self.fingerprints:
-            self.fingerprints[split.name] = fingerprint_of(split.paths)
-        title = f"{split.name} features" + (f", view {view}" if view else "")
-        features = self._features(split, view, title)
-        self._account_for(features)
-        targets = torch.tensor(split.targets)[features.kept].to(self.extractor.compute.device)
-        if self.cache is None:
-            return StreamedFeatures(self.extractor, split.paths, features.kept, targets, view)
-        return StoredFeatures(features.values.to(self.extractor.compute.device), targets)
-
-    @property
-    def data_fingerprint(self) -> str:
-        text = json.dumps(self.fingerprints, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-    def _features(self, split: Split, view: int, title: str) -> Features:
-        if self.cache is None:
-            return self.extractor.readable(split.paths, title=f"checking {split.name}")
-        return features_of(
-            self.extractor, split.paths, self.fingerprints[split.name], self.cache, view=view, title=title
-        )
-
-    def _account_for(self, features: Features) -> None:
-        reasons = list(features.bad.values())
-        if reasons and self.config.on_bad_image == "error":
-            raise bad_picture(reasons[0])
-        if not len(features.kept):
-            raise DataError(f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}")
-        self.skipped += [reason for reason in reasons if reason not in self.skipped]
-
-
-def _extractor(
-    config: TrainingConfig,
-    state: StateDict,
-    weights_fingerprint: str,
-    preprocessing: Preprocessing,
-    compute: Compute,
-    timer: StepTimer,
-) -> FeatureExtractor:
-    return FeatureExtractor(
-        make_backbone=partial(frozen_backbone, config.architecture, state, compute),
-        preprocessing=preprocessing,
-        compute=compute,
-        weights_fingerprint=weights_fingerprint,
-        chunk_size=config.chunk_size,
-        view_seed=config.view_seed,
-        workers=config.workers,
-        stop_at_bad=config.on_bad_image == "error",
-        timer=timer,
-        pin_memory=config.pin_memory,
+        epochs_done=0 if start is None else start.epochs,
     )
 
 
-def _writable_output(config: TrainingConfig) -> Path:
-    """The output folder, made and tried; the default one gets a number when it is taken.
-
-    Raises:
-        ConfigError: it can't be written, or its model folder holds something else.
-    """
-    output = writable(config.output if "output" in config.model_fields_set else _free(config.output))
-    model = output / MODEL_FOLDER
-    if model.exists() and not (model / CARD_FILE).is_file() and list(model.iterdir()):
-        raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
-    return output
-
-
-def _free(output: Path) -> Path:
-    """The folder itself, or with the first number under which no model lies."""
-    numbered = (output.with_name(f"{output.name}-{number}") for number in itertools.count(2))
-    return next(folder for folder in itertools.chain([output], numbered) if not (folder / MODEL_FOLDER).exists())
-
-
-def _write(
-    output: Path,
-    config: TrainingConfig,
-    folder: PictureFolder,
-    preprocessing: Preprocessing,
-    state: StateDict,
-    trained: TrainedHead,
-    data_fingerprint: str,
-) -> Path:
+def _write(output: Path, config: TrainingConfig, prepared: Prepared, trained: Trained) -> None:
     best = trained.history[trained.best_epoch - 1]
     card = {
         "architecture": config.architecture,
-        "labels": folder.labels,
-        "class_names": folder.class_names,
-        "preprocessing": preprocessing,
+        "labels": prepared.folder.labels,
+        "class_names": prepared.folder.class_names,
+        "preprocessing": prepared.preprocessing,
         "min_confidence": config.min_confidence,
         "metrics": {"valid_loss": best.valid_loss, "valid_accuracy": best.valid_accuracy},
-        "data_fingerprint": data_fingerprint,
+        "data_fingerprint": prepared.data_fingerprint,
         "training": config.to_dict() | {"best_epoch": trained.best_epoch},
     }
-    head = {f"fc.{name}": value for name, value in trained.layer.state_dict().items()}
-    artifact = output / MODEL_FOLDER
-    write_artifact(artifact, card, state | head)
+    write_artifact(output / MODEL_FOLDER, card, prepared.state_with(trained.state))
     config.to_file(output / CONFIG_FILE)
     lines = [json.dumps(record.to_dict()) + "\n" for record in trained.history]
     (output / HISTORY_FILE).write_text("".join(lines), encoding="utf-8")
-    return artifact
 
 
 def _report_skipped(skipped: Sequence[str]) -> None:

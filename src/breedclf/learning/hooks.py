@@ -1,67 +1,44 @@
-"""What a training tells while it runs; progress, metrics, checkpoints and users' own code hang on it."""
+"""Whom a training tells what happens; progress, metrics, profiles, loggers and users' own code hang on it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from breedclf.learning.records import EpochRecord, StepRecord, TrainingPlan
+from breedclf.learning.timing import StepTimer, all_of
 
 if TYPE_CHECKING:
-    from breedclf.config import TrainingConfig
-    from breedclf.learning.fit import FitResult
-    from breedclf.learning.timing import StepTimer
+    from breedclf.learning.result import FitResult
+
+__all__ = ["EpochRecord", "StepRecord", "TrainingHook", "TrainingPlan", "timer_of"]
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
-    """What is about to run, with the choices made for this machine."""
+class TrainingHook(Protocol):
+    """Four events of a training. Derive from it and override what you want to hear of, or write all four methods.
 
-    config: TrainingConfig
-    labels: tuple[str, ...]
-    train_count: int
-    valid_count: int
-    device: str
-    precision: str
-    class_counts: tuple[int, ...] = ()
-    output: Path | None = None
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """One optimizer step; `epoch` and `step` count from 1, `images` is the size of its batch."""
-
-    epoch: int
-    step: int
-    images: int
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch: mean losses over pictures, accuracy from 0 to 1, and the pace of training."""
-
-    epoch: int
-    train_loss: float
-    valid_loss: float
-    valid_accuracy: float
-    images_per_second: float
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-class TrainingHook:
-    """Base of hooks: override what you want to hear of; a hook with a `timer` hears of the parts of each step too."""
-
-    timer: StepTimer | None = None
+    A hook that has a `timer` (a `StepTimer`) hears of the parts of each step too. What a hook raises ends the training.
+    With several processes only the hooks of the first are told.
+    """
 
     def on_start(self, plan: TrainingPlan) -> None:
         """Before the first picture is read."""
+        del plan
 
     def on_step(self, step: StepRecord) -> None:
         """After each optimizer step; keep it cheap."""
+        del step
 
     def on_epoch(self, epoch: EpochRecord) -> None:
         """After the validation of each epoch."""
+        del epoch
 
     def on_end(self, result: FitResult) -> None:
         """After the artifact is written."""
+        del result
+
+
+def timer_of(hooks: Iterable[TrainingHook]) -> StepTimer:
+    """One timer that stands for those of all hooks, or one that does nothing."""
+    timers = (getattr(hook, "timer", None) for hook in hooks)
+    return all_of([timer for timer in timers if timer is not None])

@@ -1,10 +1,13 @@
-"""Training of the last layer: epochs over features, the best epoch kept, nothing said but through the callbacks."""
+"""The epochs of a training, whatever is trained: steps, validation, the best epoch kept, the state saved."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,41 +15,48 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
+from breedclf.learning.checkpoint import Checkpoint
+from breedclf.learning.ema import MovingAverage
 from breedclf.learning.features import FeatureSource
-from breedclf.learning.hooks import EpochRecord, StepRecord
-from breedclf.learning.model import fold_scaling
+from breedclf.learning.head import MOMENTS_BATCH, Scaling, new_head
+from breedclf.learning.interruption import StopRequest, stop_requests
+from breedclf.learning.losses import Blend, Loss
+from breedclf.learning.model import StateDict
+from breedclf.learning.optimizers import new_optimizer
+from breedclf.learning.processes import ALONE, Processes
+from breedclf.learning.records import EpochRecord, StepRecord
+from breedclf.learning.resume import NOT_SAVED, Saving
+from breedclf.learning.schedule import rate_factor
 from breedclf.learning.timing import NO_TIMER, StepTimer
-
-_CONSTANT_FEATURE = 1e-6
-_MOMENTS_BATCH = 1024
 
 
 @dataclass(frozen=True)
-class Scaling:
-    """Mean and deviation [D] of the training features; a feature that never varies keeps its scale."""
+class Lesson:
+    """What is trained on what: a module from inputs to scores, the inputs of an epoch (from 1), those of validation."""
 
-    mean: torch.Tensor
-    deviation: torch.Tensor
+    module: nn.Module
+    source: Callable[[int], FeatureSource]
+    valid: FeatureSource
+    loss: Loss = field(default_factory=Loss)
+    fixed_statistics: bool = True
 
-    @classmethod
-    def of(cls, source: FeatureSource, batch_size: int) -> Scaling:
-        """Measure a source in one pass, in float64."""
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for features, _ in source.batches(torch.arange(len(source.targets)), batch_size):
-            wide = features.double()
-            total, squares = total.to(wide.device) + wide.sum(0), squares.to(wide.device) + wide.square().sum(0)
-            count += len(features)
-        mean = total / count
-        deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
-        constant = deviation < _CONSTANT_FEATURE * (1 + mean.abs())
-        return cls(mean.float(), torch.where(constant, 1.0, deviation).float())
 
-    @classmethod
-    def none(cls, features: int, device: torch.device) -> Scaling:
-        return cls(torch.zeros(features, device=device), torch.ones(features, device=device))
+@dataclass(frozen=True)
+class Callbacks:
+    """Whom the loop tells; both lists may be empty."""
 
-    def __call__(self, features: torch.Tensor) -> torch.Tensor:
-        return (features - self.mean) / self.deviation
+    on_step: Sequence[Callable[[StepRecord], None]] = ()
+    on_epoch: Sequence[Callable[[EpochRecord], None]] = ()
+    timer: StepTimer = NO_TIMER
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The state of the best epoch's module, with how training went."""
+
+    state: StateDict
+    history: list[EpochRecord]
+    best_epoch: int
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,27 @@ class TrainedHead:
     best_epoch: int
 
 
-@dataclass(frozen=True)
-class Callbacks:
-    """Whom the loop tells; both lists may be empty."""
+def train(
+    lesson: Lesson,
+    config: TrainingConfig,
+    *,
+    callbacks: Callbacks = Callbacks(),
+    processes: Processes = ALONE,
+    saving: Saving = NOT_SAVED,
+) -> Trained:
+    """Train from where `saving` says to the last epoch, or until `patience` ends; the module is left as it was last.
 
-    on_step: Sequence[Callable[[StepRecord], None]] = ()
-    on_epoch: Sequence[Callable[[EpochRecord], None]] = ()
-    timer: StepTimer = NO_TIMER
+    Raises:
+        TrainingError: the loss is no longer a number.
+        TrainingInterrupted: SIGTERM or SIGINT came, and the state is saved.
+    """
+    with stop_requests(saving.is_wanted) as stop:
+        run = _Run(lesson, config, callbacks, processes, saving, stop)
+        if saving.start is not None:
+            run.restore(saving.start)
+        while not run.is_over:
+            run.epoch(len(run.history) + 1)
+    return Trained(run.best_state, run.history, run.best_epoch)
 
 
 def train_head(
@@ -79,109 +103,259 @@ def train_head(
 ) -> TrainedHead:
     """Train a layer of `classes` outputs on features of length `features`; epoch e uses view e mod K.
 
-    A standardised head starts at zero: its features are already on one scale, so that no random start is needed and
-    two or three epochs aren't spent on forgetting one. A plain linear head starts as PyTorch's does.
-
     Raises:
         TrainingError: the loss is no longer a number.
     """
-    scaling = Scaling.none(features, device)
+    head = new_head(features, classes, config).to(device)
     if config.head == "standardised":
-        scaling = Scaling.of(views[0], _MOMENTS_BATCH)
-    head = _new_head(features, classes, config).to(device)
-    optimizer = torch.optim.SGD(
-        head.parameters(), config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-    )
-    callbacks.timer.watch(head, optimizer)
-    order = torch.Generator().manual_seed(config.seed)
-    history: list[EpochRecord] = []
-    best, best_state = None, head.state_dict()
-    for epoch in range(1, config.epochs + 1):
-        source = views[(epoch - 1) % len(views)]
-        callbacks.timer.phase("train", epoch)
+        head.use(Scaling.of(views[0], MOMENTS_BATCH))
+    trained = train(Lesson(head, lambda epoch: views[(epoch - 1) % len(views)], valid), config, callbacks=callbacks)
+    head.load_state_dict(trained.state)
+    return TrainedHead(head.folded(), trained.history, trained.best_epoch)
+
+
+def best_epoch_of(history: Sequence[EpochRecord], config: TrainingConfig) -> int:
+    """The epoch with the best objective, counted from 1; the earlier of equals, 0 for no epochs."""
+    if not history:
+        return 0
+    return min(history, key=lambda record: (_objective(record, config), record.epoch)).epoch
+
+
+class _Run:
+    """A training under way."""
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        config: TrainingConfig,
+        callbacks: Callbacks,
+        processes: Processes,
+        saving: Saving,
+        stop: StopRequest,
+    ) -> None:
+        self._lesson, self._config, self._processes = lesson, config, processes
+        self._callbacks, self._timer = callbacks, callbacks.timer
+        self._saving, self._stop = saving, stop
+        self._module = lesson.module
+        self._shared = processes.together(lesson.module, fixed_statistics=lesson.fixed_statistics)
+        self._optimizer = new_optimizer(self._module, config)
+        self._average = MovingAverage(self._module, config.ema) if config.ema else None
+        self._order = torch.Generator().manual_seed(config.seed)
+        self._losses: list[torch.Tensor] = []  # of this epoch's steps so far
+        self.history: list[EpochRecord] = []
+        self.best_epoch = 0
+        self.best_state: StateDict = {}
+        self._timer.watch(self._module, self._optimizer)
+
+    @property
+    def is_over(self) -> bool:
+        done, patience = len(self.history), self._config.patience
+        return done >= self._config.epochs or (patience is not None and done - self.best_epoch >= patience)
+
+    def epoch(self, number: int) -> None:
+        """Train one epoch, or the rest of one, validate, and save."""
+        source = self._lesson.source(number)
+        self._timer.phase("train", number)
         started = time.perf_counter()
-        rows = torch.randperm(len(source.targets), generator=order)
-        train_loss = _train_epoch(head, optimizer, scaling, source.batches(rows, config.batch_size), epoch, callbacks)
+        order = self._order.get_state()
+        rows = torch.randperm(len(source.targets), generator=self._order)
+        first_step = len(self._losses)
+        self._train(source, rows, number, order)
         elapsed = time.perf_counter() - started
-        callbacks.timer.phase("valid", epoch)
-        valid_loss, valid_accuracy = _validate(head, scaling, valid, config.batch_size, callbacks.timer)
-        record = EpochRecord(epoch, train_loss, valid_loss, valid_accuracy, len(rows) / elapsed)
-        history.append(record)
-        if best is None or _objective(record, config) < _objective(best, config):
-            best, best_state = record, {name: value.detach().clone() for name, value in head.state_dict().items()}
-        for tell in callbacks.on_epoch:
+        trained = len(rows) - min(len(rows), first_step * self._config.batch_size)
+        train_loss = self._mean_loss(len(rows), number)
+        self._timer.phase("valid", number)
+        valid_loss, valid_accuracy = self._validate(order)
+        record = EpochRecord(number, train_loss, valid_loss, valid_accuracy, trained / elapsed)
+        self.history.append(record)
+        self._losses = []
+        if best_epoch_of(self.history, self._config) == number:
+            self.best_epoch, self.best_state = number, _copied(self._kept_state())
+        for tell in self._callbacks.on_epoch:
             tell(record)
-    assert best is not None
-    head.load_state_dict(best_state)
-    return TrainedHead(fold_scaling(head, scaling.mean, scaling.deviation), history, best.epoch)
+        self._save(self._order.get_state())
+        if self._asked_by_any() and not self.is_over:
+            raise self._saving.interrupted(number, self._config.epochs)
 
+    def restore(self, start: Checkpoint) -> None:
+        """Be where the checkpoint was taken."""
+        device = next(self._module.parameters()).device
+        self._module.load_state_dict(start.part("module"))
+        self.best_state = {name: tensor.to(device) for name, tensor in start.part("best").items()}
+        self.best_epoch = start.about["best_epoch"]
+        self.history = [EpochRecord.from_dict(record) for record in start.about["history"]]
+        self._order.set_state(start.tensors["order"])
+        self._losses = list(start.tensors["losses"].to(device))
+        slots: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in start.part("optimizer").items():
+            number, _, key = name.partition("/")
+            slots.setdefault(int(number), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        if self._average is not None:
+            self._average.steps = start.about["average_steps"]
+            self._average.state = {name: tensor.to(device) for name, tensor in start.part("average").items()}
 
-def _new_head(features: int, classes: int, config: TrainingConfig) -> nn.Linear:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        head = nn.Linear(features, classes)
-    if config.head == "standardised":
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    return head
+    def _train(self, source: FeatureSource, rows: torch.Tensor, epoch: int, order: torch.Tensor) -> None:
+        """The steps of an epoch that aren't done yet."""
+        config, processes = self._config, self._processes
+        self._module.train()
+        part_size = config.batch_size // config.accumulate
+        done = len(self._losses)
+        left = rows[done * config.batch_size :]
+        if not len(left):  # it was interrupted while validating
+            return
+        batches = source.batches(processes.share(left, part_size), part_size // processes.count)
+        steps_per_epoch = -(-len(rows) // config.batch_size)
+        for step, whole in enumerate(torch.split(left, config.batch_size), done + 1):
+            if self._stop.is_made and processes.count == 1:
+                self._leave(epoch, order)
+            factor = rate_factor(config, (epoch - 1) * steps_per_epoch + step - 1, steps_per_epoch)
+            for group in self._optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
+            self._losses.append(self._step(batches, source.targets, whole, epoch, step))
+            for tell in self._callbacks.on_step:
+                tell(StepRecord(epoch, step, len(whole)))
+            self._timer.step(len(whole))
 
-
-def _train_epoch(
-    head: nn.Linear,
-    optimizer: torch.optim.Optimizer,
-    scaling: Scaling,
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-    epoch: int,
-    callbacks: Callbacks,
-) -> float:
-    """One pass; returns the mean loss over pictures."""
-    losses, sizes = [], []
-    timer = callbacks.timer
-    for step, (features, targets) in enumerate(batches, 1):
-        timer.lap("data_wait")
-        loss = F.cross_entropy(head(scaling(features)), targets)
-        timer.loss(loss)
-        timer.lap("forward")
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        timer.lap("backward")
-        optimizer.step()
+    def _step(
+        self,
+        batches: Iterator[tuple[torch.Tensor, torch.Tensor]],
+        targets: torch.Tensor,
+        whole: torch.Tensor,
+        epoch: int,
+        step: int,
+    ) -> torch.Tensor:
+        """One optimizer step; returns the batch's mean loss, or this process's part of it."""
+        config, timer = self._config, self._timer
+        parts = torch.split(whole, config.batch_size // config.accumulate)
+        losses = []
+        for number, part in enumerate(parts):
+            inputs, wanted = next(batches)
+            timer.lap("data_wait")
+            loss = self._loss(inputs, wanted, part, targets[whole], (epoch, step, number))
+            timer.lap("forward")
+            if number == 0:
+                self._optimizer.zero_grad()
+            with self._no_exchange(last=number == len(parts) - 1):
+                # Processes average their gradients, but each has its part of one mean.
+                (loss * self._processes.count if self._processes.count > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            timer.lap("backward")
+            losses.append(loss.detach())
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._module.parameters(), config.clip_norm)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.follow(self._module)
         timer.lap("optimizer")
-        losses.append(loss.detach())
-        sizes.append(len(targets))
-        for tell in callbacks.on_step:
-            tell(StepRecord(epoch, step, len(targets)))
-        timer.step(len(targets))
-    # Looked at once an epoch: asking a GPU after each step would make it wait.
-    per_step = torch.stack(losses).double().cpu()
-    timer.losses(per_step.tolist())
-    broken = (~per_step.isfinite()).nonzero()
-    if len(broken):
-        at = int(broken[0])
-        raise TrainingError(
-            f"the training loss became {per_step[at].item()} in epoch {epoch}, step {at + 1}; "
-            f"lower learning_rate (it is {optimizer.param_groups[0]['lr']:g}) or check the weights and pictures"
-        )
-    return float((per_step * torch.tensor(sizes)).sum() / sum(sizes))
+        loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+        timer.loss(loss)
+        return loss
 
+    def _loss(
+        self, inputs: torch.Tensor, targets: torch.Tensor, part: torch.Tensor, whole: torch.Tensor, at: tuple[int, ...]
+    ) -> torch.Tensor:
+        """What these inputs add to the batch's mean loss; `whole` is the targets of the batch."""
+        loss, config = self._lesson.loss, self._config
+        alone = self._processes.count == 1 and config.accumulate == 1
+        targets = targets[: self._processes.owned(len(part))]
 
-@torch.no_grad()
-def _validate(
-    head: nn.Linear, scaling: Scaling, valid: FeatureSource, batch_size: int, timer: StepTimer
-) -> tuple[float, float]:
-    """Mean loss and accuracy."""
-    loss = right = 0.0
-    rows = torch.arange(len(valid.targets))
-    for features, targets in valid.batches(rows, batch_size):
-        timer.lap("data_wait")
-        scores = head(scaling(features))
-        loss += F.cross_entropy(scores, targets, reduction="sum").item()
-        right += (scores.argmax(1) == targets).sum().item()
-        timer.lap("forward")
-        timer.step(len(targets))
-    return loss / len(rows), right / len(rows)
+        def measured(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+            return loss.mean(scores, wanted) if alone else loss.part(scores, wanted, whole)
+
+        if not config.mixup or len(targets) < 2:
+            return measured(self._shared(inputs), targets)
+        epoch, step, number = at
+        place = step * config.accumulate + number
+        blend = Blend.draw(config.mixup, len(targets), seed=config.seed, epoch=epoch, step=place)
+        scores = self._shared(blend.inputs(inputs))
+        return blend(measured(scores, targets), measured(scores, targets[blend.partner]))
+
+    def _no_exchange(self, *, last: bool) -> Any:
+        """Gradients are exchanged after a batch's last part only."""
+        return nullcontext() if last or self._processes.count == 1 else self._shared.no_sync()  # type: ignore[operator]
+
+    def _mean_loss(self, pictures: int, epoch: int) -> float:
+        """Mean over pictures; looked at once an epoch, since asking a GPU after each step would make it wait."""
+        per_step = self._processes.total(torch.stack(self._losses).double().cpu())
+        self._timer.losses(per_step.tolist())
+        broken = (~per_step.isfinite()).nonzero()
+        if len(broken):
+            at = int(broken[0])
+            raise TrainingError(
+                f"the training loss became {per_step[at].item()} in epoch {epoch}, step {at + 1}; "
+                f"lower learning_rate (it is {self._config.learning_rate:g}) or check the weights and pictures"
+            )
+        sizes = torch.full((len(per_step),), self._config.batch_size)
+        sizes[-1] = pictures - self._config.batch_size * (len(per_step) - 1)
+        return float((per_step * sizes).sum() / pictures)
+
+    @torch.no_grad()
+    def _validate(self, order: torch.Tensor) -> tuple[float, float]:
+        """Mean loss and accuracy over all validation pictures."""
+        valid, processes = self._lesson.valid, self._processes
+        loss = right = 0.0
+        rows = torch.arange(len(valid.targets))
+        self._module.eval()
+        with self._average.in_place_of(self._module) if self._average is not None else nullcontext():
+            for inputs, targets in valid.batches(rows[processes.rank :: processes.count], self._config.batch_size):
+                self._timer.lap("data_wait")
+                scores = self._module(inputs)
+                loss += F.cross_entropy(scores, targets, reduction="sum").item()
+                right += (scores.argmax(1) == targets).sum().item()
+                self._timer.lap("forward")
+                self._timer.step(len(targets))
+                stopped = self._stop.is_made and processes.count == 1
+                if stopped:
+                    break
+            else:
+                stopped = False
+        if stopped:
+            self._leave(len(self.history) + 1, order)
+        if processes.count > 1:
+            loss, right = processes.total(torch.tensor([loss, right], dtype=torch.float64)).tolist()
+        return loss / len(rows), right / len(rows)
+
+    def _kept_state(self) -> StateDict:
+        return self._module.state_dict() if self._average is None else self._average.state
+
+    def _leave(self, epoch: int, order: torch.Tensor) -> None:
+        """Save in the middle of an epoch, and end."""
+        self._save(order)
+        raise self._saving.interrupted(epoch, self._config.epochs)
+
+    def _save(self, order: torch.Tensor) -> None:
+        """Save everything that decides how the training goes on."""
+        if not (self._saving.is_wanted and self._processes.is_first):
+            return
+        losses = torch.stack(self._losses) if self._losses else torch.empty(0)
+        tensors = {"order": order, "losses": losses}
+        tensors |= _under("module", self._module.state_dict()) | _under("best", self.best_state)
+        for number, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= _under(f"optimizer/{number}", {k: v for k, v in slots.items() if isinstance(v, torch.Tensor)})
+        if self._average is not None:
+            tensors |= _under("average", self._average.state)
+        about = {
+            "history": [record.to_dict() for record in self.history],
+            "best_epoch": self.best_epoch,
+            "average_steps": 0 if self._average is None else self._average.steps,
+        }
+        self._saving.save(len(self.history), len(self._losses), tensors, about)
+
+    def _asked_by_any(self) -> bool:
+        """Whether any process was asked to end; all decide the same."""
+        return bool(self._processes.total(torch.tensor(float(self._stop.is_made))) > 0)
 
 
 def _objective(record: EpochRecord, config: TrainingConfig) -> float:
-    """Smaller is better."""
-    return record.valid_loss if config.objective == "valid_loss" else -record.valid_accuracy
+    """Smaller is better; what is no number is worst."""
+    value = record.valid_loss if config.objective == "valid_loss" else -record.valid_accuracy
+    return math.inf if math.isnan(value) else value
+
+
+def _under(part: str, tensors: StateDict) -> StateDict:
+    return {f"{part}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def _copied(state: StateDict) -> StateDict:
+    return {name: value.detach().clone() for name, value in state.items()}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.learning.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 from breedclf.metric_lines import format_metrics
 
 log = logging.getLogger(__name__)
@@ -17,13 +18,28 @@ class ProgressLog(TrainingHook):
     """Tells the "breedclf" logger what happens or, where nobody listens, a person at a terminal or notebook."""
 
     def on_start(self, plan: TrainingPlan) -> None:
-        self._epochs = plan.config.epochs
+        self._epochs, self._pictures = plan.config.epochs, plan.train_count
+        # The last layer alone takes milliseconds an epoch; elsewhere there is one on a terminal.
+        self._no_bar = True if plan.config.freeze == "head" and plan.config.feature_cache else None
+        self._bar: tqdm[Any] | None = None
         _tell(
             f"training {plan.config.architecture} on {plan.train_count} pictures of {len(plan.labels)} classes "
             f"({plan.valid_count} for validation), {plan.device}, {plan.precision}"
         )
+        if plan.epochs_done:
+            _tell(f"going on after epoch {plan.epochs_done} of {self._epochs}")
+
+    def on_step(self, step: StepRecord) -> None:
+        if self._bar is None:
+            total, title = self._pictures, f"epoch {step.epoch}/{self._epochs}"
+            bar: tqdm[Any] = tqdm(total=total, desc=title, unit="img", leave=False, disable=self._no_bar)
+            self._bar = bar
+        self._bar.update(step.images)
 
     def on_epoch(self, epoch: EpochRecord) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
         _tell(
             f"epoch {epoch.epoch}/{self._epochs}  "
             f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "

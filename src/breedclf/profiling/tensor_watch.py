@@ -18,6 +18,7 @@ from breedclf.profiling.tensor_measures import EPSILON, Measures, common, layer_
 LOOK_EVERY = 10
 MOST_LOOKS = 1_000
 _SQUASHING = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
+_COLOURS = 3
 
 
 class TensorWatch:
@@ -113,8 +114,10 @@ class TensorWatch:
 
     def _input_hook(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         del module
-        # Pictures only: a layer on features has its own scale.
-        if not self._looking or not inputs or not isinstance(inputs[0], torch.Tensor) or inputs[0].ndim != 4:
+        # Pictures only: a layer on features, or a stage on activations, has its own scale.
+        if not self._looking or not inputs or not isinstance(inputs[0], torch.Tensor):
+            return
+        if inputs[0].ndim != 4 or inputs[0].shape[1] != _COLOURS:
             return
         started = time.perf_counter()
         with torch.no_grad():

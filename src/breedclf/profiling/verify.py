@@ -16,7 +16,30 @@ from breedclf.profiling.verified import Trial, Verification, conclude, confirm, 
 REPEATS = 5
 MOST_PICTURES = 256
 # Settings that change what is learned: shown when advised, never part of a recommendation about speed.
-LEARNING_SETTINGS = frozenset({"batch_size", "learning_rate", "epochs", "momentum", "weight_decay", "freeze", "views"})
+LEARNING_SETTINGS = frozenset(
+    {
+        "augment",
+        "backbone_learning_rate",
+        "batch_norm",
+        "batch_size",
+        "class_weights",
+        "clip_norm",
+        "ema",
+        "epochs",
+        "freeze",
+        "label_smoothing",
+        "layer_decay",
+        "learning_rate",
+        "mixup",
+        "momentum",
+        "optimizer",
+        "patience",
+        "schedule",
+        "views",
+        "warmup_epochs",
+        "weight_decay",
+    }
+)
 
 Run = Callable[[TrainingConfig], float]
 
@@ -133,7 +156,9 @@ def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> 
             data = Path(place, "data")
             for split in ("train", "valid"):
                 _link_some(folder.split(split).paths, data / split, most_pictures)
-            own = changed.replace(data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off")
+            own = changed.replace(
+                data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off", resume=False
+            )
             return fit(own, workbench=bench).seconds
 
     return run

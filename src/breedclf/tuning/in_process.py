@@ -18,7 +18,7 @@ from breedclf.tuning.search import Look, Search, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.learning.result import FitResult
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class InProcessRunner:
         watch = _Watch(config.objective, lambda history: self.is_behind(name, history))
         record: dict[str, Any] = {"started": started}
         try:
-            result = self._fit(config.replace(output=self._folder / name), watch)
+            result = self._fit(config.replace(output=self._folder / name, checkpoints=False, resume=False), watch)
         except _FellBehindError:
             record |= {"status": "Stopped", "note": stopped_early(len(watch.history))}
         except BreedclfError as error:

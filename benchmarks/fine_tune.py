@@ -1,0 +1,102 @@
+"""Recipes for few pictures: chosen on valid over five seeds, then measured on test; layer4 against the head alone."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import DATA, WEIGHTS, arguments, at_least, report
+from breedclf import TrainingConfig
+from breedclf.learning.fit import fit
+from breedclf.learning.scan import scan
+from breedclf.learning.workbench import Workbench
+
+SEEDS = range(5)
+SLOW: dict[str, Any] = {"epochs": 24, "learning_rate": 0.0002}
+HEAD_RECIPES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "24 epochs": {"epochs": 24},
+    "8 views, 24 epochs": {"views": 8, "epochs": 24},
+    "24 epochs, lr 0.0002": SLOW,
+    "8 views, 24 epochs, lr 0.0002": {"views": 8, **SLOW},
+    "8 views, 24 epochs, lr 0.0002, smoothing 0.1": {"views": 8, "label_smoothing": 0.1, **SLOW},
+    "8 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 8, "mixup": 0.2, **SLOW},
+    "8 views, 24 epochs, lr 0.0002, balanced": {"views": 8, "class_weights": "balanced", **SLOW},
+}
+LAYER4: dict[str, dict[str, Any]] = {
+    "layer4, default": {"freeze": "layer4"},
+    "layer4, 6 epochs, lr 0.0002 and 0.0005": {
+        "freeze": "layer4",
+        "epochs": 6,
+        "learning_rate": 0.0002,
+        "backbone_learning_rate": 0.0005,
+    },
+}
+
+
+def measured(bench: Workbench, data: Path, home: Path, **settings: Any) -> dict[str, Any]:
+    """Train with each seed; right answers on valid and on test, the loss on valid, seconds."""
+    valid_right, test_right, losses, seconds = [], [], [], []
+    test = scan(data).split("test")
+    for seed in SEEDS:
+        config = TrainingConfig(
+            data=data,
+            weights=str(WEIGHTS),
+            output=home / "out",
+            cache_dir=home,
+            seed=seed,
+            profile="off",
+            checkpoints=False,
+            **settings,
+        )
+        result = fit(config, workbench=bench)
+        best = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
+        test_right.append(sum(guess == target for guess, target in zip(best, test.targets, strict=True)))
+        valid_right.append(round(result.best.valid_accuracy * len(scan(data).split("valid"))))
+        losses.append(result.best.valid_loss)
+        seconds.append(result.seconds)
+    return {
+        "settings": settings,
+        "valid_right": valid_right,
+        "test_right": test_right,
+        "of": len(test),
+        "mean_valid_loss": statistics.mean(losses),
+        "seconds": [round(each, 1) for each in seconds],
+    }
+
+
+def main() -> int:
+    given = arguments(__doc__)
+    bench, found = Workbench(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+
+        def measure(name: str, data: str, recipe: dict[str, Any]) -> dict[str, Any]:
+            found[f"{data}, {name}"] = made = measured(bench, DATA / data, home, **recipe)
+            print(data, name, made, file=sys.stderr, flush=True)
+            return made
+
+        groups = {name: measure(name, "dog-groups", recipe) for name, recipe in (HEAD_RECIPES | LAYER4).items()}
+        ants = {name: measure(name, "hymenoptera", recipe) for name, recipe in ({"default": {}} | LAYER4).items()}
+    chosen = min(groups, key=lambda name: groups[name]["mean_valid_loss"])
+    tuned = min(LAYER4, key=lambda name: ants[name]["mean_valid_loss"])
+    goals = [
+        at_least(
+            f"dog-groups, test pictures right of {groups[chosen]['of']}: '{chosen}', chosen on valid, over the default",
+            statistics.mean(groups[chosen]["test_right"]) - statistics.mean(groups["default"]["test_right"]),
+            0.0,
+        ),
+        at_least(
+            f"hymenoptera, test pictures right of {ants[tuned]['of']}: '{tuned}', chosen on valid, over the head alone",
+            statistics.mean(ants[tuned]["test_right"]) - statistics.mean(ants["default"]["test_right"]),
+            0.0,
+        ),
+    ]
+    return report("fine_tune", goals, {"chosen": chosen, "layer4": tuned, "runs": found}, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

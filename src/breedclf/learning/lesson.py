@@ -1,0 +1,123 @@
+"""From settings, pictures and weights to a lesson: the frozen part cut off, the trained part new, both ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from breedclf.config import TrainingConfig
+from breedclf.learning.device import Compute
+from breedclf.learning.features import FeatureExtractor, FeatureSource
+from breedclf.learning.frozen_part import FrozenPart, view_of, views_of
+from breedclf.learning.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
+from breedclf.learning.loop import Lesson
+from breedclf.learning.losses import Loss, class_weights
+from breedclf.learning.model import StateDict, feature_count
+from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.scan import PictureFolder
+from breedclf.learning.stages import Tail, keeps_statistics, tail_input_shape, trunk
+from breedclf.learning.timing import NO_TIMER, StepTimer
+from breedclf.learning.weights import preprocessing_for
+from breedclf.learning.workbench import Workbench
+
+_MOST_FOR_MOMENTS = 2_048
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A lesson with what it was made from; `skipped` grows while pictures that can't be read are met."""
+
+    lesson: Lesson
+    folder: PictureFolder
+    preprocessing: Preprocessing
+    pretrained: StateDict
+    data_fingerprint: str
+    weights_fingerprint: str
+    skipped: list[str]
+
+    def state_with(self, trained: StateDict) -> StateDict:
+        """The whole network's weights with the trained ones among them; the scaling is folded into the last layer."""
+        head = self.lesson.module.fc if isinstance(self.lesson.module, Tail) else self.lesson.module
+        assert isinstance(head, ScaledLinear)
+        self.lesson.module.load_state_dict(trained)
+        stages = {name: value for name, value in trained.items() if not name.startswith("fc.")}
+        stages = stages if isinstance(self.lesson.module, Tail) else {}
+        last = {f"fc.{name}": value for name, value in head.folded().state_dict().items()}
+        return self.pretrained | stages | last
+
+
+def prepare(
+    config: TrainingConfig,
+    folder: PictureFolder,
+    compute: Compute,
+    *,
+    workbench: Workbench,
+    timer: StepTimer = NO_TIMER,
+    needs_scaling: bool = True,
+) -> Prepared:
+    """Read, check and keep what is trained on, and make the part that is trained.
+
+    `needs_scaling` is off where a checkpoint brings the scaling of features along.
+
+    Raises:
+        DataError: the pictures can't be used.
+        WeightsError: the pretrained weights can't be had or don't fit.
+    """
+    preprocessing = preprocessing_for(config.architecture, config.weights)
+    state, fingerprint = workbench.weights(config)
+    extractor = FeatureExtractor(
+        make_backbone=partial(trunk, config.architecture, state, config.freeze, compute),
+        preprocessing=preprocessing,
+        compute=compute,
+        weights_fingerprint=fingerprint,
+        chunk_size=config.chunk_size,
+        view_seed=config.view_seed,
+        workers=config.workers,
+        stop_at_bad=config.on_bad_image == "error",
+        timer=timer,
+        as_float32=config.freeze == "head",
+        pin_memory=config.pin_memory,
+    )
+    shape = () if config.freeze == "head" else tail_input_shape(state, config.freeze, preprocessing.crop_px)
+    frozen = FrozenPart(config, extractor, shape)
+    train, valid = folder.split("train"), folder.split("valid")
+    views = {view: frozen.source(train, view, epochs=count) for view, count in views_of(config).items()}
+    valid_source = frozen.source(valid, 0, epochs=config.epochs)
+    classes = len(folder.labels)
+    head = new_head(feature_count(state), classes, config)
+    module: ScaledLinear | Tail = head
+    fixed = keeps_statistics(config.batch_norm, config.weights)
+    if config.freeze != "head":
+        module = Tail.of(config.architecture, state, config.freeze, head, fixed_statistics=fixed, compute=compute)
+    module.to(compute.device)
+    if config.head == "standardised" and needs_scaling:
+        head.use(_scaling(module, views[view_of(config, 1)], config))
+    counts = torch.bincount(next(iter(views.values())).targets.cpu(), minlength=classes).tolist()
+    weights = class_weights(config.class_weights, counts)
+    lesson = Lesson(
+        module,
+        _source_of(config, views),
+        valid_source,
+        Loss(None if weights is None else weights.to(compute.device), config.label_smoothing),
+        fixed_statistics=config.freeze == "head" or fixed,
+    )
+    return Prepared(lesson, folder, preprocessing, state, frozen.data_fingerprint, fingerprint, frozen.skipped)
+
+
+def _source_of(config: TrainingConfig, views: dict[int, FeatureSource]) -> Callable[[int], FeatureSource]:
+    return lambda epoch: views[view_of(config, epoch)]
+
+
+@torch.inference_mode()
+def _moments_of_tail(tail: Tail, source: FeatureSource, config: TrainingConfig) -> Scaling:
+    tail.eval()
+    return Scaling.of(source, config.chunk_size, features=tail.features, most=_MOST_FOR_MOMENTS)
+
+
+def _scaling(module: ScaledLinear | Tail, source: FeatureSource, config: TrainingConfig) -> Scaling:
+    if isinstance(module, Tail):
+        return _moments_of_tail(module, source, config)
+    return Scaling.of(source, MOMENTS_BATCH)

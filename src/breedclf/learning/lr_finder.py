@@ -1,0 +1,142 @@
+"""How fast a training may go: the loss while the learning rate rises from tiny to too much, and what that suggests."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import ConfigError
+from breedclf.learning.device import compute_for, repeatable
+from breedclf.learning.features import FeatureSource
+from breedclf.learning.lesson import prepare
+from breedclf.learning.loop import Lesson
+from breedclf.learning.optimizers import new_optimizer
+from breedclf.learning.scan import scan
+from breedclf.learning.workbench import Workbench
+from breedclf.reporting import Section, render_page
+from breedclf.reporting.charts.lines import Reference, Series, line_chart
+
+_SMOOTHING = 0.9
+_DIVERGED = 4.0
+_FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class LearningRateCurve:
+    """The smoothed loss at each learning rate of the head, from low to high, until it diverged or the steps ended.
+
+    `suggestion` is the rate at which the loss fell fastest; `lowest_loss_at` the one with the lowest loss, which is
+    already near too much.
+    """
+
+    learning_rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+    lowest_loss_at: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def plot(self, path: str | Path) -> Path:
+        """Write the curve as one self-contained HTML page with an inline SVG."""
+        chart = line_chart(
+            "Loss while the learning rate rises",
+            [Series("training loss, smoothed", self.learning_rates, self.losses)],
+            x_label="learning rate of the last layer",
+            y_label="loss",
+            log_x=True,
+            references=[
+                Reference(self.suggestion, f"suggestion {self.suggestion:.2g}"),
+                Reference(self.lowest_loss_at, f"lowest {self.lowest_loss_at:.2g}"),
+            ],
+            full=True,
+        )
+        lead = "Each step was taken at a higher rate than the one before; what was learned is thrown away."
+        page = render_page(
+            "Learning rate",
+            [Section("Loss and learning rate", [chart], lead=lead)],
+            summary=[f"Suggestion: {self.suggestion:.2g}, where the loss falls fastest."],
+        )
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+        return path
+
+
+def find_learning_rate(
+    config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
+) -> LearningRateCurve:
+    """Train for some steps while the rate rises evenly in its logarithm; nothing is written but cached features.
+
+    The rates of further stages keep their ratio to the head's.
+
+    Raises:
+        ConfigError: the range is empty, or there are fewer than 10 steps.
+        DataError: the pictures can't be used.
+        WeightsError: the pretrained weights can't be had or don't fit.
+    """
+    if not 0 < lowest < highest or steps < _FEWEST_STEPS:
+        raise ConfigError(
+            f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
+        )
+    folder = scan(
+        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
+    )
+    with repeatable(config.deterministic):
+        compute = compute_for(
+            config.device, config.precision, channels_last=config.channels_last, compiled=config.compile_network
+        )
+        lesson = prepare(config, folder, compute, workbench=Workbench()).lesson
+        rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
+        return curve(rates, list(_losses(lesson, config, rates)))
+
+
+def curve(rates: Sequence[float], losses: Sequence[float]) -> LearningRateCurve:
+    """The curve of these raw losses, which may be fewer than the rates and end where they aren't numbers.
+
+    Raises:
+        ConfigError: there are too few of them to tell anything.
+    """
+    smooth: list[float] = []
+    average = 0.0
+    for step, loss in enumerate(itertools.takewhile(math.isfinite, losses), 1):
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smooth.append(average / (1 - _SMOOTHING**step))
+    if len(smooth) < _FEWEST_STEPS // 2:
+        raise ConfigError(f"the loss diverged within {len(smooth)} steps: begin at a lower rate than {rates[0]:g}")
+    best = min(range(len(smooth)), key=smooth.__getitem__)
+    falls = [smooth[at + 1] - smooth[at - 1] for at in range(1, best)]
+    steepest = 1 + min(range(len(falls)), key=falls.__getitem__) if falls else best
+    return LearningRateCurve(tuple(rates[: len(smooth)]), tuple(smooth), rates[steepest], rates[best])
+
+
+def _losses(lesson: Lesson, config: TrainingConfig, rates: Sequence[float]) -> Iterator[float]:
+    """The loss of each step, until it is far above the lowest."""
+    module = lesson.module.train()
+    optimizer = new_optimizer(module, config)
+    least = math.inf
+    for rate, (inputs, targets) in zip(rates, _endless(lesson.source(1), config), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] / config.learning_rate * rate
+        loss = lesson.loss.mean(module(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        value = loss.item()
+        yield value
+        least = min(least, value)
+        if not value <= _DIVERGED * least + 1e-3:
+            return
+
+
+def _endless(source: FeatureSource, config: TrainingConfig) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    order = torch.Generator().manual_seed(config.seed)
+    while True:
+        yield from source.batches(torch.randperm(len(source.targets), generator=order), config.batch_size)

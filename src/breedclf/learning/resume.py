@@ -1,0 +1,164 @@
+"""Going on where a training stopped: which checkpoints belong to it, and what must be the same as then."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from breedclf._version import __version__
+from breedclf.config import TrainingConfig
+from breedclf.errors import ConfigError, DataError
+from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.learning.device import Compute
+from breedclf.learning.interruption import TrainingInterrupted
+from breedclf.learning.schedule import schedule_of
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_FOLDER = "checkpoints"
+_MAY_DIFFER = frozenset(
+    {
+        "data",  # the pictures themselves are compared
+        "weights",  # and so are the weights
+        "output",
+        "cache_dir",
+        "feature_cache",
+        "workers",
+        "profile",
+        "checkpoints",
+        "resume",
+        "patience",
+        "on_bad_image",
+        "min_confidence",
+    }
+)
+
+
+@dataclass
+class Saving:
+    """Where a training saves its state, and the checkpoint that it goes on from.
+
+    `about` travels with every checkpoint: what a later run compares with its own.
+    """
+
+    folder: CheckpointFolder | None = None
+    start: Checkpoint | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    _begun: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.folder is not None
+
+    def save(self, epochs: int, step: int, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+        """Save one checkpoint; the first one of a training that began anew takes the place of those found there."""
+        assert self.folder is not None
+        if not self._begun and self.start is None:
+            self.folder.clear()
+        self._begun = True
+        self.folder.save(Checkpoint(epochs, step, tensors, {**self.about, **about}))
+
+    def interrupted(self, epoch: int, epochs: int) -> TrainingInterrupted:
+        """What ends a training that was asked to."""
+        assert self.folder is not None
+        return TrainingInterrupted(
+            f"the training was interrupted in epoch {epoch} of {epochs}; its state is in {self.folder.path}. "
+            "To go on, repeat the command with --resume (from Python: resume=True)"
+        )
+
+
+NOT_SAVED = Saving()
+
+
+def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpoint | None:
+    """The checkpoint to go on from; None when none is wanted, or there is none.
+
+    Raises:
+        ConfigError: it was made with other settings; the message names them.
+    """
+    if not config.resume:
+        if folder.files():
+            log.warning(
+                "%s holds checkpoints of a training that is now begun anew (--resume goes on instead); "
+                "they are replaced at the end of the first epoch",
+                folder.path,
+            )
+        return None
+    found = folder.load()
+    if found is None:
+        log.info("no checkpoint in %s yet: the training begins with the first epoch", folder.path)
+        return None
+    if differences := differing(found.about["config"], config):
+        told = "; ".join(f"{name} was {then}, is {now}" for name, (then, now) in differences.items())
+        raise ConfigError(
+            f"the checkpoint in {folder.path} belongs to other settings: {told}. Give the same ones, "
+            "or begin anew without --resume, best in another --output"
+        )
+    log.info("going on after epoch %d and %d steps, from %s", found.epochs, found.step, folder.path)
+    return found
+
+
+def differing(then: Mapping[str, Any], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+    """The settings that decide the outcome and aren't what they were: name to the values then and now.
+
+    More epochs than then are no difference while the step size is constant.
+    """
+    now = {name: json.loads(json.dumps(value)) for name, value in config.model_dump(mode="json").items()}
+    found = {
+        name: (then.get(name), now.get(name))
+        for name in sorted({*then, *now} - _MAY_DIFFER)
+        if then.get(name) != now.get(name)
+    }
+    if "epochs" in found and schedule_of(config) == "constant" and not config.warmup_epochs:
+        before, after = found["epochs"]
+        if before is not None and after is not None and after > before:
+            del found["epochs"]
+    return found
+
+
+def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> None:
+    """Compare the pictures and the weights with those that a checkpoint was made with.
+
+    Raises:
+        DataError: they differ.
+    """
+    if start is None:
+        return
+    for name, words in (("data_fingerprint", "the pictures"), ("weights_fingerprint", "the pretrained weights")):
+        if start.about[name] != about[name]:
+            raise DataError(
+                f"{words} aren't those that the checkpoint was made with ({name} {start.about[name][:12]} then, "
+                f"{about[name][:12]} now); restore them, or begin anew without --resume"
+            )
+
+
+def with_same_choices(compute: Compute, config: TrainingConfig, start: Checkpoint | None) -> Compute:
+    """Where and how to compute, with what was chosen for the machine when the checkpoint was made."""
+    if start is None or config.precision != "auto":
+        return compute
+    return replace(compute, precision=start.about["choices"]["precision"])
+
+
+def about_run(
+    config: TrainingConfig, compute: Compute, data_fingerprint: str, weights_fingerprint: str
+) -> dict[str, Any]:
+    """What every checkpoint of a run says of it."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "data_fingerprint": data_fingerprint,
+        "weights_fingerprint": weights_fingerprint,
+        "choices": {"precision": compute.precision, "device": compute.device.type, "threads": torch.get_num_threads()},
+        "breedclf_version": __version__,
+        "torch_version": str(torch.__version__),
+    }
+
+
+def checkpoint_folder(output: Path, elsewhere: Path | None) -> CheckpointFolder:
+    """Where the checkpoints of an output lie; a job keeps them where they outlive an interruption."""
+    return CheckpointFolder(elsewhere or output / CHECKPOINT_FOLDER)

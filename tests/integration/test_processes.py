@@ -1,0 +1,119 @@
+"""Two processes that torchrun starts together train the model that one would, and the first alone writes and tells."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from breedclf import TrainingConfig
+from breedclf.learning.fit import fit
+from breedclf.learning.processes import started_by_torchrun
+
+from .conftest import QUICK, write_patterns
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's processes need POSIX")
+
+SETTINGS: dict[str, Any] = {
+    **QUICK,
+    "precision": "fp32",
+    "device": "cpu",
+    "epochs": 2,
+    "batch_size": 6,  # 19 pictures: the last batch has one, which leaves the second process without any
+    "batch_norm": "fixed",
+    "profile": "off",
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "head": {"views": 2, "class_weights": "balanced", "label_smoothing": 0.1},
+    "layer4": {"freeze": "layer4", "ema": 0.5, "clip_norm": 1.0},
+    "parts": {"freeze": "layer4", "augment": "none", "accumulate": 3},
+}
+
+PROGRAM = """
+import json, logging, sys
+from pathlib import Path
+from breedclf import TrainingConfig
+from breedclf.learning.fit import fit
+from breedclf.learning.hooks import TrainingHook
+
+class Tell(TrainingHook):
+    def on_epoch(self, epoch):
+        print("heard", epoch.epoch, flush=True)
+
+for name, settings in json.loads(Path(sys.argv[1]).read_text()).items():
+    result = fit(TrainingConfig(**settings), hooks=[Tell()])
+    print("ended", name, len(result.history), result.artifact.is_dir(), flush=True)
+"""
+
+
+def torchrun(words: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *words]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=240
+    )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_patterns(tmp_path_factory.mktemp("processes") / "pictures", counts={"train": 9, "valid": 3, "test": 1})
+    extra = next((root / "train/001.Lying").iterdir())
+    (root / "train/001.Lying/extra.png").write_bytes(extra.read_bytes() + b"\0")
+    return root
+
+
+def test_two_processes_train_what_one_does_with_the_whole_batch(pictures: Path, tmp_path: Path) -> None:
+    configs = {
+        name: TrainingConfig(data=pictures, output=tmp_path / "two" / name, **SETTINGS, **settings)
+        for name, settings in POLICIES.items()
+    }
+    file, program = tmp_path / "configs.json", tmp_path / "program.py"
+    file.write_text(json.dumps({name: config.to_dict() for name, config in configs.items()}))
+    program.write_text(PROGRAM)
+    done = torchrun([str(program), str(file)], tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("heard 1") == len(POLICIES), "hooks are told by the first process alone"
+    assert [done.stdout.count(f"ended {name} 2 True") for name in POLICIES] == [2] * len(POLICIES)
+    for name, config in configs.items():
+        alone = fit(config.replace(output=tmp_path / "one" / name))
+        lines = (config.output / "history.jsonl").read_text().splitlines()
+        for record, line in zip(alone.history, map(json.loads, lines), strict=True):
+            assert line["train_loss"] == pytest.approx(record.train_loss, rel=1e-4), name
+            assert line["valid_loss"] == pytest.approx(record.valid_loss, rel=1e-4), name
+            assert line["valid_accuracy"] == record.valid_accuracy, name
+        one = load_file(alone.artifact / "model.safetensors")
+        two = load_file(config.output / "model" / "model.safetensors")
+        for key in one:
+            assert torch.allclose(one[key].float(), two[key].float(), rtol=1e-3, atol=1e-5), (name, key)
+        assert len(list((config.output / "checkpoints").glob("epoch-*"))) == 2
+
+
+def test_a_job_under_torchrun_reports_once_and_hands_over_one_model(pictures: Path, tmp_path: Path) -> None:
+    pairs = {k: v for k, v in SETTINGS.items() if k != "profile"}
+    environment = {
+        "SM_HPS": json.dumps(pairs),
+        "SM_CHANNEL_TRAINING": str(pictures),
+        "SM_MODEL_DIR": str(tmp_path / "ml/model"),
+        "SM_OUTPUT_DIR": str(tmp_path / "ml/output"),
+        "SM_OUTPUT_DATA_DIR": str(tmp_path / "ml/output/data"),
+        "SM_CHECKPOINT_DIR": str(tmp_path / "ml/checkpoints"),
+    }
+    done = torchrun(["-m", "breedclf.run", "--epochs", "2"], tmp_path, **environment)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("breedclf-metrics ")]
+    assert [json.loads(line.split(" ", 1)[1]).get("epoch") for line in lines] == [1, 2, None]
+    assert (tmp_path / "ml/model/model.safetensors").is_file()
+    assert (tmp_path / "ml/output/data/history.jsonl").is_file()
+    assert len(list((tmp_path / "ml/checkpoints/training").iterdir())) == 2
+
+
+def test_torchrun_is_told_from_the_toolkit_s_plain_mode() -> None:
+    assert started_by_torchrun({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"})
+    assert not started_by_torchrun({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"})
+    assert not started_by_torchrun({"MASTER_ADDR": "localhost", "MASTER_PORT": "7777", "WORLD_SIZE": "2"})
