@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from breedclf.errors import DataError, ImageError
-from breedclf.learning.images import open_picture
+from breedclf.learning.decoding import decode_picture
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import pictures_below
 from breedclf.testing.pictures import PATTERNS, draw_picture
@@ -50,7 +50,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
     views, skipped = [], []
     for path in chosen:
         try:
-            views.append(preprocessing.view(open_picture(path), 0))
+            views.append(preprocessing.view(decode_picture(path), 0))
         except ImageError as error:
             skipped.append(str(error))
     if not views:

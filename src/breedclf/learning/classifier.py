@@ -14,8 +14,9 @@ from PIL import Image
 from breedclf.config import Device, Precision
 from breedclf.errors import ImageError
 from breedclf.learning.artifact import read_artifact
+from breedclf.learning.decoding import as_tensor, decode_picture
 from breedclf.learning.device import compute_for
-from breedclf.learning.images import open_picture, picture_from_array, upright_rgb
+from breedclf.learning.images import picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
 
@@ -113,14 +114,14 @@ class Classifier:
         return self.card.preprocessing.view(_upright(picture), 0)
 
 
-def _upright(picture: Picture) -> Image.Image:
+def _upright(picture: Picture) -> torch.Tensor:
     match picture:
         case str() | Path():
-            return open_picture(Path(picture))
+            return decode_picture(Path(picture))
         case bytes() | bytearray():
-            return open_picture(bytes(picture))
+            return decode_picture(bytes(picture))
         case Image.Image():
-            return upright_rgb(picture)
+            return as_tensor(upright_rgb(picture))
         case np.ndarray():
-            return upright_rgb(picture_from_array(picture))
+            return as_tensor(upright_rgb(picture_from_array(picture)))
     raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from breedclf.errors import DataError, ImageError
+from breedclf.learning.decoding import decode_picture
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
 from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
-from breedclf.learning.images import open_picture, read_file
-from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.images import read_file
+from breedclf.learning.preprocessing import PIXELS, Preprocessing
 from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,9 @@ class FeatureExtractor:
             weights=self.weights_fingerprint,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{ENGINE}{self._engine()}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
+            engine=(
+                f"{ENGINE}{self._engine()}-{PIXELS}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}"
+            ),
             view=[view, self.view_seed if view else 0],
         )
 
@@ -290,7 +293,7 @@ class _Pictures(Dataset[_Item]):
         try:
             data = read_file(path)
             read = time.perf_counter()
-            picture = open_picture(data, name=str(path))
+            picture = decode_picture(data, str(path))
         except ImageError as error:
             return _Item(position, None, str(error), (0.0, 0.0, 0.0))
         decoded = time.perf_counter()

@@ -211,7 +211,7 @@ def read_file(path: Path) -> bytes:
 def _decode(data: bytes, format_name: str, name: str, max_pixels: int) -> tuple[Image.Image, PictureFacts]:
     exif = b""
     if format_name == "JPEG":
-        data, exif = _without_exif(data)
+        data, exif = without_exif(data)
     try:
         image: Image.Image = _READERS[format_name](BytesIO(data))
         if image.width * image.height > max_pixels:
@@ -269,7 +269,7 @@ def _inverted(image: Image.Image) -> Image.Image:
     return ImageChops.invert(image)
 
 
-def _without_exif(jpeg: bytes) -> tuple[bytes, bytes]:
+def without_exif(jpeg: bytes) -> tuple[bytes, bytes]:
     """The file without its EXIF segments, and the first of these: Pillow would warn of a damaged one."""
     kept, exif, start = [], b"", 0
     for begin, end in _exif_segments(jpeg):

@@ -8,7 +8,7 @@ import torch
 
 from breedclf.errors import ImageError, ImageTooLargeError
 from breedclf.learning.classifier import Classifier
-from breedclf.learning.images import read_picture
+from breedclf.learning.decoding import decode_picture
 from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import Limits, RequestError
 
@@ -30,7 +30,7 @@ class Engine:
             RequestError: 400 when it is damaged, 422 when it has too many pixels.
         """
         try:
-            opened, _ = read_picture(picture, "the picture", max_pixels=self._limits.max_pixels)
+            opened = decode_picture(picture, "the picture", max_pixels=self._limits.max_pixels)
             return self.classifier.card.preprocessing.view(opened, 0)
         except ImageTooLargeError as error:
             raise RequestError(422, "TooManyPixels", _as_told_to_a_client(error)) from error
