@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import secrets
 from collections.abc import Iterator
@@ -34,7 +36,6 @@ class Searched:
     pictures: Path
     document: dict[str, Any]
     output: Path
-    calls: list[str]
 
     def backend(self, home: Path | None = None) -> SageMakerBackend:
         return backend_at(self.emulator, self.bucket, self.home if home is None else home)
@@ -58,19 +59,26 @@ def searched(
             patch.setenv(f"BREEDCLF_SAGEMAKER_{name.upper()}", value)
         patch.setenv("BREEDCLF_HOME", str(root / "home"))
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-        printed: list[str] = []
-        patch.setattr("breedclf.cli.console.print", lambda text="", **_where: printed.append(text), raising=False)
-        code = main(
-            [
-                *("tune", str(pictures), "--epochs", "2,3", "--device", "cpu,mps", "--strategy", "grid"),
-                *("--architecture", "resnet18", "--weights", "none", "--chunk-size", "8", "--parallel", "2"),
-                *("--backend", "sagemaker", "--name", "patterns", "--output", str(root / "out"), "--json", "--quiet"),
-            ]
-        )
-        assert code == 0, printed
-        yield Searched(
-            emulator_session, bucket, root / "home", pictures, json.loads(printed[-1]), root / "out", printed
-        )
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            code = main(
+                [
+                    *("tune", str(pictures), "--epochs", "2,3", "--device", "cpu,mps", "--strategy", "grid"),
+                    *("--architecture", "resnet18", "--weights", "none", "--chunk-size", "8", "--parallel", "2"),
+                    *(
+                        "--backend",
+                        "sagemaker",
+                        "--name",
+                        "patterns",
+                        "--output",
+                        str(root / "out"),
+                        "--json",
+                        "--quiet",
+                    ),
+                ]
+            )
+        assert code == 0, printed.getvalue()
+        yield Searched(emulator_session, bucket, root / "home", pictures, json.loads(printed.getvalue()), root / "out")
 
 
 def test_the_command_line_runs_a_native_search_and_keeps_the_best_model(searched: Searched) -> None:

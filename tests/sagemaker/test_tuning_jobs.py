@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from breedclf import TrainingConfig
+from breedclf import Trainer, TrainingConfig
 from breedclf.api.native_tuning import native_search
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.backends.sagemaker.settings import SageMakerSettings
@@ -180,6 +181,19 @@ def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
     assert service.calls == []
     backend(service, tmp_path, max_cost=50).create_tuning(search())
     assert service.calls == ["CreateHyperParameterTuningJob"]
+
+
+def test_a_training_is_planned_before_it_is_paid(tmp_path, capsys) -> None:
+    service = FakeSageMaker()
+    made = SageMakerBackend(ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, image=IMAGE)
+    trainer = Trainer(TrainingConfig(data="s3://pictures/breedclf/data/dogs", weights="none"), backend=made)
+    plan = trainer.plan(max_runtime_seconds=7_200, dry_run=True)
+    assert plan.cost == pytest.approx(2 * 0.23 + 2 * 30 / 730 * 0.14)
+    [call] = json.loads(capsys.readouterr().out)
+    assert call["parameters"]["StoppingCondition"] == {"MaxRuntimeInSeconds": 7_200}
+    assert service.calls == []
+    with pytest.raises(ConfigError, match="this one costs nothing"):
+        Trainer(TrainingConfig(data="dogs"), backend="local").plan()
 
 
 def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) -> None:
