@@ -82,3 +82,11 @@ def test_fusing_keeps_the_names_of_the_layers() -> None:
     names = dict(fuse(network_from("resnet18", state_of("resnet18"))).named_modules())
     assert "layer2.0.downsample" in names
     assert "fc" in names
+
+
+def test_weights_that_are_no_numbers_are_not_hidden() -> None:
+    state = state_of("resnet18")
+    state["layer1.0.conv1.weight"][0, 0, 0, 0] = float("nan")
+    broken = backbone(state, "resnet18", "fp32")
+    with torch.inference_mode():
+        assert broken(torch.randn(1, 3, 64, 64)).isnan().any()

@@ -14,9 +14,14 @@ from torchvision.models import ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 
-def can_fuse(device: torch.device) -> bool:
-    """Whether this torch has the operations for this device."""
+def can_fuse(device: torch.device, network: nn.Module | None = None) -> bool:
+    """Whether this torch has the operations for this device, and the network's weights are numbers.
+
+    A fused ReLU makes zero of what is no number, which would hide broken weights.
+    """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if network is not None and not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
         return False
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
 

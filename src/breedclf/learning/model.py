@@ -56,7 +56,7 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
     A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
     """
     network = folded(network)
-    if can_fuse(compute.device) and not compute.compiled:
+    if can_fuse(compute.device, network) and not compute.compiled:
         network = fuse(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
