@@ -1,10 +1,10 @@
 """What the always-on recorder costs: a step on cached features, and a step through the whole network; paired runs.
 
 Cached: the head is trained with and without the recorder (timers and samples of the machine) in turns, in many
-short runs. Uncached: pictures go through the frozen part with and without it. Each pair of neighbouring runs gives
-one difference; what is told is their median with its 95% interval, from resampling the pairs. An interval that
-holds 0 can't tell the cost from none: then only its upper end says something. The last figure: how much of an
-epoch's time the parts of its steps leave out.
+short runs. Uncached: pictures go through the frozen part with and without it. What starting and ending a recording
+costs, once a run, is told apart. Each pair of neighbouring runs gives one difference; what is told is their median
+with its 95% interval, from resampling the pairs. An interval that holds 0 can't tell the cost from none: then only
+its upper end says something. The last figure: how much of an epoch's time the parts of its steps leave out.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ from breedclf.learning.weights import backbone_state, preprocessing_for
 from breedclf.profiling.recorder import Recorder
 
 ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 8
-PICTURES, CHUNK = 16, 8
+PICTURES, CHUNK = 8, 8
 CACHED_STEPS = EPOCHS * 2 * ROWS // BATCH  # training and validation
 UNCACHED_STEPS = PICTURES // CHUNK
+Work = Callable[[], float]  # does something and says how long it took
 
 
 def main() -> int:
     given = arguments(__doc__, repeats=100)
     accounted: list[float] = []
     cached = paired(*cached_works(accounted), pairs=given.repeats)
-    uncached = paired(*uncached_works(), pairs=max(20, given.repeats // 3))
+    uncached = paired(*uncached_works(), pairs=given.repeats)
     per_step = difference(cached, 1e6 / CACHED_STEPS)
     share = difference(uncached, 1 / statistics.median(uncached["without"]))
     goals = [
@@ -55,12 +56,20 @@ def main() -> int:
         "uncached_share": share,
         "timer_microseconds_per_step": 1e6 * timer_seconds(),
         "sampler_share_of_a_core": sampler_share(),
+        "start_and_end_milliseconds_per_run": 1e3 * start_and_end_seconds(),
         "seconds": {"cached": cached, "uncached": uncached},
     }
     return report("profiling_overhead", goals, details, given)
 
 
-def paired(without: Callable[[], object], with_it: Callable[[], object], *, pairs: int) -> dict[str, list[float]]:
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def paired(without: Work, with_it: Work, *, pairs: int) -> dict[str, list[float]]:
     """Seconds of both, run in turns; which goes first changes from pair to pair."""
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     works = (("without", without), ("with", with_it))
@@ -70,9 +79,7 @@ def paired(without: Callable[[], object], with_it: Callable[[], object], *, pair
     gc.disable()  # a collection that falls into one run of a pair would count as its cost
     for pair in range(pairs):
         for name, work in works if pair % 2 == 0 else reversed(works):
-            started = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(work())
         gc.collect()
     gc.enable()
     return seconds
@@ -98,7 +105,7 @@ def told(found: dict[str, Any]) -> str:
     return f"{start} over {found['pairs']} pairs: {found['median']:.3g} in the median, {interval}"
 
 
-def cached_works(accounted: list[float]) -> tuple[Callable[[], None], Callable[[], None]]:
+def cached_works(accounted: list[float]) -> tuple[Work, Work]:
     """The head's training, without and with the recorder; the latter adds the share of epochs that parts leave out."""
     source = StoredFeatures(torch.randn(ROWS, FEATURES), torch.randint(0, CLASSES, (ROWS,)))
     config = TrainingConfig(data=Path(), epochs=EPOCHS, batch_size=BATCH)
@@ -114,17 +121,18 @@ def cached_works(accounted: list[float]) -> tuple[Callable[[], None], Callable[[
             callbacks=Callbacks(timer=timer),
         )
 
-    def recorded() -> None:
+    def recorded() -> float:
         with Recorder(keep=False) as recorder:
-            head(recorder.steps)
+            seconds = timed(lambda: head(recorder.steps))
         steps, spans = recorder.steps.steps(0.0), recorder.steps.spans(0.0)
         parts = sum(float(column[steps.of("train")].sum()) for column in steps.parts.values())
         accounted.append(abs(1 - parts / spans.seconds("epoch")))
+        return seconds
 
-    return lambda: head(NO_TIMER), recorded
+    return lambda: timed(lambda: head(NO_TIMER)), recorded
 
 
-def uncached_works() -> tuple[Callable[[], None], Callable[[], None]]:
+def uncached_works() -> tuple[Work, Work]:
     """Photographs through a ResNet-50's frozen part, without and with the recorder."""
     compute = compute_for("auto", "auto")
     state = backbone_state("resnet50", str(WEIGHTS))
@@ -139,11 +147,21 @@ def uncached_works() -> tuple[Callable[[], None], Callable[[], None]]:
     )
     paths = sorted((DATA / "hymenoptera").rglob("*.jpg"))[:PICTURES]
 
-    def recorded() -> None:
+    def recorded() -> float:
         with Recorder(keep=False) as recorder:
-            replace(extractor, timer=recorder.steps).extract(paths)
+            return timed(lambda: replace(extractor, timer=recorder.steps).extract(paths))
 
-    return lambda: replace(extractor).extract(paths), recorded
+    return lambda: timed(lambda: replace(extractor).extract(paths)), recorded
+
+
+def start_and_end_seconds(repeats: int = 20) -> float:
+    """What a recording costs once a run, however long it is."""
+    return statistics.median(timed(_empty_recording) for _ in range(repeats))
+
+
+def _empty_recording() -> None:
+    with Recorder(keep=False):
+        pass
 
 
 def timer_seconds(steps: int = 20_000) -> float:
