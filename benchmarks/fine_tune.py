@@ -19,21 +19,15 @@ SLOW: dict[str, Any] = {"epochs": 24, "learning_rate": 0.0002}
 HEAD_RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "24 epochs": {"epochs": 24},
-    "8 views, 24 epochs": {"views": 8, "epochs": 24},
     "24 epochs, lr 0.0002": SLOW,
     "8 views, 24 epochs, lr 0.0002": {"views": 8, **SLOW},
     "8 views, 24 epochs, lr 0.0002, smoothing 0.1": {"views": 8, "label_smoothing": 0.1, **SLOW},
     "8 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 8, "mixup": 0.2, **SLOW},
     "8 views, 24 epochs, lr 0.0002, balanced": {"views": 8, "class_weights": "balanced", **SLOW},
 }
+# The plain crop, so that the frozen part runs once and its output is kept in memory.
 LAYER4: dict[str, dict[str, Any]] = {
-    "layer4, default": {"freeze": "layer4"},
-    "layer4, 6 epochs, lr 0.0002 and 0.0005": {
-        "freeze": "layer4",
-        "epochs": 6,
-        "learning_rate": 0.0002,
-        "backbone_learning_rate": 0.0005,
-    },
+    "layer4": {"freeze": "layer4", "augment": "none", "backbone_learning_rate": 1e-4},
 }
 
 
@@ -79,10 +73,9 @@ def main() -> int:
             print(data, name, made, file=sys.stderr, flush=True)
             return made
 
-        groups = {name: measure(name, "dog-groups", recipe) for name, recipe in (HEAD_RECIPES | LAYER4).items()}
         ants = {name: measure(name, "hymenoptera", recipe) for name, recipe in ({"default": {}} | LAYER4).items()}
+        groups = {name: measure(name, "dog-groups", recipe) for name, recipe in HEAD_RECIPES.items()}
     chosen = min(groups, key=lambda name: groups[name]["mean_valid_loss"])
-    tuned = min(LAYER4, key=lambda name: ants[name]["mean_valid_loss"])
     goals = [
         at_least(
             f"dog-groups, test pictures right of {groups[chosen]['of']}: '{chosen}', chosen on valid, over the default",
@@ -90,12 +83,12 @@ def main() -> int:
             0.0,
         ),
         at_least(
-            f"hymenoptera, test pictures right of {ants[tuned]['of']}: '{tuned}', chosen on valid, over the head alone",
-            statistics.mean(ants[tuned]["test_right"]) - statistics.mean(ants["default"]["test_right"]),
+            f"hymenoptera, test pictures right of {ants['layer4']['of']}: layer4 and the head over the head alone",
+            statistics.mean(ants["layer4"]["test_right"]) - statistics.mean(ants["default"]["test_right"]),
             0.0,
         ),
     ]
-    return report("fine_tune", goals, {"chosen": chosen, "layer4": tuned, "runs": found}, given)
+    return report("fine_tune", goals, {"chosen": chosen, "runs": found}, given)
 
 
 if __name__ == "__main__":
