@@ -20,10 +20,10 @@ HEAD_RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "24 epochs": {"epochs": 24},
     "24 epochs, lr 0.0002": SLOW,
-    "8 views, 24 epochs, lr 0.0002": {"views": 8, **SLOW},
-    "8 views, 24 epochs, lr 0.0002, smoothing 0.1": {"views": 8, "label_smoothing": 0.1, **SLOW},
-    "8 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 8, "mixup": 0.2, **SLOW},
-    "8 views, 24 epochs, lr 0.0002, balanced": {"views": 8, "class_weights": "balanced", **SLOW},
+    "4 views, 24 epochs, lr 0.0002": {"views": 4, **SLOW},
+    "4 views, 24 epochs, lr 0.0002, smoothing 0.1": {"views": 4, "label_smoothing": 0.1, **SLOW},
+    "4 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 4, "mixup": 0.2, **SLOW},
+    "4 views, 24 epochs, lr 0.0002, balanced": {"views": 4, "class_weights": "balanced", **SLOW},
 }
 # The plain crop, so that the frozen part runs once and its output is kept in memory.
 LAYER4: dict[str, dict[str, Any]] = {

@@ -16,7 +16,7 @@ from .conftest import processes_of, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local back end needs POSIX processes")
 
-EPOCHS = 40
+EPOCHS = 12
 
 
 def test_an_interrupted_spot_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
