@@ -83,4 +83,5 @@ def _without_far_ends(picture: Image.Image) -> Image.Image:
 
 
 def _as_tensor(picture: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    # By numpy: torch would copy on all cores, and a second thread that does so slows the network in the first one down.
+    return torch.from_numpy(np.asarray(picture).transpose(2, 0, 1).copy())
