@@ -16,20 +16,11 @@ from pathlib import Path
 
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
+from breedclf.package_files import REQUIREMENTS, package_files
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
 ARCHIVE = "sourcedir.tar.gz"
-# What a job needs beside torch, torchvision and numpy, which every training image has in the build that fits its GPU.
-REQUIREMENTS = (
-    "filelock>=3.13",
-    "pillow>=10.3",
-    "platformdirs>=4.2",
-    "psutil>=5.9",
-    "pydantic>=2.8",
-    "safetensors>=0.4.3",
-    "tqdm>=4.66",
-)
 _SHIM = '''"""The entry of a training job; everything else is in the package beside this file."""
 
 from breedclf.run import main
@@ -91,8 +82,7 @@ class Bundle:
 
 def breedclf_bundle() -> Bundle:
     """The bundle that every breedclf job runs, with a manifest that tells its own hash."""
-    package = Path(__file__).resolve().parent.parent
-    files = {f"breedclf/{name}": content for name, content in _read_tree(package).items()}
+    files = package_files()
     files[ENTRY] = _SHIM.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in REQUIREMENTS).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
