@@ -21,7 +21,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger awscli fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-debugger test-ray awscli fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ awscli: $(STAMP) ## install the AWS command line, which a test drives, in an env
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
+
+test-ray: $(STAMP) ## serve a packed model under Ray Serve, in an environment of its own
+	$(PYTHON) -m venv --clear .venv-ray
+	UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python .venv-ray/bin/python 'ray[serve]>=2.54'
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$(.venv-ray/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dependencies.pth"
+	BREEDCLF_RAY_PYTHON=$$PWD/.venv-ray/bin/python $(BIN)/python -m pytest --timeout 600 tests/serving/test_ray.py
 
 lint: $(STAMP) ## check format, style and the direction of imports
 	$(BIN)/ruff format --check .
@@ -74,8 +81,8 @@ bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH
 	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache .ruff_cache \
-		.hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
+		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.

@@ -12,6 +12,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.jobs import check_name
 
+PRECISIONS = {"torch": ("auto", "fp32", "bf16"), "openvino": ("auto", "fp32", "bf16", "int8")}
+
 
 class EndpointStatus(StrEnum):
     """Where an endpoint is, in SageMaker's words; compares equal to the plain word."""
@@ -22,6 +24,64 @@ class EndpointStatus(StrEnum):
     ROLLING_BACK = "RollingBack"
     DELETING = "Deleting"
     FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """What computes an endpoint's answers.
+
+    `torch` takes fp32 or bf16; `openvino` (the extra of that name) fp32, bf16 or int8. `auto` is bf16 where the
+    hardware has it. For int8 the network is calibrated on the valid split of `calibration`, a folder as a training
+    takes it, and refused when its accuracy there is lower by more than `max_accuracy_drop` (0 to 1).
+
+    Raises:
+        ConfigError: there is no such engine or precision, or the calibration is missing.
+
+    Example:
+        >>> EngineChoice("openvino", precision="int8")
+        Traceback (most recent call last):
+        ...
+        breedclf.errors.ConfigError: precision=int8 needs calibration, a folder of pictures with a valid split
+    """
+
+    name: str = "torch"
+    precision: str = "auto"
+    calibration: Path | None = None
+    max_accuracy_drop: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.name not in PRECISIONS:
+            raise ConfigError(f"engine={self.name!r}: use {' or '.join(PRECISIONS)}")
+        if self.precision not in PRECISIONS[self.name]:
+            raise ConfigError(
+                f"precision={self.precision!r}: engine {self.name} computes in {', '.join(PRECISIONS[self.name])}"
+            )
+        if self.precision == "int8" and self.calibration is None:
+            raise ConfigError("precision=int8 needs calibration, a folder of pictures with a valid split")
+        if self.precision != "int8" and self.calibration is not None:
+            raise ConfigError(f"calibration is for precision=int8, not for {self.precision}")
+        if not 0 < self.max_accuracy_drop < 1:
+            raise ConfigError(f"max_accuracy_drop={self.max_accuracy_drop}: choose a share between 0 and 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "calibration": None if self.calibration is None else str(self.calibration.resolve())}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        folder = values["calibration"]
+        return cls(**{**values, "calibration": None if folder is None else Path(folder)})
+
+    def flags(self) -> list[str]:
+        """The same as flags of a command line that serves."""
+        given = [f"--engine={self.name}", f"--precision={self.precision}"]
+        if self.calibration is not None:
+            given += [f"--calibration={self.calibration.resolve()}", f"--max-accuracy-drop={self.max_accuracy_drop}"]
+        return given
+
+
+DEFAULT_ENGINE = EngineChoice()
 
 
 @dataclass(frozen=True)
@@ -41,6 +101,7 @@ class EndpointSpec:
     idle_seconds: float | None = None
     detach: bool = False
     port: int = 0
+    engine: EngineChoice = DEFAULT_ENGINE
 
     def __post_init__(self) -> None:
         check_name(self.name)

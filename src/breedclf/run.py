@@ -194,11 +194,17 @@ def _require_asked_gpus(asked: int) -> None:
 
 
 def _deliver(artifact: Path, target: Path) -> None:
-    """Move the model's files into the folder that the job hands over, and record which bundle made them."""
+    """Move the model's files into the folder that the job hands over, with the code that serves them.
+
+    The card then tells which bundle made it.
+    """
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(artifact.iterdir()):
         shutil.move(path, target / path.name)
     artifact.rmdir()
+    from breedclf.serving.model_code import write_code
+
+    write_code(target)
     if _MANIFEST.is_file():
         from breedclf.learning.artifact import CARD_FILE
 

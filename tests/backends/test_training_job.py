@@ -78,6 +78,14 @@ def test_without_breedclf_installed_the_bundle_trains_the_same_model(
     assert [record.values["epoch"] for record in job.metric_history if "epoch" in record.values] == [1, 2]
     assert len((job.output / "history.jsonl").read_text().splitlines()) == 2
     assert not (job.output / "model").exists()
+    for name in (
+        "code/inference.py",
+        "code/requirements.txt",
+        "code/breedclf/run.py",
+        "config.yaml",
+        "breedclf_ray.py",
+    ):
+        assert (job.artifact / name).is_file(), "the job's own archive deploys as it is"
     assert Classifier(job.artifact).predict(next((pictures / "test").rglob("*.png"))).top(1)[0].probability > 0.4
 
 

@@ -26,7 +26,7 @@ from breedclf.api.endpoint import Endpoint, file_of
 from breedclf.api.transform import transform
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, reason_to_end
 from breedclf.cli import main
-from breedclf.endpoints import EndpointSpec, EndpointStatus, ServingBackend, artifact_of
+from breedclf.endpoints import EndpointSpec, EndpointStatus, EngineChoice, ServingBackend, artifact_of
 from breedclf.errors import (
     ArtifactError,
     BreedclfError,
@@ -36,6 +36,7 @@ from breedclf.errors import (
     ModelError,
     ParityError,
 )
+from breedclf.serving.app import Service
 from breedclf.serving.parity import check_parity, compare, sample_pictures
 
 from .conftest import draw, encode, eventually, running
@@ -345,17 +346,18 @@ def test_an_endpoint_ends_with_its_time(backend: LocalBackend, model: Path) -> N
 
 
 def test_parity_holds_for_a_server_and_not_for_another_models(model: Path, other_model: Path) -> None:
-    with running(model) as (url, server):
+    with running(model, Service(engine=EngineChoice(precision="fp32"))) as (url, server):
         check_parity(url, model)
         with pytest.raises(ParityError, match="the deployment is refused"):
             check_parity(url, other_model)
         pipeline = server.service.pipeline
         assert pipeline is not None
-        pipeline.engine.classifier.card = pipeline.engine.classifier.card.replace(
-            preprocessing=pipeline.engine.classifier.card.preprocessing.replace(resize_px=64)
+        right = pipeline.engine.reference()
+        pipeline.engine.card = pipeline.engine.card.replace(
+            preprocessing=pipeline.engine.card.preprocessing.replace(resize_px=64)
         )
         with pytest.raises(ParityError, match="sample image/"):
-            check_parity(url, model)
+            check_parity(url, model, reference=right)
     prediction = Classifier(model).predict(sample_pictures()[0][1])
     with pytest.raises(ParityError, match="0 answers came back for 1 pictures"):
         compare("x", "", [prediction], 1.0)

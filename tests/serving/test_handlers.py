@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from breedclf.backends.model_archive import pack_model
-from breedclf.errors import ArtifactError
+from breedclf.errors import ArtifactError, ConfigError
 from breedclf.learning.classifier import Classifier
 from breedclf.serving import inference
 
@@ -127,6 +127,23 @@ def test_without_the_toolkits_context_an_error_is_raised() -> None:
 def test_a_folder_without_a_model_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"it has no breedclf\.json"):
         pack_model(tmp_path, tmp_path / "model.tar.gz")
+
+
+def test_wheels_come_along_for_an_endpoint_without_a_network(model: Path, tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    for name in ("filelock", "Pillow", "platformdirs", "psutil", "pydantic", "safetensors"):
+        (wheels / f"{name}-99-py3-none-any.whl").write_bytes(b"wheel")
+    with pytest.raises(ConfigError, match="has no wheel for tqdm>=4.66; `pip download"):
+        pack_model(model, tmp_path / "model.tar.gz", wheels=wheels)
+    (wheels / "tqdm-99-py3-none-any.whl").write_bytes(b"wheel")
+    with tarfile.open(pack_model(model, tmp_path / "model.tar.gz", wheels=wheels)) as tar:
+        assert "code/wheels/Pillow-99-py3-none-any.whl" in tar.getnames()
+        requirements = tar.extractfile("code/requirements.txt")
+        assert requirements is not None
+        lines = requirements.read().decode().splitlines()
+    assert lines[:2] == ["--no-index", "--find-links wheels"]
+    assert "tqdm>=4.66" in lines
 
 
 def _never() -> Any:

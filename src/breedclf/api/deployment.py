@@ -9,7 +9,7 @@ from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
-from breedclf.endpoints import EndpointSpec, ServingBackend, TransformBackend, artifact_of
+from breedclf.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.job_handle import Clock
 from breedclf.jobs import new_name
@@ -28,6 +28,10 @@ class Deployment:
         idle_timeout: seconds without a request after which it goes away.
         detach: whether it outlives this process. Without it, nobody can forget it running.
         port: the endpoint's port on this machine; any that is free if not given.
+        engine: `torch`, or `openvino` (the extra of that name).
+        precision: `auto` is bf16 where the hardware has it; fp32, bf16, or with `openvino` int8.
+        calibration: for int8, a folder of pictures as a training takes it, with a valid split.
+        max_accuracy_drop: int8 is refused when it costs more accuracy (0 to 1) on that split.
         clock: the time, for tests.
 
     Example:
@@ -45,6 +49,10 @@ class Deployment:
         idle_timeout: float | None = None,
         detach: bool = False,
         port: int = 0,
+        engine: str = "torch",
+        precision: str = "auto",
+        calibration: str | Path | None = None,
+        max_accuracy_drop: float = 0.01,
         clock: Clock = time,
     ) -> None:
         self.backend = _serving(backend)
@@ -56,6 +64,9 @@ class Deployment:
             idle_seconds=idle_timeout,
             detach=detach,
             port=port,
+            engine=EngineChoice(
+                engine, precision, None if calibration is None else Path(calibration), max_accuracy_drop
+            ),
         )
 
     def deploy(self, *, wait: bool = True, timeout: float | None = None) -> Endpoint:

@@ -16,21 +16,12 @@ from pathlib import Path
 
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
+from breedclf.package_files import REQUIREMENTS, package_files
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
 ARCHIVE = "sourcedir.tar.gz"
-# What a job needs beside torch, torchvision and numpy, which every training image has in the build that fits its GPU.
-REQUIREMENTS = (
-    "filelock>=3.13",
-    "pillow>=10.3",
-    "platformdirs>=4.2",
-    "psutil>=5.9",
-    "pydantic>=2.8",
-    "safetensors>=0.4.3",
-    "tqdm>=4.66",
-)
-# And what the loggers that its settings ask for need.
+# What the loggers that a training's settings ask for need beside that.
 _LOGGER_REQUIREMENTS = {
     "mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"),
     "tensorboard": ("tensorboard>=2.18",),
@@ -96,8 +87,7 @@ class Bundle:
 
 def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
     """The bundle that every breedclf job runs, with a manifest that tells its own hash; some jobs require more."""
-    package = Path(__file__).resolve().parent.parent
-    files = {f"breedclf/{name}": content for name, content in _read_tree(package).items()}
+    files = package_files()
     files[ENTRY] = _SHIM.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}

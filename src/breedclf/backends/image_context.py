@@ -7,9 +7,9 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from breedclf.backends.bundle import breedclf_bundle
 from breedclf.backends.model_archive import MODEL_FILES
 from breedclf.errors import ArtifactError, ConfigError
+from breedclf.package_files import package_files
 
 BASE_IMAGE = "python:3.12-slim-bookworm"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -74,11 +74,10 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
     (folder / "model").mkdir(parents=True, exist_ok=True)
     for name in MODEL_FILES:
         shutil.copyfile(model / name, folder / "model" / name)
-    for name, content in breedclf_bundle().files.items():
-        if name.startswith("breedclf/"):
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+    for name, content in package_files().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     (folder / "Dockerfile").write_text(_DOCKERFILE.format(base=BASE_IMAGE, wheels=CPU_WHEELS), encoding="utf-8")
     (folder / "requirements.txt").write_text(_pins(_NEEDED, installed), encoding="utf-8")
     (folder / "requirements-torch.txt").write_text(_pins(_TORCH, installed), encoding="utf-8")

@@ -7,36 +7,22 @@ import tempfile
 from pathlib import Path
 
 from breedclf.backends.archive import archive_folder
-from breedclf.backends.bundle import REQUIREMENTS, breedclf_bundle
 from breedclf.errors import ArtifactError
+from breedclf.serving.model_code import write_code
+
+__all__ = ["MODEL_FILES", "pack_model", "write_code"]
 
 MODEL_FILES = ("breedclf.json", "model.safetensors")
-_HANDLERS = '''"""SageMaker's handler functions; everything is in the package beside this file."""
-
-from breedclf.serving.inference import input_fn, model_fn, output_fn, predict_fn
-
-__all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
-'''
 
 
-def write_code(model: Path) -> None:
-    """Put `code/inference.py`, this package and its requirements into a model folder; equal code gives equal bytes."""
-    code = model / "code"
-    shutil.rmtree(code, ignore_errors=True)
-    for name, content in breedclf_bundle().files.items():
-        if name.startswith("breedclf/"):
-            path = code / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    (code / "inference.py").write_text(_HANDLERS, encoding="utf-8")
-    (code / "requirements.txt").write_text("".join(f"{line}\n" for line in REQUIREMENTS), encoding="utf-8")
-
-
-def pack_model(model: Path, archive: Path) -> Path:
+def pack_model(model: Path, archive: Path, *, wheels: Path | None = None) -> Path:
     """Write a model folder with its code as `archive`, and return that.
+
+    `wheels`, a folder of wheel files for what the code needs, come along for an endpoint without a network.
 
     Raises:
         ArtifactError: the folder holds no model.
+        ConfigError: a requirement has no wheel.
     """
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]
     if missing:
@@ -46,6 +32,6 @@ def pack_model(model: Path, archive: Path) -> Path:
         staged = Path(folder)
         for name in MODEL_FILES:
             shutil.copyfile(model / name, staged / name)
-        write_code(staged)
+        write_code(staged, wheels=wheels)
         archive_folder(staged, archive)
     return archive

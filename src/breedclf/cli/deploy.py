@@ -10,6 +10,7 @@ from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.endpoints import ServingBackend
 from breedclf.errors import ConfigError
+from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 
 DEFAULT_BACKEND = "local"
 DEFAULT_TTL_SECONDS = 8 * 3600.0
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-context", type=Path, metavar="DIR", help="only write the folder of a container image: docker build DIR"
     )
     parser.add_argument("--update", action="store_true", help="replace the model of the endpoint NAME")
+    add_engine_flags(parser)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.result({"folder": str(arguments.image_context), "files": files}, text)
         return 0
     backend = serving_backend(arguments.backend)
+    choice = engine_choice(arguments)
     if arguments.update:
         if arguments.name is None:
             raise ConfigError("--update needs --name, the endpoint whose model is replaced")
@@ -58,6 +61,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             idle_timeout=arguments.idle_timeout,
             detach=True,
             port=arguments.port,
+            engine=choice.name,
+            precision=choice.precision,
+            calibration=choice.calibration,
+            max_accuracy_drop=choice.max_accuracy_drop,
         )
         console.note(f"starting endpoint {deployment.spec.name}; its answers are compared with the classifier's first")
         endpoint = deployment.deploy()

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from breedclf.cli.console import Console
+from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name by which the server may be called"
     )
+    add_engine_flags(parser)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -45,5 +47,5 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             f"serving {arguments.model} ({len(card.labels)} classes): open {url} in a browser; Ctrl-C ends it",
         )
 
-    serve(arguments.model, address, ready=ready)
+    serve(arguments.model, address, engine=engine_choice(arguments), ready=ready)
     return 0

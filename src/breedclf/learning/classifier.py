@@ -13,7 +13,7 @@ from PIL import Image
 
 from breedclf.config import Device, Precision
 from breedclf.errors import ImageError
-from breedclf.learning.artifact import read_artifact
+from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.decoding import as_tensor, decode_picture
 from breedclf.learning.device import compute_for
 from breedclf.learning.images import picture_from_array, upright_rgb
@@ -99,19 +99,23 @@ class Classifier:
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
         """Name and rank one row of probabilities [C]."""
-        values, order = probabilities.sort(descending=True, stable=True)
-        ranked = tuple(
-            RankedClass(self.card.class_names[index], self.card.labels[index], value)
-            for value, index in zip(values.tolist(), order.tolist(), strict=True)
-        )
-        threshold = self.card.min_confidence
-        return Prediction(ranked, known=threshold is None or ranked[0].probability >= threshold)
+        return ranked_prediction(self.card, probabilities)
 
     def _rank(self, probabilities: torch.Tensor) -> list[Prediction]:
         return [self.prediction(row) for row in probabilities]
 
     def _input(self, picture: Picture) -> torch.Tensor:
         return self.card.preprocessing.view(_upright(picture), 0)
+
+
+def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
+    """Name and rank one row of probabilities [C], whatever computed them."""
+    values, order = probabilities.sort(descending=True, stable=True)
+    ranked = tuple(
+        RankedClass(card.class_names[index], card.labels[index], value)
+        for value, index in zip(values.tolist(), order.tolist(), strict=True)
+    )
+    return Prediction(ranked, known=card.min_confidence is None or ranked[0].probability >= card.min_confidence)
 
 
 def _upright(picture: Picture) -> torch.Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.errors import BreedclfError
+from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
 
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=os.environ.get("BREEDCLF_HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="default: SAGEMAKER_BIND_TO_PORT, or 8080")
     parser.add_argument("--no-token", action="store_true", default=os.environ.get("BREEDCLF_NO_TOKEN") == "1")
+    add_engine_flags(parser)
     arguments = parser.parse_args(words)
     log_as_json()
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             token=os.environ.get(TOKEN_VARIABLE) or None,
             no_token=arguments.no_token,
         )
-        serve(arguments.model or base / "model", address, ready=_say)
+        serve(arguments.model or base / "model", address, engine=engine_choice(arguments), ready=_say)
     except BreedclfError as error:
         sys.stderr.write(f"breedclf: {error}\n")
         return error.exit_code

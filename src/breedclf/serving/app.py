@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
 from breedclf.serving.access import LOCAL_NAMES, host_is_allowed, token_is_right
 from breedclf.serving.core import (
     ATTRIBUTES_HEADER,
@@ -56,6 +57,7 @@ class Service:
     bounds: Bounds = field(default_factory=Bounds)
     token: str | None = None
     hosts: Collection[str] = LOCAL_NAMES
+    engine: EngineChoice = DEFAULT_ENGINE
     pipeline: Pipeline | None = None
     draining: bool = False
     on_prediction: Callable[[], None] = lambda: None
@@ -124,7 +126,7 @@ async def _answer(service: Service, request: Request) -> Response:
         pictures = pictures_in(body, headers.get("content-type"), service.limits)
         del body
         if len(pictures) > 1:
-            pipeline.admit(len(pictures) - 1)
+            pipeline.admit(len(pictures) - 1, held=1)
             held = len(pictures)
         request.state.pictures = held
         predictions = await pipeline.predict(pictures)
@@ -137,7 +139,7 @@ async def _answer(service: Service, request: Request) -> Response:
 
 def _about(service: Service) -> str:
     loaded = service.pipeline is not None
-    names = service.pipeline.engine.classifier.class_names if service.pipeline else ()
+    names = service.pipeline.engine.card.class_names if service.pipeline else ()
     return json.dumps(
         {
             "ready": loaded,

@@ -16,7 +16,7 @@ from typing import Any
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import JSON, Limits, RequestError, accepted_types, answer, error_body, pictures_in
-from breedclf.serving.engine import Engine
+from breedclf.serving.engine import Engine, TorchEngine
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def model_fn(model_dir: str, context: Any = None) -> Engine:
         ArtifactError: the folder holds no model, or not the one that was written.
     """
     del context
-    return Engine(Classifier(Path(model_dir)), _LIMITS)
+    return TorchEngine(Classifier(Path(model_dir)), _LIMITS)
 
 
 def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[bytes] | Refusal:

@@ -28,12 +28,14 @@ PROBE_TIMEOUT_SECONDS = 1.8
 class Bounds:
     """How much goes on at a time and how long it may take.
 
-    `max_pending` counts pictures from admission to answer; what comes beyond is refused with 503 at once, so that an
-    admitted one waits no longer than `max_pending` pictures take. A body over the limit is read and thrown away up to
-    `max_thrown_away_bytes`, so that its sender hears why.
+    `max_pending` counts pictures from admission to answer. A request is let in while fewer are under way, and brings
+    all of its own, so that one with several isn't always refused under traffic; others are refused with 503 at once. A
+    picture then waits no longer than `max_pending` and the longest request take. Two batches keep the network busy;
+    more would only wait longer. A body over the limit is read and thrown away up to `max_thrown_away_bytes`, so that
+    its sender hears why.
     """
 
-    max_pending: int = 64
+    max_pending: int = 32
     max_batch: int = 16
     max_delay_seconds: float = 0.005
     decoders: int = 4
@@ -64,13 +66,13 @@ class Pipeline:
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
 
-    def admit(self, pictures: int) -> None:
-        """Take up room for some pictures, to be given back by `release`.
+    def admit(self, pictures: int, *, held: int = 0) -> None:
+        """Take up room for some pictures, to be given back by `release`; `held` are the same request's from before.
 
         Raises:
-            BusyError: there is none.
+            BusyError: too many of others are under way.
         """
-        if self._pending and self._pending + pictures > self._bounds.max_pending:
+        if self._pending - held >= self._bounds.max_pending:
             wait = max(1, math.ceil(self._pending * self._seconds_each))
             raise BusyError("Overloaded", f"{self._pending} pictures are waiting; try again in {wait} s", wait)
         self._pending += pictures

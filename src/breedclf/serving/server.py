@@ -15,13 +15,15 @@ from pathlib import Path
 
 import uvicorn
 
+from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
 from breedclf.errors import ConfigError
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.device import available_cores
 from breedclf.serving.access import allowed_hosts, check_exposure
 from breedclf.serving.app import Service, create_app
 from breedclf.serving.connections import PatientProtocol
-from breedclf.serving.engine import Engine
+from breedclf.serving.core import Limits
+from breedclf.serving.engine import Engine, TorchEngine
 from breedclf.serving.requests import Pipeline
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,8 @@ def listen(host: str, port: int) -> socket.socket:
         ConfigError: the port is taken, or the address isn't this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    server = socket.socket(family)
+    # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP's; else, after 40 ms.
+    server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind((host, port))
@@ -86,19 +89,28 @@ def listen(host: str, port: int) -> socket.socket:
     return server
 
 
-def serve(model: Path, address: Address, *, ready: Callable[[str], None] = lambda _: None) -> None:
+def serve(
+    model: Path,
+    address: Address,
+    *,
+    engine: EngineChoice = DEFAULT_ENGINE,
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:
     """Serve until SIGTERM or Ctrl-C, then answer what was taken and return.
 
     Args:
         model: the model folder.
         address: where to listen and who may ask.
+        engine: what computes the answers.
         ready: called with the address as URL once the model answers.
 
     Raises:
         ConfigError: the port is taken, or the address is open to others without a token.
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        MissingExtraError: the engine isn't installed.
+        ParityError: the engine's answers are too much worse than the model's.
     """
-    service = Service(token=address.token, hosts=address.hosts)
+    service = Service(token=address.token, hosts=address.hosts, engine=engine)
     with listen(address.host, address.port) as listener:
         server = Server(service)
         url = url_of(listener)
@@ -196,13 +208,27 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def load_engine(model: Path, choice: EngineChoice, limits: Limits) -> Engine:
+    """The engine of that choice with this model; a process has one engine, since their threads don't get along.
+
+    Raises:
+        MissingExtraError: it isn't installed.
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+    """
+    if choice.name == "openvino":
+        from breedclf.serving.openvino_engine import OpenVinoEngine
+
+        return OpenVinoEngine(model, choice, limits)
+    return TorchEngine(Classifier(model, precision=choice.precision), limits)  # type: ignore[arg-type]
+
+
 def load_pipeline(model: Path, service: Service) -> Pipeline:
     """The model, loaded, checked and warm.
 
     Raises:
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
     """
-    engine = Engine(Classifier(model), service.limits)
+    engine = load_engine(model, service.engine, service.limits)
     engine.forward([engine.sample()])
     cores = available_cores()
     return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))

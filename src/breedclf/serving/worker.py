@@ -18,6 +18,7 @@ from pathlib import Path
 
 from breedclf.errors import BreedclfError
 from breedclf.serving.app import Service
+from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.parity import check_parity
 from breedclf.serving.server import Server, listen, orderly_end, url_of
@@ -34,16 +35,18 @@ def main() -> int:
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the endpoint's listening socket")
     parser.add_argument("--activity", type=Path, required=True, help="file that is touched by each request")
     parser.add_argument("--check", action="store_true", help="compare the answers with the classifier's first")
+    add_engine_flags(parser)
     arguments = parser.parse_args()
     log_as_json()
     public = socket.socket(fileno=arguments.socket)
-    server = Server(Service(on_prediction=_Activity(arguments.activity).note))
+    server = Server(Service(on_prediction=_Activity(arguments.activity).note, engine=engine_choice(arguments)))
     with listen("127.0.0.1", 0) as private:
         url = url_of(private)
 
         def loaded() -> None:
-            if arguments.check:
-                check_parity(url, arguments.model)
+            pipeline = server.service.pipeline
+            if arguments.check and pipeline is not None:
+                check_parity(url, arguments.model, reference=pipeline.engine.reference())
             _say(READY)
 
         server.load_in_background(arguments.model, then=loaded)

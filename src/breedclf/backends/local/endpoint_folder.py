@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from breedclf.backends.folder import replace_text
-from breedclf.endpoints import EndpointDescription, EndpointStatus
+from breedclf.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 from breedclf.errors import EndpointError
 
 FORMAT_VERSION = 1
@@ -28,6 +28,7 @@ class Order:
     idle_seconds: float | None
     parent: Mapping[str, Any] | None
     port: int
+    engine: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_ENGINE.to_dict())
     delete: bool = False
 
     @classmethod

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed, reason_to_end
 from breedclf.backends.local.processes import Identity
-from breedclf.endpoints import EndpointDescription, EndpointStatus
+from breedclf.endpoints import EndpointDescription, EndpointStatus, EngineChoice
 
 TICK_SECONDS = 0.05
 START_SECONDS = 300.0
@@ -33,14 +33,16 @@ _STEADY_SECONDS = 60.0
 class Worker:
     """A process that serves one generation of the model."""
 
-    def __init__(self, folder: EndpointFolder, generation: int, listener: socket.socket, *, check: bool) -> None:
+    def __init__(
+        self, folder: EndpointFolder, generation: int, listener: socket.socket, engine: EngineChoice, *, check: bool
+    ) -> None:
         self.generation = generation
         self.started = time.monotonic()
         self.ready = False
         self.accepts = False
         self.failure: str | None = None
         words = [str(folder.model(generation)), "--socket", str(listener.fileno())]
-        words += ["--activity", str(folder.activity_file), *(["--check"] if check else [])]
+        words += ["--activity", str(folder.activity_file), *(["--check"] if check else []), *engine.flags()]
         with folder.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "breedclf.serving.worker", *words],
@@ -99,6 +101,7 @@ class Supervisor:
         self._description = EndpointDescription(
             folder.name, EndpointStatus.CREATING, order.created, expires=order.expires
         )
+        self._engine = EngineChoice.from_dict(order.engine)
         self._tried = 0
         self._restarts = 0
         self._current: Worker | None = None
@@ -132,7 +135,7 @@ class Supervisor:
     def _step(self, order: Order) -> None:
         if self._candidate is None and not self._is_taking_over and order.generation > self._tried:
             self._tried = order.generation
-            self._candidate = Worker(self._folder, order.generation, self._listener, check=True)
+            self._candidate = Worker(self._folder, order.generation, self._listener, self._engine, check=True)
             if self._current is not None:
                 self._report(status=EndpointStatus.UPDATING, failure_reason=None)
         if self._candidate is not None:
@@ -176,7 +179,7 @@ class Supervisor:
             self._fail(f"the worker died {self._restarts + 1} times in a row: {current.why_it_failed()}")
             return
         self._restarts += 1
-        self._current = Worker(self._folder, current.generation, self._listener, check=False)
+        self._current = Worker(self._folder, current.generation, self._listener, self._engine, check=False)
         self._report(details={"restarts": self._description.details.get("restarts", 0) + 1})
 
     def _reason_to_end(self, order: Order | None) -> str | None:
@@ -248,7 +251,7 @@ def main() -> int:
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))

@@ -67,6 +67,7 @@ class LocalEndpoints:
                     idle_seconds=spec.idle_seconds,
                     parent=None if spec.detach else Identity.of(os.getpid()).to_dict(),
                     port=spec.port,
+                    engine=spec.engine.to_dict(),
                 )
             )
             _start_supervisor(folder)

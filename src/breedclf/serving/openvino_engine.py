@@ -1,0 +1,149 @@
+"""OpenVINO as the engine: the network in its files, made once and kept, computed by its threads alone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from breedclf import errors
+from breedclf.endpoints import EngineChoice
+from breedclf.errors import ArtifactError, BreedclfError, EndpointError, MissingExtraError
+from breedclf.learning.artifact import read_artifact, read_card
+from breedclf.learning.cache_folder import cache_folder
+from breedclf.learning.classifier import ranked_prediction
+from breedclf.learning.device import available_cores
+from breedclf.learning.prediction import Prediction
+from breedclf.serving.core import Limits
+from breedclf.serving.engine import Engine
+from breedclf.serving.parity import TOLERANCE, Reference
+
+ABOUT_FILE = "about.json"
+MODEL_FILE = "model.xml"
+EXTRA = "engine=openvino needs OpenVINO: pip install 'breedclf[openvino]'"
+_FOLDER = "openvino"
+_KEPT = 4
+_MAKE_SECONDS = 3600.0
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+class OpenVinoEngine(Engine):
+    """The network as OpenVINO compiled it for this CPU.
+
+    torch is there too, for its tensors, but computes nothing: its threads and OpenVINO's would slow each other down.
+    """
+
+    def __init__(self, model: Path, choice: EngineChoice, limits: Limits) -> None:
+        files = files_for(model, choice)
+        import openvino
+
+        super().__init__(read_card(model), limits)
+        core = openvino.Core()
+        self.precision = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        self._compiled = core.compile_model(
+            files / MODEL_FILE,
+            "CPU",
+            {
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
+                "INFERENCE_NUM_THREADS": available_cores(),
+            },
+        )
+        self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
+
+    def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
+        pictures = np.stack([each.numpy() for each in inputs])
+        probabilities = torch.from_numpy(self._compiled(pictures)[0])
+        return [ranked_prediction(self.card, row) for row in probabilities]
+
+    def reference(self) -> Reference:
+        rows = [ranked_prediction(self.card, torch.tensor(row)) for row in self._about["expected"]]
+        return Reference(rows, TOLERANCE[self.precision])
+
+
+def precision_for(wanted: str, capabilities: Sequence[str]) -> str:
+    """`auto` is bf16 where the CPU has it."""
+    return ("bf16" if "BF16" in capabilities else "fp32") if wanted == "auto" else wanted
+
+
+def files_for(model: Path, choice: EngineChoice) -> Path:
+    """The folder with OpenVINO's files of this model, from the cache or made now.
+
+    Raises:
+        MissingExtraError: OpenVINO isn't installed.
+        ArtifactError: the folder holds no model, or not the one that was written.
+        DataError: the calibration pictures can't be used.
+        ParityError: int8 costs more accuracy than is allowed.
+    """
+    needed = ("openvino", "nncf") if choice.precision == "int8" else ("openvino",)
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f"{EXTRA} ({missing[0]} is missing)")
+    read_artifact(model)  # checked at each start, not only when the files are made
+    root = cache_folder() / _FOLDER
+    found = root / _key(model, choice)
+    if (found / ABOUT_FILE).is_file():
+        os.utime(found)
+        return found
+    fresh = root / f".new-{secrets.token_hex(6)}"
+    fresh.mkdir(parents=True)
+    try:
+        _make(model, fresh, choice)
+        _forget_old(root, keep=_KEPT - 1)
+        try:
+            fresh.rename(found)
+        except OSError as error:  # another process was faster
+            if not (found / ABOUT_FILE).is_file():
+                raise EndpointError(f"OpenVINO's files can't be kept in {found}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return found
+
+
+def _make(model: Path, target: Path, choice: EngineChoice) -> None:
+    words = [sys.executable, "-m", "breedclf.serving.openvino_model", str(model), str(target)]
+    if choice.calibration is not None:
+        words += [f"--calibration={choice.calibration}", f"--max-accuracy-drop={choice.max_accuracy_drop}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+    if done.returncode:
+        raise _error_of(done.stdout, done.stderr)
+
+
+def _error_of(told: str, log: str) -> BreedclfError:
+    """The error that the process told, as the class that it was there."""
+    try:
+        document = json.loads(told.splitlines()[-1])
+        kind = getattr(errors, document["error"])
+        error: BreedclfError = kind(document["message"])
+    except (ValueError, IndexError, KeyError, AttributeError, TypeError):
+        return ArtifactError(f"OpenVINO can't read the model: {log.strip()[-600:]}")
+    return error
+
+
+def _key(model: Path, choice: EngineChoice) -> str:
+    """Equal for what gives equal files; pictures of the calibration are known by name, size and time."""
+    parts = [(model / "breedclf.json").read_text(encoding="utf-8")]
+    parts += [importlib.metadata.version(name) for name in ("openvino", "torch")]
+    if choice.calibration is not None:
+        parts += [importlib.metadata.version("nncf"), str(choice.max_accuracy_drop)]
+        for path in sorted(choice.calibration.rglob("*")):
+            known = path.stat()
+            parts.append(f"{path} {known.st_size} {known.st_mtime_ns}")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _forget_old(root: Path, *, keep: int) -> None:
+    kept = sorted((path for path in root.iterdir() if path.name[0] != "."), key=lambda path: path.stat().st_mtime)
+    for folder in kept[: max(0, len(kept) - keep)]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,76 @@
+"""A replica of Ray Serve: the application of our own server, with Ray's proxy in front of it in place of uvicorn."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message
+
+from breedclf.learning.device import available_cores
+from breedclf.serving.access import ANY_HOST
+from breedclf.serving.app import Service, create_app
+from breedclf.serving.logs import log_as_json
+from breedclf.serving.server import load_pipeline
+
+INVOCATIONS = "/invocations"
+
+
+def deployment_options() -> dict[str, Any]:
+    """Options of `serve.deployment`: a GPU where the cluster has one, and as many requests as our own bounds take."""
+    import ray
+
+    gpus = ray.cluster_resources().get("GPU", 0) if ray.is_initialized() else 0
+    return {"max_ongoing_requests": 256, "ray_actor_options": {"num_gpus": 1 if gpus >= 1 else 0}}
+
+
+class Replica:
+    """Answers requests about one model folder, as `breedclf serve` does; a POST to `/` is one to `/invocations`.
+
+    Who may ask is for what stands in front to say: any Host header is taken.
+    """
+
+    def __init__(self, model: str) -> None:
+        log_as_json()
+        torch.set_num_threads(available_cores())  # Ray tells libraries to use one
+        service = Service(hosts=frozenset({ANY_HOST}))
+        with ThreadPoolExecutor(1) as pool:  # a thread that ends leaves none of torch's threads behind
+            self._pipeline = pool.submit(load_pipeline, Path(model), service).result()
+        service.pipeline = self._pipeline
+        self._app = create_app(service)
+
+    async def __call__(self, request: Request) -> Response:
+        return await answered(self._app, request)
+
+    async def check_health(self) -> None:
+        """Ray asks now and then, and replaces a replica whose model doesn't answer.
+
+        Raises:
+            RuntimeError: it doesn't.
+        """
+        if not await self._pipeline.answers():
+            raise RuntimeError("the model doesn't answer")
+
+
+async def answered(app: ASGIApp, request: Request) -> Response:
+    """The application's whole answer to a request."""
+    at_root = request.method == "POST" and request.scope["path"] in ("", "/")
+    path = INVOCATIONS if at_root else request.scope["path"]
+    scope = {**request.scope, "path": path, "raw_path": path.encode(), "root_path": "", "state": {}}
+    response = Response()
+    parts: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            response.status_code = message["status"]
+            response.raw_headers = list(message["headers"])
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, request.receive, send)
+    response.body = b"".join(parts)
+    return response

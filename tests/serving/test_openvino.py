@@ -1,0 +1,154 @@
+"""OpenVINO as the engine: the answers are torch's, int8 is refused when it costs accuracy, and torch stays idle."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from breedclf.cli import main
+from breedclf.endpoints import EndpointSpec, EngineChoice
+from breedclf.errors import ArtifactError, ConfigError, DataError, ParityError
+from breedclf.learning.classifier import Classifier
+from breedclf.serving.app import Service
+from breedclf.serving.parity import check_parity
+
+from .conftest import CLASSES, draw, encode, post, running
+
+if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
+    pytest.skip("the extra openvino isn't installed", allow_module_level=True)
+
+from breedclf.serving import openvino_engine
+from breedclf.serving.openvino_engine import files_for, precision_for
+from breedclf.serving.openvino_model import check_accuracy
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """A valid split whose labels are what the model says about the pictures."""
+    root, classifier = tmp_path_factory.mktemp("calibration"), Classifier(model, precision="fp32")
+    for name in (f"{number:03}.{each}" for number, each in enumerate(CLASSES, 1)):
+        (root / "valid" / name).mkdir(parents=True)
+    for seed in range(24):
+        noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+        picture = Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC)
+        label = classifier.predict(picture).best.label
+        picture.save(root / "valid" / label / f"{seed}.png")
+    return root
+
+
+def test_it_answers_as_torch_does(model: Path, other_model: Path) -> None:
+    with running(model, Service(engine=EngineChoice("openvino", "fp32"))) as (url, server):
+        pipeline = server.service.pipeline
+        assert pipeline is not None
+        check_parity(url, model, reference=pipeline.engine.reference())
+        with pytest.raises(ParityError, match="the deployment is refused"):
+            check_parity(url, other_model)
+        picture = encode(draw(3))
+        got = {each["label"]: each["probability"] for each in post(url + "/invocations", picture).json()["predictions"]}
+        expected = Classifier(model, precision="fp32").predict(picture)
+        assert got == pytest.approx({each.label: each.probability for each in expected.ranked}, abs=1e-4)
+        several = [draw(seed) for seed in range(5)]
+        together = pipeline.engine.forward([pipeline.engine.decode(encode(each)) for each in several])
+        assert [each.best.label for each in together] == [
+            Classifier(model, precision="fp32").predict(encode(each)).best.label for each in several
+        ]
+
+
+def test_its_files_are_made_once_and_for_these_weights(
+    model: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice = EngineChoice("openvino", "fp32")
+    first = files_for(model, choice)
+    monkeypatch.setattr(openvino_engine, "_make", lambda *_: pytest.fail("they are there already"))
+    assert files_for(model, choice) == first == files_for(model, EngineChoice("openvino", "bf16"))
+    with pytest.raises(pytest.fail.Exception):
+        files_for(other_model, choice)
+
+
+def test_int8_is_measured_on_the_users_pictures(model: Path, pictures: Path) -> None:
+    choice = EngineChoice("openvino", "int8", pictures, max_accuracy_drop=0.9)
+    with running(model, Service(engine=choice)) as (url, server):
+        pipeline = server.service.pipeline
+        assert pipeline is not None
+        check_parity(url, model, reference=pipeline.engine.reference())
+        about = pipeline.engine._about  # type: ignore[attr-defined]
+    assert about["pictures"] == 24
+    assert about["accuracy_before"] == 1.0
+    with pytest.raises(DataError, match="the valid split has 24 pictures, too few to tell a drop of 1.0%"):
+        files_for(model, EngineChoice("openvino", "int8", pictures))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fine"), [(0.9, 0.9, True), (0.9, 0.89, True), (0.9, 0.88, False), (0.5, 0.9, True)]
+)
+def test_a_loss_of_accuracy_is_refused(before: float, after: float, fine: bool) -> None:
+    if fine:
+        check_accuracy(before, after, pictures=200, max_drop=0.0101)
+        return
+    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid pictures rightly, 90.0% are without it"):
+        check_accuracy(before, after, pictures=200, max_drop=0.0101)
+
+
+def test_a_damaged_model_is_refused_at_each_start(model: Path, tmp_path: Path) -> None:
+    files_for(model, EngineChoice("openvino", "fp32"))
+    for file in model.iterdir():
+        content = bytearray(file.read_bytes())
+        if file.suffix == ".safetensors":
+            content[-500] ^= 1
+        (tmp_path / file.name).write_bytes(content)
+    with pytest.raises(ArtifactError, match="is damaged or was exchanged"):
+        files_for(tmp_path, EngineChoice("openvino", "fp32"))
+
+
+def test_without_the_extra_it_is_said_how_to_get_it(model: Path, tmp_path: Path) -> None:
+    script = f"""
+import importlib.abc, sys
+import importlib.util as util
+known = util.find_spec
+util.find_spec = lambda name, *rest: None if name == "openvino" else known(name, *rest)
+from breedclf.cli import main
+sys.exit(main(["serve", {str(model)!r}, "--port", "0", "--engine", "openvino"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "engine=openvino needs OpenVINO: pip install 'breedclf[openvino]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "onnx"}, "engine='onnx': use torch or openvino"),
+        ({"precision": "int8"}, "precision='int8': engine torch computes in auto, fp32, bf16"),
+        ({"name": "openvino", "precision": "int8"}, "precision=int8 needs calibration"),
+        ({"calibration": Path("x")}, "calibration is for precision=int8"),
+        ({"max_accuracy_drop": 1.5}, "max_accuracy_drop=1.5: choose a share between 0 and 1"),
+    ],
+)
+def test_choices_that_make_no_sense(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        EngineChoice(**values)  # type: ignore[arg-type]
+    assert message in str(error.value)
+
+
+def test_a_choice_travels_to_the_worker(tmp_path: Path) -> None:
+    choice = EngineChoice("openvino", "int8", tmp_path, 0.05)
+    assert EngineChoice.from_dict(choice.to_dict()) == choice
+    assert choice.flags()[-2:] == [f"--calibration={tmp_path}", "--max-accuracy-drop=0.05"]
+    assert EndpointSpec("x", tmp_path).engine == EngineChoice()
+
+
+def test_precision() -> None:
+    assert precision_for("auto", ["FP32", "BF16"]) == "bf16"
+    assert precision_for("auto", ["FP32"]) == "fp32"
+    assert precision_for("int8", ["FP32"]) == "int8"
+
+
+def test_a_wrong_choice_on_the_command_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", str(model), "--engine", "openvino", "--precision", "int8"]) == 2
+    assert "needs calibration" in capsys.readouterr().err
