@@ -17,10 +17,10 @@ SPHINX_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test awscli fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-aws awscli fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make the environment (every target below does it by itself)
 
@@ -35,6 +35,9 @@ awscli: $(STAMP) ## install the AWS command line, which a test drives, in an env
 		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(AWS_VENV)/bin/python $(AWSCLI) || \
 		$(AWS_VENV)/bin/python -m pip install --quiet $(AWSCLI); }; }
 	@$(AWS_VENV)/bin/aws --version
+
+test-aws: $(STAMP) ## try a real AWS account, for some cents (BREEDCLF_TEST_AWS_ROLE, _BUCKET, _REGION)
+	BREEDCLF_TEST_AWS=1 $(BIN)/python -m pytest --timeout 3600 tests/aws $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
