@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +26,19 @@ _FOREIGN = re.compile(
 )
 
 
+# BREEDCLF_TEST_TOOLKIT=1 lets the image's own toolkit start each job, which takes seconds more a job.
+WITH_TOOLKIT = os.environ.get("BREEDCLF_TEST_TOOLKIT") == "1"
+
+
 @pytest.fixture(scope="module")
-def place(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, str]]:
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, str]]:
     """An emulator of one's own, for lists of jobs that hold no one else's, and a bucket in it."""
     home = tmp_path_factory.mktemp("conformance")
-    with running_emulator(LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=5, python=plain_python)) as at:
+    python = request.getfixturevalue("container_python" if WITH_TOOLKIT else "plain_python")
+    if WITH_TOOLKIT:
+        python, why_not = python
+        assert not why_not, why_not
+    with running_emulator(LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=5, python=python)) as at:
         backend_at(at, "conformance", home).clients("s3").create_bucket(Bucket="conformance")
         yield at, "conformance"
 
