@@ -21,7 +21,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-ray awscli fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-debugger test-ray test-aws awscli fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ awscli: $(STAMP) ## install the AWS command line, which a test drives, in an env
 		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(AWS_VENV)/bin/python $(AWSCLI) || \
 		$(AWS_VENV)/bin/python -m pip install --quiet $(AWSCLI); }; }
 	@$(AWS_VENV)/bin/aws --version
+
+test-aws: $(STAMP) ## try a real AWS account, for some cents (BREEDCLF_TEST_AWS_ROLE, _BUCKET, _REGION)
+	BREEDCLF_TEST_AWS=1 $(BIN)/python -m pytest --timeout 3600 tests/aws $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
