@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+AWS_VENV ?= .venv-aws
+AWSCLI ?= 'awscli>=1.44,<2'
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEMO_ARGS ?=
@@ -15,10 +17,10 @@ SPHINX_ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-aws awscli fuzz lint format types docs check soak bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make the environment (every target below does it by itself)
 
@@ -27,6 +29,15 @@ demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose 
 
 test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+awscli: $(STAMP) ## install the AWS command line, which a test drives, in an environment of its own
+	@test -x $(AWS_VENV)/bin/aws || { $(PYTHON) -m venv $(AWS_VENV) && \
+		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(AWS_VENV)/bin/python $(AWSCLI) || \
+		$(AWS_VENV)/bin/python -m pip install --quiet $(AWSCLI); }; }
+	@$(AWS_VENV)/bin/aws --version
+
+test-aws: $(STAMP) ## try a real AWS account, for some cents (BREEDCLF_TEST_AWS_ROLE, _BUCKET, _REGION)
+	BREEDCLF_TEST_AWS=1 $(BIN)/python -m pytest --timeout 3600 tests/aws $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
@@ -59,7 +70,7 @@ bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH
 	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) docs/_build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(AWS_VENV) docs/_build dist .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # The environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.

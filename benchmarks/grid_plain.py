@@ -15,7 +15,6 @@ from benchmarks.grid import COMMON, GRID, NAME
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_least, report
 
 RATES, BATCHES, EPOCHS = (0.005, 0.0075, 0.01), (32, 64), (2, 3)
-WORKERS = 2
 
 
 def main() -> int:
@@ -83,73 +82,21 @@ def _in_a_process(precision: str) -> dict[str, Any]:
 
 
 def plain_grid(precision: str) -> None:
-    """Train each of the 12 as the tutorials do: every epoch runs the network on every picture, train and valid.
+    """Train each of the 12 by a plain loop, and print what they found."""
+    from benchmarks.plain_loop import PlainLoop
 
-    With "fp32" the network is in train mode, as in the tutorials; with "bf16" it is in eval mode under autocast.
-    """
-    import torch
-    from torchvision import datasets, models, transforms
-
-    prepare = transforms.Compose(
-        [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-        ]
-    )
-    data = {split: datasets.ImageFolder(str(DATA / NAME / split), prepare) for split in ("train", "valid", "test")}
-    state = torch.load(WEIGHTS, weights_only=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-    @torch.inference_mode()
-    def judged(network: torch.nn.Module, loader: torch.utils.data.DataLoader[Any]) -> tuple[float, int]:
-        network.eval()
-        loss, right = 0.0, 0
-        for pictures, targets in loader:
-            with autocast():
-                outputs = network(pictures.to(device)).float()
-            loss += torch.nn.functional.cross_entropy(outputs, targets.to(device), reduction="sum").item()
-            right += int((outputs.argmax(1).cpu() == targets).sum())
-        return loss, right
-
+    loop = PlainLoop(NAME, precision)
     trials = []
     best: dict[str, Any] = {}
     for rate, batch, epochs in itertools.product(RATES, BATCHES, EPOCHS):
-        torch.manual_seed(0)
-        network = models.resnet50()
-        network.load_state_dict(state)
-        network.requires_grad_(False)
-        network.fc = torch.nn.Linear(network.fc.in_features, len(data["train"].classes))
-        network.to(device)
-        optimizer = torch.optim.SGD(network.fc.parameters(), rate, momentum=0.9)
-        loaders = {
-            split: torch.utils.data.DataLoader(data[split], batch, shuffle=split == "train", num_workers=WORKERS)
-            for split in ("train", "valid")
-        }
-        for _ in range(epochs):
-            network.train(precision == "fp32")
-            for pictures, targets in loaders["train"]:
-                with autocast():
-                    outputs = network(pictures.to(device))
-                loss = torch.nn.functional.cross_entropy(outputs.float(), targets.to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-            valid_loss, right = judged(network, loaders["valid"])
-        mean = valid_loss / len(data["valid"])
+        network, mean, right = loop.train(rate, batch, epochs)
         trials.append(mean)
         print(f"    {precision} {rate} {batch} {epochs}: {mean:.4f}", file=sys.stderr, flush=True)
         if not best or mean < best["valid_loss"]:
-            weights = {name: value.clone() for name, value in network.state_dict().items()}
             settings = {"learning_rate": rate, "batch_size": batch, "epochs": epochs}
-            best = {"best": settings, "valid_loss": mean, "valid_right": right, "weights": weights}
+            best = {"best": settings, "valid_loss": mean, "valid_right": right, "network": network}
     started = time.perf_counter()
-    network.load_state_dict(best.pop("weights"))
-    test_right = judged(network, torch.utils.data.DataLoader(data["test"], 32))[1]
+    test_right = loop.judge(best.pop("network"), loop.loader("test", 32))[1]
     document = {**best, "test_right": test_right, "trials": trials, "test_seconds": time.perf_counter() - started}
     print(json.dumps(document))
 

@@ -14,6 +14,12 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
 
+def photographs_folder() -> Path:
+    """Where the photographs and weights are looked for."""
+    chosen = os.environ.get(TEST_DATA_VARIABLE)
+    return Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither the shell's settings nor the user's caches and jobs reach a test, nor its subprocesses."""
@@ -36,7 +42,7 @@ def project_root() -> Path:
 def shared_data() -> Path:
     """The folder of real photographs and weights; tests that need it are skipped where it is absent."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
-    folder = Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
+    folder = photographs_folder()
     if not (folder / "weights").is_dir():
         if chosen:
             pytest.fail(f"{TEST_DATA_VARIABLE}={chosen} holds no weights/ folder")

@@ -1,4 +1,4 @@
-"""SageMaker's training toolkit, in the versions of its images, in an environment of its own."""
+"""SageMaker's training and inference toolkits, in the versions of its images, in an environment of their own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .backends.conftest import without_breedclf
 
-TOOLKIT = ("sagemaker-training==5.1.1", "sagemaker-pytorch-training==3.0.0", "pip")
+TOOLKIT = ("sagemaker-training==5.1.1", "sagemaker-pytorch-training==3.0.0", "sagemaker-inference", "pip")
 _INSTALL_SECONDS = 240
 
 

@@ -284,9 +284,9 @@ def pauses(backend: Backend, *, growth: float = 1.3) -> Iterator[float]:
         >>> [round(next(waits), 3) for _ in range(3)]
         [0.02, 0.026, 0.034]
     """
-    paced = isinstance(backend, PacedBackend)
-    pause = backend.poll_seconds if paced else _FIRST_PAUSE_SECONDS
-    longest = 2 * backend.poll_seconds if paced else _LONGEST_PAUSE_SECONDS
+    pause, longest = _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS
+    if isinstance(backend, PacedBackend):
+        pause, longest = backend.poll_seconds, 2 * backend.poll_seconds
     while True:
         yield pause
         pause = min(pause * growth, longest)

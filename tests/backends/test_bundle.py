@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from breedclf import Categorical, TrainingConfig
 from breedclf.backends.bundle import Bundle, breedclf_bundle, source_bundle, store_bundle
 from breedclf.errors import ConfigError
+from breedclf.tuning.packed import packed_pairs, requirements_of
+from breedclf.tuning.study import SearchRequest, Study
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
@@ -36,6 +39,21 @@ def test_the_archive_holds_regular_files_of_nobody() -> None:
     for member in members:
         assert member.isreg()
         assert (member.mtime, member.uid, member.gid, member.uname, member.mode) == (0, 0, 0, "", 0o644)
+
+
+def test_only_a_packed_bayesian_search_requires_optuna() -> None:
+    study = SearchRequest(name="s", config=TrainingConfig(data="dogs"), space={"epochs": Categorical(2, 3)})
+    pairs = packed_pairs(Study(request=study, key="0123abcd", created=0.0))
+    assert requirements_of(pairs) == ("optuna>=5.0",)
+    assert requirements_of({"epochs": "2"}) == ()
+    at_random = packed_pairs(
+        Study(request=study.model_copy(update={"strategy": "random"}), key="0123abcd", created=0.0)
+    )
+    assert requirements_of(at_random) == ()
+    bundle = breedclf_bundle(requirements_of(pairs))
+    assert b"optuna>=5.0\n" in bundle.files["requirements.txt"]
+    assert b"optuna" not in breedclf_bundle().files["requirements.txt"]
+    assert bundle.content_sha256 != breedclf_bundle().content_sha256
 
 
 def test_requirements_leave_torch_to_the_image() -> None:

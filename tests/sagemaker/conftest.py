@@ -1,29 +1,50 @@
-"""A running emulator for the whole session, AWS's variables that lead there, and a bucket for each test."""
+"""Running emulators for the whole session, AWS's variables that lead there, and a bucket for each test."""
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import urllib3
 
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 
-ROLE = "arn:aws:iam::123456789012:role/breedclf"
+from ..backends.conftest import without_breedclf
+
+REGION = "us-east-1"
+Clients = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
 def emulator_session(
     container_python: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Emulator]:
-    """The emulator; images are played by an interpreter without breedclf."""
+    """Images are played by an interpreter without breedclf, with SageMaker's toolkits where they can be installed."""
     home = tmp_path_factory.mktemp("emulated")
     local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=container_python[0])
+    with running_emulator(local) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter without breedclf and without the toolkits, in which jobs start seconds sooner."""
+    return without_breedclf(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="session")
+def quick_session(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """Images are played by their contract alone."""
+    home = tmp_path_factory.mktemp("quick")
+    local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=plain_python)
     with running_emulator(local) as running:
         yield running
 
@@ -31,29 +52,78 @@ def emulator_session(
 @pytest.fixture
 def emulator(emulator_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """The emulator with all switches off, and AWS's variables leading there, for subprocesses too."""
-    for name, value in emulator_session.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    emulator_session.plane.faults.clear()
-    yield emulator_session
-    emulator_session.plane.faults.clear()
+    yield from _alone(emulator_session, monkeypatch)
 
 
 @pytest.fixture
-def client(emulator: Emulator) -> Any:
-    """boto3's clients at the emulator, by service."""
+def quick(quick_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The quick one, likewise."""
+    yield from _alone(quick_session, monkeypatch)
 
+
+@pytest.fixture
+def client(emulator: Emulator) -> Clients:
+    """boto3's clients at the emulator, by service."""
+    return clients_at(emulator)
+
+
+@pytest.fixture
+def quick_client(quick: Emulator) -> Clients:
+    """boto3's clients at the quick one."""
+    return clients_at(quick)
+
+
+@pytest.fixture
+def bucket(client: Clients) -> str:
+    """An empty bucket."""
+    return new_bucket(client)
+
+
+@pytest.fixture
+def quick_bucket(quick_client: Clients) -> str:
+    """An empty bucket of the quick one."""
+    return new_bucket(quick_client)
+
+
+def clients_at(emulator: Emulator) -> Clients:
     def client(service: str, **arguments: Any) -> Any:
-        return boto3.client(service, endpoint_url=emulator.url, region_name="us-east-1", **arguments)
+        return boto3.client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
 
     return client
 
 
-@pytest.fixture
-def bucket(client: Any) -> str:
-    """An empty bucket."""
+def new_bucket(client: Clients) -> str:
     name = f"test-{secrets.token_hex(6)}"
     client("s3").create_bucket(Bucket=name)
     return name
+
+
+def switch(emulator: Emulator, what: str, **document: Any) -> None:
+    """Set one of the emulator's switches as a person would, over HTTP."""
+    answer = urllib3.request(
+        "POST",
+        f"{emulator.url}/_emulator/{what}",
+        body=json.dumps(document),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status == 200, answer.data
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """What the condition gives once that is true."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it didn't become true in time"
+        time.sleep(0.05)
+    return found
+
+
+def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    running.plane.faults.clear()
+    yield running
+    running.plane.faults.clear()

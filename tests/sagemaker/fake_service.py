@@ -110,6 +110,9 @@ class FakeSageMaker:
         if ours:
             self.tags[arn] = {"breedclf": "1.0"}
 
+    class meta:  # noqa: N801 - as boto3 spells it
+        region_name = "us-east-1"
+
     def describe_endpoint(self, **request: Any) -> dict[str, Any]:
         self._called("DescribeEndpoint", request)
         return self._known("Endpoint", request["EndpointName"])

@@ -7,7 +7,8 @@ import tarfile
 import time
 from typing import Any
 
-from .conftest import ROLE
+ROLE = "arn:aws:iam::123456789012:role/breedclf"
+SERVING_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu"
 
 
 def archive_of(files: dict[str, str]) -> bytes:
@@ -61,3 +62,28 @@ def wait_for_job(client: Any, name: str, *, seconds: float = 90.0) -> dict[str, 
             return description
         assert time.monotonic() < until, f"job {name} didn't end in time: {description}"
         time.sleep(0.1)
+
+
+def tuning_job(client: Any, bucket: str, name: str, script: str, config: dict[str, Any]) -> dict[str, Any]:
+    """The request of a tuning job over that script, which prints `loss=...`."""
+    job = script_job(client, bucket, name, script)
+    definition = {key: value for key, value in job.items() if key not in ("TrainingJobName", "HyperParameters")}
+    definition["StaticHyperParameters"] = job["HyperParameters"]
+    objective = {"Type": "Minimize", "MetricName": "loss"}
+    return {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {"HyperParameterTuningJobObjective": objective, **config},
+        "TrainingJobDefinition": definition,
+    }
+
+
+def model_request(name: str, uri: str, image: str = SERVING_IMAGE, **environment: str) -> dict[str, Any]:
+    """The request of a model."""
+    container = {"Image": image, "ModelDataUrl": uri, "Environment": environment}
+    return {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": ROLE}
+
+
+def variant(model: str, **more: Any) -> list[dict[str, Any]]:
+    """The one production variant of a configuration."""
+    machine = {} if "ServerlessConfig" in more else {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    return [{"VariantName": "AllTraffic", "ModelName": model, **machine, **more}]

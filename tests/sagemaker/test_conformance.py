@@ -1,37 +1,64 @@
-"""`SageMakerBackend` passes the cases of every back end, over the emulator, which runs the uploaded source by the toolkit."""
+"""`SageMakerBackend` passes every back end's cases, over the emulator, which runs what was uploaded."""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from breedclf.backends.emulator.server import Emulator
+from breedclf.backends.emulator.server import emulator as running_emulator
+from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.job_handle import Job
 from breedclf.testing.backend_cases import BackendCases
 
 from .places import backend_at
 
-# What the container prints of its own: the toolkit's log, the script's command line, and pip.
+# What the container prints of its own: the emulator's word, and the toolkit's log, tables and command line.
 _FOREIGN = re.compile(
     r"breedclf emulator: |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ |/\S*python\S* |Invoking script|Training Env:|Environment "
     r"variables:|SM_|PYTHONPATH=|\{|\}|\s|\[notice\]|$"
 )
 
 
+# BREEDCLF_TEST_TOOLKIT=1 lets the image's own toolkit start each job, which takes seconds more a job.
+WITH_TOOLKIT = os.environ.get("BREEDCLF_TEST_TOOLKIT") == "1"
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Emulator, str]]:
+    """An emulator of one's own, for lists of jobs that hold no one else's, and a bucket in it."""
+    home = tmp_path_factory.mktemp("conformance")
+    python = request.getfixturevalue("container_python" if WITH_TOOLKIT else "plain_python")
+    if WITH_TOOLKIT:
+        python, why_not = python
+        assert not why_not, why_not
+    with running_emulator(LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=5, python=python)) as at:
+        backend_at(at, "conformance", home).clients("s3").create_bucket(Bucket="conformance")
+        yield at, "conformance"
+
+
 class TestSageMaker(BackendCases):
     patience_seconds: ClassVar[float] = 90.0
 
     @pytest.fixture
-    def backend(self, emulator: Emulator, bucket: str, tmp_path: Path) -> SageMakerBackend:
-        return backend_at(emulator, bucket, tmp_path / "home")
+    def backend(self, place: tuple[Emulator, str], tmp_path: Path) -> Iterator[SageMakerBackend]:
+        backend = backend_at(*place, tmp_path / "home")
+        yield backend
+        for left in backend.list_jobs():
+            backend.stop(left.name)
+            Job(left.name, backend).wait(check=False)
+            backend.delete(left.name)
 
     @pytest.fixture
-    def same_place(self, emulator: Emulator, bucket: str, tmp_path: Path) -> SageMakerBackend:
-        return backend_at(emulator, bucket, tmp_path / "elsewhere")
+    def same_place(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
+        assert backend.home != tmp_path / "elsewhere"
+        return backend_at(*place, tmp_path / "elsewhere")
 
     def lines(self, job: Job) -> list[str]:
         return [line for line in job.logs() if not _FOREIGN.match(line)]

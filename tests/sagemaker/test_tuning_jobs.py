@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from breedclf import TrainingConfig
+from breedclf import Trainer, TrainingConfig
 from breedclf.api.native_tuning import native_search
+from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.tuning_jobs import TuningJobs
+from breedclf.endpoints import EndpointSpec
 from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
@@ -32,6 +35,8 @@ class Fakes:
         self.sagemaker = sagemaker
 
     def __call__(self, service: str) -> Any:
+        if service == "s3":
+            return None  # what is refused before anything is sent needs no storage
         assert service == "sagemaker", service
         return self.sagemaker
 
@@ -176,6 +181,37 @@ def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
     assert service.calls == []
     backend(service, tmp_path, max_cost=50).create_tuning(search())
     assert service.calls == ["CreateHyperParameterTuningJob"]
+
+
+def test_a_training_is_planned_before_it_is_paid(tmp_path, capsys) -> None:
+    service = FakeSageMaker()
+    made = SageMakerBackend(ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, image=IMAGE)
+    trainer = Trainer(TrainingConfig(data="s3://pictures/breedclf/data/dogs", weights="none"), backend=made)
+    plan = trainer.plan(max_runtime_seconds=7_200, dry_run=True)
+    assert plan.cost == pytest.approx(2 * 0.23 + 2 * 30 / 730 * 0.14)
+    [call] = json.loads(capsys.readouterr().out)
+    assert call["parameters"]["StoppingCondition"] == {"MaxRuntimeInSeconds": 7_200}
+    assert service.calls == []
+    with pytest.raises(ConfigError, match="this one costs nothing"):
+        Trainer(TrainingConfig(data="dogs"), backend="local").plan()
+
+
+def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "breedclf.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"")
+    service = FakeSageMaker()
+    made = SageMakerBackend(
+        ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, serving_image=IMAGE, max_cost=5
+    )
+    endless, short = EndpointSpec("dogs", model), EndpointSpec("dogs", model, ttl_seconds=3_600)
+    with pytest.raises(ConfigError, match="unknown, and max_cost=5 is set:\n.*it runs until it is deleted"):
+        made.create_endpoint(endless)
+    with pytest.raises(ConfigError, match="unknown, and max_cost=5"):
+        made.plan(endless)
+    assert made.plan(short).cost == pytest.approx(0.23)
+    assert not {call for call in service.calls if call.startswith("Create")}
 
 
 def test_a_refusal_of_the_service_is_told_with_what_to_do(service, tmp_path, monkeypatch) -> None:

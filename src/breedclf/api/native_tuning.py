@@ -11,6 +11,7 @@ from breedclf.api.training_job import training_spec
 from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history
 from breedclf.errors import BreedclfError
 from breedclf.job_handle import Clock
+from breedclf.jobs import PacedBackend
 from breedclf.tuning.native import (
     TELL_BEST_VARIABLE,
     NativeDescription,
@@ -40,7 +41,7 @@ class NativeDriver:
         self._clock = clock
         self._looked_into: set[str] = set()
         self._asked: float | None = None
-        self._apart = float(getattr(backend, "poll_seconds", DESCRIBE_SECONDS))
+        self._apart = backend.poll_seconds if isinstance(backend, PacedBackend) else DESCRIBE_SECONDS
 
     def begin(self, on_change: OnChange) -> Study:
         study = self._folder.load()

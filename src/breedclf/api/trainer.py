@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
+from breedclf.errors import ConfigError
 from breedclf.job_handle import Job
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend
 
@@ -72,7 +73,33 @@ class Trainer:
             WeightsError: the weights are neither a known name nor a file.
         """
         spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
-        backend = self._backend or "local"
-        backend = backend_named(backend) if isinstance(backend, str) else backend
+        backend = self._place()
         backend.submit(spec)
         return Job(spec.name, backend)
+
+    def plan(
+        self,
+        *,
+        max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
+        spot: bool = False,
+        dry_run: bool = False,
+    ) -> Any:
+        """What `submit` would make, cost at most and need, on a back end that is paid for; nothing is started.
+
+        Args:
+            max_runtime_seconds: the job is stopped when it runs longer, which bounds its cost.
+            spot: the job may be interrupted and started again.
+            dry_run: whether the exact request is printed, too.
+
+        Raises:
+            ConfigError: the back end costs nothing to plan, or `max_cost` is set and the job may cost more.
+        """
+        plan = getattr(self._place(), "plan", None)
+        if plan is None:
+            raise ConfigError("plan() tells what a paid back end would cost; this one costs nothing")
+        spec = training_spec(self.config, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        return plan(spec, dry_run=dry_run)
+
+    def _place(self) -> Backend:
+        backend = self._backend or "local"
+        return backend_named(backend) if isinstance(backend, str) else backend

@@ -13,7 +13,7 @@ from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, JobError
 from breedclf.job_handle import Clock
-from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, iterate_lines
+from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, iterate_lines, pauses
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Look, Search
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -130,18 +130,17 @@ class PackedDriver:
 
     def carry_on(self, on_change: OnChange) -> Study:
         study = self.begin(on_change)
-        pause = _FIRST_PAUSE_SECONDS
+        waits = pauses(self._backend, growth=1.5)
         while not study.is_over:
             if self._folder.stop_file.exists():
                 self._backend.stop(_packed_name(study))
             now = self._look(study)
             if now != study:
-                study, pause = now, _FIRST_PAUSE_SECONDS
+                study, waits = now, pauses(self._backend, growth=1.5)
                 self._folder.save(study)
             on_change(study)
             if not study.is_over:
-                self._clock.sleep(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+                self._clock.sleep(next(waits))
         _join(self._backend, [_packed_name(study)])
         return study
 

@@ -74,7 +74,8 @@ def clear_for_restart(folder: JobFolder) -> None:
     for path in (folder.model, folder.output_data):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
-    shutil.rmtree(folder.base / "code", ignore_errors=True)
+    for path in (folder.base / "code", folder.base / "input"):
+        shutil.rmtree(path, ignore_errors=True)
     folder.failure_file.unlink(missing_ok=True)
 
 

@@ -30,7 +30,7 @@ VERBS = {
     "serve": "answer pictures over HTTP, with a page to try it",
     "deploy": "put a model behind an address, after checking that it answers as measured",
     "endpoints": "list, delete or clear away endpoints",
-    "sagemaker": "policies for an AWS account, and what breedclf has made there",
+    "sagemaker": "stand in for Amazon SageMaker on this machine; print policies, list and clean an account",
     "cache": "list or clear the feature cache",
     "tune": "search for the best hyperparameters and keep the best model",
     "demo": "train, evaluate and predict on pictures drawn for the purpose",

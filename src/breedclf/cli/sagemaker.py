@@ -1,8 +1,11 @@
-"""`breedclf sagemaker ACTION`: what concerns an account of Amazon's and not one job in it."""
+"""`breedclf sagemaker ACTION`: a stand-in for Amazon SageMaker on this machine, and what concerns a whole account."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
+from pathlib import Path
 
 from breedclf.cli import sagemaker_account
 from breedclf.cli.console import Console
@@ -10,12 +13,44 @@ from breedclf.cli.console import Console
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
+    emulate = actions.add_parser("emulate", help="answer AWS's SDKs and command line on this machine, until Ctrl-C")
+    emulate.add_argument("--port", type=int, default=0, metavar="PORT", help="port (default: any that is free)")
+    emulate.add_argument("--home", type=Path, metavar="DIR", help="folder of jobs and models (default: as for jobs)")
+    emulate.add_argument("--s3-endpoint", metavar="URL", help="S3 to use (default: one in memory, by moto)")
+    emulate.add_argument(
+        "--python", type=Path, metavar="FILE", help="interpreter that plays images (default: this one)"
+    )
+    emulate.add_argument("--cores", type=int, metavar="N", help="cores for all jobs together (default: all)")
+    parsers = [emulate]
     for name, help_text in sagemaker_account.ACTIONS.items():
-        action = actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
-        sagemaker_account.add_action(name, action)
-        for flag in ("--json", "--quiet", "--debug"):
+        parsers.append(actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
+        sagemaker_account.add_action(name, parsers[-1])
+    for action in parsers:
+        for flag in ("--json", "--quiet", "--debug"):  # as on every verb; on both sides of the action
             action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.action == "emulate":
+        return _emulate(arguments, console)
     return sagemaker_account.run_action(arguments, console)
+
+
+def _emulate(arguments: argparse.Namespace, console: Console) -> int:
+    from breedclf.backends.emulator.server import emulator
+    from breedclf.backends.local.backend import LocalBackend
+
+    local = LocalBackend(arguments.home, cores=arguments.cores, python=arguments.python)
+    ended = threading.Event()
+    with emulator(local, port=arguments.port, s3_endpoint=arguments.s3_endpoint) as running:
+        signal.signal(signal.SIGTERM, lambda *_: ended.set())
+        lines = [f"export {name}={value}" for name, value in running.environment.items()]
+        console.result(
+            {"url": running.url, "s3_url": running.s3_url, "environment": running.environment},
+            f"emulating SageMaker on {running.url}; Ctrl-C ends it. In another terminal:\n\n" + "\n".join(lines),
+        )
+        try:
+            ended.wait()
+        except KeyboardInterrupt:
+            console.note("ending; jobs go on")
+    return 0

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     output = _checked_output(arguments)
     progress = not console.quiet
     if arguments.resume:
-        backend = _backend(_backend_of(arguments.resume))
+        backend = _backend(_backend_of(arguments))
         tuning = TuningJob.attach(arguments.resume, backend=backend)
     else:
         tuning = _tuning_job(arguments)
@@ -119,8 +119,14 @@ def _backend(name: str | None) -> Backend | None:
     return None if name in (None, "inline") else backend_named(str(name))
 
 
-def _backend_of(tuning_name: str) -> str | None:
-    return TuningJob.look(tuning_name).backend
+def _backend_of(arguments: argparse.Namespace) -> str | None:
+    """Where the search runs, by the state on this machine; one from another machine is looked for where it is said."""
+    try:
+        return TuningJob.look(arguments.resume).backend
+    except ConfigError:
+        if arguments.backend in (None, "inline"):
+            raise
+        return str(arguments.backend)
 
 
 def _checked_output(arguments: argparse.Namespace) -> Path:

@@ -26,7 +26,7 @@ from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
 
-ENGINE = "torch-folded"
+ENGINE = "torch-fused"
 
 
 class Chunk(NamedTuple):

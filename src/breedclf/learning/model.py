@@ -14,6 +14,7 @@ from torchvision.models import ResNet
 
 from breedclf.config import Architecture
 from breedclf.learning.device import Compute
+from breedclf.learning.fused import can_fuse, fuse
 
 StateDict = dict[str, torch.Tensor]
 
@@ -50,10 +51,12 @@ def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compu
 
 
 def for_inference(network: ResNet, compute: Compute) -> nn.Module:
-    """Fold the batch norms and move the network to where and how it computes."""
+    """Fold the batch norms, fuse what this device can, and move the network to where and how it computes."""
     network = network.eval().requires_grad_(False)
     for module in network.modules():
         _fold_batch_norms(module)
+    if can_fuse(compute.device):
+        network = fuse(network)
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=torch.channels_last)
     return moved
 

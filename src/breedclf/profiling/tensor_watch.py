@@ -43,7 +43,7 @@ class TensorWatch:
             kinds = {id(p): _layer_kind(m) for m in module.modules() for p in m.parameters(recurse=False)}
             self._trained = [(n, p, kinds[id(p)]) for n, p in module.named_parameters() if p.requires_grad]
         for name, layer in module.named_modules():
-            if isinstance(layer, nn.ReLU | nn.Tanh | nn.Sigmoid):
+            if isinstance(layer, nn.ReLU | nn.Tanh | nn.Sigmoid) or getattr(layer, "activation", None) == "relu":
                 self._hooks.append(layer.register_forward_hook(self._activation_hook(name)))
         self._hooks.append(module.register_forward_pre_hook(self._input_hook))
 

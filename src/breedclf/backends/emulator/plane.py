@@ -90,7 +90,7 @@ class Plane:
             "DeleteTags": tags.delete,
             "Search": tags.search,
         }
-        self._operations = {
+        self.operations: dict[str, dict[str, Operation]] = {
             "sagemaker": sagemaker,
             "logs": {
                 "DescribeLogGroups": logs.describe_log_groups,
@@ -118,7 +118,7 @@ class Plane:
         """
         if call.service in ("sts", "iam"):
             return answer_identity(call, body)
-        operation = self._operations.get(call.service, {}).get(call.operation)
+        operation = self.operations.get(call.service, {}).get(call.operation)
         if operation is None:
             raise not_emulated(call.service, call.operation)
         check_request(call.service, call.operation, parameters)
@@ -144,6 +144,7 @@ class Plane:
                     record["created"],
                     self.local.folder(record["name"]).log_file,
                     self.runs.folder(record["name"]) / "log-times.jsonl",
+                    ended=bool(record.get("ended")),
                 )
                 for record in self.store.all(TRAINING, region)
             ]

@@ -20,6 +20,7 @@ from breedclf.errors import BreedclfError, EndpointError
 
 TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
 _HEALTH_SECONDS = 180.0
+_MAX_PAYLOADS_MB = 100
 _ECHOED = (
     "ModelName",
     "MaxConcurrentTransforms",
@@ -53,6 +54,8 @@ class TransformJobs:
             _refuse("Only S3DataType S3Prefix is emulated by breedclf's emulator.")
         if source.get("SplitType", "None") != "None" or source.get("CompressionType", "None") != "None":
             _refuse("SplitType and CompressionType other than None aren't emulated by breedclf's emulator.")
+        if request.get("MaxPayloadInMB", 6) * request.get("MaxConcurrentTransforms", 1) > _MAX_PAYLOADS_MB:
+            _refuse(f"MaxConcurrentTransforms * MaxPayloadInMB must not be more than {_MAX_PAYLOADS_MB} MB.")
         if "DataProcessing" in request or "DataCaptureConfig" in request:
             _refuse("DataProcessing and DataCaptureConfig aren't emulated by breedclf's emulator.")
         target = Place.of(request["TransformOutput"]["S3OutputPath"])

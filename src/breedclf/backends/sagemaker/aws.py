@@ -9,25 +9,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from breedclf._version import __version__
-from breedclf.errors import BreedclfError, ConfigError, MissingExtraError
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+)
 
-try:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        ConnectionClosedError,
-        EndpointConnectionError,
-        NoCredentialsError,
-        NoRegionError,
-        ParamValidationError,
-    )
-except ModuleNotFoundError as missing:
-    raise MissingExtraError(
-        f'SageMaker needs {missing.name}, which is not installed: pip install "breedclf[sagemaker]"'
-    ) from missing
+from breedclf._version import __version__
+from breedclf.errors import BreedclfError, ConfigError
 
 _RETRIES = 8
 _RETRIES_OF = {"sagemaker-runtime": 0}  # who asks a model tries again by itself, within its own time
@@ -142,6 +137,8 @@ def explained(error: ClientError) -> str:
     code, message = error_code(error), error_message(error)
     if code in _EXPIRED:
         return f"the AWS credentials have expired ({message}); sign in again (`aws sso login`), what runs goes on"
+    if "cross-account pass role" in message.lower():
+        return f"the role belongs to another account than the credentials ({message}); choose a role of theirs"
     if code in _DENIED:
         found = _NOT_PERMITTED_ACTION.search(message)
         missing = f"the permission {found.group(1)} is missing" if found else "a permission is missing"

@@ -62,7 +62,7 @@ class Inputs:
             if remote_address(path) is not None:
                 continue
             if path.is_dir():
-                upload_folder(self.place.storage, path, uri)
+                upload_folder(self.place.storage, path, uri, manifest_uri=f"{uri}.manifest.json")
             elif not self.place.storage.holds(f"{uri}/{path.name}"):
                 self.place.storage.put_file(f"{uri}/{path.name}", path)
         return places

@@ -34,7 +34,7 @@ class Manifest:
 
     Example:
         >>> Manifest({"cat/1.jpg": FileEntry(2, "9e107d9d372bb6826bd81d3542a419d6")}).fingerprint[:8]
-        '7dd7cbd4'
+        '01dfeda4'
     """
 
     files: Mapping[str, FileEntry]

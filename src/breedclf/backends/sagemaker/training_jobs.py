@@ -87,15 +87,14 @@ class TrainingJobs(Place):
         request = self.prepared(spec)
         self.forget(spec.name)
         began = self._clock.time()
-        try:
-            self._create(request)
-        except ClientError as error:
-            if error_code(error) == "ResourceInUse":
+        with told(f"submitting job {spec.name}", JobError):
+            try:
+                self._create(request)
+            except ClientError as error:
+                if error_code(error) != "ResourceInUse":
+                    raise
                 if not self._is_ours(request, error, began):
                     raise ConfigError(f"job name {spec.name!r} is taken; choose another") from error
-            else:
-                with told(f"submitting job {spec.name}", JobError):
-                    raise
         self._submitted[spec.name] = self._clock.monotonic()
 
     def describe(self, name: str) -> JobDescription:

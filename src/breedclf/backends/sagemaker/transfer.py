@@ -49,13 +49,15 @@ def upload_folder(
     folder: Path,
     uri: str,
     *,
+    manifest_uri: str | None = None,
     delete: bool = False,
     threads: int = THREADS,
     tell: Callable[[Progress], object] = bool,
 ) -> Transfer:
     """Make the objects below `uri` equal to the files below `folder`.
 
-    Sent is what S3 lacks or holds with another size or MD5. Cut off, it is called again and sends the rest.
+    Sent is what S3 lacks or holds with another size or MD5. Cut off, it is called again and sends the rest. The
+    manifest lies among the objects, or at `manifest_uri`.
 
     Raises:
         DataError: the folder can't be read or holds nothing, `uri` holds what the folder lacks (and `delete` is off),
@@ -66,7 +68,8 @@ def upload_folder(
     if not files:
         raise DataError(f"{folder} holds no files to upload")
     there = {entry.name: entry for entry in storage.entries(uri)}
-    marks = _Marks(storage, uri, there)
+    inside = f"{uri.rstrip('/')}/{MANIFEST_NAME}"
+    marks = _Marks(storage, manifest_uri or inside, there)
     surplus = sorted(set(there) - set(files) - {MANIFEST_NAME})
     if surplus and not delete:
         raise DataError(
@@ -80,17 +83,17 @@ def upload_folder(
     manifest = Manifest(entries)
     if sender.sent_files or surplus:
         _verify(storage, uri, manifest)
-    if sender.sent_files or surplus or MANIFEST_NAME not in there:
-        storage.put(f"{uri.rstrip('/')}/{MANIFEST_NAME}", manifest.to_json())
+    if sender.sent_files or surplus or (manifest_uri is None and MANIFEST_NAME not in there):
+        storage.put(manifest_uri or inside, manifest.to_json())
     return Transfer(manifest, sender.sent_files, sender.sent_bytes, len(surplus))
 
 
 class _Marks:
     """Tells whether an object is a file that is known by its MD5; S3's ETag is that, but not with KMS or in parts."""
 
-    def __init__(self, storage: Storage, uri: str, there: Mapping[str, S3Object]) -> None:
+    def __init__(self, storage: Storage, manifest_uri: str, there: Mapping[str, S3Object]) -> None:
         self._storage = storage
-        self._uri = uri
+        self._manifest_uri = manifest_uri
         self._there = there
         self._lock = threading.Lock()
         self._read = False
@@ -108,11 +111,9 @@ class _Marks:
         return found.etag if equal else None
 
     def _known(self, name: str) -> FileEntry | None:
-        if MANIFEST_NAME not in self._there:
-            return None
         with self._lock:
             if not self._read:
-                text = self._storage.get(f"{self._uri.rstrip('/')}/{MANIFEST_NAME}")
+                text = self._storage.get(self._manifest_uri)
                 self._manifest = None if text is None else Manifest.from_json(text)
                 self._read = True
         return None if self._manifest is None else self._manifest.files.get(name)

@@ -7,6 +7,7 @@ calls code/inference.py by `sagemaker-inference` where this interpreter has it, 
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 Answering = Callable[[bytes, str, str], tuple[int, str, bytes]]
 
@@ -65,16 +67,15 @@ def _by_toolkit(model: Path) -> Answering | None:
     except ImportError:
         return None
     transformer = transformer_module.Transformer()
-    lock = threading.Lock()
+    lock, context = threading.Lock(), _Context(model)  # one context for all requests, as the model servers have it
 
     def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
-        context = _Context(model, content_type, accept)
         with lock:
+            context.begin(content_type, accept)
             found = transformer.transform([{"body": body}], context)[0]
-        return context.status, context.content_type, found.encode() if isinstance(found, str) else bytes(found)
+            return context.status, context.content_type, found.encode() if isinstance(found, str) else bytes(found)
 
-    with lock:
-        transformer.validate_and_initialize(model_dir=str(model), context=_Context(model, "", ""))
+    transformer.validate_and_initialize(model_dir=str(model), context=context)
     _say("the model's code/inference.py by sagemaker-inference")
     return answer
 
@@ -86,16 +87,23 @@ def _directly(model: Path) -> Answering:
     _say("the model's code/inference.py, its four functions called directly")
 
     def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
-        context = _Context(model, content_type, accept)
+        context = _Context(model)
         try:
-            data = module.input_fn(body, content_type, context)
-            found = module.output_fn(module.predict_fn(data, loaded, context), accept, context)
+            data = _called(module.input_fn, body, content_type, context)
+            prediction = _called(module.predict_fn, data, loaded, context)
+            found = _called(module.output_fn, prediction, accept, context)
         except Exception:  # noqa: BLE001 - the toolkits answer so too
             return 500, "application/json", json.dumps({"error": traceback.format_exc()}).encode()
         out, kind = found if isinstance(found, tuple) else (found, accept)
         return context.status, kind, out.encode() if isinstance(out, str) else bytes(out)
 
     return answer
+
+
+def _called(handler: Callable[..., Any], *arguments: Any) -> Any:
+    """A handler's answer; the context, which comes last, goes to those alone that take it."""
+    taken = len(inspect.signature(handler).parameters)
+    return handler(*arguments[:taken])
 
 
 def _say(who: str) -> None:
@@ -106,9 +114,13 @@ def _say(who: str) -> None:
 class _Context:
     """What the toolkits hand to handlers, as far as theirs use it."""
 
-    def __init__(self, model: Path, content_type: str, accept: str) -> None:
+    def __init__(self, model: Path) -> None:
         self.system_properties = {"model_dir": str(model)}
         self.request_processor = [self]
+        self.begin("", "")
+
+    def begin(self, content_type: str, accept: str) -> None:
+        """Be the context of the next request."""
         self.status = 200
         self.content_type = "application/json"
         self._properties = {"Content-Type": content_type, "Accept": accept}
