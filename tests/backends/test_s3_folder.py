@@ -90,7 +90,7 @@ def test_what_leads_outside_or_belongs_to_no_run_is_not_fetched(s3: Any) -> None
     [
         ("s3://", ProfileError, "'s3://' is no address in S3"),
         ("s3://runs/nothing", ProfileError, "s3://runs/nothing holds no file of a recorded run"),
-        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: NoSuchBucket"),
+        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: bucket no-such-bucket is not there"),
     ],
 )
 def test_what_cannot_be_read_is_named(place: str, kind: type[Exception], message: str) -> None:
