@@ -32,7 +32,7 @@ def backbone(state: dict[str, torch.Tensor], architecture: Architecture, precisi
 
 
 @needs_fusing
-@pytest.mark.parametrize("architecture", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_features_are_those_of_the_plain_network(architecture: Architecture, precision: str, most: float) -> None:
     state = state_of(architecture)
