@@ -21,7 +21,8 @@ from .places import backend_at
 
 # What the container prints of its own: the emulator's word, and the toolkit's log, tables and command line.
 _FOREIGN = re.compile(
-    r"breedclf emulator: |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ |/\S*python\S* |Invoking script|Training Env:|Environment "
+    r"breedclf emulator: |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ |/\S*python\S* |Invoking script|Returning the "
+    r"value itself|Training Env:|Environment "
     r"variables:|SM_|PYTHONPATH=|\{|\}|\s|\[notice\]|$"
 )
 
@@ -45,6 +46,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 class TestSageMaker(BackendCases):
     patience_seconds: ClassVar[float] = 90.0
+    reason_has_last_words: ClassVar[bool] = not WITH_TOOLKIT
 
     @pytest.fixture
     def backend(self, place: tuple[Emulator, str], tmp_path: Path) -> Iterator[SageMakerBackend]:

@@ -20,10 +20,18 @@ def failure_reason(folder: JobFolder, exit_code: int) -> str:
     if own:
         return own
     last = _last_line(folder)
-    return (_of_code(exit_code) + (f"; the last line of its log: {last}" if last else ""))[:MAX_FAILURE_REASON_CHARS]
+    return (words_of_code(exit_code) + (f"; the last line of its log: {last}" if last else ""))[
+        :MAX_FAILURE_REASON_CHARS
+    ]
 
 
-def _of_code(exit_code: int) -> str:
+def words_of_code(exit_code: int) -> str:
+    """What an exit code tells; a negative one is that of a signal.
+
+    Example:
+        >>> words_of_code(7)
+        "the job's process ended with exit code 7"
+    """
     if exit_code >= 0:
         return f"the job's process ended with exit code {exit_code}"
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from breedclf.backends.failure import words_of_code
 from breedclf.backends.sagemaker.debugger import rule_statuses
 from breedclf.backends.sagemaker.training_request import own_hyperparameters
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus, Transition
@@ -25,6 +27,8 @@ _AFTER = {
     JobStatus.COMPLETED: SecondaryStatus.COMPLETED,
     JobStatus.FAILED: SecondaryStatus.FAILED,
 }
+_TOOLKIT_REASON = re.compile(r"ExecuteUserScriptError:\s*ExitCode (\d+)\s*ErrorMessage \"(.*?)\"", re.DOTALL)
+_SIGNALLED = 128
 _REASON_PREFIXES = ("AlgorithmError: ", "ClientError: ")
 
 
@@ -78,10 +82,19 @@ def _secondary(word: str | None, status: JobStatus) -> SecondaryStatus:
 
 
 def _reason(text: str | None) -> str | None:
-    """The job's own words, without the class of error that SageMaker puts before them."""
+    """The job's own words, without the class of error before them; the toolkit's of an exit code, in plain ones.
+
+    Example:
+        >>> _reason('AlgorithmError: ExecuteUserScriptError:\\nExitCode 139\\nErrorMessage ""\\nCommand "train.py"')
+        "the job's process was ended by SIGSEGV (signal 11)"
+    """
     for prefix in _REASON_PREFIXES:
         if text and text.startswith(prefix):
-            return text.removeprefix(prefix)
+            text = text.removeprefix(prefix)
+    if text and (toolkit := _TOOLKIT_REASON.match(text)):
+        code = int(toolkit[1])
+        words = words_of_code(_SIGNALLED - code if code > _SIGNALLED else code)
+        return f"{words}; {toolkit[2].strip()}" if toolkit[2].strip() else words
     return text
 
 
