@@ -19,24 +19,35 @@ from breedclf.serving.inference import input_fn, model_fn, output_fn, predict_fn
 
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
-# The class stands here, not in the package: Ray's processes find this module by the path that the container sets, and
-# the package only by the line that this module adds to it.
+# Ray ships the class by value to processes that don't have this module, nor the package: it looks for that itself.
 _RAY = '''"""Ray Serve's entry, named by config.yaml; everything else is in the package in code/."""
 
 import sys
 from pathlib import Path
 
+from ray import serve
+
 MODEL = Path(__file__).resolve().parent
 sys.path.insert(0, str(MODEL / "code"))
 
-from ray import serve  # noqa: E402
-
-from breedclf.serving.ray_replica import Replica, deployment_options  # noqa: E402
+from breedclf.serving.ray_replica import deployment_options  # noqa: E402
 
 
 @serve.deployment(**deployment_options())
-class Breeds(Replica):
+class Breeds:
     """One process that serves the model."""
+
+    def __init__(self, model):
+        sys.path.insert(0, model + "/code")
+        from breedclf.serving.ray_replica import Replica
+
+        self.replica = Replica(model)
+
+    async def __call__(self, request):
+        return await self.replica(request)
+
+    async def check_health(self):
+        await self.replica.check_health()
 
 
 app = Breeds.bind(str(MODEL))
