@@ -26,7 +26,7 @@ from breedclf.backends.sagemaker.endpoint_request import (
 )
 from breedclf.backends.sagemaker.serving_images import serving_image
 from breedclf.backends.sagemaker.settings import SageMakerSettings
-from breedclf.endpoints import EndpointSpec
+from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ConfigError
 
 SNAPSHOTS = Path(__file__).parent / "requests"
@@ -174,6 +174,8 @@ def test_what_no_endpoint_of_sagemaker_has() -> None:
         check_spec(EndpointSpec("dogs", Path("model"), idle_seconds=60))
     with pytest.raises(ConfigError, match="port=8080"):
         check_spec(EndpointSpec("dogs", Path("model"), port=8080))
+    with pytest.raises(ConfigError, match="engine='openvino'"):
+        check_spec(EndpointSpec("dogs", Path("model"), engine=EngineChoice("openvino")))
     check_spec(EndpointSpec("dogs", Path("model"), ttl_seconds=60, detach=True))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk
 from breedclf.backends.sagemaker.settings import SageMakerSettings
-from breedclf.endpoints import EndpointSpec
+from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ConfigError
 from breedclf.jobs import MAX_NAME_CHARS
 
@@ -126,8 +126,13 @@ def check_spec(spec: EndpointSpec) -> None:
     """Refuse what no endpoint of SageMaker can be asked for.
 
     Raises:
-        ConfigError: it has an idle time-out, or a port.
+        ConfigError: it has an idle time-out, a port, or an engine of its own.
     """
+    if spec.engine != EngineChoice():
+        raise ConfigError(
+            f"engine={spec.engine.name!r}, precision={spec.engine.precision!r}: on SageMaker the serving image decides "
+            "what computes; leave both out"
+        )
     if spec.idle_seconds is not None:
         raise ConfigError(
             f"idle_timeout={spec.idle_seconds:g}: SageMaker ends no endpoint because nobody asks it; use ttl= and "
