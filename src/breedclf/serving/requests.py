@@ -61,7 +61,8 @@ class Pipeline:
         self._clock = clock
         self._pending = 0
         self._seconds_each = 0.05
-        self._decoders = ThreadPoolExecutor(bounds.decoders, thread_name_prefix="decode")
+        # One core each: a second team of threads in the process makes those of the network wait asleep.
+        self._decoders = ThreadPoolExecutor(bounds.decoders, "decode", torch.set_num_threads, (1,))
         self._batcher: Batcher[torch.Tensor, Prediction] = Batcher(
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
