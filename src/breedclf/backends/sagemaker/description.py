@@ -94,7 +94,8 @@ def _reason(text: str | None) -> str | None:
     if text and (toolkit := _TOOLKIT_REASON.match(text)):
         code = int(toolkit[1])
         words = words_of_code(_SIGNALLED - code if code > _SIGNALLED else code)
-        return f"{words}; {toolkit[2].strip()}" if toolkit[2].strip() else words
+        message = " ".join(toolkit[2].split())
+        return f"{words}; {message}" if message else words
     return text
 
 
