@@ -56,12 +56,15 @@ def endpoint(emulator: Emulator, backend: SageMakerBackend, model: Path) -> Iter
 
 
 def left_over(backend: SageMakerBackend) -> list[str]:
+    """What breedclf made, by its tag, and nobody took down; other tests leave models of their own on the stand-in."""
     client = backend.clients("sagemaker")
-    return [
-        *(each["EndpointName"] for each in client.list_endpoints()["Endpoints"]),
-        *(each["EndpointConfigName"] for each in client.list_endpoint_configs()["EndpointConfigs"]),
-        *(each["ModelName"] for each in client.list_models()["Models"]),
+    listed = [
+        *((each["EndpointName"], each["EndpointArn"]) for each in client.list_endpoints()["Endpoints"]),
+        *((e["EndpointConfigName"], e["EndpointConfigArn"]) for e in client.list_endpoint_configs()["EndpointConfigs"]),
+        *((each["ModelName"], each["ModelArn"]) for each in client.list_models()["Models"]),
     ]
+    tags = {name: {tag["Key"] for tag in client.list_tags(ResourceArn=arn)["Tags"]} for name, arn in listed}
+    return [name for name, keys in tags.items() if "breedclf" in keys]
 
 
 def holds_ray_config(archive: Path) -> bool:
