@@ -122,7 +122,7 @@ def _backend(name: str | None) -> Backend | None:
 def _backend_of(arguments: argparse.Namespace) -> str | None:
     """Where the search runs, by the state on this machine; one from another machine is looked for where it is said."""
     try:
-        return TuningJob.look(arguments.resume).backend
+        return TuningJob.look(arguments.carry_on).backend
     except ConfigError:
         if arguments.backend in (None, "inline"):
             raise
