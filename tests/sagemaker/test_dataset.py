@@ -6,11 +6,15 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from breedclf import Job, S3Dataset, SageMakerBackend, Trainer, TrainingConfig
 from breedclf.backends.emulator.server import Emulator
+from breedclf.backends.sagemaker.aws import AwsClients
 from breedclf.backends.sagemaker.manifest import MANIFEST_NAME, Manifest, read_manifest
 from breedclf.backends.sagemaker.storage import Storage
 from breedclf.backends.sagemaker.transfer import Progress, upload_folder
@@ -167,3 +171,22 @@ def test_a_training_reads_an_uploaded_data_set_and_the_command_line_makes_one(
     assert (job.output / "history.jsonl").is_file()
     with pytest.raises(ConfigError, match="is in S3, which only a job on SageMaker reads"):
         Trainer(config, backend="local").submit()
+
+
+def test_a_small_object_is_sent_without_asking_first() -> None:
+    """S3 would be asked whether it takes an object before it is sent, a way there and back for each picture."""
+    asked: list[object] = []
+
+    class Empty:
+        def stream(self) -> list[bytes]:
+            return []
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        asked.append(request.headers.get("Expect"))
+        return AWSResponse(request.url, 200, {"ETag": '"x"'}, Empty())
+
+    client = AwsClients(boto3.Session("id", "secret", region_name="us-east-1"))("s3")
+    client.meta.events.register("before-send.s3", answer)
+    for size in (4_096, 2 << 20):
+        client.put_object(Bucket="bucket", Key="key", Body=b"x" * size)
+    assert asked == [None, b"100-continue"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from breedclf.errors import BreedclfError, ConfigError
 _RETRIES = 8
 _RETRIES_OF = {"sagemaker-runtime": 0}  # who asks a model tries again by itself, within its own time
 _CUT_PAUSE_SECONDS = 0.5
+_SENT_AT_ONCE_BYTES = 1 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
@@ -68,7 +70,9 @@ class AwsClients:
                     raise ConfigError(
                         "no AWS region is known: give SageMakerBackend(region=...), or set AWS_DEFAULT_REGION"
                     ) from error
-                self._made[service].meta.events.register("needs-retry", _ask_again_when_cut)
+                events = self._made[service].meta.events
+                events.register("needs-retry", _ask_again_when_cut)
+                events.register_last("before-call.s3", _send_at_once)
             return self._made[service]
 
 
@@ -96,6 +100,13 @@ def _ask_again_when_cut(response: Any, operation: Any, attempts: int, request_di
     if attempts > _RETRIES:
         raise ConnectionClosedError(endpoint_url=request_dict["url"])
     return _CUT_PAUSE_SECONDS
+
+
+def _send_at_once(params: Any, **_: Any) -> None:
+    """Don't ask S3 first whether it would take a small object: that is a way there and back for each."""
+    body = params.get("body")
+    if isinstance(body, io.BytesIO) and body.getbuffer().nbytes <= _SENT_AT_ONCE_BYTES:
+        params["headers"].pop("Expect", None)
 
 
 def error_code(error: ClientError) -> str:
