@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,8 +62,7 @@ class Pipeline:
         self._clock = clock
         self._pending = 0
         self._seconds_each = 0.05
-        # One core each: a second team of threads in the process makes those of the network wait asleep.
-        self._decoders = ThreadPoolExecutor(bounds.decoders, "decode", torch.set_num_threads, (1,))
+        self._decoders = single_core_threads(bounds.decoders)
         self._batcher: Batcher[torch.Tensor, Prediction] = Batcher(
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
@@ -128,6 +128,26 @@ class Pipeline:
             decoded = await asyncio.get_running_loop().run_in_executor(self._decoders, self.engine.decode, picture)
             answer = self._batcher.submit(decoded)
         return await answer
+
+
+def single_core_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch keeps to one core each: a second team of threads makes those of the network wait asleep.
+
+    torch's setting holds for the thread that makes it, and for every thread that begins after it. So all begin here,
+    and the setting is put back before others, like the network's, can inherit it.
+    """
+    cores, begun = torch.get_num_threads(), threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(count, "decode", _keep_to_one_core)
+    for _ in range(count):
+        pool.submit(begun.wait)
+    begun.wait()
+    torch.set_num_threads(cores)
+    return pool
+
+
+def _keep_to_one_core() -> None:
+    torch.get_num_threads()  # the first question in a thread sets it to the process's number, so it is asked before
+    torch.set_num_threads(1)
 
 
 async def read_body(receive: Receive, limits: Limits, bounds: Bounds) -> bytes:
