@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEBUGGER_VENV ?= .venv-debugger
 DEBUGGER_STAMP := $(DEBUGGER_VENV)/.breedclf-installed
+PEERS_VENV ?= .venv-peers
+PEERS_STAMP := $(PEERS_VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
@@ -74,8 +76,9 @@ docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
 
 check: lint types docs ## lint, types and docs
 
-soak: $(STAMP) ## start, stop and kill 200 jobs at random moments; some minutes (SOAK_ARGS="--seed 1")
+soak: $(STAMP) ## start, stop and kill 200 jobs at random moments (SOAK_ARGS="--seed 1"), ask a server 20,000 times
 	$(BIN)/python -m tests.soak.jobs $(SOAK_ARGS)
+	$(BIN)/python -m tests.soak.serving
 
 bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS=--json)
 	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \
@@ -106,6 +109,9 @@ endef
 
 $(STAMP): pyproject.toml constraints.txt
 	$(call make-environment,$(VENV),-e '.[dev$(comma)docs]',constraints.txt)
+
+$(PEERS_STAMP): pyproject.toml constraints.txt benchmarks/peers/requirements.txt
+	$(call make-environment,$(PEERS_VENV),-e . -r benchmarks/peers/requirements.txt,constraints.txt)
 
 $(DEBUGGER_STAMP): pyproject.toml constraints-debugger.txt
 	$(call make-environment,$(DEBUGGER_VENV),-e '.[debugger]' pytest pytest-timeout,constraints-debugger.txt)

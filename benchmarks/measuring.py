@@ -20,6 +20,15 @@ DATA = Path(os.environ.get("BREEDCLF_TEST_DATA", Path(__file__).parents[2] / "sh
 WEIGHTS = DATA / "weights" / "resnet50-imagenet1k.pth"
 
 
+def peers_python() -> Path:
+    """The interpreter of the environment with other libraries; where there is none, the benchmark is left out."""
+    python = Path(os.environ.get("BREEDCLF_PEERS_PYTHON", Path(__file__).parents[1] / ".venv-peers/bin/python"))
+    if not python.is_file():
+        sys.stderr.write(f"skipped: no {python}; make bench-peers makes it\n")
+        raise SystemExit(0)
+    return python
+
+
 def machine() -> dict[str, Any]:
     """Hardware, versions, load and date."""
     import torch

@@ -21,8 +21,8 @@ from breedclf import Trainer
 from breedclf.config import TrainingConfig
 from breedclf.profiling.verify import timed_fit, verify
 
-PICTURES = {"train": 16, "valid": 2}
-SIDE_PX = 1_200
+PICTURES = {"train": 24, "valid": 4}
+SIDE_PX = 2_400
 PAIRS = 5
 
 

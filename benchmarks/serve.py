@@ -28,7 +28,17 @@ from typing import Any
 import psutil
 
 from benchmarks.measuring import at_least, at_most, report
-from benchmarks.serving import CHUNKS, Limit, Traffic, free_port, model_folder, photographs, send_traffic, served
+from benchmarks.serving import (
+    CHUNKS,
+    Limit,
+    Traffic,
+    free_port,
+    model_folder,
+    photographs,
+    picture_request,
+    send_traffic,
+    served,
+)
 
 PATH = "/invocations?top=5"
 SATURATING = 32
@@ -55,7 +65,7 @@ def imports_and_loading(model: Path) -> float:
 def cold_start(model: Path, engine: str) -> float:
     """Seconds from the start of a server to its first answer."""
     port = free_port()
-    with served(server_command(model, port, engine), port, path=PATH) as (_, seconds):
+    with served(server_command(model, port, engine), port, picture_request(photographs(1)[0], PATH)) as (_, seconds):
         return seconds
 
 
@@ -75,13 +85,13 @@ def one_round(limit: Limit, send: Callable[[int, int], Traffic], requests: int) 
 
 def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str, Any]:
     """Rounds over one server."""
-    pictures, port = photographs(32), free_port()
+    made, port = [picture_request(picture, PATH) for picture in photographs(32)], free_port()
     limit = Limit(model)
     memory, all_rounds = [], []
-    with served(server_command(model, port, engine), port, path=PATH) as (process, _):
+    with served(server_command(model, port, engine), port, made[0]) as (process, _):
 
         def send(clients: int, count: int) -> Traffic:
-            return send_traffic(port, pictures, clients=clients, requests=count, path=PATH)
+            return send_traffic(port, made, clients=clients, answers=count)
 
         for clients in CLIENTS:
             send(clients, 64)

@@ -156,14 +156,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def send_traffic(port: int, pictures: list[bytes], *, clients: int, requests: int, path: str) -> Traffic:
-    """Closed loop: each client asks again as soon as it is answered, until so many answers have come.
+def send_traffic(port: int, made: list[bytes], *, clients: int, answers: int) -> Traffic:
+    """Closed loop: each client sends the next request as soon as it is answered, until so many answers have come.
 
     Each keeps one connection and sends bytes that were made before, so that the client costs little: it runs on the
     server's cores. One that is refused asks again after once to twice the server's `Retry-After`, as clients do that
     don't want to come back all at the same moment.
     """
-    made = [_request(picture, path) for picture in pictures]
     numbers, traffic, lock = itertools.count(), Traffic(clients), threading.Lock()
     done, draw = threading.Event(), random.Random(0)
 
@@ -182,7 +181,7 @@ def send_traffic(port: int, pictures: list[bytes], *, clients: int, requests: in
                         traffic.refused.append(seconds)
                     else:
                         traffic.lost += 1
-                    if len(traffic.answered) + traffic.lost >= requests:
+                    if len(traffic.answered) + traffic.lost >= answers:
                         done.set()
                 if status == 503:
                     done.wait(_retry_after(head) * (1 + draw.random()))
@@ -250,9 +249,23 @@ class _Connection:
         self._socket = None
 
 
-def _request(picture: bytes, path: str) -> bytes:
-    lines = (f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {len(picture)}")
-    return "\r\n".join([*lines, "", ""]).encode() + picture
+def picture_request(picture: bytes, path: str) -> bytes:
+    """A whole request: a JPEG file as it is."""
+    return _request(picture, path, "image/jpeg")
+
+
+def form_request(picture: bytes, path: str) -> bytes:
+    """A whole request: a JPEG file as the field `picture` of an uploaded form."""
+    edge = "a-line-that-no-picture-holds"
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="picture"; filename="dog.jpg"\r\n\r\n'
+    return _request(
+        head.encode() + picture + f"\r\n--{edge}--\r\n".encode(), path, f"multipart/form-data; boundary={edge}"
+    )
+
+
+def _request(body: bytes, path: str, kind: str) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}", f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 def _retry_after(head: bytes) -> float:
@@ -261,9 +274,8 @@ def _retry_after(head: bytes) -> float:
 
 
 @contextmanager
-def served(command: Sequence[str], port: int, *, path: str) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
+def served(command: Sequence[str], port: int, request: bytes) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     """A server's process, and the seconds from its start to its first answer."""
-    request = _request(photographs(1)[0], path)
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from breedclf import Job, LocalBackend, ProfilingSession, TrainingConfig
+from breedclf import Job, LocalBackend, ProfilingSession, Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError, ProfileError
 from breedclf.profiling.profile import JobInfo, Loader, Profile
@@ -299,14 +299,17 @@ def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Pa
     base = config(pictures, tmp_path, feature_cache=False, epochs=4)
     run = timed_fit(base, most_pictures=4)
     run(base)
-    found = verify(base, [{"feature_cache": True}], run)
+    found = verify(base, [{"feature_cache": True}], run, repeats=3)
     assert found.recommended == {"feature_cache": True}
-    trial = found.trials[0]
-    started = time.perf_counter()
-    timed_fit(base, most_pictures=4)(base.replace(feature_cache=True))
-    assert trial.speedup > 1.2
-    assert time.perf_counter() - started < trial.before * 2
+    assert found.trials[0].speedup > 1.2
     assert list(tmp_path.iterdir()) == []
+
+    def seconds(settings: TrainingConfig) -> float:
+        started = time.perf_counter()
+        Trainer(settings.replace(output=tmp_path / f"out-{time.monotonic_ns()}")).fit()
+        return time.perf_counter() - started
+
+    assert min(seconds(base) for _ in range(2)) > min(seconds(base.replace(feature_cache=True)) for _ in range(2))
 
 
 def test_a_job_is_profiled_and_found_again_by_name(

@@ -1,0 +1,1 @@
+"""Programs written with other libraries, for comparisons; each runs in `.venv-peers` (`make bench-peers`)."""

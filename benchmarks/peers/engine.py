@@ -1,0 +1,22 @@
+"""What the servers of a comparison share: the same decoding and the same network, so that only the server differs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from breedclf.learning.classifier import Classifier
+from breedclf.learning.prediction import Prediction
+from breedclf.serving.core import Limits
+from breedclf.serving.engine import TorchEngine
+
+
+def load_engine(model: str) -> TorchEngine:
+    """The classifier, and one answer of it."""
+    engine = TorchEngine(Classifier(model), Limits())
+    engine.forward([engine.sample()])
+    return engine
+
+
+def answer_of(prediction: Prediction) -> dict[str, Any]:
+    ranked = [{"class_name": each.class_name, "probability": each.probability} for each in prediction.top(5)]
+    return {"predictions": ranked}
