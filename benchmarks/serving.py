@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -87,15 +86,16 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     import torch
 
     from breedclf.learning.classifier import Classifier
+    from breedclf.learning.decoding import decode_picture
     from breedclf.learning.device import available_cores
-    from breedclf.learning.images import open_picture
+    from breedclf.serving.requests import single_core_threads
 
     classifier = Classifier(model, precision=precision)
     pictures = photographs(32)
-    decoders = ThreadPoolExecutor(available_cores())
+    decoders = single_core_threads(available_cores())
 
     def decode(picture: bytes) -> torch.Tensor:
-        return classifier.card.preprocessing.view(open_picture(picture), 0)
+        return classifier.card.preprocessing.view(decode_picture(picture, "the picture"), 0)
 
     def seconds_of(number: int, chunk: int) -> float:
         started = time.perf_counter()

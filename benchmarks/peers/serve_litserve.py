@@ -1,9 +1,9 @@
 """A LitServe server with its batching, 16 pictures at a time; it takes pictures as an uploaded form, as its pages show.
 
 python -m benchmarks.peers.serve_litserve MODEL PORT
-"""
 
-from __future__ import annotations
+Without postponed annotations: LitServe looks at the class itself that annotates a request.
+"""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor

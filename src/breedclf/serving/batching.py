@@ -21,8 +21,9 @@ Output = TypeVar("Output")
 class Batcher(Generic[Input, Output]):
     """Runs `forward` in one thread of its own, over up to `max_batch` inputs at a time.
 
-    A batch starts as soon as the thread is free and something waits. Only when further inputs are announced (being
-    decoded) does it wait for them, and at most `max_delay_seconds` after the first came: a single client never waits.
+    A batch starts as soon as the thread is free and something waits. It holds on only for inputs that are announced
+    (being decoded), and after a batch of several for as many again, since whoever was answered together asks again
+    together; at most `max_delay_seconds` after its first came. A single client never waits.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class Batcher(Generic[Input, Output]):
         forward: Callable[[Sequence[Input]], list[Output]],
         *,
         max_batch: int = 16,
-        max_delay_seconds: float = 0.005,
+        max_delay_seconds: float = 0.025,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._forward = forward
@@ -39,6 +40,7 @@ class Batcher(Generic[Input, Output]):
         self._clock = clock
         self._waiting: deque[tuple[Input, Future[Output], float]] = deque()
         self._announced = 0
+        self._last_size = 1
         self._changed = threading.Condition()
         self._closed = False
         self.last_success: float | None = None
@@ -102,6 +104,11 @@ class Batcher(Generic[Input, Output]):
                     return None
                 self._changed.wait()
             until = self._waiting[0][2] + self._max_delay
-            while len(self._waiting) < self._max_batch and self._announced and (left := until - self._clock()) > 0:
+            while len(self._waiting) < self._expected() and (left := until - self._clock()) > 0:
                 self._changed.wait(left)
-            return [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+            self._last_size = len(batch)
+            return batch
+
+    def _expected(self) -> int:
+        return min(self._max_batch, max(self._last_size, len(self._waiting) + self._announced))

@@ -38,7 +38,7 @@ class Bounds:
 
     max_pending: int = 32
     max_batch: int = 16
-    max_delay_seconds: float = 0.005
+    max_delay_seconds: float = 0.025
     decoders: int = 4
     body_seconds: float = 20.0
     answer_seconds: float = 55.0
