@@ -108,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
-    parser.add_argument("--requests", type=int, default=1000, help="requests at each point (default: 1000)")
+    parser.add_argument("--requests", type=int, default=2000, help="requests at each point (default: 2000)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--architecture", default="resnet50")
     parser.add_argument("--engine", default="torch")

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from multiprocessing.connection import Connection
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import Image
 
 CLASSES = 133
 CHUNKS = (8, 16, 32)
 START_SECONDS = 120.0
+SETTLING_SECONDS = 1.0
 
 
 def model_folder(root: Path, architecture: Any, *, crop_px: int = 224) -> Path:
@@ -114,10 +116,14 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
 
 @dataclass
 class Traffic:
-    """What became of some requests: seconds until each answer, by what the answer was; and what the client spent."""
+    """What became of some requests: seconds until each answer, by what the answer was; and what the client spent.
+
+    `settled` are those of `answered` that were asked after the first second, in which all clients come at one moment.
+    """
 
     clients: int
     answered: list[float] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     lost: int = 0
     seconds: float = 0.0
@@ -125,6 +131,7 @@ class Traffic:
 
     def add(self, other: Traffic) -> None:
         self.answered += other.answered
+        self.settled += other.settled
         self.refused += other.refused
         self.lost += other.lost
         self.seconds += other.seconds
@@ -144,8 +151,8 @@ class Traffic:
             "lost": self.lost,
             "per_second": self.per_second,
             "offered_per_second": asked / self.seconds,
-            "p50": statistics.median(self.answered),
-            "p99": percentile(self.answered, 0.99),
+            "p50": statistics.median(self.settled),
+            "p99": percentile(self.settled, 0.99),
             "refused_p50": statistics.median(self.refused) if self.refused else None,
             "refused_p99": percentile(self.refused, 0.99) if self.refused else None,
             "client_cpu_milliseconds_a_request": 1000 * self.client_cpu_seconds / asked,
@@ -177,6 +184,8 @@ def send_traffic(port: int, made: list[bytes], *, clients: int, answers: int) ->
                         return
                     if status == 200:
                         traffic.answered.append(seconds)
+                        if started > settled:
+                            traffic.settled.append(seconds)
                     elif status == 503:
                         traffic.refused.append(seconds)
                     else:
@@ -187,6 +196,7 @@ def send_traffic(port: int, made: list[bytes], *, clients: int, answers: int) ->
                     done.wait(_retry_after(head) * (1 + draw.random()))
 
     threads = [threading.Thread(target=client) for _ in range(clients)]
+    settled = time.perf_counter() + SETTLING_SECONDS
     started, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
@@ -286,12 +296,16 @@ def served(command: Sequence[str], port: int, request: bytes) -> Iterator[tuple[
                 time.sleep(0.005)
         yield process, time.perf_counter() - started
     finally:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.terminate()
         try:
             process.wait(40)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for each in children:  # some servers leave theirs behind
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
 
 
 def free_port() -> int:

@@ -23,7 +23,7 @@ class Batcher(Generic[Input, Output]):
 
     A batch starts as soon as the thread is free and something waits. It holds on only for inputs that are announced
     (being decoded), and after a batch of several for as many again, since whoever was answered together asks again
-    together; at most `max_delay_seconds` after its first came. A single client never waits.
+    together; at most `max_delay_seconds` from when it could have begun. A single client never waits.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Batcher(Generic[Input, Output]):
         self._max_batch = max_batch
         self._max_delay = max_delay_seconds
         self._clock = clock
-        self._waiting: deque[tuple[Input, Future[Output], float]] = deque()
+        self._waiting: deque[tuple[Input, Future[Output]]] = deque()
         self._announced = 0
         self._last_size = 1
         self._changed = threading.Condition()
@@ -62,7 +62,7 @@ class Batcher(Generic[Input, Output]):
         with self._changed:
             if self._closed:
                 raise RuntimeError("the batcher is closed")
-            entry = (item, future, self._clock())
+            entry = (item, future)
             self._waiting.appendleft(entry) if first else self._waiting.append(entry)
             self._changed.notify()
         return asyncio.wrap_future(future)
@@ -81,7 +81,7 @@ class Batcher(Generic[Input, Output]):
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
-            running = [(item, future) for item, future, _ in batch if future.set_running_or_notify_cancel()]
+            running = [(item, future) for item, future in batch if future.set_running_or_notify_cancel()]
             if running:
                 self._answer(running)
 
@@ -97,13 +97,13 @@ class Batcher(Generic[Input, Output]):
         for (_, future), output in zip(running, outputs, strict=True):
             future.set_result(output)
 
-    def _next_batch(self) -> list[tuple[Input, Future[Output], float]] | None:
+    def _next_batch(self) -> list[tuple[Input, Future[Output]]] | None:
         with self._changed:
             while not self._waiting:
                 if self._closed:
                     return None
                 self._changed.wait()
-            until = self._waiting[0][2] + self._max_delay
+            until = self._clock() + self._max_delay
             while len(self._waiting) < self._expected() and (left := until - self._clock()) > 0:
                 self._changed.wait(left)
             batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]

@@ -88,7 +88,7 @@ def main() -> int:
             0.0,
         ),
     ]
-    return report("fine_tune", goals, {"chosen": chosen, "runs": found}, given)
+    return report("recipes", goals, {"chosen": chosen, "runs": found}, given)
 
 
 if __name__ == "__main__":

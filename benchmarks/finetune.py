@@ -1,0 +1,34 @@
+"""One epoch of training the whole network, ours beside the peers: seconds, CPU seconds, memory, pictures named rightly.
+
+make bench-peers, or python -m benchmarks.finetune [--repeats 5] once .venv-peers is there
+
+As `benchmarks.peers`, but that every weight is trained, at a rate for all of 0.001; with bf16 on both sides where the
+library can, and as each ships.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.measuring import arguments, at_least
+from benchmarks.trainings import OURS, compare, reported
+
+NAMES = ("breedclf", "fastai", "lightning", "transformers", "ultralytics", "keras", "plain")
+IN_BF16 = ("breedclf", "lightning", "transformers", "keras", "plain")
+
+
+def main() -> int:
+    given = arguments(__doc__)
+    contenders = [(name, "shipped") for name in NAMES] + [(name, "bf16") for name in IN_BF16]
+    runs = compare(contenders, repeats=given.repeats, trainable="all", epochs=1, learning_rate=0.001)
+    shipped, matched = runs.fastest("shipped"), runs.fastest("bf16")
+    goals = [
+        at_least(f"{matched} over ours in bf16, seconds", runs.over_ours(matched, "breedclf, bf16"), 1.0),
+        at_least(f"{shipped} over ours, seconds", runs.over_ours(shipped, OURS), 1.3),
+        at_least("test pictures right, less the best peer's", runs.right_less_best(), -1),
+    ]
+    return reported("finetune", goals, runs, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""fastai's Learner with its own loading and augmentation-free scaling; its mixed precision is for CUDA alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastai.vision.all import (
+    SGD,
+    CrossEntropyLossFlat,
+    ImageDataLoaders,
+    Learner,
+    Normalize,
+    Resize,
+    imagenet_stats,
+)
+
+from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+
+
+def prepare(task: Task) -> Train:
+    network = task.network()
+    loaders = ImageDataLoaders.from_folder(
+        task.data,
+        item_tfms=Resize(224),
+        batch_tfms=[Normalize.from_stats(*imagenet_stats)],
+        bs=task.batch,
+        num_workers=WORKERS,
+    )
+    learner = Learner(
+        loaders, network, loss_func=CrossEntropyLossFlat(), opt_func=partial(SGD, mom=0.9), train_bn=False
+    )
+
+    def train() -> Judge:
+        learner.fit(task.epochs, task.learning_rate)
+        return lambda: task.judge(network)
+
+    return train
+
+
+if __name__ == "__main__":
+    run(prepare)

@@ -1,0 +1,62 @@
+"""Hugging Face's Trainer over the same network, wrapped so that it returns its loss, as that Trainer asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainingArguments
+
+from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+
+
+class WithLoss(torch.nn.Module):
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = self.network(pictures)
+        return {"loss": torch.nn.functional.cross_entropy(outputs, labels), "logits": outputs}
+
+
+def collated(samples: list[tuple[torch.Tensor, int]]) -> dict[str, torch.Tensor]:
+    pictures, labels = zip(*samples, strict=True)
+    return {"pictures": torch.stack(pictures), "labels": torch.tensor(labels)}
+
+
+def prepare(task: Task) -> Train:
+    model = WithLoss(task.network())
+    settings: dict[str, Any] = {"bf16": True} if task.bf16 else {}
+    arguments = TrainingArguments(
+        output_dir=str(task.scratch),
+        num_train_epochs=task.epochs,
+        per_device_train_batch_size=task.batch,
+        per_device_eval_batch_size=task.batch,
+        learning_rate=task.learning_rate,
+        lr_scheduler_type="constant",
+        dataloader_num_workers=WORKERS,
+        remove_unused_columns=False,
+        eval_strategy="epoch",
+        report_to="none",
+        use_cpu=True,
+        **settings,
+    )
+    trainer = Trainer(
+        model,
+        arguments,
+        data_collator=collated,
+        train_dataset=task.pictures("train"),
+        eval_dataset=task.pictures("valid"),
+        optimizers=(task.optimizer(model), None),
+    )
+
+    def train() -> Judge:
+        trainer.train()
+        return lambda: task.judge(model.network)
+
+    return train
+
+
+if __name__ == "__main__":
+    run(prepare)

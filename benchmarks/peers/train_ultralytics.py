@@ -1,0 +1,48 @@
+"""Ultralytics' trainer of classifiers over the same network, with the augmentation, schedule and checkpoints it ships."""
+
+from __future__ import annotations
+
+import torch
+from ultralytics.models.yolo.classify.train import ClassificationTrainer
+from ultralytics.nn.tasks import ClassificationModel
+
+from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+
+
+def prepare(task: Task) -> Train:
+    network = task.network()
+    network.f, network.i, network.type, network.np = -1, 0, "resnet50", 0  # what its models' layers carry
+
+    class OurNetwork(ClassificationTrainer):
+        def setup_model(self) -> None:
+            self.model = ClassificationModel("yolov8n-cls.yaml", nc=len(task.pictures("train").classes), verbose=False)
+            self.model.model, self.model.save = torch.nn.Sequential(network), []
+
+    frozen = [] if task.trainable == "all" else [f"0.{name}" for name, _ in network.named_children() if name != "fc"]
+    trainer = OurNetwork(
+        overrides={
+            "model": "resnet50",
+            "data": str(task.data),
+            "epochs": task.epochs,
+            "batch": task.batch,
+            "imgsz": 224,
+            "optimizer": "SGD",
+            "lr0": task.learning_rate,
+            "momentum": 0.9,
+            "workers": WORKERS,
+            "freeze": frozen,
+            "device": "cpu",
+            "project": str(task.scratch),
+            "plots": False,
+        }
+    )
+
+    def train() -> Judge:
+        trainer.train()
+        return lambda: task.judge(network)
+
+    return train
+
+
+if __name__ == "__main__":
+    run(prepare)
