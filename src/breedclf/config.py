@@ -181,8 +181,12 @@ class TrainingConfig(Settings):
     test_share: float = Field(default=0.15, ge=0, lt=1, description="test share when the folder has no splits")
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
     feature_cache: bool = Field(default=True, description="compute the frozen part once and keep it for later runs")
+    prepared_pictures: bool = Field(
+        default=False,
+        description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",
+    )
     cache_dir: Annotated[Path | None, _MaybeText] = Field(
-        default=None, description="folder of the feature cache (default: the platform's)"
+        default=None, description="folder of the caches (default: the platform's)"
     )
     output: Path = Field(
         default=Path("runs/train"), description="folder that gets the model, the history and the report"

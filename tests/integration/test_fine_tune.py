@@ -188,3 +188,15 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
     assert 1e-3 <= found.suggestion <= 3e-3
     assert 1e-3 < found.lowest_loss_at <= 1e-1
     assert len(found.losses) == 60
+
+
+def test_prepared_pictures_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
+    fit(config_of(pictures, tmp_path / "files", **settings))
+    fit(config_of(pictures, tmp_path / "prepared", prepared_pictures=True, **settings))
+    first, second = weights_of(tmp_path / "files"), weights_of(tmp_path / "prepared")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(list((tmp_path / "cache" / "pictures").glob("*.pixels"))) == 2
+    crops = {**settings, "augment": "crop", "prepared_pictures": True}
+    result = fit(config_of(pictures, tmp_path / "crops", **crops))
+    assert len(result.history) == 2
