@@ -163,6 +163,9 @@ class TrainingConfig(Settings):
     accumulate: int = Field(
         default=1, ge=1, le=4_096, description="passes in which a batch is computed, to save memory; divides batch_size"
     )
+    activation_checkpointing: bool = Field(
+        default=False, description="compute the trained stages once more on the way back, to save memory"
+    )
     batch_norm: BatchNorm = Field(
         default="auto",
         description="statistics of trained stages; auto keeps those of pretrained weights fixed, trains random ones'",
@@ -204,7 +207,7 @@ class TrainingConfig(Settings):
     )
     channels_last: bool = Field(default=True, description="keep a pixel's channels side by side in memory")
     compile_network: bool = Field(
-        default=False, description="compile the frozen part; costs up to a minute at the start of each run"
+        default=False, description="compile the frozen part; the log says how long that took, up to a minute in each run"
     )
     deterministic: bool = Field(default=False, description="repeat bit for bit, also on a GPU, at some cost in speed")
     profile: Profiling = Field(
@@ -244,6 +247,16 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"accumulate={self.accumulate} must divide batch_size={self.batch_size}, since a batch is computed in "
                 "that many equal parts"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_are_met_once(self) -> Self:
+        learned = self.batch_norm == "trained" or (self.batch_norm == "auto" and self.weights == "none")
+        if self.activation_checkpointing and learned and self.freeze != "head":
+            raise ValueError(
+                "activation_checkpointing computes each batch twice, and batch norms that learn their statistics would "
+                "learn them twice: set batch_norm=fixed, or leave activation_checkpointing off"
             )
         return self
 

@@ -78,6 +78,8 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "pin_memory": st.booleans(),
         "channels_last": st.booleans(),
         "compile_network": st.booleans(),
+        "prepared_pictures": st.booleans(),
+        "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),
         "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
