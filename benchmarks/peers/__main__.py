@@ -2,8 +2,8 @@
 
 make bench-peers, or python -m benchmarks.peers [--repeats 5] once .venv-peers is there
 
-Every training is a process of its own in the same environment, with the same photographs, weights and trainable set, from
-a cold cache, start-up left out. "shipped" is each library's own precision, the other column bf16 where it can.
+Every training is a process of its own in the same environment, with the same photographs, weights and trainable set,
+from a cold cache, start-up left out. "shipped" is each library's own precision, the other column bf16 where it can.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ class Module(lightning.LightningModule):
         self.task = task
         self.network = task.network()
 
-    def training_step(self, batch: list[torch.Tensor], number: int) -> torch.Tensor:
+    def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
         return self.loss(batch)
 
-    def validation_step(self, batch: list[torch.Tensor], number: int) -> None:
+    def validation_step(self, batch: list[torch.Tensor]) -> None:
         self.log("valid_loss", self.loss(batch))
 
     def loss(self, batch: list[torch.Tensor]) -> torch.Tensor:

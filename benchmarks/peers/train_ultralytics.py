@@ -1,4 +1,4 @@
-"""Ultralytics' trainer of classifiers over the same network, with the augmentation, schedule and checkpoints it ships."""
+"""Ultralytics' trainer of classifiers over the same network, with its own augmentation, schedule and checkpoints."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ PREPARE = transforms.Compose(
 
 @dataclass(frozen=True)
 class Task:
-    """One training: `trainable` is "head" or "all", `precision` "shipped" (the library's own choice), "fp32" or "bf16"."""
+    """One training: `trainable` is "head" or "all", `precision` the library's own ("shipped"), "fp32" or "bf16"."""
 
     data: Path
     weights: Path

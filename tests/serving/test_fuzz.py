@@ -8,6 +8,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import draw, encode, post, running
+from .conftest import draw, encode, eventually, post
 from .mutations import Mutated, mutated_requests
 
 COUNT = int(os.environ.get("BREEDCLF_FUZZ_REQUESTS", "2000"))
@@ -26,9 +29,21 @@ MOST_GROWTH_BYTES = 250 << 20
 
 
 @pytest.fixture(scope="module")
-def url(model: Path) -> Iterator[str]:
-    with running(model) as (started, _):
-        yield started
+def server(model: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A server in a process of its own: its URL, and the process."""
+    command = [sys.executable, "-m", "breedclf.serving", "serve", str(model), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        told: list[str] = []
+        reader = threading.Thread(target=lambda: told.extend(process.stderr), daemon=True)  # type: ignore[arg-type]
+        reader.start()
+        try:
+            eventually(lambda: any("serving on" in line for line in told), 60)
+            line = next(line for line in told if "serving on" in line)
+            yield line.split("serving on ")[1].strip(), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            assert process.wait(40) == 0
 
 
 def _send(connection: http.client.HTTPConnection, request: Mutated) -> tuple[int, bytes]:
@@ -70,11 +85,12 @@ def _all_of(url: str, requests: list[Mutated]) -> tuple[Counter[int], list[str]]
     return seen, problems
 
 
-def test_mutated_requests(url: str) -> None:
+def test_mutated_requests(server: tuple[str, psutil.Process]) -> None:
+    url, process = server
     requests = list(mutated_requests(COUNT, SEED))
     warm_up, rest = requests[: COUNT // 10], requests[COUNT // 10 :]
     _all_of(url, warm_up)
-    before = psutil.Process().memory_info().rss
+    before = process.memory_info().rss
     with ThreadPoolExecutor(CLIENTS) as pool:
         done = list(pool.map(lambda number: _all_of(url, rest[number::CLIENTS]), range(CLIENTS)))
     seen = sum((each for each, _ in done), Counter[int]())
@@ -83,7 +99,7 @@ def test_mutated_requests(url: str) -> None:
     assert seen[200] > 0
     assert seen[400] > 0
     assert seen[415] > 0
-    assert psutil.Process().memory_info().rss - before < MOST_GROWTH_BYTES
+    assert process.memory_info().rss - before < MOST_GROWTH_BYTES
     assert post(url + "/invocations", encode(draw())).status == 200
 
 

@@ -24,6 +24,7 @@ from breedclf.serving.app import Service, create_app
 from breedclf.serving.connections import PatientProtocol
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine, TorchEngine
+from breedclf.serving.memory import share_freed_memory
 from breedclf.serving.requests import Pipeline
 
 log = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ def serve(
         MissingExtraError: the engine isn't installed.
         ParityError: the engine's answers are too much worse than the model's.
     """
+    share_freed_memory()
     service = Service(token=address.token, hosts=address.hosts, engine=engine)
     with listen(address.host, address.port) as listener:
         server = Server(service)

@@ -20,6 +20,7 @@ from breedclf.errors import BreedclfError
 from breedclf.serving.app import Service
 from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 from breedclf.serving.logs import log_as_json
+from breedclf.serving.memory import share_freed_memory
 from breedclf.serving.parity import check_parity
 from breedclf.serving.server import Server, listen, orderly_end, url_of
 
@@ -38,6 +39,7 @@ def main() -> int:
     add_engine_flags(parser)
     arguments = parser.parse_args()
     log_as_json()
+    share_freed_memory()
     public = socket.socket(fileno=arguments.socket)
     server = Server(Service(on_prediction=_Activity(arguments.activity).note, engine=engine_choice(arguments)))
     with listen("127.0.0.1", 0) as private:
