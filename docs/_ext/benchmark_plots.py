@@ -50,16 +50,17 @@ def searches(details: Details) -> list[Bar]:
 
 
 def trainings(details: Details) -> list[Bar]:
-    bars = [
-        measured(name, [run["seconds"] for run in each["runs"]]) for name, each in details["contenders"].items()
-    ]
+    bars = [measured(name, [run["seconds"] for run in each["runs"]]) for name, each in details["contenders"].items()]
     return sorted(bars, key=lambda bar: bar.value)
 
 
 def serving(details: Details) -> list[Bar]:
     limit = measured("the limit", details["limit_per_second"])
     points = {int(clients): each["per_second"] for clients, each in details["points"].items()}
-    return [limit, *(Bar(f"{clients} clients" if clients > 1 else "1 client", points[clients]) for clients in sorted(points))]
+    return [
+        limit,
+        *(Bar(f"{clients} clients" if clients > 1 else "1 client", points[clients]) for clients in sorted(points)),
+    ]
 
 
 def servers(details: Details) -> list[Bar]:

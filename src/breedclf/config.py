@@ -207,7 +207,8 @@ class TrainingConfig(Settings):
     )
     channels_last: bool = Field(default=True, description="keep a pixel's channels side by side in memory")
     compile_network: bool = Field(
-        default=False, description="compile the frozen part; the log says how long that took, up to a minute in each run"
+        default=False,
+        description="compile the frozen part; the log says how long that took, up to a minute in each run",
     )
     deterministic: bool = Field(default=False, description="repeat bit for bit, also on a GPU, at some cost in speed")
     profile: Profiling = Field(

@@ -105,7 +105,7 @@ def test_of_two_processes_one_prepares(tmp_path: Path, paths: list[Path]) -> Non
 def test_on_a_full_disk_the_files_are_used(
     tmp_path: Path, paths: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Path, target: Path) -> None:
+    def full(*_: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)

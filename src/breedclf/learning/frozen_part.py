@@ -119,7 +119,9 @@ class FrozenPart:
             )
             return self._stored(split, features, self.extractor.compute.device)
         if epochs > 1 and self._may_keep(split, view):
-            return self._stored(split, self.extractor.extract(PictureFiles(split.paths), view=view, title=title), torch.device("cpu"))
+            return self._stored(
+                split, self.extractor.extract(PictureFiles(split.paths), view=view, title=title), torch.device("cpu")
+            )
         return self._streamed(split, view)
 
     @property

@@ -80,7 +80,9 @@ class _Compiled(nn.Module):
         outputs: torch.Tensor = self.network(pictures)
         if self.seconds is None:
             self.seconds = time.perf_counter() - started
-            log.info("compiling the frozen part took %.1f s, its first %d pictures among them", self.seconds, len(pictures))
+            log.info(
+                "compiling the frozen part took %.1f s, its first %d pictures among them", self.seconds, len(pictures)
+            )
         return outputs
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,7 +73,7 @@ class PreparedPictures:
 
     @cached_property
     def _starts(self) -> list[int]:
-        return np.concatenate([[0], np.cumsum([3 * height * width for height, width in self.shapes])]).tolist()
+        return list(accumulate((3 * height * width for height, width in self.shapes), initial=0))
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,16 @@ class PictureCache(FileCache[Pictures]):
         with path.open("rb") as file:
             end = file.seek(-_LENGTH_BYTES, os.SEEK_END)
             start = end - int.from_bytes(file.read(_LENGTH_BYTES), "big")
-            file.seek(max(0, start))
+            if start < 0:
+                return None
+            file.seek(start)
             about = json.loads(file.read(end - start))
             if about["format"] != FORMAT or about["checksum"] != _checksum(file, start):
                 return None
         return PreparedPictures(
-            path, [(height, width) for height, width in about["shapes"]], {int(at): why for at, why in about["bad"].items()}
+            path,
+            [(height, width) for height, width in about["shapes"]],
+            {int(at): why for at, why in about["bad"].items()},
         )
 
     def _write(self, path: Path, computed: Pictures) -> Pictures:

@@ -55,7 +55,7 @@ class Preprocessing(Settings):
         return floats.sub_(shift).div_(scale).to(dtype)
 
     def scaled(self, picture: torch.Tensor) -> torch.Tensor:
-        """The picture, uint8 [3, H, W], with `resize_px` as its shorter side; one that has it already stays as it is."""
+        """The picture, uint8 [3, H, W], with `resize_px` as its shorter side; one that has it stays as it is."""
         picture = _without_far_ends(picture)
         height, width = picture.shape[1:]
         short = min(width, height)
