@@ -23,7 +23,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-ray test-aws awscli fuzz lint format types docs check soak bench clean
+.PHONY: help install demo test test-debugger test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,14 +80,14 @@ soak: $(STAMP) ## start, stop and kill 200 jobs at random moments (SOAK_ARGS="--
 	$(BIN)/python -m tests.soak.jobs $(SOAK_ARGS)
 	$(BIN)/python -m tests.soak.serving
 
-bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS=--json)
-	@failed=; for file in $$(grep -l __main__ benchmarks/*.py); do \
-		name=$$(basename $$file .py); echo "== $$name"; \
-		$(BIN)/python -m benchmarks.$$name $(BENCH_ARGS) || failed="$$failed $$name"; \
-	done; test -z "$$failed" || { echo "these missed a goal:$$failed" >&2; exit 1; }
+bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS="--json --save")
+	$(BIN)/python -m benchmarks all $(BENCH_ARGS)
+
+bench-peers: $(STAMP) $(PEERS_STAMP) ## run those beside other libraries, in an environment of their own (--json, --save)
+	$(BIN)/python -m benchmarks peers finetune serve_peers $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) $(PEERS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

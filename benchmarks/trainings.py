@@ -17,9 +17,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measuring import DATA, WEIGHTS, peers_python, ratios, report
+from benchmarks.measuring import WEIGHTS, peers_python, ratios, report
 
-NAME = "hymenoptera"
 POLL_SECONDS = 0.25
 OURS = "breedclf, shipped"
 
@@ -74,23 +73,23 @@ class Runs:
         return statistics.median(each["right"] for each in self.measured[name])
 
 
-def compare(contenders: Iterable[tuple[str, str]], *, repeats: int, **settings: Any) -> Runs:
+def compare(contenders: Iterable[tuple[str, str]], data: Path, *, repeats: int, **settings: Any) -> Runs:
     """Each contender in turn, `repeats` times; `settings` are those of `benchmarks.peers.training.Task`."""
     python, contenders = peers_python(), list(contenders)
     measured: dict[str, list[dict[str, Any]]] = {f"{library}, {precision}": [] for library, precision in contenders}
     for number in range(repeats):
         for library, precision in contenders:
-            run = one_training(python, library, {**settings, "precision": precision})
+            run = one_training(python, library, {**settings, "data": data, "precision": precision})
             measured[f"{library}, {precision}"].append(run)
             told = f"{run['seconds']:.1f} s, {run['memory_bytes'] / 2**20:.0f} MiB, {run.get('right', '?')} right"
             print(f"  {number + 1}/{repeats} {library}, {precision}: {told}", file=sys.stderr, flush=True)
-    return Runs({"data": NAME, **settings}, measured)
+    return Runs({"data": data.name, **settings}, measured)
 
 
 def one_training(python: Path, library: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What one process tells of its training, with the most memory that it and its own held at a time."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = {"data": DATA / NAME, "weights": WEIGHTS, "scratch": scratch, **settings}
+        given = {"weights": WEIGHTS, "scratch": scratch, **settings}
         flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         errors = Path(scratch) / "stderr"
         with errors.open("w") as told:

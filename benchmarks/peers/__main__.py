@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.measuring import arguments, at_least, at_most
+from benchmarks.measuring import DATA, arguments, at_least, at_most
 from benchmarks.trainings import compare, reported
 
+NAME = "hymenoptera"
 NAMES = ("breedclf", "fastai", "lightning", "transformers", "ultralytics", "keras", "plain")
 IN_BF16 = ("lightning", "transformers", "keras", "plain")
 
@@ -20,7 +21,7 @@ IN_BF16 = ("lightning", "transformers", "keras", "plain")
 def main() -> int:
     given = arguments(__doc__)
     contenders = [(name, "shipped") for name in NAMES] + [(name, "bf16") for name in IN_BF16]
-    runs = compare(contenders, repeats=given.repeats, trainable="head", epochs=1)
+    runs = compare(contenders, DATA / NAME, repeats=given.repeats, trainable="head", epochs=1)
     shipped = runs.fastest("shipped")
     goals = [
         at_least(f"{shipped} over ours, seconds", runs.over_ours(shipped), 3.0),

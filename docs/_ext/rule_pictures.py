@@ -5,7 +5,6 @@ The runs are those that the tests judge; the drawings are the report's own chart
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from markupsafe import Markup
 from planted_faults import FAULTS
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from svg_files import standalone
 
 from breedclf.profiling.profile import Profile, SeriesKind, TensorKind
 from breedclf.profiling.report.summary import parts_of
@@ -37,7 +37,6 @@ from breedclf.reporting.formats import Format, plain
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("_generated") / "rules"
-STYLE = ROOT / "src" / "breedclf" / "reporting" / "templates" / "style.css"
 CLEAN, FAULTY = "clean run", "with the fault"
 Draw = Callable[[str], Markup]
 
@@ -267,32 +266,9 @@ PICTURES: dict[str, tuple[str, Draw]] = {
 
 
 def svg_of(rule: str) -> str:
-    """The picture as a file of its own, light or dark as the reader's system is."""
+    """The picture as a file of its own."""
     title, draw = PICTURES[rule]
-    chart = str(draw(title))
-    width, height, body = re.findall(
-        r'<svg class="medium"[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*?)</svg>', chart, re.DOTALL
-    )[0]
-    legend = re.findall(r'<li class="(s\d)">(.*?)</li>', chart)
-    css = STYLE.read_text(encoding="utf-8")
-    rules = re.findall(
-        r"^(?::root \{.*?^\}|\.s\d.*?$|svg .*?$)", css[: css.index("@media print")], re.MULTILINE | re.DOTALL
-    )
-    dark = re.findall(r"^@media \(prefers-color-scheme: dark\) \{.*?^\}", css, re.MULTILINE | re.DOTALL)
-    font = "svg { font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; }"
-    named, at, top = [], 12.0, 46.0 if legend else 28.0
-    for css_class, name in legend:
-        named.append(f'<rect class="mark {css_class}" x="{at:.0f}" y="31" width="9" height="9" rx="2"/>')
-        named.append(f'<text x="{at + 14:.0f}" y="40">{name}</text>')
-        at += 32 + 7 * len(name)
-    full = float(height) + top + 8
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-8 0 {float(width) + 16:.0f} {full:.0f}" width="656" '
-        f'role="img"><style>{font}{"".join([*rules[:1], *dark, *rules[1:]])}</style>'
-        f'<rect x="-8" width="{float(width) + 16:.0f}" height="{full:.0f}" rx="8" style="fill:var(--surface)"/>'
-        f'<text class="strong" x="12" y="19">{title}</text>{"".join(named)}'
-        f'<g transform="translate(0 {top:.0f})">{body}</g></svg>'
-    )
+    return standalone(title, draw(title))
 
 
 def write_pictures(folder: Path) -> None:

@@ -163,6 +163,9 @@ class TrainingConfig(Settings):
     accumulate: int = Field(
         default=1, ge=1, le=4_096, description="passes in which a batch is computed, to save memory; divides batch_size"
     )
+    activation_checkpointing: bool = Field(
+        default=False, description="compute the trained stages once more on the way back, to save memory"
+    )
     batch_norm: BatchNorm = Field(
         default="auto",
         description="statistics of trained stages; auto keeps those of pretrained weights fixed, trains random ones'",
@@ -181,8 +184,12 @@ class TrainingConfig(Settings):
     test_share: float = Field(default=0.15, ge=0, lt=1, description="test share when the folder has no splits")
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
     feature_cache: bool = Field(default=True, description="compute the frozen part once and keep it for later runs")
+    prepared_pictures: bool = Field(
+        default=False,
+        description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",
+    )
     cache_dir: Annotated[Path | None, _MaybeText] = Field(
-        default=None, description="folder of the feature cache (default: the platform's)"
+        default=None, description="folder of the caches (default: the platform's)"
     )
     output: Path = Field(
         default=Path("runs/train"), description="folder that gets the model, the history and the report"
@@ -200,7 +207,8 @@ class TrainingConfig(Settings):
     )
     channels_last: bool = Field(default=True, description="keep a pixel's channels side by side in memory")
     compile_network: bool = Field(
-        default=False, description="compile the frozen part; costs up to a minute at the start of each run"
+        default=False,
+        description="compile the frozen part; the log says how long that took, up to a minute in each run",
     )
     deterministic: bool = Field(default=False, description="repeat bit for bit, also on a GPU, at some cost in speed")
     profile: Profiling = Field(
@@ -240,6 +248,16 @@ class TrainingConfig(Settings):
             raise ValueError(
                 f"accumulate={self.accumulate} must divide batch_size={self.batch_size}, since a batch is computed in "
                 "that many equal parts"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_are_met_once(self) -> Self:
+        learned = self.batch_norm == "trained" or (self.batch_norm == "auto" and self.weights == "none")
+        if self.activation_checkpointing and learned and self.freeze != "head":
+            raise ValueError(
+                "activation_checkpointing computes each batch twice, and batch norms that learn their statistics would "
+                "learn them twice: set batch_norm=fixed, or leave activation_checkpointing off"
             )
         return self
 

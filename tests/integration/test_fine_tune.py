@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from breedclf import Categorical, Classifier, Trainer, TrainingConfig, TuningJob, evaluate
+from breedclf.errors import ConfigError
 from breedclf.learning.fit import fit
 from breedclf.learning.frozen_part import Room
 from breedclf.learning.hooks import StepRecord, TrainingHook
@@ -188,3 +189,28 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
     assert 1e-3 <= found.suggestion <= 3e-3
     assert 1e-3 < found.lowest_loss_at <= 1e-1
     assert len(found.losses) == 60
+
+
+def test_prepared_pictures_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
+    fit(config_of(pictures, tmp_path / "files", **settings))
+    fit(config_of(pictures, tmp_path / "prepared", prepared_pictures=True, **settings))
+    first, second = weights_of(tmp_path / "files"), weights_of(tmp_path / "prepared")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert len(list((tmp_path / "cache" / "pictures").glob("*.pixels"))) == 2
+    crops = {**settings, "augment": "crop", "prepared_pictures": True}
+    result = fit(config_of(pictures, tmp_path / "crops", **crops))
+    assert len(result.history) == 2
+
+
+def test_activation_checkpointing_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"batch_norm": "fixed", "deterministic": True}
+    fit(config_of(pictures, tmp_path / "kept", **settings))
+    fit(config_of(pictures, tmp_path / "again", activation_checkpointing=True, **settings))
+    kept, again = weights_of(tmp_path / "kept"), weights_of(tmp_path / "again")
+    assert all(torch.equal(kept[name], again[name]) for name in kept)
+
+
+def test_activation_checkpointing_needs_fixed_statistics(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="set batch_norm=fixed"):
+        config_of(pictures, tmp_path, activation_checkpointing=True, batch_norm="trained")

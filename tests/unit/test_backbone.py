@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable
 
 import pytest
@@ -40,8 +42,19 @@ def test_the_layout_of_memory_changes_features_by_rounding_only(state: StateDict
 def test_a_network_is_compiled_only_when_asked_for(state: StateDict) -> None:
     plain = frozen_backbone("resnet18", dict(state), compute_for("cpu", "fp32"))
     compiled = frozen_backbone("resnet18", dict(state), compute_for("cpu", "fp32", compiled=True))
-    assert not hasattr(plain, "_orig_mod")
-    assert isinstance(compiled._orig_mod, type(plain))
+    assert not hasattr(plain, "network")
+    assert isinstance(compiled.network._orig_mod, type(plain))
+
+
+def test_how_long_compiling_took_is_told_once(
+    state: StateDict, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    compiled = frozen_backbone("resnet18", dict(state), compute_for("cpu", "fp32", compiled=True))
+    with caplog.at_level(logging.INFO, logger="breedclf"), torch.inference_mode():
+        compiled(torch.randn(2, 3, 64, 64))
+        compiled(torch.randn(2, 3, 64, 64))
+    assert len(re.findall(r"compiling the frozen part took \d+\.\d s, its first 2 pictures", caplog.text)) == 1
 
 
 def test_the_cache_keeps_engines_apart(state: StateDict) -> None:

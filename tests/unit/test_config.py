@@ -78,6 +78,8 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "pin_memory": st.booleans(),
         "channels_last": st.booleans(),
         "compile_network": st.booleans(),
+        "prepared_pictures": st.booleans(),
+        "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),
         "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
@@ -271,7 +273,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_valid_names() -> None:
-    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accumulate, architecture, "):
+    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accumulate, activation_ch"):
         TrainingConfig(data="d", zzzz=2)
 
 

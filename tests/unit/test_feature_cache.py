@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from breedclf.errors import ConfigError
-from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
+from breedclf.learning.feature_cache import FeatureCache, Features
+from breedclf.learning.file_cache import cache_key
 
 
 class Computation:

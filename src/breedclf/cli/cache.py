@@ -1,4 +1,4 @@
-"""`breedclf cache list|clear`: what the feature cache holds."""
+"""`breedclf cache list|clear`: what the caches of features and of prepared pictures hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from breedclf.cli.console import Console
-from breedclf.learning.feature_cache import CacheEntry, FeatureCache
+from breedclf.learning.cache_folder import cache_folder
+from breedclf.learning.feature_cache import FeatureCache
+from breedclf.learning.file_cache import CacheEntry
+from breedclf.learning.prepared import PictureCache
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,15 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    cache = FeatureCache.at(arguments.cache_dir)
+    caches = (FeatureCache.at(arguments.cache_dir), PictureCache.at(arguments.cache_dir))
     clearing = arguments.action == "clear"
-    entries = cache.clear() if clearing else cache.entries()
+    entries = [entry for cache in caches for entry in (cache.clear() if clearing else cache.entries())]
+    folder = cache_folder(arguments.cache_dir)
     total = sum(entry.size_bytes for entry in entries)
     verb = "deleted" if clearing else "holds"
     lines = [] if clearing else [_as_text(entry) for entry in entries]
-    lines.append(f"{cache.folder} {verb} {len(entries)} entries, {total / 1e6:.1f} MB")
+    lines.append(f"{folder} {verb} {len(entries)} entries, {total / 1e6:.1f} MB")
     document = {
-        "folder": str(cache.folder),
+        "folder": str(folder),
         "total_bytes": total,
         "deleted" if clearing else "entries": [
             {"path": str(entry.path), "size_bytes": entry.size_bytes, "used_at": entry.used_at} for entry in entries
@@ -36,4 +40,4 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _as_text(entry: CacheEntry) -> str:
     used = datetime.fromtimestamp(entry.used_at, UTC).strftime("%Y-%m-%d %H:%M")
-    return f"{entry.path.stem}  {entry.size_bytes / 1e6:8.1f} MB  used {used} UTC"
+    return f"{entry.path.parent.name:8}  {entry.path.stem}  {entry.size_bytes / 1e6:8.1f} MB  used {used} UTC"

@@ -19,6 +19,7 @@ from breedclf.learning.features import FeatureExtractor, bad_picture
 from breedclf.learning.images import open_picture
 from breedclf.learning.metrics import Evaluation, measure
 from breedclf.learning.output_folder import writable
+from breedclf.learning.pictures import PictureFiles
 from breedclf.learning.scan import SPLIT_FOLDERS, Split, as_split, canonical_split, pictures_by_split, some_names
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def _measure(
         workers=workers,
         stop_at_bad=on_bad_image == "error",
     )
-    scores = extractor.extract(pictures.paths, title=f"evaluating {pictures.name}")
+    scores = extractor.extract(PictureFiles(pictures.paths), title=f"evaluating {pictures.name}")
     reasons = [scores.bad[position] for position in sorted(scores.bad)]
     if reasons and on_bad_image == "error":
         raise bad_picture(reasons[0])

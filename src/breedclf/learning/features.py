@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from breedclf.errors import DataError, ImageError
-from breedclf.learning.decoding import decode_picture
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
-from breedclf.learning.feature_cache import FeatureCache, Features, cache_key
-from breedclf.learning.images import read_file
+from breedclf.learning.feature_cache import FORMAT, FeatureCache, Features
+from breedclf.learning.file_cache import cache_key
+from breedclf.learning.pictures import Chunk, PictureFiles, Pictures, ViewDataset, collate
 from breedclf.learning.preprocessing import PIXELS, Preprocessing
 from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
 
 ENGINE = "torch-fused"
-
-
-class Chunk(NamedTuple):
-    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
-
-    `seconds` is what all of them took to read, to decode and to transform.
-    """
-
-    pictures: torch.Tensor
-    positions: torch.Tensor
-    bad: dict[int, str]
-    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class FeatureSource(Protocol):
@@ -88,14 +75,14 @@ class FeatureExtractor:
         self.timer.watch(backbone)
         return backbone
 
-    def extract(self, paths: Sequence[Path], *, view: int = 0, title: str = "features") -> Features:
+    def extract(self, pictures: Pictures, *, view: int = 0, title: str = "features") -> Features:
         """Run every readable picture through the backbone once."""
         values: list[torch.Tensor] = []
         kept: list[torch.Tensor] = []
         bad: dict[int, str] = {}
-        with tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=None) as bar:
+        with tqdm(total=len(pictures), desc=title, unit="img", leave=False, disable=None) as bar:
             self.timer.phase("features")
-            for chunk, features in self.stream(paths, view=view):
+            for chunk, features in self.stream(pictures, view=view):
                 if len(chunk.positions):
                     values.append(features.cpu())
                     kept.append(chunk.positions)
@@ -107,11 +94,11 @@ class FeatureExtractor:
         features = torch.cat(values).clone() if values else torch.empty(0, 0)
         return Features(features, torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64), bad)
 
-    def readable(self, paths: Sequence[Path], *, title: str) -> Features:
+    def readable(self, pictures: Pictures, *, title: str) -> Features:
         """Which pictures can be decoded; the features themselves are left empty."""
         positions: list[int] = []
         bad: dict[int, str] = {}
-        for chunk in tqdm(self._chunks(paths, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
+        for chunk in tqdm(self._chunks(pictures, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
             positions += chunk.positions.tolist()
             bad.update(chunk.bad)
             self._maybe_stop(bad)
@@ -119,7 +106,7 @@ class FeatureExtractor:
 
     def stream(
         self,
-        paths: Sequence[Path],
+        pictures: Pictures,
         *,
         view: int = 0,
         indices: Sequence[int] | None = None,
@@ -129,7 +116,7 @@ class FeatureExtractor:
 
         Positions count within `indices`.
         """
-        for chunk in self._chunks(paths, view, indices, chunk_size or self.chunk_size):
+        for chunk in self._chunks(pictures, view, indices, chunk_size or self.chunk_size):
             self.timer.lap("data_wait")
             self.timer.loading(len(chunk.positions), *chunk.seconds)
             yield chunk, self._forward(chunk.pictures) if len(chunk.positions) else torch.empty(0, 0)
@@ -145,6 +132,7 @@ class FeatureExtractor:
                 f"{ENGINE}{self._engine()}-{PIXELS}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}"
             ),
             view=[view, self.view_seed if view else 0],
+            format=FORMAT,
         )
 
     def _engine(self) -> str:
@@ -166,17 +154,17 @@ class FeatureExtractor:
         return features
 
     def _chunks(
-        self, paths: Sequence[Path], view: int, indices: Sequence[int] | None, chunk_size: int
+        self, pictures: Pictures, view: int, indices: Sequence[int] | None, chunk_size: int
     ) -> DataLoader[Chunk]:
         settings = self.loader(chunk_size)
         self.timer.loader(settings.workers, chunk_size, settings.pin_memory)
         return DataLoader(
-            _Pictures(paths, indices, self.preprocessing, view, self.view_seed),  # type: ignore[arg-type]
+            ViewDataset(pictures, indices, self.preprocessing, view, self.view_seed),  # type: ignore[arg-type]
             batch_size=chunk_size,
             num_workers=settings.workers,
             pin_memory=settings.pin_memory,
             prefetch_factor=settings.prefetch,
-            collate_fn=_collate,
+            collate_fn=collate,
             generator=torch.Generator(),  # leaves the caller's random state alone
         )
 
@@ -196,11 +184,11 @@ class FeatureExtractor:
 class StreamedFeatures:
     """The exact mode: every batch goes through the backbone again, and nothing is kept.
 
-    `kept` holds the positions of the readable pictures of `paths`.
+    `kept` holds the positions of the readable ones of `pictures`.
     """
 
     extractor: FeatureExtractor
-    paths: Sequence[Path]
+    pictures: Pictures
     kept: torch.Tensor
     targets: torch.Tensor
     view: int = 0
@@ -208,7 +196,7 @@ class StreamedFeatures:
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         indices = self.kept[rows].tolist()
         for chunk, features in self.extractor.stream(
-            self.paths, view=self.view, indices=indices, chunk_size=batch_size
+            self.pictures, view=self.view, indices=indices, chunk_size=batch_size
         ):
             if chunk.bad:
                 raise DataError(f"a picture became unreadable while training: {next(iter(chunk.bad.values()))}")
@@ -223,7 +211,7 @@ def features_of(
 
     def compute() -> Features:
         log.info("%s: %d pictures through the frozen part", title, len(paths))
-        return extractor.extract(paths, view=view, title=title)
+        return extractor.extract(PictureFiles(paths), view=view, title=title)
 
     return cache.get_or_compute(extractor.key(fingerprint, view), compute)
 
@@ -260,55 +248,3 @@ def _digest_file(path: Path) -> bytes:
 
 def _digester() -> hashlib.blake2b:
     return hashlib.blake2b(digest_size=16)
-
-
-class _Item(NamedTuple):
-    """One picture: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
-
-    position: int
-    picture: torch.Tensor | None
-    reason: str
-    seconds: tuple[float, float, float]
-
-
-class _Pictures(Dataset[_Item]):
-    """Pictures of a list in one view."""
-
-    def __init__(
-        self, paths: Sequence[Path], indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
-    ) -> None:
-        self.paths = paths
-        self.indices = range(len(paths)) if indices is None else indices
-        self.preprocessing = preprocessing
-        self.view = view
-        self.seed = seed
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, position: int) -> _Item:
-        index = self.indices[position]
-        path = self.paths[index]
-        started = time.perf_counter()
-        try:
-            data = read_file(path)
-            read = time.perf_counter()
-            picture = decode_picture(data, str(path))
-        except ImageError as error:
-            return _Item(position, None, str(error), (0.0, 0.0, 0.0))
-        decoded = time.perf_counter()
-        view = self.preprocessing.view(picture, self.view, seed=self.seed, index=index)
-        return _Item(position, view, "", (read - started, decoded - read, time.perf_counter() - decoded))
-
-
-def _collate(items: list[_Item]) -> Chunk:
-    good = [item for item in items if item.picture is not None]
-    read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
-    return Chunk(
-        torch.stack([item.picture for item in good if item.picture is not None])
-        if good
-        else torch.empty(0, dtype=torch.uint8),
-        torch.tensor([item.position for item in good], dtype=torch.int64),
-        {item.position: item.reason for item in items if item.picture is None},
-        (read, decode, transform),
-    )

@@ -25,6 +25,8 @@ from breedclf.learning.features import (
     features_of,
     fingerprint_of,
 )
+from breedclf.learning.pictures import PictureFiles, Pictures
+from breedclf.learning.prepared import PictureCache, PreparedPictures
 from breedclf.learning.scan import Split
 
 log = logging.getLogger(__name__)
@@ -100,7 +102,7 @@ class FrozenPart:
         self.fingerprints: dict[str, str] = {}
         self.skipped: list[str] = []
         self._bytes_of_one = math.prod(shape) * (4 if extractor.compute.precision == "fp32" else 2)
-        self._readable: dict[str, Features] = {}
+        self._readable: dict[str, tuple[Pictures, Features]] = {}
 
     def source(self, split: Split, view: int, *, epochs: int) -> FeatureSource:
         """Where so many epochs get this view of the split from.
@@ -117,7 +119,9 @@ class FrozenPart:
             )
             return self._stored(split, features, self.extractor.compute.device)
         if epochs > 1 and self._may_keep(split, view):
-            return self._stored(split, self.extractor.extract(split.paths, view=view, title=title), torch.device("cpu"))
+            return self._stored(
+                split, self.extractor.extract(PictureFiles(split.paths), view=view, title=title), torch.device("cpu")
+            )
         return self._streamed(split, view)
 
     @property
@@ -146,11 +150,23 @@ class FrozenPart:
 
     def _streamed(self, split: Split, view: int) -> FeatureSource:
         if split.name not in self._readable:
-            found = self.extractor.readable(split.paths, title=f"checking {split.name}")
-            self._account_for(found)
-            self._readable[split.name] = found
-        found = self._readable[split.name]
-        return StreamedFeatures(self.extractor, split.paths, found.kept, self._targets(split, found), view)
+            self._readable[split.name] = self._checked(split)
+        pictures, found = self._readable[split.name]
+        return StreamedFeatures(self.extractor, pictures, found.kept, self._targets(split, found), view)
+
+    def _checked(self, split: Split) -> tuple[Pictures, Features]:
+        """The pictures to stream, and which of them can be decoded; the features themselves are left empty."""
+        pictures: Pictures = PictureFiles(split.paths)
+        if self.config.prepared_pictures:
+            log.info("preparing %d pictures of %s", len(split), split.name)
+            cache = PictureCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
+            pictures = cache.prepared(split.paths, self.fingerprints[split.name])
+        if isinstance(pictures, PreparedPictures):
+            found = Features(torch.empty(0, 0), pictures.readable, pictures.bad)
+        else:
+            found = self.extractor.readable(pictures, title=f"checking {split.name}")
+        self._account_for(found)
+        return pictures, found
 
     def _targets(self, split: Split, features: Features) -> torch.Tensor:
         return torch.tensor(split.targets)[features.kept].to(self.extractor.compute.device)

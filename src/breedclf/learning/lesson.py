@@ -91,7 +91,15 @@ def prepare(
     module: ScaledLinear | Tail = head
     fixed = keeps_statistics(config.batch_norm, config.weights)
     if config.freeze != "head":
-        module = Tail.of(config.architecture, state, config.freeze, head, fixed_statistics=fixed, compute=compute)
+        module = Tail.of(
+            config.architecture,
+            state,
+            config.freeze,
+            head,
+            fixed_statistics=fixed,
+            compute=compute,
+            checkpointing=config.activation_checkpointing,
+        )
     module.to(compute.device)
     if config.head == "standardised" and needs_scaling:
         head.use(_scaling(module, views[view_of(config, 1)], config))

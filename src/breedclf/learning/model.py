@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +17,8 @@ from torchvision.models import ResNet
 from breedclf.config import Architecture
 from breedclf.learning.device import Compute
 from breedclf.learning.fused import can_fuse, fuse
+
+log = logging.getLogger(__name__)
 
 StateDict = dict[str, torch.Tensor]
 
@@ -60,7 +64,26 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
         network = fuse(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
-    return cast("nn.Module", torch.compile(moved)) if compute.compiled else moved
+    return _Compiled(moved) if compute.compiled else moved
+
+
+class _Compiled(nn.Module):
+    """The network as torch.compile makes it; the log says how long that took, which the first pictures wait for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = torch.compile(network)
+        self.seconds: float | None = None
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        outputs: torch.Tensor = self.network(pictures)
+        if self.seconds is None:
+            self.seconds = time.perf_counter() - started
+            log.info(
+                "compiling the frozen part took %.1f s, its first %d pictures among them", self.seconds, len(pictures)
+            )
+        return outputs
 
 
 def folded(network: ResNet) -> ResNet:

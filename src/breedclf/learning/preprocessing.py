@@ -54,12 +54,18 @@ class Preprocessing(Settings):
         floats = pictures.to(torch.float32, memory_format=torch.channels_last)
         return floats.sub_(shift).div_(scale).to(dtype)
 
-    def _central(self, picture: torch.Tensor) -> torch.Tensor:
+    def scaled(self, picture: torch.Tensor) -> torch.Tensor:
+        """The picture, uint8 [3, H, W], with `resize_px` as its shorter side; one that has it stays as it is."""
         picture = _without_far_ends(picture)
         height, width = picture.shape[1:]
         short = min(width, height)
-        width, height = int(self.resize_px * width / short), int(self.resize_px * height / short)
-        resized = self._resized(picture, width, height)
+        if short == self.resize_px:
+            return picture
+        return self._resized(picture, int(self.resize_px * width / short), int(self.resize_px * height / short))
+
+    def _central(self, picture: torch.Tensor) -> torch.Tensor:
+        resized = self.scaled(picture)
+        height, width = resized.shape[1:]
         left, top = round((width - self.crop_px) / 2), round((height - self.crop_px) / 2)
         if min(left, top) < 0:
             beside, above = max(0, -left), max(0, -top)

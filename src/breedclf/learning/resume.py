@@ -29,6 +29,7 @@ _MAY_DIFFER = frozenset(
         "output",
         "cache_dir",
         "feature_cache",
+        "activation_checkpointing",
         "workers",
         "profile",
         "checkpoints",

@@ -8,6 +8,7 @@ from typing import Self
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from breedclf.config import Architecture, BatchNorm, Freeze
 from breedclf.learning.device import Compute
@@ -58,16 +59,26 @@ class Tail(nn.Module):
 
     With `bfloat16` the stages compute in it, while weights and head stay in float32. With `fixed_statistics` the batch
     norms normalise by the statistics they came with, in training as in use: then a picture's scores don't depend on
-    what else is in its batch, and a batch computed in parts or by several processes is the same batch.
+    what else is in its batch, and a batch computed in parts or by several processes is the same batch. With
+    `checkpointing` only what goes from stage to stage is kept for the way back, and the rest computed again.
     """
 
-    def __init__(self, stages: dict[str, nn.Module], head: ScaledLinear, *, fixed_statistics: bool, bf16: bool) -> None:
+    def __init__(
+        self,
+        stages: dict[str, nn.Module],
+        head: ScaledLinear,
+        *,
+        fixed_statistics: bool,
+        bf16: bool,
+        checkpointing: bool = False,
+    ) -> None:
         super().__init__()
         for name, stage in stages.items():
             self.add_module(name, stage)
         self.fc = head
         self.fixed_statistics = fixed_statistics
         self.bf16 = bf16
+        self.checkpointing = checkpointing
         self.to(memory_format=torch.channels_last)
 
     @classmethod
@@ -80,6 +91,7 @@ class Tail(nn.Module):
         *,
         fixed_statistics: bool,
         compute: Compute,
+        checkpointing: bool = False,
     ) -> Self:
         """The tail with a copy of these weights."""
         network = empty_network(architecture, 1)
@@ -88,7 +100,8 @@ class Tail(nn.Module):
         own = {name: tensor.clone() for name, tensor in state.items() if name.partition(".")[0] in children}
         network.load_state_dict(state | own, assign=True)
         stages = {child: getattr(network, child) for child in children}
-        return cls(stages, head, fixed_statistics=fixed_statistics, bf16=compute.precision == "bf16")
+        bf16 = compute.precision == "bf16"
+        return cls(stages, head, fixed_statistics=fixed_statistics, bf16=bf16, checkpointing=checkpointing)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.fc(self.features(inputs))
@@ -100,7 +113,11 @@ class Tail(nn.Module):
         outputs = inputs.to(dtype=wanted, memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             for name, stage in self.named_children():
-                if name != "fc":
+                if name == "fc":
+                    continue
+                if self.checkpointing and torch.is_grad_enabled():
+                    outputs = checkpoint(stage, outputs, use_reentrant=False)
+                else:
                     outputs = stage(outputs)
         return outputs.float().mean((2, 3))
 

@@ -1,0 +1,70 @@
+"""Run benchmarks: `python -m benchmarks all`, or some by name; each prints its goals with what was reached.
+
+Those that need photographs, or the environment of other libraries (`make bench-peers`), are left out where these are
+missing, and say so. The exit code is 1 if a goal was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+NAMES = (
+    "startup",
+    "decode",
+    "forward",
+    "epoch",
+    "training_cost",
+    "accuracy",
+    "recipes",
+    "grid",
+    "grid_plain",
+    "peers",
+    "finetune",
+    "doctor",
+    "jobs",
+    "serve",
+    "serve_peers",
+    "profiling_overhead",
+    "profiling_verify",
+    "upload",
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="+", choices=("all", *NAMES), metavar="NAME", help=f"all, or {', '.join(NAMES)}")
+    parser.add_argument("--json", action="store_true", help="print one JSON document, a list")
+    parser.add_argument("--save", action="store_true", help="keep the documents under benchmarks/results/")
+    given = parser.parse_args()
+    names = NAMES if "all" in given.names else given.names
+    documents = [document for name in names if (document := run(name, save=given.save, quiet=given.json)) is not None]
+    if given.json:
+        print(json.dumps(documents, indent=2))
+    return 0 if all(goal["reached"] for document in documents for goal in document["goals"]) else 1
+
+
+def run(name: str, *, save: bool, quiet: bool) -> dict[str, Any] | None:
+    """One benchmark in a process of its own; None if it was left out."""
+    print(f"== {name}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *(["--save"] if save else [])]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
+    if not ended.stdout.startswith("{"):
+        print(ended.stdout, end="", file=sys.stderr)
+        if ended.returncode:
+            sys.exit(f"{name} failed with {ended.returncode}")
+        return None
+    document: dict[str, Any] = json.loads(ended.stdout)
+    if not quiet:
+        for goal in document["goals"]:
+            mark = "reached" if goal["reached"] else "MISSED "
+            print(f"{mark}  {goal['what']}: {goal['value']:.4g} (goal {goal['goal']})", flush=True)
+    return document
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""`{benchmark} NAME`: a plot and the table of goals, both from the newest figures in benchmarks/results/."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from svg_files import standalone
+
+from breedclf.reporting.charts import Bar, bar_chart
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+FOLDER = Path("_generated") / "benchmarks"
+Details = dict[str, Any]
+
+
+def measured(name: str, values: list[float]) -> Bar:
+    return Bar(name, statistics.median(values), min(values), max(values))
+
+
+def walls(details: Details) -> list[Bar]:
+    return [measured(name, each["wall"]) for name, each in details["seconds"].items()]
+
+
+def decoding(details: Details) -> list[Bar]:
+    return [
+        Bar(f"{size}, {work}", rate)
+        for size, each in details.items()
+        for work, rate in each["pictures per CPU second"].items()
+    ]
+
+
+def forward(details: Details) -> list[Bar]:
+    names = {"eager fp32": "eager fp32", "ours": "breedclf", "reference": "at the rate of a matrix product"}
+    return [Bar(names[name], rate) for name, rate in details["images_per_second"].items()]
+
+
+def grids(details: Details) -> list[Bar]:
+    return [measured(name, [each["seconds"] for each in runs]) for name, runs in details["runs"].items()]
+
+
+def searches(details: Details) -> list[Bar]:
+    return [measured(name, seconds) for name, seconds in details["seconds"].items()]
+
+
+def trainings(details: Details) -> list[Bar]:
+    bars = [measured(name, [run["seconds"] for run in each["runs"]]) for name, each in details["contenders"].items()]
+    return sorted(bars, key=lambda bar: bar.value)
+
+
+def serving(details: Details) -> list[Bar]:
+    limit = measured("the limit", details["limit_per_second"])
+    points = {int(clients): each["per_second"] for clients, each in details["points"].items()}
+    return [
+        limit,
+        *(Bar(f"{clients} clients" if clients > 1 else "1 client", points[clients]) for clients in sorted(points)),
+    ]
+
+
+def servers(details: Details) -> list[Bar]:
+    return [measured(name, [each["per_second"] for each in rounds]) for name, rounds in details.items()]
+
+
+# benchmark: (title, unit, what is drawn)
+PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
+    "startup": ("Start-up on the command line", "seconds", walls),
+    "decode": ("From a JPEG file to the network's input, one core", "pictures a CPU second", decoding),
+    "forward": ("The frozen part, 32 pictures at a time", "pictures a second", forward),
+    "epoch": ("One training from a cold cache beside the plain loop", "seconds", walls),
+    "peers": ("One epoch of the last layer, several libraries", "seconds", trainings),
+    "finetune": ("One epoch of all layers, several libraries", "seconds", trainings),
+    "grid": ("Twelve trials", "seconds", searches),
+    "grid_plain": ("Twelve trials, each run whole", "seconds", grids),
+    "serve": ("Requests answered", "a second", serving),
+    "serve_peers": ("Requests answered by three servers over one network", "a second", servers),
+}
+
+
+def newest(name: str) -> dict[str, Any] | None:
+    """The document with the latest date."""
+    found = sorted(RESULTS.glob(f"*-[0-9][0-9]-{name}.json"), key=lambda path: path.stem[: -len(name)][-11:])
+    return json.loads(found[-1].read_text(encoding="utf-8")) if found else None
+
+
+def write_plots(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (title, unit, bars) in PLOTS.items():
+        if document := newest(name):
+            chart = bar_chart(title, bars(document["details"]), value_label=unit)
+            (folder / f"{name}.svg").write_text(standalone(title, chart), encoding="utf-8")
+
+
+class _Benchmark(SphinxDirective):
+    """The plot, where and when it was measured, and what was asked."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        document = newest(name)
+        if document is None:
+            raise self.error(f"benchmarks/results holds no figures of {name}")
+        title = PLOTS[name][0]
+        machine = document["machine"]
+        where = (
+            f"python -m benchmarks {name}, {machine['processor'].strip()}, {machine['cores']} cores, "
+            f"torch {machine['torch']}, {machine['date']}"
+        )
+        rows = [
+            (goal["what"], f"{goal['value']:.3g}", goal["goal"], "reached" if goal["reached"] else "missed")
+            for goal in document["goals"]
+        ]
+        image = nodes.image(uri=f"/{(FOLDER / name).as_posix()}.svg", alt=title, width="38em")
+        return [image, nodes.caption("", where), _table(("", "measured", "goal", ""), rows)]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=width) for width in (60, 12, 12, 12)]
+    for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+        for line in lines:
+            row = nodes.row()
+            for cell in line:
+                row += nodes.entry("", nodes.paragraph(text=cell))
+            part += row
+        group += part
+    return nodes.table("", group)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("builder-inited", lambda app: write_plots(Path(app.srcdir) / FOLDER))
+    app.add_directive("benchmark", _Benchmark)
+    return {"parallel_read_safe": True}

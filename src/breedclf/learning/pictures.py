@@ -1,0 +1,118 @@
+"""Pictures of a list, decoded and cropped into chunks by loader processes, with what that took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+from torch.utils.data import Dataset
+
+from breedclf.errors import ImageError
+from breedclf.learning.decoding import decode_picture
+from breedclf.learning.images import read_file
+from breedclf.learning.preprocessing import Preprocessing
+
+
+class Loaded(NamedTuple):
+    """An upright picture, uint8 [3, H, W], and the seconds that reading and decoding it took."""
+
+    picture: torch.Tensor
+    read_seconds: float
+    decode_seconds: float
+
+
+class Pictures(Protocol):
+    """A list of pictures that can be had one by one, from several processes."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int) -> Loaded:
+        """One of them.
+
+        Raises:
+            ImageError: it can't be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures as the files that they are, read and decoded each time."""
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, index: int) -> Loaded:
+        started = time.perf_counter()
+        data = read_file(self.paths[index])
+        read = time.perf_counter()
+        picture = decode_picture(data, str(self.paths[index]))
+        return Loaded(picture, read - started, time.perf_counter() - read)
+
+
+class Chunk(NamedTuple):
+    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
+
+    `seconds` is what all of them took to read, to decode and to transform.
+    """
+
+    pictures: torch.Tensor
+    positions: torch.Tensor
+    bad: dict[int, str]
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class Item(NamedTuple):
+    """One picture: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
+
+    position: int
+    picture: torch.Tensor | None
+    reason: str
+    seconds: tuple[float, float, float]
+
+
+class ViewDataset(Dataset[Item]):
+    """Pictures of a list in one view."""
+
+    def __init__(
+        self, pictures: Pictures, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
+    ) -> None:
+        self.pictures = pictures
+        self.indices = range(len(pictures)) if indices is None else indices
+        self.preprocessing = preprocessing
+        self.view = view
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> Item:
+        index = self.indices[position]
+        try:
+            loaded = self.pictures.load(index)
+        except ImageError as error:
+            return Item(position, None, str(error), (0.0, 0.0, 0.0))
+        started = time.perf_counter()
+        view = self.preprocessing.view(loaded.picture, self.view, seed=self.seed, index=index)
+        seconds = (loaded.read_seconds, loaded.decode_seconds, time.perf_counter() - started)
+        return Item(position, view, "", seconds)
+
+
+def collate(items: list[Item]) -> Chunk:
+    """The readable ones in one tensor."""
+    good = [item for item in items if item.picture is not None]
+    read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
+    return Chunk(
+        torch.stack([item.picture for item in good if item.picture is not None])
+        if good
+        else torch.empty(0, dtype=torch.uint8),
+        torch.tensor([item.position for item in good], dtype=torch.int64),
+        {item.position: item.reason for item in items if item.picture is None},
+        (read, decode, transform),
+    )

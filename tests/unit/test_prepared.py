@@ -1,0 +1,123 @@
+"""Prepared pictures: the same as those of the files, kept whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from breedclf.errors import ImageError
+from breedclf.learning.pictures import PictureFiles
+from breedclf.learning.prepared import PictureCache, PreparedPictures
+from breedclf.learning.preprocessing import Preprocessing
+
+SIZES = [(500, 375), (300, 700), (256, 256), (90, 120), (3000, 20)]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    drawn = []
+    for number, size in enumerate(SIZES):
+        path = tmp_path / f"{number}.jpg"
+        Image.effect_noise(size, 60).convert("RGB").save(path, quality=90)
+        drawn.append(path)
+    return drawn
+
+
+def cache_at(folder: Path, **settings: int) -> PictureCache:
+    return PictureCache(folder / "pictures", **settings)
+
+
+def prepare_in_a_process(folder: Path, paths: list[Path]) -> float:
+    cache_at(folder).prepared(paths, "f")
+    return next((folder / "pictures").glob("*.pixels")).stat().st_ctime
+
+
+def test_the_plain_view_is_the_same_to_the_bit(tmp_path: Path, paths: list[Path]) -> None:
+    prepared, preprocessing = cache_at(tmp_path).prepared(paths, "f"), Preprocessing()
+    assert isinstance(prepared, PreparedPictures)
+    assert prepared.readable.tolist() == [0, 1, 2, 3, 4]
+    for index in range(len(paths)):
+        from_file = preprocessing.view(PictureFiles(paths).load(index).picture, 0)
+        assert torch.equal(preprocessing.view(prepared.load(index).picture, 0), from_file)
+
+
+def test_a_second_time_nothing_is_decoded(tmp_path: Path, paths: list[Path]) -> None:
+    first = cache_at(tmp_path).prepared(paths, "f")
+    kept = [path.unlink() for path in paths]
+    again = cache_at(tmp_path).prepared(paths, "f")
+    assert isinstance(again, PreparedPictures)
+    assert all(torch.equal(again.load(at).picture, first.load(at).picture) for at in range(len(kept)))
+
+
+def test_another_process_gets_the_same_pictures(tmp_path: Path, paths: list[Path]) -> None:
+    prepared = cache_at(tmp_path).prepared(paths, "f")
+    prepared.load(0)
+    copied = pickle.loads(pickle.dumps(prepared))
+    assert torch.equal(copied.load(1).picture, prepared.load(1).picture)
+    assert len(pickle.dumps(prepared)) < 2_000
+
+
+def test_unreadable_ones_are_remembered_with_their_reason(tmp_path: Path, paths: list[Path]) -> None:
+    paths[1].write_bytes(b"no picture")
+    cache_at(tmp_path).prepared(paths, "f")
+    prepared = cache_at(tmp_path).prepared(paths, "f")
+    assert isinstance(prepared, PreparedPictures)
+    assert prepared.readable.tolist() == [0, 2, 3, 4]
+    assert "1.jpg" in prepared.bad[1]
+    with pytest.raises(ImageError, match="1.jpg"):
+        prepared.load(1)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other version"])
+def test_a_damaged_file_is_made_again_with_a_message(
+    tmp_path: Path, paths: list[Path], damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = cache_at(tmp_path).prepared(paths, "f").load(0).picture
+    (path,) = (tmp_path / "pictures").glob("*.pixels")
+    content = bytearray(path.read_bytes())
+    if damage == "flip":
+        content[1000] ^= 0xFF
+    if damage == "other version":
+        content = content.replace(b'"format": "1"', b'"format": "0"')
+    path.write_bytes({"cut": content[:-3], "empty": b""}.get(damage, content))
+    with caplog.at_level(logging.WARNING, logger="breedclf"):
+        again = cache_at(tmp_path).prepared(paths, "f")
+    assert "computing them again" in caplog.text
+    assert torch.equal(again.load(0).picture, whole)
+
+
+def test_of_two_processes_one_prepares(tmp_path: Path, paths: list[Path]) -> None:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        made = list(pool.map(prepare_in_a_process, [tmp_path] * 2, [paths] * 2))
+    assert len(list((tmp_path / "pictures").glob("*.pixels"))) == 1
+    assert list((tmp_path / "pictures").glob("*.part")) == []
+    assert len(made) == 2
+
+
+def test_on_a_full_disk_the_files_are_used(
+    tmp_path: Path, paths: list[Path], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with caplog.at_level(logging.WARNING, logger="breedclf"):
+        pictures = cache_at(tmp_path).prepared(paths, "f")
+    assert isinstance(pictures, PictureFiles)
+    assert "No space left on device" in caplog.text
+    assert list((tmp_path / "pictures").glob("*.part")) == []
+
+
+def test_what_the_pixels_depend_on_is_in_the_name(tmp_path: Path, paths: list[Path]) -> None:
+    cache_at(tmp_path).prepared(paths, "f")
+    cache_at(tmp_path).prepared(paths, "changed")
+    PictureCache(tmp_path / "pictures", preprocessing=Preprocessing(resize_px=128, crop_px=112)).prepared(paths, "f")
+    assert len(cache_at(tmp_path).entries()) == 3
