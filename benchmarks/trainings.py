@@ -104,7 +104,7 @@ def one_training(python: Path, library: str, settings: dict[str, Any]) -> dict[s
         answer = process.stdout.read()
         if process.returncode:
             sys.exit(f"{library} ended with {process.returncode}:\n{errors.read_text()[-3000:]}")
-    return {**json.loads(answer), "memory_bytes": memory}
+    return {**json.loads(answer.splitlines()[-1]), "memory_bytes": memory}
 
 
 def reported(name: str, goals: Sequence[dict[str, Any]], runs: Runs, given: argparse.Namespace) -> int:
