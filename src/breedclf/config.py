@@ -184,6 +184,10 @@ class TrainingConfig(Settings):
     test_share: float = Field(default=0.15, ge=0, lt=1, description="test share when the folder has no splits")
     split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
     feature_cache: bool = Field(default=True, description="compute the frozen part once and keep it for later runs")
+    dct_scaling: bool = Field(
+        default=False,
+        description="decode JPEGs that are far too large at 1/2 to 1/8 of their size, which changes pixels a little",
+    )
     prepared_pictures: bool = Field(
         default=False,
         description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import urllib3
 from PIL import Image
@@ -23,6 +26,7 @@ from breedclf.serving.app import Service
 from breedclf.serving.server import Server, listen, url_of
 
 CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")
+_SERVING = "breedclf: serving on "
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
@@ -79,6 +83,25 @@ def running(model: Path | None, service: Service | None = None) -> Iterator[tupl
             server.should_exit = True
             thread.join(40)
             assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def serving_process(model: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """A server in a process of its own: its URL, and the process."""
+    command = [sys.executable, "-m", "breedclf.serving", "serve", str(model), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        said: list[str] = []
+        assert process.stderr is not None
+        threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+        try:
+            eventually(lambda: any(_SERVING in line for line in said), 60)
+            yield (
+                next(line for line in said if _SERVING in line).split(_SERVING)[1].strip(),
+                psutil.Process(process.pid),
+            )
+        finally:
+            process.terminate()
+            assert process.wait(40) == 0
 
 
 def eventually(condition: Callable[[], object], seconds: float = 30) -> None:

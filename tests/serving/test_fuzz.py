@@ -8,9 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import subprocess
-import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import draw, encode, eventually, post
+from .conftest import draw, encode, post, serving_process
 from .mutations import Mutated, mutated_requests
 
 COUNT = int(os.environ.get("BREEDCLF_FUZZ_REQUESTS", "2000"))
@@ -30,20 +27,8 @@ MOST_GROWTH_BYTES = 250 << 20
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """A server in a process of its own: its URL, and the process."""
-    command = [sys.executable, "-m", "breedclf.serving", "serve", str(model), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        told: list[str] = []
-        reader = threading.Thread(target=lambda: told.extend(process.stderr), daemon=True)  # type: ignore[arg-type]
-        reader.start()
-        try:
-            eventually(lambda: any("serving on" in line for line in told), 60)
-            line = next(line for line in told if "serving on" in line)
-            yield line.split("serving on ")[1].strip(), psutil.Process(process.pid)
-        finally:
-            process.terminate()
-            assert process.wait(40) == 0
+    with serving_process(model) as started:
+        yield started
 
 
 def _send(connection: http.client.HTTPConnection, request: Mutated) -> tuple[int, bytes]:

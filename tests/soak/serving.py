@@ -9,19 +9,16 @@ import argparse
 import http.client
 import itertools
 import json
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-from tests.serving.conftest import draw, encode, write_tiny_model
+from tests.serving.conftest import draw, encode, serving_process, write_tiny_model
 
 PICTURES = 24
 KINDS = ("JPEG", "PNG", "WEBP")
@@ -36,16 +33,10 @@ def soak(model: Path, *, requests: int, clients: int) -> dict[str, object]:
         (f"image/{kind.lower()}", encode(draw(number, width=400, height=300), kind))
         for number, kind in zip(range(PICTURES), itertools.cycle(KINDS), strict=False)
     ]
-    command = [sys.executable, "-m", "breedclf.serving", "serve", str(model), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            port = _port_of(process)
-            threading.Thread(target=_drain, args=(process,), daemon=True).start()
-            expected = [_ask(http.client.HTTPConnection("127.0.0.1", port), *body) for body in bodies]
-            return _traffic(psutil.Process(process.pid), port, bodies, expected, requests, clients)
-        finally:
-            process.terminate()
-            process.wait(40)
+    with serving_process(model) as (url, process):
+        port = int(url.rpartition(":")[2])
+        expected = [_ask(http.client.HTTPConnection("127.0.0.1", port), *body) for body in bodies]
+        return _traffic(process, port, bodies, expected, requests, clients)
 
 
 def _traffic(
@@ -110,20 +101,6 @@ def _same(answer: bytes, expected: bytes) -> bool:
     except (ValueError, KeyError, TypeError):
         return False
     return ours.keys() == theirs.keys() and all(abs(ours[name] - theirs[name]) < 0.01 for name in theirs)
-
-
-def _port_of(process: subprocess.Popen[str]) -> int:
-    assert process.stdout is not None
-    for line in process.stdout:
-        with suppress(ValueError, IndexError):
-            return int(line.split("http://127.0.0.1:")[1].split("/")[0].split('"')[0].split()[0])
-    raise SystemExit("the server ended before it served")
-
-
-def _drain(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    for _ in process.stdout:
-        pass
 
 
 def main() -> int:

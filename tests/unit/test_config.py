@@ -79,6 +79,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "channels_last": st.booleans(),
         "compile_network": st.booleans(),
         "prepared_pictures": st.booleans(),
+        "dct_scaling": st.booleans(),
         "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),

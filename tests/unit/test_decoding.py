@@ -186,3 +186,54 @@ def test_without_torchvisions_decoder_the_pictures_are_the_same(monkeypatch: pyt
     monkeypatch.setattr(decoding, "_decoder", lambda: None)
     assert decoding._plain_jpeg(data, 1 << 30) is None
     assert torch.equal(decode_picture(data), expected)
+
+
+SCALED_WORST_LEVELS, SCALED_MEAN_LEVELS = 16, 1.0
+"""How far a crop from a picture that was decoded smaller may be off, anywhere and on average."""
+
+
+@pytest.mark.parametrize("size", [(2000, 1500), (1024, 600), (700, 3000)])
+@pytest.mark.parametrize("view", [0, 1])
+def test_a_large_picture_decoded_smaller_stays_within_the_stated_bound(size: tuple[int, int], view: int) -> None:
+    file = jpeg(photograph(*size, 3), quality=90)
+    exact, scaled = Preprocessing(), Preprocessing(dct_scaling=True)
+    enough_px = scaled.enough_px(view)
+    assert enough_px is not None
+    smaller = decode_picture(file, enough_px=enough_px)
+    assert min(smaller.shape[1:]) >= enough_px
+    off = difference(scaled.view(smaller, view), exact.view(decode_picture(file), view)).float()
+    assert off.max() <= SCALED_WORST_LEVELS
+    assert off.mean() <= SCALED_MEAN_LEVELS
+
+
+def test_large_photographs_decoded_smaller_stay_within_the_bound(shared_data: Path) -> None:
+    exact, scaled = Preprocessing(), Preprocessing(dct_scaling=True)
+    paths = sorted(shared_data.rglob("*.jpg"))[::25]
+    assert len(paths) >= 5
+    for path in paths:
+        file = jpeg(open_picture(path).resize((2000, 1500), Image.Resampling.BICUBIC), quality=90)
+        smaller = decode_picture(file, enough_px=scaled.enough_px(0))
+        off = difference(scaled.view(smaller, 0), exact.view(decode_picture(file), 0)).float()
+        assert (off.max() <= SCALED_WORST_LEVELS, off.mean() <= SCALED_MEAN_LEVELS) == (True, True), path
+
+
+def test_only_what_is_twice_too_large_is_decoded_smaller() -> None:
+    shapes = {}
+    for side in (511, 512, 1023, 1024, 2048, 5000):
+        shapes[side] = min(decode_picture(jpeg(photograph(side, side)), enough_px=256).shape[1:])
+    assert shapes == {511: 511, 512: 256, 1023: 512, 1024: 256, 2048: 256, 5000: 625}
+    assert min(decode_picture(jpeg(photograph(2048, 2048))).shape[1:]) == 2048
+
+
+def test_a_picture_decoded_smaller_is_upright_and_a_damaged_one_is_still_refused() -> None:
+    lying = jpeg(photograph(2000, 1500), exif=turned(6))
+    assert decode_picture(lying, enough_px=256).shape == (3, 500, 375)
+    cut = jpeg(photograph(2000, 1500))[:20_000]
+    with pytest.raises(ImageError):
+        decode_picture(cut, enough_px=256)
+
+
+def test_the_setting_travels_with_the_model() -> None:
+    assert Preprocessing().enough_px(0) is None
+    again = Preprocessing.model_validate_json(Preprocessing(dct_scaling=True).model_dump_json())
+    assert (again.enough_px(0), again.enough_px(1)) == (256, 379)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from breedclf.errors import ConfigError
-from breedclf.learning.device import choose_precision, compute_for, loader_settings, repeatable
+from breedclf.learning import device
+from breedclf.learning.device import choose_precision, compute_for, loader_settings, repeatable, shared_memory_bytes
 
 MB = 1 << 20
 PLENTY = 64 << 30
@@ -39,6 +40,19 @@ def test_on_a_cpu_the_model_keeps_the_cores(cores: int, workers: int) -> None:
 def test_small_shared_memory_bounds_the_workers(shared_mb: int, workers: int) -> None:
     settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=shared_mb * MB, batch_bytes=5 * MB)
     assert settings.workers == workers
+
+
+def test_without_shared_memory_of_its_own_nothing_bounds_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: str) -> None:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(device.shutil, "disk_usage", missing)
+    settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=shared_memory_bytes(), batch_bytes=5 * MB)
+    assert settings.workers == 7
+
+
+def test_one_core_has_no_workers_on_a_cpu() -> None:
+    assert loader_settings(device="cpu", cores=1, shared_memory_bytes=PLENTY, batch_bytes=5 * MB).workers == 0
 
 
 def test_an_explicit_number_of_workers_wins_but_for_shared_memory() -> None:

@@ -105,7 +105,8 @@ class Classifier:
         return [self.prediction(row) for row in probabilities]
 
     def _input(self, picture: Picture) -> torch.Tensor:
-        return self.card.preprocessing.view(_upright(picture), 0)
+        preprocessing = self.card.preprocessing
+        return preprocessing.view(_upright(picture, preprocessing.enough_px(0)), 0)
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
@@ -118,12 +119,12 @@ def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Predictio
     return Prediction(ranked, known=card.min_confidence is None or ranked[0].probability >= card.min_confidence)
 
 
-def _upright(picture: Picture) -> torch.Tensor:
+def _upright(picture: Picture, enough_px: int | None) -> torch.Tensor:
     match picture:
         case str() | Path():
-            return decode_picture(Path(picture))
+            return decode_picture(Path(picture), enough_px=enough_px)
         case bytes() | bytearray():
-            return decode_picture(bytes(picture))
+            return decode_picture(bytes(picture), enough_px=enough_px)
         case Image.Image():
             return as_tensor(upright_rgb(picture))
         case np.ndarray():

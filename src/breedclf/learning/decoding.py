@@ -7,6 +7,7 @@ way stumbles over, goes the general way, whose errors are those that users read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,20 @@ _END = b"\xff\xd9"
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, all by Huffman's code
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _MIN_PLAIN_PIXELS = 64
+_FACTORS = (8, 4, 2)
 
 
-def decode_picture(source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS) -> torch.Tensor:
-    """Decode a file or its bytes into an upright picture, uint8 [3, H, W]; `name` is what errors call it.
+def decode_picture(
+    source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS, enough_px: int | None = None
+) -> torch.Tensor:
+    """Decode a file or its bytes into an upright picture, uint8 [3, H, W].
+
+    Args:
+        source: the file, or its bytes.
+        name: what errors call it.
+        max_pixels: how many it may have.
+        enough_px: a plain JPEG whose shorter side is at least twice that may come out at a half, a quarter or an eighth
+            of its size, no shorter than that: its blocks of 8 x 8 are then computed that much smaller.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
@@ -32,7 +43,7 @@ def decode_picture(source: Path | bytes, name: str | None = None, *, max_pixels:
     """
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
-    plain = _plain_jpeg(data, max_pixels)
+    plain = _plain_jpeg(data, max_pixels, enough_px)
     return plain if plain is not None else as_tensor(read_picture(data, name, max_pixels=max_pixels)[0])
 
 
@@ -46,20 +57,46 @@ def as_image(picture: torch.Tensor) -> Image.Image:
     return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
-def _plain_jpeg(data: bytes, max_pixels: int) -> torch.Tensor | None:
+def _plain_jpeg(data: bytes, max_pixels: int, enough_px: int | None) -> torch.Tensor | None:
     """The picture, if it is a whole JPEG of grey or of three colours; None for all else."""
     if not data.startswith(b"\xff\xd8\xff") or not data.endswith(_END):
         return None
-    decoder = _decoder()
-    pixels = _plain_pixels(data)
-    if decoder is None or pixels is None or not _MIN_PLAIN_PIXELS <= pixels <= max_pixels:
+    size = _plain_size(data)
+    if size is None or not _MIN_PLAIN_PIXELS <= size[0] * size[1] <= max_pixels:
         return None
     stripped, exif = without_exif(data)
-    try:
-        decoded: torch.Tensor = decoder(torch.frombuffer(bytearray(stripped), dtype=torch.uint8), _RGB, False)
-    except RuntimeError:
+    factor = 1 if enough_px is None else _factor(min(size), enough_px)
+    decoded = _whole(stripped) if factor == 1 else _scaled(stripped, size, factor)
+    if decoded is None:
         return None
     return _turned(decoded, orientation(exif) if exif else 1)
+
+
+def _whole(jpeg: bytes) -> torch.Tensor | None:
+    decoder = _decoder()
+    if decoder is None:
+        return None
+    try:
+        decoded: torch.Tensor = decoder(torch.frombuffer(bytearray(jpeg), dtype=torch.uint8), _RGB, False)
+    except RuntimeError:
+        return None
+    return decoded
+
+
+def _scaled(jpeg: bytes, size: tuple[int, int], factor: int) -> torch.Tensor | None:
+    """By Pillow, whose decoder computes fewer pixels of each block when asked to."""
+    height, width = size
+    try:
+        image = Image.open(BytesIO(jpeg), formats=["JPEG"])
+        image.draft("RGB", (width // factor, height // factor))
+        return as_tensor(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _factor(shorter_px: int, enough_px: int) -> int:
+    """By how much a picture may be decoded smaller."""
+    return next((factor for factor in _FACTORS if shorter_px // factor >= enough_px), 1)
 
 
 def _decoder() -> Callable[..., torch.Tensor] | None:
@@ -67,8 +104,8 @@ def _decoder() -> Callable[..., torch.Tensor] | None:
     return getattr(torch.ops.image, "decode_jpeg", None)
 
 
-def _plain_pixels(jpeg: bytes) -> int | None:
-    """Height times width of a JPEG of 8 bits and one or three components, from its frame's header."""
+def _plain_size(jpeg: bytes) -> tuple[int, int] | None:
+    """Height and width of a JPEG of 8 bits and one or three components, from its frame's header."""
     at = 2
     while at + 10 <= len(jpeg) and jpeg[at] == 0xFF:
         marker = jpeg[at + 1]
@@ -80,7 +117,7 @@ def _plain_pixels(jpeg: bytes) -> int | None:
             bits, components = jpeg[at + 4], jpeg[at + 9]
             plain = marker in _PLAIN_FRAMES and bits == 8 and components in (1, 3)
             height, width = (int.from_bytes(jpeg[at + n : at + n + 2], "big") for n in (5, 7))
-            return height * width if plain else None
+            return (height, width) if plain else None
         else:
             at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return None

@@ -67,6 +67,7 @@ def prepare(
         WeightsError: the pretrained weights can't be had or don't fit.
     """
     preprocessing = preprocessing_for(config.architecture, config.weights)
+    preprocessing = preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
     state, fingerprint = workbench.weights(config)
     extractor = FeatureExtractor(
         make_backbone=partial(trunk, config.architecture, state, config.freeze, compute),

@@ -30,8 +30,8 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Loaded:
-        """One of them.
+    def load(self, index: int, enough_px: int | None = None) -> Loaded:
+        """One of them; `enough_px` as in `decode_picture`.
 
         Raises:
             ImageError: it can't be read.
@@ -48,11 +48,11 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def load(self, index: int) -> Loaded:
+    def load(self, index: int, enough_px: int | None = None) -> Loaded:
         started = time.perf_counter()
         data = read_file(self.paths[index])
         read = time.perf_counter()
-        picture = decode_picture(data, str(self.paths[index]))
+        picture = decode_picture(data, str(self.paths[index]), enough_px=enough_px)
         return Loaded(picture, read - started, time.perf_counter() - read)
 
 
@@ -95,7 +95,7 @@ class ViewDataset(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         index = self.indices[position]
         try:
-            loaded = self.pictures.load(index)
+            loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view))
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
         started = time.perf_counter()

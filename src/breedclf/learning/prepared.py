@@ -51,7 +51,7 @@ class PreparedPictures:
         """Positions of those that could be decoded, int64."""
         return torch.tensor([index for index in range(len(self)) if index not in self.bad], dtype=torch.int64)
 
-    def load(self, index: int) -> Loaded:
+    def load(self, index: int, enough_px: int | None = None) -> Loaded:  # noqa: ARG002 - they are small already
         """Copy one of them out of the file.
 
         Raises:
@@ -95,7 +95,7 @@ class PictureCache(FileCache[Pictures]):
             paths: the files.
             fingerprint: a hash of their content in that order.
         """
-        preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation"})
+        preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling"})
         key = cache_key(data=fingerprint, pixels=PIXELS, format=FORMAT, **preprocessing)
         return self.get_or_compute(key, lambda: PictureFiles(paths))
 
@@ -139,9 +139,11 @@ class PictureCache(FileCache[Pictures]):
         return PreparedPictures(path, shapes, bad)
 
     def _scaled(self, pictures: Pictures) -> Iterator[torch.Tensor | ImageError]:
+        enough_px = self.preprocessing.enough_px(0)
+
         def one(index: int) -> torch.Tensor | ImageError:
             try:
-                return self.preprocessing.scaled(pictures.load(index).picture).contiguous()
+                return self.preprocessing.scaled(pictures.load(index, enough_px).picture).contiguous()
             except ImageError as error:
                 return error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Literal
 
@@ -27,7 +28,8 @@ class Preprocessing(Settings):
     """How pictures become inputs; it belongs to the weights and travels with the model.
 
     The shorter side is scaled to `resize_px` (antialiased), the central `crop_px` square is kept, and each channel is
-    shifted by `mean` and divided by `std`, both for values from 0 to 1.
+    shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling` a JPEG at least twice too
+    large is decoded smaller, which changes the view by up to 16 grey levels, and one on average.
     """
 
     resize_px: int = 256
@@ -35,6 +37,13 @@ class Preprocessing(Settings):
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    dct_scaling: bool = False
+
+    def enough_px(self, view: int) -> int | None:
+        """How long a decoded picture's shorter side has to be for that view; None if it has to come out whole."""
+        if not self.dct_scaling:
+            return None
+        return self.resize_px if view == 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
 
     def view(self, picture: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
         """Return view number `view` of an upright picture (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].

@@ -34,8 +34,9 @@ class Engine(ABC):
             RequestError: 400 when it is damaged, 422 when it has too many pixels.
         """
         try:
-            opened = decode_picture(picture, "the picture", max_pixels=self._limits.max_pixels)
-            return self.card.preprocessing.view(opened, 0)
+            preprocessing, most = self.card.preprocessing, self._limits.max_pixels
+            opened = decode_picture(picture, "the picture", max_pixels=most, enough_px=preprocessing.enough_px(0))
+            return preprocessing.view(opened, 0)
         except ImageTooLargeError as error:
             raise RequestError(422, "TooManyPixels", _as_told_to_a_client(error)) from error
         except ImageError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from breedclf.backends.bundle import breedclf_bundle, source_bundle, store_bundl
 from breedclf.backends.container import ENTRY, job_arguments, job_environment
 from breedclf.backends.folder import JobFolder, create_job_folder, jobs_root
 from breedclf.backends.local.endpoints import LocalEndpoints
-from breedclf.backends.local.processes import MARK, Identity
+from breedclf.backends.local.processes import MARK, Identity, run_supervisor
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
 from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError, JobError
@@ -24,7 +23,6 @@ from breedclf.jobs import JobSpec, require_here
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
 DEFAULT_MAX_LOG_BYTES = 64 << 20
-_START_SECONDS = 60.0
 _JOIN_SECONDS = 10.0
 _JOIN_PAUSE_SECONDS = 0.01
 
@@ -169,20 +167,6 @@ class LocalBackend(StoredJobs, LocalEndpoints):
         }
 
     def _start_supervisor(self, folder: JobFolder) -> None:
-        package_parent = str(Path(__file__).resolve().parents[3])
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        environment["PYTHONPATH"] = package_parent
-        with (folder.path / "supervisor.log").open("ab") as log:
-            started = subprocess.run(
-                [sys.executable, "-m", SUPERVISOR, str(folder.path)],
-                cwd=folder.path,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                timeout=_START_SECONDS,
-                check=False,
-            )
-        if started.returncode:
+        if run_supervisor(SUPERVISOR, folder.path, folder.path / "supervisor.log", environment, cwd=folder.path):
             self.settled(folder, folder.read(), grace_seconds=0.0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from breedclf.backends.local.endpoint_folder import MODEL_FILES, EndpointFolder, Order, failed
 from breedclf.backends.local.locks import locked
-from breedclf.backends.local.processes import Identity
+from breedclf.backends.local.processes import Identity, run_supervisor
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     import urllib3
 
 SUPERVISOR = "breedclf.backends.local.endpoint_supervisor"
-_START_SECONDS = 60.0
 _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -212,17 +209,5 @@ def _require_model(artifact: Path) -> None:
 
 def _start_supervisor(folder: EndpointFolder) -> None:
     """Start it; it detaches itself and has reported when this returns."""
-    package_parent = str(Path(__file__).resolve().parents[3])
-    with folder.log_file.open("ab") as log:
-        started = subprocess.run(
-            [sys.executable, "-m", SUPERVISOR, str(folder.path)],
-            env={**os.environ, "PYTHONPATH": package_parent},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            timeout=_START_SECONDS,
-            check=False,
-        )
-    if started.returncode:
+    if run_supervisor(SUPERVISOR, folder.path, folder.log_file, os.environ):
         raise EndpointError(f"the endpoint's supervisor didn't start; {folder.log_file} tells why")

@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
 MARK = "BREEDCLF_JOB_FOLDER"
 _SAME_START_SECONDS = 1.0
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -113,3 +117,22 @@ def _is_zombie(process: psutil.Process) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return True
+
+
+def run_supervisor(
+    module: str, folder: Path, log: Path, environment: Mapping[str, str], *, cwd: Path | None = None
+) -> int:
+    """Run a module of this package on a folder; it detaches itself, and has reported when its exit code is returned."""
+    with log.open("ab") as output:
+        started = subprocess.run(
+            [sys.executable, "-m", module, str(folder)],
+            cwd=cwd,
+            env={**environment, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            timeout=_START_SECONDS,
+            check=False,
+        )
+    return started.returncode
