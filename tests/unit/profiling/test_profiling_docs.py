@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from xml.etree import ElementTree
@@ -53,14 +54,16 @@ def test_the_page_is_up_to_date() -> None:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> ModuleType:
+def pictures() -> Iterator[ModuleType]:
     """The extension that draws, as Sphinx loads it."""
     path = PAGE.parent / "_ext" / "rule_pictures.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(path.parent)
+        spec.loader.exec_module(module)
+        yield module
 
 
 @pytest.mark.parametrize("rule", [*ALL_RULES, "ProfilerReport"])
