@@ -77,10 +77,15 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
     if arguments.json:
         print(json.dumps(document, indent=2))
     else:
-        for goal in goals:
-            mark = "reached" if goal["reached"] else "MISSED "
-            print(f"{mark}  {goal['what']}: {goal['value']:.4g} (goal {goal['goal']})")
+        print_goals(goals)
     return 0 if all(goal["reached"] for goal in goals) else 1
+
+
+def print_goals(goals: Sequence[Mapping[str, Any]]) -> None:
+    """A line each, with what was reached."""
+    for goal in goals:
+        mark = "reached" if goal["reached"] else "MISSED "
+        print(f"{mark}  {goal['what']}: {goal['value']:.4g} (goal {goal['goal']})", flush=True)
 
 
 def at_least(what: str, value: float, goal: float) -> dict[str, Any]:
@@ -91,10 +96,16 @@ def at_most(what: str, value: float, goal: float) -> dict[str, Any]:
     return {"what": what, "value": value, "goal": f"<= {goal}", "reached": value <= goal}
 
 
-def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = True) -> argparse.Namespace:
+def parser_for(description: str | None) -> argparse.ArgumentParser:
+    """What every benchmark takes: how its document is told and whether it is kept."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
+    return parser
+
+
+def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = True) -> argparse.Namespace:
+    parser = parser_for(description)
     parser.add_argument("--repeats", type=int, default=repeats, help=f"runs of each side (default: {repeats})")
     given = parser.parse_args()
     if needs_data and not WEIGHTS.is_file():

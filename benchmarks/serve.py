@@ -14,7 +14,6 @@ the time that `Retry-After` says.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -27,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measuring import at_least, at_most, report
+from benchmarks.measuring import at_least, at_most, parser_for, report
 from benchmarks.serving import (
     CHUNKS,
     Limit,
@@ -105,9 +104,7 @@ def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
+    parser = parser_for(__doc__)
     parser.add_argument("--requests", type=int, default=2000, help="requests at each point (default: 2000)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--architecture", default="resnet50")

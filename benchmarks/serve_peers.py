@@ -9,14 +9,13 @@ runs all the time, and they are asked in turns.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.measuring import at_least, at_most, peers_python, report
+from benchmarks.measuring import at_least, at_most, parser_for, peers_python, report
 from benchmarks.serving import (
     Traffic,
     form_request,
@@ -38,9 +37,7 @@ SERVERS = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
+    parser = parser_for(__doc__)
     parser.add_argument("--requests", type=int, default=1000, help="requests at each point (default: 1000)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()

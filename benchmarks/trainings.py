@@ -19,6 +19,9 @@ import psutil
 
 from benchmarks.measuring import WEIGHTS, peers_python, ratios, report
 
+NAME = "hymenoptera"
+LIBRARIES = ("breedclf", "fastai", "lightning", "transformers", "ultralytics", "keras", "plain")
+IN_BF16 = ("breedclf", "lightning", "transformers", "keras", "plain")
 POLL_SECONDS = 0.25
 OURS = "breedclf, shipped"
 
@@ -73,9 +76,10 @@ class Runs:
         return statistics.median(each["right"] for each in self.measured[name])
 
 
-def compare(contenders: Iterable[tuple[str, str]], data: Path, *, repeats: int, **settings: Any) -> Runs:
-    """Each contender in turn, `repeats` times; `settings` are those of `benchmarks.peers.training.Task`."""
-    python, contenders = peers_python(), list(contenders)
+def compare(in_bf16: Iterable[str], data: Path, *, repeats: int, **settings: Any) -> Runs:
+    """Every library as it ships and some in bf16, in turns, `repeats` times; `settings` are those of `Task`."""
+    python = peers_python()
+    contenders = [(name, "shipped") for name in LIBRARIES] + [(name, "bf16") for name in in_bf16]
     measured: dict[str, list[dict[str, Any]]] = {f"{library}, {precision}": [] for library, precision in contenders}
     for number in range(repeats):
         for library, precision in contenders:

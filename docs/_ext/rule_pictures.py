@@ -35,7 +35,6 @@ from breedclf.reporting.charts import (
 )
 from breedclf.reporting.formats import Format, plain
 
-ROOT = Path(__file__).parents[2]
 FOLDER = Path("_generated") / "rules"
 CLEAN, FAULTY = "clean run", "with the fault"
 Draw = Callable[[str], Markup]

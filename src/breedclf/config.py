@@ -237,6 +237,16 @@ class TrainingConfig(Settings):
         """The names in `log_to`."""
         return () if self.log_to == "none" else tuple(self.log_to.split(","))
 
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether batch norms of trained stages keep the statistics that came with the weights.
+
+        Example:
+            >>> TrainingConfig(data="x").keeps_statistics, TrainingConfig(data="x", weights="none").keeps_statistics
+            (True, False)
+        """
+        return self.weights != "none" if self.batch_norm == "auto" else self.batch_norm == "fixed"
+
     @model_validator(mode="after")
     def _shares_leave_training_pictures(self) -> Self:
         if self.valid_share + self.test_share >= 1:
@@ -257,8 +267,7 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _statistics_are_met_once(self) -> Self:
-        learned = self.batch_norm == "trained" or (self.batch_norm == "auto" and self.weights == "none")
-        if self.activation_checkpointing and learned and self.freeze != "head":
+        if self.activation_checkpointing and not self.keeps_statistics and self.freeze != "head":
             raise ValueError(
                 "activation_checkpointing computes each batch twice, and batch norms that learn their statistics would "
                 "learn them twice: set batch_norm=fixed, or leave activation_checkpointing off"

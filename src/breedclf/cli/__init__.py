@@ -32,7 +32,7 @@ VERBS = {
     "deploy": "put a model behind an address, after checking that it answers as measured",
     "endpoints": "list, delete or clear away endpoints",
     "sagemaker": "stand in for Amazon SageMaker on this machine; print policies, list and clean an account",
-    "cache": "list or clear the feature cache",
+    "cache": "list or clear the caches",
     "tune": "search for the best hyperparameters and keep the best model",
     "demo": "train, evaluate and predict on pictures drawn for the purpose",
 }

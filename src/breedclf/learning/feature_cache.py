@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,21 +46,16 @@ class FeatureCache(FileCache[Features]):
             return None
         return Features(values, kept, {int(at): why for at, why in json.loads(about["bad"]).items()})
 
-    def _write(self, path: Path, computed: Features) -> Features:
+    def _write(self, temporary: Path, path: Path, computed: Features) -> Features:  # noqa: ARG002 - they stay in memory
         about = {
             "format": FORMAT,
             "checksum": _checksum(computed.values, computed.kept),
             "bad": json.dumps({str(at): why for at, why in computed.bad.items()}),
         }
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
         try:
             save_file({"values": computed.values, "kept": computed.kept}, temporary, metadata=about)
-            temporary.replace(path)
         except SafetensorError as error:
             raise OSError(str(error)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return computed
 
 

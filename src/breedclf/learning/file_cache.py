@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -93,8 +94,8 @@ class FileCache(ABC, Generic[Kept]):
         """
 
     @abstractmethod
-    def _write(self, path: Path, computed: Kept) -> Kept:
-        """Put it in place whole, and return what is used from now on.
+    def _write(self, temporary: Path, path: Path, computed: Kept) -> Kept:
+        """Write it to `temporary`, which then takes the place of `path`, and return what is used from now on.
 
         Raises:
             OSError: it can't be written.
@@ -114,11 +115,18 @@ class FileCache(ABC, Generic[Kept]):
         return None
 
     def _keep(self, path: Path, computed: Kept) -> Kept:
+        temporary = None
         try:
-            kept = self._write(path, computed)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+                temporary = Path(file.name)
+            kept = self._write(temporary, path, computed)
+            temporary.replace(path)
         except OSError as error:
             log.warning("%s can't be cached at %s (%s); going on without", self.what, path, error)
             return computed
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
         total = 0
         for entry in self.entries():
             total += entry.size_bytes

@@ -18,7 +18,7 @@ from breedclf.learning.losses import Loss, class_weights
 from breedclf.learning.model import StateDict, feature_count
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder
-from breedclf.learning.stages import Tail, keeps_statistics, tail_input_shape, trunk
+from breedclf.learning.stages import Tail, tail_input_shape, trunk
 from breedclf.learning.timing import NO_TIMER, StepTimer
 from breedclf.learning.weights import preprocessing_for
 from breedclf.learning.workbench import Workbench
@@ -90,7 +90,7 @@ def prepare(
     classes = len(folder.labels)
     head = new_head(feature_count(state), classes, config)
     module: ScaledLinear | Tail = head
-    fixed = keeps_statistics(config.batch_norm, config.weights)
+    fixed = config.keeps_statistics
     if config.freeze != "head":
         module = Tail.of(
             config.architecture,

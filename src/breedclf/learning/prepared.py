@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,27 +114,21 @@ class PictureCache(FileCache[Pictures]):
             {int(at): why for at, why in about["bad"].items()},
         )
 
-    def _write(self, path: Path, computed: Pictures) -> Pictures:
+    def _write(self, temporary: Path, path: Path, computed: Pictures) -> Pictures:
         digest, shapes, bad = hashlib.blake2b(digest_size=16), [], {}
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-        try:
-            with temporary.open("wb") as file:
-                for index, found in enumerate(self._scaled(computed)):
-                    if isinstance(found, ImageError):
-                        bad[index] = str(found)
-                        shapes.append((0, 0))
-                        continue
-                    pixels = found.numpy().data
-                    digest.update(pixels)
-                    file.write(pixels)
-                    shapes.append((found.shape[1], found.shape[2]))
-                about = {"format": FORMAT, "checksum": digest.hexdigest(), "shapes": shapes, "bad": bad}
-                text = json.dumps(about).encode()
-                file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with temporary.open("wb") as file:
+            for index, found in enumerate(self._scaled(computed)):
+                if isinstance(found, ImageError):
+                    bad[index] = str(found)
+                    shapes.append((0, 0))
+                    continue
+                pixels = found.numpy().data
+                digest.update(pixels)
+                file.write(pixels)
+                shapes.append((found.shape[1], found.shape[2]))
+            about = {"format": FORMAT, "checksum": digest.hexdigest(), "shapes": shapes, "bad": bad}
+            text = json.dumps(about).encode()
+            file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
         return PreparedPictures(path, shapes, bad)
 
     def _scaled(self, pictures: Pictures) -> Iterator[torch.Tensor | ImageError]:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from breedclf.config import Architecture, BatchNorm, Freeze
+from breedclf.config import Architecture, Freeze
 from breedclf.learning.device import Compute
 from breedclf.learning.head import ScaledLinear
 from breedclf.learning.model import StateDict, empty_network, for_inference, frozen_backbone
@@ -128,16 +128,6 @@ class Tail(nn.Module):
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         return self
-
-
-def keeps_statistics(batch_norm: BatchNorm, weights: str) -> bool:
-    """Whether batch norms of trained stages keep the statistics that came with the weights.
-
-    Example:
-        >>> keeps_statistics("auto", "IMAGENET1K_V1"), keeps_statistics("auto", "none")
-        (True, False)
-    """
-    return weights != "none" if batch_norm == "auto" else batch_norm == "fixed"
 
 
 def _children(stages: Sequence[str]) -> tuple[str, ...]:
