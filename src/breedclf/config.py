@@ -35,6 +35,8 @@ BatchNorm = Literal["auto", "fixed", "trained"]
 Objective = Literal["valid_loss", "valid_accuracy"]
 OnBadImage = Literal["error", "skip"]
 Precision = Literal["auto", "fp32", "bf16"]
+TrainingPrecision = Literal["auto", "fp32", "bf16", "int8"]
+Engine = Literal["torch", "openvino"]
 Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -201,7 +203,16 @@ class TrainingConfig(Settings):
     checkpoints: bool = Field(default=True, description="keep the full state after each epoch, in OUTPUT/checkpoints")
     resume: bool = Field(default=False, description="go on from the last checkpoint in the output, if there is one")
     device: Device = Field(default="auto", description="where to compute")
-    precision: Precision = Field(default="auto", description="auto takes bf16 where the hardware has it")
+    precision: TrainingPrecision = Field(
+        default="auto",
+        description="auto takes bf16 where the hardware has it; int8 is for openvino, and tried for accuracy first",
+    )
+    engine: Engine = Field(
+        default="torch", description="what computes the frozen part; openvino, an extra, is quicker on some CPUs"
+    )
+    max_accuracy_drop: float = Field(
+        default=0.01, gt=0, lt=1, description="share of valid pictures that int8 may cost, or it is refused"
+    )
     workers: Annotated[int | None, _MaybeText] = Field(
         default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
@@ -272,6 +283,20 @@ class TrainingConfig(Settings):
                 "activation_checkpointing computes each batch twice, and batch norms that learn their statistics would "
                 "learn them twice: set batch_norm=fixed, or leave activation_checkpointing off"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> Self:
+        if self.precision == "int8" and self.engine != "openvino":
+            raise ValueError("precision=int8 needs engine=openvino: torch computes in fp32 or bf16")
+        if self.engine == "torch":
+            return self
+        if self.freeze != "head":
+            raise ValueError(f"engine=openvino computes features for freeze=head, not for freeze={self.freeze}")
+        if self.device not in ("auto", "cpu"):
+            raise ValueError(f"engine=openvino computes on the CPU, not on device={self.device}: use engine=torch")
+        if self.compile_network:
+            raise ValueError("engine=openvino compiles the network itself: leave compile_network off")
         return self
 
     @classmethod

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from breedclf import MLflowLogger, TensorBoardLogger, Trainer, TrainingConfig
-from breedclf.backends.bundle import breedclf_bundle, logger_requirements
+from breedclf.backends.bundle import breedclf_bundle, settings_requirements
 from breedclf.backends.inline import InlineBackend
 from breedclf.errors import ConfigError, MissingExtraError, TrainingError
 from breedclf.learning.fit import FitResult
@@ -371,7 +371,7 @@ def test_settings_name_loggers_in_any_spelling() -> None:
 
 def test_a_job_elsewhere_installs_what_its_loggers_need() -> None:
     plain, logged = (
-        breedclf_bundle(logger_requirements(log_to)).files["requirements.txt"].decode()
+        breedclf_bundle(settings_requirements({"log_to": log_to})).files["requirements.txt"].decode()
         for log_to in ("none", "mlflow,tensorboard")
     )
     assert "mlflow" not in plain

@@ -23,9 +23,9 @@ from .conftest import CLASSES, draw, encode, post, running
 if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
     pytest.skip("the extra openvino isn't installed", allow_module_level=True)
 
+from breedclf.learning.openvino_backbone import check_accuracy
 from breedclf.serving import openvino_engine
 from breedclf.serving.openvino_engine import files_for, precision_for
-from breedclf.serving.openvino_model import check_accuracy
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ sys.exit(main(["serve", {str(model)!r}, "--port", "0", "--engine", "openvino"]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.returncode == 2
-    assert "engine=openvino needs OpenVINO: pip install 'breedclf[openvino]'" in done.stderr
+    assert "engine=openvino needs openvino, which is not installed: pip install 'breedclf[openvino]'" in done.stderr
 
 
 @pytest.mark.parametrize(

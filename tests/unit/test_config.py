@@ -73,6 +73,8 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "resume": st.booleans(),
         "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
         "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+        "engine": st.just("torch"),
+        "max_accuracy_drop": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "workers": st.none() | st.integers(0, 256),
         "chunk_size": st.integers(1, 4_096),
         "pin_memory": st.booleans(),

@@ -21,10 +21,10 @@ from breedclf.package_files import REQUIREMENTS, package_files
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
 ARCHIVE = "sourcedir.tar.gz"
-# What the loggers that a training's settings ask for need beside that.
-_LOGGER_REQUIREMENTS = {
-    "mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"),
-    "tensorboard": ("tensorboard>=2.18",),
+# What some settings of a training need beside that, by what their values name.
+_REQUIREMENTS_OF: dict[str, dict[str, tuple[str, ...]]] = {
+    "log_to": {"mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"), "tensorboard": ("tensorboard>=2.18",)},
+    "engine": {"openvino": ("openvino>=2025.4", "nncf>=2.19")},
 }
 _SHIM = '''"""The entry of a training job; everything else is in the package beside this file."""
 
@@ -94,9 +94,14 @@ def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
     return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
 
 
-def logger_requirements(log_to: str) -> list[str]:
-    """What the loggers of a training's setting `log_to` need beside that."""
-    return [line for name, lines in _LOGGER_REQUIREMENTS.items() if name in log_to.split(",") for line in lines]
+def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
+    """What a training with these settings needs beside what every one does."""
+    return [
+        line
+        for setting, by_name in _REQUIREMENTS_OF.items()
+        for name in hyperparameters.get(setting, "").split(",")
+        for line in by_name.get(name, ())
+    ]
 
 
 def source_bundle(folder: Path) -> Bundle:

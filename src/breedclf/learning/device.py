@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from breedclf.config import Device, Precision
+from breedclf.config import Device, TrainingConfig, TrainingPrecision
 from breedclf.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -71,12 +71,24 @@ def loader_settings(
     return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=_PREFETCH if count else None)
 
 
-def choose_precision(requested: Precision, *, has_bf16: bool) -> str:
+def choose_precision(requested: TrainingPrecision, *, has_bf16: bool) -> str:
     """bf16 where the hardware computes in it and nobody asked otherwise."""
     return ("bf16" if has_bf16 else "fp32") if requested == "auto" else requested
 
 
-def compute_for(device: Device, precision: Precision, *, channels_last: bool = True, compiled: bool = False) -> Compute:
+def compute_of(config: TrainingConfig) -> Compute:
+    """Where and how a training computes; OpenVINO does so on the CPU alone.
+
+    Raises:
+        ConfigError: the device asked for isn't there.
+    """
+    device: Device = "cpu" if config.engine == "openvino" else config.device
+    return compute_for(device, config.precision, channels_last=config.channels_last, compiled=config.compile_network)
+
+
+def compute_for(
+    device: Device, precision: TrainingPrecision, *, channels_last: bool = True, compiled: bool = False
+) -> Compute:
     """Resolve `auto` for this machine.
 
     Raises:

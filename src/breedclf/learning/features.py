@@ -26,7 +26,7 @@ from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
 
-ENGINE = "torch-fused"
+TORCH = "torch-fused"
 
 
 class FeatureSource(Protocol):
@@ -67,6 +67,7 @@ class FeatureExtractor:
     timer: StepTimer = NO_TIMER
     pin_memory: bool = True
     as_float32: bool = True
+    engine: str = TORCH
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -128,9 +129,7 @@ class FeatureExtractor:
             weights=self.weights_fingerprint,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=(
-                f"{ENGINE}{self._engine()}-{PIXELS}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}"
-            ),
+            engine=f"{self._engine()}-{PIXELS}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
             view=[view, self.view_seed if view else 0],
             format=FORMAT,
         )
@@ -138,7 +137,8 @@ class FeatureExtractor:
     def _engine(self) -> str:
         """What else may change a feature in its last digits."""
         compute = self.compute
-        return ("" if compute.channels_last else "-contiguous") + ("-compiled" if compute.compiled else "")
+        layout = "" if compute.channels_last else "-contiguous"
+        return self.engine + layout + ("-compiled" if compute.compiled else "")
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:

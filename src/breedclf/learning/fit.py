@@ -15,7 +15,7 @@ import torch
 from breedclf.config import TrainingConfig
 from breedclf.learning.artifact import write_artifact
 from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
-from breedclf.learning.device import Compute, compute_for, repeatable
+from breedclf.learning.device import Compute, compute_of, repeatable
 from breedclf.learning.hooks import TrainingHook, timer_of
 from breedclf.learning.lesson import Prepared, prepare
 from breedclf.learning.loop import Callbacks, Trained, train
@@ -73,9 +73,7 @@ def fit(
     started = time.perf_counter()
     if warning := rate_warning(config):
         log.warning("%s", warning)
-    compute = compute_for(
-        config.device, config.precision, channels_last=config.channels_last, compiled=config.compile_network
-    )
+    compute = compute_of(config)
     compute = replace(compute, device=local_device(compute.device, os.environ))
     with joined(compute.device) as processes, claimed_output(config, processes) as output:
         return _fit(config, compute, processes, output, hooks, workbench or Workbench(), checkpoints, started)

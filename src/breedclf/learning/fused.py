@@ -21,9 +21,14 @@ def can_fuse(device: torch.device, network: nn.Module | None = None) -> bool:
     """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    if network is not None and not all(bool(weight.isfinite().all()) for weight in network.state_dict().values()):
+    if network is not None and not all_finite(network):
         return False
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
+
+
+def all_finite(network: nn.Module) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(weight.isfinite().all()) for weight in network.state_dict().values())
 
 
 def fuse(network: ResNet) -> ResNet:

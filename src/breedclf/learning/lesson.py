@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.learning.device import Compute
-from breedclf.learning.features import FeatureExtractor, FeatureSource
+from breedclf.learning.features import TORCH, FeatureExtractor, FeatureSource
 from breedclf.learning.frozen_part import FrozenPart, view_of, views_of
 from breedclf.learning.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
 from breedclf.learning.loop import Lesson
 from breedclf.learning.losses import Loss, class_weights
 from breedclf.learning.model import StateDict, feature_count
+from breedclf.learning.openvino_backbone import engine_name, openvino_backbone
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder
 from breedclf.learning.stages import Tail, tail_input_shape, trunk
@@ -69,8 +71,14 @@ def prepare(
     preprocessing = preprocessing_for(config.architecture, config.weights)
     preprocessing = preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
     state, fingerprint = workbench.weights(config)
+    make_backbone: Callable[[], nn.Module] = partial(trunk, config.architecture, state, config.freeze, compute)
+    engine = TORCH
+    if config.engine == "openvino":
+        make_backbone = partial(openvino_backbone, config, folder, state, preprocessing, compute.precision)
+        engine = engine_name(config, folder, compute.precision)
     extractor = FeatureExtractor(
-        make_backbone=partial(trunk, config.architecture, state, config.freeze, compute),
+        make_backbone=make_backbone,
+        engine=engine,
         preprocessing=preprocessing,
         compute=compute,
         weights_fingerprint=fingerprint,

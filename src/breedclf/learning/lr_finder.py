@@ -13,7 +13,7 @@ import torch
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
-from breedclf.learning.device import compute_for, repeatable
+from breedclf.learning.device import compute_of, repeatable
 from breedclf.learning.features import FeatureSource
 from breedclf.learning.lesson import prepare
 from breedclf.learning.loop import Lesson
@@ -90,10 +90,7 @@ def find_learning_rate(
         config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
     )
     with repeatable(config.deterministic):
-        compute = compute_for(
-            config.device, config.precision, channels_last=config.channels_last, compiled=config.compile_network
-        )
-        lesson = prepare(config, folder, compute, workbench=Workbench()).lesson
+        lesson = prepare(config, folder, compute_of(config), workbench=Workbench()).lesson
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return curve(rates, list(_losses(lesson, config, rates)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import secrets
@@ -19,11 +18,11 @@ import torch
 
 from breedclf import errors
 from breedclf.endpoints import EngineChoice
-from breedclf.errors import ArtifactError, BreedclfError, EndpointError, MissingExtraError
+from breedclf.errors import ArtifactError, BreedclfError, EndpointError
 from breedclf.learning.artifact import read_artifact, read_card
 from breedclf.learning.cache_folder import cache_folder
 from breedclf.learning.classifier import ranked_prediction
-from breedclf.learning.device import available_cores
+from breedclf.learning.openvino_backbone import compiled, need_openvino
 from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine
@@ -31,11 +30,9 @@ from breedclf.serving.parity import TOLERANCE, Reference
 
 ABOUT_FILE = "about.json"
 MODEL_FILE = "model.xml"
-EXTRA = "engine=openvino needs OpenVINO: pip install 'breedclf[openvino]'"
 _FOLDER = "openvino"
 _KEPT = 4
 _MAKE_SECONDS = 3600.0
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class OpenVinoEngine(Engine):
@@ -51,15 +48,7 @@ class OpenVinoEngine(Engine):
         super().__init__(read_card(model), limits)
         core = openvino.Core()
         self.precision = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-        self._compiled = core.compile_model(
-            files / MODEL_FILE,
-            "CPU",
-            {
-                "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": _HINTS[self.precision],
-                "INFERENCE_NUM_THREADS": available_cores(),
-            },
-        )
+        self._compiled = compiled(files / MODEL_FILE, self.precision)
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
@@ -86,10 +75,7 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
         DataError: the calibration pictures can't be used.
         ParityError: int8 costs more accuracy than is allowed.
     """
-    needed = ("openvino", "nncf") if choice.precision == "int8" else ("openvino",)
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(f"{EXTRA} ({missing[0]} is missing)")
+    need_openvino(choice.precision)
     read_artifact(model)  # checked at each start, not only when the files are made
     root = cache_folder() / _FOLDER
     found = root / _key(model, choice)

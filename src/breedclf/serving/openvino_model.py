@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from breedclf.config import Settings
-from breedclf.errors import BreedclfError, DataError, ParityError
+from breedclf.errors import BreedclfError
 from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.evaluation import pictures_to_evaluate
 from breedclf.learning.images import open_picture
 from breedclf.learning.model import network_from
+from breedclf.learning.openvino_backbone import check_accuracy, compiled, quantised, sample_of
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split
 from breedclf.serving.openvino_engine import ABOUT_FILE, MODEL_FILE
 from breedclf.serving.parity import sample_pictures
-
-CALIBRATION_PICTURES = 300
 
 
 class About(Settings):
@@ -85,51 +83,23 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     return about
 
 
-def check_accuracy(before: float, after: float, *, pictures: int, max_drop: float) -> None:
-    """Refuse a network that names fewer pictures rightly than is allowed.
-
-    Raises:
-        DataError: a drop of this size is less than one of so few pictures.
-        ParityError: the accuracy dropped by more.
-    """
-    if pictures * max_drop < 1:
-        raise DataError(
-            f"the valid split has {pictures} pictures, too few to tell a drop of {max_drop:.1%} in accuracy; give more "
-            f"pictures, or allow a drop of {1 / max(1, pictures):.1%} or more (max_accuracy_drop)"
-        )
-    if before - after > max_drop:
-        raise ParityError(
-            f"int8 names {after:.1%} of the {pictures} valid pictures rightly, {before:.1%} are without it: more than "
-            f"{max_drop:.1%} would be lost, so that int8 is refused; use bf16, or allow more (max_accuracy_drop)"
-        )
-
-
 def _in_int8(
     card: ModelCard, plain: openvino.Model, split: Split, samples: NDArray[np.uint8], max_drop: float
 ) -> tuple[openvino.Model, About]:
     check_accuracy(1.0, 1.0, pictures=len(split), max_drop=max_drop)
-    import nncf
-
-    logging.getLogger("nncf").setLevel(logging.ERROR)
-    every = max(1, len(split) // CALIBRATION_PICTURES)
-    chosen = split.paths[::every][:CALIBRATION_PICTURES]  # the split is ordered by class: all classes are among them
-    quantised = nncf.quantize(
-        plain,
-        nncf.Dataset(chosen, lambda path: _input(card, path)[None]),
-        subset_size=len(chosen),
-    )
-    before, after = (_accuracy(card, each, split) for each in (plain, quantised))
+    in_int8 = quantised(plain, sample_of(split).paths, lambda path: _input(card, path)[None])
+    before, after = (_accuracy(card, each, split) for each in (plain, in_int8))
     check_accuracy(before, after, pictures=len(split), max_drop=max_drop)
-    own = openvino.compile_model(quantised, "CPU")(samples)[0]
-    return quantised, About(expected=_rows(own), accuracy=after, accuracy_before=before, pictures=len(split))
+    own = compiled(in_int8, "int8")(samples)[0]
+    return in_int8, About(expected=_rows(own), accuracy=after, accuracy_before=before, pictures=len(split))
 
 
 def _accuracy(card: ModelCard, model: openvino.Model, split: Split) -> float:
-    compiled = openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    network = compiled(model, "fp32")
     right = 0
     for start in range(0, len(split), 16):
         inputs = np.stack([_input(card, path) for path in split.paths[start : start + 16]])
-        right += int((compiled(inputs)[0].argmax(1) == np.array(split.targets[start : start + 16])).sum())
+        right += int((network(inputs)[0].argmax(1) == np.array(split.targets[start : start + 16])).sum())
     return right / len(split)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from breedclf.backends.bundle import ARCHIVE, Bundle, breedclf_bundle, logger_requirements, source_bundle
+from breedclf.backends.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
 from breedclf.backends.sagemaker.manifest import Manifest, read_manifest, sha256_of
 from breedclf.backends.sagemaker.place import Place
 from breedclf.backends.sagemaker.settings import SageMakerSettings
@@ -77,7 +77,7 @@ class Inputs:
             breedclf_bundle(
                 [
                     *requirements_of(spec.hyperparameters),
-                    *logger_requirements(spec.hyperparameters.get("log_to", "none")),
+                    *settings_requirements(spec.hyperparameters),
                 ]
             )
             if spec.source is None
