@@ -1,5 +1,6 @@
 """Run benchmarks: `python -m benchmarks all`, or some by name; each prints its goals with what was reached.
 
+`speed` stands for those about a training's speed, one to two hours on two cores; `all` takes some hours.
 Those that need photographs, or the environment of other libraries (`make bench-peers`), are left out where these are
 missing, and say so. One that breaks off counts as a missed goal, and the others go on. The exit code is 1 if a goal was
 missed.
@@ -11,23 +12,17 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import at_least, print_goals
 
+SPEED = ("startup", "decode", "forward", "grid", "epoch", "grid_plain", "peers", "finetune", "accuracy")
 NAMES = (
-    "startup",
-    "decode",
-    "forward",
-    "epoch",
+    *SPEED,
     "training_cost",
-    "accuracy",
     "recipes",
-    "grid",
-    "grid_plain",
-    "peers",
-    "finetune",
     "doctor",
     "jobs",
     "serve",
@@ -36,25 +31,32 @@ NAMES = (
     "profiling_verify",
     "upload",
 )
+GROUPS = {"all": NAMES, "speed": SPEED}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="+", choices=("all", *NAMES), metavar="NAME", help=f"all, or {', '.join(NAMES)}")
+    parser.add_argument(
+        "names", nargs="+", choices=(*GROUPS, *NAMES), metavar="NAME", help=f"all, speed, or {', '.join(NAMES)}"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document, a list")
     parser.add_argument("--save", action="store_true", help="keep the documents under benchmarks/results/")
+    parser.add_argument("--repeats", type=int, help="runs of each side, for those of speed (default: each one's own)")
     given = parser.parse_args()
-    names = NAMES if "all" in given.names else given.names
-    documents = [document for name in names if (document := run(name, save=given.save, quiet=given.json)) is not None]
+    names = dict.fromkeys(name for asked in given.names for name in GROUPS.get(asked, (asked,)))
+    saved = ["--save"] if given.save else []
+    repeated = [] if given.repeats is None else [f"--repeats={given.repeats}"]
+    runs = (run(name, saved + (repeated if name in SPEED else []), quiet=given.json) for name in names)
+    documents = [document for document in runs if document is not None]
     if given.json:
         print(json.dumps(documents, indent=2))
     return 0 if all(goal["reached"] for document in documents for goal in document["goals"]) else 1
 
 
-def run(name: str, *, save: bool, quiet: bool) -> dict[str, Any] | None:
+def run(name: str, flags: Sequence[str], *, quiet: bool) -> dict[str, Any] | None:
     """One benchmark in a process of its own; None if it was left out."""
     print(f"== {name}", file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *(["--save"] if save else [])]
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *flags]
     ended = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
     told = ended.stdout.startswith("{")
     if not told:

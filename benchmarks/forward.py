@@ -1,17 +1,23 @@
-"""The frozen forward pass beside eager fp32 and beside matrix products, the limit of this machine."""
+"""The frozen forward pass beside eager fp32, beside matrix products, the limit of this machine, and by OpenVINO.
+
+OpenVINO and torch take turns in processes of their own, since their threads would slow each other down in one.
+"""
 
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
+import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 from torchvision.models import resnet50
 
-from benchmarks.measuring import arguments, at_least, interleaved, report
+from benchmarks.measuring import arguments, at_least, interleaved, quickest_precision, ratios, report
 from breedclf.learning.device import compute_for
-from breedclf.learning.model import frozen_backbone
+from breedclf.learning.model import StateDict, frozen_backbone
 
 BATCH = 32
 SIZES = (2048, 4096)
@@ -22,8 +28,7 @@ def main() -> int:
     given = arguments(__doc__, needs_data=False)
     compute = compute_for("auto", "auto")
     plain = resnet50().eval().to(compute.device)
-    state = {name: value for name, value in resnet50().state_dict().items() if not name.startswith("fc.")}
-    ours = frozen_backbone("resnet50", state, compute)
+    ours = frozen_backbone("resnet50", drawn(), compute)
     pictures = torch.randn(BATCH, 3, 224, 224, device=compute.device)
     laid_out = pictures.to(compute.dtype).contiguous(memory_format=torch.channels_last)
     matrices = {size: torch.randn(size, size, device=compute.device).to(compute.dtype) for size in SIZES}
@@ -48,13 +53,62 @@ def main() -> int:
         at_least("frozen forward over eager fp32 of the same run", median["eager fp32"] / median["ours"], 4.0),
         at_least("frozen forward, as a share of the better matrix product's rate", rate / reference, 0.85),
     ]
+    runs = in_processes(given.repeats)
+    for name, seconds_of in runs.items():
+        if name != "ours":
+            goals.append(at_least(f"{name} over ours, in turns", ratios(runs["ours"], seconds_of)["median"], 1.3))
     details = {
         "precision": compute.precision,
+        "in processes of their own": {name: {"wall": found} for name, found in runs.items()},
         "images_per_second": {"ours": rate, "eager fp32": BATCH / median["eager fp32"], "reference": reference},
         "gflops_of_products": gflops,
         "seconds": seconds,
     }
     return report("forward", goals, details, given)
+
+
+def drawn() -> StateDict:
+    return {name: value for name, value in resnet50().state_dict().items() if not name.startswith("fc.")}
+
+
+def in_processes(repeats: int) -> dict[str, list[float]]:
+    """Seconds for a batch by each engine, one process a time; int8 is calibrated on noise, good for its speed alone."""
+    if find_spec("openvino") is None or torch.cuda.is_available():
+        print("  OpenVINO left out: it isn't installed, or the rest ran on a GPU", file=sys.stderr)
+        return {}
+    precision = quickest_precision()
+    engines = {"ours": "torch", f"OpenVINO in {precision}": precision, "OpenVINO in int8": "int8"}
+    runs: dict[str, list[float]] = {name: [] for name in engines}
+    for repeat in range(repeats):
+        for name, engine in engines.items():
+            code = f"from benchmarks.forward import one_process; one_process({engine!r})"
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            runs[name].append(float(done.stdout.splitlines()[-1]))
+            print(f"  {repeat + 1}/{repeats} {name}, alone: {runs[name][-1]:.2f} s", file=sys.stderr, flush=True)
+    return runs
+
+
+def one_process(engine: str) -> None:
+    """Print the median seconds of five batches, the first two left out."""
+    from breedclf.learning.openvino_backbone import OpenVinoBackbone, converted, quantised
+
+    pictures = torch.randn(BATCH, 3, 224, 224)
+    if engine == "torch":
+        compute = compute_for("auto", "auto")
+        backbone = frozen_backbone("resnet50", drawn(), compute)
+        pictures = pictures.to(compute.dtype).contiguous(memory_format=torch.channels_last)
+    else:
+        model = converted("resnet50", drawn(), 224)
+        if engine == "int8":
+            model = quantised(model, list(pictures[:8]), lambda picture: picture[None].numpy())
+        backbone = OpenVinoBackbone(model, engine)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(7):
+            started = time.perf_counter()
+            backbone(pictures)
+            seconds.append(time.perf_counter() - started)
+    print(statistics.median(seconds[2:]))
 
 
 def _finished(result: torch.Tensor) -> torch.Tensor:

@@ -36,6 +36,7 @@ def machine() -> dict[str, Any]:
 
     return {
         "processor": _processor(),
+        "instructions": instructions(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
@@ -44,6 +45,20 @@ def machine() -> dict[str, Any]:
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def instructions() -> str:
+    """What tells processors of one name apart: bf16, or else the widest vectors that torch makes use of."""
+    import torch
+
+    return "bf16" if quickest_precision() == "bf16" else torch.backends.cpu.get_cpu_capability().lower()
+
+
+def quickest_precision() -> str:
+    """What `precision=auto` takes here, and so a plain loop that is to be as quick as it gets."""
+    from breedclf.learning.device import compute_for
+
+    return compute_for("auto", "auto").precision
 
 
 def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, list[float]]]:
@@ -69,9 +84,10 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
     """Print the goals with what was reached, keep the document, and say by the exit code whether all were."""
     document = {"benchmark": name, "machine": machine(), "goals": goals, "details": details}
     if arguments.save:
-        slug = re.sub(r"[^a-z0-9]+", "-", f"{_processor()} {document['machine']['cores']} cores".lower()).strip("-")
+        about = document["machine"]
+        slug = _slug(f"{about['processor']} {about['instructions']} {about['cores']} cores")
         RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{slug}-{document['machine']['date']}-{name}.json"
+        path = RESULTS / f"{slug}-{about['date']}-{name}.json"
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         print(f"kept in benchmarks/results/{path.name}", file=sys.stderr)
     if arguments.json:
@@ -111,6 +127,10 @@ def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = T
     if needs_data and not WEIGHTS.is_file():
         parser.exit(0, f"skipped: no photographs and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
     return given
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _processor() -> str:

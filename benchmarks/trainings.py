@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.measuring import WEIGHTS, peers_python, ratios, report
+from benchmarks.measuring import WEIGHTS, peers_python, quickest_precision, ratios, report
 
 NAME = "hymenoptera"
 LIBRARIES = ("breedclf", "fastai", "lightning", "transformers", "ultralytics", "keras", "plain")
@@ -49,7 +49,7 @@ class Runs:
         return self._memory(OURS) / min(self._memory(name) for name in self._others("shipped"))
 
     def right_less_best(self) -> float:
-        """Test pictures that we name rightly, less those of the best peer, medians; 0 at most."""
+        """Test pictures that we name rightly, less those of the best peer, medians over the seeds."""
         best = max(self._right(name) for name in self.measured if "right" in self.measured[name][0])
         return self._right(OURS) - best
 
@@ -76,14 +76,17 @@ class Runs:
         return statistics.median(each["right"] for each in self.measured[name])
 
 
-def compare(in_bf16: Iterable[str], data: Path, *, repeats: int, **settings: Any) -> Runs:
-    """Every library as it ships and some in bf16, in turns, `repeats` times; `settings` are those of `Task`."""
-    python = peers_python()
-    contenders = [(name, "shipped") for name in LIBRARIES] + [(name, "bf16") for name in in_bf16]
+def compare(matched: Iterable[str], data: Path, *, repeats: int, **settings: Any) -> Runs:
+    """Every library as it ships and some in this machine's quickest precision, in turns, each time with another seed.
+
+    `settings` are those of `Task`.
+    """
+    python, precision = peers_python(), quickest_precision()
+    contenders = [(name, "shipped") for name in LIBRARIES] + [(name, precision) for name in matched]
     measured: dict[str, list[dict[str, Any]]] = {f"{library}, {precision}": [] for library, precision in contenders}
     for number in range(repeats):
         for library, precision in contenders:
-            run = one_training(python, library, {**settings, "data": data, "precision": precision})
+            run = one_training(python, library, {**settings, "data": data, "precision": precision, "seed": number})
             measured[f"{library}, {precision}"].append(run)
             told = f"{run['seconds']:.1f} s, {run['memory_bytes'] / 2**20:.0f} MiB, {run.get('right', '?')} right"
             print(f"  {number + 1}/{repeats} {library}, {precision}: {told}", file=sys.stderr, flush=True)

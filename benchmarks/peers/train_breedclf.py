@@ -21,6 +21,7 @@ def prepare(task: Task) -> Train:
         epochs=task.epochs,
         batch_size=task.batch,
         learning_rate=task.learning_rate,
+        seed=task.seed,
         cache_dir=f"{home}/cache",
         output=f"{home}/out",
         **settings,

@@ -14,7 +14,8 @@ from fastai.vision.all import (
     imagenet_stats,
 )
 
-from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+from benchmarks.peers.training import Judge, Task, Train, run
+from benchmarks.plain_loop import WORKERS
 
 
 def prepare(task: Task) -> Train:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainingArguments
 
-from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+from benchmarks.peers.training import Judge, Task, Train, run
+from benchmarks.plain_loop import WORKERS
 
 
 class WithLoss(torch.nn.Module):

@@ -6,7 +6,8 @@ import torch
 from ultralytics.models.yolo.classify.train import ClassificationTrainer
 from ultralytics.nn.tasks import ClassificationModel
 
-from benchmarks.peers.training import WORKERS, Judge, Task, Train, run
+from benchmarks.peers.training import Judge, Task, Train, run
+from benchmarks.plain_loop import WORKERS
 
 
 def prepare(task: Task) -> Train:

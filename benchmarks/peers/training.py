@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision import datasets, models, transforms
 
-WORKERS = 2
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-PREPARE = transforms.Compose(
-    [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-)
+from benchmarks.plain_loop import PlainLoop
 
 
 @dataclass(frozen=True)
@@ -34,41 +29,36 @@ class Task:
     epochs: int = 1
     batch: int = 32
     learning_rate: float = 0.005
+    seed: int = 0
 
     @property
     def bf16(self) -> bool:
         return self.precision == "bf16"
 
+    @property
+    def loop(self) -> PlainLoop:
+        """The plain loop, and what the others have of it: network, pictures and judge."""
+        precision = None if self.precision == "shipped" else self.precision
+        return PlainLoop(self.data, self.weights, precision, self.trainable)
+
     def network(self) -> torch.nn.Module:
         """ResNet-50 with the given weights and a new last layer; only what is to be trained has gradients."""
-        torch.manual_seed(0)
-        network = models.resnet50()
-        network.load_state_dict(torch.load(self.weights, weights_only=True))
-        network.requires_grad_(self.trainable == "all")
-        network.fc = torch.nn.Linear(network.fc.in_features, len(self.pictures("train").classes))
-        return network
+        return self.loop.network(self.seed)
 
     def optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
         trainable = [each for each in network.parameters() if each.requires_grad]
         return torch.optim.SGD(trainable, self.learning_rate, momentum=0.9)
 
-    def pictures(self, split: str) -> datasets.ImageFolder:
-        return datasets.ImageFolder(str(self.data / split), PREPARE)
+    def pictures(self, split: str) -> Any:
+        return self.loop.pictures(split)
 
     def loader(self, split: str) -> Any:
-        return torch.utils.data.DataLoader(
-            self.pictures(split), self.batch, shuffle=split == "train", num_workers=WORKERS
-        )
+        return self.loop.loader(split, self.batch)
 
-    @torch.inference_mode()
     def judge(self, network: torch.nn.Module) -> dict[str, int]:
         """How many pictures of the split test are named rightly, in fp32."""
-        network.eval()
-        right = of = 0
-        for pictures, targets in self.loader("test"):
-            right += int((network(pictures).argmax(1) == targets).sum())
-            of += len(targets)
-        return {"right": right, "of": of}
+        loader = self.loader("test")
+        return {"right": self.loop.judge(network, loader, exact=True)[1], "of": len(loader.dataset)}
 
 
 Judge = Callable[[], dict[str, int]]
@@ -87,6 +77,7 @@ def run(prepare: Callable[[Task], Train]) -> None:
     parser.add_argument("--trainable", choices=("head", "all"), default="head")
     parser.add_argument("--precision", choices=("shipped", "fp32", "bf16"), default="shipped")
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=0.005)
     task = Task(**vars(parser.parse_args()))
     answer = os.dup(1)

@@ -1,4 +1,4 @@
-"""`{benchmark} NAME`: a plot and the table of goals, both from the newest figures in benchmarks/results/."""
+"""`{benchmark} NAME`: a plot and the table of goals, from the newest figures of each machine in benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from breedclf.reporting.charts import Bar, bar_chart
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FOLDER = Path("_generated") / "benchmarks"
+_MACHINES = 2
+_BATCH = 32  # of the benchmark forward
 Details = dict[str, Any]
 
 
@@ -38,7 +40,11 @@ def decoding(details: Details) -> list[Bar]:
 
 def forward(details: Details) -> list[Bar]:
     names = {"eager fp32": "eager fp32", "ours": "breedclf", "reference": "at the rate of a matrix product"}
-    return [Bar(names[name], rate) for name, rate in details["images_per_second"].items()]
+    bars = [Bar(names[name], rate) for name, rate in details["images_per_second"].items()]
+    alone = details.get("in processes of their own", {})
+    return bars + [
+        Bar(name, _BATCH / statistics.median(each["wall"])) for name, each in alone.items() if name != "ours"
+    ]
 
 
 def grids(details: Details) -> list[Bar]:
@@ -82,42 +88,48 @@ PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
 }
 
 
-def newest(name: str) -> dict[str, Any] | None:
-    """The document with the latest date."""
+def newest(name: str) -> list[tuple[str, dict[str, Any]]]:
+    """Plot's name and document of the newest figures of each machine, of the two machines measured last."""
     found = sorted(RESULTS.glob(f"*-[0-9][0-9]-{name}.json"), key=lambda path: path.stem[: -len(name)][-11:])
-    return json.loads(found[-1].read_text(encoding="utf-8")) if found else None
+    by_machine = {path.stem[: -len(name) - len("-2026-11-29-")]: path for path in found}
+    latest = sorted(by_machine.values(), key=found.index)[-_MACHINES:]
+    return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in reversed(latest)]
 
 
 def write_plots(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, (title, unit, bars) in PLOTS.items():
-        if document := newest(name):
+        for plot, document in newest(name):
             chart = bar_chart(title, bars(document["details"]), value_label=unit)
-            (folder / f"{name}.svg").write_text(standalone(title, chart), encoding="utf-8")
+            (folder / f"{plot}.svg").write_text(standalone(title, chart), encoding="utf-8")
 
 
 class _Benchmark(SphinxDirective):
-    """The plot, where and when it was measured, and what was asked."""
+    """The plots, where and when they were measured, and what was asked."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
-        document = newest(name)
-        if document is None:
+        documents = newest(name)
+        if not documents:
             raise self.error(f"benchmarks/results holds no figures of {name}")
-        title = PLOTS[name][0]
-        machine = document["machine"]
-        where = (
-            f"python -m benchmarks {name}, {machine['processor'].strip()}, {machine['cores']} cores, "
-            f"torch {machine['torch']}, {machine['date']}"
-        )
-        rows = [
-            (goal["what"], f"{goal['value']:.3g}", goal["goal"], "reached" if goal["reached"] else "missed")
-            for goal in document["goals"]
-        ]
-        image = nodes.image(uri=f"/{(FOLDER / name).as_posix()}.svg", alt=title, width="38em")
-        return [image, nodes.caption("", where), _table(("", "measured", "goal", ""), rows)]
+        return [node for plot, document in documents for node in _shown(name, plot, document)]
+
+
+def _shown(name: str, plot: str, document: dict[str, Any]) -> list[nodes.Node]:
+    machine = document["machine"]
+    instructions = machine.get("instructions", "")
+    where = (
+        f"python -m benchmarks {name}, {machine['processor'].strip()}{instructions and f' ({instructions})'}, "
+        f"{machine['cores']} cores, torch {machine['torch']}, {machine['date']}"
+    )
+    rows = [
+        (goal["what"], f"{goal['value']:.3g}", goal["goal"], "reached" if goal["reached"] else "missed")
+        for goal in document["goals"]
+    ]
+    image = nodes.image(uri=f"/{(FOLDER / plot).as_posix()}.svg", alt=PLOTS[name][0], width="38em")
+    return [image, nodes.caption("", where), _table(("", "measured", "goal", ""), rows)]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.table:
