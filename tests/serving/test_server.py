@@ -16,7 +16,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 import urllib3
 
 from breedclf.cli import main
@@ -24,7 +23,7 @@ from breedclf.learning.classifier import Classifier
 from breedclf.serving import connections
 from breedclf.serving.app import Service
 from breedclf.serving.core import Limits
-from breedclf.serving.requests import Bounds, single_core_threads
+from breedclf.serving.requests import Bounds
 
 from .conftest import CLASSES, draw, encode, eventually, post, raw, running
 
@@ -320,18 +319,3 @@ def test_an_artifact_that_was_tampered_with(tmp_path: Path, model: Path, capsys:
 def test_beyond_this_machine_a_token_is_needed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(model), "--host", "0.0.0.0", "--port", "0"]) == 2
     assert "can be reached from other machines: give a token" in capsys.readouterr().err
-
-
-def test_decoders_keep_to_one_core_and_leave_the_others_to_the_network() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        pool = single_core_threads(3)
-        asked = [pool.submit(torch.get_num_threads) for _ in range(12)]
-        assert {each.result() for each in asked} == {1}
-        with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 2
-        assert torch.get_num_threads() == 2
-        pool.shutdown()
-    finally:
-        torch.set_num_threads(before)

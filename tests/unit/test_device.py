@@ -29,11 +29,18 @@ def test_many_cores_do_not_mean_endless_workers() -> None:
     assert loader_settings(device="cuda", cores=96, shared_memory_bytes=PLENTY, batch_bytes=MB).workers == 16
 
 
-@pytest.mark.parametrize(("cores", "workers"), [(1, 0), (2, 0), (4, 1), (16, 4)])
-def test_on_a_cpu_the_model_keeps_the_cores(cores: int, workers: int) -> None:
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 0, 1), (2, 0, 2), (4, 1, 0), (16, 4, 0)])
+def test_on_a_cpu_the_model_keeps_the_cores(cores: int, workers: int, threads: int) -> None:
     settings = loader_settings(device="cpu", cores=cores, shared_memory_bytes=PLENTY, batch_bytes=5 * MB)
     assert (settings.workers, settings.pin_memory, settings.non_blocking) == (workers, False, False)
     assert settings.prefetch == (2 if workers else None)
+    assert settings.threads == threads
+
+
+def test_whoever_asks_for_no_workers_gets_no_threads_either() -> None:
+    asked = loader_settings(device="cpu", cores=2, shared_memory_bytes=PLENTY, batch_bytes=MB, workers=0)
+    assert (asked.workers, asked.threads) == (0, 0)
+    assert loader_settings(device="cuda", cores=2, shared_memory_bytes=0, batch_bytes=MB).threads == 0
 
 
 @pytest.mark.parametrize(("shared_mb", "workers"), [(64, 3), (20, 1), (8, 0), (0, 0)])

@@ -24,12 +24,13 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """Arguments of a torch DataLoader, and whether copies to the device may overlap."""
+    """Arguments of a torch DataLoader, or threads in its place, and whether copies to the device may overlap."""
 
     workers: int
     pin_memory: bool
     non_blocking: bool
     prefetch: int | None
+    threads: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,19 @@ def loader_settings(
 
     On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and
     copied without blocking, unless `pin_memory` says otherwise; elsewhere pinning does nothing and isn't done. On a
-    CPU the model uses every core, so that workers would only take turns with it: there are none below four cores,
-    and one for every four above. Shared memory bounds them all: the batches on their way must fit in half of it,
-    since too small a `/dev/shm` ends a run with a bus error.
+    CPU the model uses every core: there is one worker for every four, and below four cores threads decode the next
+    chunk beside the model, which costs nothing to start. Asked for no workers, the loop itself decodes. Shared memory
+    bounds all workers: the batches on their way must fit in half of it, since too small a `/dev/shm` ends a run with
+    a bus error.
     """
     on_gpu = device == "cuda"
     wanted = workers if workers is not None else (max(1, cores - 1) if on_gpu else cores // 4)
     fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
     count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
     pinned = on_gpu and pin_memory
-    return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=_PREFETCH if count else None)
+    threads = cores if workers is None and not wanted else 0
+    prefetch = _PREFETCH if count else None
+    return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=prefetch, threads=threads)
 
 
 def choose_precision(requested: TrainingPrecision, *, has_bf16: bool) -> str:

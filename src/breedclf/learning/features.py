@@ -20,7 +20,7 @@ from breedclf.errors import DataError, ImageError
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
 from breedclf.learning.feature_cache import FORMAT, FeatureCache, Features
 from breedclf.learning.file_cache import cache_key
-from breedclf.learning.pictures import Chunk, PictureFiles, Pictures, ViewDataset, collate
+from breedclf.learning.pictures import Chunk, PictureFiles, Pictures, ThreadedChunks, ViewDataset, collate
 from breedclf.learning.preprocessing import PIXELS, Preprocessing
 from breedclf.learning.timing import NO_TIMER, StepTimer
 
@@ -155,11 +155,14 @@ class FeatureExtractor:
 
     def _chunks(
         self, pictures: Pictures, view: int, indices: Sequence[int] | None, chunk_size: int
-    ) -> DataLoader[Chunk]:
+    ) -> DataLoader[Chunk] | ThreadedChunks:
         settings = self.loader(chunk_size)
-        self.timer.loader(settings.workers, chunk_size, settings.pin_memory)
+        self.timer.loader(settings.threads or settings.workers, chunk_size, settings.pin_memory)
+        dataset = ViewDataset(pictures, indices, self.preprocessing, view, self.view_seed)
+        if settings.threads:
+            return ThreadedChunks(dataset, chunk_size, settings.threads)
         return DataLoader(
-            ViewDataset(pictures, indices, self.preprocessing, view, self.view_seed),  # type: ignore[arg-type]
+            dataset,  # type: ignore[arg-type]
             batch_size=chunk_size,
             num_workers=settings.workers,
             pin_memory=settings.pin_memory,

@@ -1,9 +1,10 @@
-"""Pictures of a list, decoded and cropped into chunks by loader processes, with what that took."""
+"""Pictures of a list, decoded and cropped into chunks by loader processes or threads, with what that took."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -15,10 +16,11 @@ from breedclf.errors import ImageError
 from breedclf.learning.decoding import decode_picture
 from breedclf.learning.images import read_file
 from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.threads import single_core_threads
 
 
 class Loaded(NamedTuple):
-    """An upright picture, uint8 [3, H, W], and the seconds that reading and decoding it took."""
+    """An upright picture, uint8 [3, H, W], the seconds that reading it took, and those of a processor to decode it."""
 
     picture: torch.Tensor
     read_seconds: float
@@ -51,15 +53,15 @@ class PictureFiles:
     def load(self, index: int, enough_px: int | None = None) -> Loaded:
         started = time.perf_counter()
         data = read_file(self.paths[index])
-        read = time.perf_counter()
+        read, begun = time.perf_counter() - started, time.thread_time()
         picture = decode_picture(data, str(self.paths[index]), enough_px=enough_px)
-        return Loaded(picture, read - started, time.perf_counter() - read)
+        return Loaded(picture, read, time.thread_time() - begun)
 
 
 class Chunk(NamedTuple):
     """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
 
-    `seconds` is what all of them took to read, to decode and to transform.
+    `seconds` is what all of them took to read, and of a processor's time to decode and to transform.
     """
 
     pictures: torch.Tensor
@@ -98,9 +100,9 @@ class ViewDataset(Dataset[Item]):
             loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view))
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
-        started = time.perf_counter()
+        started = time.thread_time()
         view = self.preprocessing.view(loaded.picture, self.view, seed=self.seed, index=index)
-        seconds = (loaded.read_seconds, loaded.decode_seconds, time.perf_counter() - started)
+        seconds = (loaded.read_seconds, loaded.decode_seconds, time.thread_time() - started)
         return Item(position, view, "", seconds)
 
 
@@ -116,3 +118,31 @@ def collate(items: list[Item]) -> Chunk:
         {item.position: item.reason for item in items if item.picture is None},
         (read, decode, transform),
     )
+
+
+class ThreadedChunks:
+    """The chunks of a dataset in order, decoded by threads of this process, the next one while a chunk is in use."""
+
+    def __init__(self, dataset: ViewDataset, chunk_size: int, threads: int) -> None:
+        self.dataset = dataset
+        self.chunk_size = chunk_size
+        self.threads = threads
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.chunk_size)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        with single_core_threads(self.threads) as pool:
+            coming: list[Future[Item]] = []
+            try:
+                for start in range(0, len(self.dataset) + self.chunk_size, self.chunk_size):
+                    chunk, coming = coming, self._begun(pool, start)
+                    if chunk:
+                        yield collate([item.result() for item in chunk])
+            finally:
+                for item in coming:
+                    item.cancel()
+
+    def _begun(self, pool: ThreadPoolExecutor, start: int) -> list[Future[Item]]:
+        positions = range(start, min(start + self.chunk_size, len(self.dataset)))
+        return [pool.submit(self.dataset.__getitem__, position) for position in positions]

@@ -9,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -24,6 +23,7 @@ from breedclf.learning.device import available_cores
 from breedclf.learning.file_cache import FileCache, cache_key
 from breedclf.learning.pictures import Loaded, PictureFiles, Pictures
 from breedclf.learning.preprocessing import PIXELS, Preprocessing
+from breedclf.learning.threads import single_core_threads
 
 FORMAT = "1"
 _LENGTH_BYTES = 8
@@ -140,7 +140,7 @@ class PictureCache(FileCache[Pictures]):
             except ImageError as error:
                 return error
 
-        with ThreadPoolExecutor(available_cores()) as pool:
+        with single_core_threads(available_cores()) as pool:
             for first in range(0, len(pictures), _AT_A_TIME):
                 yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(pictures))))
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from starlette.types import Receive
 
 from breedclf.learning.prediction import Prediction
+from breedclf.learning.threads import single_core_threads
 from breedclf.serving.batching import Batcher
 from breedclf.serving.core import Limits, RequestError, too_large
 from breedclf.serving.engine import Engine
@@ -128,26 +127,6 @@ class Pipeline:
             decoded = await asyncio.get_running_loop().run_in_executor(self._decoders, self.engine.decode, picture)
             answer = self._batcher.submit(decoded)
         return await answer
-
-
-def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads in which torch keeps to one core each: a second team of threads makes those of the network wait asleep.
-
-    torch's setting holds for the thread that makes it, and for every thread that begins after it. So all begin here,
-    and the setting is put back before others, like the network's, can inherit it.
-    """
-    cores, begun = torch.get_num_threads(), threading.Barrier(count + 1)
-    pool = ThreadPoolExecutor(count, "decode", _keep_to_one_core)
-    for _ in range(count):
-        pool.submit(begun.wait)
-    begun.wait()
-    torch.set_num_threads(cores)
-    return pool
-
-
-def _keep_to_one_core() -> None:
-    torch.get_num_threads()  # the first question in a thread sets it to the process's number, so it is asked before
-    torch.set_num_threads(1)
 
 
 async def read_body(receive: Receive, limits: Limits, bounds: Bounds) -> bytes:

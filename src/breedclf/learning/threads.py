@@ -1,0 +1,28 @@
+"""Threads that decode pictures beside the network, without taking its cores' attention."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def single_core_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in which torch keeps to one core each: a second team of threads makes those of the network wait asleep.
+
+    torch's setting holds for the thread that makes it, and for every thread that begins after it. So all begin here,
+    and the setting is put back before others, like the network's, can inherit it.
+    """
+    cores, begun = torch.get_num_threads(), threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(count, "decode", _keep_to_one_core)
+    for _ in range(count):
+        pool.submit(begun.wait)
+    begun.wait()
+    torch.set_num_threads(cores)
+    return pool
+
+
+def _keep_to_one_core() -> None:
+    torch.get_num_threads()  # the first question in a thread sets it to the process's number, so it is asked before
+    torch.set_num_threads(1)
