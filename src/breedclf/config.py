@@ -190,6 +190,10 @@ class TrainingConfig(Settings):
         default=False,
         description="decode JPEGs that are far too large at 1/2 to 1/8 of their size, which changes pixels a little",
     )
+    device_decoding: bool = Field(
+        default=False,
+        description="decode and crop plain JPEGs on a CUDA device, by nvJPEG, whose pixels differ a little",
+    )
     prepared_pictures: bool = Field(
         default=False,
         description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",
@@ -286,6 +290,14 @@ class TrainingConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _device_can_decode(self) -> Self:
+        if self.device_decoding and self.device not in ("auto", "cuda"):
+            raise ValueError(f"device_decoding needs device=cuda, not {self.device}")
+        if self.device_decoding and self.dct_scaling:
+            raise ValueError("device_decoding decodes pictures whole: leave dct_scaling off")
+        return self
+
+    @model_validator(mode="after")
     def _engine_fits(self) -> Self:
         if self.precision == "int8" and self.engine != "openvino":
             raise ValueError("precision=int8 needs engine=openvino: torch computes in fp32 or bf16")
@@ -293,8 +305,9 @@ class TrainingConfig(Settings):
             return self
         if self.freeze != "head":
             raise ValueError(f"engine=openvino computes features for freeze=head, not for freeze={self.freeze}")
-        if self.device not in ("auto", "cpu"):
-            raise ValueError(f"engine=openvino computes on the CPU, not on device={self.device}: use engine=torch")
+        if self.device not in ("auto", "cpu") or self.device_decoding:
+            device = "cuda" if self.device_decoding else self.device
+            raise ValueError(f"engine=openvino computes on the CPU, not on device={device}: use engine=torch")
         if self.compile_network:
             raise ValueError("engine=openvino compiles the network itself: leave compile_network off")
         return self

@@ -74,6 +74,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
         "precision": st.sampled_from(["auto", "fp32", "bf16"]),
         "engine": st.just("torch"),
+        "device_decoding": st.just(False),
         "max_accuracy_drop": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "workers": st.none() | st.integers(0, 256),
         "chunk_size": st.integers(1, 4_096),

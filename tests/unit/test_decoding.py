@@ -90,7 +90,9 @@ def others() -> Iterator[tuple[str, bytes]]:
 
 @pytest.mark.parametrize(("name", "data"), [*files()])
 def test_a_plain_jpeg_takes_the_quick_way_and_has_the_same_pixels(name: str, data: bytes) -> None:
-    assert decoding._plain_jpeg(data, 1 << 30, None) is not None, name
+    parsed = decoding.plain_jpeg(data, 1 << 30)
+    assert parsed is not None, name
+    assert decoding._decoded(parsed, None) is not None, name
     quick, general = decode_picture(data), as_tensor(open_picture(data))
     assert quick.dtype == torch.uint8
     assert torch.equal(quick, general)
@@ -98,7 +100,7 @@ def test_a_plain_jpeg_takes_the_quick_way_and_has_the_same_pixels(name: str, dat
 
 @pytest.mark.parametrize(("name", "data"), [*others()])
 def test_all_else_goes_the_general_way(name: str, data: bytes) -> None:
-    assert decoding._plain_jpeg(data, 1 << 30, None) is None, name
+    assert decoding.plain_jpeg(data, 1 << 30) is None, name
     assert torch.equal(decode_picture(data), as_tensor(open_picture(data)))
 
 
@@ -184,7 +186,9 @@ def test_without_torchvisions_decoder_the_pictures_are_the_same(monkeypatch: pyt
     data = jpeg(photograph(310, 213), exif=turned(6))
     expected = decode_picture(data)
     monkeypatch.setattr(decoding, "_decoder", lambda: None)
-    assert decoding._plain_jpeg(data, 1 << 30, None) is None
+    parsed = decoding.plain_jpeg(data, 1 << 30)
+    assert parsed is not None
+    assert decoding._decoded(parsed, None) is None
     assert torch.equal(decode_picture(data), expected)
 
 

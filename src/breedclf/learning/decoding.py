@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -43,8 +44,9 @@ def decode_picture(
     """
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
-    plain = _plain_jpeg(data, max_pixels, enough_px)
-    return plain if plain is not None else as_tensor(read_picture(data, name, max_pixels=max_pixels)[0])
+    jpeg = plain_jpeg(data, max_pixels)
+    quick = None if jpeg is None else _decoded(jpeg, enough_px)
+    return quick if quick is not None else as_tensor(read_picture(data, name, max_pixels=max_pixels)[0])
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -57,19 +59,37 @@ def as_image(picture: torch.Tensor) -> Image.Image:
     return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
 
 
-def _plain_jpeg(data: bytes, max_pixels: int, enough_px: int | None) -> torch.Tensor | None:
-    """The picture, if it is a whole JPEG of grey or of three colours; None for all else."""
+class PlainJpeg(NamedTuple):
+    """A whole JPEG of grey or three colours: its bytes without EXIF, height and width, and the turn EXIF asks for."""
+
+    data: bytes
+    size: tuple[int, int]
+    orientation: int
+
+
+def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
+    """The file as one that quick decoders read as Pillow does; None for all else."""
     if not data.startswith(b"\xff\xd8\xff") or not data.endswith(_END):
         return None
     size = _plain_size(data)
     if size is None or not _MIN_PLAIN_PIXELS <= size[0] * size[1] <= max_pixels:
         return None
     stripped, exif = without_exif(data)
-    factor = 1 if enough_px is None else _factor(min(size), enough_px)
-    decoded = _whole(stripped) if factor == 1 else _scaled(stripped, size, factor)
-    if decoded is None:
-        return None
-    return _turned(decoded, orientation(exif) if exif else 1)
+    return PlainJpeg(stripped, size, orientation(exif) if exif else 1)
+
+
+def turned(picture: torch.Tensor, value: int) -> torch.Tensor:
+    """A picture [3, H, W] upright, by its EXIF orientation: a mirrored one first, then a quarter turn or a half."""
+    if value >= 5:
+        picture = picture.transpose(1, 2)
+    flipped = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(value, ())
+    return picture.flip(flipped) if flipped else picture
+
+
+def _decoded(jpeg: PlainJpeg, enough_px: int | None) -> torch.Tensor | None:
+    factor = 1 if enough_px is None else _factor(min(jpeg.size), enough_px)
+    decoded = _whole(jpeg.data) if factor == 1 else _scaled(jpeg.data, jpeg.size, factor)
+    return None if decoded is None else turned(decoded, jpeg.orientation)
 
 
 def _whole(jpeg: bytes) -> torch.Tensor | None:
@@ -121,11 +141,3 @@ def _plain_size(jpeg: bytes) -> tuple[int, int] | None:
         else:
             at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return None
-
-
-def _turned(picture: torch.Tensor, value: int) -> torch.Tensor:
-    """Upright, by the EXIF orientation: a mirrored one first, then a quarter turn or a half."""
-    if value >= 5:
-        picture = picture.transpose(1, 2)
-    flipped = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(value, ())
-    return picture.flip(flipped) if flipped else picture

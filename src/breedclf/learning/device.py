@@ -84,9 +84,9 @@ def compute_of(config: TrainingConfig) -> Compute:
     """Where and how a training computes; OpenVINO does so on the CPU alone.
 
     Raises:
-        ConfigError: the device asked for isn't there.
+        ConfigError: the device asked for isn't there, or can't decode pictures.
     """
-    device: Device = "cpu" if config.engine == "openvino" else config.device
+    device: Device = "cpu" if config.engine == "openvino" else "cuda" if config.device_decoding else config.device
     return compute_for(device, config.precision, channels_last=config.channels_last, compiled=config.compile_network)
 
 

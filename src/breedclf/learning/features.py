@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from breedclf.errors import DataError, ImageError
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
+from breedclf.learning.device_decoding import PIXELS as DEVICE_PIXELS
+from breedclf.learning.device_decoding import DeviceChunks, DevicePreprocessing
 from breedclf.learning.feature_cache import FORMAT, FeatureCache, Features
 from breedclf.learning.file_cache import cache_key
 from breedclf.learning.pictures import Chunk, PictureFiles, Pictures, ThreadedChunks, ViewDataset, collate
@@ -68,6 +70,7 @@ class FeatureExtractor:
     pin_memory: bool = True
     as_float32: bool = True
     engine: str = TORCH
+    device_decoding: bool = False
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -129,7 +132,7 @@ class FeatureExtractor:
             weights=self.weights_fingerprint,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{self._engine()}-{PIXELS}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
+            engine=f"{self._engine()}-{self._pixels()}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
             view=[view, self.view_seed if view else 0],
             format=FORMAT,
         )
@@ -139,6 +142,9 @@ class FeatureExtractor:
         compute = self.compute
         layout = "" if compute.channels_last else "-contiguous"
         return self.engine + layout + ("-compiled" if compute.compiled else "")
+
+    def _pixels(self) -> str:
+        return DEVICE_PIXELS if self.device_decoding else PIXELS
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:
@@ -155,8 +161,10 @@ class FeatureExtractor:
 
     def _chunks(
         self, pictures: Pictures, view: int, indices: Sequence[int] | None, chunk_size: int
-    ) -> DataLoader[Chunk] | ThreadedChunks:
+    ) -> DataLoader[Chunk] | ThreadedChunks | DeviceChunks:
         settings = self.loader(chunk_size)
+        if self.device_decoding and isinstance(pictures, PictureFiles):
+            return self._decoded_there(pictures, view, indices, chunk_size)
         self.timer.loader(settings.threads or settings.workers, chunk_size, settings.pin_memory)
         dataset = ViewDataset(pictures, indices, self.preprocessing, view, self.view_seed)
         if settings.threads:
@@ -169,6 +177,22 @@ class FeatureExtractor:
             prefetch_factor=settings.prefetch,
             collate_fn=collate,
             generator=torch.Generator(),  # leaves the caller's random state alone
+        )
+
+    def _decoded_there(
+        self, pictures: PictureFiles, view: int, indices: Sequence[int] | None, chunk_size: int
+    ) -> DeviceChunks:
+        threads = available_cores()
+        self.timer.loader(threads, chunk_size, pin_memory=False)
+        return DeviceChunks(
+            pictures,
+            range(len(pictures)) if indices is None else indices,
+            DevicePreprocessing(**self.preprocessing.model_dump()),
+            self.compute.device,
+            chunk_size,
+            threads,
+            view,
+            self.view_seed,
         )
 
     def loader(self, chunk_size: int) -> LoaderSettings:

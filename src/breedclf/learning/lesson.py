@@ -89,6 +89,7 @@ def prepare(
         timer=timer,
         as_float32=config.freeze == "head",
         pin_memory=config.pin_memory,
+        device_decoding=config.device_decoding,
     )
     shape = () if config.freeze == "head" else tail_input_shape(state, config.freeze, preprocessing.crop_px)
     frozen = FrozenPart(config, extractor, shape)

@@ -18,6 +18,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PIXELS = "uint8"
 """Names the arithmetic of the crop; another name once its numbers change, since features are remembered by it."""
 
+Box = tuple[float, float, float, float]
+
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _MIN_AREA_SHARE, _MAX_AREA_SHARE = 0.35, 1.0
 _MAX_ASPECT = 4 / 3
@@ -54,7 +56,8 @@ class Preprocessing(Settings):
         if view == 0:
             return self._central(as_tensor(picture) if isinstance(picture, Image.Image) else picture)
         image = as_image(picture) if isinstance(picture, torch.Tensor) else picture
-        return as_tensor(self._random(image, random.Random(f"{seed}/{view}/{index}"))).contiguous()
+        box, mirrored = self.box(*image.size, view, seed, index)
+        return as_tensor(self._random(image, box, mirrored=mirrored)).contiguous()
 
     def normalise(self, pictures: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Turn uint8 [N, 3, H, W] into the network's input on the same device, channels last."""
@@ -88,15 +91,18 @@ class Preprocessing(Settings):
             return F.interpolate(picture[None], size=(height, width), mode="bilinear", antialias=True)[0]
         return as_tensor(as_image(picture).resize((width, height), _RESAMPLING[self.interpolation]))
 
-    def _random(self, picture: Image.Image, draw: random.Random) -> Image.Image:
-        width, height = picture.size
+    def box(self, width: int, height: int, view: int, seed: int, index: int) -> tuple[Box, bool]:
+        """What a random view shows of a picture of that size, and whether it is mirrored."""
+        draw = random.Random(f"{seed}/{view}/{index}")
         area = width * height * draw.uniform(_MIN_AREA_SHARE, _MAX_AREA_SHARE)
         aspect = draw.uniform(1 / _MAX_ASPECT, _MAX_ASPECT)
         box_width, box_height = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
         left, top = draw.uniform(0, width - box_width), draw.uniform(0, height - box_height)
-        box = (left, top, left + box_width, top + box_height)
+        return (left, top, left + box_width, top + box_height), draw.random() < 0.5
+
+    def _random(self, picture: Image.Image, box: Box, *, mirrored: bool) -> Image.Image:
         crop = picture.resize((self.crop_px, self.crop_px), _RESAMPLING[self.interpolation], box=box)
-        return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw.random() < 0.5 else crop
+        return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop
 
 
 def _without_far_ends(picture: torch.Tensor) -> torch.Tensor:
