@@ -35,11 +35,13 @@ def backbone(state: dict[str, torch.Tensor], architecture: Architecture, precisi
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("bf16", 0.02)])
 def test_features_are_those_of_the_plain_network(architecture: Architecture, precision: str, most: float) -> None:
+    """Also in bf16 on a processor that has none, where nothing is fused."""
     state = state_of(architecture)
     plain = network_from(architecture, dict(state))
     plain.fc = nn.Identity()
     fused = backbone(state, architecture, precision)
-    assert any(isinstance(module, FusedBlock) for module in fused.modules())
+    fuses = can_fuse(torch.device("cpu"), dtype=Compute(torch.device("cpu"), precision).dtype)
+    assert any(isinstance(module, FusedBlock) for module in fused.modules()) == fuses
     pictures = torch.randn(2, 3, 96, 64, generator=torch.Generator().manual_seed(0))
     kept = pictures.clone()
     with torch.inference_mode():
@@ -70,6 +72,14 @@ def test_activations_are_seen_after_each_fused_relu() -> None:
     seen = {series.name for series in watch.series() if series.kind == "activation"}
     assert len(seen) == 1 + 8 * 2  # the first convolution, and two in each of eight blocks; no shortcut
     assert {"conv1", "layer1.0.conv1", "layer4.1.conv2"} <= seen
+
+
+@needs_fusing
+def test_a_processor_without_bf16_keeps_the_plain_network_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there in (False, True):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda there=there: there)
+        assert can_fuse(torch.device("cpu"), dtype=torch.bfloat16) == there
+        assert can_fuse(torch.device("cpu"))
 
 
 def test_other_devices_keep_the_plain_network() -> None:

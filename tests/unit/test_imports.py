@@ -56,6 +56,30 @@ def test_the_client_side_loads_neither_torch_nor_boto3(module: str) -> None:
     assert loaded == "[]"
 
 
+def test_predicting_does_without_torchs_compiler() -> None:
+    """It takes as long to load as the rest of torch and torchvision together."""
+    told = _python(
+        "import sys, torch; from breedclf.learning.device import compute_for; "
+        "from breedclf.learning.model import folded, network_from, new_network; "
+        "network = network_from('resnet18', new_network('resnet18', seed=0, classes=2).state_dict()); "
+        "folded(network)(torch.zeros(1, 3, 64, 64)); "
+        "print([name for name in sys.modules if name.startswith('torch._dynamo')])"
+    )
+    assert told == "[]"
+
+
+def test_whoever_needs_the_compiler_gets_it() -> None:
+    """Also through torchvision's operator that asks for it, and where it was there before."""
+    code = (
+        "import sys, torch; {first}from breedclf.learning import vision; from torchvision.ops import roi_align; "
+        "print(tuple(roi_align(torch.rand(1, 3, 8, 8), torch.tensor([[0, 0, 0, 4.0, 4.0]]), 2).shape), end=' '); "
+        "import torch._dynamo.utils as utils; print(type(utils).__name__, utils.is_compile_supported('cpu'), end=' '); "
+        "print(sys.modules['torch._dynamo.utils'] is utils)"
+    )
+    plain, before = (_python(code.format(first=first)) for first in ("", "import torch._dynamo; "))
+    assert plain == before == "(1, 3, 2, 2) module True True"
+
+
 @pytest.mark.parametrize("name", breedclf.__all__)
 def test_a_public_name_resolves(name: str) -> None:
     assert getattr(breedclf, name) is not None

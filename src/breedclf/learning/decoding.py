@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torchvision  # noqa: F401 - registers the decoder
 from PIL import Image
 
+from breedclf.learning import vision  # noqa: F401 - registers the decoder
 from breedclf.learning.images import MAX_PIXELS, orientation, read_file, read_picture, without_exif
 
 _RGB = 3  # torchvision's number of the mode

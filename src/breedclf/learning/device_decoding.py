@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from breedclf.errors import ImageError
 from breedclf.learning.decoding import PlainJpeg, as_tensor, decode_picture, plain_jpeg, turned
@@ -20,6 +19,7 @@ from breedclf.learning.images import read_file
 from breedclf.learning.pictures import Chunk, Item, PictureFiles, collate
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.threads import single_core_threads
+from breedclf.learning.vision import ImageReadMode, decode_jpeg
 
 PIXELS = "device"
 

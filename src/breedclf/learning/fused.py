@@ -10,16 +10,19 @@ from typing import cast
 
 import torch
 from torch import nn
-from torchvision.models import ResNet
-from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from breedclf.learning.vision import BasicBlock, Bottleneck, ResNet
 
 
-def can_fuse(device: torch.device, network: nn.Module | None = None) -> bool:
-    """Whether this torch has the operations for this device, and the network's weights are numbers.
+def can_fuse(device: torch.device, network: nn.Module | None = None, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether torch has the operations for this device and type, and the network's weights are numbers.
 
-    A fused ReLU makes zero of what is no number, which would hide broken weights.
+    In bf16 they need instructions that not every processor has, and without which the plain network is but slow. A
+    fused ReLU makes zero of what is no number, which would hide broken weights.
     """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     if network is not None and not all_finite(network):
         return False

@@ -6,19 +6,21 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torchvision import models
-from torchvision.models import ResNet
+from torch.overrides import TorchFunctionMode
 
 from breedclf.config import Architecture
 from breedclf.learning.device import Compute
 from breedclf.learning.fused import can_fuse, fuse
+from breedclf.learning.vision import ResNet, models
 
 log = logging.getLogger(__name__)
+
+_DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 StateDict = dict[str, torch.Tensor]
 
@@ -32,7 +34,7 @@ def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -
 
 def empty_network(architecture: Architecture, classes: int) -> ResNet:
     """A network without memory for its weights, to be filled by `load_state_dict(..., assign=True)`."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         return _constructor(architecture)(num_classes=classes)
 
 
@@ -60,11 +62,21 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
     A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
     """
     network = folded(network)
-    if can_fuse(compute.device, network) and not compute.compiled:
+    if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
         network = fuse(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
     return _Compiled(moved) if compute.compiled else moved
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Within it new layers draw no weights, for which torch would load its compiler where they have no memory."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return args[0] if func in _DRAWING else func(*args, **given)
 
 
 class _Compiled(nn.Module):

@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torchvision.models import WeightsEnum, get_model_weights
 from tqdm import tqdm
 
 from breedclf.config import WEIGHTS_NAMES, Architecture
 from breedclf.errors import WeightsError
 from breedclf.learning.model import StateDict, empty_network, new_network
 from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.vision import WeightsEnum, get_model_weights
 
 log = logging.getLogger(__name__)
 
