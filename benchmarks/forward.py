@@ -90,7 +90,8 @@ def in_processes(repeats: int) -> dict[str, list[float]]:
 
 def one_process(engine: str) -> None:
     """Print the median seconds of five batches, the first two left out."""
-    from breedclf.learning.openvino_backbone import OpenVinoBackbone, converted, quantised
+    from breedclf.learning.openvino_backbone import OpenVinoBackbone
+    from breedclf.learning.openvino_maker import converted, quantised
 
     pictures = torch.randn(BATCH, 3, 224, 224)
     if engine == "torch":

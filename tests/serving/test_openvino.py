@@ -23,7 +23,7 @@ from .conftest import CLASSES, draw, encode, post, running
 if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
     pytest.skip("the extra openvino isn't installed", allow_module_level=True)
 
-from breedclf.learning.openvino_backbone import check_accuracy
+from breedclf.learning.openvino_maker import check_accuracy
 from breedclf.serving import openvino_engine
 from breedclf.serving.openvino_engine import files_for, precision_for
 

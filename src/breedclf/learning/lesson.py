@@ -74,7 +74,7 @@ def prepare(
     make_backbone: Callable[[], nn.Module] = partial(trunk, config.architecture, state, config.freeze, compute)
     engine = TORCH
     if config.engine == "openvino":
-        make_backbone = partial(openvino_backbone, config, folder, state, preprocessing, compute.precision)
+        make_backbone = partial(openvino_backbone, config, state, preprocessing, compute.precision)
         engine = engine_name(config, folder, compute.precision)
     extractor = FeatureExtractor(
         make_backbone=make_backbone,

@@ -8,21 +8,18 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from breedclf import errors
 from breedclf.endpoints import EngineChoice
-from breedclf.errors import ArtifactError, BreedclfError, EndpointError
+from breedclf.errors import EndpointError
 from breedclf.learning.artifact import read_artifact, read_card
 from breedclf.learning.cache_folder import cache_folder
 from breedclf.learning.classifier import ranked_prediction
-from breedclf.learning.openvino_backbone import compiled, need_openvino
+from breedclf.learning.openvino_backbone import compiled, made_elsewhere, need_openvino
 from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine
@@ -32,7 +29,6 @@ ABOUT_FILE = "about.json"
 MODEL_FILE = "model.xml"
 _FOLDER = "openvino"
 _KEPT = 4
-_MAKE_SECONDS = 3600.0
 
 
 class OpenVinoEngine(Engine):
@@ -98,23 +94,10 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
 
 
 def _make(model: Path, target: Path, choice: EngineChoice) -> None:
-    words = [sys.executable, "-m", "breedclf.serving.openvino_model", str(model), str(target)]
+    words = [str(model), str(target)]
     if choice.calibration is not None:
         words += [f"--calibration={choice.calibration}", f"--max-accuracy-drop={choice.max_accuracy_drop}"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
-    if done.returncode:
-        raise _error_of(done.stdout, done.stderr)
-
-
-def _error_of(told: str, log: str) -> BreedclfError:
-    """The error that the process told, as the class that it was there."""
-    try:
-        document = json.loads(told.splitlines()[-1])
-        kind = getattr(errors, document["error"])
-        error: BreedclfError = kind(document["message"])
-    except (ValueError, IndexError, KeyError, AttributeError, TypeError):
-        return ArtifactError(f"OpenVINO can't read the model: {log.strip()[-600:]}")
-    return error
+    made_elsewhere("breedclf.serving.openvino_model", *words)
 
 
 def _key(model: Path, choice: EngineChoice) -> str:

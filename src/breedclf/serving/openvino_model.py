@@ -6,7 +6,6 @@ Making them needs torch, serving them doesn't; both engines' threads in one proc
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.evaluation import pictures_to_evaluate
 from breedclf.learning.images import open_picture
 from breedclf.learning.model import network_from
-from breedclf.learning.openvino_backbone import check_accuracy, compiled, quantised, sample_of
+from breedclf.learning.openvino_backbone import compiled, sample_of, told_error
+from breedclf.learning.openvino_maker import check_accuracy, quantised
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split
 from breedclf.serving.openvino_engine import ABOUT_FILE, MODEL_FILE
@@ -128,8 +128,7 @@ def main() -> int:
             max_accuracy_drop=arguments.max_accuracy_drop,
         )
     except BreedclfError as error:
-        sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
-        return error.exit_code
+        return told_error(error)
     return 0
 
 
