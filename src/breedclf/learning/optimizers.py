@@ -58,18 +58,15 @@ def rate_warning(config: TrainingConfig) -> str | None:
 
 
 def new_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer over a head, or over a tail with a group for each stage; `initial_lr` is each group's rate.
-
-    Fused, it passes the weights once a step, where each of its operations would otherwise pass them again.
-    """
+    """The optimizer over a head, or over a tail with a group for each stage; `initial_lr` is each group's rate."""
     groups: list[dict[str, Any]] = [
         {"params": parameters, "lr": rate, "initial_lr": rate}
         for stage, rate in stage_rates(config).items()
         if (parameters := list(_parameters_of(module, stage)))
     ]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
 def _parameters_of(module: nn.Module, stage: str) -> Iterable[nn.Parameter]:
