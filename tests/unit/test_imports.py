@@ -59,7 +59,7 @@ def test_the_client_side_loads_neither_torch_nor_boto3(module: str) -> None:
 def test_predicting_does_without_torchs_compiler() -> None:
     """It takes as long to load as the rest of torch and torchvision together."""
     told = _python(
-        "import sys, torch; from breedclf.learning.device import compute_for; "
+        "import sys, torch; "
         "from breedclf.learning.model import folded, network_from, new_network; "
         "network = network_from('resnet18', new_network('resnet18', seed=0, classes=2).state_dict()); "
         "folded(network)(torch.zeros(1, 3, 64, 64)); "

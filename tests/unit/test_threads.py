@@ -12,25 +12,22 @@ import pytest
 import torch
 from PIL import Image
 
-from breedclf.errors import ImageError
 from breedclf.learning.pictures import Loaded, PictureFiles, ThreadedChunks, ViewDataset, collate
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.threads import single_core_threads
 
 
 class Slow:
-    """Pictures that tell when they are loaded; some can't be."""
+    """Pictures that tell when they are loaded."""
 
-    def __init__(self, count: int, told: Callable[[int], None] = lambda _: None, bad: tuple[int, ...] = ()) -> None:
-        self.count, self.told, self.bad = count, told, bad
+    def __init__(self, count: int, told: Callable[[int], None]) -> None:
+        self.count, self.told = count, told
 
     def __len__(self) -> int:
         return self.count
 
     def load(self, index: int, enough_px: int | None = None) -> Loaded:  # noqa: ARG002 - it isn't decoded
         self.told(index)
-        if index in self.bad:
-            raise ImageError(f"{index} is bad")
         return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from breedclf.learning.decoding import PlainJpeg, as_tensor, decode_picture, pla
 from breedclf.learning.images import read_file
 from breedclf.learning.pictures import Chunk, Item, PictureFiles, collate
 from breedclf.learning.preprocessing import Preprocessing
-from breedclf.learning.threads import single_core_threads
+from breedclf.learning.threads import chunks_ahead
 from breedclf.learning.vision import ImageReadMode, decode_jpeg
 
 PIXELS = "device"
@@ -74,17 +73,8 @@ class DeviceChunks:
         return -(-len(self.indices) // self.chunk_size)
 
     def __iter__(self) -> Iterator[Chunk]:
-        with single_core_threads(self.threads) as pool:
-            coming: list[Future[_Read]] = []
-            try:
-                for start in range(0, len(self.indices) + self.chunk_size, self.chunk_size):
-                    chunk = coming
-                    coming = [pool.submit(self._read, index) for index in self.indices[start : start + self.chunk_size]]
-                    if chunk:
-                        yield self._chunk(start - self.chunk_size, [each.result() for each in chunk], pool)
-            finally:
-                for each in coming:
-                    each.cancel()
+        for number, reads in enumerate(chunks_ahead(self._read, self.indices, self.chunk_size, self.threads)):
+            yield self._chunk(number * self.chunk_size, reads)
 
     def _read(self, index: int) -> _Read:
         started = time.perf_counter()
@@ -105,13 +95,13 @@ class DeviceChunks:
             return _Read(None, None, str(error), (read, 0.0))
         return _Read(None, picture, "", (read, time.thread_time() - started))
 
-    def _chunk(self, start: int, reads: Sequence[_Read], pool: ThreadPoolExecutor) -> Chunk:
+    def _chunk(self, start: int, reads: Sequence[_Read]) -> Chunk:
         started = time.perf_counter()
         jpegs = {at: read.jpeg for at, read in enumerate(reads) if read.jpeg is not None}
         decoded = dict(zip(jpegs, decode_jpegs(list(jpegs.values()), self.device), strict=True))
-        failed = [at for at, picture in decoded.items() if picture is None]
-        again = pool.map(lambda at: self._by_cpu(self.indices[start + at], jpegs[at].data), failed)
-        others = {at: read for at, read in enumerate(reads) if at not in jpegs} | dict(zip(failed, again, strict=True))
+        others = {at: read for at, read in enumerate(reads) if at not in jpegs}
+        for at in (at for at, picture in decoded.items() if picture is None):
+            others[at] = self._by_cpu(self.indices[start + at], jpegs[at].data)
         seconds = (time.perf_counter() - started) / max(1, len(reads))
         items = []
         for at, read in enumerate(reads):

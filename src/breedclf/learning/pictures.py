@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -16,7 +15,7 @@ from breedclf.errors import ImageError
 from breedclf.learning.decoding import decode_picture
 from breedclf.learning.images import read_file
 from breedclf.learning.preprocessing import Preprocessing
-from breedclf.learning.threads import single_core_threads
+from breedclf.learning.threads import chunks_ahead
 
 
 class Loaded(NamedTuple):
@@ -132,17 +131,6 @@ class ThreadedChunks:
         return -(-len(self.dataset) // self.chunk_size)
 
     def __iter__(self) -> Iterator[Chunk]:
-        with single_core_threads(self.threads) as pool:
-            coming: list[Future[Item]] = []
-            try:
-                for start in range(0, len(self.dataset) + self.chunk_size, self.chunk_size):
-                    chunk, coming = coming, self._begun(pool, start)
-                    if chunk:
-                        yield collate([item.result() for item in chunk])
-            finally:
-                for item in coming:
-                    item.cancel()
-
-    def _begun(self, pool: ThreadPoolExecutor, start: int) -> list[Future[Item]]:
-        positions = range(start, min(start + self.chunk_size, len(self.dataset)))
-        return [pool.submit(self.dataset.__getitem__, position) for position in positions]
+        positions = range(len(self.dataset))
+        for items in chunks_ahead(self.dataset.__getitem__, positions, self.chunk_size, self.threads):
+            yield collate(items)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def single_core_threads(count: int) -> ThreadPoolExecutor:
@@ -21,6 +25,23 @@ def single_core_threads(count: int) -> ThreadPoolExecutor:
     begun.wait()
     torch.set_num_threads(cores)
     return pool
+
+
+def chunks_ahead(work: Callable[[int], T], items: Sequence[int], chunk_size: int, threads: int) -> Iterator[list[T]]:
+    """What `work` makes of the items, in order and a chunk at a time, the next one while a chunk is in use.
+
+    A loop that ends early waits for nothing that wasn't begun.
+    """
+    with single_core_threads(threads) as pool:
+        coming: list[Future[T]] = []
+        try:
+            for start in range(0, len(items) + chunk_size, chunk_size):
+                chunk, coming = coming, [pool.submit(work, item) for item in items[start : start + chunk_size]]
+                if chunk:
+                    yield [each.result() for each in chunk]
+        finally:
+            for each in coming:
+                each.cancel()
 
 
 def _keep_to_one_core() -> None:

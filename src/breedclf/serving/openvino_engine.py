@@ -19,14 +19,13 @@ from breedclf.errors import EndpointError
 from breedclf.learning.artifact import read_artifact, read_card
 from breedclf.learning.cache_folder import cache_folder
 from breedclf.learning.classifier import ranked_prediction
-from breedclf.learning.openvino_backbone import compiled, made_elsewhere, need_openvino
+from breedclf.learning.openvino_backbone import MODEL_FILE, compiled, made_elsewhere, need_openvino
 from breedclf.learning.prediction import Prediction
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine
 from breedclf.serving.parity import TOLERANCE, Reference
 
 ABOUT_FILE = "about.json"
-MODEL_FILE = "model.xml"
 _FOLDER = "openvino"
 _KEPT = 4
 

@@ -22,11 +22,11 @@ from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.evaluation import pictures_to_evaluate
 from breedclf.learning.images import open_picture
 from breedclf.learning.model import network_from
-from breedclf.learning.openvino_backbone import compiled, sample_of, told_error
+from breedclf.learning.openvino_backbone import MODEL_FILE, compiled, sample_of, told_error
 from breedclf.learning.openvino_maker import check_accuracy, quantised
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split
-from breedclf.serving.openvino_engine import ABOUT_FILE, MODEL_FILE
+from breedclf.serving.openvino_engine import ABOUT_FILE
 from breedclf.serving.parity import sample_pictures
 
 
