@@ -92,6 +92,7 @@ clean: ## remove the environment and everything generated
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
+# All is compiled at once, as pip does for users: else each of the hundreds of processes that tests start may do so anew.
 # $(1) is its folder, $(2) what goes into it, $(3) the file with the versions.
 define make-environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -100,10 +101,11 @@ define make-environment
 	$(PYTHON) -m venv --clear $(1)
 	@if $(1)/bin/python -m pip install --quiet uv && $(1)/bin/python -m uv --version; then \
 		echo "installing breedclf with uv"; \
-		UV_SYSTEM_CERTS=1 $(1)/bin/python -m uv pip install --quiet --python $(1)/bin/python $(2) -c $(3); \
+		UV_SYSTEM_CERTS=1 $(1)/bin/python -m uv pip install --quiet --compile-bytecode --python $(1)/bin/python $(2) -c $(3); \
 	else false; fi || { \
 		echo "installing breedclf with pip"; \
 		$(1)/bin/python -m pip install --quiet $(2) -c $(3); }
+	@$(1)/bin/python -m compileall -q src
 	@touch $@
 endef
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -277,3 +279,15 @@ def _nan_weights(folder: Path) -> Path:
     state["conv1.weight"][0] = float("nan")
     torch.save(state, folder / "nan.pth")
     return folder / "nan.pth"
+
+
+def test_a_training_does_without_torchs_compiler(patterns: Path, tmp_path: Path) -> None:
+    """Loading it takes about as long as loading torch itself."""
+    code = (
+        "import sys; from breedclf import Trainer, TrainingConfig; "
+        f"settings = {{'data': {str(patterns)!r}, 'cache_dir': {str(tmp_path / 'cache')!r}, **{QUICK!r}}}; "
+        f"Trainer(TrainingConfig(**settings, output={str(tmp_path / 'out')!r})).fit(); "
+        "print([name for name in sys.modules if name.startswith('torch._dynamo')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr

@@ -17,6 +17,7 @@ import torch
 from breedclf import Categorical, Classifier, LocalBackend, Trainer, TrainingConfig, TuningJob
 from breedclf.cli import main
 from breedclf.errors import ConfigError, JobFailedError
+from breedclf.learning.artifact import write_artifact
 from breedclf.learning.model import new_network
 from breedclf.tuning.trials import Trial
 
@@ -74,6 +75,22 @@ def test_the_best_config_trains_to_the_best_objective_again(here, tmp_path) -> N
     assert Classifier(best.artifact).predict(next(best.config.data.rglob("*.png"))).top(1)
     models = list(best.artifact.parent.parent.glob("*/model"))
     assert models == [best.artifact], "only the best trial's model is kept"
+
+
+def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, monkeypatch) -> None:
+    written: list[float] = []
+
+    def noted(folder: Path, card: dict[str, Any], state: dict[str, torch.Tensor]) -> object:
+        written.append(card["metrics"]["valid_loss"])
+        return write_artifact(folder, card, state)
+
+    monkeypatch.setattr("breedclf.learning.fit.write_artifact", noted)
+    space = {"learning_rate": Categorical(0.0001, 0.01, 0.001)}  # the last one comes between
+    tuning = TuningJob(config(pictures, tmp_path / "cache"), space, strategy="grid", home=tmp_path).run()
+    first, best, between = (trial.objective for trial in tuning.trials)
+    assert best < between < first
+    assert written == [first, best]
+    assert tuning.best.artifact.is_dir()
 
 
 def test_jobs_side_by_side_and_one_job_find_the_same_with_one_feature_pass(here, pictures, tmp_path) -> None:

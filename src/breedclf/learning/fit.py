@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from breedclf.config import TrainingConfig
 from breedclf.learning.artifact import write_artifact
 from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.learning.device import Compute, compute_of, repeatable
-from breedclf.learning.hooks import TrainingHook, timer_of
+from breedclf.learning.hooks import EpochRecord, TrainingHook, timer_of
 from breedclf.learning.lesson import Prepared, prepare
 from breedclf.learning.loop import Callbacks, Trained, train
 from breedclf.learning.optimizers import rate_warning
@@ -50,6 +50,7 @@ def fit(
     hooks: Sequence[TrainingHook] = (),
     workbench: Workbench | None = None,
     checkpoints: Path | None = None,
+    is_kept: Callable[[EpochRecord], bool] = lambda _best: True,
 ) -> FitResult:
     """Train in this process and write the artifact; the test split is never touched.
 
@@ -61,6 +62,8 @@ def fit(
         hooks: told of what happens.
         workbench: what trainings in one process share.
         checkpoints: folder of the checkpoints; by default below the output.
+        is_kept: told the best epoch, whether the artifact is worth writing: that takes longer than training a last
+            layer.
 
     Raises:
         ConfigError: the output can't be written or another training writes there, the device isn't there, or a
@@ -76,7 +79,7 @@ def fit(
     compute = compute_of(config)
     compute = replace(compute, device=local_device(compute.device, os.environ))
     with joined(compute.device) as processes, claimed_output(config, processes) as output:
-        return _fit(config, compute, processes, output, hooks, workbench or Workbench(), checkpoints, started)
+        return _fit(config, compute, processes, output, hooks, workbench or Workbench(), checkpoints, is_kept, started)
 
 
 def _fit(
@@ -87,6 +90,7 @@ def _fit(
     hooks: Sequence[TrainingHook],
     workbench: Workbench,
     checkpoints: Path | None,
+    is_kept: Callable[[EpochRecord], bool],
     started: float,
 ) -> FitResult:
     processes.check_batch(config.batch_size, config.accumulate)
@@ -115,7 +119,8 @@ def _fit(
     artifact = output / MODEL_FOLDER
     if processes.is_first:
         _report_skipped(prepared.skipped)
-        _write(output, config, prepared, trained)
+        if is_kept(trained.history[trained.best_epoch - 1]):
+            _write(output, config, prepared, trained)
     processes.wait()
     result = FitResult(
         artifact, output, trained.history, trained.best_epoch, time.perf_counter() - started, prepared.skipped

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 BACKBONE_SHARE = 1 / 50
 HIGH_BACKBONE_RATE = 1e-3
+_METHODS_WITHOUT_STEP = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
 
 
 def stage_rates(config: TrainingConfig) -> dict[str, float]:
@@ -65,8 +69,18 @@ def new_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Opti
         if (parameters := list(_parameters_of(module, stage)))
     ]
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-    return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+        return _AdamW(groups, weight_decay=config.weight_decay)
+    return _SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _without_compiler(kind: type[_Optimizer]) -> type[_Optimizer]:
+    """The same optimizer, whose methods don't load torch's compiler just to tell it to leave them alone."""
+    eager = {name: inspect.unwrap(getattr(kind, name)) for name in _METHODS_WITHOUT_STEP}
+    return type(kind.__name__, (kind,), {**eager, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+_SGD = _without_compiler(torch.optim.SGD)
+_AdamW = _without_compiler(torch.optim.AdamW)
 
 
 def _parameters_of(module: nn.Module, stage: str) -> Iterable[nn.Parameter]:

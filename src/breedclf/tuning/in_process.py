@@ -36,6 +36,7 @@ class InProcessRunner:
         self._clock = clock
         self._workbench = Workbench()
         self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
+        self.is_best: Callable[[float], bool] = lambda _objective: True
 
     def submit(self, name: str, config: TrainingConfig) -> None:
         started = self._clock()
@@ -81,7 +82,12 @@ class InProcessRunner:
         from breedclf.loggers.chosen import logged
 
         with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
-            return fit(config, hooks=hooks, workbench=self._workbench)
+            return fit(
+                config,
+                hooks=hooks,
+                workbench=self._workbench,
+                is_kept=lambda best: self.is_best(getattr(best, config.objective)),
+            )
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         file = self._folder / name / _RECORD
@@ -98,7 +104,7 @@ def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lam
     """
     runner = InProcessRunner(folder.path / _TRIALS)
     search = Search(folder, runner, time.monotonic)
-    runner.is_behind = search.is_behind
+    runner.is_behind, runner.is_best = search.is_behind, search.is_best
     while True:
         study = search.step()
         best = study.best

@@ -15,7 +15,7 @@ from breedclf.errors import BreedclfError
 from breedclf.tuning.stopping import Ending, ending_of, falls_behind
 from breedclf.tuning.strategies import NotYet, propose
 from breedclf.tuning.study import Study, StudyFolder
-from breedclf.tuning.trials import Status, Trial, best_trial
+from breedclf.tuning.trials import Status, Trial, best_trial, is_better
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,13 @@ class Search:
         index = next(trial.index for trial in self.study.trials if trial.name == name)
         earlier = [trial.history for trial in self.study.trials if trial.index < index and trial.history]
         return falls_behind(history, earlier, request.direction)
+
+    def is_best(self, objective: float) -> bool:
+        """Whether a trial that now completes with this objective is the best so far."""
+        best = self.study.best
+        if best is None or best.objective is None:
+            return True
+        return is_better(objective, best.objective, self.study.request.direction)
 
     def _count_time(self) -> None:
         now = self._clock()

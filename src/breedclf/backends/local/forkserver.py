@@ -43,7 +43,6 @@ _PRELOADED = (
     "torch",
     "torchvision",
     "torchvision.transforms.v2",
-    "torch._dynamo",  # torch.optim imports it when the first optimizer is made
 )
 _MAX_DESCRIPTORS = 250
 
