@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError, ImageError
+from breedclf.learning.device import on_threads
 from breedclf.learning.fit import FitResult
 from breedclf.learning.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 
@@ -279,6 +280,24 @@ def _nan_weights(folder: Path) -> Path:
     state["conv1.weight"][0] = float("nan")
     torch.save(state, folder / "nan.pth")
     return folder / "nan.pth"
+
+
+def test_a_last_layer_on_kept_features_takes_one_core_and_so_doesnt_depend_on_their_number(
+    patterns: Path, tmp_path: Path
+) -> None:
+    threads: list[int] = []
+
+    class Watch(TrainingHook):
+        def on_step(self, _step: StepRecord) -> None:
+            threads.append(torch.get_num_threads())
+
+    with on_threads(2):
+        for kept in (True, False):
+            settings = TrainingConfig(data=patterns, output=tmp_path / str(kept), **QUICK, feature_cache=kept)
+            Trainer(settings).fit(hooks=[Watch()])
+        assert torch.get_num_threads() == 2
+    assert sorted(set(threads)) == [1, 2]
+    assert threads == sorted(threads)
 
 
 def test_a_training_does_without_torchs_compiler(patterns: Path, tmp_path: Path) -> None:

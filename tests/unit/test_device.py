@@ -7,7 +7,14 @@ import torch
 
 from breedclf.errors import ConfigError
 from breedclf.learning import device
-from breedclf.learning.device import choose_precision, compute_for, loader_settings, repeatable, shared_memory_bytes
+from breedclf.learning.device import (
+    choose_precision,
+    compute_for,
+    loader_settings,
+    on_threads,
+    repeatable,
+    shared_memory_bytes,
+)
 
 MB = 1 << 20
 PLENTY = 64 << 30
@@ -85,3 +92,12 @@ def test_determinism_is_asked_for_and_given_back() -> None:
     with repeatable(True):
         assert torch.are_deterministic_algorithms_enabled()
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_number_of_threads_is_set_and_given_back() -> None:
+    before = torch.get_num_threads()
+    with on_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        with on_threads(None):
+            assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before

@@ -132,19 +132,30 @@ def repeatable(deterministic: bool, *, threads: int | None = None) -> Iterator[N
         yield
         return
     before = torch.are_deterministic_algorithms_enabled()
-    benchmark, own_threads = torch.backends.cudnn.benchmark, torch.get_num_threads()
+    benchmark = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    if threads is not None and threads != own_threads:
-        torch.set_num_threads(threads)
     try:
-        yield
+        with on_threads(threads):
+            yield
     finally:
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = benchmark
-        if torch.get_num_threads() != own_threads:
-            torch.set_num_threads(own_threads)
+
+
+@contextmanager
+def on_threads(count: int | None) -> Iterator[None]:
+    """Within it torch computes on so many threads of the CPU; on as many as before for None."""
+    before = torch.get_num_threads()
+    if count is None or count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _has_bf16(device: str) -> bool:

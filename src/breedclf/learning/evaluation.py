@@ -15,7 +15,7 @@ from breedclf.config import Device, OnBadImage, Precision
 from breedclf.errors import ConfigError, DataError
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.evaluation_report import Provenance, evaluation_page
-from breedclf.learning.features import FeatureExtractor, bad_picture
+from breedclf.learning.features import FeatureExtractor, left_out
 from breedclf.learning.images import open_picture
 from breedclf.learning.metrics import Evaluation, measure
 from breedclf.learning.output_folder import writable
@@ -161,11 +161,7 @@ def _measure(
         stop_at_bad=on_bad_image == "error",
     )
     scores = extractor.extract(PictureFiles(pictures.paths), title=f"evaluating {pictures.name}")
-    reasons = [scores.bad[position] for position in sorted(scores.bad)]
-    if reasons and on_bad_image == "error":
-        raise bad_picture(reasons[0])
-    if not len(scores.kept):
-        raise DataError(f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}")
+    skipped = left_out(scores, on_bad_image)
     kept = scores.kept.tolist()
     return measure(
         torch.softmax(scores.values.double(), dim=1).numpy(),
@@ -174,7 +170,7 @@ def _measure(
         [pictures.paths[position].relative_to(data) for position in kept],
         class_names=classifier.card.class_names,
         split=pictures.name,
-        skipped=reasons,
+        skipped=skipped,
     )
 
 

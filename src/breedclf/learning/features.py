@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from breedclf.config import OnBadImage
 from breedclf.errors import DataError, ImageError
 from breedclf.learning.device import Compute, LoaderSettings, available_cores, loader_settings, shared_memory_bytes
 from breedclf.learning.device_decoding import PIXELS as DEVICE_PIXELS
@@ -148,7 +149,7 @@ class FeatureExtractor:
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:
-            raise bad_picture(next(iter(bad.values())))
+            raise _bad_picture(next(iter(bad.values())))
 
     @torch.inference_mode()
     def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -243,12 +244,27 @@ def features_of(
     return cache.get_or_compute(extractor.key(fingerprint, view), compute)
 
 
-def bad_picture(reason: str) -> ImageError:
+def _bad_picture(reason: str) -> ImageError:
     """The error that ends a training at a picture that can't be read."""
     return ImageError(
         f"{reason}; remove the picture, or go on without such pictures by --on-bad-image skip "
         "(breedclf data check DIR lists all of them)"
     )
+
+
+def left_out(found: Features, on_bad_image: OnBadImage) -> list[str]:
+    """Why pictures are left out, in their order.
+
+    Raises:
+        ImageError: one is, and none may be.
+        DataError: all are.
+    """
+    reasons = [found.bad[position] for position in sorted(found.bad)]
+    if reasons and on_bad_image == "error":
+        raise _bad_picture(reasons[0])
+    if not len(found.kept):
+        raise DataError(f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}")
+    return reasons
 
 
 def fingerprint_of(paths: Sequence[Path]) -> str:

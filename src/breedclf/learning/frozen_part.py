@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +14,15 @@ import psutil
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.errors import DataError
 from breedclf.learning.feature_cache import FeatureCache, Features
 from breedclf.learning.features import (
     FeatureExtractor,
     FeatureSource,
     StoredFeatures,
     StreamedFeatures,
-    bad_picture,
     features_of,
     fingerprint_of,
+    left_out,
 )
 from breedclf.learning.pictures import PictureFiles, Pictures
 from breedclf.learning.prepared import PictureCache, PreparedPictures
@@ -93,12 +92,18 @@ class FrozenPart:
     """
 
     def __init__(
-        self, config: TrainingConfig, extractor: FeatureExtractor, shape: tuple[int, ...] = (), room: Room | None = None
+        self,
+        config: TrainingConfig,
+        extractor: FeatureExtractor,
+        shape: tuple[int, ...] = (),
+        room: Room | None = None,
+        fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
     ) -> None:
         self.config = config
         self.extractor = extractor
         self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
         self.room = room or Room.on_this_machine()
+        self.fingerprint = fingerprint
         self.fingerprints: dict[str, str] = {}
         self.skipped: list[str] = []
         self._bytes_of_one = math.prod(shape) * (4 if extractor.compute.precision == "fp32" else 2)
@@ -111,7 +116,7 @@ class FrozenPart:
             DataError: a picture can't be read, unless such are skipped and others are left.
         """
         if split.name not in self.fingerprints:
-            self.fingerprints[split.name] = fingerprint_of(split.paths)
+            self.fingerprints[split.name] = self.fingerprint(split.paths)
         title = f"{split.name} features" + (f", view {view}" if view else "")
         if self.cache is not None:
             features = features_of(
@@ -172,9 +177,5 @@ class FrozenPart:
         return torch.tensor(split.targets)[features.kept].to(self.extractor.compute.device)
 
     def _account_for(self, features: Features) -> None:
-        reasons: Sequence[str] = list(features.bad.values())
-        if reasons and self.config.on_bad_image == "error":
-            raise bad_picture(reasons[0])
-        if not len(features.kept):
-            raise DataError(f"none of the {len(reasons)} pictures can be read; the first: {reasons[0]}")
+        reasons = left_out(features, self.config.on_bad_image)
         self.skipped += [reason for reason in reasons if reason not in self.skipped]

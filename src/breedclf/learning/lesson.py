@@ -92,7 +92,7 @@ def prepare(
         device_decoding=config.device_decoding,
     )
     shape = () if config.freeze == "head" else tail_input_shape(state, config.freeze, preprocessing.crop_px)
-    frozen = FrozenPart(config, extractor, shape)
+    frozen = FrozenPart(config, extractor, shape, fingerprint=workbench.fingerprint)
     train, valid = folder.split("train"), folder.split("valid")
     views = {view: frozen.source(train, view, epochs=count) for view, count in views_of(config).items()}
     valid_source = frozen.source(valid, 0, epochs=config.epochs)
@@ -121,6 +121,8 @@ def prepare(
         valid_source,
         Loss(None if weights is None else weights.to(compute.device), config.label_smoothing),
         fixed_statistics=config.freeze == "head" or fixed,
+        # Steps on kept features are too small to share, and shared sums would depend on the number of cores.
+        threads=1 if frozen.cache is not None else None,
     )
     return Prepared(lesson, folder, preprocessing, state, frozen.data_fingerprint, fingerprint, frozen.skipped)
 

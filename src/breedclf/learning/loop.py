@@ -16,6 +16,7 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.learning.checkpoint import Checkpoint
+from breedclf.learning.device import on_threads
 from breedclf.learning.ema import MovingAverage
 from breedclf.learning.features import FeatureSource
 from breedclf.learning.head import MOMENTS_BATCH, Scaling, new_head
@@ -32,13 +33,17 @@ from breedclf.learning.timing import NO_TIMER, StepTimer
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is trained on what: a module from inputs to scores, the inputs of an epoch (from 1), those of validation."""
+    """What is trained on what: a module from inputs to scores, the inputs of an epoch (from 1), those of validation.
+
+    `threads` is how many of the CPU compute it; None for all.
+    """
 
     module: nn.Module
     source: Callable[[int], FeatureSource]
     valid: FeatureSource
     loss: Loss = field(default_factory=Loss)
     fixed_statistics: bool = True
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def train(
         TrainingError: the loss is no longer a number.
         TrainingInterrupted: SIGTERM or SIGINT came, and the state is saved.
     """
-    with stop_requests(saving.is_wanted) as stop:
+    with stop_requests(saving.is_wanted) as stop, on_threads(lesson.threads):
         run = _Run(lesson, config, callbacks, processes, saving, stop)
         if saving.start is not None:
             run.restore(saving.start)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
+from breedclf.learning.features import fingerprint_of
 from breedclf.learning.model import StateDict
 from breedclf.learning.weights import backbone_state, fingerprint
 
 
 class Workbench:
-    """Keeps the pretrained weights that were used last, some 100 MB for a ResNet-50, until it goes away itself."""
+    """Keeps the pretrained weights that were used last, some 100 MB for a ResNet-50, until it goes away itself.
+
+    Of pictures it keeps the fingerprints, which else each training would read all files for.
+    """
 
     def __init__(self) -> None:
+        self._fingerprints: dict[tuple[Path, ...], tuple[list[_Version], str]] = {}
         self._asked: tuple[object, ...] = ()
         self._weights: tuple[StateDict, str] | None = None
 
@@ -22,19 +28,33 @@ class Workbench:
         Raises:
             WeightsError: the weights can't be had, aren't safe to load, or don't fit the architecture.
         """
-        asked = (config.architecture, config.weights, *_version_of(config))
+        version = (config.seed,) if config.weights == "none" else _version_of(Path(config.weights))
+        asked = (config.architecture, config.weights, version)
         if self._weights is None or asked != self._asked:
             state = backbone_state(config.architecture, config.weights, seed=config.seed)
             self._asked, self._weights = asked, (state, fingerprint(state))
         return self._weights
 
+    def fingerprint(self, paths: Sequence[Path]) -> str:
+        """That of these pictures, taken anew when a file is no longer of the same age and size.
 
-def _version_of(config: TrainingConfig) -> tuple[object, ...]:
-    """What tells weights of one name apart: the seed of drawn ones, the age and size of a file."""
-    if config.weights == "none":
-        return (config.seed,)
+        Raises:
+            DataError: a file can't be read.
+        """
+        versions = [_version_of(path) for path in paths]
+        known = self._fingerprints.get(tuple(paths))
+        if known is None or known[0] != versions:
+            known = self._fingerprints[tuple(paths)] = (versions, fingerprint_of(paths))
+        return known[1]
+
+
+_Version = tuple[int, ...]
+
+
+def _version_of(file: Path) -> _Version:
+    """What tells contents of one file apart without reading it; nothing of a file that isn't there."""
     try:
-        status = Path(config.weights).stat()
+        status = file.stat()
     except OSError:
         return ()
     return (status.st_mtime_ns, status.st_size, status.st_ino)
