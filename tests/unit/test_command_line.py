@@ -64,7 +64,8 @@ def test_an_unknown_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_superfluous_word_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "unknown argument cats; try --help" in _usage_error(capsys, "train", "dogs", "cats")
+    told = _usage_error(capsys, "train", "dogs", "cats")
+    assert told == "breedclf train: error: unknown argument cats\nbreedclf train --help lists all arguments\n"
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,8 @@ def test_a_command_leaves_the_callers_logging_as_it_was() -> None:
     before = list(logger.handlers), logger.level, logger.propagate
     assert main(["cache", "list", "--quiet"]) == 0
     assert (list(logger.handlers), logger.level, logger.propagate) == before
+
+
+def test_a_place_to_profile_that_isnt_there_is_no_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", str(tmp_path / "nothing")]) != 0
+    assert f"{tmp_path / 'nothing'} doesn't exist: give a folder" in capsys.readouterr().err

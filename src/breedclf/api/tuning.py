@@ -415,11 +415,9 @@ def _valid_count(config: TrainingConfig) -> int | None:
     """
     if str(config.data).startswith("s3:"):
         return None
-    from breedclf.learning.scan import scan
+    from breedclf.learning.scan import training_pictures
 
-    found = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
+    found = training_pictures(config)
     return len(found.split("valid"))
 
 

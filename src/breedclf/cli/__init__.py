@@ -79,14 +79,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _VerbParser(argparse.ArgumentParser):
-    """Refuses a flag that it doesn't know with the nearest one that it knows."""
+    """Refuses a flag that it doesn't know with the nearest one that it knows, and in a line: a verb has many flags."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help lists all arguments\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flags = [flag for action in self._actions for flag in action.option_strings]
             near = difflib.get_close_matches(unknown[0].partition("=")[0], flags, n=1)
-            self.error(f"unknown argument {unknown[0]}" + (f": did you mean {near[0]}?" if near else "; try --help"))
+            self.error(f"unknown argument {unknown[0]}" + (f": did you mean {near[0]}?" if near else ""))
         return namespace, unknown
 
 

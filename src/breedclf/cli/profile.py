@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession
         config = training_config(arguments, data=what, output=output)
         session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))
         return session.run(), output
-    if backend is None and Path(what).exists():
+    if backend is None and (Path(what).exists() or os.sep in what):  # no job is called so
         open_profile(what)  # says why it can't be read
     if backend is None:
         from breedclf.backends.registry import backend_named

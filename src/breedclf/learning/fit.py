@@ -32,7 +32,7 @@ from breedclf.learning.resume import (
     find_checkpoint,
     with_same_choices,
 )
-from breedclf.learning.scan import PictureFolder, scan
+from breedclf.learning.scan import PictureFolder, training_pictures
 from breedclf.learning.workbench import Workbench
 
 __all__ = ["FitResult", "fit"]
@@ -98,9 +98,7 @@ def _fit(
     kept = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
     start = _start(config, kept, processes)
     compute = with_same_choices(compute, config, start)
-    folder = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
+    folder = training_pictures(config)
     plan = _plan(config, folder, compute, output, start)
     timer = timer_of(hooks)
     for hook in hooks:

@@ -18,7 +18,7 @@ from breedclf.learning.features import FeatureSource
 from breedclf.learning.lesson import prepare
 from breedclf.learning.loop import Lesson
 from breedclf.learning.optimizers import new_optimizer
-from breedclf.learning.scan import scan
+from breedclf.learning.scan import training_pictures
 from breedclf.learning.workbench import Workbench
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
@@ -86,9 +86,7 @@ def find_learning_rate(
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
-    folder = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
+    folder = training_pictures(config)
     with repeatable(config.deterministic):
         lesson = prepare(config, folder, compute_of(config), workbench=Workbench()).lesson
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]

@@ -33,7 +33,7 @@ from breedclf.learning.openvino_backbone import (
     told_error,
 )
 from breedclf.learning.preprocessing import Preprocessing
-from breedclf.learning.scan import Split, scan
+from breedclf.learning.scan import Split, training_pictures
 
 _CHUNK = 32
 
@@ -79,9 +79,7 @@ def in_int8(model: openvino.Model, config: TrainingConfig, preprocessing: Prepro
         DataError: there are too few pictures to tell.
         ParityError: it costs more accuracy than is allowed.
     """
-    folder = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
+    folder = training_pictures(config)
     train, valid = (_pictures(sample_of(folder.split(name)), preprocessing) for name in ("train", "valid"))
     count, most = len(valid[1]), config.max_accuracy_drop
     check_accuracy(1.0, 1.0, pictures=count, max_drop=most)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from breedclf.config import TrainingConfig
 from breedclf.errors import DataError
 from breedclf.learning.images import PICTURE_SUFFIXES
 
@@ -80,6 +81,15 @@ def scan(
     _check_classes(root, labels, pictures)
     splits = {name: as_split(name, labels, by_label) for name, by_label in pictures.items()}
     return PictureFolder(root, labels, splits)
+
+
+def training_pictures(config: TrainingConfig) -> PictureFolder:
+    """The pictures that a training with these settings is about, its test split among them.
+
+    Raises:
+        DataError: as `scan`.
+    """
+    return scan(config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed)
 
 
 def pictures_by_split(

@@ -37,8 +37,9 @@ def open_profile(path: str | Path) -> Profile:
     """
     found = find_profile(path)
     if found is None:
+        what = "holds no recorded run" if Path(path).exists() else "doesn't exist"
         raise ProfileError(
-            f"{path} holds no recorded run: give a folder with {FILE_NAME}, SageMaker's profiler-output, a trial of "
+            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output, a trial of "
             "smdebug, or a trace of torch.profiler"
         )
     if found.is_dir():

@@ -145,13 +145,11 @@ def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> 
     Each run works in folders of its own that are gone afterwards.
     """
     from breedclf.learning.fit import fit
-    from breedclf.learning.scan import scan
+    from breedclf.learning.scan import training_pictures
     from breedclf.learning.workbench import Workbench
 
     bench = Workbench()
-    folder = scan(
-        config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed
-    )
+    folder = training_pictures(config)
 
     def run(changed: TrainingConfig) -> float:
         with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as place:

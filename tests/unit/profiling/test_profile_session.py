@@ -170,7 +170,7 @@ def test_what_is_asked_too_early_is_refused() -> None:
         ProfilingSession().run()
     with pytest.raises(ConfigError, match="call verify"):
         _ = ProfilingSession(TrainingConfig(data="x")).recommended_config
-    with pytest.raises(ProfileError, match="holds no recorded run"):
+    with pytest.raises(ProfileError, match="^/nowhere doesn't exist: give a folder"):
         ProfilingSession.attach(Path("/nowhere"))
 
 
