@@ -17,7 +17,7 @@ from breedclf.reporting.charts import Bar, bar_chart
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FOLDER = Path("_generated") / "benchmarks"
-_MACHINES = 2
+_MACHINES = 3
 _BATCH = 32  # of the benchmark forward
 Details = dict[str, Any]
 
@@ -89,8 +89,8 @@ PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
 
 
 def newest(name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Plot's name and document of the newest figures of each machine, of the two machines measured last."""
-    found = sorted(RESULTS.glob(f"*-[0-9][0-9]-{name}.json"), key=lambda path: path.stem[: -len(name)][-11:])
+    """Plot's name and document of the newest figures of each machine, of the machines measured last."""
+    found = sorted(RESULTS.glob(f"*-[0-9][0-9]-{name}.json"), key=lambda path: (path.stem[: -len(name)][-11:], path))
     by_machine = {path.stem[: -len(name) - len("-2026-11-29-")]: path for path in found}
     latest = sorted(by_machine.values(), key=found.index)[-_MACHINES:]
     return [(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in reversed(latest)]
