@@ -17,7 +17,8 @@ SEEDS = range(5)
 
 def right(data: Path, output: Path, **settings: Any) -> tuple[int, int]:
     """Train, and count right answers on the test split: (right, all)."""
-    result = Trainer(TrainingConfig(data=data, weights=str(WEIGHTS), output=output, **settings)).fit()
+    config = TrainingConfig(data=data, weights=str(WEIGHTS), output=output, checkpoints=False, **settings)
+    result = Trainer(config).fit()
     test = scan(data).split("test")
     best = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
     return sum(guess == target for guess, target in zip(best, test.targets, strict=True)), len(test)

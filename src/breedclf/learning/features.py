@@ -268,11 +268,7 @@ def left_out(found: Features, on_bad_image: OnBadImage) -> list[str]:
 
 
 def fingerprint_of(paths: Sequence[Path]) -> str:
-    """A hash of the pictures' bytes in their order; names and places don't count.
-
-    Raises:
-        DataError: a file can't be read.
-    """
+    """A hash of the pictures' bytes in their order; names and places don't count."""
     with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
         digest = hashlib.blake2b(digest_size=16)
         for one in pool.map(_digest_file, paths, chunksize=16):

@@ -36,11 +36,7 @@ class Workbench:
         return self._weights
 
     def fingerprint(self, paths: Sequence[Path]) -> str:
-        """That of these pictures, taken anew when a file is no longer of the same age and size.
-
-        Raises:
-            DataError: a file can't be read.
-        """
+        """That of these pictures, taken anew when a file is no longer of the same age and size."""
         versions = [_version_of(path) for path in paths]
         known = self._fingerprints.get(tuple(paths))
         if known is None or known[0] != versions:
