@@ -58,3 +58,14 @@ def test_a_picture_that_is_gone_has_no_fingerprint_of_before(tmp_path) -> None:
     before = workbench.fingerprint([path])
     path.unlink()
     assert workbench.fingerprint([path]) == fingerprint_of([path]) != before
+
+
+def test_a_picture_of_the_same_size_and_time_is_still_another(tmp_path) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"picture")
+    os.utime(path, (1, 1))
+    workbench = Workbench()
+    before = workbench.fingerprint([path])
+    path.write_bytes(b"erutcip")
+    os.utime(path, (1, 1))
+    assert workbench.fingerprint([path]) == fingerprint_of([path]) != before

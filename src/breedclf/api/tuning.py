@@ -417,8 +417,7 @@ def _valid_count(config: TrainingConfig) -> int | None:
         return None
     from breedclf.learning.scan import training_pictures
 
-    found = training_pictures(config)
-    return len(found.split("valid"))
+    return len(training_pictures(config).split("valid"))
 
 
 def _failure(study: Study) -> str:

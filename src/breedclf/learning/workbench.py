@@ -8,6 +8,7 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.learning.features import fingerprint_of
 from breedclf.learning.model import StateDict
+from breedclf.learning.stamp import Stamp
 from breedclf.learning.weights import backbone_state, fingerprint
 
 
@@ -18,7 +19,7 @@ class Workbench:
     """
 
     def __init__(self) -> None:
-        self._fingerprints: dict[tuple[Path, ...], tuple[list[_Version], str]] = {}
+        self._fingerprints: dict[tuple[Path, ...], tuple[list[Stamp | None], str]] = {}
         self._asked: tuple[object, ...] = ()
         self._weights: tuple[StateDict, str] | None = None
 
@@ -28,7 +29,7 @@ class Workbench:
         Raises:
             WeightsError: the weights can't be had, aren't safe to load, or don't fit the architecture.
         """
-        version = (config.seed,) if config.weights == "none" else _version_of(Path(config.weights))
+        version = config.seed if config.weights == "none" else _stamp_of(Path(config.weights))
         asked = (config.architecture, config.weights, version)
         if self._weights is None or asked != self._asked:
             state = backbone_state(config.architecture, config.weights, seed=config.seed)
@@ -36,21 +37,17 @@ class Workbench:
         return self._weights
 
     def fingerprint(self, paths: Sequence[Path]) -> str:
-        """That of these pictures, taken anew when a file is no longer of the same age and size."""
-        versions = [_version_of(path) for path in paths]
+        """That of these pictures, taken anew when one of the files changes."""
+        stamps = [_stamp_of(path) for path in paths]
         known = self._fingerprints.get(tuple(paths))
-        if known is None or known[0] != versions:
-            known = self._fingerprints[tuple(paths)] = (versions, fingerprint_of(paths))
+        if known is None or known[0] != stamps:
+            known = self._fingerprints[tuple(paths)] = (stamps, fingerprint_of(paths))
         return known[1]
 
 
-_Version = tuple[int, ...]
-
-
-def _version_of(file: Path) -> _Version:
-    """What tells contents of one file apart without reading it; nothing of a file that isn't there."""
+def _stamp_of(file: Path) -> Stamp | None:
+    """That of a file; None where there is none to be seen."""
     try:
-        status = file.stat()
+        return Stamp.of(file.stat())
     except OSError:
-        return ()
-    return (status.st_mtime_ns, status.st_size, status.st_ino)
+        return None

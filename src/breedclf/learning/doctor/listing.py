@@ -16,6 +16,7 @@ from breedclf.errors import DataError
 from breedclf.learning.doctor.examination import Problem
 from breedclf.learning.images import PICTURE_SUFFIXES, sniff_format
 from breedclf.learning.scan import SPLIT_FOLDERS
+from breedclf.learning.stamp import Stamp
 
 UNDIVIDED = "all"
 _FOREIGN_PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef"})
@@ -26,15 +27,6 @@ _OTHER_TYPES = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-
-
-class Stamp(NamedTuple):
-    """What tells that a file is still the same without reading it."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
 
 
 class Candidate(NamedTuple):
@@ -147,8 +139,7 @@ def _list_file(listing: Listing, split: str, label: str, entry: _Entry) -> None:
         what = _OTHER_TYPES.get(stat.S_IFMT(status.st_mode), "no regular file")
         _report(listing, "not_a_file", entry.path, f"it is {what}; nothing is read from it")
     elif suffix in PICTURE_SUFFIXES:
-        stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        listing.pictures.append(Candidate(entry.path, split, label, stamp))
+        listing.pictures.append(Candidate(entry.path, split, label, Stamp.of(status)))
     elif suffix in _FOREIGN_PICTURES:
         _report(listing, "overlooked", entry.path, f"{suffix} is not read")
     elif suffix not in _NO_PICTURES and (format_name := _format_of(listing.root / entry.path)):

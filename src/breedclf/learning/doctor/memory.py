@@ -18,9 +18,10 @@ from typing import Any
 
 import PIL
 
-from breedclf.learning.doctor.listing import Candidate, Stamp
+from breedclf.learning.doctor.listing import Candidate
 from breedclf.learning.doctor.looking import Look
 from breedclf.learning.images import MAX_FILE_BYTES, MAX_PIXELS, PictureFacts
+from breedclf.learning.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
