@@ -49,6 +49,10 @@ class ArtifactError(BreedclfError):
     exit_code = 3
 
 
+class DiskError(BreedclfError):
+    """A file can't be written: the disk is full or read-only, or a quota or a limit is reached."""
+
+
 class ExportError(BreedclfError):
     """An exported model doesn't run, or doesn't answer as its model folder does; it isn't put in place."""
 

@@ -80,9 +80,9 @@ def test_the_best_config_trains_to_the_best_objective_again(here, tmp_path) -> N
 def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, monkeypatch) -> None:
     written: list[float] = []
 
-    def noted(folder: Path, card: dict[str, Any], state: dict[str, torch.Tensor]) -> object:
+    def noted(folder: Path, card: dict[str, Any], *rest: Any) -> object:
         written.append(card["metrics"]["valid_loss"])
-        return write_artifact(folder, card, state)
+        return write_artifact(folder, card, *rest)
 
     monkeypatch.setattr("breedclf.learning.fit.write_artifact", noted)
     space = {"learning_rate": Categorical(0.0001, 0.01, 0.001)}  # the last one comes between

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from breedclf.config import Device, Precision
-from breedclf.errors import ImageError
+from breedclf.errors import ArtifactError, ImageError
 from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.decoding import as_tensor, decode_picture
 from breedclf.learning.device import compute_for
@@ -73,6 +73,7 @@ class Classifier:
 
         Raises:
             ImageError: a picture can't be read; the message names it.
+            ArtifactError: the model's answer holds NaN.
         """
         if isinstance(pictures, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
             return self._rank(self.probabilities([pictures]))[0]
@@ -83,12 +84,13 @@ class Classifier:
 
         Raises:
             ImageError: a picture can't be read.
+            ArtifactError: the model's answer holds NaN.
         """
         rows = []
         for start in range(0, len(pictures), self.batch_size):
             batch = [self._input(picture) for picture in pictures[start : start + self.batch_size]]
             rows.append(self.probabilities_of_inputs(torch.stack(batch)))
-        return torch.cat(rows) if rows else torch.empty(0, len(self.card.labels))
+        return numbers(torch.cat(rows)) if rows else torch.empty(0, len(self.card.labels))
 
     @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -110,13 +112,30 @@ class Classifier:
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
-    """Name and rank one row of probabilities [C], whatever computed them."""
-    values, order = probabilities.sort(descending=True, stable=True)
+    """Name and rank one row of probabilities [C], whatever computed them.
+
+    Raises:
+        ArtifactError: they hold NaN.
+    """
+    values, order = numbers(probabilities).sort(descending=True, stable=True)
     ranked = tuple(
         RankedClass(card.class_names[index], card.labels[index], value)
         for value, index in zip(values.tolist(), order.tolist(), strict=True)
     )
     return Prediction(ranked, known=card.min_confidence is None or ranked[0].probability >= card.min_confidence)
+
+
+def numbers(probabilities: torch.Tensor) -> torch.Tensor:
+    """The same probabilities.
+
+    Raises:
+        ArtifactError: one of them is NaN.
+    """
+    if bool(probabilities.isfinite().all()):
+        return probabilities
+    raise ArtifactError(
+        "the model answers NaN: its weights are so large that a sum overflows; train again, with a lower learning_rate"
+    )
 
 
 def _upright(picture: Picture, enough_px: int | None) -> torch.Tensor:

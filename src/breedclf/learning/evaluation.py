@@ -12,8 +12,9 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
+from breedclf.disk import write_whole, writing
 from breedclf.errors import ConfigError, DataError
-from breedclf.learning.classifier import Classifier
+from breedclf.learning.classifier import Classifier, numbers
 from breedclf.learning.evaluation_report import Provenance, evaluation_page
 from breedclf.learning.features import FeatureExtractor, left_out
 from breedclf.learning.images import open_picture
@@ -63,10 +64,11 @@ def evaluate(
         The figures; `report` is the path of the page.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or answers NaN.
         DataError: the split is missing or empty, or has a class that the model doesn't know.
         ImageError: a picture can't be read and `on_bad_image` is `error`.
         ConfigError: the output can't be written.
+        DiskError: the disk is full.
 
     Example:
         >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
@@ -164,7 +166,7 @@ def _measure(
     skipped = left_out(scores, on_bad_image)
     kept = scores.kept.tolist()
     return measure(
-        torch.softmax(scores.values.double(), dim=1).numpy(),
+        numbers(torch.softmax(scores.values.double(), dim=1)).numpy(),
         torch.tensor(pictures.targets)[scores.kept].numpy(),
         classifier.card.labels,
         [pictures.paths[position].relative_to(data) for position in kept],
@@ -197,7 +199,5 @@ def _beside(artifact: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path} can't be written: {error.strerror}; choose another --output") from error
+    with writing(path, "make room, or choose another --output"):
+        write_whole(path, text)

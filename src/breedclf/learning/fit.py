@@ -34,6 +34,7 @@ from breedclf.learning.resume import (
 )
 from breedclf.learning.scan import PictureFolder, training_pictures
 from breedclf.learning.workbench import Workbench
+from breedclf.settings_files import render_settings
 
 __all__ = ["FitResult", "fit"]
 
@@ -71,6 +72,7 @@ def fit(
         DataError: the pictures can't be used; by default also when one of them can't be read.
         WeightsError: the pretrained weights can't be had or don't fit.
         TrainingError: the loss is no longer a number.
+        DiskError: the disk refuses the model; the one before it stays.
         TrainingInterrupted: SIGTERM or SIGINT came, and the state is saved.
     """
     started = time.perf_counter()
@@ -163,14 +165,17 @@ def _write(output: Path, config: TrainingConfig, prepared: Prepared, trained: Tr
         "class_names": prepared.folder.class_names,
         "preprocessing": prepared.preprocessing,
         "min_confidence": config.min_confidence,
-        "metrics": {"valid_loss": best.valid_loss, "valid_accuracy": best.valid_accuracy},
+        "metrics": {name: best.to_dict()[name] for name in ("valid_loss", "valid_accuracy")},
         "data_fingerprint": prepared.data_fingerprint,
         "training": config.to_dict() | {"best_epoch": trained.best_epoch},
     }
-    write_artifact(output / MODEL_FOLDER, card, prepared.state_with(trained.state))
-    config.to_file(output / CONFIG_FILE)
-    lines = [json.dumps(record.to_dict()) + "\n" for record in trained.history]
-    (output / HISTORY_FILE).write_text("".join(lines), encoding="utf-8")
+    write_artifact(output / MODEL_FOLDER, card, prepared.state_with(trained.state), _beside(config, trained))
+
+
+def _beside(config: TrainingConfig, trained: Trained) -> dict[str, str]:
+    """The texts of the files beside the model folder."""
+    lines = [json.dumps(record.to_dict(), allow_nan=False) + "\n" for record in trained.history]
+    return {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: "".join(lines)}
 
 
 def _report_skipped(skipped: Sequence[str]) -> None:

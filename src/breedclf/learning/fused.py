@@ -11,6 +11,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from breedclf.learning.state_check import all_finite
 from breedclf.learning.vision import BasicBlock, Bottleneck, ResNet
 
 
@@ -27,11 +28,6 @@ def can_fuse(device: torch.device, network: nn.Module | None = None, dtype: torc
     if network is not None and not all_finite(network):
         return False
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
-
-
-def all_finite(network: nn.Module) -> bool:
-    """Whether every weight is a number."""
-    return all(bool(weight.isfinite().all()) for weight in network.state_dict().values())
 
 
 def fuse(network: ResNet) -> ResNet:

@@ -22,7 +22,6 @@ from torch import nn
 from breedclf.config import Architecture, TrainingConfig
 from breedclf.errors import BreedclfError, DataError, ImageError, ParityError, WeightsError
 from breedclf.learning.decoding import decode_picture
-from breedclf.learning.fused import all_finite
 from breedclf.learning.model import StateDict, empty_network
 from breedclf.learning.openvino_backbone import (
     MODEL_FILE,
@@ -34,6 +33,7 @@ from breedclf.learning.openvino_backbone import (
 )
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split, training_pictures
+from breedclf.learning.state_check import all_finite
 
 _CHUNK = 32
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 
 from breedclf.config import Settings
 from breedclf.learning.decoding import as_image, as_tensor
@@ -18,6 +19,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PIXELS = "uint8"
 """Names the arithmetic of the crop; another name once its numbers change, since features are remembered by it."""
 
+MAX_PX = 2048
+"""The largest side of a crop and of a scaled picture; a ResNet-50 computes some seconds on one of that size."""
+
+_Mean = Annotated[float, Field(ge=0, le=1)]
+_Deviation = Annotated[float, Field(ge=0.001, le=1000)]
 Box = tuple[float, float, float, float]
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -32,12 +38,15 @@ class Preprocessing(Settings):
     The shorter side is scaled to `resize_px` (antialiased), the central `crop_px` square is kept, and each channel is
     shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling` a JPEG at least twice too
     large is decoded smaller, which changes the view by up to 16 grey levels, and one on average.
+
+    Raises:
+        ConfigError: a side isn't 1 to 2,048 px, a mean not 0 to 1, or a deviation not 0.001 to 1,000.
     """
 
-    resize_px: int = 256
-    crop_px: int = 224
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    resize_px: int = Field(default=256, ge=1, le=MAX_PX)
+    crop_px: int = Field(default=224, ge=1, le=MAX_PX)
+    mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
+    std: tuple[_Deviation, _Deviation, _Deviation] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     dct_scaling: bool = False
 

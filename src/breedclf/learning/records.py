@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -47,8 +48,10 @@ class EpochRecord:
     images_per_second: float
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values for JSON; what is NaN or infinite is None."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        return cls(**values)
+        """What `to_dict` gave, with NaN for None."""
+        return cls(**{name: math.nan if value is None else value for name, value in values.items()})

@@ -21,13 +21,13 @@ from breedclf.config import WEIGHTS_NAMES, Architecture
 from breedclf.errors import WeightsError
 from breedclf.learning.model import StateDict, empty_network, new_network
 from breedclf.learning.preprocessing import Preprocessing
+from breedclf.learning.state_check import faults, misfits, with_counters
 from breedclf.learning.vision import WeightsEnum, get_model_weights
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 30.0
 _HEAD = "fc."
-_MAX_KEYS_SHOWN = 4
 _DOWNLOAD_CHUNK_BYTES = 1 << 20
 
 
@@ -48,9 +48,7 @@ def backbone_state(
         path = pretrained_file(architecture, weights, timeout_seconds=timeout_seconds)
     else:
         path = Path(weights)
-    state = _without_head(read_state(path))
-    _check_fit(state, architecture, path)
-    return state
+    return _checked(_without_head(read_state(path)), architecture, path)
 
 
 def preprocessing_for(architecture: Architecture, weights: str) -> Preprocessing:
@@ -192,25 +190,15 @@ def _without_head(state: StateDict) -> StateDict:
     return {name: tensor for name, tensor in state.items() if not name.startswith(_HEAD)}
 
 
-def _check_fit(state: StateDict, architecture: Architecture, path: Path) -> None:
+def _checked(state: StateDict, architecture: Architecture, path: Path) -> StateDict:
     expected = _without_head(empty_network(architecture, 1).state_dict())
-    optional = {name for name in expected if name.endswith("num_batches_tracked")}
-    missing = sorted(set(expected) - set(state) - optional)
-    unexpected = sorted(set(state) - set(expected))
-    misshapen = [
-        f"{name} is {list(state[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    problems = [
-        f"{len(names)} {what}: {', '.join(names[:_MAX_KEYS_SHOWN])}{', ...' if len(names) > _MAX_KEYS_SHOWN else ''}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshapen))
-        if names
-    ]
-    if problems:
+    if problems := misfits(state, expected):
         raise WeightsError(f"weights file {path} doesn't fit {architecture}: {'; '.join(problems)}")
-    for name in optional - set(state):
-        state[name] = torch.zeros((), dtype=torch.long)
+    if problems := faults(state):
+        raise WeightsError(
+            f"weights file {path} can't be trained on: it has {'; '.join(problems)}; fetch or save the file again"
+        )
+    return with_counters(state, expected)
 
 
 def _first_line(error: BaseException) -> str:
