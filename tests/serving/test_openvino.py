@@ -15,6 +15,7 @@ from breedclf.cli import main
 from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ArtifactError, ConfigError, DataError, ParityError
 from breedclf.learning.classifier import Classifier
+from breedclf.learning.sealed_folder import seal
 from breedclf.serving.app import Service
 from breedclf.serving.parity import check_parity
 
@@ -69,6 +70,24 @@ def test_its_files_are_made_once_and_for_these_weights(
     assert files_for(model, choice) == first == files_for(model, EngineChoice("openvino", "bf16"))
     with pytest.raises(pytest.fail.Exception):
         files_for(other_model, choice)
+
+
+def test_files_of_another_model_in_their_place_are_not_served(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choice = EngineChoice("openvino", "fp32")
+    found = files_for(model, choice)
+    whole = {path.name: path.read_bytes() for path in found.iterdir()}
+    seal(found, "the key of another model")
+
+    def made_again(_model: Path, target: Path, _choice: EngineChoice) -> None:
+        for name in ("about.json", "model.bin", "model.xml"):
+            (target / name).write_bytes(whole[name])
+
+    monkeypatch.setattr(openvino_engine, "_make", made_again)
+    assert files_for(model, choice) == found
+    assert "damaged or of another version; making them again" in caplog.text
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
 def test_int8_is_measured_on_the_users_pictures(model: Path, pictures: Path) -> None:

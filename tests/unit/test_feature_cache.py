@@ -6,10 +6,13 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from breedclf.errors import ConfigError
 from breedclf.learning.feature_cache import FeatureCache, Features
@@ -54,6 +57,53 @@ def test_a_damaged_file_is_computed_again_with_a_message(
         again = cache.get_or_compute("k", computation)
     assert computation.calls == 2
     assert torch.equal(again.values, Computation()().values)
+    assert "computing them again" in caplog.text
+
+
+def rewritten(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str]], object]) -> None:
+    """The same file with other tensors or lists, and the checksum that it had."""
+    with safe_open(path, framework="pt") as file:
+        about, tensors = dict(file.metadata()), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(tensors, about)
+    save_file(tensors, path, metadata=about)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _tensors, about: about.update(bad='{"6": "b.jpg: bad"}'),
+        lambda _tensors, about: about.update(bad="{}"),
+        lambda _tensors, about: about.pop("bad"),
+        lambda tensors, _about: tensors.update(values=tensors["values"].view(torch.int32)),
+        lambda tensors, _about: tensors.update(values=tensors["values"].view(4, 3)),
+        lambda tensors, _about: tensors.update(kept=tensors["kept"].view(torch.float64)),
+        lambda tensors, _about: tensors.update(values=tensors["kept"], kept=tensors["values"]),
+    ],
+)
+def test_a_file_whose_values_stayed_but_not_what_they_mean(
+    tmp_path: Path,
+    change: Callable[[dict[str, torch.Tensor], dict[str, str]], object],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache, computation = FeatureCache(tmp_path), Computation()
+    expected = cache.get_or_compute("k", computation)
+    rewritten(tmp_path / "k.safetensors", lambda *_: None)
+    cache.get_or_compute("k", computation)
+    assert computation.calls == 1
+    rewritten(tmp_path / "k.safetensors", change)
+    again = cache.get_or_compute("k", computation)
+    assert computation.calls == 2
+    assert again.bad == expected.bad
+    assert torch.equal(again.values, expected.values)
+    assert "computing them again" in caplog.text
+
+
+def test_those_of_another_key_in_its_place_are_not_taken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache, computation = FeatureCache(tmp_path), Computation(rows=5)
+    cache.get_or_compute("other", Computation())
+    cache.get_or_compute("k", computation)
+    (tmp_path / "k.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes())
+    assert len(cache.get_or_compute("k", computation).kept) == 5
     assert "computing them again" in caplog.text
 
 

@@ -77,22 +77,44 @@ def test_unreadable_ones_are_remembered_with_their_reason(tmp_path: Path, paths:
         prepared.load(1)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "other version"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "shapes", "reasons", "no table", "deep"])
 def test_a_damaged_file_is_made_again_with_a_message(
     tmp_path: Path, paths: list[Path], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    paths[4].write_bytes(b"no picture")
     whole = cache_at(tmp_path).prepared(paths, "f").load(0).picture
     (path,) = (tmp_path / "pictures").glob("*.pixels")
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[1000] ^= 0xFF
-    if damage == "other version":
-        content = content.replace(b'"format": "1"', b'"format": "0"')
-    path.write_bytes({"cut": content[:-3], "empty": b""}.get(damage, content))
+    if damage == "shapes":
+        assert content.count(b"[256, 341]") == 1
+        content = content.replace(b"[256, 341]", b"[341, 256]")
+    if damage == "reasons":
+        assert content.count(b'"4": ') == 1
+        content = content.replace(b'"4": ', b'"3": ')
+    ends = {"no table": b"[1]", "deep": b"[" * 100_000}
+    others = {name: bytes(content) + end + len(end).to_bytes(8, "big") for name, end in ends.items()}
+    path.write_bytes({"cut": content[:-3], "empty": b"", **others}.get(damage, content))
     with caplog.at_level(logging.WARNING, logger="breedclf"):
         again = cache_at(tmp_path).prepared(paths, "f")
     assert "computing them again" in caplog.text
+    assert isinstance(again, PreparedPictures)
+    assert again.readable.tolist() == [0, 1, 2, 3]
     assert torch.equal(again.load(0).picture, whole)
+
+
+def test_those_of_other_pictures_in_their_place_are_not_taken(
+    tmp_path: Path, paths: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    cache_at(tmp_path).prepared(paths[:1], "one")
+    (one,) = (tmp_path / "pictures").glob("*.pixels")
+    cache_at(tmp_path).prepared(paths[1:2], "other")
+    (other,) = set((tmp_path / "pictures").glob("*.pixels")) - {one}
+    other.write_bytes(one.read_bytes())
+    found = cache_at(tmp_path).prepared(paths[1:2], "other")
+    assert "computing them again" in caplog.text
+    assert found.load(0).picture.shape == (3, 597, 256)
 
 
 def test_of_two_processes_one_prepares(tmp_path: Path, paths: list[Path]) -> None:

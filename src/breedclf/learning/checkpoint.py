@@ -18,9 +18,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from breedclf.learning.tensor_files import checksum
+
 log = logging.getLogger(__name__)
 
-FORMAT = "1"
+FORMAT = "2"
+_FIRST_FORMAT = "1"
+"""Its checksum leaves types and shapes out; what was written in it is still read."""
 KEPT = 2
 _NAME = re.compile(r"epoch-\d{5}-step-\d{8}\.safetensors")
 _ABOUT = "about"
@@ -40,6 +44,11 @@ class Checkpoint:
     tensors: Mapping[str, torch.Tensor]
     about: Mapping[str, Any]
 
+    @property
+    def file_name(self) -> str:
+        """The name by its position, in the order of which files are newer."""
+        return f"epoch-{self.epochs:05d}-step-{self.step:08d}.safetensors"
+
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of one part, by their names within it."""
         prefix = f"{name}/"
@@ -49,7 +58,7 @@ class Checkpoint:
         """A safetensors file whose metadata holds the rest as JSON, with a checksum over both."""
         text = json.dumps({"format": FORMAT, "epochs": self.epochs, "step": self.step, "about": dict(self.about)})
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.tensors.items())}
-        return save(tensors, metadata={_ABOUT: text, _CHECKSUM: _checksum(text, tensors)})
+        return save(tensors, metadata={_ABOUT: text, _CHECKSUM: checksum(text, tensors)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -62,13 +71,14 @@ class Checkpoint:
             tensors = load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             text = header[_ABOUT]
-            if header[_CHECKSUM] != _checksum(text, tensors):
-                raise DamagedCheckpointError("its checksum is wrong")
             values = json.loads(text)
-            if values["format"] != FORMAT:
+            if values["format"] not in (_FIRST_FORMAT, FORMAT):
                 raise DamagedCheckpointError(f"its format is {values['format']}, not {FORMAT}")
+            expected = checksum(text, tensors) if values["format"] == FORMAT else _first_checksum(text, tensors)
+            if header[_CHECKSUM] != expected:
+                raise DamagedCheckpointError("its checksum is wrong")
             return cls(values["epochs"], values["step"], tensors, values["about"])
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedCheckpointError(f"it can't be read ({error or type(error).__name__})") from error
 
 
@@ -92,7 +102,10 @@ class CheckpointFolder:
         for file, after in itertools.pairwise(files):
             assert file is not None
             try:
-                return Checkpoint.from_bytes(file.read_bytes())
+                found = Checkpoint.from_bytes(file.read_bytes())
+                if found.file_name != file.name:
+                    raise DamagedCheckpointError(f"it is a copy of {found.file_name}")
+                return found
             except (DamagedCheckpointError, OSError) as error:
                 then = f"going on from the one before it, {after.name}" if after else "there is none before it"
                 log.warning("checkpoint %s is damaged: %s; %s", file, error, then)
@@ -103,7 +116,7 @@ class CheckpointFolder:
 
         Whether it was written. A process that is killed while writing leaves the files that were there.
         """
-        file = self.path / f"epoch-{checkpoint.epochs:05d}-step-{checkpoint.step:08d}.safetensors"
+        file = self.path / checkpoint.file_name
         part = file.with_suffix(".part")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -151,7 +164,7 @@ def _sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def _checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+def _first_checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())

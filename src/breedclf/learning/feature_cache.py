@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from breedclf.learning.file_cache import FileCache
+from breedclf.learning.tensor_files import checksum, save_tensors
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Features:
 
 
 class FeatureCache(FileCache[Features]):
-    """Features as safetensors, with a checksum."""
+    """Features as safetensors, with a checksum over them, the lists beside them, and the key they are found by."""
 
     what = "features"
     suffix = ".safetensors"
@@ -39,28 +38,19 @@ class FeatureCache(FileCache[Features]):
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
-                values, kept = file.get_tensor("values"), file.get_tensor("kept")
+                tensors = {name: file.get_tensor(name) for name in ("values", "kept")}
         except SafetensorError as error:
             raise ValueError(str(error)) from error
-        if about.get("format") != FORMAT or about.get("checksum") != _checksum(values, kept):
+        if about["checksum"] != _checksum(path, about["bad"], tensors):
             return None
-        return Features(values, kept, {int(at): why for at, why in json.loads(about["bad"]).items()})
+        return Features(**tensors, bad={int(at): why for at, why in json.loads(about["bad"]).items()})
 
-    def _write(self, temporary: Path, path: Path, computed: Features) -> Features:  # noqa: ARG002 - they stay in memory
-        about = {
-            "format": FORMAT,
-            "checksum": _checksum(computed.values, computed.kept),
-            "bad": json.dumps({str(at): why for at, why in computed.bad.items()}),
-        }
-        try:
-            save_file({"values": computed.values, "kept": computed.kept}, temporary, metadata=about)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    def _write(self, temporary: Path, path: Path, computed: Features) -> Features:
+        tensors = {"values": computed.values, "kept": computed.kept}
+        bad = json.dumps({str(at): why for at, why in computed.bad.items()})
+        save_tensors(tensors, temporary, {"checksum": _checksum(path, bad, tensors), "bad": bad})
         return computed
 
 
-def _checksum(*tensors: torch.Tensor) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for tensor in tensors:
-        digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
+def _checksum(path: Path, bad: str, tensors: dict[str, torch.Tensor]) -> str:
+    return checksum(f"{FORMAT} {path.stem} {bad}", tensors)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -25,7 +25,7 @@ from breedclf.learning.pictures import Loaded, PictureFiles, Pictures
 from breedclf.learning.preprocessing import PIXELS, Preprocessing
 from breedclf.learning.threads import single_core_threads
 
-FORMAT = "1"
+FORMAT = "2"
 _LENGTH_BYTES = 8
 _AT_A_TIME = 64
 _READ_BYTES = 1 << 24
@@ -105,8 +105,8 @@ class PictureCache(FileCache[Pictures]):
             if start < 0:
                 return None
             file.seek(start)
-            about = json.loads(file.read(end - start))
-            if about["format"] != FORMAT or about["checksum"] != _checksum(file, start):
+            about = _table(file.read(end - start))
+            if about["checksum"] != _checksum(_digest_of(file, start), path, about["shapes"], about["bad"]):
                 return None
         return PreparedPictures(
             path,
@@ -126,7 +126,7 @@ class PictureCache(FileCache[Pictures]):
                 digest.update(pixels)
                 file.write(pixels)
                 shapes.append((found.shape[1], found.shape[2]))
-            about = {"format": FORMAT, "checksum": digest.hexdigest(), "shapes": shapes, "bad": bad}
+            about = {"checksum": _checksum(digest, path, shapes, bad), "shapes": shapes, "bad": bad}
             text = json.dumps(about).encode()
             file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
         return PreparedPictures(path, shapes, bad)
@@ -145,10 +145,27 @@ class PictureCache(FileCache[Pictures]):
                 yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(pictures))))
 
 
-def _checksum(file: BinaryIO, size: int) -> str:
+def _checksum(pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str]) -> str:
+    """Over the pixels, what says how to read them, and the key they are found by."""
+    digest = pixels.copy()
+    digest.update(json.dumps([FORMAT, path.stem, shapes, bad]).encode())
+    return digest.hexdigest()
+
+
+def _table(text: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(about, dict):
+        raise ValueError("it isn't a table")
+    return about
+
+
+def _digest_of(file: BinaryIO, size: int) -> hashlib.blake2b:
     digest = hashlib.blake2b(digest_size=16)
     file.seek(0)
     while size > 0 and (part := file.read(min(_READ_BYTES, size))):
         digest.update(part)
         size -= len(part)
-    return digest.hexdigest()
+    return digest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -21,9 +22,12 @@ from breedclf.learning.cache_folder import cache_folder
 from breedclf.learning.classifier import ranked_prediction
 from breedclf.learning.openvino_backbone import MODEL_FILE, compiled, made_elsewhere, need_openvino
 from breedclf.learning.prediction import Prediction
+from breedclf.learning.sealed_folder import is_as_sealed, seal
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine
 from breedclf.serving.parity import TOLERANCE, Reference
+
+log = logging.getLogger(__name__)
 
 ABOUT_FILE = "about.json"
 _FOLDER = "openvino"
@@ -73,19 +77,24 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
     need_openvino(choice.precision)
     read_artifact(model)  # checked at each start, not only when the files are made
     root = cache_folder() / _FOLDER
-    found = root / _key(model, choice)
-    if (found / ABOUT_FILE).is_file():
+    key = _key(model, choice)
+    found = root / key
+    if is_as_sealed(found, key):
         os.utime(found)
         return found
+    if found.exists():
+        log.warning("OpenVINO's files in %s are damaged or of another version; making them again", found)
+        shutil.rmtree(found, ignore_errors=True)
     fresh = root / f".new-{secrets.token_hex(6)}"
     fresh.mkdir(parents=True)
     try:
         _make(model, fresh, choice)
+        seal(fresh, key)
         _forget_old(root, keep=_KEPT - 1)
         try:
             fresh.rename(found)
         except OSError as error:  # another process was faster
-            if not (found / ABOUT_FILE).is_file():
+            if not is_as_sealed(found, key):
                 raise EndpointError(f"OpenVINO's files can't be kept in {found}: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
