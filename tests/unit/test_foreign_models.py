@@ -218,7 +218,9 @@ def test_preprocessing_out_of_its_range(edited: Callable[..., Path], changes: di
 def test_preprocessing_that_is_no_number(model: Path, edited: Callable[..., Path], old: str, new: str) -> None:
     text = (model / CARD_FILE).read_text().replace(old, new)
     assert new in text
-    with pytest.raises(ArtifactError, match=r"breedclf\.json is not (valid JSON|a valid model card): .*(is no JSON|inf)"):
+    with pytest.raises(
+        ArtifactError, match=r"breedclf\.json is not (valid JSON|a valid model card): .*(is no JSON|inf)"
+    ):
         Classifier(edited(text))
 
 

@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from breedclf.errors import WeightsError
+from breedclf.learning.cache_folder import cache_folder
+from breedclf.learning.known_files import sha256_of
 from breedclf.learning.model import feature_count, new_network
 from breedclf.learning.weights import backbone_state, download, fingerprint, preprocessing_for, read_state
 
@@ -125,6 +127,103 @@ def test_download_checks_and_keeps_the_file(tmp_path: Path, server: tuple[str, P
     assert target.read_bytes() == content
     (folder / name).unlink()
     assert download(f"{url}/{name}", tmp_path / "cache") == target  # not fetched again
+
+
+def test_a_download_that_was_damaged_since_is_fetched_again(
+    tmp_path: Path, server: tuple[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, folder = server
+    content = b"weights" * 1_000
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (folder / name).write_bytes(content)
+    target = download(f"{url}/{name}", tmp_path / "cache")
+    for damaged in (b"weighty" + content[7:], content[:-1], b""):
+        target.write_bytes(damaged)
+        assert download(f"{url}/{name}", tmp_path / "cache").read_bytes() == content
+        assert "is damaged: its sha256 starts" in caplog.text
+        caplog.clear()
+    target.write_bytes(b"")
+    (folder / name).unlink()
+    with pytest.raises(WeightsError, match=r"is damaged: its sha256 starts e3b0c442, .*can't be downloaded"):
+        download(f"{url}/{name}", tmp_path / "cache")
+    assert target.read_bytes() == b""
+
+
+def test_a_hash_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "large.pth"
+    path.write_bytes(b"one")
+    (memory,) = set(known_files()) ^ (sha256_of(path) and set(known_files()))
+    assert sha256_of(path) == hashlib.sha256(b"one").hexdigest()
+    memory.write_text(memory.read_text().replace(sha256_of(path), "remembered"))
+    assert sha256_of(path) == "remembered"
+    path.write_bytes(b"two")
+    assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
+    for broken in ("", "[1]", '{"stamp": 3}', "[" * 100_000):
+        memory.write_text(broken)
+        assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
+
+
+def known_files() -> list[Path]:
+    return list((cache_folder() / "known-files").glob("*.json"))
+
+
+def test_a_file_with_a_published_name_must_be_that_one(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    torch.save(state, tmp_path / "resnet18-20240101.pth")  # a date, not a hash
+    backbone_state("resnet18", str(tmp_path / "resnet18-20240101.pth"))
+    torch.save(state, tmp_path / "resnet18-f37072fd.pth")
+    with pytest.raises(WeightsError, match=r"isn't what its name says: its sha256 starts \w{8}, not f37072fd; fetch"):
+        backbone_state("resnet18", str(tmp_path / "resnet18-f37072fd.pth"))
+
+
+def test_a_damaged_byte_in_any_part_is_noticed(tmp_path: Path) -> None:
+    """torch itself loads such a file without a word: it doesn't look at the checksums that it wrote."""
+    expected = {"one": torch.arange(500.0), "two": torch.arange(300.0)}
+    path = tmp_path / "weights.pth"
+    torch.save(expected, path)
+    whole = path.read_bytes()
+    noticed = 0
+    for at in range(5, len(whole), 37):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :])
+        try:
+            found = read_state(path)
+        except WeightsError as error:
+            assert str(path) in str(error)
+            noticed += 1
+        else:
+            assert found.keys() == expected.keys()
+            assert all(torch.equal(found[name], expected[name]) for name in expected), f"byte {at}"
+    assert noticed > 80
+    at = whole.index(expected["one"].numpy().tobytes()) + 101
+    path.write_bytes(whole[:at] + b"\x7f" + whole[at + 1 :])
+    with pytest.raises(WeightsError, match=r"is damaged: the checksum of weights/data/\d is wrong; fetch or save"):
+        read_state(path)
+
+
+def test_files_without_checksums_are_still_read(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(state, tmp_path / "unchecked.pth")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    for name in ("old.pth", "unchecked.pth"):
+        assert fingerprint(read_state(tmp_path / name)) == fingerprint(state)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, state: dict[str, torch.Tensor], value: float) -> None:
+    broken = state | {"conv1.weight": torch.full((64, 3, 7, 7), value)}
+    torch.save(broken, tmp_path / "broken.pth")
+    with pytest.raises(WeightsError, match=r"NaN or infinite values in conv1\.weight \(9408 of 9408 values\)"):
+        backbone_state("resnet18", str(tmp_path / "broken.pth"))
+    broken = state | {"bn1.running_var": torch.full((64,), -1.0), "bn1.bias": torch.zeros(64, dtype=torch.int32)}
+    save_file(broken, tmp_path / "broken.safetensors")
+    with pytest.raises(WeightsError, match=r"1 of a type that holds no weights: bn1\.bias is int32"):
+        backbone_state("resnet18", str(tmp_path / "broken.safetensors"))
+    del broken["bn1.bias"]
+    save_file(broken | {"bn1.bias": torch.zeros(64)}, tmp_path / "broken.safetensors")
+    with pytest.raises(WeightsError, match=r"a negative variance in bn1\.running_var \(-1\)"):
+        backbone_state("resnet18", str(tmp_path / "broken.safetensors"))
 
 
 def test_a_damaged_download_leaves_nothing_behind(tmp_path: Path, server: tuple[str, Path]) -> None:

@@ -9,16 +9,18 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from tqdm import tqdm
 
 from breedclf.config import WEIGHTS_NAMES, Architecture
-from breedclf.errors import WeightsError
+from breedclf.disk import is_refusal, refusal
+from breedclf.errors import DiskError, WeightsError
+from breedclf.learning.known_files import sha256_of
 from breedclf.learning.model import StateDict, empty_network, new_network
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.state_check import faults, misfits, with_counters
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 30.0
 _HEAD = "fc."
+_ZIP_MAGIC = b"PK\x03\x04"
+_REMEDY = "fetch or save it again"
 _DOWNLOAD_CHUNK_BYTES = 1 << 20
 
 
@@ -48,6 +52,7 @@ def backbone_state(
         path = pretrained_file(architecture, weights, timeout_seconds=timeout_seconds)
     else:
         path = Path(weights)
+        _check_published_name(architecture, path)
     return _checked(_without_head(read_state(path)), architecture, path)
 
 
@@ -75,13 +80,16 @@ def read_state(path: Path) -> StateDict:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        _check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"weights file {path} holds pickled code or objects and is refused, since loading it could run that code; "
             "save a plain state dict (torch.save(model.state_dict(), ...)) or safetensors"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError) as error:
+    except WeightsError:
+        raise
+    except Exception as error:  # over a file that isn't its own, a reader may raise anything
         raise WeightsError(f"weights file {path} can't be read as a state dict: {_first_line(error)}") from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
@@ -124,31 +132,38 @@ def downloads_folder() -> Path:
 def download(
     url: str, folder: Path, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS, total_seconds: float | None = None
 ) -> Path:
-    """Fetch a file once; its name carries the start of its sha256, which is checked.
+    """Fetch a file once; its name carries the start of its sha256, which is checked whenever the file has changed.
 
-    `timeout_seconds` bounds each wait for the server, `total_seconds` the whole.
+    A damaged file is fetched again. `timeout_seconds` bounds each wait for the server, `total_seconds` the whole.
 
     Raises:
         WeightsError: no connection, an error from the server, or a file that isn't what its name says.
     """
     target = folder / url.rpartition("/")[2]
+    damage = ""
     if target.is_file():
-        return target
+        if not (problem := _wrong_content(target)):
+            return target
+        damage = f"{target} is damaged: {problem}; "
+        log.warning("%sfetching it again", damage)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
             temporary = Path(part.name)
             try:
                 sha256 = _fetch_into(part, url, timeout_seconds, total_seconds)
-                _check_name(target, sha256)
+                if wrong := _wrong_content(target, sha256):
+                    raise WeightsError(f"the download of {target.name} is damaged: {wrong}")
                 part.close()
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
     except (OSError, urllib.error.URLError) as error:
+        if is_refusal(error):
+            raise DiskError(f"{target} can't be written: {refusal(error)}; make room, or set TORCH_HOME") from error
         raise WeightsError(
-            f"pretrained weights can't be downloaded from {url}: {error}. Without a network, put the file at {target}, "
-            "or pass a state dict you have by --weights FILE, or --weights none for random ones"
+            f"{damage}pretrained weights can't be downloaded from {url}: {error}. Without a network, put the file at "
+            f"{target}, or pass a state dict you have by --weights FILE, or --weights none for random ones"
         ) from error
     return target
 
@@ -172,12 +187,6 @@ def _fetch_into(part: object, url: str, timeout_seconds: float, total_seconds: f
     return digest.hexdigest()
 
 
-def _check_name(target: Path, sha256: str) -> None:
-    prefix = target.stem.rpartition("-")[2]
-    if not sha256.startswith(prefix):
-        raise WeightsError(f"the download of {target.name} is damaged: its sha256 starts {sha256[:8]}, not {prefix}")
-
-
 def _pretrained(architecture: Architecture, name: str) -> WeightsEnum:
     enum = get_model_weights(architecture)
     if name not in enum.__members__:
@@ -188,6 +197,39 @@ def _pretrained(architecture: Architecture, name: str) -> WeightsEnum:
 
 def _without_head(state: StateDict) -> StateDict:
     return {name: tensor for name, tensor in state.items() if not name.startswith(_HEAD)}
+
+
+def _check_archive(path: Path) -> None:
+    """Check what torch writes beside each tensor and doesn't look at again; files of before torch 1.6 have none."""
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_MAGIC)) != _ZIP_MAGIC:
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not any(member.CRC for member in archive.infolist()):
+                return  # saved under torch.serialization.set_crc32_options(False)
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile may raise anything, too
+        raise WeightsError(f"weights file {path} is damaged: {_first_line(error)}; {_REMEDY}") from error
+    if damaged is not None:
+        raise WeightsError(f"weights file {path} is damaged: the checksum of {damaged} is wrong; {_REMEDY}")
+
+
+def _check_published_name(architecture: Architecture, path: Path) -> None:
+    """A file that is called like one of torchvision's must be that one."""
+    published = {weights.url.rpartition("/")[2] for weights in get_model_weights(architecture)}
+    if path.name in published and path.is_file() and (problem := _wrong_content(path)):
+        raise WeightsError(f"weights file {path} is damaged, or isn't what its name says: {problem}; {_REMEDY}")
+
+
+def _wrong_content(path: Path, sha256: str | None = None) -> str | None:
+    """How a file differs from what its name, which ends with the start of its sha256, says it is."""
+    try:
+        found = sha256_of(path) if sha256 is None else sha256
+    except OSError as error:
+        return f"it can't be read ({error.strerror})"
+    prefix = path.stem.rpartition("-")[2]
+    return None if found.startswith(prefix) else f"its sha256 starts {found[:8]}, not {prefix}"
 
 
 def _checked(state: StateDict, architecture: Architecture, path: Path) -> StateDict:
