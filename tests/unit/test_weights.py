@@ -15,8 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from breedclf.errors import WeightsError
-from breedclf.learning.cache_folder import cache_folder
-from breedclf.learning.known_files import sha256_of
+from breedclf.learning.known_files import memory_of, sha256_of
 from breedclf.learning.model import feature_count, new_network
 from breedclf.learning.weights import backbone_state, download, fingerprint, preprocessing_for, read_state
 
@@ -152,7 +151,7 @@ def test_a_download_that_was_damaged_since_is_fetched_again(
 def test_a_hash_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> None:
     path = tmp_path / "large.pth"
     path.write_bytes(b"one")
-    (memory,) = set(known_files()) ^ (sha256_of(path) and set(known_files()))
+    memory = memory_of(path)
     assert sha256_of(path) == hashlib.sha256(b"one").hexdigest()
     memory.write_text(memory.read_text().replace(sha256_of(path), "remembered"))
     assert sha256_of(path) == "remembered"
@@ -161,10 +160,6 @@ def test_a_hash_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> 
     for broken in ("", "[1]", '{"stamp": 3}', "[" * 100_000):
         memory.write_text(broken)
         assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
-
-
-def known_files() -> list[Path]:
-    return list((cache_folder() / "known-files").glob("*.json"))
 
 
 def test_a_file_with_a_published_name_must_be_that_one(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from dataclasses import dataclass
 from typing import Any
+
+from breedclf.plain_json import plain_json
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Console:
     quiet: bool = False
 
     def result(self, document: Any, text: str) -> None:
-        """Print the outcome: as JSON when asked, otherwise as text."""
-        print(jsonlib.dumps(document, indent=2, allow_nan=False) if self.json else text, flush=True)
+        """Print the outcome: as JSON when asked, in which NaN is null, otherwise as text."""
+        print(plain_json(document, indent=2) if self.json else text, flush=True)
 
     def note(self, text: str) -> None:
         if not self.quiet:

@@ -17,6 +17,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.job_handle import Job
 from breedclf.jobs import JobStatus
+from breedclf.learning.records import EpochRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +36,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"--job-name {arguments.job_name}: only a job has a name; say --backend, too")
     else:
         document = Trainer(config).fit().to_dict()
-    best = document["history"][document["best_epoch"] - 1]
+    best = EpochRecord.from_dict(document["history"][document["best_epoch"] - 1])
     console.result(
         document,
-        f"best epoch {best['epoch']}: valid accuracy {best['valid_accuracy']:.1%}, "
-        f"valid loss {best['valid_loss']:.4f}\n"
+        f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}\n"
         f"model: {document['artifact']} ({document['seconds']:.1f} s)\n"
         f"next: breedclf evaluate {document['artifact']} {config.data}",
     )

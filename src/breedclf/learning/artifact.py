@@ -73,7 +73,7 @@ class ModelCard(Settings):
 
     @model_validator(mode="after")
     def _division_can_be_repeated(self) -> Self:
-        TrainingConfig(data=".", **{name: self.training[name] for name in _DIVISION if name in self.training})
+        TrainingConfig(data=Path(), **{name: self.training[name] for name in _DIVISION if name in self.training})
         return self
 
     @classmethod

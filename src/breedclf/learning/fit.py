@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -34,6 +33,7 @@ from breedclf.learning.resume import (
 )
 from breedclf.learning.scan import PictureFolder, training_pictures
 from breedclf.learning.workbench import Workbench
+from breedclf.plain_json import plain_json
 from breedclf.settings_files import render_settings
 
 __all__ = ["FitResult", "fit"]
@@ -174,7 +174,7 @@ def _write(output: Path, config: TrainingConfig, prepared: Prepared, trained: Tr
 
 def _beside(config: TrainingConfig, trained: Trained) -> dict[str, str]:
     """The texts of the files beside the model folder."""
-    lines = [json.dumps(record.to_dict(), allow_nan=False) + "\n" for record in trained.history]
+    lines = [plain_json(record.to_dict()) + "\n" for record in trained.history]
     return {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: "".join(lines)}
 
 

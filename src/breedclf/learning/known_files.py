@@ -24,7 +24,7 @@ def sha256_of(path: Path) -> str:
         OSError: it can't be read.
     """
     stamp = list(Stamp.of(path.stat()))
-    memory = cache_folder() / _FOLDER / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
+    memory = memory_of(path)
     known = _remembered(memory)
     if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
         return str(known["sha256"])
@@ -36,6 +36,11 @@ def sha256_of(path: Path) -> str:
     except OSError as error:
         log.debug("the hash of %s can't be remembered: %s", path, error)
     return found
+
+
+def memory_of(path: Path) -> Path:
+    """The file in which the hash of that one is kept."""
+    return cache_folder() / _FOLDER / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
 
 
 def _remembered(memory: Path) -> dict[str, object]:

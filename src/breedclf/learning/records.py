@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.plain_json import without_nan
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,11 @@ class EpochRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is NaN or infinite is None."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+        found: dict[str, Any] = without_nan(asdict(self))
+        return found
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """What `to_dict` gave, with NaN for None."""
-        return cls(**{name: math.nan if value is None else value for name, value in values.items()})
+        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+        return cls(**known)
