@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.jobs import check_name
+from breedclf.typed import Moment, typed
 
 PRECISIONS = {"torch": ("auto", "fp32", "bf16"), "openvino": ("auto", "fp32", "bf16", "int8")}
 
@@ -69,9 +70,8 @@ class EngineChoice:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        folder = values["calibration"]
-        return cls(**{**values, "calibration": None if folder is None else Path(folder)})
+        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        return typed(cls, values)
 
     def flags(self) -> list[str]:
         """The same as flags of a command line that serves."""
@@ -122,10 +122,10 @@ class EndpointDescription:
 
     name: str
     status: EndpointStatus
-    created: float
+    created: Moment
     url: str | None = None
     generation: int = 0
-    expires: float | None = None
+    expires: Moment | None = None
     failure_reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
@@ -135,8 +135,8 @@ class EndpointDescription:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        return cls(**{**values, "status": EndpointStatus(values["status"])})
+        """What `to_dict` gave; ValueError where a part is missing or wrong."""
+        return typed(cls, values)
 
 
 @runtime_checkable

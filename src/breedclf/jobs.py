@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from breedclf.errors import ConfigError
 from breedclf.metric_lines import TRAINING_METRICS, MetricDefinition, check_definitions
+from breedclf.typed import Moment, typed
 
 MAX_NAME_CHARS = 63
 MAX_HYPERPARAMETERS = 100
@@ -128,13 +129,8 @@ class JobSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        known = dict(values)
-        known["channels"] = {name: Path(path) for name, path in values["channels"].items()}
-        known["source"] = None if values["source"] is None else Path(values["source"])
-        known["cache_dir"] = None if values["cache_dir"] is None else Path(values["cache_dir"])
-        known["metric_definitions"] = tuple(MetricDefinition(**each) for each in values["metric_definitions"])
-        return cls(**known)
+        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        return typed(cls, values)
 
 
 @dataclass(frozen=True)
@@ -142,7 +138,7 @@ class Transition:
     """A secondary status that a job entered, when (seconds since 1970, UTC), and a sentence about it."""
 
     status: SecondaryStatus
-    time: float
+    time: Moment
     message: str = ""
 
 
@@ -164,9 +160,9 @@ class JobDescription:
     name: str
     status: JobStatus
     secondary_status: SecondaryStatus
-    created: float
-    started: float | None = None
-    ended: float | None = None
+    created: Moment
+    started: Moment | None = None
+    ended: Moment | None = None
     failure_reason: str | None = None
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -205,14 +201,8 @@ class JobDescription:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave."""
-        known = dict(values)
-        known["status"] = JobStatus(values["status"])
-        known["secondary_status"] = SecondaryStatus(values["secondary_status"])
-        known["transitions"] = tuple(
-            Transition(SecondaryStatus(each["status"]), each["time"], each["message"]) for each in values["transitions"]
-        )
-        return cls(**known)
+        """What `to_dict` gave; ValueError where a part is missing or wrong."""
+        return typed(cls, values)
 
 
 @runtime_checkable
@@ -313,6 +303,11 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"job name {name!r}: use letters, digits and hyphens, and begin and end with none of those")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether a job or an endpoint may be called so."""
+    return len(name) <= MAX_NAME_CHARS and _NAME.fullmatch(name) is not None
 
 
 def remote_address(path: Path) -> str | None:

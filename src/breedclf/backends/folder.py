@@ -7,17 +7,32 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict, TypeVar
 
+from breedclf.disk import write_whole
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.typed import typed
 
 FORMAT_VERSION = 1
 HOME_VARIABLE = "BREEDCLF_HOME"
 _MAX_LOG_PART_BYTES = 1 << 20
+
+Made = TypeVar("Made")
+
+
+class ProcessValues(TypedDict):
+    """A process as `job.json` names it."""
+
+    pid: int
+    create_time: float
+
+
+class DamagedJobError(JobError):
+    """A job's state isn't what was written."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +43,8 @@ class JobState:
     description: JobDescription
     backend: str
     options: Mapping[str, Any]
-    supervisor: Mapping[str, Any] | None = None
-    process: Mapping[str, Any] | None = None
+    supervisor: ProcessValues | None = None
+    process: ProcessValues | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -44,14 +59,8 @@ class JobState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return cls(
-            spec=JobSpec.from_dict(values["spec"]),
-            description=JobDescription.from_dict(values["description"]),
-            backend=values["backend"],
-            options=values["options"],
-            supervisor=values["supervisor"],
-            process=values["process"],
-        )
+        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        return typed(cls, values)
 
 
 @dataclass(frozen=True)
@@ -121,34 +130,51 @@ class JobFolder:
 
         Raises:
             JobError: there is no such job, or it was written by a newer breedclf, or not by breedclf.
+            DamagedJobError: it isn't what was written.
         """
-        return JobState.from_dict(self._read_values())
+        return self._read(JobState.from_dict)
 
     def read_description(self) -> JobDescription:
         """The description alone, which is all that a list of jobs needs."""
-        return JobDescription.from_dict(self._read_values()["description"])
+        return self._read(lambda values: JobDescription.from_dict(values["description"]))
 
     def write(self, state: JobState) -> None:
         """Replace the state as a whole."""
         replace_text(self.state_file, json.dumps(state.to_dict()))
 
-    def _read_values(self) -> dict[str, Any]:
+    def _read(self, made_of: Callable[[Mapping[str, Any]], Made]) -> Made:
         try:
             values = json.loads(self.state_file.read_text(encoding="utf-8"))
             version = values["version"]
+            if version == FORMAT_VERSION:
+                if (name := values["description"]["name"]) != self.name:
+                    raise ValueError(f"it is that of job {name}")
+                return made_of(values)
         except FileNotFoundError:
             raise JobError(
                 f"no job {self.name} in {self.path.parent}; `breedclf jobs list` shows what is there, and "
                 f"{HOME_VARIABLE} chooses another place"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise JobError(f"{self.state_file} can't be read: {error!r}; `breedclf jobs clean {self.name}`") from error
-        if version != FORMAT_VERSION:
-            raise JobError(
-                f"job {self.name} was written by another breedclf (format {version}; this one reads {FORMAT_VERSION}); "
-                "use that version, or upgrade this one"
-            )
-        return dict(values)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DamagedJobError(
+                f"{self.state_file} can't be read: it is damaged ({why}); `breedclf jobs clean {self.name}` deletes it"
+            ) from error
+        raise JobError(
+            f"job {self.name} was written by another breedclf (format {version}; this one reads {FORMAT_VERSION}); "
+            "use that version, or upgrade this one"
+        )
+
+    def damaged(self, reason: str) -> JobDescription:
+        """What can be told of a job whose state can't be read."""
+        return JobDescription(
+            name=self.name,
+            status=JobStatus.FAILED,
+            secondary_status=SecondaryStatus.FAILED,
+            created=self.path.stat().st_mtime,
+            failure_reason=reason,
+            details={"damaged": True},
+        )
 
     def add_event(self, kind: str, time: float, **values: Any) -> None:
         """Append one line to the events."""
@@ -156,17 +182,19 @@ class JobFolder:
             file.write(json.dumps({"time": time, "kind": kind, **values}) + "\n")
 
     def metric_history(self) -> list[MetricRecord]:
-        """What the metric events hold, in order; a last line cut short by a crash is left out."""
-        return [MetricRecord(event["time"], event["values"]) for event in self._events() if event["kind"] == "metrics"]
+        """What the metric events hold, in order; lines cut short by a crash or damaged are left out."""
+        return list(self._metric_records())
 
-    def _events(self) -> Iterator[dict[str, Any]]:
+    def _metric_records(self) -> Iterator[MetricRecord]:
         try:
-            lines = self.events_file.read_text(encoding="utf-8").splitlines()
+            lines = self.events_file.read_bytes().split(b"\n")
         except FileNotFoundError:
             return
         for line in lines:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+            with contextlib.suppress(ValueError, RecursionError):
+                event = json.loads(line)
+                if isinstance(event, dict) and event.get("kind") == "metrics":
+                    yield typed(MetricRecord, event)
 
     def read_log(self, position: int) -> tuple[str, int]:
         """The log from a byte position, up to 1 MiB and never through the middle of a character."""
@@ -231,22 +259,14 @@ def folders_of_jobs(home: Path) -> list[JobFolder]:
     """The folders of all jobs, in no order."""
     try:
         with os.scandir(jobs_root(home)) as entries:
-            return [JobFolder(Path(entry.path)) for entry in entries if not entry.name.startswith(".")]
+            return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
     except FileNotFoundError:
         return []
 
 
 def replace_text(path: Path, text: str) -> None:
     """Write a file as a whole: a reader sees the old text or the new one, also after a crash."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, text)
 
 
 def _without_cut_character(part: bytes) -> bytes:

@@ -9,10 +9,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from breedclf.backends.folder import JobFolder, JobState, folders_of_jobs, home_folder, jobs_root
+from breedclf.backends.folder import DamagedJobError, JobFolder, JobState, folders_of_jobs, home_folder, jobs_root
 from breedclf.backends.local.locks import is_locked, try_lock
 from breedclf.backends.local.processes import Identity, kill_job
-from breedclf.errors import JobError
+from breedclf.errors import ConfigError, JobError
 from breedclf.job_handle import Clock, require_ended
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus, check_name
 
@@ -37,13 +37,18 @@ class StoredJobs:
         return self.settled(self.folder(name), self.folder(name).read()).description
 
     def list_jobs(self) -> list[JobDescription]:
-        """All jobs in the home folder, the oldest first; of those that can't be read, a warning tells."""
+        """All jobs in the home folder, the oldest first; a damaged one is Failed, and its `details` say so.
+
+        Of those that another breedclf wrote, a warning tells.
+        """
         found = []
         for folder in folders_of_jobs(self.home):
             try:
                 description = folder.read_description()
                 found.append(description if description.status.is_final else self.describe(folder.name))
-            except JobError as error:
+            except DamagedJobError as error:
+                found.append(folder.damaged(str(error)))
+            except (JobError, ConfigError) as error:
                 log.warning("left out: %s", error)
         return sorted(found, key=lambda description: (description.created, description.name))
 

@@ -120,7 +120,8 @@ def _document(job: JobDescription) -> dict[str, Any]:
 
 def _row(job: JobDescription) -> tuple[str, ...]:
     seconds = "" if job.seconds is None else f"{job.seconds:.1f}"
-    return (job.name, str(job.status), str(job.secondary_status), _moment(job.created), seconds)
+    status = ("Damaged", "-") if job.details.get("damaged") else (str(job.status), str(job.secondary_status))
+    return (job.name, *status, _moment(job.created), seconds)
 
 
 def _as_text(job: JobDescription) -> str:

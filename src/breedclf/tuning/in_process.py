@@ -16,6 +16,7 @@ from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.learning.hooks import EpochRecord, TrainingHook
 from breedclf.tuning.search import Look, Search, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
+from breedclf.typed import typed
 
 if TYPE_CHECKING:
     from breedclf.learning.result import FitResult
@@ -59,13 +60,16 @@ class InProcessRunner:
         self._write(name, {**record, "history": watch.history, "ended": self._clock()})
 
     def look(self, name: str) -> Look | None:
+        file = self._folder / name / _RECORD
         try:
-            record = json.loads((self._folder / name / _RECORD).read_text(encoding="utf-8"))
+            look = typed(Look, json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        if record["status"] == "InProgress":  # looked at from outside of `submit`: that process has ended
+        except (ValueError, RecursionError) as error:
+            return Look(status="Failed", lost=True, failure_reason=f"its record {file} is damaged ({error})")
+        if look.status == "InProgress":  # looked at from outside of `submit`: that process has ended
             return Look(status="Failed", lost=True, failure_reason="the process that ran it has ended")
-        return Look(**{**record, "history": tuple(record["history"])})
+        return look
 
     def stop(self, name: str) -> None:
         """A trial here has ended whenever somebody else gets to run."""

@@ -160,6 +160,10 @@ class StudyFolder:
     def stop_file(self) -> Path:
         return self.path / "stop"
 
+    @property
+    def _remedy(self) -> str:
+        return f"restore {self.file}, or delete its folder and search again"
+
     def exists(self) -> bool:
         return self.file.is_file()
 
@@ -174,8 +178,10 @@ class StudyFolder:
             document = json.loads(self.file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise ConfigError(self._unknown()) from error
-        except (OSError, ValueError) as error:
-            raise BreedclfError(f"the state of tuning job {self.path.name!r} can't be read: {error}") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise BreedclfError(
+                f"the state of tuning job {self.path.name!r} can't be read: {error}; {self._remedy}"
+            ) from error
         version = document.get("schema_version") if isinstance(document, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise ConfigError(
@@ -185,7 +191,9 @@ class StudyFolder:
         try:
             return Study(**document)
         except (ConfigError, TypeError) as error:
-            raise BreedclfError(f"the state of tuning job {self.path.name!r} is damaged: {error}") from error
+            raise BreedclfError(
+                f"the state of tuning job {self.path.name!r} is damaged: {error}; {self._remedy}"
+            ) from error
 
     def save(self, study: Study) -> None:
         """Write the search whole, or leave the old state: no moment shows half of it.

@@ -7,13 +7,16 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
-from breedclf.backends.folder import replace_text
+from breedclf.backends.folder import ProcessValues, replace_text
 from breedclf.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
-from breedclf.errors import EndpointError
+from breedclf.errors import ConfigError, EndpointError
+from breedclf.typed import Moment, typed
 
 FORMAT_VERSION = 1
+Made = TypeVar("Made")
+
 MODEL_FILES = ("breedclf.json", "model.safetensors")
 
 
@@ -23,17 +26,21 @@ class Order:
 
     name: str
     generation: int
-    created: float
-    expires: float | None
+    created: Moment
+    expires: Moment | None
     idle_seconds: float | None
-    parent: Mapping[str, Any] | None
+    parent: ProcessValues | None
     port: int
     engine: Mapping[str, Any] = field(default_factory=lambda: DEFAULT_ENGINE.to_dict())
     delete: bool = False
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        return cls(**values)
+
+@dataclass(frozen=True)
+class _State:
+    """What `endpoint.json` holds."""
+
+    description: EndpointDescription
+    supervisor: ProcessValues
 
 
 @dataclass(frozen=True)
@@ -85,22 +92,35 @@ class EndpointFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def read_order(self) -> Order | None:
-        """What is wanted; None when the folder is gone."""
-        try:
-            return Order.from_dict(json.loads((self.path / "order.json").read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+        """What is wanted; None when the folder is gone.
+
+        Raises:
+            EndpointError: the file is damaged.
+        """
+        return self._read("order.json", Order)
 
     def write_order(self, order: Order) -> None:
         replace_text(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
 
-    def read_state(self) -> tuple[EndpointDescription, Mapping[str, Any]] | None:
-        """What the supervisor reported last, and who it is; None when there is nothing."""
+    def read_state(self) -> tuple[EndpointDescription, ProcessValues] | None:
+        """What the supervisor reported last, and who it is; None when there is nothing.
+
+        Raises:
+            EndpointError: the file is damaged.
+        """
+        state = self._read("endpoint.json", _State)
+        return None if state is None else (state.description, state.supervisor)
+
+    def _read(self, name: str, kind: type[Made]) -> Made | None:
+        file = self.path / name
         try:
-            values = json.loads((self.path / "endpoint.json").read_text(encoding="utf-8"))
+            return typed(kind, json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        return EndpointDescription.from_dict(values["description"]), values["supervisor"]
+        except (OSError, ValueError, RecursionError, ConfigError) as error:
+            raise EndpointError(
+                f"{file} can't be read: it is damaged ({error}); `breedclf endpoints delete {self.name}` forgets it"
+            ) from error
 
     def write_state(self, description: EndpointDescription, supervisor: Mapping[str, Any]) -> None:
         values = {"version": FORMAT_VERSION, "description": description.to_dict(), "supervisor": dict(supervisor)}

@@ -22,6 +22,7 @@ from typing import IO, Any
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed, reason_to_end
 from breedclf.backends.local.processes import Identity
 from breedclf.endpoints import EndpointDescription, EndpointStatus, EngineChoice
+from breedclf.errors import EndpointError
 
 TICK_SECONDS = 0.05
 START_SECONDS = 300.0
@@ -122,8 +123,10 @@ class Supervisor:
             return
         host, port = self._listener.getsockname()
         self._report(url=f"http://{host}:{port}")
+        wanted: Order | None = order
         while self._description.status is not EndpointStatus.FAILED:
-            wanted = self._folder.read_order()
+            with contextlib.suppress(EndpointError):  # a damaged order: the last whole one holds
+                wanted = self._folder.read_order()
             if reason := self._reason_to_end(wanted):
                 self._close(reason)
                 return

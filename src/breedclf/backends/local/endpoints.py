@@ -14,6 +14,7 @@ from breedclf.backends.local.locks import locked
 from breedclf.backends.local.processes import Identity, run_supervisor
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+from breedclf.jobs import is_name
 
 if TYPE_CHECKING:
     import urllib3
@@ -86,8 +87,8 @@ class LocalEndpoints:
     def list_endpoints(self) -> list[EndpointDescription]:
         """All endpoints, the oldest first."""
         root = self.home / "endpoints"
-        names = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-        return sorted((self._settled(self._folder(name)) for name in names), key=lambda each: each.created)
+        folders = [path for path in root.iterdir() if path.is_dir() and is_name(path.name)] if root.is_dir() else []
+        return sorted((self._settled(EndpointFolder(path)) for path in folders), key=lambda each: each.created)
 
     def update_endpoint(self, name: str, artifact: Path) -> int:
         """Begin to replace the model; the old one answers until the new one has passed its check.
@@ -118,7 +119,10 @@ class LocalEndpoints:
             folder.remove()
         else:
             with locked(folder.lock_file):
-                folder.write_order(replace(self._order(folder), delete=True))
+                try:
+                    folder.write_order(replace(self._order(folder), delete=True))
+                except EndpointError:  # a damaged order: its supervisor ends when the folder is gone
+                    folder.remove()
         folder.lock_file.unlink(missing_ok=True)
 
     def reap_endpoints(self) -> list[str]:
@@ -186,9 +190,14 @@ class LocalEndpoints:
 
     def _settled(self, folder: EndpointFolder) -> EndpointDescription:
         """What was reported last, corrected when nobody is left to report."""
-        state = folder.read_state()
+        try:
+            state = folder.read_state()
+            order = folder.read_order() if state is None else None
+        except EndpointError as error:
+            return failed(
+                EndpointDescription(folder.name, EndpointStatus.FAILED, folder.path.stat().st_mtime), str(error)
+            )
         if state is None:
-            order = folder.read_order()
             blank = EndpointDescription(folder.name, EndpointStatus.CREATING, order.created if order else 0.0)
             return blank if order else failed(blank, "it was never started; `breedclf endpoints reap` forgets it")
         description, supervisor = state

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
+
+from breedclf.backends.folder import ProcessValues
 
 MARK = "BREEDCLF_JOB_FOLDER"
 _SAME_START_SECONDS = 1.0
@@ -35,11 +37,11 @@ class Identity:
             return cls(pid, 0.0)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: ProcessValues) -> Self:
         return cls(values["pid"], values["create_time"])
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    def to_dict(self) -> ProcessValues:
+        return {"pid": self.pid, "create_time": self.create_time}
 
     @property
     def was_replaced(self) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from breedclf.backends.archive import archive_folder
 from breedclf.backends.container import ENTRY, clear_for_restart, job_arguments, job_environment, make_tree
 from breedclf.backends.failure import failure_reason
-from breedclf.backends.folder import JobFolder
+from breedclf.backends.folder import JobFolder, ProcessValues
 from breedclf.backends.local.child import Child, Command, SpawnedChild
 from breedclf.backends.local.locks import try_lock
 from breedclf.backends.local.log import BoundedLog, MetricReader
@@ -266,7 +266,7 @@ class Supervisor:
         status: JobStatus | None = None,
         *,
         ends: bool = False,
-        process: Mapping[str, object] | None = None,
+        process: ProcessValues | None = None,
         **changes: object,
     ) -> None:
         now = self._clock.time()
@@ -295,7 +295,7 @@ class Supervisor:
         if self._state_due and self._clock.monotonic() - self._state_written >= _STATE_SECONDS:
             self._save()
 
-    def _save(self, supervisor: Mapping[str, object] | None = None) -> None:
+    def _save(self, supervisor: ProcessValues | None = None) -> None:
         if supervisor is not None:
             self._state = replace(self._state, supervisor=supervisor)
         self.folder.write(self._state)

@@ -1,0 +1,109 @@
+"""Plain values, as JSON gives them, back as the dataclass that they were: every field there, and of its type.
+
+pydantic would do, but takes a tenth of a second to load, which every process that looks after a job would wait for.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, cast
+
+Made = TypeVar("Made")
+
+Moment = Annotated[float, (0, 253_402_300_800)]
+"""Seconds since 1970 (UTC) up to the year 9999."""
+
+
+def typed(kind: type[Made], values: object) -> Made:
+    """Make a dataclass of a mapping of its fields; fields of later versions are passed over.
+
+    Raises:
+        ValueError: a field is missing or of another type; the message names it.
+        ConfigError: the dataclass itself refuses them.
+
+    Example:
+        >>> from breedclf.jobs import MetricRecord
+        >>> typed(MetricRecord, {"time": 3, "values": {"loss": "low"}})
+        Traceback (most recent call last):
+        ...
+        ValueError: values.loss: a float is wanted, not 'low'
+    """
+    return cast(Made, _made(kind, values, ""))
+
+
+def _made(kind: Any, value: Any, name: str) -> Any:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin is Annotated:
+        low, high = inner[1]
+        if not low <= _made(inner[0], value, name) < high:
+            raise _wrong(name, f"a number from {low} to {high}", value)
+        return value
+    if origin in (typing.Union, types.UnionType):
+        choices = [each for each in inner if each is not type(None)]
+        return None if value is None and len(choices) < len(inner) else _made(choices[0], value, name)
+    if origin is typing.Literal:
+        if value not in inner:
+            raise _wrong(name, f"one of {', '.join(map(repr, inner))}", value)
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise _wrong(name, "a list", value)
+        return tuple(_made(inner[0], each, f"{name}.{at}") for at, each in enumerate(value))
+    if origin in (Mapping, dict) or is_dataclass(kind) or typing.is_typeddict(kind):
+        if not isinstance(value, Mapping):
+            raise _wrong(name, "a table", value)
+        if origin is not None:
+            return {_made(inner[0], key, name): _made(inner[1], each, _below(name, key)) for key, each in value.items()}
+        return kind(**_fields_of(kind, value, name))
+    return _plain(kind, value, name)
+
+
+def _fields_of(kind: Any, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = {}
+    for field, (hint, required) in _hints(kind).items():
+        if field in values:
+            found[field] = _made(hint, values[field], _below(name, field))
+        elif required:
+            raise ValueError(f"{_below(name, field)} is missing")
+    return found
+
+
+def _plain(kind: Any, value: Any, name: str) -> Any:
+    if issubclass(kind, Enum):
+        if not isinstance(value, str) or value not in {each.value for each in kind}:
+            raise _wrong(name, f"one of {', '.join(each.value for each in kind)}", value)
+        return kind(value)
+    taken = {float: (int, float), Path: (str, Path)}.get(kind, (kind,))
+    if not isinstance(value, taken) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong(name, f"a {kind.__name__}", value)
+    return Path(cast(str, value)) if kind is Path else value
+
+
+def _wrong(name: str, wanted: str, value: Any) -> ValueError:
+    shown = repr(value)
+    return ValueError(f"{name or 'it'}: {wanted} is wanted, not {shown if len(shown) <= 60 else shown[:60] + '...'}")
+
+
+def _below(name: str, field: object) -> str:
+    return f"{name}.{field}" if name else str(field)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Each field's type, and whether it has no default."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    if not is_dataclass(kind):
+        return {name: (hint, name in kind.__required_keys__) for name, hint in hints.items()}
+    return {
+        field.name: (hints[field.name], field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(kind)
+        if field.init
+    }
