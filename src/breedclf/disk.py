@@ -50,6 +50,17 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def deliver(path: Path, text: str, remedy: str = "make room, or choose another place") -> None:
+    """Write a file that was asked for, whole, and the folders that lead to it.
+
+    Raises:
+        DiskError: the disk refuses; a file that was there before stays.
+    """
+    with writing(path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+
+
 def is_refusal(error: OSError) -> bool:
     """Whether the disk, not the path, is what stands in the way."""
     return error.errno in _REASONS

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.disk import deliver
 from breedclf.errors import ConfigError, ProfileError
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
@@ -186,8 +187,7 @@ class ProfilingSession:
     def report(self, path: str | Path = REPORT_FILE) -> Path:
         """Write the page for people."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render_report(self.profile, self.findings, self.verification), encoding="utf-8")
+        deliver(path, render_report(self.profile, self.findings, self.verification))
         return path
 
     def save(self, folder: str | Path) -> Path:

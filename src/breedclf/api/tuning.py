@@ -17,6 +17,7 @@ from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, OnC
 from breedclf.backends.folder import home_folder
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
+from breedclf.disk import deliver
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
 from breedclf.jobs import Backend, remote_address
@@ -315,8 +316,7 @@ class TuningJob:
         from breedclf.tuning.report import render_report
 
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(render_report(self.study, made_at=datetime.now(UTC)), encoding="utf-8")
+        deliver(target, render_report(self.study, made_at=datetime.now(UTC)))
         return target
 
     def plan(self, *, dry_run: bool = False) -> Any:

@@ -10,9 +10,17 @@ from pathlib import Path
 def archive_folder(folder: Path, archive: Path) -> None:
     """Pack a folder's regular files, in order, of nobody and of no time; whole or not at all."""
     temporary = archive.with_name(f".{archive.name}")
+    try:
+        _pack(folder, temporary)
+        temporary.replace(archive)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _pack(folder: Path, archive: Path) -> None:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     with (
-        temporary.open("wb") as raw,
+        archive.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=0, mtime=0) as stored,
         tarfile.open(fileobj=stored, mode="w|", format=tarfile.GNU_FORMAT) as tar,
     ):
@@ -22,4 +30,3 @@ def archive_folder(folder: Path, archive: Path) -> None:
             member.mode = 0o644
             with path.open("rb") as file:
                 tar.addfile(member, file)
-    temporary.replace(archive)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from breedclf._version import __version__
+from breedclf.disk import writing
 from breedclf.errors import ConfigError
 from breedclf.package_files import REQUIREMENTS, package_files
 
@@ -116,20 +117,31 @@ def source_bundle(folder: Path) -> Bundle:
 
 
 def store_bundle(bundle: Bundle, home: Path) -> Path:
-    """Keep a bundle below `home/bundles`, unpacked in `code/` and as archive beside it, once for all jobs with it."""
+    """Keep a bundle below `home/bundles`, unpacked in `code/` and as archive beside it, once for all jobs with it.
+
+    Raises:
+        DiskError: the disk refuses; nothing is left behind.
+    """
     target = home / "bundles" / bundle.content_sha256[:32]
     if target.is_dir():
         return target
     fresh = home / "bundles" / f".new-{secrets.token_hex(6)}"
-    bundle.write_to(fresh / "code")
-    (fresh / ARCHIVE).write_bytes(bundle.archive())
+    try:
+        with writing(target):
+            bundle.write_to(fresh / "code")
+            (fresh / ARCHIVE).write_bytes(bundle.archive())
+            _rename_unless_there(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return target
+
+
+def _rename_unless_there(fresh: Path, target: Path) -> None:
     try:
         fresh.rename(target)
     except OSError:  # another process was faster with the same bundle
-        shutil.rmtree(fresh, ignore_errors=True)
         if not target.is_dir():
             raise
-    return target
 
 
 def _read_tree(root: Path) -> dict[str, bytes]:

@@ -15,7 +15,8 @@ from typing import Any, NoReturn, Protocol, cast
 
 import breedclf
 from breedclf.cli.console import Console
-from breedclf.errors import BreedclfError
+from breedclf.disk import is_refusal, refusal
+from breedclf.errors import BreedclfError, DiskError
 
 EXIT_PROBLEMS_FOUND = 1
 EXIT_INTERRUPTED = 130
@@ -63,8 +64,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(str(interrupt) or "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:  # a file that no other place speaks for
+        if arguments.debug or not is_refusal(error):
+            raise
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        console.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
+        return DiskError.exit_code
+
+
+def _drop_output() -> None:
+    """Nothing more is written to stdout, not even what waits to be."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from breedclf.disk import writing
 from breedclf.errors import ConfigError, ExportError
 from breedclf.exporting.comparison import Comparison, compare
 from breedclf.exporting.formats import INPUT, OUTPUT, Format, format_named
@@ -84,6 +85,7 @@ def export(
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
         ConfigError: the format is unknown, or the output is there already or can't be written.
         DataError: there are no readable pictures to compare on.
+        DiskError: the disk refuses the file; one that was there before stays.
         ExportError: the exported model answers otherwise than the model folder; nothing is written.
         MissingExtraError: ONNX needs packages that `pip install "breedclf[onnx]"` installs.
 
@@ -117,25 +119,25 @@ def write_compared(classifier: Classifier, chosen: Format, samples: Samples, tar
 
     Raises:
         ExportError: the answers differ, or the file doesn't run.
-        ConfigError: the file can't be written.
+        DiskError: the disk refuses the file.
     """
     expected = classifier.probabilities_of_inputs(torch.from_numpy(samples.pictures))
     card = classifier.card
     _, state = read_artifact(classifier.artifact)
     network = folded(network_from(card.architecture, state))
     program = traced(ExportedNetwork(network, card.preprocessing), card.preprocessing.crop_px)
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-            fresh = Path(folder) / f"model{chosen.suffix}"
-            _write(chosen, program, card, fresh)
-            comparison = compare(torch.cat([expected, expected[:1]]).numpy(), _answers(chosen, fresh, samples))
-            if not comparison.agrees:
-                raise ExportError(
-                    f"the exported model answers otherwise than {classifier.artifact}: {comparison}; nothing is written"
-                )
-            fresh.replace(target)
-    except OSError as error:
-        raise ConfigError(f"output={str(target)!r} can't be written: {error}; choose another --output") from error
+    with (
+        writing(target, "make room, or choose another --output"),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder,
+    ):
+        fresh = Path(folder) / f"model{chosen.suffix}"
+        _write(chosen, program, card, fresh)
+        comparison = compare(torch.cat([expected, expected[:1]]).numpy(), _answers(chosen, fresh, samples))
+        if not comparison.agrees:
+            raise ExportError(
+                f"the exported model answers otherwise than {classifier.artifact}: {comparison}; nothing is written"
+            )
+        fresh.replace(target)
     return comparison
 
 

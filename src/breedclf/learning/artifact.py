@@ -115,7 +115,7 @@ def write_artifact(
     Raises:
         DiskError: the disk refuses; what was there before stays.
     """
-    with writing(folder, "make room, then repeat the command; what was there before has stayed"):
+    with writing(folder, "make room, then repeat the command; nothing there was replaced"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:

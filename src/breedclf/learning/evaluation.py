@@ -12,7 +12,7 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
-from breedclf.disk import write_whole, writing
+from breedclf.disk import deliver
 from breedclf.errors import ConfigError, DataError
 from breedclf.learning.classifier import Classifier, numbers
 from breedclf.learning.evaluation_report import Provenance, evaluation_page
@@ -199,5 +199,4 @@ def _beside(artifact: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    with writing(path, "make room, or choose another --output"):
-        write_whole(path, text)
+    deliver(path, text, "make room, or choose another --output")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from breedclf.config import TrainingConfig
+from breedclf.disk import deliver
 from breedclf.errors import ConfigError
 from breedclf.learning.device import compute_of, repeatable
 from breedclf.learning.features import FeatureSource
@@ -65,8 +66,7 @@ class LearningRateCurve:
             summary=[f"Suggestion: {self.suggestion:.2g}, where the loss falls fastest."],
         )
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
+        deliver(path, page)
         return path
 
 

@@ -85,7 +85,7 @@ def _claimed(config: TrainingConfig) -> Iterator[Path]:
 
 def _check_model_folder(output: Path) -> None:
     model = output / MODEL_FOLDER
-    if model.exists() and not (model / CARD_FILE).is_file() and list(model.iterdir()):
+    if model.exists() and not (model / CARD_FILE).is_file() and (not model.is_dir() or any(model.iterdir())):
         raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
 
 

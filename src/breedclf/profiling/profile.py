@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from breedclf.disk import write_whole
 from breedclf.errors import ProfileError
 from breedclf.profiling.columns import BoolArray, FloatArray, Floats, Ints, Seconds, floats, ints
 
@@ -317,9 +317,7 @@ class Profile(_Model):
         if path.is_dir():
             path = path / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(self.to_json(), encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, self.to_json())
         return path
 
     @classmethod

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field, field_serializer, model_validator
 
 from breedclf.config import Settings, TrainingConfig
-from breedclf.errors import BreedclfError, ConfigError
+from breedclf.disk import refusal, writing
+from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.tuning.space import Space, checked_space, size
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size
@@ -199,7 +200,7 @@ class StudyFolder:
         """Write the search whole, or leave the old state: no moment shows half of it.
 
         Raises:
-            BreedclfError: the disk refuses.
+            DiskError: the disk refuses.
         """
         text = json.dumps(study.model_dump(mode="json"))
         half = self.file.with_suffix(".tmp")
@@ -210,9 +211,11 @@ class StudyFolder:
                 os.fsync(stream.fileno())
             half.replace(self.file)
         except OSError as error:
-            raise BreedclfError(
-                f"the state of tuning job {self.path.name!r} can't be written to {self.file}: {error}; its trials so "
-                "far are kept: make room and attach again"
+            with suppress(OSError):
+                half.unlink()
+            raise DiskError(
+                f"the state of tuning job {self.path.name!r} can't be written to {self.file}: {refusal(error)}; its "
+                "trials so far are kept: make room and attach again"
             ) from error
 
     @contextmanager
@@ -222,7 +225,8 @@ class StudyFolder:
         Raises:
             ConfigError: another one does.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
         # A tuner that was killed while it started a job leaves the lock, for an instant, to the child: wait for that.
         lock = FileLock(self.path / "tuner.lock", timeout=_LOCK_SECONDS)
         try:

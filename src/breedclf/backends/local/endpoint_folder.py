@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from breedclf.backends.folder import ProcessValues, replace_text
+from breedclf.disk import refusal
 from breedclf.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.typed import Moment, typed
@@ -83,7 +84,8 @@ class EndpointFolder:
             for name in MODEL_FILES:
                 shutil.copyfile(artifact / name, target / name)
         except OSError as error:
-            raise EndpointError(f"the model {artifact} can't be copied to {target}: {error}") from error
+            shutil.rmtree(target, ignore_errors=True)
+            raise EndpointError(f"the model {artifact} can't be copied to {target}: {refusal(error)}") from error
 
     def forget_models(self, *, keep: set[int]) -> None:
         """Delete the copies that nobody needs any more."""
