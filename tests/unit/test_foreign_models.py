@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from breedclf import Classifier
@@ -126,7 +127,9 @@ def test_weights_in_another_precision_answer(model: Path, tmp_path: Path, state:
     assert torch.allclose(found, expected, atol=0.01)
 
 
-def test_an_answer_that_overflows_is_no_prediction(model: Path, tmp_path: Path, state: StateDict) -> None:
+def test_an_answer_that_overflows_is_no_prediction(
+    model: Path, tmp_path: Path, state: StateDict, capsys: pytest.CaptureFixture[str]
+) -> None:
     huge = {name: each * 1e18 if name in ("conv1.weight", "fc.weight") else each for name, each in state.items()}
     huge["bn1.weight"] = torch.full((64,), 1e30)
     classifier = Classifier(with_weights(model, tmp_path / "huge", state=huge), device="cpu")
@@ -135,6 +138,19 @@ def test_an_answer_that_overflows_is_no_prediction(model: Path, tmp_path: Path, 
             ask(IMAGE)
     with pytest.raises(ArtifactError, match="the model answers NaN"):
         classifier.prediction(torch.tensor([math.nan, 0.5]))
+    Image.fromarray(IMAGE).save(tmp_path / "image.png")
+    split = tmp_path / "data" / "test" / "cat"
+    split.mkdir(parents=True)
+    Image.fromarray(IMAGE).save(split / "image.png")
+    for words in (
+        ["predict", str(classifier.artifact), str(tmp_path / "image.png"), "--json"],
+        ["evaluate", str(classifier.artifact), str(tmp_path / "data"), f"--output={tmp_path}/evaluation", "--json"],
+    ):
+        assert main([*words, "--quiet"]) == 3
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.startswith("breedclf: the model answers NaN")
+    assert list((tmp_path / "evaluation").iterdir()) == []
 
 
 HEADER = json.dumps({"fc.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
@@ -269,6 +285,18 @@ def test_a_card_that_is_nested_too_deeply(model: Path, edited: Callable[..., Pat
 def test_a_metric_without_a_value_is_passed_over(edited: Callable[..., Path]) -> None:
     """What was no number has always been written as null."""
     assert read_card(edited(metrics={"valid_loss": None, "valid_accuracy": 0.5})).metrics == {"valid_accuracy": 0.5}
+
+
+def test_a_card_as_the_first_version_wrote_it(model: Path, edited: Callable[..., Path]) -> None:
+    sha256 = json.loads((model / CARD_FILE).read_text())["weights_sha256"]
+    text = """{"schema_version": 1, "architecture": "resnet18", "labels": ["001.Lying", "002.Standing"],
+        "class_names": ["Lying", "Standing"], "preprocessing": {"resize_px": 256, "crop_px": 224,
+        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "interpolation": "bilinear", "dct_scaling": false},
+        "weights_sha256": "SHA", "min_confidence": null, "breedclf_version": "0.1.0", "torch_version": "2.8.0",
+        "metrics": {"valid_loss": 0.14, "valid_accuracy": 1.0}, "data_fingerprint": "ff", "bundle_sha256": null,
+        "training": {"data": "pictures", "architecture": "resnet18", "valid_share": 0.15, "test_share": 0.15,
+        "split_seed": 0, "weights": "none", "best_epoch": 5}}"""
+    assert Classifier(edited(text.replace("SHA", sha256))).predict(IMAGE).best.class_name in ("Lying", "Standing")
 
 
 def test_paths_that_lead_to_no_model(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

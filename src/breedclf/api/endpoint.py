@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +17,7 @@ from breedclf.errors import BreedclfError, EndpointError, ImageError
 from breedclf.job_handle import Clock
 from breedclf.jobs import check_name
 from breedclf.learning.prediction import Prediction, RankedClass
+from breedclf.typed import typed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 MAX_BODY_BYTES = EndpointTerms.max_body_bytes
 _SNIFFED = "application/x-image"
 _SENT_AS_THEY_ARE = ("JPEG", "PNG", "WebP")
+_ROUNDING = 0.01
 _SHRUNK_SIDE_PX = 2048
 _DOWNLOAD_SECONDS = 20.0
 _MAX_DOWNLOAD_BYTES = 64 << 20
@@ -206,10 +209,24 @@ class Endpoint:
 
 
 def prediction_of(answer: bytes) -> Prediction:
-    """The prediction that a server's answer about one picture tells."""
-    document = json.loads(answer)
-    ranked = tuple(RankedClass(**each) for each in document["predictions"])
-    return Prediction(ranked, known=document.get("known", True))
+    """The prediction that a server's answer about one picture tells.
+
+    Raises:
+        EndpointError: it isn't one, or its probabilities aren't from 0 to 1.
+    """
+    try:
+        found = typed(_Answer, json.loads(answer))
+    except (ValueError, RecursionError) as error:
+        raise EndpointError(f"the model's server gave an answer that can't be read: {error}") from error
+    if not found.predictions or not all(-_ROUNDING <= each.probability <= 1 + _ROUNDING for each in found.predictions):
+        raise EndpointError("the model's server gave an answer without probabilities from 0 to 1; check its model")
+    return Prediction(found.predictions, known=found.known)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    predictions: tuple[RankedClass, ...]
+    known: bool = True
 
 
 def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
