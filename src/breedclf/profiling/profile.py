@@ -13,13 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from breedclf.errors import ProfileError
 from breedclf.profiling.columns import BoolArray, FloatArray, Floats, Ints, Seconds, floats, ints
+from breedclf.profiling.reported import RuleReport
 
 SCHEMA_VERSION = 1
 FILE_NAME = "profile.json"
 PARTS = ("data_wait", "to_device", "forward", "backward", "optimizer")
 
-Source = Literal["breedclf", "foreign loop", "sagemaker", "torch trace", "smdebug"]
-JobStatus = Literal["Completed", "Failed", "Stopped", "Incomplete"]
+Source = Literal["breedclf", "foreign loop", "sagemaker", "sagemaker report", "torch trace", "smdebug"]
+JobStatus = Literal["Completed", "Failed", "Stopped", "Incomplete", "Unknown"]
 SeriesKind = Literal[
     "cpu",  # % of one core
     "memory",  # % of the machine's
@@ -302,6 +303,7 @@ class Profile(_Model):
     learning: Learning = Learning()
     compute: Compute = Compute()
     overhead: Overhead = Overhead()
+    reported: tuple[RuleReport, ...] = Field(default=(), description="what SageMaker's own rules wrote down")
     provenance: Provenance = Provenance()
 
     @property
@@ -309,7 +311,8 @@ class Profile(_Model):
         return tuple(dict.fromkeys((*self.steps.nodes, *self.system.nodes, *self.job.cores)))
 
     def to_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+        unused = {"reported"} if not self.reported else None  # earlier versions refuse fields that they don't know
+        return json.dumps(self.model_dump(mode="json", exclude=unused), separators=(",", ":"), allow_nan=False)
 
     def save(self, path: str | Path) -> Path:
         """Write `profile.json` (into `path` when it is a folder), whole or not at all."""

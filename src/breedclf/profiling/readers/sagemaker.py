@@ -17,6 +17,7 @@ from breedclf.errors import ProfileError
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance, SeriesKind, System
 from breedclf.profiling.readers.builder import Recorded
 from breedclf.profiling.readers.operators import operators_of
+from breedclf.profiling.reported import PHASES
 
 SYSTEM = "system"
 FRAMEWORK = "framework"
@@ -26,7 +27,6 @@ _PROCESS_IN_NAME = re.compile(r"_(\d+)-(.+)_pythontimeline")
 _STEP_PHASE = re.compile(r"^(?:Step:)?(?:ModeKeys\.)?(TRAIN|EVAL|PREDICT|GLOBAL)$", re.IGNORECASE)
 _OPERATORS = re.compile(r"^(cpu|gpu)_functions")  # as phases of AWS's detailed profiling
 _LOADER_EVENTS = re.compile(r"dataloader|dataiter", re.IGNORECASE)
-_PHASE_NAMES = {"TRAIN": "train", "EVAL": "valid", "PREDICT": "predict", "GLOBAL": "global"}
 
 # What the lines call a quantity: (pattern on "type dimension name", our kind, factor).
 _KINDS: tuple[tuple[re.Pattern[str], SeriesKind, float], ...] = (
@@ -130,7 +130,7 @@ def _end_marker(root: Path) -> float | None:
             continue
         except ValueError:
             return path.stat().st_mtime
-        return _as_seconds(value)
+        return as_seconds(value)
     return None
 
 
@@ -158,7 +158,7 @@ def _read_system_file(path: Path, recorded: Recorded) -> None:
 def _read_sample(line: str, recorded: Recorded) -> bool:
     try:
         sample = json.loads(line)
-        time, value = _as_seconds(float(sample["Timestamp"])), float(sample["Value"])
+        time, value = as_seconds(float(sample["Timestamp"])), float(sample["Value"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return False
     if not (math.isfinite(time) and math.isfinite(value)):
@@ -205,7 +205,7 @@ def _read_event(
     name = str(event.get("name", ""))
     step = _STEP_PHASE.match(phase) or _STEP_PHASE.match(name)
     if step:
-        recorded.steps.append((start, duration, _PHASE_NAMES[step.group(1).upper()], node))
+        recorded.steps.append((start, duration, PHASES[step.group(1).upper()], node))
     elif (operator := _OPERATORS.match(phase)) and duration >= 0:
         category = "cpu_op" if operator.group(1) == "cpu" else "kernel"
         thread = arguments.get("tid", event.get("tid"))
@@ -255,7 +255,7 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _as_seconds(time: float) -> float:
+def as_seconds(time: float) -> float:
     """Writers use seconds, milliseconds and microseconds since 1970; the size tells which."""
     for limit, factor in ((1e14, 1e-6), (1e11, 1e-3)):
         if time > limit:

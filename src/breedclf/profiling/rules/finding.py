@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, validate_call
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, validate_call
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
@@ -22,7 +22,9 @@ class Finding(BaseModel):
     """A rule's answer about one run.
 
     `evidence` is a sentence with the numbers that decided; `advice` says what to change; `changes` are settings to try,
-    which `verify()` measures; `triggers` counts the datapoints that tripped the rule; `details` holds tables.
+    which `verify()` measures; `times_triggered` counts the evaluations in which the rule fired (our rules look at the
+    whole run once, SageMaker's again and again while it lasts); `violations` counts the datapoints that tripped it;
+    `details` holds tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +34,16 @@ class Finding(BaseModel):
     evidence: str
     advice: str = ""
     datapoints: int = 0
-    triggers: int = 0
+    times_triggered: int = 0
+    violations: int = Field(default=0, validation_alias=AliasChoices("violations", "triggers"))
     parameters: dict[str, Any] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def triggers(self) -> int:
+        """The earlier name of `violations`."""
+        return self.violations
 
 
 def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
@@ -44,8 +52,9 @@ def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
 
 
 def issue(evidence: str, advice: str, *, datapoints: int, triggers: int = 1, **more: Any) -> Finding:
-    """Something is wrong, and this is what to do."""
-    return Finding(status="issue", evidence=evidence, advice=advice, datapoints=datapoints, triggers=triggers, **more)
+    """Something is wrong, and this is what to do; `triggers` datapoints show it."""
+    counts = {"times_triggered": 1, "violations": triggers, "datapoints": datapoints}
+    return Finding(status="issue", evidence=evidence, advice=advice, **{**counts, **more})
 
 
 def no_data(evidence: str, *, datapoints: int = 0) -> Finding:
