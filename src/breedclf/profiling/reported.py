@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from breedclf.profiling.columns import Count, JsonObject
+
 
 class RuleReport(BaseModel):
     """One `<Rule>.json` of a ProfilerReport.
@@ -19,11 +21,11 @@ class RuleReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: str
-    times_triggered: int = Field(default=0, ge=0)
-    violations: int = Field(default=0, ge=0)
-    datapoints: int = Field(default=0, ge=0)
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    details: dict[str, Any] = Field(default_factory=dict)
+    times_triggered: Count = 0
+    violations: Count = 0
+    datapoints: Count = 0
+    parameters: JsonObject = Field(default_factory=dict)
+    details: JsonObject = Field(default_factory=dict)
 
 
 PHASES = {"TRAIN": "train", "EVAL": "valid", "PREDICT": "predict", "GLOBAL": "global"}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ProfileError
+from breedclf.profiling.columns import MOST_SECONDS, plain_json
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.sagemaker import as_seconds
 from breedclf.profiling.reported import RuleReport, is_number, numbers, section, usage_rows
@@ -21,8 +21,7 @@ OUTPUT = "profiler-output"
 RULE_OUTPUT = "rule-output"
 SUMMARY = "ProfilerReport"  # the rule that runs all others; written by us alone, and worked out anew
 MOST_BYTES = 500_000_000
-_DEEPEST = 32  # nested values in a rule's details
-_LATEST = 1e11  # seconds since 1970: beyond any clock
+MOST_COUNTED = 1e15
 _PLACES = (  # below a folder that is given; the first that holds reports counts
     FOLDER,
     f"{OUTPUT}/{FOLDER}",
@@ -122,7 +121,7 @@ def write_rule_reports(findings: Iterable[Finding], folder: str | Path) -> None:
     target = Path(folder) / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     for finding in findings:
-        text = json.dumps(_finite(to_aws(finding)), indent=1, allow_nan=False)
+        text = json.dumps(plain_json(to_aws(finding)), indent=1, allow_nan=False)
         (target / f"{finding.rule}.json").write_text(text + "\n", encoding="utf-8")
 
 
@@ -178,7 +177,7 @@ def _report(path: Path) -> RuleReport:
             violations=_count(values, "Violations"),
             datapoints=_count(values, "Datapoints"),
             parameters=_parameters(values.get("RuleParameters")),
-            details=_finite(details) if isinstance(details, dict) else {},
+            details=plain_json(details) if isinstance(details, dict) else {},
         )
     except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise ProfileError(f"{path} is no rule report of SageMaker: {error}") from error
@@ -188,27 +187,14 @@ def _count(values: dict[str, Any], name: str) -> int:
     value = values.get(name)
     if value is None and name != "RuleTriggered":
         return 0
-    if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or value != int(value):
+    if not isinstance(value, int | float) or not 0 <= value <= MOST_COUNTED or value != int(value):
         raise ValueError(f"{name} is {value!r}, not a count")
     return int(value)
 
 
-def _finite(value: Any, depth: int = 0) -> Any:
-    """The same without numbers that JSON has no literals for."""
-    if depth > _DEEPEST:
-        raise ValueError(f"values are nested more than {_DEEPEST} deep")
-    if isinstance(value, dict):
-        return {str(name): _finite(each, depth + 1) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each, depth + 1) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
 def _parameters(text: Any) -> dict[str, Any]:
     if isinstance(text, dict):
-        return {str(name): _finite(value) for name, value in text.items()}
+        return {str(name): plain_json(value) for name, value in text.items()}
     pairs = (line.partition(":") for line in str(text or "").splitlines())
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
 
@@ -243,7 +229,7 @@ def _moment(value: Any) -> float | None:
         time = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return time if 0 < time < _LATEST else None
+    return time if 0 < time < MOST_SECONDS else None
 
 
 def _gpus(by_rule: dict[str, RuleReport]) -> int:

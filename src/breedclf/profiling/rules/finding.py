@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, validate_call
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.profile import Profile
 
 FindingStatus = Literal["ok", "issue", "not_applicable", "no_data"]
+AtLeastOne = Annotated[int, Field(ge=1)]
 Group = Literal["steps", "loading", "system", "tensors", "learning", "summary", "your own"]
 
 
@@ -97,15 +99,33 @@ class Rule:
         """The same rule with other values.
 
         Raises:
-            ConfigError: a parameter is unknown.
+            ConfigError: a parameter is unknown, or its value has the wrong type or lies outside its range.
         """
         for name in changes:
             if name not in self.parameters:
                 raise ConfigError(f"rule {self.name} has no parameter {name!r}: {nearest(name, self.parameters)}")
+        changes = {name: self._checked(name, value) for name, value in changes.items()}
         check = functools.wraps(self.check)(functools.partial(self.check, **changes))
         changed = inspect.signature(functools.partial(self.check, **changes))
         check.__signature__ = changed  # type: ignore[attr-defined]  # what `parameters` reads the defaults from
         return Rule(self.name, check, self.group, self.about, self.differs)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value as the rule's function declares it; rules of your own set their own ranges."""
+        kind = get_type_hints(self.check, include_extras=True).get(name, Any)
+        usual = self.parameters[name]
+        try:
+            made = TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: {reason}; the default is {usual}") from error
+        if self.group == "your own" or isinstance(made, bool) or not isinstance(made, int | float):
+            return made
+        if not math.isfinite(made):
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give a finite number; the default is {usual}")
+        if made < 0 and not (isinstance(usual, int | float) and usual < 0):
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give 0 or more; the default is {usual}")
+        return made
 
     def __call__(self, profile: Profile) -> Finding:
         """Ask the rule about a run.
