@@ -11,8 +11,8 @@ from typing import Any
 from breedclf.errors import ProfileError
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.framework_events import whole_objects
 from breedclf.profiling.readers.operators import GPU_CATEGORIES, operators_of
-from breedclf.profiling.readers.sagemaker import whole_objects
 
 MAX_BYTES = 4_000_000_000
 _STEP = re.compile(r"^ProfilerStep#\d+$")
