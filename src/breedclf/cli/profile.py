@@ -109,6 +109,8 @@ def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession
         return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
         return ProfilingSession.attach(Path(what), rules=rules), output
+    if Path(what).is_dir() and not any(Path(what).iterdir()):
+        open_profile(what)  # says what may be given
     if Path(what).is_dir():
         config = training_config(arguments, data=what, output=output)
         session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))

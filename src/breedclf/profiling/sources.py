@@ -20,8 +20,18 @@ from breedclf.profiling.readers.torch_trace import read_torch_trace
 
 
 def find_profile(path: str | Path) -> Path | None:
-    """Where the recorded run lies, at or below this place; None when there is none."""
-    path = Path(path)
+    """Where the recorded run lies, at or below this place; None when there is none.
+
+    Raises:
+        ProfileError: the place can't be looked into.
+    """
+    try:
+        return _found(Path(path))
+    except OSError as error:
+        raise ProfileError(f"{str(path)[:200]} can't be read: {error.strerror or error}") from error
+
+
+def _found(path: Path) -> Path | None:
     if path.is_file():
         return path if path.suffix in (".json", ".gz") else None
     if not path.is_dir():

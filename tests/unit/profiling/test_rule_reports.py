@@ -242,6 +242,16 @@ def test_an_empty_folder_of_reports_says_what_is_missing(
     assert f"{name} holds no profiler-reports/<Rule>.json: give the folder ProfilerReport-" in capsys.readouterr().err
 
 
+def test_an_empty_folder_says_what_may_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", str(tmp_path)]) == 3
+    assert "holds no recorded run: give a folder with profile.json" in capsys.readouterr().err
+
+
+def test_a_place_that_cant_be_looked_into_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", "x" * 5000]) == 3
+    assert "can't be read: File name too long" in capsys.readouterr().err
+
+
 def test_reports_of_several_runs_are_told_apart(reports: Path) -> None:
     other = reports.parent.parent.with_name("ProfilerReport-1800000000")
     shutil.copytree(reports.parent.parent, other)
