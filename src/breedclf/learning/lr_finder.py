@@ -34,7 +34,7 @@ class LearningRateCurve:
 
     `suggestion` is the rate at which the smoothed loss fell fastest, `lowest_loss_at` the one with the lowest smoothed
     loss. Both depend on the number of steps: with fewer, the rate rises faster and the smoothed loss follows it later,
-    so that both come out higher.
+    so that both tend to come out higher.
     """
 
     learning_rates: tuple[float, ...]

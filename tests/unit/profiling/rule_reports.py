@@ -70,9 +70,9 @@ _DETAILS: dict[str, dict[str, Any]] = {
         },
     },
     "MaxInitializationTime": {
-        "step_num": {"first": int((START + 125) * 1e6), "last": int((START + 970) * 1e6)},
+        "step_num": {"first": int((START + 125) * 1e6), "last": int((START + 1970) * 1e6)},
         "job_start": START,
-        "job_end": START + 1000,
+        "job_end": START + 2000,
     },
     "OverallFrameworkMetrics": {
         "ratio": {"gpu_functions-dev:0": 40.0, "cpu_functions": 60.0},

@@ -170,6 +170,11 @@ def test_an_edited_profile_is_refused_with_place_and_value(
     assert capsys.readouterr().err.startswith("breedclf: profile ")
 
 
+def test_the_noise_of_a_clock_is_no_negative_duration() -> None:
+    document = changed(small(planted.clean()), ("steps", "duration", 0), -1e-9)
+    assert Profile.from_json(json.dumps(document)).steps.duration[0] == 0
+
+
 def test_settings_of_another_version_or_edited_ones_dont_hinder_the_report(tmp_path: Path) -> None:
     for settings in ({"data": str(tmp_path), "no_such": 1}, {"data": "\0"}, {"data": "x" * 5000}, {"data": [1]}):
         job = JobInfo(name="run", start=0.0, end=1.0, settings=settings)

@@ -61,7 +61,7 @@ def test_reports_are_read_at_every_level_with_awss_counts(
     ]
     profile = Profile.load(tmp_path / "out" / "profile.json")
     assert (profile.job.name, profile.job.source, profile.job.status) == ("dogs-1", "sagemaker report", "Unknown")
-    assert (profile.job.seconds, profile.job.initialization_seconds) == (1000, 125)
+    assert (profile.job.seconds, profile.job.initialization_seconds) == (2000, 125)
     assert (profile.job.finalization_seconds, profile.job.device, profile.job.cores) == (30, "cuda", {"algo-1": 4})
     assert (profile.loader.workers, profile.loader.pin_memory) == (0, False)
 
