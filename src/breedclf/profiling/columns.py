@@ -22,7 +22,12 @@ _DEEPEST = 32  # nested values in settings and details
 
 
 def _read_floats(value: Any) -> FloatArray:
-    """Any number of a size that can be summed and squared; NaN and infinities stand for what wasn't a number."""
+    """Numbers of a size that can be summed and squared; larger ones, as of a loss that explodes, become infinite."""
+    array = _numbers(value)
+    return np.where(np.abs(array) > LARGEST, np.copysign(np.inf, array), array)
+
+
+def _numbers(value: Any) -> FloatArray:
     try:
         array: FloatArray = np.asarray(
             value if not isinstance(value, list) else [_float(item) for item in value], dtype=np.float64
@@ -30,18 +35,17 @@ def _read_floats(value: Any) -> FloatArray:
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a column of numbers is needed: {error}") from error
     _check_one_dimensional(array)
-    _check_range(array[np.isfinite(array)], -LARGEST, LARGEST)
     return array
 
 
 def _read_seconds(value: Any) -> FloatArray:
-    array = _read_floats(value)
+    array = _numbers(value)
     _check_range(array, -MOST_SECONDS, MOST_SECONDS)
     return array
 
 
 def _read_durations(value: Any) -> FloatArray:
-    array = _read_floats(value)
+    array = _numbers(value)
     _check_range(array, -_CLOCK_NOISE, MOST_SECONDS)
     return np.maximum(array, 0.0)
 

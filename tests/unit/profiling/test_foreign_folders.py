@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from breedclf import ProfilingSession
 from breedclf.errors import ProfileError
 from breedclf.profiling.report import render_report
 from breedclf.profiling.rules import check
@@ -176,6 +177,27 @@ def test_events_and_samples_of_any_shape_never_crash(tmp_path: Path, seed: int) 
     profile = open_profile(tmp_path)
     assert len(profile.steps) > 10
     render_report(profile, check(profile))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("hostile", [None, -1, -1e15, 1e30, 1e300, 10**400, float("nan"), "x", [], {}, True])
+def test_a_torch_trace_with_impossible_times_keeps_its_other_events(tmp_path: Path, hostile: Any) -> None:
+    good = spent("aten::add", 1, 10, 5, cat="cpu_op", tid=1)
+    for name in ("ts", "dur", "baseTimeNanoseconds", "cat", "tid", "name"):
+        events = [good, {**good, name: hostile}]
+        document = {"schemaVersion": 1, "traceEvents": events, "baseTimeNanoseconds": 0}
+        path = tmp_path / "run.pt.trace.json"
+        path.write_text(json.dumps({**document, name: hostile} if name.startswith("base") else document))
+        profile = open_profile(path)
+        assert "aten::add" in [each.name for each in profile.operators]
+        render_report(profile, check(profile))
+
+
+def test_a_loss_beyond_all_measure_counts_as_infinite() -> None:
+    with ProfilingSession.record() as session:
+        for loss in (1.0, 1e200, -1e200):
+            session.step(loss=loss)
+    assert session.profile.learning.step_loss.tolist() == [1.0, float("inf"), float("-inf")]
 
 
 @pytest.mark.parametrize(("name", "steps", "kind"), [("merge_traces", 40, "model_"), ("test_traces", 0, "python")])

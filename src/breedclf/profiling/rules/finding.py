@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
+import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from breedclf.config import nearest
@@ -134,7 +135,8 @@ class Rule:
             ConfigError: a parameter's value has the wrong type.
         """
         try:
-            found = self.check(profile)
+            with np.errstate(invalid="ignore", over="ignore"):  # losses and measures may be infinite
+                found = self.check(profile)
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(str(part) for part in problem["loc"])
