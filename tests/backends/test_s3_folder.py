@@ -77,6 +77,28 @@ def test_a_profile_of_ours_is_reported_from_a_bucket(
     assert "Profile of ours" in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_rule_reports_are_read_from_a_bucket_at_every_level(
+    s3: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"RuleTriggered": 5, "Violations": 60, "Datapoints": 700, "RuleParameters": "stddev:3", "Details": {}}
+    top, *below = "jobs/dogs-2/rule-output", "ProfilerReport-170", "profiler-output", "profiler-reports"
+    for rule in ("StepOutlier", "BatchSize"):
+        key = "/".join((top, *below, f"{rule}.json"))
+        s3.put_object(Bucket="runs", Key=key, Body=json.dumps(report).encode())
+    for level in range(-1, 4):
+        prefix = "/".join((top, *below[:level])) if level >= 0 else "jobs/dogs-2"
+        place = f"s3://runs/{prefix}{'/' if level % 2 else ''}"
+        assert main(["profile", place, "--output", str(tmp_path / "out"), "--json"]) == 0
+        found = {each["rule"]: each for each in json.loads(capsys.readouterr().out)["findings"]}
+        counts = [found["StepOutlier"][name] for name in ("times_triggered", "violations", "datapoints")]
+        assert counts == [5, 60, 700], place
+        assert "Profile of dogs-2" in (tmp_path / "out" / "report.html").read_text()
+    s3.put_object(Bucket="runs", Key="/".join(("bad", below[-1], "BatchSize.json")), Body=b"{")
+    with pytest.raises(ProfileError, match="no rule report in s3://runs/bad/profiler-reports can be read"):
+        ProfilingSession.attach("s3://runs/bad")
+    assert main(["profile", "diff", "s3://runs/jobs/dogs-2", "s3://runs/jobs/dogs-2", "--json"]) == 0
+
+
 def test_what_leads_outside_or_belongs_to_no_run_is_not_fetched(s3: Any) -> None:
     put_job(s3, "a")
     s3.put_object(Bucket="runs", Key="a/profiler-output/../../../escaped.json", Body=b"{}")

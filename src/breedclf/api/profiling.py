@@ -221,6 +221,10 @@ class ProfilingSession:
 
 
 def _config_of(profile: Profile) -> TrainingConfig | None:
-    """The settings that a profile carries, when its data is still there."""
+    """The settings that a profile carries, when its data is still there and this version knows them."""
     settings = profile.job.settings
-    return TrainingConfig(**settings) if settings and Path(str(settings.get("data", ""))).is_dir() else None
+    try:
+        there = Path(str(settings.get("data", ""))).is_dir()
+        return TrainingConfig(**settings) if settings and there else None
+    except (ConfigError, OSError):  # of another version, edited, or no path at all
+        return None

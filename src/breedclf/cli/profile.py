@@ -13,6 +13,7 @@ from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.report.diff import as_text, compare
+from breedclf.profiling.reported import step_statistics
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
 from breedclf.profiling.sources import find_profile, is_remote, open_profile
 
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     verified = session.verification
     document: dict[str, Any] = {
         "findings": [finding.model_dump(mode="json", exclude={"details"}) for finding in findings],
+        "steps": _steps(findings),
         "verified": [trial.model_dump(mode="json") for trial in verified.trials] if verified else [],
         "recommended": verified.recommended if verified else {},
         "report": str(output / "report.html"),
@@ -75,6 +77,23 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         text += f"\nverified: {verified.sentence}"
     console.result(document, f"{text}\nreport: {output / 'report.html'}")
     return 0
+
+
+def _steps(findings: list[Finding]) -> list[dict[str, Any]]:
+    """StepOutlier's figures, a row for each node and phase."""
+    return [
+        {
+            "node": each.node,
+            "phase": each.phase,
+            "steps": each.steps,
+            "mean_seconds": each.mean,
+            "standard_deviation_seconds": each.stddev,
+            "outliers": each.outliers,
+        }
+        for finding in findings
+        if finding.rule == "StepOutlier"
+        for each in step_statistics(finding.details)
+    ]
 
 
 def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession, Path]:
@@ -90,6 +109,8 @@ def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession
         return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
         return ProfilingSession.attach(Path(what), rules=rules), output
+    if Path(what).is_dir() and not any(Path(what).iterdir()):
+        open_profile(what)  # says what may be given
     if Path(what).is_dir():
         config = training_config(arguments, data=what, output=output)
         session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))
@@ -139,7 +160,8 @@ def _changes(words: list[str]) -> list[dict[str, str]]:
 def _diff(places: list[str], console: Console) -> int:
     if len(places) != 2:
         raise ConfigError(f"breedclf profile diff takes two recorded runs, not {len(places)}")
-    difference = compare(open_profile(places[0]), open_profile(places[1]))
+    before, after = (ProfilingSession.attach(place).profile for place in places)
+    difference = compare(before, after)
     document = difference.model_dump(mode="json")
     for change, values in zip(difference.changes, document["changes"], strict=True):
         values["ratio"] = change.ratio

@@ -33,8 +33,9 @@ _FEWEST_STEPS = 10
 class LearningRateCurve:
     """The smoothed loss at each learning rate of the head, from low to high, until it diverged or the steps ended.
 
-    `suggestion` is the rate at which the loss fell fastest; `lowest_loss_at` the one with the lowest loss, which is
-    already near too much.
+    `suggestion` is the rate at which the smoothed loss fell fastest, `lowest_loss_at` the one with the lowest smoothed
+    loss. Both depend on the number of steps: with fewer, the rate rises faster and the smoothed loss follows it later,
+    so that both tend to come out higher.
     """
 
     learning_rates: tuple[float, ...]

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 SECONDS_DECIMALS = 7
+MOST_SECONDS = 1e11  # beyond any clock, and within what calendars take
+LARGEST = 1e100  # its square is still a number
+_LARGEST_INT = 2.0**53
+_CLOCK_NOISE = 1e-6
+_DEEPEST = 32  # nested values in settings and details
 
 
 def _read_floats(value: Any) -> FloatArray:
+    """Numbers of a size that can be summed and squared; larger ones, as of a loss that explodes, become infinite."""
+    array = _numbers(value)
+    return np.where(np.abs(array) > LARGEST, np.copysign(np.inf, array), array)
+
+
+def _numbers(value: Any) -> FloatArray:
     try:
         array: FloatArray = np.asarray(
             value if not isinstance(value, list) else [_float(item) for item in value], dtype=np.float64
@@ -26,13 +38,34 @@ def _read_floats(value: Any) -> FloatArray:
     return array
 
 
+def _read_seconds(value: Any) -> FloatArray:
+    array = _numbers(value)
+    _check_range(array, -MOST_SECONDS, MOST_SECONDS)
+    return array
+
+
+def _read_durations(value: Any) -> FloatArray:
+    array = _numbers(value)
+    _check_range(array, -_CLOCK_NOISE, MOST_SECONDS)
+    return np.maximum(array, 0.0)
+
+
+def _check_range(array: FloatArray, low: float, high: float) -> None:
+    wrong = array[~((array >= low) & (array <= high))]
+    if len(wrong):
+        lowest = 0 if low == -_CLOCK_NOISE else low
+        raise ValueError(f"{wrong[0]:g} is no value between {lowest:g} and {high:g}")
+
+
 def _read_ints(value: Any) -> IntArray:
     try:
         array: npt.NDArray[Any] = np.asarray(value)
+        if array.dtype.kind == "f":
+            _check_range(array, -_LARGEST_INT, _LARGEST_INT)
         whole: IntArray = array.astype(np.int64)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"a column of whole numbers is needed: {error}") from error
-    if array.size and not np.array_equal(whole, array):
+    if array.size and (array.dtype.kind not in "iuf" or not np.array_equal(whole, array)):
         raise ValueError("a column of whole numbers is needed")
     _check_one_dimensional(whole)
     return whole
@@ -50,8 +83,6 @@ def _check_one_dimensional(array: npt.NDArray[Any]) -> None:
 
 def _write_seconds(array: FloatArray) -> list[Any]:
     """Tenths of a microsecond are kept: more is noise, and takes room."""
-    if not np.isfinite(array).all():
-        return _write_floats(array)
     return [int(v) if v == int(v) else v for v in np.round(array, SECONDS_DECIMALS).tolist()]
 
 
@@ -69,9 +100,32 @@ def _written(value: float) -> float | int | str | None:
     return int(short) if short == int(short) else short
 
 
-Seconds = Annotated[FloatArray, PlainValidator(_read_floats), PlainSerializer(_write_seconds)]
+def plain_json(value: Any, depth: int = 0) -> Any:
+    """The value as JSON holds it: numbers that it has no literals for become None, other objects their text.
+
+    Raises:
+        ValueError: it is nested too deeply.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"values are nested more than {_DEEPEST} deep")
+    if isinstance(value, dict):
+        return {str(name): plain_json(each, depth + 1) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_json(each, depth + 1) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+Seconds = Annotated[FloatArray, PlainValidator(_read_seconds), PlainSerializer(_write_seconds)]
+Durations = Annotated[FloatArray, PlainValidator(_read_durations), PlainSerializer(_write_seconds)]
 Floats = Annotated[FloatArray, PlainValidator(_read_floats), PlainSerializer(_write_floats)]
 Ints = Annotated[IntArray, PlainValidator(_read_ints), PlainSerializer(lambda array: array.tolist())]
+Moment = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]  # seconds since 1970
+Length = Annotated[float, Field(ge=0, le=MOST_SECONDS, allow_inf_nan=False)]  # seconds
+Amount = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=int(_LARGEST_INT))]
+JsonObject = Annotated[dict[str, Any], AfterValidator(plain_json)]
 
 
 def floats() -> FloatArray:

@@ -5,21 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from breedclf.disk import write_whole
 from breedclf.errors import ProfileError
-from breedclf.profiling.columns import BoolArray, FloatArray, Floats, Ints, Seconds, floats, ints
+from breedclf.profiling.columns import (
+    Amount,
+    BoolArray,
+    Count,
+    Durations,
+    FloatArray,
+    Floats,
+    Ints,
+    JsonObject,
+    Length,
+    Moment,
+    Seconds,
+    floats,
+    ints,
+)
+from breedclf.profiling.reported import RuleReport
 
 SCHEMA_VERSION = 1
 FILE_NAME = "profile.json"
 PARTS = ("data_wait", "to_device", "forward", "backward", "optimizer")
 
-Source = Literal["breedclf", "foreign loop", "sagemaker", "torch trace", "smdebug"]
-JobStatus = Literal["Completed", "Failed", "Stopped", "Incomplete"]
+Source = Literal["breedclf", "foreign loop", "sagemaker", "sagemaker report", "torch trace", "smdebug"]
+JobStatus = Literal["Completed", "Failed", "Stopped", "Incomplete", "Unknown"]
 SeriesKind = Literal[
     "cpu",  # % of one core
     "memory",  # % of the machine's
@@ -36,6 +51,10 @@ SeriesKind = Literal[
 TensorKind = Literal["weight", "gradient", "activation", "input", "loss"]
 
 
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
@@ -46,15 +65,15 @@ class JobInfo(_Model):
     name: str
     source: Source = "breedclf"
     status: JobStatus = "Completed"
-    start: float
-    end: float
-    initialization_seconds: float | None = None
-    finalization_seconds: float | None = None
+    start: Moment
+    end: Moment
+    initialization_seconds: Length | None = None
+    finalization_seconds: Length | None = None
     device: str = "cpu"
-    cores: dict[str, int] = Field(default_factory=dict, description="usable cores, by node")
-    gpus: int = 0
-    threads: int | None = Field(default=None, description="threads of one process that computes")
-    settings: dict[str, Any] = Field(default_factory=dict)
+    cores: dict[str, Count] = Field(default_factory=dict, description="usable cores, by node")
+    gpus: Count = 0
+    threads: Count | None = Field(default=None, description="threads of one process that computes")
+    settings: JsonObject = Field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -75,13 +94,13 @@ class Steps(_Model):
     phases: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     start: Seconds = Field(default_factory=floats)
-    duration: Seconds = Field(default_factory=floats)
+    duration: Durations = Field(default_factory=floats)
     phase: Ints = Field(default_factory=ints, description="index into phases")
     node: Ints = Field(default_factory=ints, description="index into nodes")
     epoch: Ints = Field(default_factory=ints, description="0 where unknown")
     pictures: Ints = Field(default_factory=ints, description="0 where unknown")
     traced: Ints = Field(default_factory=ints, description="1 where the tracer slowed the step down")
-    parts: dict[str, Seconds] = Field(default_factory=dict)
+    parts: dict[str, Durations] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -125,7 +144,7 @@ class Spans(_Model):
 
     name: tuple[str, ...] = ()
     start: Seconds = Field(default_factory=floats)
-    duration: Seconds = Field(default_factory=floats)
+    duration: Durations = Field(default_factory=floats)
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:
@@ -143,23 +162,23 @@ class Operator(_Model):
 
     name: str
     device: Literal["cpu", "gpu"] = "cpu"
-    calls: int
-    self_seconds: float
-    inclusive_seconds: float
-    flops: float = 0.0
-    bytes_moved: float = 0.0
+    calls: Count
+    self_seconds: Length
+    inclusive_seconds: Length
+    flops: Amount = 0.0
+    bytes_moved: Amount = 0.0
 
 
 class Loader(_Model):
     """How pictures reached the loop, and what one of them cost."""
 
-    workers: int | None = None
+    workers: Count | None = None
     pin_memory: bool | None = None
-    batch_size: int | None = None
-    read_seconds: float | None = Field(default=None, description="mean, one picture's bytes from disk")
-    decode_seconds: float | None = Field(default=None, description="mean, bytes to pixels")
-    transform_seconds: float | None = Field(default=None, description="mean, pixels to a tensor")
-    pictures_measured: int = 0
+    batch_size: Count | None = None
+    read_seconds: Length | None = Field(default=None, description="mean, one picture's bytes from disk")
+    decode_seconds: Length | None = Field(default=None, description="mean, bytes to pixels")
+    transform_seconds: Length | None = Field(default=None, description="mean, pixels to a tensor")
+    pictures_measured: Count = 0
 
 
 class Series(_Model):
@@ -181,7 +200,7 @@ class Series(_Model):
 class System(_Model):
     """Samples of the machine."""
 
-    interval_seconds: float | None = None
+    interval_seconds: Length | None = None
     series: tuple[Series, ...] = ()
 
     @property
@@ -248,26 +267,26 @@ class Learning(_Model):
 class Compute(_Model):
     """What a step computes and what this machine could: for the roofline and the share of its speed in use."""
 
-    flops_per_step: float | None = None
-    pictures_per_step: int | None = None
+    flops_per_step: Amount | None = None
+    pictures_per_step: Count | None = None
     phase: str = ""
-    peak_flops_per_second: float | None = Field(default=None, description="of a large matrix product, measured here")
-    peak_bytes_per_second: float | None = Field(default=None, description="of a large copy, measured here")
+    peak_flops_per_second: Amount | None = Field(default=None, description="of a large matrix product, measured here")
+    peak_bytes_per_second: Amount | None = Field(default=None, description="of a large copy, measured here")
     precision: str = "fp32"
 
 
 class Overhead(_Model):
     """What recording itself cost; seconds."""
 
-    timer_seconds_per_step: float | None = None
-    sampler_seconds_per_sample: float | None = None
-    sampler_seconds: float = 0.0
-    tensors_seconds: float = 0.0
-    tensors_looks: int = 0
-    tracing_seconds: float = 0.0
-    traced_steps: int = 0
-    traced_step_ratio: float | None = Field(default=None, description="median traced step over median other step")
-    writing_seconds: float = 0.0
+    timer_seconds_per_step: Length | None = None
+    sampler_seconds_per_sample: Length | None = None
+    sampler_seconds: Length = 0.0
+    tensors_seconds: Length = 0.0
+    tensors_looks: Count = 0
+    tracing_seconds: Length = 0.0
+    traced_steps: Count = 0
+    traced_step_ratio: Amount | None = Field(default=None, description="median traced step over median other step")
+    writing_seconds: Length = 0.0
 
 
 class Provenance(_Model):
@@ -302,6 +321,7 @@ class Profile(_Model):
     learning: Learning = Learning()
     compute: Compute = Compute()
     overhead: Overhead = Overhead()
+    reported: tuple[RuleReport, ...] = Field(default=(), description="what SageMaker's own rules wrote down")
     provenance: Provenance = Provenance()
 
     @property
@@ -309,7 +329,8 @@ class Profile(_Model):
         return tuple(dict.fromkeys((*self.steps.nodes, *self.system.nodes, *self.job.cores)))
 
     def to_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"), allow_nan=False)
+        unused = {"reported"} if not self.reported else None  # earlier versions refuse fields that they don't know
+        return json.dumps(self.model_dump(mode="json", exclude=unused), separators=(",", ":"), allow_nan=False)
 
     def save(self, path: str | Path) -> Path:
         """Write `profile.json` (into `path` when it is a folder), whole or not at all."""
@@ -340,14 +361,14 @@ class Profile(_Model):
     def from_json(cls, text: str, *, name: str = FILE_NAME) -> Self:
         """Read a profile's text; `name` is what an error calls it."""
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = json.loads(text.removeprefix("\ufeff"), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
             what = "is empty" if not text.strip() else f"is cut short or not JSON ({error})"
             raise ProfileError(f"profile {name} {what}: profile the run again") from error
         if not isinstance(values, dict) or "schema_version" not in values or "job" not in values:
             raise ProfileError(f"{name} is JSON but no profile of breedclf: it has no schema_version and job")
         version = values["schema_version"]
-        if not isinstance(version, int) or version < 1:
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
             raise ProfileError(f"profile {name} has schema_version {version!r}, which is no version")
         if version > SCHEMA_VERSION:
             raise ProfileError(

@@ -9,13 +9,29 @@ from pathlib import Path
 from breedclf.errors import ProfileError
 from breedclf.profiling.debugger.requirements import is_trial
 from breedclf.profiling.profile import FILE_NAME, Profile
+from breedclf.profiling.readers.aws_report import (
+    holds_rule_reports,
+    is_named_as_report,
+    read_report_folder,
+    rule_reports,
+)
 from breedclf.profiling.readers.sagemaker import is_profiler_folder, read_profiler_folder
 from breedclf.profiling.readers.torch_trace import read_torch_trace
 
 
 def find_profile(path: str | Path) -> Path | None:
-    """Where the recorded run lies, at or below this place; None when there is none."""
-    path = Path(path)
+    """Where the recorded run lies, at or below this place; None when there is none.
+
+    Raises:
+        ProfileError: the place can't be looked into.
+    """
+    try:
+        return _found(Path(path))
+    except OSError as error:
+        raise ProfileError(f"{str(path)[:200]} can't be read: {error.strerror or error}") from error
+
+
+def _found(path: Path) -> Path | None:
     if path.is_file():
         return path if path.suffix in (".json", ".gz") else None
     if not path.is_dir():
@@ -26,7 +42,9 @@ def find_profile(path: str | Path) -> Path | None:
     if is_profiler_folder(path) or is_trial(path):
         return path
     traces = sorted([*path.glob("*.pt.trace.json"), *path.glob("*.pt.trace.json.gz")])
-    return traces[0] if traces else None
+    if traces:
+        return traces[0]
+    return path if holds_rule_reports(path) else None
 
 
 def open_profile(path: str | Path) -> Profile:
@@ -39,12 +57,14 @@ def open_profile(path: str | Path) -> Profile:
     if found is None:
         what = "holds no recorded run" if Path(path).exists() else "doesn't exist"
         raise ProfileError(
-            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output, a trial of "
-            "smdebug, or a trace of torch.profiler"
+            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output or ProfilerReport, a trial "
+            "of smdebug, or a trace of torch.profiler"
         )
     if found.is_dir():
         if is_profiler_folder(found):
-            return read_profiler_folder(found)
+            return _with_reports(found)
+        if not is_trial(found):
+            return read_report_folder(found)
         from breedclf.profiling.debugger.trial import read_trial
 
         return read_trial(found)
@@ -65,14 +85,29 @@ def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile
         ProfileError: nothing there can be read as one.
     """
     with tempfile.TemporaryDirectory(prefix="breedclf-run-") as place:
-        name = uri.removeprefix("s3://").rstrip("/").removesuffix("/profiler-output").rpartition("/")[2]
-        folder = Path(place, name or "run")
-        folder.mkdir()
+        # The folders above are kept: their names tell what lies there, and which job it was.
+        above = (part for part in uri.removeprefix("s3://").split("/") if part.strip("."))
+        folder = Path(place, *above)
+        folder.mkdir(parents=True, exist_ok=True)
         fetch(uri, folder)
         try:
             return open_profile(folder)
         except ProfileError as error:
             raise ProfileError(str(error).replace(str(folder), uri)) from error
+
+
+def _with_reports(folder: Path) -> Profile:
+    """SageMaker's raw data, and beside it what its own rules made of them, where both lie there."""
+    reports, notes = rule_reports(folder) if holds_rule_reports(folder) and not is_named_as_report(folder) else ([], [])
+    try:
+        profile = read_profiler_folder(folder)
+    except ProfileError as error:
+        if not reports:
+            raise
+        profile = read_report_folder(folder)
+        notes = [*profile.provenance.notes, f"the raw data beside the reports can't be used: {error}"]
+    made = profile.provenance.model_copy(update={"notes": tuple(dict.fromkeys((*profile.provenance.notes, *notes)))})
+    return profile.model_copy(update={"reported": tuple(reports), "provenance": made})
 
 
 def _is_trace(path: Path) -> bool:

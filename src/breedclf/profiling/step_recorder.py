@@ -70,6 +70,7 @@ class StepRecorder(StepTimer):
         if name not in self._phases:
             self._phases.append(name)
         self._phase, self._epoch, self._phase_step = self._phases.index(name), epoch, len(self)
+        self._now = dict.fromkeys(PARTS, 0.0)  # laps since the last step belong to no step of this phase
         self._prepare()
         self._begin = self._last = self._phase_start = self._clock()
         if self.first is None:
@@ -205,7 +206,22 @@ class StepRecorder(StepTimer):
         for (step, _, before), (same, part, event) in pairwise(self._marks):
             if step == same and part not in HOST_PARTS and step < len(self):
                 self._parts[part][step] = before.elapsed_time(event) / 1e3
+        for step in {step for step, *_ in self._marks if step < len(self)}:
+            self._fit_into_step(step)
         self._marks.clear()
+
+    def _fit_into_step(self, step: int) -> None:
+        """Keep the parts within the step: a device works while the host waits, and may lag behind it.
+
+        Waiting counts where the device's work doesn't cover it; work beyond the step is shortened in proportion.
+        """
+        duration = self._duration[step]
+        work = sum(column[step] for part, column in self._parts.items() if part not in HOST_PARTS)
+        for part, column in self._parts.items():
+            if part in HOST_PARTS:
+                column[step] = min(column[step], max(0.0, duration - work))
+            elif work > duration:
+                column[step] *= duration / work
 
 
 def _column(column: array[float], count: int) -> Any:

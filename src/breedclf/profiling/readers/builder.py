@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -21,6 +21,7 @@ class Recorded:
         default_factory=lambda: defaultdict(list)
     )
     operators: list[dict[str, Any]] = field(default_factory=list)  # events as torch.profiler writes them
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind of file, whose) of events without use
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -31,6 +32,9 @@ class Recorded:
         """The first and the last moment of anything."""
         times = [start for start, *_ in self.steps] + [start + length for start, length, *_ in self.steps]
         times += [time for pairs in self.samples.values() for time, _ in pairs]
+        dated = [event for event in self.operators if event.get("dated")]
+        for event in dated if times or dated else self.operators:  # else their clock is the only one
+            times += [event["ts"] / 1e6, (event["ts"] + event["dur"]) / 1e6]
         return (min(times), max(times)) if times else None
 
     def steps_since(self, origin: float) -> Steps:

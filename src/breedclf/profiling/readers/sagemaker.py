@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import math
 import re
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from breedclf.errors import ProfileError
+from breedclf.profiling.columns import LARGEST, MOST_SECONDS
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance, SeriesKind, System
 from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.files import read_text
+from breedclf.profiling.readers.framework_events import EVENTS_IN_NAME, note_left_out, read_events_file
 from breedclf.profiling.readers.operators import operators_of
 
 SYSTEM = "system"
 FRAMEWORK = "framework"
 END_MARKER = "training_job_end.ts"
-MAX_FILE_BYTES = 2_000_000_000
-_PROCESS_IN_NAME = re.compile(r"_(\d+)-(.+)_pythontimeline")
-_STEP_PHASE = re.compile(r"^(?:Step:)?(?:ModeKeys\.)?(TRAIN|EVAL|PREDICT|GLOBAL)$", re.IGNORECASE)
-_OPERATORS = re.compile(r"^(cpu|gpu)_functions")  # as phases of AWS's detailed profiling
-_LOADER_EVENTS = re.compile(r"dataloader|dataiter", re.IGNORECASE)
-_PHASE_NAMES = {"TRAIN": "train", "EVAL": "valid", "PREDICT": "predict", "GLOBAL": "global"}
 
 # What the lines call a quantity: (pattern on "type dimension name", our kind, factor).
 _KINDS: tuple[tuple[re.Pattern[str], SeriesKind, float], ...] = (
@@ -63,12 +56,13 @@ def read_profiler_folder(folder: str | Path, *, name: str | None = None) -> Prof
     for path in sorted(p for p in (root / SYSTEM).rglob("*.json*") if p.is_file()):
         _read_system_file(path, recorded)
     workers: dict[str, set[Any]] = {}
-    for path in sorted(p for p in (root / FRAMEWORK).rglob("*timeline.json*") if p.is_file()):
-        _read_events_file(path, recorded, workers)
+    for path in sorted(p for p in (root / FRAMEWORK).rglob("*") if p.is_file()):
+        if EVENTS_IN_NAME.search(path.name):
+            read_events_file(path, recorded, workers)
+    note_left_out(root, recorded)
     bounds = recorded.bounds()
     if bounds is None:
-        why = f": {'; '.join(recorded.notes[:3])}" if recorded.notes else ""
-        raise ProfileError(f"nothing in {root} can be read{why}")
+        raise ProfileError(f"nothing in {root} can be read: {'; '.join(recorded.notes[:8]) or 'it holds no files'}")
     return _profile(root, name or _job_name(root), recorded, bounds, workers)
 
 
@@ -130,25 +124,13 @@ def _end_marker(root: Path) -> float | None:
             continue
         except ValueError:
             return path.stat().st_mtime
-        return _as_seconds(value)
+        return as_seconds(value)
     return None
-
-
-def _read_text(path: Path, recorded: Recorded) -> str:
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            recorded.note(f"{path.name} is larger than {MAX_FILE_BYTES / 1e9:.0f} GB and is left out")
-            return ""
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8", errors="replace")
-    except (OSError, EOFError, zlib.error) as error:
-        recorded.note(f"{path.name} can't be read: {error}")
-        return ""
 
 
 def _read_system_file(path: Path, recorded: Recorded) -> None:
     bad = 0
-    for line in _read_text(path, recorded).splitlines():
+    for line in read_text(path, recorded).splitlines():
         if line.strip() and not _read_sample(line, recorded):
             bad += 1
     if bad:
@@ -158,10 +140,10 @@ def _read_system_file(path: Path, recorded: Recorded) -> None:
 def _read_sample(line: str, recorded: Recorded) -> bool:
     try:
         sample = json.loads(line)
-        time, value = _as_seconds(float(sample["Timestamp"])), float(sample["Value"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+        time, value = as_seconds(float(sample["Timestamp"])), float(sample["Value"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return False
-    if not (math.isfinite(time) and math.isfinite(value)):
+    if not (0 <= time < MOST_SECONDS and abs(value) < LARGEST):
         return False
     name = str(sample.get("Name", sample.get("Type", "")))
     described = f"{sample.get('Type', '')} {sample.get('Dimension', '')} {name}"
@@ -173,89 +155,7 @@ def _read_sample(line: str, recorded: Recorded) -> bool:
     return True
 
 
-def _read_events_file(path: Path, recorded: Recorded, workers: dict[str, set[Any]]) -> None:
-    found = _PROCESS_IN_NAME.search(path.name)
-    node = f"{found.group(2)}-{found.group(1)}" if found else "algo-1"  # host and process, as AWS names a node
-    origin, phases = 0.0, {}
-    for event in _events(_read_text(path, recorded), path.name, recorded):
-        arguments = event.get("args") if isinstance(event.get("args"), dict) else {}
-        assert isinstance(arguments, dict)
-        if event.get("ph") == "M":
-            if "start_time_since_epoch_in_micros" in arguments:
-                origin = _number(arguments["start_time_since_epoch_in_micros"]) / 1e6
-            elif event.get("name") == "process_name":
-                phases[event.get("pid")] = str(arguments.get("name", ""))
-        elif event.get("ph") == "X":
-            _read_event(event, arguments, phases.get(event.get("pid"), ""), origin, node, recorded, workers)
-
-
-def _read_event(
-    event: dict[str, Any],
-    arguments: dict[str, Any],
-    phase: str,
-    origin: float,
-    node: str,
-    recorded: Recorded,
-    workers: dict[str, set[Any]],
-) -> None:
-    start, duration = origin + _number(event.get("ts")) / 1e6, _number(event.get("dur")) / 1e6
-    if not (math.isfinite(start) and math.isfinite(duration)):
-        recorded.note("events without a time are left out")
-        return
-    name = str(event.get("name", ""))
-    step = _STEP_PHASE.match(phase) or _STEP_PHASE.match(name)
-    if step:
-        recorded.steps.append((start, duration, _PHASE_NAMES[step.group(1).upper()], node))
-    elif (operator := _OPERATORS.match(phase)) and duration >= 0:
-        category = "cpu_op" if operator.group(1) == "cpu" else "kernel"
-        thread = arguments.get("tid", event.get("tid"))
-        recorded.operators.append(
-            {"name": name, "cat": category, "pid": node, "tid": thread, "ts": start * 1e6, "dur": duration * 1e6}
-        )
-    elif _LOADER_EVENTS.search(phase) or _LOADER_EVENTS.search(name):
-        worker = arguments.get("worker_id", arguments.get("pid", event.get("tid")))
-        if worker is not None:
-            workers.setdefault(node, set()).add(worker)
-
-
-def _events(text: str, name: str, recorded: Recorded) -> Iterator[dict[str, Any]]:
-    """The events of an array, also of one that is cut short or still open."""
-    if not text.strip():
-        recorded.note(f"{name} is empty")
-        return
-    try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError):
-        recorded.note(f"{name} is cut short or damaged: the events that are whole are read")
-        whole = list(whole_objects(text))
-    if isinstance(whole, dict):
-        whole = whole.get("traceEvents", [])
-    yield from (event for event in whole if isinstance(event, dict))
-
-
-def whole_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every complete top-level object of a broken array."""
-    decoder = json.JSONDecoder()
-    at = text.find("{")
-    while at >= 0:
-        try:
-            value, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            at = text.find("{", at + 1)
-            continue
-        if isinstance(value, dict):
-            yield value
-        at = text.find("{", end)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _as_seconds(time: float) -> float:
+def as_seconds(time: float) -> float:
     """Writers use seconds, milliseconds and microseconds since 1970; the size tells which."""
     for limit, factor in ((1e14, 1e-6), (1e11, 1e-3)):
         if time > limit:

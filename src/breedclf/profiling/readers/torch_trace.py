@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ProfileError
+from breedclf.profiling.columns import MOST_SECONDS
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.builder import Recorded
+from breedclf.profiling.readers.framework_events import whole_objects
 from breedclf.profiling.readers.operators import GPU_CATEGORIES, operators_of
-from breedclf.profiling.readers.sagemaker import whole_objects
+from breedclf.profiling.reported import is_number
 
 MAX_BYTES = 4_000_000_000
+MOST_MICROSECONDS = MOST_SECONDS / 4 * 1e6  # base and event together stay below what a profile takes
 _STEP = re.compile(r"^ProfilerStep#\d+$")
 
 
@@ -38,8 +41,9 @@ def read_torch_trace(path: str | Path) -> Profile:
     if not timed:
         what = "is empty" if not text.strip() else "holds no timed events"
         raise ProfileError(f"trace {path} {what}: export one with torch.profiler's export_chrome_trace")
-    base = document.get("baseTimeNanoseconds", 0) / 1e9 if isinstance(document, dict) else 0.0
-    return _profile(path, timed, float(base), notes)
+    base = document.get("baseTimeNanoseconds", 0) if isinstance(document, dict) else 0
+    since = base / 1e9 if is_number(base) and 0 <= base < MOST_MICROSECONDS * 1e3 else 0.0
+    return _profile(path, timed, max(since, -min(event["ts"] for event in timed) / 1e6), notes)
 
 
 def _text(path: Path) -> str:
@@ -58,7 +62,11 @@ def _is_timed(event: Any) -> bool:
     return (
         isinstance(event, dict)
         and event.get("ph") == "X"
-        and all(isinstance(event.get(key), int | float) for key in ("ts", "dur"))
+        and is_number(event.get("ts"))
+        and is_number(event.get("dur"))
+        and abs(event["ts"]) < MOST_MICROSECONDS
+        and 0 <= event["dur"] < MOST_MICROSECONDS
+        and all(isinstance(event.get(key), str | int | float | None) for key in ("cat", "pid", "tid"))
     )
 
 

@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from breedclf.profiling.profile import Operator, Profile
 from breedclf.profiling.report.summary import aws_shares, flops_share
+from breedclf.profiling.reported import usage_rows
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.rules.text import seconds, share, size
 from breedclf.reporting import Section
@@ -34,13 +35,13 @@ def usage_section(findings: dict[str, Finding]) -> Section:
     """AWS's section 2: node by quantity, percentiles, and a verdict on each."""
     finding = findings.get("OverallSystemUsage")
     rows = []
-    for row in finding.details.get("usage", []) if finding else []:
+    for row in usage_rows(finding.details) if finding else []:
         kind = row["kind"]
         form = (
             _rate if kind in _RATES else size if kind in _BYTES else _percent if kind != "loader_workers" else _number
         )
         values = [form(row[name]) for name in ("max", "p99", "p95", "p50", "min")]
-        rows.append((row["node"], _USAGE_NAMES[kind], *values, _verdict(kind, row)))
+        rows.append((row["node"], _USAGE_NAMES.get(kind, kind), *values, _verdict(kind, row)))
     heads: list[Column | str] = [
         "Node",
         "What",

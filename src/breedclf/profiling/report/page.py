@@ -9,8 +9,15 @@ from markupsafe import Markup
 
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.report.machine_sections import operator_section, overhead_section, speed_section, usage_section
+from breedclf.profiling.report.reported_sections import (
+    counts_section,
+    missing_section,
+    phases_section,
+    steps_section,
+)
 from breedclf.profiling.report.summary import flops_share, parts_of, phase_seconds
 from breedclf.profiling.report.time_sections import (
+    duration,
     framework_section,
     job_section,
     loop_section,
@@ -45,9 +52,26 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         True
     """
     by_rule = {finding.rule: finding for finding in findings}
+    middle = (
+        _from_reports(profile, by_rule) if profile.job.source == "sagemaker report" else _from_data(profile, by_rule)
+    )
     sections = [
         _verified_section(verification) if verification else None,
         job_section(profile),
+        *middle,
+        _rules_section(findings),
+        overhead_section(profile),
+    ]
+    return render_page(
+        f"Profile of {profile.job.name}",
+        [section for section in sections if section is not None],
+        subtitle=_subtitle(profile),
+        summary=_verdict(profile, findings, verification),
+    )
+
+
+def _from_data(profile: Profile, by_rule: dict[str, Finding]) -> list[Section | None]:
+    return [
         framework_section(profile),
         timeline_section(profile),
         usage_section(by_rule),
@@ -55,15 +79,26 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         outlier_section(profile, by_rule),
         operator_section(profile),
         speed_section(profile),
-        _rules_section(findings),
-        overhead_section(profile),
+        counts_section(profile),
     ]
-    return render_page(
-        f"Profile of {profile.job.name}",
-        [section for section in sections if section is not None],
-        subtitle=f"{seconds(profile.job.seconds)}, {count(len(profile.steps), 'step')}, {profile.job.status.lower()}, "
-        f"recorded by {profile.job.source}",
-        summary=_verdict(profile, findings, verification),
+
+
+def _from_reports(profile: Profile, by_rule: dict[str, Finding]) -> list[Section | None]:
+    return [
+        counts_section(profile),
+        phases_section(profile),
+        usage_section(by_rule),
+        steps_section(profile),
+        missing_section(profile),
+    ]
+
+
+def _subtitle(profile: Profile) -> str:
+    if profile.job.source == "sagemaker report":
+        return f"{duration(profile.job)}, from {count(len(profile.reported), 'rule report')} of SageMaker"
+    return (
+        f"{duration(profile.job)}, {count(len(profile.steps), 'step')}, {profile.job.status.lower()}, "
+        f"recorded by {profile.job.source}"
     )
 
 
@@ -100,7 +135,7 @@ def _told(finding: Finding) -> Markup:
 
 def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
     made = [
-        Tile("Duration", seconds(profile.job.seconds)),
+        Tile("Duration", duration(profile.job)),
         Tile("Issues", str(len(issues)), tone="issue" if issues else "ok"),
     ]
     steps = profile.steps
@@ -131,17 +166,27 @@ def _rules_section(findings: Sequence[Finding]) -> Section:
     ranked = sorted(findings, key=lambda finding: order[finding.status])
     rows = [(_status(finding), _rule_cell(finding), _found_cell(finding)) for finding in ranked]
     figures = [
-        (f.rule, f.triggers, f.datapoints, ", ".join(f"{name} {value}" for name, value in f.parameters.items()))
+        (
+            f.rule,
+            f.times_triggered,
+            f.violations,
+            f.datapoints,
+            ", ".join(f"{name} {value}" for name, value in f.parameters.items()),
+        )
         for f in ranked
     ]
-    heads: list[Column | str] = ["Rule", Column("Triggers", True), Column("Datapoints", True), "Parameters"]
+    heads: list[Column | str] = [
+        "Rule",
+        *(Column(name, True) for name in ("Times triggered", "Violations", "Datapoints")),
+        "Parameters",
+    ]
     differs = [
         Markup("<strong>{}</strong>: {}").format(finding.rule, ALL_RULES[finding.rule].differs)
         for finding in findings
         if finding.rule in ALL_RULES and ALL_RULES[finding.rule].differs
     ]
     blocks: list[Markup | str] = [table("Rules", ["Status", "Rule", "Found"], rows)]
-    blocks.append(details("Triggers, datapoints and parameters", table("Figures of the rules", heads, figures)))
+    blocks.append(details("Counts and parameters", table("Figures of the rules", heads, figures)))
     if differs:
         blocks.append(details("Where a rule differs from SageMaker Debugger's of that name", bullets(differs)))
     return Section("Rules", blocks, lead="No data is no pass: such a rule could not look.")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 from markupsafe import Markup
 
-from breedclf.profiling.profile import Profile
+from breedclf.profiling.profile import JobInfo, Profile
 from breedclf.profiling.report.summary import outlier_moments, parts_of, phase_seconds
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.rules.text import seconds, share
@@ -39,9 +39,9 @@ def job_section(profile: Profile) -> Section:
     rows: list[tuple[str, object]] = [
         ("Job", job.name),
         ("State", job.status),
-        ("Start", _moment(job.start)),
-        ("End", _moment(job.end)),
-        ("Duration", f"{seconds(job.seconds)} ({job.seconds:,.0f} s)" if job.seconds >= 600 else seconds(job.seconds)),
+        ("Start", _moment(job.start) if job.end else None),
+        ("End", _moment(job.end) if job.end else None),
+        ("Duration", f"{seconds(job.seconds)} ({job.seconds:,.0f} s)" if job.seconds >= 600 else duration(job)),
     ]
     if len(steps):
         rows += [
@@ -57,9 +57,15 @@ def job_section(profile: Profile) -> Section:
     return Section("The job", [facts(rows), donut_chart("Where the job's time went", slices, format=seconds)])
 
 
+def duration(job: JobInfo) -> str:
+    """How long the job took; a report may not tell."""
+    return seconds(job.seconds) if job.end else "unknown duration"
+
+
 def _whole(profile: Profile) -> dict[str, float]:
     """Initialization, steps, finalization and the rest: together the job."""
     steps = sum(phase_seconds(profile).values())
+    between = "between first and last step" if profile.job.source == "sagemaker report" else "between steps"
     start, end = profile.job.initialization_seconds or 0.0, profile.job.finalization_seconds or 0.0
     rest = max(0.0, profile.job.seconds - steps - start - end)
     by_phase = phase_seconds(profile)
@@ -67,7 +73,7 @@ def _whole(profile: Profile) -> dict[str, float]:
         "initialization": start,
         **{f"{p} steps": s for p, s in by_phase.items()},
         "finalization": end,
-        "between steps": rest,
+        between: rest,
     }
 
 

@@ -19,6 +19,7 @@ from breedclf.profiling.rules.finding import (
     not_applicable,
     ok,
 )
+from breedclf.profiling.rules.reported import reported_finding
 
 __all__ = [
     "ALL_RULES",
@@ -100,8 +101,28 @@ def check(profile: Profile, rules: RuleChoice = None) -> list[Finding]:
         >>> findings[-1].rule, findings[0].status
         ('ProfilerReport', 'no_data')
     """
-    findings = [rule(profile) for rule in choose_rules(rules)]
+    findings = [_asked(rule, profile) for rule in choose_rules(rules)]
+    if rules is None or isinstance(rules, Mapping):
+        findings += [reported_finding(report) for report in profile.reported if report.rule not in ALL_RULES]
     return [*findings, _summary(findings)]
+
+
+def _asked(rule: Rule, profile: Profile) -> Finding:
+    """The rule's own answer where there is something to judge, else what SageMaker's rule of that name reported."""
+    report = next((each for each in profile.reported if each.rule == rule.name), None)
+    if report is None:
+        if profile.job.source != "sagemaker report" or rule.name not in ALL_RULES:
+            return rule(profile)
+        return no_data("SageMaker's report has no such rule, and doesn't hold what it looks at").model_copy(
+            update={"rule": rule.name}
+        )
+    if profile.job.source != "sagemaker report" and (found := rule(profile)).status != "no_data":
+        return found
+    found = reported_finding(report)
+    if rule.parameters == ALL_RULES[rule.name].parameters:
+        return found
+    note = "; other parameters need the raw data, which a report doesn't hold"
+    return found.model_copy(update={"evidence": found.evidence + note})
 
 
 def _known(name: str) -> Rule:
@@ -127,6 +148,7 @@ def _summary(findings: list[Finding]) -> Finding:
         evidence=told,
         advice=f"See {', '.join(by_status['issue'])}." if by_status["issue"] else "",
         datapoints=len(findings),
-        triggers=len(by_status["issue"]),
+        times_triggered=len(by_status["issue"]),
+        violations=len(by_status["issue"]),
         details={"rules": by_status},
     )

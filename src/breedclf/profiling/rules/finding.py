@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, validate_call
+import numpy as np
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, validate_call
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.profile import Profile
 
 FindingStatus = Literal["ok", "issue", "not_applicable", "no_data"]
+AtLeastOne = Annotated[int, Field(ge=1)]
 Group = Literal["steps", "loading", "system", "tensors", "learning", "summary", "your own"]
 
 
@@ -22,7 +25,9 @@ class Finding(BaseModel):
     """A rule's answer about one run.
 
     `evidence` is a sentence with the numbers that decided; `advice` says what to change; `changes` are settings to try,
-    which `verify()` measures; `triggers` counts the datapoints that tripped the rule; `details` holds tables.
+    which `verify()` measures; `times_triggered` counts the evaluations in which the rule fired (our rules look at the
+    whole run once, SageMaker's again and again while it lasts); `violations` counts the datapoints that tripped it;
+    `details` holds tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +37,16 @@ class Finding(BaseModel):
     evidence: str
     advice: str = ""
     datapoints: int = 0
-    triggers: int = 0
+    times_triggered: int = 0
+    violations: int = Field(default=0, validation_alias=AliasChoices("violations", "triggers"))
     parameters: dict[str, Any] = Field(default_factory=dict)
     changes: dict[str, Any] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def triggers(self) -> int:
+        """The earlier name of `violations`."""
+        return self.violations
 
 
 def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
@@ -44,8 +55,9 @@ def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
 
 
 def issue(evidence: str, advice: str, *, datapoints: int, triggers: int = 1, **more: Any) -> Finding:
-    """Something is wrong, and this is what to do."""
-    return Finding(status="issue", evidence=evidence, advice=advice, datapoints=datapoints, triggers=triggers, **more)
+    """Something is wrong, and this is what to do; `triggers` datapoints show it."""
+    counts = {"times_triggered": 1, "violations": triggers, "datapoints": datapoints}
+    return Finding(status="issue", evidence=evidence, advice=advice, **{**counts, **more})
 
 
 def no_data(evidence: str, *, datapoints: int = 0) -> Finding:
@@ -88,15 +100,33 @@ class Rule:
         """The same rule with other values.
 
         Raises:
-            ConfigError: a parameter is unknown.
+            ConfigError: a parameter is unknown, or its value has the wrong type or lies outside its range.
         """
         for name in changes:
             if name not in self.parameters:
                 raise ConfigError(f"rule {self.name} has no parameter {name!r}: {nearest(name, self.parameters)}")
+        changes = {name: self._checked(name, value) for name, value in changes.items()}
         check = functools.wraps(self.check)(functools.partial(self.check, **changes))
         changed = inspect.signature(functools.partial(self.check, **changes))
         check.__signature__ = changed  # type: ignore[attr-defined]  # what `parameters` reads the defaults from
         return Rule(self.name, check, self.group, self.about, self.differs)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """The value as the rule's function declares it; rules of your own set their own ranges."""
+        kind = get_type_hints(self.check, include_extras=True).get(name, Any)
+        usual = self.parameters[name]
+        try:
+            made = TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: {reason}; the default is {usual}") from error
+        if self.group == "your own" or isinstance(made, bool) or not isinstance(made, int | float):
+            return made
+        if not math.isfinite(made):
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give a finite number; the default is {usual}")
+        if made < 0 and not (isinstance(usual, int | float) and usual < 0):
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give 0 or more; the default is {usual}")
+        return made
 
     def __call__(self, profile: Profile) -> Finding:
         """Ask the rule about a run.
@@ -105,7 +135,8 @@ class Rule:
             ConfigError: a parameter's value has the wrong type.
         """
         try:
-            found = self.check(profile)
+            with np.errstate(invalid="ignore", over="ignore"):  # losses and measures may be infinite
+                found = self.check(profile)
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(str(part) for part in problem["loc"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from breedclf.profiling.profile import Profile
-from breedclf.profiling.rules.finding import Finding, issue, no_data, ok, rule
+from breedclf.profiling.rules.finding import AtLeastOne, Finding, issue, no_data, ok, rule
 from breedclf.profiling.rules.text import count, seconds, share
 
 
@@ -17,7 +17,7 @@ from breedclf.profiling.rules.text import count, seconds, share
     "more than 0.1%.",
 )
 def loss_not_decreasing(
-    profile: Profile, *, num_steps: int = 10, diff_percent: float = 0.1, increase_threshold_percent: float = 5.0
+    profile: Profile, *, num_steps: AtLeastOne = 10, diff_percent: float = 0.1, increase_threshold_percent: float = 5.0
 ) -> Finding:
     """A training loss that doesn't go down."""
     loss = profile.learning.step_loss
@@ -64,8 +64,10 @@ def overfit(
     """Validation loss above training loss, and getting worse."""
     train, valid = profile.learning.train_loss, profile.learning.valid_loss
     both = min(len(train), len(valid))
-    if both < 2:
-        return no_data(f"{count(both, 'epoch')} with both losses; 2 are needed", datapoints=both)
+    seen = max(0, both - start_step)
+    if seen < 2:
+        from_step = f" from start_step {start_step}" if start_step else ""
+        return no_data(f"{count(seen, 'epoch')} with both losses{from_step}; 2 are needed", datapoints=seen)
     train, valid = train[start_step:both], valid[start_step:both]
     gap = (valid - train) / np.maximum(np.abs(train), 1e-12)
     worse = valid > np.minimum.accumulate(valid) * (1 + best_margin)
@@ -119,7 +121,11 @@ def overtraining(
     "a class with 70% errors is common in a healthy run.",
 )
 def class_imbalance(
-    profile: Profile, *, threshold_imbalance: float = 10.0, threshold_misprediction: float = 0.7, samples: int = 500
+    profile: Profile,
+    *,
+    threshold_imbalance: float = 10.0,
+    threshold_misprediction: float = 0.7,
+    samples: AtLeastOne = 500,
 ) -> Finding:
     """Classes with many times the pictures of others."""
     del samples  # the counts are those of the whole folder, so nothing has to be collected first

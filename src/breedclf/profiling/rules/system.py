@@ -8,7 +8,7 @@ import numpy as np
 
 from breedclf.profiling.columns import FloatArray
 from breedclf.profiling.profile import Profile, SeriesKind
-from breedclf.profiling.rules.finding import Finding, issue, no_data, not_applicable, ok, rule
+from breedclf.profiling.rules.finding import AtLeastOne, Finding, issue, no_data, not_applicable, ok, rule
 from breedclf.profiling.rules.text import count, seconds, share, size
 
 PATIENCE = "Patience is 60 samples instead of 1,000, so that runs of half a minute are judged too."
@@ -22,7 +22,7 @@ def cpu_bottleneck(
     threshold: float = 50.0,
     cpu_threshold: float = 90.0,
     gpu_threshold: float = 10.0,
-    patience: int = 60,
+    patience: AtLeastOne = 60,
 ) -> Finding:
     """The GPU idles while the CPU is full, for much of the time."""
     if not profile.system.of("gpu"):
@@ -46,7 +46,7 @@ def io_bottleneck(
     threshold: float = 50.0,
     io_threshold: float = 50.0,
     gpu_threshold: float = 10.0,
-    patience: int = 60,
+    patience: AtLeastOne = 60,
 ) -> Finding:
     """The machine waits for its disks for much of the time."""
     return _bottleneck(
@@ -89,7 +89,12 @@ def _bottleneck(
 
 @rule("LowGPUUtilization", group="system", differs=PATIENCE)
 def low_gpu_utilization(
-    profile: Profile, *, threshold_p95: float = 70.0, threshold_p5: float = 10.0, window: int = 500, patience: int = 60
+    profile: Profile,
+    *,
+    threshold_p95: float = 70.0,
+    threshold_p5: float = 10.0,
+    window: AtLeastOne = 500,
+    patience: AtLeastOne = 60,
 ) -> Finding:
     """A GPU that is never, or only now and then, busy."""
     gpus = profile.system.of("gpu")
@@ -122,7 +127,9 @@ def low_gpu_utilization(
 
 
 @rule("GPUMemoryIncrease", group="system", differs=PATIENCE)
-def gpu_memory_increase(profile: Profile, *, increase: float = 5.0, patience: int = 60, window: int = 10) -> Finding:
+def gpu_memory_increase(
+    profile: Profile, *, increase: float = 5.0, patience: AtLeastOne = 60, window: AtLeastOne = 10
+) -> Finding:
     """GPU memory that keeps growing."""
     series = profile.system.of("gpu_memory")
     if not series:
@@ -146,7 +153,12 @@ def gpu_memory_increase(profile: Profile, *, increase: float = 5.0, patience: in
 
 @rule("HostMemoryIncrease", group="system")
 def host_memory_increase(
-    profile: Profile, *, increase_percent: float = 10.0, min_bytes: float = 100e6, window: int = 10, patience: int = 60
+    profile: Profile,
+    *,
+    increase_percent: float = 10.0,
+    min_bytes: float = 100e6,
+    window: AtLeastOne = 10,
+    patience: AtLeastOne = 60,
 ) -> Finding:
     """Memory of the process that keeps growing after the start: a leak."""
     series = profile.system.of("process_memory")
@@ -193,7 +205,7 @@ def _grows_steadily(value: FloatArray) -> bool:
 
 
 @rule("LoadBalancing", group="system", differs=PATIENCE)
-def load_balancing(profile: Profile, *, threshold: float = 0.5, patience: int = 60) -> Finding:
+def load_balancing(profile: Profile, *, threshold: float = 0.5, patience: AtLeastOne = 60) -> Finding:
     """GPUs, or the ranks of a run on several nodes, that do unequal work."""
     gpus = profile.system.of("gpu")
     if len(gpus) < 2:
@@ -304,8 +316,8 @@ def batch_size(
     cpu_threshold_p95: float = 70.0,
     gpu_threshold_p95: float = 70.0,
     gpu_memory_threshold_p95: float = 70.0,
-    patience: int = 60,
-    window: int = 500,
+    patience: AtLeastOne = 60,
+    window: AtLeastOne = 500,
 ) -> Finding:
     """A batch too small to keep the machine busy: CPU, GPU and GPU memory all have room."""
     if not profile.system.of("gpu"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from breedclf.profiling.columns import BoolArray
 from breedclf.profiling.profile import Profile, TensorKind, TensorSeries
-from breedclf.profiling.rules.finding import Finding, issue, no_data, not_applicable, ok, rule
+from breedclf.profiling.rules.finding import AtLeastOne, Finding, issue, no_data, not_applicable, ok, rule
 
 NAMED = 5  # tensors named in a sentence; the rest are counted
 
@@ -99,7 +99,12 @@ def _lower_rate(profile: Profile) -> dict[str, float]:
 
 @rule("PoorWeightInitialization", group="tensors")
 def poor_weight_initialization(
-    profile: Profile, *, threshold: float = 10.0, distribution_range: float = 0.001, patience: int = 5, steps: int = 10
+    profile: Profile,
+    *,
+    threshold: float = 10.0,
+    distribution_range: float = 0.001,
+    patience: int = 5,
+    steps: AtLeastOne = 10,
 ) -> Finding:
     """Initial weights whose spread differs wildly between layers, or that are nearly all alike."""
     tensors = [
@@ -184,7 +189,7 @@ def dead_relu(profile: Profile, *, threshold_inactivity: float = 1.0, threshold_
 def weight_update_ratio(
     profile: Profile,
     *,
-    num_steps: int = 1,
+    num_steps: AtLeastOne = 1,
     large_threshold: float = 10.0,
     small_threshold: float = 1e-8,
     epsilon: float = 1e-9,
@@ -225,7 +230,7 @@ def all_zero(profile: Profile, *, threshold: float = 100.0) -> Finding:
 
 
 @rule("UnchangedTensor", group="tensors")
-def unchanged_tensor(profile: Profile, *, num_steps: int = 3, rtol: float = 1e-5, atol: float = 1e-8) -> Finding:
+def unchanged_tensor(profile: Profile, *, num_steps: AtLeastOne = 3, rtol: float = 1e-5, atol: float = 1e-8) -> Finding:
     """Weights that don't change although they are trained."""
     del atol  # applied when recording
     tensors = _with(profile, "weight", "change")
@@ -261,7 +266,7 @@ def check_input_images(
     profile: Profile,
     *,
     threshold_mean: float = 0.2,
-    threshold_samples: int = 500,
+    threshold_samples: AtLeastOne = 500,
     spread_low: float = 0.5,
     spread_high: float = 2.0,
 ) -> Finding:

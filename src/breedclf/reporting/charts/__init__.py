@@ -5,7 +5,7 @@ with none left the chart says so. Large data is thinned, binned or merged to wha
 """
 
 from breedclf.reporting.charts.bars import Bar, bar_chart, stacked_bar_chart
-from breedclf.reporting.charts.distributions import box_chart, histogram
+from breedclf.reporting.charts.distributions import binned_histogram, box_chart, histogram
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
 from breedclf.reporting.charts.matrix import heat_map
 from breedclf.reporting.charts.parallel import Dimension, parallel_coordinates
@@ -20,6 +20,7 @@ __all__ = [
     "Series",
     "Span",
     "bar_chart",
+    "binned_histogram",
     "box_chart",
     "donut_chart",
     "heat_map",

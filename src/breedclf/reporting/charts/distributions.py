@@ -32,12 +32,52 @@ def histogram(
     """Draw how often values fall into equal steps; the number of steps follows the data unless `bins` sets it."""
     finite = usable(np.asarray(values, dtype=float))
     counts, edges = _bins(finite, bins)
+    description = "Histogram. No data."
+    if len(finite):
+        low, middle, high = (x_format(float(value)) for value in np.quantile(finite, (0, 0.5, 1)))
+        description = f"Histogram of {whole(len(finite))} values from {low} to {high}, median {middle}."
+    return _histogram(title, counts, edges, description, x_label, y_label, x_format, references, full, note)
+
+
+def binned_histogram(
+    title: str,
+    counts: Numbers,
+    edges: Numbers,
+    *,
+    x_label: str = "",
+    y_label: str = "count",
+    x_format: Format = plain,
+    references: Sequence[Reference] = (),
+    full: bool = False,
+    note: str = "",
+) -> Markup:
+    """Draw a histogram that was counted elsewhere: `counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+    number, border = np.asarray(counts, dtype=float), np.asarray(edges, dtype=float)
+    description = "Histogram. No data."
+    if number.any():
+        low, high = (x_format(float(value)) for value in (border[0], border[-1]))
+        description = f"Histogram of {whole(number.sum())} values from {low} to {high}."
+    return _histogram(title, number, border, description, x_label, y_label, x_format, references, full, note)
+
+
+def _histogram(
+    title: str,
+    counts: Values,
+    edges: Values,
+    description: str,
+    x_label: str,
+    y_label: str,
+    x_format: Format,
+    references: Sequence[Reference],
+    full: bool,
+    note: str,
+) -> Markup:
     marks = [mark for mark in references if mark.axis == "x" and np.isfinite(mark.value)]
     x_range = span(np.append(edges, [mark.value for mark in marks]), margin=0)
     y_range = span(counts.astype(float), from_zero=True)
 
     def draw(width: float) -> Drawing:
-        if not len(finite):
+        if not counts.any():
             return no_data(width)
         frame = Frame.fit(width, x_range, y_range, x_label=x_label, y_label=y_label, x_format=x_format, y_format=plain)
         return Drawing(frame.height, body(frame))
@@ -56,11 +96,6 @@ def histogram(
             where = "quiet small end" if before else "quiet small"
             yield label(at + (-5 if before else 5), frame.y.stop + 8 + 14 * row, mark.name, where)
 
-    if len(finite):
-        low, middle, high = (x_format(float(value)) for value in np.quantile(finite, (0, 0.5, 1)))
-        description = f"Histogram of {whole(len(finite))} values from {low} to {high}, median {middle}."
-    else:
-        description = "Histogram. No data."
     return figure(title, draw, description=description, full=full, note=note)
 
 
