@@ -19,7 +19,8 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from breedclf.errors import ImageError, ImageTooLargeError
-from breedclf.learning.images import MAX_PIXELS, PICTURE_SUFFIXES, open_picture, orientation, sniff_format, upright_rgb
+from breedclf.learning.images import MAX_PIXELS, PICTURE_SUFFIXES, open_picture, sniff_format, upright_rgb
+from breedclf.learning.orientation import orientation
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -141,6 +141,7 @@ def _examination(
         modes=_counted(facts.mode for _, _, facts in readable),
         orientations=_counted(str(facts.orientation) for _, _, facts in readable),
         animated=sum(look.animated for _, look, _ in readable),
+        converted=sum(facts.converted for _, _, facts in readable),
         width_px=range_of([facts.width for _, _, facts in readable]),
         height_px=range_of([facts.height for _, _, facts in readable]),
         file_bytes=range_of([picture.stamp.size for picture, _, _ in readable]),
