@@ -27,7 +27,8 @@ Flaw = tuple[FlawKind, str]
 
 _PADDING = bytes(8)  # libjpeg looks ahead so far
 _NOISE = bytes((37 * number) % 251 + 1 for number in range(64))
-_LEFT_OVER_BYTES = 64
+_LEFT_OVER_BYTES = 8
+_LEAST_BYTES = 64
 _ZEROS_AT_THE_END = 64
 _NO_DATA = (127, 128)  # what every channel holds where a JPEG decoder ran out of data
 
@@ -79,21 +80,22 @@ def _load_jpeg(data: bytes, max_pixels: int, thorough: bool) -> Raw:
         ran_out = ran_out_of_data(image.getpixel((image.width - 1, image.height - 1)))
         if ran_out and not _decodes(data[:end] + _PADDING):
             raise ValueError("it is truncated: its data end before its last pixel")
-        if thorough and end - about.scan > 4 * _LEFT_OVER_BYTES and _decodes(data[: end - _LEFT_OVER_BYTES]):
+        if thorough and end - about.scan > _LEAST_BYTES and _decodes(data[: end - _LEFT_OVER_BYTES]):
             flaws.append("its data don't fit its size: something in their middle is damaged or missing")
     elif about.scan:
         if jpeg.missing(about, found):
             raise ValueError("it is truncated: some of its scans are missing")
         if (thorough or flaws) and _changes_by(data[:end] + _NOISE + jpeg.END, image):
-            raise ValueError("it is truncated: its last scan ends early")
+            if flaws:
+                raise ValueError("it is truncated: its last scan ends early")
+            flaws.append("its last scan ends early, so that some detail is missing")
     turn = orientation(about.exif, about.xmp)
     return Raw(image, image.mode, image.size, turn, tuple(("damaged", flaw) for flaw in flaws))
 
 
 def ran_out_of_data(pixel: object) -> bool:
     """Whether a JPEG's last pixel has the grey that decoders fill in where the data end."""
-    levels = pixel if isinstance(pixel, tuple) else (pixel,)
-    return all(level in _NO_DATA for level in levels)
+    return all(level in _NO_DATA for level in pixel) if isinstance(pixel, tuple) else pixel in _NO_DATA
 
 
 def _decodes(data: bytes) -> bool:
@@ -134,10 +136,11 @@ def _load_tiff(data: bytes, max_pixels: int, thorough: bool) -> Raw:  # noqa: AR
         if "unknown pixel mode" not in str(error):
             raise
         raise ValueError(
-            f"{tiff.layout(tags)} is no layout that is read; save it with 8 or 16 bits a channel"
+            f"its pixels ({tiff.layout(tags)}) are laid out in a way that isn't read; "
+            "save it as PNG, or as TIFF with 8 bits a channel"
         ) from error
     mode, info = image.mode, image.info
-    if about is not None and (about.bits > 8 or mode in ("I", "F")):
+    if about is not None and about.scaled:
         image = tiff.levels(image, about)
         image.info.update(info)
     elif not tiff.says_alpha(tags):

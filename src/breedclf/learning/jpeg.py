@@ -53,7 +53,7 @@ def parts(jpeg: bytes) -> Parts:
     frame, bits, components, size, scan = 0, 0, b"", (0, 0), 0
     exif, xmp, spans, profile = b"", b"", [], []
     at, end = 2, len(jpeg)
-    while at + 4 <= end and jpeg[at] == 0xFF:
+    while at + 4 < end and jpeg[at] == 0xFF:
         marker = jpeg[at + 1]
         if marker == 0xFF:
             at += 1
@@ -97,8 +97,7 @@ def without_metadata(jpeg: bytes, about: Parts) -> bytes:
 
 def in_one_scan(jpeg: bytes, about: Parts) -> bool:
     """Whether the first scan holds all components, whole: what most files are."""
-    scan = about.scan
-    return about.frame != PROGRESSIVE and scan > 0 and jpeg[scan + 4 : scan + 5] == bytes([len(about.components)])
+    return about.frame != PROGRESSIVE and about.scan > 0 and jpeg[about.scan + 4] == len(about.components)
 
 
 def scans(jpeg: bytes, about: Parts) -> tuple[list[Scan], int]:

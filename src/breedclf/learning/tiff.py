@@ -19,7 +19,7 @@ _EXTRA_SAMPLES = 338
 _KINDS = {1: "B", 4: "L", 16: "Q"}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO = 0, 1
 _JPEGS = (6, 7)
-_WHOLE_WORDS = (1, 2, 4, 8, 16, 32, 64)
+_PILLOWS_BITS = (1, 2, 4, 8, 16)
 
 
 class Number(NamedTuple):
@@ -63,6 +63,11 @@ class Greys(NamedTuple):
     width: int
     floating: bool
 
+    @property
+    def scaled(self) -> bool:
+        """Whether Pillow leaves it to us which level is white."""
+        return self.bits not in (1, 2, 4, 8)
+
 
 def greys(tags: dict[int, Number]) -> Greys | None:
     """The grey channel of a file with one sample a pixel; None for all others."""
@@ -82,27 +87,29 @@ def layout(tags: dict[int, Number]) -> str:
     """How the pixels are laid out, in the words of the tags."""
     value = {tag: number.value for tag, number in tags.items()}
     return (
-        f"PhotometricInterpretation {value.get(_PHOTOMETRIC, 'unknown')} of {value.get(_SAMPLES, 1)} samples a pixel "
-        f"in SampleFormat {value.get(_FORMAT, 1)}"
+        f"PhotometricInterpretation {value.get(_PHOTOMETRIC, 'unknown')}, SamplesPerPixel {value.get(_SAMPLES, 1)}, "
+        f"SampleFormat {value.get(_FORMAT, 1)}"
     )
 
 
 def for_pillow(data: bytes, tags: dict[int, Number], about: Greys | None) -> bytes:
     """The file with tags that Pillow knows how to read, not turned; `levels` makes up for what they no longer say.
 
-    Greys of more than 8 bits get zero as black. Those whose bits don't fill whole bytes are told to be a wider picture
+    Greys of more than 8 bits get zero as black. Those of a depth that Pillow doesn't know are told to be a wider image
     of 8 bits: their rows are the same bytes.
 
     Raises:
+        ImageError: the samples have no agreed white level.
         ValueError: the bits are laid out in a way that is not read.
     """
     changes = {ORIENTATION: 1} if ORIENTATION in tags else {}
-    if about is None or about.bits <= 8 or about.floating:
+    if about is None or not about.scaled:
         return _patched(data, tags, changes)
+    _check_white(about.bits, floating=about.floating)
     changes[_PHOTOMETRIC] = _BLACK_IS_ZERO
-    if about.bits not in _WHOLE_WORDS:
-        if _TILE_WIDTH in tags or tags.get(_COMPRESSION, Number(1, 0, "H")).value in _JPEGS or about.bits > 16:
-            raise ValueError(f"greys of {about.bits} bits laid out so aren't read; save it with 8 or 16 bits a channel")
+    if about.bits not in _PILLOWS_BITS:
+        if _TILE_WIDTH in tags or tags.get(_COMPRESSION, Number(1, 0, "H")).value in _JPEGS:
+            raise ValueError(f"tiles and JPEGs of {about.bits} bits aren't read; save it with 8 or 16 bits a channel")
         changes |= {_BITS: 8, _WIDTH: -(-about.width * about.bits // 8)}
     return _patched(data, tags, changes)
 
@@ -122,10 +129,7 @@ def levels(image: Image.Image, about: Greys) -> Image.Image:
     Raises:
         ImageError: its samples have no agreed white level (floats, signed ones, and integers of 32 bits).
     """
-    if about.bits > 16 or image.mode in ("F", "I"):
-        kind = "floating-point" if image.mode == "F" else "integer"
-        what = f"{about.bits}-bit {kind} pixels"
-        raise ImageError(f"{what} have no agreed white level; save it with 8 or 16 bits a channel")
+    _check_white(about.bits, floating=about.floating, signed=image.mode == "I")
     samples = np.asarray(image)
     if samples.dtype == np.uint8:
         samples = _unpacked(samples, about)
@@ -133,6 +137,12 @@ def levels(image: Image.Image, about: Greys) -> Image.Image:
     samples = samples.astype(np.uint32)
     samples = white - samples if about.white_is_zero else samples
     return Image.fromarray(((samples * 255 + white // 2) // white).astype(np.uint8))
+
+
+def _check_white(bits: int, *, floating: bool, signed: bool = False) -> None:
+    if bits > 16 or floating or signed:
+        what = f"{bits}-bit {'floating-point' if floating else 'integer'} pixels"
+        raise ImageError(f"{what} have no agreed white level; save it with 8 or 16 bits a channel")
 
 
 def greys_of(image: Image.Image) -> Greys | None:
