@@ -163,7 +163,8 @@ def as_path(picture: str | Path) -> Path:
     text = str(picture)
     if (scheme := _URL.match(text)) is None:
         return Path(picture)
-    shown = f"{scheme[1]}//{text[scheme.end() :]}" if scheme[1] else text
+    mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")
+    shown = f"{scheme[1]}//{text[scheme.end() :]}" if mangled else text
     shown = shown if len(shown) <= _SHOWN_OF_URL else shown[:_SHOWN_OF_URL] + "..."
     raise ImageError(f"{shown} can't be read: it is a URL, not a file; download it first, and give the file's path")
 
