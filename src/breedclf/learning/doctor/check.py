@@ -56,7 +56,7 @@ def check(
         >>> for label in ("cat", "dog"):
         ...     (root / label).mkdir()
         ...     for number in range(2):
-        ...         Image.new("RGB", (64, 64), (len(label), number, ord(label[0]))).save(root / label / f"{number}.png")
+        ...         Image.effect_noise((64, 64), 50).save(root / label / f"{number}.png")
         >>> _ = (root / "dog" / "broken.jpg").write_bytes(b"no picture")
         >>> [(problem.kind, problem.path) for problem in check(root, quiet=True).problems]
         [('unreadable', 'dog/broken.jpg')]
