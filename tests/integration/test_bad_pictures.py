@@ -70,3 +70,28 @@ def test_prediction_names_every_odd_picture_and_refuses_every_broken_one(
         assert answers[str(path)]["error"].startswith(f"{path} can't be decoded")
         assert f"breedclf: {path} can't be decoded" in captured.err
     assert main(["predict", str(model), *map(str, hostile.odd)]) == 0
+
+
+def test_a_url_is_refused_whole_with_what_to_do(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    url = "https://example.org/dogs/1.jpg?size=large"
+    assert main(["predict", str(model), url]) == 3
+    captured = capsys.readouterr()
+    assert f"breedclf: {url} can't be read: it is a URL, not a file; download it first" in captured.err
+
+
+def test_half_a_jpeg_with_an_end_marker_stops_a_training_or_is_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_picture_set(tmp_path / "set", classes=2, train=3, valid=1, test=0, size_px=64)
+    half = root / "train" / "001.Stripes" / "half.jpg"
+    whole = (root / "train" / "001.Stripes" / "0001.jpg").read_bytes()
+    scan = whole.index(b"\xff\xda")
+    half.write_bytes(whole[: (scan + len(whole)) // 2] + b"\xff\xd9")
+    arguments = ["train", str(root), *QUICK, "--output", str(tmp_path / "out"), "--json"]
+    assert main(arguments) == 3
+    assert f"breedclf: {half} can't be decoded as JPEG: it is truncated" in capsys.readouterr().err
+    assert main([*arguments, "--on-bad-image", "skip"]) == 0
+    captured = capsys.readouterr()
+    (skipped,) = json.loads(captured.out)["skipped"]
+    assert skipped.startswith(f"{half} can't be decoded as JPEG")

@@ -107,7 +107,7 @@ def test_a_bad_file_is_named_with_its_kind(clean: Path, name: str, content: byte
 
 def test_what_is_odd_but_whole_is_no_problem(clean: Path) -> None:
     folder = clean / "train/002.Standing"
-    frames = [Image.new("RGB", (64, 64), (level, 0, 0)) for level in (0, 90, 180)]
+    frames = [Image.open(BytesIO(photo(form="PNG"))) for _ in range(3)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(folder / "moving.webp", save_all=True, append_images=frames[1:])
     frames[0].save(folder / "moving.png", save_all=True, append_images=frames[1:])

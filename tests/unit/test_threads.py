@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from breedclf.learning.color import Color
 from breedclf.learning.pictures import Loaded, PictureFiles, ThreadedChunks, ViewDataset, collate
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.threads import single_core_threads
@@ -26,7 +27,12 @@ class Slow:
     def __len__(self) -> int:
         return self.count
 
-    def load(self, index: int, enough_px: int | None = None) -> Loaded:  # noqa: ARG002 - it isn't decoded
+    def load(  # it isn't decoded
+        self,
+        index: int,
+        enough_px: int | None = None,  # noqa: ARG002
+        color: Color = "as_stored",  # noqa: ARG002
+    ) -> Loaded:
         self.told(index)
         return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0)
 

@@ -61,6 +61,7 @@ def metadata(card: ModelCard) -> dict[str, str]:
                 "resize_px": preprocessing.resize_px,
                 "crop_px": preprocessing.crop_px,
                 "interpolation": preprocessing.interpolation,
+                "color": preprocessing.color,
                 "normalisation": "inside",
             }
         ),

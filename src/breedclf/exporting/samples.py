@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from breedclf.errors import DataError, ImageError
 from breedclf.learning.decoding import decode_picture
+from breedclf.learning.images import as_path
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import pictures_below
 from breedclf.testing.pictures import PATTERNS, draw_picture
@@ -43,6 +44,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
 
     Raises:
         DataError: a source isn't there, holds no pictures, or none of the pictures can be read.
+        ImageError: a source is a URL.
     """
     paths = [path for source in sources for path in _pictures_of(source)]
     count = min(len(paths), MOST_PICTURES)
@@ -50,7 +52,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
     views, skipped = [], []
     for path in chosen:
         try:
-            views.append(preprocessing.view(decode_picture(path), 0))
+            views.append(preprocessing.view(decode_picture(path, color=preprocessing.color), 0))
         except ImageError as error:
             skipped.append(str(error))
     if not views:
@@ -61,6 +63,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
 def _pictures_of(source: Path) -> list[Path]:
     if not source.is_dir():
         if not source.exists():
+            as_path(source)
             raise DataError(f"{source} to compare on isn't there; name a picture, or a folder of pictures")
         return [source]
     found = sorted(pictures_below(source))

@@ -14,9 +14,10 @@ from PIL import Image
 from breedclf.config import Device, Precision
 from breedclf.errors import ArtifactError, ImageError
 from breedclf.learning.artifact import ModelCard, read_artifact
+from breedclf.learning.color import Color
 from breedclf.learning.decoding import as_tensor, decode_picture
 from breedclf.learning.device import compute_for
-from breedclf.learning.images import picture_from_array, upright_rgb
+from breedclf.learning.images import as_path, picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
 
@@ -108,7 +109,7 @@ class Classifier:
 
     def _input(self, picture: Picture) -> torch.Tensor:
         preprocessing = self.card.preprocessing
-        return preprocessing.view(_upright(picture, preprocessing.enough_px(0)), 0)
+        return preprocessing.view(_upright(picture, preprocessing.enough_px(0), preprocessing.color), 0)
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
@@ -138,14 +139,14 @@ def numbers(probabilities: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _upright(picture: Picture, enough_px: int | None) -> torch.Tensor:
+def _upright(picture: Picture, enough_px: int | None, color: Color) -> torch.Tensor:
     match picture:
         case str() | Path():
-            return decode_picture(Path(picture), enough_px=enough_px)
+            return decode_picture(as_path(picture), enough_px=enough_px, color=color)
         case bytes() | bytearray():
-            return decode_picture(bytes(picture), enough_px=enough_px)
+            return decode_picture(bytes(picture), enough_px=enough_px, color=color)
         case Image.Image():
-            return as_tensor(upright_rgb(picture))
+            return as_tensor(upright_rgb(picture, color=color))
         case np.ndarray():
             return as_tensor(upright_rgb(picture_from_array(picture)))
     raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")

@@ -15,19 +15,26 @@ import numpy as np
 import torch
 from PIL import Image
 
+from breedclf.learning import jpeg as jpegs
 from breedclf.learning import vision  # noqa: F401 - registers the decoder
-from breedclf.learning.images import MAX_PIXELS, orientation, read_file, read_picture, without_exif
+from breedclf.learning.color import Color, ProfileError, is_far
+from breedclf.learning.image_loading import ran_out_of_data
+from breedclf.learning.images import MAX_PIXELS, read_file, read_picture
+from breedclf.learning.orientation import orientation
 
 _RGB = 3  # torchvision's number of the mode
-_END = b"\xff\xd9"
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, all by Huffman's code
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 _MIN_PLAIN_PIXELS = 64
 _FACTORS = (8, 4, 2)
 
 
 def decode_picture(
-    source: Path | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS, enough_px: int | None = None
+    source: Path | bytes,
+    name: str | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    enough_px: int | None = None,
+    color: Color = "as_stored",
 ) -> torch.Tensor:
     """Decode a file or its bytes into an upright picture, uint8 [3, H, W].
 
@@ -37,6 +44,7 @@ def decode_picture(
         max_pixels: how many it may have.
         enough_px: a plain JPEG whose shorter side is at least twice that may come out at a half, a quarter or an eighth
             of its size, no shorter than that: its blocks of 8 x 8 are then computed that much smaller.
+        color: whether colors far from sRGB are converted to it.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
@@ -44,9 +52,11 @@ def decode_picture(
     """
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
-    jpeg = plain_jpeg(data, max_pixels)
+    jpeg = plain_jpeg(data, max_pixels, color=color)
     quick = None if jpeg is None else _decoded(jpeg, enough_px)
-    return quick if quick is not None else as_tensor(read_picture(data, name, max_pixels=max_pixels)[0])
+    if quick is not None:
+        return quick
+    return as_tensor(read_picture(data, name, max_pixels=max_pixels, color=color)[0])
 
 
 def as_tensor(picture: Image.Image) -> torch.Tensor:
@@ -60,22 +70,48 @@ def as_image(picture: torch.Tensor) -> Image.Image:
 
 
 class PlainJpeg(NamedTuple):
-    """A whole JPEG of grey or three colours: its bytes without EXIF, height and width, and the turn EXIF asks for."""
+    """A whole JPEG of grey or three colors: its bytes without EXIF and XMP, height and width, and its orientation."""
 
     data: bytes
     size: tuple[int, int]
     orientation: int
 
 
-def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
+def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, *, color: Color = "as_stored") -> PlainJpeg | None:
     """The file as one that quick decoders read as Pillow does; None for all else."""
-    if not data.startswith(b"\xff\xd8\xff") or not data.endswith(_END):
+    if not data.startswith(b"\xff\xd8\xff") or not data.endswith(jpegs.END):
         return None
-    size = _plain_size(data)
-    if size is None or not _MIN_PLAIN_PIXELS <= size[0] * size[1] <= max_pixels:
+    about = jpegs.parts(data)
+    plain = about.frame in _PLAIN_FRAMES and about.bits == 8 and len(about.components) in (1, 3)
+    if not plain or not _MIN_PLAIN_PIXELS <= about.size[0] * about.size[1] <= max_pixels:
         return None
-    stripped, exif = without_exif(data)
-    return PlainJpeg(stripped, size, orientation(exif) if exif else 1)
+    if not jpegs.in_one_scan(data, about) and not _scans_are_there(data, about):
+        return None
+    if color == "srgb" and about.icc and _may_be_converted(about.icc):
+        return None
+    turn = orientation(about.exif, about.xmp) if about.exif or about.xmp else 1
+    return PlainJpeg(jpegs.without_metadata(data, about), about.size, turn)
+
+
+def is_whole(picture: torch.Tensor) -> bool:
+    """Whether a decoder had data up to the last pixel of a picture [3, H, W]: it fills in a grey where it hadn't."""
+    last = picture.numpy()[:, -1, -1]  # torch takes 10 times as long for one number
+    return not ran_out_of_data(int(last[0])) or not ran_out_of_data(tuple(last.tolist()))
+
+
+def _scans_are_there(data: bytes, about: jpegs.Parts) -> bool:
+    try:
+        found, end = jpegs.scans(data, about)
+    except ValueError:
+        return False
+    return end >= 0 and not jpegs.missing(about, found)
+
+
+def _may_be_converted(profile: bytes) -> bool:
+    try:
+        return is_far(profile)
+    except ProfileError:
+        return False
 
 
 def turned(picture: torch.Tensor, value: int) -> torch.Tensor:
@@ -89,7 +125,7 @@ def turned(picture: torch.Tensor, value: int) -> torch.Tensor:
 def _decoded(jpeg: PlainJpeg, enough_px: int | None) -> torch.Tensor | None:
     factor = 1 if enough_px is None else _factor(min(jpeg.size), enough_px)
     decoded = _whole(jpeg.data) if factor == 1 else _scaled(jpeg.data, jpeg.size, factor)
-    return None if decoded is None else turned(decoded, jpeg.orientation)
+    return None if decoded is None or not is_whole(decoded) else turned(decoded, jpeg.orientation)
 
 
 def _whole(jpeg: bytes) -> torch.Tensor | None:
@@ -122,22 +158,3 @@ def _factor(shorter_px: int, enough_px: int) -> int:
 def _decoder() -> Callable[..., torch.Tensor] | None:
     """torchvision's, while there is one: its decoders are to move to another package."""
     return getattr(torch.ops.image, "decode_jpeg", None)
-
-
-def _plain_size(jpeg: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG of 8 bits and one or three components, from its frame's header."""
-    at = 2
-    while at + 10 <= len(jpeg) and jpeg[at] == 0xFF:
-        marker = jpeg[at + 1]
-        if marker == 0xFF:
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
-            at += 2
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            bits, components = jpeg[at + 4], jpeg[at + 9]
-            plain = marker in _PLAIN_FRAMES and bits == 8 and components in (1, 3)
-            height, width = (int.from_bytes(jpeg[at + n : at + n + 2], "big") for n in (5, 7))
-            return (height, width) if plain else None
-        else:
-            at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return None

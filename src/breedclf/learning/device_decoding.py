@@ -14,13 +14,14 @@ from PIL import Image
 
 from breedclf.errors import ImageError
 from breedclf.learning.decoding import PlainJpeg, as_tensor, decode_picture, plain_jpeg, turned
+from breedclf.learning.image_loading import ran_out_of_data
 from breedclf.learning.images import read_file
 from breedclf.learning.pictures import Chunk, Item, PictureFiles, collate
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.threads import chunks_ahead
 from breedclf.learning.vision import ImageReadMode, decode_jpeg
 
-PIXELS = "device"
+PIXELS = "device-2"
 
 
 class DevicePreprocessing(Preprocessing):
@@ -83,14 +84,14 @@ class DeviceChunks:
         except ImageError as error:
             return _Read(None, None, str(error), (0.0, 0.0))
         read = time.perf_counter() - started
-        if (jpeg := plain_jpeg(data)) is not None:
+        if (jpeg := plain_jpeg(data, color=self.preprocessing.color)) is not None:
             return _Read(jpeg, None, "", (read, 0.0))
         return self._by_cpu(index, data, read)
 
     def _by_cpu(self, index: int, data: bytes, read: float = 0.0) -> _Read:
         started = time.thread_time()
         try:
-            picture = decode_picture(data, str(self.files.paths[index]))
+            picture = decode_picture(data, str(self.files.paths[index]), color=self.preprocessing.color)
         except ImageError as error:
             return _Read(None, None, str(error), (read, 0.0))
         return _Read(None, picture, "", (read, time.thread_time() - started))
@@ -98,7 +99,7 @@ class DeviceChunks:
     def _chunk(self, start: int, reads: Sequence[_Read]) -> Chunk:
         started = time.perf_counter()
         jpegs = {at: read.jpeg for at, read in enumerate(reads) if read.jpeg is not None}
-        decoded = dict(zip(jpegs, decode_jpegs(list(jpegs.values()), self.device), strict=True))
+        decoded = dict(zip(jpegs, only_whole(decode_jpegs(list(jpegs.values()), self.device)), strict=True))
         others = {at: read for at, read in enumerate(reads) if at not in jpegs}
         for at in (at for at, picture in decoded.items() if picture is None):
             others[at] = self._by_cpu(self.indices[start + at], jpegs[at].data)
@@ -125,6 +126,13 @@ def decode_jpegs(jpegs: Sequence[PlainJpeg], device: torch.device) -> list[torch
         return list(_decode(files, device)) if files else []
     except RuntimeError:
         return [_decoded_alone(file, device) for file in files]
+
+
+def only_whole(pictures: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+    """The pictures, but None for those that may have run out of data: the general way tells whether one has."""
+    last = [picture[:, -1, -1] for picture in pictures if picture is not None]
+    pixels = iter(torch.stack(last).tolist() if last else [])
+    return [None if picture is None or ran_out_of_data(tuple(next(pixels))) else picture for picture in pictures]
 
 
 def _decoded_alone(file: torch.Tensor, device: torch.device) -> torch.Tensor | None:

@@ -186,7 +186,7 @@ def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Pa
 
 def _thumbnail(path: Path) -> bytes:
     """The picture as a small JPEG."""
-    picture = open_picture(path)
+    picture = open_picture(path, color="srgb")
     picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = BytesIO()
     picture.save(file, "JPEG", quality=75, optimize=True)

@@ -5,24 +5,21 @@ The format is told by the content, never by the file's name, and nothing of Pill
 
 from __future__ import annotations
 
+import re
 import stat
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
+from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from breedclf.errors import ImageError, ImageTooLargeError
+from breedclf.learning import tiff
+from breedclf.learning.color import Color, ProfileError, lab_to_srgb, to_srgb
+from breedclf.learning.image_loading import FORMATS, Flaw, load
+from breedclf.learning.orientation import orientation_of, turned_upright
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -35,40 +32,27 @@ MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 MAX_FILE_BYTES = 1 << 30
 """Longer files are refused unread: no picture within MAX_PIXELS needs so many bytes."""
 
-_READERS: dict[str, type[ImageFile.ImageFile]] = {
-    "JPEG": JpegImageFile,
-    "PNG": PngImageFile,
-    "WebP": WebPImageFile,
-    "GIF": GifImageFile,
-    "BMP": BmpImageFile,
-    "TIFF": TiffImageFile,
-}
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_EXIF_START = b"Exif\0\0"
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT_BY = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_URL = re.compile(r"(https?:|ftp:|s3:|gs:|file:)/+(?=[^/])|data:image/", re.IGNORECASE)
+_SHOWN_OF_URL = 120
 
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a picture was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8)."""
+    """What a picture was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8).
+
+    `converted` says whether its colors were far from sRGB and were converted, `flaws` what is wrong with it.
+    """
 
     format_name: str
     mode: str
     width: int
     height: int
     orientation: int
+    converted: bool = False
+    flaws: tuple[Flaw, ...] = ()
 
 
-def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Image:
+def open_picture(source: Path | bytes, *, name: str | None = None, color: Color = "as_stored") -> Image.Image:
     """Decode a picture into an upright RGB image.
 
     Transparent parts come out white, 16-bit greys are scaled to 8 bits, and of an animation the first frame is taken.
@@ -77,9 +61,11 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Imag
     Args:
         source: a file, or the bytes of one: JPEG (MPO too), PNG, WebP, GIF, BMP or TIFF.
         name: what errors call it, where that isn't the file's path.
+        color: whether colors far from sRGB are converted to it.
 
     Returns:
-        A loaded image of mode RGB that holds no file open and carries no metadata.
+        A loaded image of mode RGB that holds no file open and carries no metadata but the ICC profile of its colors,
+        if it has one that wasn't applied.
 
     Raises:
         ImageTooLargeError: it has more than MAX_PIXELS pixels or MAX_FILE_BYTES bytes.
@@ -95,13 +81,20 @@ def open_picture(source: Path | bytes, *, name: str | None = None) -> Image.Imag
     """
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
-    return read_picture(data, name)[0]
+    return read_picture(data, name, color=color)[0]
 
 
 def read_picture(
-    data: bytes, name: str = "the given bytes", *, max_pixels: int = MAX_PIXELS
+    data: bytes,
+    name: str = "the given bytes",
+    *,
+    max_pixels: int = MAX_PIXELS,
+    color: Color = "as_stored",
+    thorough: bool = False,
 ) -> tuple[Image.Image, PictureFacts]:
     """As `open_picture`, with what the picture was before; `name` is what an error calls it.
+
+    With `thorough` a JPEG is decoded a second time, to notice what decoders pass over in silence.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
@@ -111,9 +104,9 @@ def read_picture(
         raise ImageError(f"{name} can't be decoded: it is empty (0 bytes)")
     format_name = sniff_format(data)
     if format_name is None:
-        known = ", ".join(_READERS)
+        known = ", ".join(FORMATS)
         raise ImageError(f"{name} can't be decoded: it is none of {known} (it starts with {data[:12]!r})")
-    return _decode(data, format_name, name, max_pixels)
+    return _decode(data, format_name, name, max_pixels, color, thorough=thorough)
 
 
 def sniff_format(data: bytes) -> str | None:
@@ -128,11 +121,11 @@ def sniff_format(data: bytes) -> str | None:
         return "GIF"
     if data.startswith(b"BM"):
         return "BMP"
-    return "TIFF" if data.startswith(_TIFF_STARTS) else None
+    return "TIFF" if data.startswith(tiff.STARTS) else None
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Turn any Pillow image upright by its EXIF block, put it over white where it is transparent, and make it RGB.
+def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Image:
+    """Turn any Pillow image upright by its metadata, put it over white where it is transparent, and make it RGB.
 
     Raises:
         ImageError: it was opened lazily and is damaged, or its pixels have no agreed white
@@ -142,10 +135,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"a picture opened with Pillow can't be decoded: {error or type(error).__name__}") from error
-    exif = image.info.get("exif")
-    rgb = _rgb(image)
-    turn = _UPRIGHT_BY.get(orientation(exif)) if isinstance(exif, bytes) else None
-    return rgb.transpose(turn) if turn is not None else rgb
+    value = 1 if isinstance(image, TiffImageFile) else orientation_of(image.info)  # Pillow turns TIFF while it loads
+    return turned_upright(_rgb(image, color)[0], value)
 
 
 def picture_from_array(array: NDArray[np.uint8]) -> Image.Image:
@@ -163,27 +154,19 @@ def picture_from_array(array: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def orientation(exif: bytes) -> int:
-    """The orientation (1 to 8) that an EXIF block asks for; 1, upright, when it is damaged or doesn't say.
+def as_path(picture: str | Path) -> Path:
+    """The path of an image file.
 
-    Source: EXIF 2.32, section 4.6; read here because Pillow warns about each damaged block, for the whole process.
+    Raises:
+        ImageError: it is a URL; a path made of one has lost a slash.
     """
-    block = exif.removeprefix(_EXIF_START)
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (directory,) = struct.unpack_from(f"{order}L", block, 4)
-        (entries,) = struct.unpack_from(f"{order}H", block, directory)
-        for entry in range(entries):
-            at = directory + 2 + 12 * entry
-            tag, kind = struct.unpack_from(f"{order}HH", block, at)
-            if tag == _ORIENTATION_TAG:
-                (value,) = struct.unpack_from(order + ("L" if kind == 4 else "H"), block, at + 8)
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
+    text = str(picture)
+    if (scheme := _URL.match(text)) is None:
+        return Path(picture)
+    mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")
+    shown = f"{scheme[1]}//{text[scheme.end() :]}" if mangled else text
+    shown = shown if len(shown) <= _SHOWN_OF_URL else shown[:_SHOWN_OF_URL] + "..."
+    raise ImageError(f"{shown} can't be read: it is a URL, not a file; download it first, and give the file's path")
 
 
 def read_file(path: Path) -> bytes:
@@ -203,34 +186,29 @@ def read_file(path: Path) -> bytes:
                 f"{path} can't be decoded: {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}"
             )
         return path.read_bytes()
+    except FileNotFoundError as error:
+        as_path(path)
+        raise ImageError(f"{path} can't be read: {error.strerror}") from error
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"{path} can't be read: {reason}") from error
 
 
-def _decode(data: bytes, format_name: str, name: str, max_pixels: int) -> tuple[Image.Image, PictureFacts]:
-    exif = b""
-    if format_name == "JPEG":
-        data, exif = without_exif(data)
+def _decode(
+    data: bytes, format_name: str, name: str, max_pixels: int, color: Color, *, thorough: bool
+) -> tuple[Image.Image, PictureFacts]:
     try:
-        image: Image.Image = _READERS[format_name](BytesIO(data))
-        if image.width * image.height > max_pixels:
-            raise ImageTooLargeError(
-                f"{name} can't be decoded: {image.width:,} x {image.height:,} is more than {max_pixels:,} pixels"
-            )
-        image.load()
-        mode, size = image.mode, image.size
-        if format_name == "JPEG":
-            if exif:
-                image.info["exif"] = exif
-            if image.mode == "CMYK" and "adobe" not in image.info:
-                image = _inverted(image)
-        block = image.info.get("exif")
-        facts = PictureFacts(format_name, mode, *size, orientation(block) if isinstance(block, bytes) else 1)
-        upright = upright_rgb(image)
+        raw = load(data, format_name, max_pixels, thorough=thorough)
+        rgb, converted, flaws = _rgb(raw.image, color)
+        facts = PictureFacts(format_name, raw.mode, *raw.size, raw.orientation, converted, (*raw.flaws, *flaws))
+        upright, profile = turned_upright(rgb, raw.orientation), raw.image.info.get("icc_profile")
         upright.info.clear()  # turned already: nobody is to turn it again by its EXIF block
+        if profile and not converted and raw.image.mode in ("RGB", "RGBA") and not flaws:
+            upright.info["icc_profile"] = profile
         return upright, facts
-    except (MemoryError, ImageTooLargeError):
+    except ImageTooLargeError as error:
+        raise ImageTooLargeError(f"{name} can't be decoded: {error}") from error
+    except MemoryError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLargeError(f"{name} can't be decoded: it has more than {MAX_PIXELS:,} pixels") from error
@@ -240,16 +218,31 @@ def _decode(data: bytes, format_name: str, name: str, max_pixels: int) -> tuple[
         raise ImageError(f"{name} can't be decoded as {format_name}: {error or type(error).__name__}") from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Mode RGB, in as few passes as the mode allows."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _eight_bit_grey(image).convert("RGB")
-    if image.has_transparency_data:
-        see_through = image.convert("RGBA")
+def _rgb(image: Image.Image, color: Color) -> tuple[Image.Image, bool, tuple[Flaw, ...]]:
+    """Mode RGB, in as few passes as the mode allows; whether colors were converted, and what is wrong with it."""
+    info, stored = image.info, image
+    flaws: list[Flaw] = []
+    if (about := tiff.greys_of(image)) is not None:
+        stored = tiff.levels(image, about)
+    elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        stored = _eight_bit_grey(image)
+    elif image.mode == "LAB":
+        stored, info = lab_to_srgb(image), {}
+    shown = stored
+    if color == "srgb":
+        try:
+            shown = to_srgb(stored, info)
+        except ProfileError as error:
+            flaws.append(("broken_profile", f"{error}; it is read as sRGB"))
+    converted = shown is not stored
+    if shown.has_transparency_data:
+        see_through = shown.convert("RGBA")
+        if see_through.getchannel("A").getextrema() == (0, 0):
+            flaws.append(("blank", "it is transparent everywhere, and comes out white"))
         white = Image.new("RGB", image.size, "white")
         white.paste(see_through, mask=see_through)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
+        return white, converted, tuple(flaws)
+    return shown if shown.mode == "RGB" else shown.convert("RGB"), converted, tuple(flaws)
 
 
 def _eight_bit_grey(image: Image.Image) -> Image.Image:
@@ -262,27 +255,3 @@ def _eight_bit_grey(image: Image.Image) -> Image.Image:
     if isinstance(see_through := image.info.get("transparency"), int):
         grey[levels == see_through] = 255
     return Image.fromarray(grey)
-
-
-def _inverted(image: Image.Image) -> Image.Image:
-    """Undo Pillow's inversion, which is right only for the four-colour JPEG files with Adobe's marker."""
-    return ImageChops.invert(image)
-
-
-def without_exif(jpeg: bytes) -> tuple[bytes, bytes]:
-    """The file without its EXIF segments, and the first of these: Pillow would warn of a damaged one."""
-    kept, exif, start = [], b"", 0
-    for begin, end in _exif_segments(jpeg):
-        kept.append(jpeg[start:begin])
-        exif = exif or jpeg[begin + 4 : end]
-        start = end
-    return (b"".join([*kept, jpeg[start:]]), exif) if kept else (jpeg, b"")
-
-
-def _exif_segments(jpeg: bytes) -> Iterator[tuple[int, int]]:
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF and 0xC0 <= jpeg[at + 1] <= 0xFE and jpeg[at + 1] != 0xDA:
-        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-        if jpeg[at + 1] == 0xE1 and jpeg.startswith(_EXIF_START, at + 4):
-            yield at, min(end, len(jpeg))
-        at = end

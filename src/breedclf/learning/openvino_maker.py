@@ -142,7 +142,8 @@ def _pictures(split: Split, preprocessing: Preprocessing) -> tuple[torch.Tensor,
     pictures, targets = [], []
     for path, target in zip(split.paths, split.targets, strict=True):
         try:
-            pictures.append(preprocessing.view(decode_picture(path, enough_px=preprocessing.enough_px(0)), 0))
+            enough_px, color = preprocessing.enough_px(0), preprocessing.color
+            pictures.append(preprocessing.view(decode_picture(path, enough_px=enough_px, color=color), 0))
         except ImageError:  # the pass itself skips it or stops at it
             continue
         targets.append(target)

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from breedclf.errors import ImageError
+from breedclf.learning.color import Color
 from breedclf.learning.decoding import decode_picture
 from breedclf.learning.images import read_file
 from breedclf.learning.preprocessing import Preprocessing
@@ -31,8 +32,8 @@ class Pictures(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int, enough_px: int | None = None) -> Loaded:
-        """One of them; `enough_px` as in `decode_picture`.
+    def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
+        """One of them; `enough_px` and `color` as in `decode_picture`.
 
         Raises:
             ImageError: it can't be read.
@@ -49,11 +50,11 @@ class PictureFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def load(self, index: int, enough_px: int | None = None) -> Loaded:
+    def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
         started = time.perf_counter()
         data = read_file(self.paths[index])
         read, begun = time.perf_counter() - started, time.thread_time()
-        picture = decode_picture(data, str(self.paths[index]), enough_px=enough_px)
+        picture = decode_picture(data, str(self.paths[index]), enough_px=enough_px, color=color)
         return Loaded(picture, read, time.thread_time() - begun)
 
 
@@ -96,7 +97,7 @@ class ViewDataset(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         index = self.indices[position]
         try:
-            loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view))
+            loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view), self.preprocessing.color)
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
         started = time.thread_time()

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from breedclf.errors import ImageError
+from breedclf.learning.color import Color
 from breedclf.learning.device import available_cores
 from breedclf.learning.file_cache import FileCache, cache_key
 from breedclf.learning.pictures import Loaded, PictureFiles, Pictures
@@ -50,7 +51,12 @@ class PreparedPictures:
         """Positions of those that could be decoded, int64."""
         return torch.tensor([index for index in range(len(self)) if index not in self.bad], dtype=torch.int64)
 
-    def load(self, index: int, enough_px: int | None = None) -> Loaded:  # noqa: ARG002 - they are small already
+    def load(  # the pictures are small, and of the color that was asked for, already
+        self,
+        index: int,
+        enough_px: int | None = None,  # noqa: ARG002
+        color: Color = "as_stored",  # noqa: ARG002
+    ) -> Loaded:
         """Copy one of them out of the file.
 
         Raises:
@@ -94,7 +100,7 @@ class PictureCache(FileCache[Pictures]):
             paths: the files.
             fingerprint: a hash of their content in that order.
         """
-        preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling"})
+        preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling", "color"})
         key = cache_key(data=fingerprint, pixels=PIXELS, format=FORMAT, **preprocessing)
         return self.get_or_compute(key, lambda: PictureFiles(paths))
 
@@ -132,11 +138,11 @@ class PictureCache(FileCache[Pictures]):
         return PreparedPictures(path, shapes, bad)
 
     def _scaled(self, pictures: Pictures) -> Iterator[torch.Tensor | ImageError]:
-        enough_px = self.preprocessing.enough_px(0)
+        enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
 
         def one(index: int) -> torch.Tensor | ImageError:
             try:
-                return self.preprocessing.scaled(pictures.load(index, enough_px).picture).contiguous()
+                return self.preprocessing.scaled(pictures.load(index, enough_px, color).picture).contiguous()
             except ImageError as error:
                 return error
 

@@ -12,12 +12,13 @@ from PIL import Image
 from pydantic import Field
 
 from breedclf.config import Settings
+from breedclf.learning.color import Color
 from breedclf.learning.decoding import as_image, as_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-PIXELS = "uint8"
-"""Names the arithmetic of the crop; another name once its numbers change, since features are remembered by it."""
+PIXELS = "uint8-2"
+"""Names the arithmetic of decoding and the crop; another name once its numbers change: cached features go by it."""
 
 MAX_PX = 2048
 """The largest side of a crop and of a scaled picture; a ResNet-50 computes some seconds on one of that size."""
@@ -37,7 +38,8 @@ class Preprocessing(Settings):
 
     The shorter side is scaled to `resize_px` (antialiased), the central `crop_px` square is kept, and each channel is
     shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling` a JPEG at least twice too
-    large is decoded smaller, which changes the view by up to 16 grey levels, and one on average.
+    large is decoded smaller, which changes the view by up to 16 grey levels, and one on average. With `color` "srgb"
+    images whose profile is far from sRGB are converted; models from before it take the colors "as_stored".
 
     Raises:
         ConfigError: a side isn't 1 to 2,048 px, a mean not 0 to 1, or a deviation not 0.001 to 1,000.
@@ -49,6 +51,7 @@ class Preprocessing(Settings):
     std: tuple[_Deviation, _Deviation, _Deviation] = IMAGENET_STD
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     dct_scaling: bool = False
+    color: Color = "as_stored"
 
     def enough_px(self, view: int) -> int | None:
         """How long a decoded picture's shorter side has to be for that view; None if it has to come out whole."""

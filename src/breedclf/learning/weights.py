@@ -66,6 +66,7 @@ def preprocessing_for(architecture: Architecture, weights: str) -> Preprocessing
         mean=tuple(made.mean),
         std=tuple(made.std),
         interpolation=made.interpolation.value,
+        color="srgb",
     )
 
 

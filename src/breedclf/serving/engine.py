@@ -35,7 +35,13 @@ class Engine(ABC):
         """
         try:
             preprocessing, most = self.card.preprocessing, self._limits.max_pixels
-            opened = decode_picture(picture, "the picture", max_pixels=most, enough_px=preprocessing.enough_px(0))
+            opened = decode_picture(
+                picture,
+                "the picture",
+                max_pixels=most,
+                enough_px=preprocessing.enough_px(0),
+                color=preprocessing.color,
+            )
             return preprocessing.view(opened, 0)
         except ImageTooLargeError as error:
             raise RequestError(422, "TooManyPixels", _as_told_to_a_client(error)) from error

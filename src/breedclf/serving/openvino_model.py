@@ -104,7 +104,7 @@ def _accuracy(card: ModelCard, model: openvino.Model, split: Split) -> float:
 
 
 def _input(card: ModelCard, picture: Path | bytes) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = card.preprocessing.view(open_picture(picture), 0).numpy()
+    found: NDArray[np.uint8] = card.preprocessing.view(open_picture(picture, color=card.preprocessing.color), 0).numpy()
     return found
 
 

@@ -56,7 +56,7 @@ def check(
         >>> for label in ("cat", "dog"):
         ...     (root / label).mkdir()
         ...     for number in range(2):
-        ...         Image.new("RGB", (64, 64), (len(label), number, ord(label[0]))).save(root / label / f"{number}.png")
+        ...         Image.effect_noise((64, 64), 50).save(root / label / f"{number}.png")
         >>> _ = (root / "dog" / "broken.jpg").write_bytes(b"no picture")
         >>> [(problem.kind, problem.path) for problem in check(root, quiet=True).problems]
         [('unreadable', 'dog/broken.jpg')]
@@ -141,6 +141,7 @@ def _examination(
         modes=_counted(facts.mode for _, _, facts in readable),
         orientations=_counted(str(facts.orientation) for _, _, facts in readable),
         animated=sum(look.animated for _, look, _ in readable),
+        converted=sum(facts.converted for _, _, facts in readable),
         width_px=range_of([facts.width for _, _, facts in readable]),
         height_px=range_of([facts.height for _, _, facts in readable]),
         file_bytes=range_of([picture.stamp.size for picture, _, _ in readable]),

@@ -13,7 +13,10 @@ Kind = Literal[
     "no_validation",
     "unreadable",
     "truncated",
+    "damaged",
     "too_large",
+    "blank",
+    "broken_profile",
     "empty_class",
     "class_missing_in_split",
     "duplicate_across_splits",
@@ -58,8 +61,8 @@ class Examination(_Frozen):
 
     `splits` counts the pictures of each split ("all" where the folder isn't divided), `classes` those of each class in
     each split. `formats`, `modes` (Pillow's names) and `orientations` (of EXIF; 1 is upright) count the readable ones,
-    whose pixels and bytes `width_px`, `height_px` and `file_bytes` range over. `remembered` of the `pictures` were
-    known from an earlier examination.
+    whose pixels and bytes `width_px`, `height_px` and `file_bytes` range over; `converted` of them have colors far from
+    sRGB. `remembered` of the `pictures` were known from an earlier examination.
     """
 
     folder: str
@@ -74,6 +77,7 @@ class Examination(_Frozen):
     modes: dict[str, int]
     orientations: dict[str, int]
     animated: int
+    converted: int
     width_px: Range | None
     height_px: Range | None
     file_bytes: Range | None

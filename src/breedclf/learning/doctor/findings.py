@@ -62,6 +62,7 @@ def _faults(looks: Looks, tiny_px: int) -> Iterator[Problem]:
         if look.fault:
             yield Problem(kind=look.fault, path=picture.path, detail=look.detail)
         elif facts := look.facts:
+            yield from (Problem(kind=kind, path=picture.path, detail=detail) for kind, detail in facts.flaws)
             if (told := _format_told_by(picture.path)) != facts.format_name:
                 detail = f"its name says {told}, its content is {facts.format_name}"
                 yield Problem(kind="mislabelled_type", path=picture.path, detail=detail)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from PIL import Image
 
 from breedclf.errors import ImageError, ImageTooLargeError
 from breedclf.learning.images import PictureFacts, read_file, read_picture, sniff_format
@@ -19,6 +21,7 @@ class Look:
 
     `fault` is None when it decodes, and `facts` are None when it doesn't. `digest` is None unless it was asked for.
     `lasting` says whether the same bytes would always turn out so: a denied permission or a lack of memory may pass.
+    What is wrong with a file that decodes all the same stands among its facts.
     """
 
     fault: Literal["unreadable", "truncated", "too_large"] | None
@@ -39,7 +42,7 @@ def look_at(path: Path, *, with_digest: bool) -> Look:
         return Look(fault, str(error).replace(str(path), _NAME, 1), None, lasting=False)
     digest = digest_of(data) if with_digest else None
     try:
-        _, facts = read_picture(data, _NAME)
+        picture, facts = read_picture(data, _NAME, color="srgb", thorough=True)
     except ImageTooLargeError as error:
         return Look("too_large", str(error), None, digest=digest)
     except ImageError as error:
@@ -48,7 +51,16 @@ def look_at(path: Path, *, with_digest: bool) -> Look:
     except MemoryError:
         detail = f"it can't be decoded: {len(data):,} bytes unpack to more than there is memory"
         return Look("too_large", detail, None, digest=digest, lasting=False)
+    if not any(kind == "blank" for kind, _ in facts.flaws) and (one := only_color(picture)) is not None:
+        facts = replace(facts, flaws=(*facts.flaws, ("blank", f"every pixel of it is {one}")))
     return Look(None, "", facts, is_animated(data, facts.format_name), digest)
+
+
+def only_color(picture: Image.Image) -> tuple[int, ...] | None:
+    """The color of an RGB picture that has no other."""
+    extrema = picture.getextrema()
+    low, high = (tuple(int(band[at]) for band in extrema) for at in (0, 1))  # type: ignore[index]
+    return low if low == high else None
 
 
 def digest_of(data: bytes) -> str:

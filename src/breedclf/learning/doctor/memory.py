@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from breedclf.learning.stamp import Stamp
 log = logging.getLogger(__name__)
 
 MAX_FOLDERS = 64
-_FORMAT = [1, PIL.__version__, MAX_PIXELS, MAX_FILE_BYTES]
+_FORMAT = [2, PIL.__version__, MAX_PIXELS, MAX_FILE_BYTES]
 
 Known = dict[str, tuple[Stamp, Look]]
 
@@ -72,7 +72,10 @@ def _drop_the_oldest(folder: Path) -> None:
 
 def _look(row: list[Any]) -> Look:
     fault, detail, facts, *rest = row
-    return Look(fault, detail, PictureFacts(*facts) if facts else None, *rest)
+    known = PictureFacts(*facts) if facts else None
+    if known is not None:  # JSON has no tuples
+        known = replace(known, flaws=tuple((kind, what) for kind, what in known.flaws))
+    return Look(fault, detail, known, *rest)
 
 
 def _name(root: Path) -> str:

@@ -25,7 +25,10 @@ MEANINGS: dict[Kind, Meaning] = {
     "no_validation": Meaning("nothing to validate on", "Add a picture to some classes, or to the validation split."),
     "unreadable": Meaning("pictures that can't be read", "Remove or replace them, or train with --on-bad-image skip."),
     "truncated": Meaning("pictures cut short", "Fetch them again or remove them; --on-bad-image skip leaves them out."),
+    "damaged": Meaning("pictures that are damaged but readable", "Fetch them again; a training uses them as they are."),
     "too_large": Meaning("pictures too large to decode", "Save them smaller, or train with --on-bad-image skip."),
+    "blank": Meaning("pictures that show nothing", "Remove or replace them; a training uses them as they are."),
+    "broken_profile": Meaning("color profiles that can't be used", "Save them as sRGB; they are read as sRGB."),
     "empty_class": Meaning("classes without pictures", "Fill or remove the folder; it shifts no other class's label."),
     "class_missing_in_split": Meaning("classes that a split lacks", "Move some of their pictures there."),
     "duplicate_across_splits": Meaning(
@@ -86,6 +89,8 @@ def _facts(about: Examination) -> list[str]:
         lines.append(f"  {turned:,} are turned upright by their EXIF block, as a training does")
     if about.animated:
         lines.append(f"  {about.animated:,} are animated; a training takes their first frame")
+    if about.converted:
+        lines.append(f"  {about.converted:,} have colors far from sRGB; a training converts them by their profile")
     return [*lines, *(f"  {printable(note)}" for note in about.notes)]
 
 
