@@ -24,7 +24,7 @@ def list_folder(root: Path) -> Folder:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
-            f"data folder {root} {what}; give a folder with train/, valid/ and test/, or with class folders"
+            f"data folder {root} {what}; give the folder that holds train/, valid/ and test/, or the class folders"
         )
     above = {_identity(folder) for folder in root.resolve().parents}
     top = Folder()

@@ -61,12 +61,23 @@ class _Root:
         self.others = [name for name in self.full if name not in self.named]
 
     def read(self) -> Reading:
-        if self.labels and any(self.labels & set(self.inner[name]) for name in self.nested):
+        reading = self._read()
+        if not self.labels or self._fits(reading):
+            return reading
+        if any(self.labels & set(self.inner[name]) for name in self.nested):
             return self._splits(self.named)
-        if self.labels & set(self.full):
-            return self._classes()
-        if len(self.full) == 1 and _is_divided(self.inner[self.full[0]], nested=True):
-            return self._classes()  # of one class, with a hint at the folder that was meant
+        return self._classes() if self.labels & set(self.full) else reading
+
+    def _fits(self, reading: Reading) -> bool:
+        """Whether all classes are a known model's, as they are in the folder that it was trained on."""
+        if reading.unclear:
+            return False
+        found = self.full if reading.splits is None else [n for place in reading.splits.values() for n in place.inner()]
+        return set(found) <= self.labels
+
+    def _read(self) -> Reading:
+        if any(_is_divided(self.inner[name], nested=True) for name in self.nested):
+            return self._classes()  # refused, with a hint at the folder that was meant
         trains = [name for name in self.named if _split(name) == "train"]
         if train := next((name for name in trains if name in self.nested), None):
             return self._with_train(train)
