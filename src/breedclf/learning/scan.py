@@ -17,7 +17,7 @@ from breedclf.learning.layout.names import ranked_split
 
 log = logging.getLogger(__name__)
 
-_NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+)(?P<name>[^\W\d_].*)", re.DOTALL)
+_NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>[^\W\d_].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _is_numbering(numbered: Sequence[re.Match[str]]) -> bool:
     wordnet = [number.startswith("n") for number in numbers]
     if any(wordnet):
         return all(wordnet)
-    if numbered[0]["separator"] == "." or (numbers[0].startswith("0") and len(set(map(len, numbers))) == 1):
+    if numbered[0]["separator"].strip() == "." or (numbers[0].startswith("0") and len(set(map(len, numbers))) == 1):
         return True
     counted = sorted(map(int, numbers))
     return counted[0] in (0, 1) and counted == list(range(counted[0], counted[0] + len(counted)))
