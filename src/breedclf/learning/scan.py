@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -159,14 +160,17 @@ def _pictures_by_label(root: Path, layout: Layout, split: str) -> dict[str, list
 
 def _images_of(root: Path, parts: Sequence[Part]) -> list[Path]:
     """Sorted as paths are, by their components."""
-    paths = [root / f"{part.path}/{name}" for part in parts for name in part.folder.visible_images]
-    return paths if len(parts) == 1 else sorted(paths)
+    named = [([*part.path.split("/"), name], part, name) for part in parts for name in part.folder.images]
+    if len(parts) > 1:
+        named.sort(key=itemgetter(0))
+    folders = {part: root / part.path for part in parts}
+    return [folders[part] / name for _, part, name in named]
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
     """Regular files with a picture's suffix at any depth, as a class folder's; symbolic links are followed."""
     for part in everything_below(list_folder(folder)):
-        yield from (folder / part.path / name for name in part.folder.visible_images)
+        yield from (folder / part.path / name for name in part.folder.images)
 
 
 def _divide(

@@ -95,7 +95,7 @@ class Layout:
 
     def count(self, split: str, label: str) -> int:
         """How many images a class has in a split."""
-        return sum(len(part.folder.visible_images) for part in self.parts.get(split, {}).get(label, ()))
+        return sum(len(part.folder.images) for part in self.parts.get(split, {}).get(label, ()))
 
     @property
     def unread(self) -> Callable[[str], bool]:
@@ -121,18 +121,19 @@ class Layout:
         if self.divided and "train" not in self.splits:
             have = some_names(sorted(self.splits.values()))
             return Refusal("no_pictures", ".", f"no pictures to train on: there is {have}, and no train folder")
-        train = "train" if self.divided else UNDIVIDED
-        home = self.splits[train] or "."
-        if not self.classes:
+        classes = self.classes
+        home = self.splits["train" if self.divided else UNDIVIDED] or "."
+        if not classes:
             suffixes = " ".join(sorted(PICTURE_SUFFIXES))
             detail = f"no pictures to train on: put them in one folder a class ({suffixes})"
             return Refusal("no_pictures", home, detail)
-        if len(self.classes) < 2:
+        if len(classes) < 2:
             more = f"; {self.hint}" if self.hint else ""
-            detail = f"pictures of one class only, {self.classes[0]!r}; a classifier needs two or more{more}"
+            detail = f"pictures of one class only, {classes[0]!r}; a classifier needs two or more{more}"
             return Refusal("one_class", home, detail)
+        known = set(classes)
         for split in self.splits:
-            if strangers := [label for label in self.labels_with_images(split) if label not in self.classes]:
+            if strangers := [label for label in self.labels_with_images(split) if label not in known]:
                 detail = (
                     f"the {split} split ({self.splits[split]}/) has classes that train lacks: {some_names(strangers)}; "
                     f"add training pictures of them or take them out of {split}"
@@ -230,8 +231,8 @@ def _parts_of(homes: Mapping[str, Place], root: Folder, aside: list[SetAside]) -
 
 
 def _note_images(place: Place, aside: list[SetAside], *, stray: bool) -> None:
-    if hidden := len(place.folder.images) - place.images:
-        aside.append(SetAside(place.path, "hidden_image", hidden))
+    if place.folder.hidden_images:
+        aside.append(SetAside(place.path, "hidden_image", place.folder.hidden_images))
     if stray and place.images:
         aside.append(SetAside(place.path, "stray", place.images))
 

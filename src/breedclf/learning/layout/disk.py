@@ -66,7 +66,10 @@ def _list(
         name = entry.name
         try:
             if is_image_name(name) and entry.is_file():
-                images.append(name)
+                if name.startswith("."):
+                    folder.hidden_images += 1
+                else:
+                    images.append(name)
             elif name in _OUTPUT_FILES:
                 folder.is_output = True
             elif entry.is_dir():

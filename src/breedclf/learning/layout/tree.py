@@ -40,20 +40,18 @@ class SetAside(NamedTuple):
 class Folder:
     """A listed folder; one that links lead to is the same object wherever it appears.
 
-    `images` names its files with an image's suffix, `links` those of its `folders` that are symbolic links, `loops`
-    links to a folder above the listed one. `is_output` tells that breedclf made it, `unreadable` why it wasn't listed.
+    `images` names its files with an image's suffix, without the hidden ones, of which there are `hidden_images`. `links`
+    names those of its `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output`
+    tells that breedclf made it, `unreadable` why it wasn't listed.
     """
 
     folders: dict[str, Folder] = field(default_factory=dict)
     images: Sequence[str] = ()
+    hidden_images: int = 0
     links: set[str] = field(default_factory=set)
     loops: set[str] = field(default_factory=set)
     is_output: bool = False
     unreadable: str | None = None
-
-    @property
-    def visible_images(self) -> list[str]:
-        return [name for name in self.images if not name.startswith(".")]
 
 
 class Place(NamedTuple):
@@ -66,7 +64,7 @@ class Place(NamedTuple):
     @property
     def images(self) -> int:
         """How many lie directly in it."""
-        return len(self.folder.visible_images)
+        return len(self.folder.images)
 
     def places(self, aside: list[SetAside] | None = None) -> Iterator[tuple[str, Place]]:
         """The folders in it that are looked at, by name; the others are noted in `aside`."""
