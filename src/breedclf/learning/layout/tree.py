@@ -40,7 +40,7 @@ class SetAside(NamedTuple):
 class Folder:
     """A listed folder; one that links lead to is the same object wherever it appears.
 
-    `images` names its files with an image's suffix, without the hidden ones, of which there are `hidden_images`. `links`
+    `images` names its files with an image's suffix but for `hidden_images` many, whose names begin with a dot. `links`
     names those of its `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output`
     tells that breedclf made it, `unreadable` why it wasn't listed.
     """
