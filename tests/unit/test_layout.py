@@ -116,6 +116,13 @@ def test_a_known_model_decides_where_the_names_do_not() -> None:
     assert layout_of(only_test, labels=("cat", "dog")).splits == {"test": "test"}
 
 
+def test_a_known_model_reads_what_it_was_trained_on_as_the_training_did() -> None:
+    root = tree("a/1.jpg", "train/1.jpg", "train/a/2.jpg")
+    trained = layout_of(root)
+    assert trained.classes == ("a", "train")
+    assert layout_of(root, labels=trained.classes).splits == trained.splits == {UNDIVIDED: ""}
+
+
 @pytest.mark.parametrize(
     ("paths", "aside"),
     [
