@@ -14,6 +14,7 @@ from pydantic import Field
 from breedclf.api.trainer import Trainer
 from breedclf.config import Architecture, Settings, TrainingConfig
 from breedclf.errors import DemoError, WeightsError
+from breedclf.learning.layout.disk import mark_output
 from breedclf.testing.pictures import write_picture_set
 
 log = logging.getLogger(__name__)
@@ -105,8 +106,10 @@ def run_demo(config: DemoConfig) -> DemoResult:
     required = required_accuracy(len(measured.labels))
     if measured.accuracy < required:
         raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))
-    test = scan(data).split("test")
-    picture = test.paths[config.seed % len(test)]
+    folder = scan(data)
+    test = folder.split("test")
+    number = config.seed % len(test)
+    picture = test.paths[number]
     return DemoResult(
         accuracy=measured.accuracy,
         accuracy_interval=measured.accuracy_interval,
@@ -121,7 +124,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
         report=str(measured.report),
         shown={
             "path": str(picture),
-            "label": picture.relative_to(data).parts[-2],
+            "label": folder.labels[test.targets[number]],
             "predictions": [guess.to_dict() for guess in result.classifier.predict(picture).top(3)],
         },
         seconds=round(time.perf_counter() - started, 3),
@@ -134,6 +137,7 @@ def _drawn_pictures(config: DemoConfig) -> Path:
     if folder.is_dir():
         log.info("using the pictures in %s", folder)
         return folder
+    mark_output(config.output)
     unfinished = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     write_picture_set(

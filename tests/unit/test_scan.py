@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,71 @@ def test_train_gives_up_a_share_when_there_is_no_validation_split(tmp_path: Path
     assert {name: len(split) for name, split in scan(tmp_path).splits.items()} == {"train": 34, "valid": 6, "test": 1}
 
 
-def test_an_empty_class_keeps_its_place(tmp_path: Path) -> None:
-    make(tmp_path, "train/a/1.jpg", "train/c/1.jpg", "valid/c/1.jpg")
-    (tmp_path / "train/b").mkdir()
+def test_a_class_without_a_training_image_is_none_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, "train/a/1.jpg", "train/c/1.jpg", "valid/c/1.jpg", "train/b/notes.txt")
+    (tmp_path / "valid/b").mkdir()
+    with caplog.at_level("INFO", logger="breedclf"):
+        folder = scan(tmp_path)
+    assert folder.labels == ("a", "c")
+    assert folder.split("valid").targets == (1,)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path}: set aside: 'train/b', 'valid/b' (without images)"
+    ]
+
+
+def test_splits_in_other_words_and_folders_of_systems(tmp_path: Path) -> None:
+    make(tmp_path, "Train/a/1.jpg", "Train/b/1.jpg", "Validation/a/1.jpg", "TEST/b/1.jpg", "runs/train/history.jsonl")
+    make(
+        tmp_path, "Train/a/@eaDir/1.jpg/THUMB_M.jpg", "Train/b/._1.jpg", "__MACOSX/Train/._a.jpg", "Train/lost+found/x"
+    )
     folder = scan(tmp_path)
-    assert folder.labels == ("a", "b", "c")
-    assert folder.split("valid").targets == (2,)
+    assert folder.labels == ("a", "b")
+    found = {name: [str(path.relative_to(tmp_path)) for path in split.paths] for name, split in folder.splits.items()}
+    assert found == {
+        "train": ["Train/a/1.jpg", "Train/b/1.jpg"],
+        "valid": ["Validation/a/1.jpg"],
+        "test": ["TEST/b/1.jpg"],
+    }
+    assert folder.split("Val").name == "valid"
+
+
+def test_pictures_keep_their_order_so_that_a_seed_divides_as_before(tmp_path: Path) -> None:
+    make(tmp_path, *many("a", 8), "a/b/1.jpg", "a/b-c/1.jpg", "a/b.jpg", "a/B/1.jpg", *many("b", 8))
+    train, valid, test = (scan(tmp_path, split_seed=3).splits[name] for name in ("train", "valid", "test"))
+    everything = sorted(path for path in tmp_path.rglob("*.jpg") if path.parent.name != "b" or path.parts[-3] == "a")
+    left = [path for path in everything if path.relative_to(tmp_path).parts[0] == "a"]
+    random.Random("3/a").shuffle(left)
+    assert [path for path in valid.paths if path in left] == sorted(left[:2])
+    assert [path for path in test.paths if path in left] == sorted(left[2:4])
+    assert [path for path in train.paths if path in left] == sorted(left[4:])
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (("001.Affenpinscher", "004.Boston_terrier"), ("Affenpinscher", "Boston terrier")),
+        (("n02085620-Chihuahua", "n02088364-beagle"), ("Chihuahua", "beagle")),
+        (("1_cat", "2_dog"), ("cat", "dog")),
+        (("0-cat", "1-dog"), ("cat", "dog")),
+        (("3. cat", "7. dog"), ("cat", "dog")),
+        (("12.cat", "40.dog"), ("cat", "dog")),
+        (("001.Affenpinscher", "ants"), ("001.Affenpinscher", "ants")),
+        (("001.Affenpinscher", "002-ants"), ("001.Affenpinscher", "002-ants")),
+        (("001.Affenpinscher", "n02088364.beagle"), ("001.Affenpinscher", "n02088364.beagle")),
+        (("13-19", "20-29"), ("13-19", "20-29")),
+        (("01-05", "06-10"), ("01-05", "06-10")),
+        (("911_Carrera", "718_Cayman"), ("911 Carrera", "718 Cayman")),
+        (("911_Carrera", "Boxster"), ("911 Carrera", "Boxster")),
+        (("24.5mm", "24.7mm"), ("24.5mm", "24.7mm")),
+        (("747-400", "737-800"), ("747-400", "737-800")),
+        (("1_year", "2_years", "3_years"), ("1 year", "2 years", "3 years")),
+        (("2019_Accord", "2020_Civic"), ("2019 Accord", "2020 Civic")),
+        (("1", "2"), ("1", "2")),
+        ((), ()),
+    ],
+)
+def test_a_number_goes_only_where_it_numbers_all_classes(labels: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    assert display_names(labels) == shown
 
 
 def test_nested_folders_links_and_loops(tmp_path: Path) -> None:
@@ -96,12 +156,8 @@ def test_a_fifo_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_display_names() -> None:
-    assert display_names(["001.Affenpinscher", "004.Boston_terrier", "n02088364-beagle", "ants"]) == (
-        "Affenpinscher",
-        "Boston terrier",
-        "beagle",
-        "ants",
-    )
+    assert display_names(["Boston_terrier", "ants"]) == ("Boston terrier", "ants")
+    assert display_names(["Boston_terrier", "Boston terrier"]) == ("Boston_terrier", "Boston terrier")
     assert display_names(["001.Dog", "002.Dog", "3"]) == ("001.Dog", "002.Dog", "3")
 
 
@@ -120,7 +176,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path, names: list[str], message: 
 
 
 def test_missing_folder_and_missing_split(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist; give a folder with train/"):
+    with pytest.raises(DataError, match="does not exist; give the folder that holds train/"):
         scan(tmp_path / "nothing")
     make(tmp_path, "file", "train/a/1.jpg", "train/b/1.jpg", "valid/b/1.jpg")
     with pytest.raises(DataError, match="is not a folder"):

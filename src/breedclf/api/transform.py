@@ -16,6 +16,7 @@ from breedclf.endpoints import TransformBackend
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
 from breedclf.learning.images import PICTURE_SUFFIXES, open_picture
 from breedclf.learning.prediction import Prediction
+from breedclf.learning.scan import pictures_below
 
 JSON_LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
@@ -45,11 +46,7 @@ def transform(
     job: TransformBackend | None = None,
 ) -> TransformResult:
     """See `Deployment.transform`; with a back end that has jobs for it, no endpoint is deployed."""
-    pictures = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
-    )
+    pictures = sorted(path.relative_to(folder).as_posix() for path in pictures_below(folder))
     if not pictures:
         raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(PICTURE_SUFFIXES))}")
     output.mkdir(parents=True, exist_ok=True)

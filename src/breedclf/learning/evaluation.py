@@ -18,10 +18,13 @@ from breedclf.learning.classifier import Classifier, numbers
 from breedclf.learning.evaluation_report import Provenance, evaluation_page
 from breedclf.learning.features import FeatureExtractor, left_out
 from breedclf.learning.images import open_picture
+from breedclf.learning.layout import layout_of, set_aside_line
+from breedclf.learning.layout.disk import list_folder
+from breedclf.learning.layout.names import some_names
 from breedclf.learning.metrics import Evaluation, measure
-from breedclf.learning.output_folder import writable
+from breedclf.learning.output_folder import own_output
 from breedclf.learning.pictures import PictureFiles
-from breedclf.learning.scan import SPLIT_FOLDERS, Split, as_split, canonical_split, pictures_by_split, some_names
+from breedclf.learning.scan import Split, as_split, canonical_split, pictures_by_split, tell
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ def evaluate(
     Args:
         artifact: the model folder; which classes there are, and in which order, comes from it alone.
         data: a folder with a folder for the split (`test/CLASS/...`), or of class folders, which is then divided as
-            the model's training divides such a folder.
+            the model's training divides such a folder; the model's classes decide where a name may be both.
         split: train, valid, test, or `all` for every picture of `data`.
         output: folder for the two files; `evaluation-SPLIT` beside the model when None.
         device: where to compute.
@@ -77,7 +80,7 @@ def evaluate(
     artifact, data = Path(artifact), Path(data)
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
     pictures = pictures_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
-    folder = writable(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
+    folder = own_output(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
     result = _measure(classifier, pictures, data, workers, on_bad_image)
     provenance = Provenance(
         model=str(artifact),
@@ -110,10 +113,13 @@ def pictures_to_evaluate(data: Path, split: str, labels: Sequence[str], training
     name = canonical_split(split)
     if name not in ("train", "valid", "test", ALL):
         raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    layout = layout_of(list_folder(data), labels=labels)
+    if layout.refusal:
+        raise DataError(f"{data}: {layout.refusal.detail}")
+    tell(data, layout)
     division = {key: training.get(key, default) for key, default in _DIVISION.items()}
-    marker = _split_folder(data, labels)
-    by_split = pictures_by_split(data, wanted=marker or name, **division)  # type: ignore[arg-type]
-    if marker is None and name != ALL:
+    by_split = pictures_by_split(data, layout, **division)  # type: ignore[arg-type]
+    if not layout.divided and name != ALL:
         log.info(
             "%s has no split folders: its %s share is taken, as training divides it; --split all takes every picture",
             data,
@@ -126,27 +132,18 @@ def pictures_to_evaluate(data: Path, split: str, labels: Sequence[str], training
         have = ", ".join(found for found, classes in by_split.items() if found != ALL and any(classes.values()))
         raise DataError(
             f"{data} has no pictures for the split {split!r}; splits with pictures: {have or 'none'} "
-            "(expected: SPLIT/CLASS/picture.jpg)"
+            f"(expected: SPLIT/CLASS/picture.jpg){_and(set_aside_line(layout))}"
         )
     if strangers := [label for label in chosen if label not in labels]:
         raise DataError(
             f"the {name} pictures of {data} show classes that the model doesn't know: "
-            f"{some_names(strangers)}. It knows {some_names(labels)}"
+            f"{some_names(strangers)}. It knows {some_names(labels)}{_and(layout.hint)}"
         )
     return as_split(name, labels, chosen)
 
 
-def _split_folder(data: Path, labels: Sequence[str]) -> str | None:
-    """A split that has a folder of its own in `data`; a folder that is named like a class is that class."""
-    return next(
-        (
-            name
-            for name, folders in SPLIT_FOLDERS.items()
-            for folder in folders
-            if folder not in labels and (data / folder).is_dir()
-        ),
-        None,
-    )
+def _and(more: str) -> str:
+    return f"; {more}" if more else ""
 
 
 def _measure(

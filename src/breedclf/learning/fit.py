@@ -80,12 +80,15 @@ def fit(
         log.warning("%s", warning)
     compute = compute_of(config)
     compute = replace(compute, device=local_device(compute.device, os.environ))
+    folder = training_pictures(config)  # before the output is made, which may lie among the pictures
     with joined(compute.device) as processes, claimed_output(config, processes) as output:
-        return _fit(config, compute, processes, output, hooks, workbench or Workbench(), checkpoints, is_kept, started)
+        bench = workbench or Workbench()
+        return _fit(config, folder, compute, processes, output, hooks, bench, checkpoints, is_kept, started)
 
 
 def _fit(
     config: TrainingConfig,
+    folder: PictureFolder,
     compute: Compute,
     processes: Processes,
     output: Path,
@@ -100,7 +103,6 @@ def _fit(
     kept = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
     start = _start(config, kept, processes)
     compute = with_same_choices(compute, config, start)
-    folder = training_pictures(config)
     plan = _plan(config, folder, compute, output, start)
     timer = timer_of(hooks)
     for hook in hooks:

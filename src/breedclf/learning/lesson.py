@@ -10,10 +10,12 @@ import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
+from breedclf.errors import DataError
 from breedclf.learning.device import Compute
 from breedclf.learning.features import TORCH, FeatureExtractor, FeatureSource
 from breedclf.learning.frozen_part import FrozenPart, view_of, views_of
 from breedclf.learning.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
+from breedclf.learning.layout.names import some_names
 from breedclf.learning.loop import Lesson
 from breedclf.learning.losses import Loss, class_weights
 from breedclf.learning.model import StateDict, feature_count
@@ -114,6 +116,11 @@ def prepare(
     if config.head == "standardised" and needs_scaling:
         head.use(_scaling(module, views[view_of(config, 1)], config))
     counts = torch.bincount(next(iter(views.values())).targets.cpu(), minlength=classes).tolist()
+    if unread := [label for label, count in zip(folder.labels, counts, strict=True) if not count]:
+        raise DataError(
+            f"no training picture of {some_names(unread)} can be read, so nothing would be learned of them: replace "
+            "the pictures, or move the class folders elsewhere"
+        )
     weights = class_weights(config.class_weights, counts)
     lesson = Lesson(
         module,

@@ -6,7 +6,7 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.learning.artifact import CARD_FILE
+from breedclf.learning.layout.disk import mark_output
 from breedclf.learning.processes import Processes
 from breedclf.learning.resume import CHECKPOINT_FOLDER
 
@@ -40,6 +41,18 @@ def writable(folder: Path) -> Path:
     return folder
 
 
+def own_output(folder: Path) -> Path:
+    """The same, and mark it as breedclf's if it holds nothing yet.
+
+    Raises:
+        ConfigError: it can't be written.
+    """
+    writable(folder)
+    with suppress(OSError):
+        mark_output(folder)
+    return folder
+
+
 @contextmanager
 def claimed_output(config: TrainingConfig, processes: Processes) -> Iterator[Path]:
     """Within it the output folder belongs to this training; the default one gets a number when it is taken.
@@ -63,7 +76,7 @@ def _claimed(config: TrainingConfig) -> Iterator[Path]:
     named = "output" in config.model_fields_set
     chosen = named or config.resume
     for output in [config.output] if named else _default_outputs(config):
-        lock = FileLock(writable(output) / LOCK_FILE, timeout=0)
+        lock = FileLock(own_output(output) / LOCK_FILE, timeout=0)
         try:
             lock.acquire()
         except Timeout:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import DataError
-from breedclf.learning.images import PICTURE_SUFFIXES
+from breedclf.learning.layout import UNDIVIDED, Layout, Part, everything_below, layout_of, set_aside_line
+from breedclf.learning.layout.disk import list_folder
+from breedclf.learning.layout.names import ranked_split
 
-SPLIT_FOLDERS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
-_MAX_NAMES_SHOWN = 5
+log = logging.getLogger(__name__)
+
+_NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>[^\W\d_].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Split:
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """A folder of pictures in classes; `labels` are the class folders' names, sorted."""
+    """A folder of pictures in classes; `labels` are the names, sorted, of the class folders with a training picture."""
 
     root: Path
     labels: tuple[str, ...]
@@ -58,8 +62,9 @@ class PictureFolder:
 
 
 def canonical_split(name: str) -> str:
-    """`val` and `validation` are `valid`; any other name is itself."""
-    return next((split for split, folders in SPLIT_FOLDERS.items() if name in folders), name)
+    """`val`, `Validation` and the like are `valid`; a name that is no split's is itself."""
+    ranked = ranked_split(name)
+    return name if ranked is None else "valid" if ranked.split == "eval" else ranked.split
 
 
 def scan(
@@ -67,18 +72,21 @@ def scan(
 ) -> PictureFolder:
     """Find the pictures below `root`.
 
-    Either `root` holds `train/` and further splits (`valid/`, `val/` or `validation/`; `test/`), each with one folder a
-    class, or it holds the class folders themselves and is split by class with a seed. A training folder without a
-    validation split gives up `valid_share` of its pictures for one.
+    Either `root` holds a folder for each split, each with one folder a class, or it holds the class folders themselves
+    and is split by class with a seed. A training folder without a validation split gives up `valid_share` of its
+    pictures for one.
 
     Raises:
-        DataError: the folder is missing or holds no pictures, has fewer than two classes, or a class of another split
-            is absent from training.
+        DataError: the folder is missing or holds no pictures, can be read in more than one way, has fewer than two
+            classes, or a class of another split is absent from training.
     """
     root = Path(root)
-    pictures = pictures_by_split(root, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
-    labels = tuple(sorted(pictures["train"]))
-    _check_classes(root, labels, pictures)
+    layout = layout_of(list_folder(root))
+    if refusal := layout.training_refusal():
+        raise DataError(f"{root}: {refusal.detail}")
+    tell(root, layout)
+    pictures = pictures_by_split(root, layout, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
+    labels = layout.classes
     splits = {name: as_split(name, labels, by_label) for name, by_label in pictures.items()}
     return PictureFolder(root, labels, splits)
 
@@ -92,69 +100,77 @@ def training_pictures(config: TrainingConfig) -> PictureFolder:
     return scan(config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed)
 
 
-def pictures_by_split(
-    root: Path, *, valid_share: float, test_share: float, split_seed: int, wanted: str = "train"
-) -> dict[str, dict[str, list[Path]]]:
-    """Each split's pictures by class folder, unchecked; without a folder of `wanted` or train, `root` is divided.
+def tell(root: Path, layout: Layout) -> None:
+    """Log in one line what isn't read, as a warning where it might be missed."""
+    if line := set_aside_line(layout):
+        log.log(logging.WARNING if layout.loses_images else logging.INFO, "%s: %s", root, line)
+    if layout.doubt:
+        log.warning("%s: %s", root, layout.doubt)
 
-    Raises:
-        DataError: the folder is missing or can't be read.
-    """
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(
-            f"data folder {root} {what}; give a folder with train/, valid/ and test/, or with class folders"
-        )
-    found = {name: folder for name, names in SPLIT_FOLDERS.items() if (folder := _first_folder(root, names))}
-    if "train" in found or wanted in found:
-        pictures = {name: _pictures_by_label(folder) for name, folder in found.items()}
-        if "train" in pictures and "valid" not in pictures:
-            pictures |= _divide(pictures["train"], {"valid": valid_share}, split_seed)
-        return pictures
-    return _divide(_pictures_by_label(root), {"valid": valid_share, "test": test_share}, split_seed)
+
+def pictures_by_split(
+    root: Path, layout: Layout, *, valid_share: float, test_share: float, split_seed: int
+) -> dict[str, dict[str, list[Path]]]:
+    """Each split's pictures by class folder; what the layout leaves undivided is divided."""
+    pictures = {split: _pictures_by_label(root, layout, split) for split in layout.splits}
+    if not layout.divided:
+        return _divide(pictures[UNDIVIDED], {"valid": valid_share, "test": test_share}, split_seed)
+    if "train" in pictures and "valid" not in pictures:
+        pictures |= _divide(pictures["train"], {"valid": valid_share}, split_seed)
+    return pictures
 
 
 def display_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """What a person is shown: `001.Boston_terrier` becomes `Boston terrier`, unless two labels would read alike."""
-    shown = [re.sub(r"^(\d+[._-]+|n\d{8}[._-])(?=.)", "", label).replace("_", " ").strip() or label for label in labels]
+    """What a person is shown: `001.Boston_terrier` becomes `Boston terrier` where all labels are numbered so.
+
+    A number that isn't part of one numbering means something and stays, and so does one that tells two labels apart.
+    """
+    shown = [(name or label).replace("_", " ").strip() or label for name, label in _without_numbers(labels)]
     return tuple(name if shown.count(name) == 1 else label for name, label in zip(shown, labels, strict=True))
 
 
-def _first_folder(root: Path, names: Sequence[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
+def _without_numbers(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Each label without its number, if all have one of one numbering, and the label."""
+    found = [_NUMBERED.fullmatch(label) for label in labels]
+    numbered = [match for match in found if match]
+    as_they_are = [(label, label) for label in labels]
+    if len(numbered) < len(labels) or not labels or len({match["separator"] for match in numbered}) > 1:
+        return as_they_are
+    prefixes, rest = [match["number"] for match in numbered], [match["name"] for match in numbered]
+    if len(set(prefixes)) < len(labels) or len(set(rest)) < len(labels) or not _is_numbering(numbered):
+        return as_they_are
+    return list(zip(rest, labels, strict=True))
 
 
-def _pictures_by_label(folder: Path) -> dict[str, list[Path]]:
-    try:
-        classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"data folder {folder} can't be read: {error.strerror}") from error
-    return {entry.name: sorted(pictures_below(entry)) for entry in classes if not leads_back(entry)}
+def _is_numbering(numbered: Sequence[re.Match[str]]) -> bool:
+    """Whether they are identifiers of WordNet, list items (`7.`), padded with zeros, or count from 0 or 1."""
+    numbers = [match["number"] for match in numbered]
+    wordnet = [number.startswith("n") for number in numbers]
+    if any(wordnet):
+        return all(wordnet)
+    if numbered[0]["separator"].strip() == "." or (numbers[0].startswith("0") and len(set(map(len, numbers))) == 1):
+        return True
+    counted = sorted(map(int, numbers))
+    return counted[0] in (0, 1) and counted == list(range(counted[0], counted[0] + len(counted)))
 
 
-def leads_back(folder: Path) -> bool:
-    """Whether a symbolic link leads to a folder that it lies in: followed, it would make a class of everything."""
-    if not folder.is_symlink():
-        return False
-    parent = folder.parent.resolve()
-    return folder.resolve() in (parent, *parent.parents)
+def _pictures_by_label(root: Path, layout: Layout, split: str) -> dict[str, list[Path]]:
+    return {label: _images_of(root, layout.parts[split][label]) for label in layout.labels_with_images(split)}
+
+
+def _images_of(root: Path, parts: Sequence[Part]) -> list[Path]:
+    """Sorted as paths are, by their components."""
+    named = [([*part.path.split("/"), name], part, name) for part in parts for name in part.folder.images]
+    if len(parts) > 1:
+        named.sort(key=itemgetter(0))
+    folders = {part: root / part.path for part in parts}
+    return [folders[part] / name for _, part, name in named]
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
-    """Regular files with a picture's suffix; symbolic links are followed, each folder once and none that lies above."""
-    parent = folder.parent.resolve()
-    seen = {str(above) for above in (parent, *parent.parents)}
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            path = Path(here) / name
-            if path.suffix.lower() in PICTURE_SUFFIXES and not name.startswith(".") and path.is_file():
-                yield path
+    """Regular files with a picture's suffix at any depth, as a class folder's; symbolic links are followed."""
+    for part in everything_below(list_folder(folder)):
+        yield from (folder / part.path / name for name in part.folder.images)
 
 
 def _divide(
@@ -174,29 +190,7 @@ def _divide(
     return parts
 
 
-def _check_classes(root: Path, labels: Sequence[str], pictures: Mapping[str, Mapping[str, Sequence[Path]]]) -> None:
-    if not any(pictures["train"].values()):
-        suffixes = " ".join(sorted(PICTURE_SUFFIXES))
-        raise DataError(f"no pictures to train on below {root}: put them in one folder a class ({suffixes})")
-    if sum(map(bool, pictures["train"].values())) < 2:
-        only = next(label for label, paths in pictures["train"].items() if paths)
-        raise DataError(f"{root} has pictures of one class only, {only!r}; a classifier needs two or more")
-    for name, by_label in pictures.items():
-        strangers = [label for label, paths in by_label.items() if paths and label not in labels]
-        if strangers:
-            raise DataError(
-                f"the {name} split of {root} has classes that train lacks: {some_names(strangers)}; "
-                f"add training pictures of them or take them out of {name}"
-            )
-
-
 def as_split(name: str, labels: Sequence[str], by_label: Mapping[str, Sequence[Path]]) -> Split:
     """The pictures in the order of `labels`; those of other classes are left out."""
     pairs = [(path, index) for index, label in enumerate(labels) for path in by_label.get(label, ())]
     return Split(name, tuple(path for path, _ in pairs), tuple(index for _, index in pairs))
-
-
-def some_names(names: Sequence[str]) -> str:
-    """The first few names in quotes, and how many more there are."""
-    more = f" and {len(names) - _MAX_NAMES_SHOWN} more" if len(names) > _MAX_NAMES_SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_MAX_NAMES_SHOWN]) + more

@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
+
+if TYPE_CHECKING:
+    from breedclf.learning.scan import Split
 
 REPEATS = 5
 MOST_PICTURES = 256
@@ -155,7 +158,7 @@ def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> 
         with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as place:
             data = Path(place, "data")
             for split in ("train", "valid"):
-                _link_some(folder.split(split).paths, data / split, most_pictures)
+                _link_some(folder.split(split), folder.labels, data / split, most_pictures)
             own = changed.replace(
                 data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off", resume=False
             )
@@ -164,13 +167,13 @@ def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> 
     return run
 
 
-def _link_some(paths: Sequence[Path], target: Path, most: int) -> None:
-    """Links to pictures spread evenly over the split, in their class folders."""
-    step = max(1, len(paths) / most)
-    chosen = {int(i * step) for i in range(min(most, len(paths)))}
-    classes = {path.parent.name for path in paths}
-    first = {path.parent.name: number for number, path in reversed(list(enumerate(paths)))}
-    for number in sorted(chosen | {first[name] for name in classes}):
-        link = target / paths[number].parent.name / f"{number}{paths[number].suffix}"
+def _link_some(split: Split, labels: Sequence[str], target: Path, most: int) -> None:
+    """Links to pictures spread evenly over the split, the first of each class among them, in their class folders."""
+    step = max(1, len(split) / most)
+    chosen = {int(i * step) for i in range(min(most, len(split)))}
+    first = {label: number for number, label in reversed(list(enumerate(split.targets)))}
+    for number in sorted(chosen | set(first.values())):
+        path = split.paths[number]
+        link = target / labels[split.targets[number]] / f"{number}{path.suffix}"
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(paths[number].resolve())
+        link.symlink_to(path.resolve())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from breedclf.backends.sagemaker.inputs import check_pictures
+from breedclf.backends.sagemaker.inputs import check_pictures, set_aside_in
 from breedclf.backends.sagemaker.manifest import MANIFEST_NAME, Manifest
 from breedclf.backends.sagemaker.storage import S3Location
 from breedclf.backends.sagemaker.transfer import THREADS, Progress, upload_folder
@@ -53,7 +53,8 @@ class S3Dataset:
         Cut off, it is called again and sends the rest. At the end a listing is compared with the folder.
 
         Args:
-            folder: holds train/ and further splits, or the class folders; hidden files stay behind.
+            folder: holds train/ and further splits, or the class folders; hidden files and what a training sets aside
+                stay behind.
             s3_uri: `s3://BUCKET/PREFIX`, in the region in which jobs will run.
             backend: whose account, region and key are used; `SageMakerBackend()` if not given.
             check: whether the doctor looks at the pictures first; what would end a training is then not uploaded.
@@ -71,9 +72,16 @@ class S3Dataset:
         folder = Path(folder).expanduser()
         if check:
             check_pictures(folder, skip_bad=skip_bad)
+        unread = set_aside_in(folder)
         with _teller(progress) as tell:
             done = upload_folder(
-                _place(backend).storage, folder, str(location), delete=delete, threads=threads, tell=tell
+                _place(backend).storage,
+                folder,
+                str(location),
+                delete=delete,
+                threads=threads,
+                tell=tell,
+                unread=unread,
             )
         return cls(str(location).rstrip("/"), done.manifest, done.sent_files, done.sent_bytes, done.deleted_files)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
-from breedclf.backends.sagemaker.manifest import Manifest, read_manifest, sha256_of
+from breedclf.backends.sagemaker.manifest import Manifest, nothing, read_manifest, sha256_of
 from breedclf.backends.sagemaker.place import Place
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training_request import JobPlaces
@@ -21,7 +21,14 @@ from breedclf.tuning.packed import requirements_of
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
 # A training ends at once with these, whatever its settings; or, the second ones, unless it skips bad pictures.
-_FATAL = {"no_pictures", "one_class", "class_missing_in_train", "no_validation"}
+_FATAL = {
+    "unclear_layout",
+    "name_not_utf8",
+    "no_pictures",
+    "one_class",
+    "class_missing_in_train",
+    "no_validation",
+}
 _FATAL_UNLESS_SKIPPED = {"unreadable", "truncated", "too_large"}
 _SHOWN = 5
 _SAFE = re.compile(r"[^A-Za-z0-9._\-]+")
@@ -62,7 +69,9 @@ class Inputs:
             if remote_address(path) is not None:
                 continue
             if path.is_dir():
-                upload_folder(self.place.storage, path, uri, manifest_uri=f"{uri}.manifest.json")
+                manifest_uri = f"{uri}.manifest.json"
+                unread = _unread_of(spec, name)
+                upload_folder(self.place.storage, path, uri, manifest_uri=manifest_uri, unread=unread)
             elif not self.place.storage.holds(f"{uri}/{path.name}"):
                 self.place.storage.put_file(f"{uri}/{path.name}", path)
         return places
@@ -86,13 +95,13 @@ class Inputs:
         return with_wheels(bundle, self.place.settings)
 
     def _channels(self, spec: JobSpec) -> dict[str, str]:
-        return {name: self._address(name, path) for name, path in spec.channels.items()}
+        return {name: self._address(name, path, _unread_of(spec, name)) for name, path in spec.channels.items()}
 
-    def _address(self, name: str, path: Path) -> str:
+    def _address(self, name: str, path: Path, unread: Callable[[str], bool]) -> str:
         if (remote := remote_address(path)) is not None:
             return remote
         if path.is_dir():
-            return self.place.uri("data", folder_name(path, read_manifest(path)))
+            return self.place.uri("data", folder_name(path, read_manifest(path, unread)))
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.place.uri(kind, sha256_of(path)[:32])
@@ -136,6 +145,29 @@ def with_wheels(bundle: Bundle, settings: SageMakerSettings) -> Bundle:
     files = dict(bundle.files)
     files[REQUIREMENTS] = where.encode() + files.get(REQUIREMENTS, b"")
     return Bundle({**files, **{f"{WHEELS}/{path.name}": path.read_bytes() for path in found}})
+
+
+def set_aside_in(folder: Path) -> Callable[[str], bool]:
+    """Tells of a folder or file below `folder`, by its name, whether a training sets it aside; told in one log line.
+
+    Raises:
+        DataError: the folder isn't there or can't be read.
+    """
+    from breedclf.learning.layout import layout_of
+    from breedclf.learning.layout.disk import list_folder
+    from breedclf.learning.scan import tell
+
+    layout = layout_of(list_folder(folder))
+    tell(folder, layout)
+    return layout.unread
+
+
+def _unread_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
+    """What of a channel stays behind: only of images for breedclf's own training; a script may read anything."""
+    folder = spec.channels[channel]
+    if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
+        return nothing
+    return set_aside_in(folder)
 
 
 def require_trainable(spec: JobSpec) -> None:

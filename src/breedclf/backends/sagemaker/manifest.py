@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +78,15 @@ class Manifest:
             return None
 
 
-def files_below(folder: Path) -> dict[str, Path]:
+def nothing(_path: str) -> bool:
+    """Tells that nothing stays behind."""
+    return False
+
+
+def files_below(folder: Path, unread: Callable[[str], bool] = nothing) -> dict[str, Path]:
     """The files that travel, by name: all but hidden ones; links are followed, each folder once.
+
+    `unread` tells of a folder or file, by its name below `folder`, whether it stays behind.
 
     Raises:
         DataError: the folder isn't there, or a name can't be told in S3.
@@ -94,11 +101,12 @@ def files_below(folder: Path) -> dict[str, Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = os.path.relpath(here, folder).replace(os.sep, "/")
+        prefix = "" if below == "." else f"{below}/"
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not unread(prefix + name))
         for name in names:
-            path = Path(here, name)
-            key = os.path.relpath(path, folder).replace(os.sep, "/")
-            if name.startswith(".") or key == MANIFEST_NAME or not path.is_file():
+            path, key = Path(here, name), prefix + name
+            if name.startswith(".") or key == MANIFEST_NAME or unread(key) or not path.is_file():
                 continue
             try:
                 key.encode()
@@ -110,13 +118,13 @@ def files_below(folder: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read every file below a folder once.
+def read_manifest(folder: Path, unread: Callable[[str], bool] = nothing) -> Manifest:
+    """Read every file below a folder once, as `files_below` finds them.
 
     Raises:
         DataError: the folder or a file can't be read.
     """
-    files = files_below(folder)
+    files = files_below(folder, unread)
     with ThreadPoolExecutor(_THREADS) as pool:
         return Manifest(dict(zip(files, pool.map(read_entry, files.values()), strict=True)))
 

@@ -14,6 +14,7 @@ from breedclf.backends.sagemaker.manifest import (
     FileEntry,
     Manifest,
     files_below,
+    nothing,
     read_entry,
 )
 from breedclf.backends.sagemaker.storage import S3Object, Storage
@@ -53,8 +54,9 @@ def upload_folder(
     delete: bool = False,
     threads: int = THREADS,
     tell: Callable[[Progress], object] = bool,
+    unread: Callable[[str], bool] = nothing,
 ) -> Transfer:
-    """Make the objects below `uri` equal to the files below `folder`.
+    """Make the objects below `uri` equal to the files below `folder`, without those that are `unread`.
 
     Sent is what S3 lacks or holds with another size or MD5. Cut off, it is called again and sends the rest. The
     manifest lies among the objects, or at `manifest_uri`.
@@ -64,7 +66,7 @@ def upload_folder(
             or S3 holds something else than what was sent.
         BreedclfError: S3 can't be reached or refuses.
     """
-    files = files_below(folder)
+    files = files_below(folder, unread)
     if not files:
         raise DataError(f"{folder} holds no files to upload")
     there = {entry.name: entry for entry in storage.entries(uri)}

@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Kind = Literal[
+    "unclear_layout",
+    "name_not_utf8",
     "no_pictures",
     "one_class",
     "class_missing_in_train",

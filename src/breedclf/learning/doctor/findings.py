@@ -9,22 +9,25 @@ from itertools import chain
 from typing import get_args
 
 from breedclf.learning.doctor.examination import Kind, Problem, Range
-from breedclf.learning.doctor.listing import UNDIVIDED, Candidate, Listing
+from breedclf.learning.doctor.listing import Candidate, Listing
 from breedclf.learning.doctor.looking import Look
 from breedclf.learning.images import PICTURE_SUFFIXES
+from breedclf.learning.layout import UNDIVIDED, set_aside_line
+from breedclf.learning.layout.names import some_names
 
 IMBALANCE_RATIO = 10
 FEW_PICTURES = 5
 _FORMAT_OF_SUFFIX = {".png": "PNG", ".webp": "WebP", ".gif": "GIF", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
 _ORDER = {kind: at for at, kind in enumerate(get_args(Kind))}
-_SHOWN = 5
 
 Looks = Mapping[Candidate, Look]
 
 
 def find_problems(listing: Listing, looks: Looks, *, tiny_px: int) -> list[Problem]:
     """Everything that is wrong, the worst first, then by path."""
-    found = chain(listing.problems, _faults(looks, tiny_px), _duplicates(looks), _class_problems(listing, looks))
+    refusal = listing.layout.refusal
+    classes = () if refusal and refusal.kind == "unclear_layout" else _class_problems(listing, looks)
+    found = chain(listing.problems, _faults(looks, tiny_px), _duplicates(looks), classes)
     return sorted(found, key=lambda problem: (_ORDER[problem.kind], problem.path))
 
 
@@ -32,14 +35,16 @@ def find_notes(listing: Listing, looks: Looks) -> list[str]:
     """What is worth knowing and no fault."""
     notes = []
     main = "train" if "train" in listing.labels else UNDIVIDED
-    if main == UNDIVIDED:
+    if listing.layout.refusal and listing.layout.refusal.kind == "unclear_layout":
+        pass
+    elif main == UNDIVIDED:
         notes.append("there is no train/ folder: a training divides the pictures itself, class by class, with a seed")
     elif "valid" not in listing.labels:
         notes.append("there is no valid/ folder: a training gives up a share of train/ for one")
     few = [label for label, count in _readable(looks, main).items() if count < FEW_PICTURES]
     if few:
-        notes.append(f"fewer than {FEW_PICTURES} pictures to train on in {len(few)} classes: {_some(sorted(few))}")
-    return notes
+        notes.append(f"fewer than {FEW_PICTURES} pictures to train on in {len(few)} classes: {some_names(sorted(few))}")
+    return [*notes, *filter(None, (listing.layout.doubt, set_aside_line(listing.layout)))]
 
 
 def counts_by_class(listing: Listing, looks: Looks) -> dict[str, dict[str, int]]:
@@ -109,7 +114,9 @@ def _class_problems(listing: Listing, looks: Looks) -> Iterator[Problem]:
                     detail=f"{count} pictures of a class that train lacks",
                 )
             elif not readable[split][label]:
-                detail = f"none of its {count} pictures can be read" if count else "it holds no pictures"
+                detail = (
+                    f"none of its {count} pictures can be read" if count else "it holds no pictures; it is set aside"
+                )
                 yield Problem(kind="empty_class", path=listing.class_folder(split, label), detail=detail)
     others = {split: set(labels) for split, labels in listing.labels.items() if split != train}
     for label in listing.labels[train]:
@@ -129,9 +136,8 @@ def _unusable(listing: Listing, readable: Mapping[str, Counter[str]], train: str
             detail = f"only {with_pictures[0]!r} has pictures that can be read; a classifier needs two classes"
         else:
             detail = f"no readable pictures in class folders ({' '.join(sorted(PICTURE_SUFFIXES))})"
-        nested = [label for label in listing.labels[train][:_SHOWN] if (listing.root / label / "train").is_dir()]
-        if train == UNDIVIDED and nested:
-            detail += f"; {nested[0]}/ holds a train/ folder: give {nested[0]}/ instead"
+        if listing.layout.hint:
+            detail += f"; {listing.layout.hint}"
         yield Problem(kind=kind, path=listing.folders[train] or ".", detail=detail)
     elif "valid" not in listing.labels and max(readable[train].values()) < 2:
         detail = "every class has a single picture, so that none is left to validate on"
@@ -159,8 +165,3 @@ def _imbalance(listing: Listing, counts: Mapping[str, int], train: str) -> Itera
 
 def _readable(looks: Looks, split: str) -> Counter[str]:
     return Counter(picture.label for picture, look in looks.items() if picture.split == split and not look.fault)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_SHOWN]) + more

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from breedclf.errors import DataError
 from breedclf.learning.doctor.examination import Problem
-from breedclf.learning.images import PICTURE_SUFFIXES, sniff_format
-from breedclf.learning.scan import SPLIT_FOLDERS
+from breedclf.learning.images import sniff_format
+from breedclf.learning.layout import Layout, layout_of
+from breedclf.learning.layout.disk import list_folder
+from breedclf.learning.layout.names import is_image_name
 from breedclf.learning.stamp import Stamp
 
-UNDIVIDED = "all"
 _FOREIGN_PICTURES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".dng", ".cr2", ".nef"})
 _NO_PICTURES = frozenset({".txt", ".json", ".xml", ".csv", ".md", ".yaml", ".yml", ".html", ".db", ".ini", ".mat"})
 _OTHER_TYPES = {
@@ -44,6 +45,7 @@ class Listing:
 
     root: Path
     folders: dict[str, str]
+    layout: Layout
     labels: dict[str, list[str]] = field(default_factory=dict)
     pictures: list[Candidate] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -57,80 +59,65 @@ class _Entry(NamedTuple):
     name: str
     path: str
     status: os.stat_result
-    is_link: bool
 
 
 def list_pictures(root: Path) -> Listing:
-    """Look at every file once, following symbolic links as a training does.
+    """Look at every file of the class folders once; which these are is decided as for a training.
 
     Raises:
         DataError: the folder doesn't exist or can't be read.
     """
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"data folder {root} {what}; give the folder that holds train/, or the class folders")
-    found = {split: here for split, names in SPLIT_FOLDERS.items() if (here := _folders_named(root, names))}
-    divided = "train" in found
-    listing = Listing(root, {split: names[0] for split, names in found.items()} if divided else {UNDIVIDED: ""})
-    above = frozenset(_identity(folder) for folder in (root.resolve(), *root.resolve().parents))
-    if divided:
-        _report_ignored_folders(listing, found)
-    for split, folder in listing.folders.items():
-        _list_split(listing, split, folder, above)
+    layout = layout_of(list_folder(root))
+    listing = Listing(root, dict(layout.splits), layout)
+    if layout.divided and "train" not in layout.splits:
+        listing.folders["train"], listing.labels["train"] = "", []
+    _report_layout(listing)
+    for split, by_label in layout.parts.items():
+        listing.labels[split] = list(by_label)
+        home = layout.splits[split]
+        _list_files(listing, home, is_home=True)
+        for label, parts in by_label.items():
+            for part in sorted(parts, key=lambda part: part.path):
+                for entry in _list_files(listing, part.path):
+                    _list_file(listing, split, label, entry)
     _report_labels_alike(listing)
     return listing
 
 
-def _folders_named(root: Path, names: Iterable[str]) -> list[str]:
-    return [name for name in names if (root / name).is_dir()]
+def _report_layout(listing: Listing) -> None:
+    layout = listing.layout
+    if layout.refusal is not None and layout.refusal.kind in ("unclear_layout", "name_not_utf8"):
+        _report(listing, layout.refusal.kind, layout.refusal.path, layout.refusal.detail)
+    for path, reason, count, instead in layout.set_aside:
+        if reason == "stray":
+            many = f"{count} pictures lie" if count > 1 else "a picture lies"
+            _report(listing, "stray_picture", path or ".", f"{many} outside the class folders")
+        elif reason == "unlabeled":
+            detail = "its pictures lie in no class folder, so that they can't be measured on"
+            _report(listing, "stray_picture", path, detail)
+        elif reason == "second_spelling":
+            split = next(split for split, home in layout.splits.items() if home == instead)
+            _report(listing, "ignored_folder", path, f"{instead}/ is the {split} split; {path}/ is not read")
+        elif reason == "not_a_split":
+            _report(listing, "ignored_folder", path, f"{layout.why}; {path}/ is not read, though it holds pictures")
+        elif reason == "read_elsewhere":
+            _report(listing, "ignored_folder", path, f"a link to what is read as {instead}/; it is not read twice")
+        elif reason == "link_loop":
+            _report(listing, "link_loop", path, "a link to a folder that it lies in; it is not followed")
 
 
-def _list_split(listing: Listing, split: str, folder: str, above: frozenset[tuple[int, int]]) -> None:
-    above |= {_identity(listing.root / folder)}
-    labels, strays = [], []
+def _list_files(listing: Listing, folder: str, *, is_home: bool = False) -> list[_Entry]:
+    """The entries of a folder that are no folders; a split's own files are only looked at for links."""
     try:
         entries = list(_entries(listing, folder))
     except OSError as error:
-        raise DataError(f"data folder {listing.root / folder} can't be read: {error.strerror}") from error
-    for entry in entries:
-        if not stat.S_ISDIR(entry.status.st_mode):
-            if stat.S_ISREG(entry.status.st_mode) and _suffix(entry.name) in PICTURE_SUFFIXES:
-                strays.append(entry.name)
-        elif (entry.status.st_dev, entry.status.st_ino) in above:
-            _report(listing, "link_loop", entry.path, "a link to a folder that it lies in; it is not followed")
-        else:
-            labels.append(entry.name)
-            _list_class(listing, split, entry, above)
-    listing.labels[split] = labels
-    if strays:
-        many = f"{len(strays)} pictures lie" if len(strays) > 1 else "a picture lies"
-        _report(listing, "stray_picture", folder or ".", f"{many} outside the class folders: {strays[0]!r}")
-
-
-def _list_class(listing: Listing, split: str, class_folder: _Entry, above: frozenset[tuple[int, int]]) -> None:
-    """Every file at any depth; a folder that two links lead to counts once."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [(class_folder, above)]
-    while waiting:
-        here, above = waiting.pop()
-        identity = (here.status.st_dev, here.status.st_ino)
-        if identity in above:
-            _report(listing, "link_loop", here.path, "a link to a folder that it lies in; it is not followed")
-            continue
-        if identity in seen:
-            continue
-        seen.add(identity)
-        try:
-            entries = list(_entries(listing, here.path))
-        except OSError as error:
-            _report(listing, "unreadable", here.path, f"the folder can't be read: {error.strerror}")
-            continue
-        _report_names_alike(listing, here.path, [entry.name for entry in entries])
-        for entry in entries:
-            if stat.S_ISDIR(entry.status.st_mode):
-                waiting.append((entry, above | {identity}))
-            else:
-                _list_file(listing, split, class_folder.name, entry)
+        if is_home:
+            raise DataError(f"data folder {listing.root / folder} can't be read: {error.strerror}") from error
+        _report(listing, "unreadable", folder, f"the folder can't be read: {error.strerror}")
+        return []
+    if not is_home:
+        _report_names_alike(listing, folder, [entry.name for entry in entries])
+    return [entry for entry in entries if not stat.S_ISDIR(entry.status.st_mode)]
 
 
 def _list_file(listing: Listing, split: str, label: str, entry: _Entry) -> None:
@@ -138,7 +125,7 @@ def _list_file(listing: Listing, split: str, label: str, entry: _Entry) -> None:
     if not stat.S_ISREG(status.st_mode):
         what = _OTHER_TYPES.get(stat.S_IFMT(status.st_mode), "no regular file")
         _report(listing, "not_a_file", entry.path, f"it is {what}; nothing is read from it")
-    elif suffix in PICTURE_SUFFIXES:
+    elif is_image_name(entry.name):
         listing.pictures.append(Candidate(entry.path, split, label, Stamp.of(status)))
     elif suffix in _FOREIGN_PICTURES:
         _report(listing, "overlooked", entry.path, f"{suffix} is not read")
@@ -153,7 +140,7 @@ def _entries(listing: Listing, folder: str) -> Iterator[_Entry]:
     for entry in entries:
         path = _join(folder, entry.name)
         try:
-            yield _Entry(entry.name, path, entry.stat(), entry.is_symlink())
+            yield _Entry(entry.name, path, entry.stat())
         except OSError as error:
             if error.errno == errno.ELOOP:
                 _report(listing, "link_loop", path, "a link that leads back to itself")
@@ -166,12 +153,6 @@ def _entries(listing: Listing, folder: str) -> Iterator[_Entry]:
                 )
             else:
                 _report(listing, "unreadable", path, f"it can't be read: {error.strerror}")
-
-
-def _report_ignored_folders(listing: Listing, found: dict[str, list[str]]) -> None:
-    for split, names in found.items():
-        for name in names[1:]:
-            _report(listing, "ignored_folder", name, f"{names[0]}/ is the {split} split; {name}/ is not read")
 
 
 def _report_names_alike(listing: Listing, folder: str, names: list[str]) -> None:
@@ -218,11 +199,6 @@ def _format_of(path: Path) -> str | None:
 
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path for each of a million names takes seconds
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
 
 
 def _join(folder: str, name: str) -> str:

@@ -19,6 +19,8 @@ class Meaning(NamedTuple):
 
 
 MEANINGS: dict[Kind, Meaning] = {
+    "unclear_layout": Meaning("folders that may mean two things", "Rearrange them as SPLIT/CLASS/ or as CLASS/."),
+    "name_not_utf8": Meaning("class names that are no text", "Rename the folder: no model can keep such a name."),
     "no_pictures": Meaning("nothing to train on", "Put the pictures into one folder a class."),
     "one_class": Meaning("one class only", "Add the pictures of a second class."),
     "class_missing_in_train": Meaning("classes that train lacks", "Add pictures of them to train/, or remove them."),
@@ -29,7 +31,7 @@ MEANINGS: dict[Kind, Meaning] = {
     "too_large": Meaning("pictures too large to decode", "Save them smaller, or train with --on-bad-image skip."),
     "blank": Meaning("pictures that show nothing", "Remove or replace them; a training uses them as they are."),
     "broken_profile": Meaning("color profiles that can't be used", "Save them as sRGB; they are read as sRGB."),
-    "empty_class": Meaning("classes without pictures", "Fill or remove the folder; it shifts no other class's label."),
+    "empty_class": Meaning("classes without pictures", "Fill or remove the folder; until then there is no such class."),
     "class_missing_in_split": Meaning("classes that a split lacks", "Move some of their pictures there."),
     "duplicate_across_splits": Meaning(
         "the same picture in two splits", "Remove one of the two: accuracy measured on it is flattering."
@@ -44,7 +46,7 @@ MEANINGS: dict[Kind, Meaning] = {
     "case_conflict": Meaning("names alike but for case or accents", "Rename one: macOS and Windows take them for one."),
     "overlooked": Meaning("pictures that no training would find", "Save them as JPEG or PNG, with that suffix."),
     "stray_picture": Meaning("pictures outside the class folders", "Move them into a class folder: they aren't used."),
-    "ignored_folder": Meaning("a split that isn't read", "Put its classes into the folder that is read."),
+    "ignored_folder": Meaning("folders that aren't read", "Put them into a folder that is read, or elsewhere."),
     "not_a_file": Meaning("pipes, sockets and devices", "Remove them; nothing is read from them."),
     "broken_link": Meaning("links that lead nowhere", "Mend or remove them."),
     "link_loop": Meaning("links that lead back", "Remove them; they are not followed."),

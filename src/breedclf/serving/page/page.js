@@ -70,7 +70,7 @@ function show(file, answer) {
   byId("ranked").replaceChildren(...answer.predictions.map(row));
   fold(answer.predictions.length);
   byId("result").hidden = false;
-  byId("status").textContent = `Done: ${answer.known === false ? "none of the breeds" : best.class_name}, ${percent.format(best.probability)}.`;
+  byId("status").textContent = `Done: ${answer.known === false ? "none of the known classes" : best.class_name}, ${percent.format(best.probability)}.`;
   byId("result-heading").focus({ preventScroll: true });
   byId("result").scrollIntoView({ block: "nearest" });
 }
