@@ -148,9 +148,10 @@ from torch._subclasses import FakeTensorMode
 with FakeTensorMode():  # torch.compile does so; gradients are computed by threads from then on
     torch.ones(1)
 torch.ones(1, requires_grad=True).sum().backward()
+trainer = Trainer(TrainingConfig(data=given["data"], **given["settings"]))
 report({
     "fit": forked(lambda: fit("one")),
-    "find a learning rate": forked(lambda: Trainer(TrainingConfig(data=given["data"], **given["settings"])).find_learning_rate()),
+    "find a learning rate": forked(lambda: trainer.find_learning_rate()),
     "predict": forked(lambda: Classifier(given["model"]).predict(images)),
 })
 """
