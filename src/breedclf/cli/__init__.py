@@ -16,9 +16,9 @@ from typing import Any, NoReturn, Protocol, cast
 import breedclf
 from breedclf.cli.console import Console
 from breedclf.errors import BreedclfError
+from breedclf.process_signals import EXIT_INTERRUPTED
 
 EXIT_PROBLEMS_FOUND = 1
-EXIT_INTERRUPTED = 130
 
 VERBS = {
     "data": "check a folder of pictures, or fetch a published one",
