@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,15 +30,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_patterns(tmp_path_factory.mktemp("data"), counts={"train": 4, "valid": 2})
 
 
-def begun(words: list[str], folder: Path, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextmanager
+def begun(words: list[str], folder: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         [sys.executable, "-m", *words],
         cwd=folder,
         env={**os.environ, "BREEDCLF_CACHE_DIR": str(folder / "cache"), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def wait_until_caught(process: subprocess.Popen[str], number: signal.Signals) -> None:
@@ -60,12 +67,12 @@ def has_torch(process: subprocess.Popen[str]) -> bool:
 def test_a_command_ends_cleanly_whenever_it_is_asked_to(
     verb: str, seconds: float, number: signal.Signals, data: Path, tmp_path: Path
 ) -> None:
-    process = begun(["breedclf", *(word.format(data=data) for word in VERBS[verb])], tmp_path)
-    wait_until_caught(process, signal.SIGTERM)
-    assert not has_torch(process)
-    time.sleep(seconds)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=LONGEST_SECONDS)
+    with begun(["breedclf", *(word.format(data=data) for word in VERBS[verb])], tmp_path) as process:
+        wait_until_caught(process, signal.SIGTERM)
+        assert not has_torch(process)
+        time.sleep(seconds)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=LONGEST_SECONDS)
     assert process.returncode == 130, err
     assert "Traceback" not in out + err
     assert "interrupted" in err
@@ -80,12 +87,12 @@ def test_a_job_ends_cleanly_before_its_training_begins(seconds: float, data: Pat
         "SM_OUTPUT_DATA_DIR": str(tmp_path / "output"),
         "SM_HPS": '{"architecture": "resnet18", "weights": "none", "epochs": "3000", "workers": "0"}',
     }
-    process = begun(["breedclf.run"], tmp_path, **job)
-    wait_until_caught(process, signal.SIGTERM)
-    assert not has_torch(process)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=LONGEST_SECONDS)
+    with begun(["breedclf.run"], tmp_path, **job) as process:
+        wait_until_caught(process, signal.SIGTERM)
+        assert not has_torch(process)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=LONGEST_SECONDS)
     assert process.returncode == 130, err
     assert "Traceback" not in out + err
     assert not (tmp_path / "model").exists() or not list((tmp_path / "model").iterdir())

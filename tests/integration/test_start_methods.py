@@ -56,8 +56,7 @@ def script(
     )
 
 
-@pytest.mark.parametrize("by_stdin", [False, True])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "by_stdin"), [*((method, False) for method in METHODS), ("spawn", True)])
 def test_a_script_without_guard_trains_and_runs_once(method: str, by_stdin: bool, data: Path, tmp_path: Path) -> None:
     done = script(TRAIN, method, data, tmp_path, by_stdin=by_stdin)
     assert done.returncode == 0, done.stderr
@@ -65,7 +64,7 @@ def test_a_script_without_guard_trains_and_runs_once(method: str, by_stdin: bool
     assert "trained" in done.stdout
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", METHODS[:1])
 def test_workers_asked_for_without_guard_are_refused_with_the_remedy(method: str, data: Path, tmp_path: Path) -> None:
     done = script(TRAIN, method, data, tmp_path, settings=", workers=1")
     assert done.returncode == 1
@@ -84,7 +83,7 @@ def test_workers_asked_for_behind_a_guard_work(method: str, data: Path, tmp_path
     assert done.stdout.splitlines().count("the script runs") > 1
 
 
-@pytest.mark.parametrize("method", [pytest.param("fork", marks=forking), *METHODS[:1]])
+@pytest.mark.parametrize("method", [pytest.param("fork", marks=forking)])
 def test_a_training_in_a_pool_starts_no_processes_of_its_own(method: str, data: Path, tmp_path: Path) -> None:
     done = script(IN_A_POOL, method, data, tmp_path)
     assert done.returncode == 0, done.stderr
