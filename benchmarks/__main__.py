@@ -24,6 +24,7 @@ NAMES = (
     "training_cost",
     "recipes",
     "doctor",
+    "memory",
     "jobs",
     "serve",
     "serve_peers",

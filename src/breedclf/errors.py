@@ -61,6 +61,10 @@ class TrainingError(BreedclfError):
     """Training can't go on, for instance because the loss is no longer a number."""
 
 
+class ForkError(BreedclfError):
+    """This process was forked from one that used what doesn't work in a fork, and would wait for ever."""
+
+
 class ProfileError(BreedclfError):
     """A profile or a trace is missing, damaged, foreign or written by a newer version."""
 

@@ -17,8 +17,8 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.metric_lines import best, print_metrics
+from breedclf.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.quick_exit import leave
-from breedclf.tuning.best_so_far import BestSoFar
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_EXIT_INTERRUPTED = 130
 _MANIFEST = Path(__file__).resolve().parent.parent / "bundle.json"
 _TRAINING = "training"  # its folder among the checkpoints
 
@@ -101,17 +100,18 @@ class JobEnvironment:
 
 
 def main() -> NoReturn:
-    """Run the job that the environment describes and exit with 0, or with 1 and a `failure` file.
+    """Run the job that the environment describes and exit: 0, 1 with a `failure` file, or 130 when interrupted.
 
     Of several processes the first alone reports; the others tell only of what goes wrong.
     """
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    interrupt_by_signals()
     try:
         code = run(os.environ)
     except KeyboardInterrupt as interrupt:  # a training that was interrupted tells where its state is
         log.error("%s", interrupt or "interrupted")
-        code = _EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     leave(code)
 
 
@@ -152,6 +152,7 @@ def train(job: JobEnvironment) -> FitResult:
     from breedclf.learning.progress import ProgressLog
     from breedclf.loggers.chosen import logged
     from breedclf.profiling.recorder import recorded
+    from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
         _require_asked_gpus(job.gpus)

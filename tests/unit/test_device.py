@@ -50,6 +50,16 @@ def test_whoever_asks_for_no_workers_gets_no_threads_either() -> None:
     assert loader_settings(device="cuda", cores=2, shared_memory_bytes=0, batch_bytes=MB).threads == 0
 
 
+@pytest.mark.parametrize(
+    ("device_type", "cores", "threads"), [("cpu", 2, 2), ("cpu", 8, 8), ("cuda", 8, 8), ("cpu", 96, 16)]
+)
+def test_where_processes_may_not_start_unasked_threads_load(device_type: str, cores: int, threads: int) -> None:
+    machine = {"device": device_type, "cores": cores, "shared_memory_bytes": PLENTY, "batch_bytes": MB}
+    settings = loader_settings(**machine, may_start_processes=False)
+    assert (settings.workers, settings.threads, settings.prefetch) == (0, threads, None)
+    assert loader_settings(**machine, workers=3, may_start_processes=False).workers == 3
+
+
 @pytest.mark.parametrize(("shared_mb", "workers"), [(64, 3), (20, 1), (8, 0), (0, 0)])
 def test_small_shared_memory_bounds_the_workers(shared_mb: int, workers: int) -> None:
     settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=shared_mb * MB, batch_bytes=5 * MB)

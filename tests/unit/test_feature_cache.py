@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -153,3 +155,76 @@ def test_the_size_limit_from_the_environment(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("BREEDCLF_CACHE_MAX_GB", "lots")
     with pytest.raises(ConfigError, match="BREEDCLF_CACHE_MAX_GB='lots'"):
         FeatureCache.at(tmp_path)
+
+
+@pytest.mark.parametrize("limit", ["inf", "-inf", "nan", "-1", "-0.001", "1e400", ""])
+def test_a_size_limit_that_is_no_size_is_refused(limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BREEDCLF_CACHE_MAX_GB", limit)
+    with pytest.raises(ConfigError, match=f"BREEDCLF_CACHE_MAX_GB='{limit}': give the cache's size limit in GB"):
+        FeatureCache.at(tmp_path)
+
+
+CROWD = """
+import sys
+from pathlib import Path
+import torch
+from breedclf.learning.feature_cache import FeatureCache, Features
+
+cache, number = FeatureCache(Path(sys.argv[1]), max_bytes=20_000), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.read()
+for turn in range(60):
+    key = (turn * (number + 1)) % 7
+    found = cache.get_or_compute(str(key), lambda: Features(torch.full((200, 8), float(key)), torch.arange(200), {}))
+    assert found.values.unique().tolist() == [key]
+    cache.entries()
+"""
+
+
+def test_processes_that_share_a_cache_at_its_limit_delete_nothing_from_under_each_other(tmp_path: Path) -> None:
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(tmp_path), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for each in crowd:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in crowd:
+        assert each.stdin is not None
+        each.stdin.close()
+        each.stdin = None
+    for each in crowd:
+        _, told = each.communicate(timeout=60)
+        assert each.returncode == 0, told
+    assert sum(entry.size_bytes for entry in FeatureCache(tmp_path).entries()) < 40_000
+
+
+def test_an_entry_in_use_is_neither_deleted_nor_computed_twice(tmp_path: Path) -> None:
+    cache, slow = FeatureCache(tmp_path, max_bytes=1), Computation(seconds=1.0)
+    cache.get_or_compute("slow", Computation())
+    (tmp_path / "slow.safetensors").write_bytes(b"damaged, and so computed again")
+    first = threading.Thread(target=cache.get_or_compute, args=("slow", slow))
+    first.start()
+    while not slow.calls:
+        time.sleep(0.01)
+    cache.get_or_compute("other", Computation())
+    assert [entry.path.stem for entry in cache.clear()] == ["other"]
+    second = threading.Thread(target=cache.get_or_compute, args=("slow", slow))
+    second.start()
+    first.join()
+    second.join()
+    assert slow.calls == 1
+
+
+def test_an_entry_that_is_deleted_is_computed_again_by_whoever_waited_for_its_lock(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path)
+    cache.get_or_compute("k", Computation())
+    cache.clear()
+    assert list(tmp_path.iterdir()) == []
+    assert len(cache.get_or_compute("k", Computation()).kept) == 3

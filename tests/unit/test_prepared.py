@@ -6,6 +6,7 @@ import errno
 import logging
 import multiprocessing
 import pickle
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -145,3 +146,13 @@ def test_what_the_pixels_depend_on_is_in_the_name(tmp_path: Path, paths: list[Pa
     cache_at(tmp_path).prepared(paths, "changed")
     PictureCache(tmp_path / "pictures", preprocessing=Preprocessing(resize_px=128, crop_px=112)).prepared(paths, "f")
     assert len(cache_at(tmp_path).entries()) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file in use can't be deleted there")
+def test_pictures_that_another_process_deletes_can_still_be_loaded(tmp_path: Path, paths: list[Path]) -> None:
+    for _ in range(2):
+        prepared = cache_at(tmp_path).prepared(paths, "f")
+    cache_at(tmp_path).clear()
+    assert isinstance(prepared, PreparedPictures)
+    assert not prepared.path.exists()
+    assert prepared.load(0).picture.shape[0] == 3

@@ -17,9 +17,9 @@ import breedclf
 from breedclf.cli.console import Console
 from breedclf.disk import is_refusal, refusal
 from breedclf.errors import BreedclfError, DiskError
+from breedclf.process_signals import EXIT_INTERRUPTED
 
 EXIT_PROBLEMS_FOUND = 1
-EXIT_INTERRUPTED = 130
 
 VERBS = {
     "data": "check a folder of pictures, or fetch a published one",

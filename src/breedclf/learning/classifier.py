@@ -17,6 +17,7 @@ from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.color import Color
 from breedclf.learning.decoding import as_tensor, decode_picture
 from breedclf.learning.device import compute_for
+from breedclf.learning.forking import check_usable
 from breedclf.learning.images import as_path, picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
@@ -87,15 +88,16 @@ class Classifier:
             ImageError: a picture can't be read.
             ArtifactError: the model's answer holds NaN.
         """
-        rows = []
+        found = torch.empty(len(pictures), len(self.card.labels))
         for start in range(0, len(pictures), self.batch_size):
             batch = [self._input(picture) for picture in pictures[start : start + self.batch_size]]
-            rows.append(self.probabilities_of_inputs(torch.stack(batch)))
-        return numbers(torch.cat(rows)) if rows else torch.empty(0, len(self.card.labels))
+            found[start : start + len(batch)] = self.probabilities_of_inputs(torch.stack(batch))
+        return numbers(found)
 
     @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """The same for pictures already cropped: uint8 [N, 3, crop, crop]."""
+        check_usable(self.compute.device.type)
         inputs = inputs.to(self.compute.device)
         scores = self.network(self.card.preprocessing.normalise(inputs, self.compute.dtype))
         return torch.softmax(scores.float(), dim=1).cpu()

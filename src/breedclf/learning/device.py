@@ -13,6 +13,7 @@ import torch
 
 from breedclf.config import Device, TrainingConfig, TrainingPrecision
 from breedclf.errors import ConfigError
+from breedclf.learning.forking import check_trainable, check_usable, in_use
 
 log = logging.getLogger(__name__)
 
@@ -55,22 +56,24 @@ def loader_settings(
     batch_bytes: int,
     workers: int | None = None,
     pin_memory: bool = True,
+    may_start_processes: bool = True,
 ) -> LoaderSettings:
     """Decide how pictures are loaded.
 
     On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and
     copied without blocking, unless `pin_memory` says otherwise; elsewhere pinning does nothing and isn't done. On a
     CPU the model uses every core: there is one worker for every four, and below four cores threads decode the next
-    chunk beside the model, which costs nothing to start. Asked for no workers, the loop itself decodes. Shared memory
-    bounds all workers: the batches on their way must fit in half of it, since too small a `/dev/shm` ends a run with
-    a bus error.
+    chunk beside the model, which costs nothing to start. They do so as well where processes may not be started
+    unasked. Asked for no workers, the loop itself decodes. Shared memory bounds all workers: the batches on their way
+    must fit in half of it, since too small a `/dev/shm` ends a run with a bus error.
     """
     on_gpu = device == "cuda"
-    wanted = workers if workers is not None else (max(1, cores - 1) if on_gpu else cores // 4)
+    unasked = (max(1, cores - 1) if on_gpu else cores // 4) if may_start_processes else 0
+    wanted = unasked if workers is None else workers
     fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
     count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
     pinned = on_gpu and pin_memory
-    threads = cores if workers is None and not wanted else 0
+    threads = min(cores, _MAX_WORKERS) if workers is None and not wanted else 0
     prefetch = _PREFETCH if count else None
     return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=prefetch, threads=threads)
 
@@ -85,7 +88,9 @@ def compute_of(config: TrainingConfig) -> Compute:
 
     Raises:
         ConfigError: the device asked for isn't there, or can't decode pictures.
+        ForkError: this process was forked from one that used what doesn't work in a fork.
     """
+    check_trainable()
     device: Device = "cpu" if config.engine == "openvino" else "cuda" if config.device_decoding else config.device
     return compute_for(device, config.precision, channels_last=config.channels_last, compiled=config.compile_network)
 
@@ -97,8 +102,9 @@ def compute_for(
 
     Raises:
         ConfigError: the device asked for isn't there.
+        ForkError: the process that this one was forked from has used a GPU.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {"cpu": True} if device == "cpu" else _devices()
     name = next(name for name in ("cuda", "mps", "cpu") if there[name]) if device == "auto" else device
     if not there[name]:
         have = ", ".join(name for name, present in there.items() if present)
@@ -156,6 +162,17 @@ def on_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _devices() -> dict[str, bool]:
+    """Which there are. Looking for a GPU is enough to keep forked processes from it, so it isn't done for a CPU."""
+    for gpu in ("cuda", "mps"):
+        check_usable(gpu)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for gpu in ("cuda", "mps"):
+        if there[gpu]:
+            in_use(gpu)
+    return there
 
 
 def _has_bf16(device: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,6 @@ from typing import Protocol
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from breedclf.config import OnBadImage
@@ -23,13 +22,15 @@ from breedclf.learning.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.learning.device_decoding import DeviceChunks, DevicePreprocessing
 from breedclf.learning.feature_cache import FORMAT, FeatureCache, Features
 from breedclf.learning.file_cache import cache_key
-from breedclf.learning.pictures import Chunk, PictureFiles, Pictures, ThreadedChunks, ViewDataset, collate
+from breedclf.learning.loaders import check_may_start, may_start_processes
+from breedclf.learning.pictures import Chunk, LoadedChunks, PictureFiles, Pictures, ThreadedChunks, ViewDataset
 from breedclf.learning.preprocessing import PIXELS, Preprocessing
 from breedclf.learning.timing import NO_TIMER, StepTimer
 
 log = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
+_DIGESTED_AT_A_TIME = 1024
 
 
 class FeatureSource(Protocol):
@@ -81,33 +82,38 @@ class FeatureExtractor:
         return backbone
 
     def extract(self, pictures: Pictures, *, view: int = 0, title: str = "features") -> Features:
-        """Run every readable picture through the backbone once."""
-        values: list[torch.Tensor] = []
-        kept: list[torch.Tensor] = []
+        """Run every readable picture through the backbone once.
+
+        The features are written into one array made beforehand. Kept as small pieces, they would lie between the large
+        blocks that each chunk takes, and keep the memory of all these from being given back.
+        """
+        values, kept = torch.empty(0, 0), torch.empty(len(pictures), dtype=torch.int64)
         bad: dict[int, str] = {}
+        count = 0
         with tqdm(total=len(pictures), desc=title, unit="img", leave=False, disable=None) as bar:
             self.timer.phase("features")
             for chunk, features in self.stream(pictures, view=view):
-                if len(chunk.positions):
-                    values.append(features.cpu())
-                    kept.append(chunk.positions)
+                if new := len(chunk.positions):
+                    if not count:
+                        values = torch.empty(len(pictures), *features.shape[1:], dtype=features.dtype)
+                    values[count : count + new] = features
+                    kept[count : count + new] = chunk.positions
+                    count += new
                 bad.update(chunk.bad)
-                bar.update(len(chunk.positions) + len(chunk.bad))
-                self.timer.step(len(chunk.positions))
+                bar.update(new + len(chunk.bad))
+                self.timer.step(new)
                 self._maybe_stop(bad)
-        # Cloned outside inference mode, so that a head can be trained on them.
-        features = torch.cat(values).clone() if values else torch.empty(0, 0)
-        return Features(features, torch.cat(kept) if kept else torch.empty(0, dtype=torch.int64), bad)
+        return Features(values[:count], kept[:count], bad)
 
     def readable(self, pictures: Pictures, *, title: str) -> Features:
         """Which pictures can be decoded; the features themselves are left empty."""
-        positions: list[int] = []
+        readable = torch.ones(len(pictures), dtype=torch.bool)
         bad: dict[int, str] = {}
         for chunk in tqdm(self._chunks(pictures, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
-            positions += chunk.positions.tolist()
             bad.update(chunk.bad)
             self._maybe_stop(bad)
-        return Features(torch.empty(0, 0), torch.tensor(positions, dtype=torch.int64), bad)
+        readable[list(bad)] = False
+        return Features(torch.empty(0, 0), readable.nonzero().flatten(), bad)
 
     def stream(
         self,
@@ -160,9 +166,7 @@ class FeatureExtractor:
         self.timer.lap("forward")
         return features
 
-    def _chunks(
-        self, pictures: Pictures, view: int, indices: Sequence[int] | None, chunk_size: int
-    ) -> DataLoader[Chunk] | ThreadedChunks | DeviceChunks:
+    def _chunks(self, pictures: Pictures, view: int, indices: Sequence[int] | None, chunk_size: int) -> Iterable[Chunk]:
         settings = self.loader(chunk_size)
         if self.device_decoding and isinstance(pictures, PictureFiles):
             return self._decoded_there(pictures, view, indices, chunk_size)
@@ -170,15 +174,7 @@ class FeatureExtractor:
         dataset = ViewDataset(pictures, indices, self.preprocessing, view, self.view_seed)
         if settings.threads:
             return ThreadedChunks(dataset, chunk_size, settings.threads)
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]
-            batch_size=chunk_size,
-            num_workers=settings.workers,
-            pin_memory=settings.pin_memory,
-            prefetch_factor=settings.prefetch,
-            collate_fn=collate,
-            generator=torch.Generator(),  # leaves the caller's random state alone
-        )
+        return LoadedChunks(dataset, chunk_size, settings)
 
     def _decoded_there(
         self, pictures: PictureFiles, view: int, indices: Sequence[int] | None, chunk_size: int
@@ -197,7 +193,12 @@ class FeatureExtractor:
         )
 
     def loader(self, chunk_size: int) -> LoaderSettings:
-        """How pictures are loaded here, for chunks of that size."""
+        """How pictures are loaded here, for chunks of that size.
+
+        Raises:
+            ConfigError: workers were asked for where no processes can be started.
+        """
+        check_may_start(self.workers)
         return loader_settings(
             device=self.compute.device.type,
             cores=available_cores(),
@@ -205,6 +206,7 @@ class FeatureExtractor:
             batch_bytes=chunk_size * 3 * self.preprocessing.crop_px**2,
             workers=self.workers,
             pin_memory=self.pin_memory,
+            may_start_processes=may_start_processes(),
         )
 
 
@@ -269,11 +271,12 @@ def left_out(found: Features, on_bad_image: OnBadImage) -> list[str]:
 
 def fingerprint_of(paths: Sequence[Path]) -> str:
     """A hash of the pictures' bytes in their order; names and places don't count."""
+    digest = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
-        digest = hashlib.blake2b(digest_size=16)
-        for one in pool.map(_digest_file, paths, chunksize=16):
-            digest.update(one)
-        return digest.hexdigest()
+        for start in range(0, len(paths), _DIGESTED_AT_A_TIME):
+            for one in pool.map(_digest_file, paths[start : start + _DIGESTED_AT_A_TIME]):
+                digest.update(one)
+    return digest.hexdigest()
 
 
 def _digest_file(path: Path) -> bytes:

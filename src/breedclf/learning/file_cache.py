@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import tempfile
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from breedclf.errors import ConfigError
 from breedclf.learning.cache_folder import cache_folder
@@ -66,24 +67,24 @@ class FileCache(ABC, Generic[Kept]):
             return compute()
         try:
             found = self._read_if_whole(path)
-            return self._keep(path, compute()) if found is None else found
+            return self._opened(self._keep(path, compute()) if found is None else found)
         finally:
             lock.release()
 
     def entries(self) -> list[CacheEntry]:
-        """What the cache holds, most recently used first."""
+        """What the cache holds, most recently used first; other processes may delete and add meanwhile."""
         found = []
         for path in self.folder.glob(f"*{self.suffix}"):
-            status = path.stat()
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
             found.append(CacheEntry(path, status.st_size, status.st_mtime))
         return sorted(found, key=lambda entry: entry.used_at, reverse=True)
 
     def clear(self) -> list[CacheEntry]:
-        """Delete every entry and say which there were."""
-        entries = self.entries()
-        for entry in entries:
-            _delete(entry)
-        return entries
+        """Delete every entry that no process is reading or computing, and say which these were."""
+        return [entry for entry in self.entries() if _delete(entry)]
 
     @abstractmethod
     def _read(self, path: Path) -> Kept | None:
@@ -100,6 +101,10 @@ class FileCache(ABC, Generic[Kept]):
         Raises:
             OSError: it can't be written.
         """
+
+    def _opened(self, kept: Kept) -> Kept:
+        """What needs its file later opens it here, while no other process can delete it."""
+        return kept
 
     def _read_if_whole(self, path: Path) -> Kept | None:
         if not path.is_file():
@@ -145,11 +150,23 @@ def _max_bytes_from_environment() -> int:
     if text is None:
         return DEFAULT_MAX_BYTES
     try:
-        return int(float(text) * 1024**3)
-    except ValueError as error:
-        raise ConfigError(f"BREEDCLF_CACHE_MAX_GB={text!r}: give the cache's size limit as a number") from error
+        size = float(text) * 1024**3
+    except ValueError:
+        size = math.nan
+    if not 0 <= size < math.inf:
+        raise ConfigError(
+            f"BREEDCLF_CACHE_MAX_GB={text!r}: give the cache's size limit in GB, a number such as 10 or 0.5"
+        )
+    return int(size)
 
 
-def _delete(entry: CacheEntry) -> None:
-    entry.path.unlink(missing_ok=True)
-    entry.path.with_suffix(".lock").unlink(missing_ok=True)
+def _delete(entry: CacheEntry) -> bool:
+    """Delete it unless a process is reading or computing it, which holds its lock."""
+    try:
+        with FileLock(entry.path.with_suffix(".lock"), blocking=False) as lock:
+            entry.path.unlink(missing_ok=True)
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone
+    except (Timeout, OSError) as error:
+        log.debug("%s stays in the cache: %s", entry.path, error)
+        return False
+    return True

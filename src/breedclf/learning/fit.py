@@ -17,6 +17,7 @@ from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.learning.device import Compute, compute_of, repeatable
 from breedclf.learning.hooks import EpochRecord, TrainingHook, timer_of
 from breedclf.learning.lesson import Prepared, prepare
+from breedclf.learning.loaders import check_not_imported_by_loader
 from breedclf.learning.loop import Callbacks, Trained, train
 from breedclf.learning.optimizers import rate_warning
 from breedclf.learning.output_folder import MODEL_FOLDER, claimed_output
@@ -67,17 +68,19 @@ def fit(
             layer.
 
     Raises:
-        ConfigError: the output can't be written or another training writes there, the device isn't there, or a
-            checkpoint was made with other settings.
+        ConfigError: the output can't be written or another training writes there, the device isn't there, a checkpoint
+            was made with other settings, or a process that is being spawned begins the training again.
         DataError: the pictures can't be used; by default also when one of them can't be read.
         WeightsError: the pretrained weights can't be had or don't fit.
         TrainingError: the loss is no longer a number.
         DiskError: the disk refuses the model; the one before it stays.
+        ForkError: this process was forked from one that used what doesn't work in a fork.
         TrainingInterrupted: SIGTERM or SIGINT came, and the state is saved.
     """
     started = time.perf_counter()
     if warning := rate_warning(config):
         log.warning("%s", warning)
+    check_not_imported_by_loader()
     compute = compute_of(config)
     compute = replace(compute, device=local_device(compute.device, os.environ))
     folder = training_pictures(config)  # before the output is made, which may lie among the pictures

@@ -45,9 +45,8 @@ def stop_requests(wanted: bool = True) -> Iterator[StopRequest]:
     request = StopRequest()
     before: dict[int, Any] = {}
     if wanted and threading.current_thread() is threading.main_thread():
-        usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
-        for number, handler in usual.items():
-            if signal.getsignal(number) == handler:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, request)
     try:
         yield request

@@ -8,6 +8,7 @@ import logging
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.extras import need
 from breedclf.learning.device import available_cores
 from breedclf.learning.features import fingerprint_of
+from breedclf.learning.forking import OPENVINO, check_usable, in_use
 from breedclf.learning.model import StateDict
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split
@@ -108,13 +110,21 @@ def need_openvino(precision: str) -> None:
 
     Raises:
         MissingExtraError: it isn't.
+        ForkError: this process was forked from one that used OpenVINO.
     """
+    check_usable(OPENVINO)
     packages = ("openvino", "nncf") if precision == "int8" else ("openvino",)
     need(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
 
 
-def compiled(model: openvino.Model | Path, precision: str) -> Any:
-    """The model for this CPU, on all cores that this process may use."""
+def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], Any]:
+    """The model for this CPU, on all cores that this process may use; called with an array, it gives its outputs.
+
+    Raises:
+        ForkError: this process was forked from one that used OpenVINO; the result raises it, too.
+    """
+    check_usable(OPENVINO)
+    in_use(OPENVINO)
     import openvino
 
     hints = {
@@ -122,7 +132,13 @@ def compiled(model: openvino.Model | Path, precision: str) -> Any:
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": available_cores(),
     }
-    return openvino.Core().compile_model(model, "CPU", hints)
+    network = openvino.Core().compile_model(model, "CPU", hints)
+
+    def outputs(inputs: Any) -> Any:
+        check_usable(OPENVINO)
+        return network(inputs)
+
+    return outputs
 
 
 def sample_of(split: Split) -> Split:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from breedclf.errors import ImageError
 from breedclf.learning.color import Color
 from breedclf.learning.decoding import decode_picture
+from breedclf.learning.device import LoaderSettings
 from breedclf.learning.images import read_file
+from breedclf.learning.loaders import loader_errors, start_method
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.threads import chunks_ahead
 
@@ -118,6 +120,30 @@ def collate(items: list[Item]) -> Chunk:
         {item.position: item.reason for item in items if item.picture is None},
         (read, decode, transform),
     )
+
+
+class LoadedChunks:
+    """The chunks of a dataset in order, by loader processes, or by the loop itself where there are none."""
+
+    def __init__(self, dataset: ViewDataset, chunk_size: int, settings: LoaderSettings) -> None:
+        self.workers = settings.workers
+        self._loader: DataLoader[Chunk] = DataLoader(
+            dataset,  # type: ignore[arg-type]
+            batch_size=chunk_size,
+            num_workers=settings.workers,
+            pin_memory=settings.pin_memory,
+            prefetch_factor=settings.prefetch,
+            multiprocessing_context=start_method() if settings.workers else None,
+            collate_fn=collate,
+            generator=torch.Generator(),  # leaves the caller's random state alone
+        )
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        with loader_errors(self.workers):
+            yield from self._loader
 
 
 class ThreadedChunks:

@@ -69,6 +69,11 @@ class PreparedPictures:
         pixels = np.array(self._pixels[self._starts[index] : self._starts[index + 1]])
         return Loaded(torch.from_numpy(pixels.reshape(3, height, width)), time.perf_counter() - started, 0.0)
 
+    def mapped(self) -> PreparedPictures:
+        """The same with the file mapped, so that it may be deleted from now on."""
+        assert len(self._pixels)
+        return self
+
     def __getstate__(self) -> dict[str, Any]:  # another process maps the file itself
         return {"path": self.path, "shapes": self.shapes, "bad": self.bad}
 
@@ -136,6 +141,9 @@ class PictureCache(FileCache[Pictures]):
             text = json.dumps(about).encode()
             file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
         return PreparedPictures(path, shapes, bad)
+
+    def _opened(self, kept: Pictures) -> Pictures:
+        return kept.mapped() if isinstance(kept, PreparedPictures) else kept
 
     def _scaled(self, pictures: Pictures) -> Iterator[torch.Tensor | ImageError]:
         enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
