@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from breedclf.learning import vision  # noqa: F401 - registers the decoder
+from breedclf.learning.image_cost import is_too_costly
 from breedclf.learning.images import MAX_PIXELS, orientation, read_file, read_picture, without_exif
 
 _RGB = 3  # torchvision's number of the mode
@@ -70,6 +71,8 @@ class PlainJpeg(NamedTuple):
 def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> PlainJpeg | None:
     """The file as one that quick decoders read as Pillow does; None for all else."""
     if not data.startswith(b"\xff\xd8\xff") or not data.endswith(_END):
+        return None
+    if is_too_costly(data, "JPEG", max_pixels=max_pixels):
         return None
     size = _plain_size(data)
     if size is None or not _MIN_PLAIN_PIXELS <= size[0] * size[1] <= max_pixels:

@@ -23,6 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from breedclf.errors import ImageError, ImageTooLargeError
+from breedclf.learning.image_cost import check_cost
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -104,7 +105,7 @@ def read_picture(
     """As `open_picture`, with what the picture was before; `name` is what an error calls it.
 
     Raises:
-        ImageTooLargeError: it has more than `max_pixels` pixels.
+        ImageTooLargeError: it has more than `max_pixels` pixels, or costs too much to decode.
         ImageError: it is in another format, or is damaged.
     """
     if not data:
@@ -113,6 +114,7 @@ def read_picture(
     if format_name is None:
         known = ", ".join(_READERS)
         raise ImageError(f"{name} can't be decoded: it is none of {known} (it starts with {data[:12]!r})")
+    check_cost(data, format_name, name, max_pixels=max_pixels)
     return _decode(data, format_name, name, max_pixels)
 
 
