@@ -89,6 +89,8 @@ class DecoderProcess:
             connection.close()
 
     def _connection(self) -> Connection:
+        if self._running is not None and self._running[0].poll() is not None:
+            self.end()  # it died between two images, for which the next one isn't to blame
         if self._running is None:
             ours, theirs = socket.socketpair()
             with theirs:
