@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from breedclf.learning.features import fingerprint_of
 from breedclf.learning.model import StateDict
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split
+from breedclf.telemetry import opt_out
 
 if TYPE_CHECKING:
     import openvino
@@ -79,11 +82,26 @@ def made_elsewhere(module: str, *arguments: str) -> str:
         BreedclfError: what `told_errors` of that process reported, as the class that it was there.
     """
     words = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+    kept, ours = os.pipe()  # the other process ends when nobody holds our end any more
+    try:
+        done = subprocess.run(words, stdin=kept, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+    finally:
+        os.close(kept)
+        os.close(ours)
     last = (done.stdout.splitlines() or [""])[-1]
     if done.returncode:
         raise _error_of(last, done.stderr)
     return last
+
+
+def end_with_whoever_asked() -> None:
+    """In the process of `made_elsewhere`: end as soon as the one that asked is gone."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def told_error(error: BreedclfError) -> int:
@@ -115,6 +133,7 @@ def need_openvino(precision: str) -> None:
 
 def compiled(model: openvino.Model | Path, precision: str) -> Any:
     """The model for this CPU, on all cores that this process may use."""
+    opt_out()
     import openvino
 
     hints = {

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +94,23 @@ def listen(host: str, port: int) -> socket.socket:
         server.close()
         reason = error.strerror or str(error)
         raise ConfigError(f"can't listen on {host} port {port}: {reason}; choose another with --port") from error
+    only_here(server)
     return server
+
+
+def only_here(listener: socket.socket) -> None:
+    """Let no child process keep a listening socket open, whoever begins it: its port would stay taken."""
+    listener.set_inheritable(False)
+    _LISTENERS.add(listener)
+
+
+def _close_listeners() -> None:
+    for listener in list(_LISTENERS):
+        listener.close()
+
+
+_LISTENERS: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_close_listeners)
 
 
 def serve(

@@ -23,7 +23,7 @@ from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.memory import share_freed_memory
 from breedclf.serving.parity import check_parity
-from breedclf.serving.server import Server, listen, url_of
+from breedclf.serving.server import Server, listen, only_here, url_of
 
 ACCEPT = "accept"
 READY = "ready"
@@ -42,7 +42,7 @@ def main() -> int:
     log_as_json()
     share_freed_memory()
     public = socket.socket(fileno=arguments.socket)
-    public.set_inheritable(False)
+    only_here(public)
     server = Server(Service(on_prediction=_Activity(arguments.activity).note, engine=engine_choice(arguments)))
     with listen("127.0.0.1", 0) as private:
         url = url_of(private)
