@@ -98,7 +98,7 @@ def end_with_whoever_asked() -> None:
     """In the process of `made_elsewhere`: end as soon as the one that asked is gone."""
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(sys.stdin.fileno(), 1)  # nothing is ever sent
         os._exit(1)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()

@@ -264,7 +264,7 @@ def _picture_of(instance: object, name: str) -> bytes:
     try:
         data = _from_base64(text)
     except ValueError as error:
-        reason = f"{_shown(str(error))} in {_shown(text)}"
+        reason = f"{_shown(str(error))} in {_shown(text[:20])}"
         raise RequestError(
             400, "MalformedJson", f"{name} is not valid base64: {reason}; encode the file's bytes as they are"
         ) from error
@@ -279,7 +279,7 @@ def _from_base64(text: str) -> bytes:
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().rstrip().endswith(";base64"):
-            raise ValueError("a data URL must begin with data:image/jpeg;base64, or its like")
+            raise ValueError("a data URL begins with data:image/jpeg;base64,")
         text = unquote(text) if "%" in text else text
     plain = text.encode("ascii").translate(_TO_STANDARD, _WHITESPACE).rstrip(b"=")
     return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
