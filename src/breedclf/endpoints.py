@@ -88,7 +88,7 @@ DEFAULT_ENGINE = EngineChoice()
 class EndpointSpec:
     """Everything that a back end needs to run one endpoint.
 
-    `artifact` is the model folder. The endpoint goes away after `ttl_seconds`, or after `idle_seconds` without a
+    `artifact` is the model folder. The endpoint goes away `ttl_seconds` after its creation began, or after `idle_seconds` without a
     request, or with this process unless `detach` is set; on SageMaker, which knows no such bond, `detach` is the rule.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,7 +19,7 @@ from types import FrameType
 import uvicorn
 
 from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
-from breedclf.errors import ConfigError, EndpointError
+from breedclf.errors import ArtifactError, ConfigError, EndpointError
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.device import available_cores
 from breedclf.quick_exit import leave
@@ -286,9 +287,15 @@ def load_pipeline(model: Path, service: Service) -> Pipeline:
     """The model, loaded, checked and warm.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or its answers are no
+            numbers.
     """
     engine = load_engine(model, service.engine, service.limits)
-    engine.forward([engine.sample()])
+    (prediction,) = engine.forward([engine.sample()])
+    if not all(math.isfinite(each.probability) for each in prediction.ranked):
+        raise ArtifactError(
+            f"{model} answers with probabilities that aren't numbers (NaN or infinite): its weights or its preprocessing "
+            "are damaged; train it again, or serve another model"
+        )
     cores = available_cores()
     return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))
