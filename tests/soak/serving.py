@@ -1,10 +1,6 @@
 """`make soak`: a server is asked many times; each answer is the right one, none is lost, and its memory stays flat.
 
 python -m tests.soak.serving --requests 20000 --clients 8
-python -m tests.soak.serving --requests 2000 --clients 4 --hostile 100
-
-With `--hostile`, so many images that would each keep a decoder busy for long come among the requests; the slowest of a
-hundred honest ones may then wait twice as long as without them, and /ping, asked meanwhile, never more than 0.1 s longer.
 """
 
 from __future__ import annotations

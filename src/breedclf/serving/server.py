@@ -294,8 +294,8 @@ def load_pipeline(model: Path, service: Service) -> Pipeline:
     (prediction,) = engine.forward([engine.sample()])
     if not all(math.isfinite(each.probability) for each in prediction.ranked):
         raise ArtifactError(
-            f"{model} answers with probabilities that aren't numbers (NaN or infinite): its weights or its preprocessing "
-            "are damaged; train it again, or serve another model"
+            f"{model} answers with probabilities that aren't numbers (NaN or infinite): its weights or its "
+            "preprocessing are damaged; train it again, or serve another model"
         )
     cores = available_cores()
     return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))
