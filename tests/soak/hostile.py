@@ -26,7 +26,7 @@ from tests.serving.conftest import draw, encode, serving_process, write_tiny_mod
 MOST_TIMES_SLOWER = 2.0
 MOST_GROWTH = 1.10
 MOST_PING_SECONDS = 0.1
-HOSTILE_CLIENTS = 4
+HOSTILE_CLIENTS = 1
 
 
 def attack(count: int) -> list[tuple[str, bytes]]:
