@@ -79,6 +79,7 @@ check: lint types docs ## lint, types and docs
 soak: $(STAMP) ## start, stop and kill 200 jobs at random moments (SOAK_ARGS="--seed 1"), ask a server 20,000 times
 	$(BIN)/python -m tests.soak.jobs $(SOAK_ARGS)
 	$(BIN)/python -m tests.soak.serving
+	$(BIN)/python -m tests.soak.hostile
 
 bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS="--json --save")
 	$(BIN)/python -m benchmarks all $(BENCH_ARGS)

@@ -44,10 +44,30 @@ def write(path: Path, **options: Any) -> Path:
 
 def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
     """A PNG file of a few bytes that claims to be huge."""
+    return _png(struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0), b"")
 
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
 
-    header = struct.pack(">LLBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(b"")
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">L", len(content)) + kind + content + struct.pack(">L", zlib.crc32(kind + content))
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A whole black PNG file of one bit a pixel, however extreme its shape."""
+    rows = height * (1 + (width + 7) // 8)
+    return _png(struct.pack(">LLBBBBB", width, height, 1, 0, 0, 0, 0), bytes(rows))
+
+
+def many_scans(more: int, size: tuple[int, int] = (160, 120), *, progressive: bool = True) -> bytes:
+    """A grey JPEG whose last scan stands there so many times more: each costs a pass over all of it."""
+    jpeg = encoded(Image.new("RGB", size, "grey"), "JPEG", progressive=progressive)
+    last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+    if not progressive:  # a scan for each component, as JPEG calls them
+        last = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + last[14:]
+        return jpeg[: jpeg.rindex(b"\xff\xda")] + last * (more + 1) + jpeg[-2:]
+    return jpeg[:-2] + last * more + jpeg[-2:]
+
+
+def _png(header: bytes, pixels: bytes) -> bytes:
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*each) for each in chunks)

@@ -88,8 +88,9 @@ DEFAULT_ENGINE = EngineChoice()
 class EndpointSpec:
     """Everything that a back end needs to run one endpoint.
 
-    `artifact` is the model folder. The endpoint goes away after `ttl_seconds`, or after `idle_seconds` without a
-    request, or with this process unless `detach` is set; on SageMaker, which knows no such bond, `detach` is the rule.
+    `artifact` is the model folder. The endpoint goes away `ttl_seconds` after its creation began, or after
+    `idle_seconds` without a request, or with this process unless `detach` is set; on SageMaker, which knows no such
+    bond, `detach` is the rule.
 
     Raises:
         ConfigError: the name or a time is outside of its limits.

@@ -33,6 +33,10 @@ class ImageTooLargeError(ImageError):
     """One picture has more pixels or bytes than are decoded."""
 
 
+class ImageTooCostlyError(ImageTooLargeError):
+    """One image would keep its decoder busy far longer than any honest one."""
+
+
 class DownloadError(DataError):
     """A published set of pictures can't be fetched, or isn't the one that was published."""
 

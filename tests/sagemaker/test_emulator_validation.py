@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from breedclf.backends.emulator.app import _json
 from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.server import Emulator
@@ -166,3 +167,10 @@ def test_documented_rules_of_tuning_jobs(quick_client: Clients, quick_bucket: st
         with pytest.raises(ClientError, match=told) as caught:
             quick_client("sagemaker").create_hyper_parameter_tuning_job(**request)
         assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff"])
+def test_a_body_that_is_no_json_is_the_clients_fault(body: bytes) -> None:
+    with pytest.raises(ServiceError, match="the body is no JSON") as error:
+        _json(body)
+    assert error.value.code == "SerializationException"

@@ -9,7 +9,7 @@ import pytest
 
 from breedclf.errors import ConfigError
 from breedclf.learning.prediction import Prediction, RankedClass
-from breedclf.serving.access import allowed_hosts, check_exposure, host_is_allowed, token_is_right
+from breedclf.serving.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_right
 from breedclf.serving.core import (
     JSON,
     JSON_LINES,
@@ -17,6 +17,7 @@ from breedclf.serving.core import (
     RequestError,
     accepted_types,
     answer,
+    check_encoding,
     error_body,
     pictures_in,
     service_error_body,
@@ -42,6 +43,11 @@ def instances(*pictures: bytes) -> bytes:
         ("IMAGE/PNG; charset=binary", PNG),
         ("image/webp", encode(draw(), "WebP")),
         ("application/x-image", PNG),
+        ("image/jpg", JPEG),
+        ("image/pjpeg;q=1", JPEG),
+        ("Image/X-PNG", PNG),
+        ("application/octet-stream", JPEG),
+        ("binary/octet-stream", PNG),
     ],
 )
 def test_a_picture_file_is_taken(content_type: str, body: bytes) -> None:
@@ -50,6 +56,79 @@ def test_a_picture_file_is_taken(content_type: str, body: bytes) -> None:
 
 def test_several_pictures_as_json() -> None:
     assert pictures_in(instances(JPEG, PNG), "application/json; charset=utf-8") == [JPEG, PNG]
+
+
+PLAIN = base64.b64encode(PNG).decode()
+FOR_URLS = base64.urlsafe_b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"data:image/png;base64,{PLAIN}",
+        f"data:image/png;name=a.png;base64,{FOR_URLS}",
+        f"DATA:;BASE64,{PLAIN}",
+        f"data:image/jpeg;base64,{PLAIN}",
+        "data:image/png;base64," + PLAIN.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D"),
+        base64.encodebytes(PNG).decode(),
+        base64.encodebytes(PNG).decode().replace("\n", "\r\n\t "),
+        FOR_URLS,
+        FOR_URLS.rstrip("="),
+        PLAIN.rstrip("="),
+    ],
+)
+def test_base64_as_it_is_met(text: str) -> None:
+    assert pictures_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON) == [PNG]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data:image/png,abc", "a data URL begins with data:image/jpeg;base64,"),
+        ("data:image/png;base64", "instance 0 is empty"),
+        ("aGk=aGk=", "encode the file's bytes as they are"),
+        ("aGk!", "in 'aGk!'"),
+        ("a", "instance 0 is not valid base64"),
+        ("é" * 500, "instance 0 is not valid base64"),
+        ("data:image/png;base64,", "instance 0 is empty"),
+    ],
+)
+def test_base64_that_is_none(text: str, message: str) -> None:
+    with pytest.raises(RequestError) as error:
+        pictures_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON)
+    assert error.value.status == 400
+    assert message in str(error.value)
+    assert len(str(error.value)) < 350
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+def test_what_curl_sends_unless_told_otherwise_is_refused_with_the_remedy(kind: str) -> None:
+    with pytest.raises(RequestError, match="--data-binary @dog.jpg -H 'Content-Type: image/jpeg'") as error:
+        pictures_in(JPEG, kind)
+    assert error.value.status == 415
+    assert kind.partition(";")[0] in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "x" * 500])
+def test_a_compressed_body_is_refused(encoding: str) -> None:
+    with pytest.raises(RequestError, match="isn't taken; send the body uncompressed") as error:
+        check_encoding(encoding)
+    assert error.value.status == 415
+    assert len(str(error.value)) < 300
+
+
+def test_a_body_as_it_is() -> None:
+    for encoding in (None, "", "identity", " Identity "):
+        check_encoding(encoding)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
+    broken = Prediction((RankedClass("Cat", "1.Cat", number), RankedClass("Dog", "2.Dog", 0.25)))
+    with pytest.raises(RequestError, match="aren't numbers .* train it again, or serve another model") as error:
+        answer([CAT_OR_DOG] * (count - 1) + [broken], frozenset({JSON, JSON_LINES}))
+    assert (error.value.status, error.value.code) == (500, "ModelFailed")
 
 
 @pytest.mark.parametrize(
@@ -172,6 +251,21 @@ def test_hosts() -> None:
     assert host_is_allowed("anything", allowed_hosts("0.0.0.0"))
     assert not host_is_allowed("other", allowed_hosts("0.0.0.0", ["Dogs.example"]))
     assert host_is_allowed("dogs.example:1", allowed_hosts("0.0.0.0", ["Dogs.example"]))
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://a.example", "http://localhost:3000", "http://[::1]:8080", "*", "chrome-extension://abc"]
+)
+def test_origins(origin: str) -> None:
+    check_origins([origin])
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "a.example", "https://a.example/", "https://*.example", "https://a.example/path", "null"]
+)
+def test_origins_that_are_none(origin: str) -> None:
+    with pytest.raises(ConfigError, match="is no origin: give it as https://example.org"):
+        check_origins([origin])
 
 
 def test_tokens() -> None:

@@ -24,7 +24,7 @@ class Deployment:
         model: the model folder, or a job, a training's result or a classifier that has one.
         backend: where it is served; processes of this machine if not given.
         name: the endpoint's name; one is made if not given.
-        ttl: seconds after which the endpoint goes away.
+        ttl: seconds after which the endpoint goes away, counted from the call of `deploy`: loading is part of them.
         idle_timeout: seconds without a request after which it goes away.
         detach: whether it outlives this process. Without it, nobody can forget it running.
         port: the endpoint's port on this machine; any that is free if not given.

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TTL_SECONDS,
         metavar="SECONDS",
-        help="when the endpoint goes away by itself, so that it can't be forgotten (default: 8 hours)",
+        help="when the endpoint goes away by itself, counted from the start of this command, so that it can't be "
+        "forgotten (default: 8 hours)",
     )
     parser.add_argument(
         "--idle-timeout", type=float, metavar="SECONDS", help="it also goes away when nobody asks so long"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from breedclf.cli.console import Console
+from breedclf.quick_exit import ended_by_sigterm
 from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 
 
@@ -23,10 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a name by which the server may be called"
     )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a website whose scripts may ask, as https://example.org; * for all (default: none)",
+    )
     add_engine_flags(parser)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    with ended_by_sigterm():
+        return _serve(arguments, console)
+
+
+def _serve(arguments: argparse.Namespace, console: Console) -> int:
     from breedclf.learning.artifact import read_card
     from breedclf.serving.logs import log_as_json
     from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
@@ -37,6 +50,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         token=arguments.token or os.environ.get(TOKEN_VARIABLE) or None,
         no_token=arguments.no_token,
         extra_hosts=tuple(arguments.allow_host),
+        origins=tuple(arguments.allow_origin),
     )
     card = read_card(arguments.model)
     log_as_json()

@@ -18,6 +18,7 @@ from PIL import Image
 from breedclf.learning import jpeg as jpegs
 from breedclf.learning import vision  # noqa: F401 - registers the decoder
 from breedclf.learning.color import Color, ProfileError, is_far
+from breedclf.learning.image_cost import is_too_costly
 from breedclf.learning.image_loading import ran_out_of_data
 from breedclf.learning.images import MAX_PIXELS, read_file, read_picture
 from breedclf.learning.orientation import orientation
@@ -80,6 +81,8 @@ class PlainJpeg(NamedTuple):
 def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, *, color: Color = "as_stored") -> PlainJpeg | None:
     """The file as one that quick decoders read as Pillow does; None for all else."""
     if not data.startswith(b"\xff\xd8\xff") or not data.endswith(jpegs.END):
+        return None
+    if is_too_costly(data, "JPEG", max_pixels=max_pixels):
         return None
     about = jpegs.parts(data)
     plain = about.frame in _PLAIN_FRAMES and about.bits == 8 and len(about.components) in (1, 3)

@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from breedclf.errors import ImageError, ImageTooLargeError
 from breedclf.learning import tiff
 from breedclf.learning.color import Color, ProfileError, lab_to_srgb, to_srgb
+from breedclf.learning.image_cost import check_cost
 from breedclf.learning.image_loading import FORMATS, Flaw, load
 from breedclf.learning.orientation import orientation_of, turned_upright
 
@@ -97,7 +98,7 @@ def read_picture(
     With `thorough` a JPEG is decoded a second time, to notice what decoders pass over in silence.
 
     Raises:
-        ImageTooLargeError: it has more than `max_pixels` pixels.
+        ImageTooLargeError: it has more than `max_pixels` pixels, or costs too much to decode.
         ImageError: it is in another format, or is damaged.
     """
     if not data:
@@ -106,6 +107,7 @@ def read_picture(
     if format_name is None:
         known = ", ".join(FORMATS)
         raise ImageError(f"{name} can't be decoded: it is none of {known} (it starts with {data[:12]!r})")
+    check_cost(data, format_name, name, max_pixels=max_pixels)
     return _decode(data, format_name, name, max_pixels, color, thorough=thorough)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ from breedclf.learning.forking import OPENVINO, check_usable, in_use
 from breedclf.learning.model import StateDict
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import PictureFolder, Split
+from breedclf.telemetry import opt_out
 
 if TYPE_CHECKING:
     import openvino
@@ -81,11 +84,26 @@ def made_elsewhere(module: str, *arguments: str) -> str:
         BreedclfError: what `told_errors` of that process reported, as the class that it was there.
     """
     words = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+    kept, ours = os.pipe()  # the other process ends when nobody holds our end any more
+    try:
+        done = subprocess.run(words, stdin=kept, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+    finally:
+        os.close(kept)
+        os.close(ours)
     last = (done.stdout.splitlines() or [""])[-1]
     if done.returncode:
         raise _error_of(last, done.stderr)
     return last
+
+
+def end_with_whoever_asked() -> None:
+    """In the process of `made_elsewhere`: end as soon as the one that asked is gone."""
+
+    def wait() -> None:
+        os.read(sys.stdin.fileno(), 1)  # nothing is ever sent
+        os._exit(1)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def told_error(error: BreedclfError) -> int:
@@ -125,6 +143,7 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
     """
     check_usable(OPENVINO)
     in_use(OPENVINO)
+    opt_out()
     import openvino
 
     hints = {

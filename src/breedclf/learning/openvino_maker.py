@@ -10,10 +10,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
@@ -28,18 +27,27 @@ from breedclf.learning.openvino_backbone import (
     ORDER_FILE,
     STATE_FILE,
     OpenVinoBackbone,
+    end_with_whoever_asked,
     sample_of,
     told_error,
 )
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split, training_pictures
 from breedclf.learning.state_check import all_finite
+from breedclf.telemetry import opt_out
+
+if TYPE_CHECKING:
+    import openvino
 
 _CHUNK = 32
 
 
 def main() -> int:
     """Make the file that is ordered in the folder; what was found out about it is the last line on stdout."""
+    end_with_whoever_asked()
+    opt_out()
+    import openvino
+
     folder = Path(sys.argv[1])
     order = json.loads((folder / ORDER_FILE).read_text(encoding="utf-8"))
     config, preprocessing = TrainingConfig(**order["config"]), Preprocessing(**order["preprocessing"])

@@ -8,14 +8,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from breedclf.errors import BreedclfError
-from breedclf.serving.engine_flags import add_engine_flags, engine_choice
-from breedclf.serving.logs import log_as_json
-from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
+from breedclf.quick_exit import ended_by_sigterm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve a model folder until SIGTERM; the exit code is 0, or the error's."""
+    with ended_by_sigterm():  # also while torch is imported, which takes seconds
+        return _serve(argv)
+
+
+def _serve(argv: Sequence[str] | None) -> int:
+    from breedclf.errors import BreedclfError
+    from breedclf.serving.engine_flags import add_engine_flags, engine_choice
+    from breedclf.serving.logs import log_as_json
+    from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
+
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["serve"]:
         words = words[1:]
@@ -24,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=os.environ.get("BREEDCLF_HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="default: SAGEMAKER_BIND_TO_PORT, or 8080")
     parser.add_argument("--no-token", action="store_true", default=os.environ.get("BREEDCLF_NO_TOKEN") == "1")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
+    parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
     add_engine_flags(parser)
     arguments = parser.parse_args(words)
     log_as_json()
@@ -34,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             port=default_port() if arguments.port is None else arguments.port,
             token=os.environ.get(TOKEN_VARIABLE) or None,
             no_token=arguments.no_token,
+            extra_hosts=tuple(arguments.allow_host),
+            origins=tuple(arguments.allow_origin),
         )
         serve(arguments.model or base / "model", address, engine=engine_choice(arguments), ready=_say)
     except BreedclfError as error:

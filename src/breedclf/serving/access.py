@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Collection
 
 from breedclf.errors import ConfigError
@@ -11,6 +12,7 @@ from breedclf.errors import ConfigError
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ANY_HOST = "*"
 MIN_TOKEN_CHARS = 16
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 
 
 def is_loopback(host: str) -> bool:
@@ -41,6 +43,20 @@ def check_exposure(host: str, token: str | None, *, no_token: bool) -> None:
             f"host {host} can be reached from other machines: give a token (--token, or BREEDCLF_TOKEN), "
             "or --no-token where something in front checks who asks"
         )
+
+
+def check_origins(origins: Collection[str]) -> None:
+    """See that each is what browsers send as Origin: a scheme, a host and perhaps a port; or `*` for every page.
+
+    Raises:
+        ConfigError: one isn't.
+    """
+    for origin in origins:
+        if origin != ANY_HOST and not _ORIGIN.fullmatch(origin):
+            raise ConfigError(
+                f"--allow-origin {origin!r} is no origin: give it as https://example.org or http://localhost:3000, "
+                "without a path, or * for every web page"
+            )
 
 
 def allowed_hosts(host: str, extra: Collection[str] = ()) -> frozenset[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -15,6 +17,7 @@ from importlib.resources import files
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,19 +25,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
 from breedclf.serving.access import LOCAL_NAMES, host_is_allowed, token_is_right
+from breedclf.serving.arrivals import Arrivals, read_body
 from breedclf.serving.core import (
     ATTRIBUTES_HEADER,
+    JSON,
+    BusyError,
     Limits,
     RequestError,
     accepted_types,
     answer,
+    check_encoding,
     error_body,
+    media_type,
     pictures_in,
     service_error_body,
     too_large,
     wanted_count,
 )
-from breedclf.serving.requests import Bounds, BusyError, Pipeline, read_body
+from breedclf.serving.requests import Bounds, Pipeline
+from breedclf.serving.targets import FRAMING, check_framing, in_origin_form
 
 log = logging.getLogger("breedclf.serving.requests")
 
@@ -57,10 +66,14 @@ class Service:
     bounds: Bounds = field(default_factory=Bounds)
     token: str | None = None
     hosts: Collection[str] = LOCAL_NAMES
+    origins: Collection[str] = ()
     engine: EngineChoice = DEFAULT_ENGINE
     pipeline: Pipeline | None = None
     draining: bool = False
     on_prediction: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.arrivals = Arrivals(self.limits, self.bounds)
 
     def ready_pipeline(self) -> Pipeline:
         """The pipeline.
@@ -103,7 +116,19 @@ def create_app(service: Service) -> ASGIApp:
         ]
     )
     inner.router.redirect_slashes = False
-    return _FrontDoor(inner, service)
+    app = _FrontDoor(inner, service)
+    return _for_other_origins(app, service.origins) if service.origins else app
+
+
+def _for_other_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    """The application for scripts of other web pages too, those of the given origins, or of all with `*`."""
+    return CORSMiddleware(
+        app,
+        allow_origins=sorted(origins),
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "X-Request-Id", ATTRIBUTES_HEADER),
+        expose_headers=("Retry-After", "X-Request-Id"),
+    )
 
 
 @cache
@@ -115,15 +140,18 @@ def page_file(name: str) -> bytes:
 async def _answer(service: Service, request: Request) -> Response:
     pipeline = service.ready_pipeline()
     headers = request.headers
-    pipeline.admit(1)
-    held = 1
+    pipeline.require_room()
+    accepted = accepted_types(headers.get("accept"))
+    top = wanted_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
+    check_encoding(headers.get("content-encoding"))
+    if (_length(headers) or 0) > service.limits.max_body_bytes:
+        raise too_large(service.limits)
+    body = await service.arrivals.body(request.receive)
+    kind, held = media_type(headers.get("content-type")), 0
     try:
-        accepted = accepted_types(headers.get("accept"))
-        top = wanted_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
-        if (_length(headers) or 0) > service.limits.max_body_bytes:
-            raise too_large(service.limits)
-        body = await read_body(request.receive, service.limits, service.bounds)
-        pictures = pictures_in(body, headers.get("content-type"), service.limits)
+        pipeline.admit(1)
+        held = 1
+        pictures = await pipeline.parsed(body, kind) if kind == JSON else pictures_in(body, kind, service.limits)
         del body
         if len(pictures) > 1:
             pipeline.admit(len(pictures) - 1, held=1)
@@ -133,8 +161,8 @@ async def _answer(service: Service, request: Request) -> Response:
     finally:
         pipeline.release(held)
     service.on_prediction()
-    content, kind = answer(predictions, accepted, top)
-    return Response(content, media_type=kind)
+    content, answered_in = answer(predictions, accepted, top)
+    return Response(content, media_type=answered_in)
 
 
 def _about(service: Service) -> str:
@@ -163,6 +191,7 @@ class _FrontDoor:
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
+        scope = in_origin_form(scope)
         scope["app"] = self._app
         visit = _Visit(scope, receive, send, self._service)
         try:
@@ -180,8 +209,9 @@ class _FrontDoor:
             visit.write_log()
 
     def _check(self, scope: Scope, headers: Headers) -> None:
+        check_framing(headers, scope["http_version"])
         if not host_is_allowed(headers.get("host"), self._service.hosts):
-            raise RequestError(421, "MisdirectedRequest", "this server isn't known by the name in the Host header")
+            raise RequestError(421, "MisdirectedRequest", _not_this_host(headers.get("host"), self._service.hosts))
         token = self._service.token
         open_to_all = scope["method"] == "GET" and not scope["path"].startswith("/endpoints/")
         if token is not None and not open_to_all and not token_is_right(headers.get("authorization"), token):
@@ -190,7 +220,8 @@ class _FrontDoor:
     async def _refuse(self, visit: _Visit, error: RequestError) -> None:
         if visit.status is not None:  # an answer has begun; nothing more can be said
             return
-        await visit.throw_away_rest()
+        if error.status != 408 and error.code != FRAMING:
+            await visit.throw_away_rest()
         for_service_client = visit.path.startswith("/endpoints/") and _is_aws_client(visit.headers)
         body = service_error_body(error, visit.id) if for_service_client else error_body(error, visit.id)
         response = Response(body, 424 if for_service_client else error.status, media_type="application/json")
@@ -219,7 +250,7 @@ class _Visit:
         self._receive = receive
         self._send = send
         self._service = service
-        self._more = True
+        self._more = "transfer-encoding" in self.headers or _length(self.headers) != 0
         self._bytes = 0
         self._started = time.monotonic()
 
@@ -242,16 +273,13 @@ class _Visit:
 
     async def throw_away_rest(self) -> None:
         """Read what is left of the body: who is still sending doesn't hear an answer."""
-        promised = _length(self.headers)
-        if not self._more or (promised is None and "transfer-encoding" not in self.headers):
-            self._more = False
+        if not self._more:
             return
         if self.headers.get("expect", "").lower() == "100-continue" and self._bytes == 0:
             return  # the client waits for our word before it sends
-        try:
-            await read_body(self.receive, Limits(max_body_bytes=0), self._service.bounds)
-        except RequestError:
-            return
+        with suppress(RequestError, TimeoutError):
+            async with asyncio.timeout(self._service.bounds.body_seconds):
+                await read_body(self.receive, Limits(max_body_bytes=0), self._service.bounds)
 
     def write_log(self) -> None:
         fields = {
@@ -276,6 +304,15 @@ def _nothing_here(scope: Scope) -> str:
     return f"{scope['method']} isn't answered at this path; POST a picture to /invocations, or open / in a browser"
 
 
+def _not_this_host(header: str | None, hosts: Collection[str]) -> str:
+    known = ", ".join(sorted(hosts))
+    if not header:
+        return f"the request has no Host header; this server is known as {known}"
+    host = ascii(header[:60])
+    return f"Host {host} isn't a name of this server; call it {known[:120]}, or start it with --allow-host NAME"
+
+
 def _length(headers: Headers) -> int | None:
-    text = headers.get("content-length", "")
+    """What Content-Length promises: 0 without one, None where it is too long to be a number of bytes."""
+    text = headers.get("content-length", "0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from breedclf.errors import BreedclfError
 from breedclf.learning.images import sniff_format
@@ -19,10 +19,23 @@ JSON_LINES = "application/jsonlines"
 SNIFFED = "application/x-image"
 FORMAT_OF = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP"}
 CONTENT_TYPES = (*FORMAT_OF, SNIFFED, JSON)
+_OTHER_SPELLINGS = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/x-jpeg": "image/jpeg",
+    "image/x-png": "image/png",
+    "application/octet-stream": SNIFFED,
+    "binary/octet-stream": SNIFFED,
+    "image/*": SNIFFED,
+}
 ATTRIBUTES_HEADER = "x-amzn-sagemaker-custom-attributes"
 
 _TOP = re.compile(r"(?:^|[,;&\s])top=([^,;&\s]*)")
 _MAX_SHOWN_CHARS = 60
+_MAX_JSON_PARTS = 4096  # 32 images have some 200; parsing holds every thread up, so that more isn't begun
+_JSON_PARTS = b'[{,:"'
+_WHITESPACE = b" \t\r\n\v\f"
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 @dataclass(frozen=True)
@@ -46,12 +59,21 @@ class RequestError(BreedclfError):
         self.code = code
 
 
+class BusyError(RequestError):
+    """The server can't take the request now; `retry_after` is in whole seconds."""
+
+    def __init__(self, code: str, message: str, retry_after: int) -> None:
+        super().__init__(503, code, message)
+        self.retry_after = retry_after
+
+
 def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()) -> list[bytes]:
     """The picture files that a request's body holds, each told by its first bytes to be JPEG, PNG or WebP.
 
     Args:
         body: a picture file, or `{"instances": [{"b64": "..."}, ...]}`.
-        content_type: image/jpeg, image/png, image/webp, application/x-image (any of the three) or application/json.
+        content_type: image/jpeg, image/png, image/webp, application/x-image (any of the three) or application/json;
+            also under the other names that clients give them, like image/jpg and application/octet-stream.
         limits: how much is taken.
 
     Raises:
@@ -64,10 +86,7 @@ def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()
         ...
         breedclf.serving.core.RequestError: the body is no PNG picture, as Content-Type image/png says: it is GIF
     """
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    if kind not in CONTENT_TYPES:
-        said = f"Content-Type {_shown(kind)} isn't taken" if kind else "the request has no Content-Type"
-        raise RequestError(415, "UnsupportedMediaType", f"{said}; send one of {', '.join(CONTENT_TYPES)}")
+    kind = media_type(content_type)
     if len(body) > limits.max_body_bytes:
         raise too_large(limits)
     if not body:
@@ -78,10 +97,48 @@ def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()
     return [body]
 
 
+def media_type(content_type: str | None) -> str:
+    """The one of CONTENT_TYPES that a Content-Type header means.
+
+    Raises:
+        RequestError: 415 when it means none.
+
+    Example:
+        >>> media_type("image/JPG; charset=binary")
+        'image/jpeg'
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    kind = _OTHER_SPELLINGS.get(kind, kind)
+    if kind in CONTENT_TYPES:
+        return kind
+    said = f"Content-Type {_shown(kind)} isn't taken" if kind else "the request has no Content-Type"
+    remedy = f"send one of {', '.join(CONTENT_TYPES)}"
+    if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        remedy += "; with curl: curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' URL"
+    raise RequestError(415, "UnsupportedMediaType", f"{said}; {remedy}")
+
+
+def check_encoding(content_encoding: str | None) -> None:
+    """See that the body came as it is.
+
+    Raises:
+        RequestError: 415 when it was compressed.
+    """
+    if (content_encoding or "identity").strip().lower() not in ("identity", ""):
+        raise RequestError(
+            415,
+            "UnsupportedMediaType",
+            f"Content-Encoding {_shown(content_encoding or '')} isn't taken; send the body uncompressed, pictures are "
+            "small already",
+        )
+
+
 def too_large(limits: Limits) -> RequestError:
     """The refusal of a body over the limit."""
     return RequestError(
-        413, "PayloadTooLarge", f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller picture"
+        413,
+        "PayloadTooLarge",
+        f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller picture, or fewer in one request",
     )
 
 
@@ -123,11 +180,25 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
         >>> from breedclf.learning.prediction import RankedClass
         >>> answer([Prediction((RankedClass("Cat", "1.Cat", 1.0),))], frozenset({JSON}))[1]
         'application/json'
+
+    Raises:
+        RequestError: 500 when a probability is no number.
     """
-    documents = [_document(prediction, top) for prediction in predictions]
+    try:
+        documents = [
+            json.dumps(_document(prediction, top), ensure_ascii=False, allow_nan=False).encode()
+            for prediction in predictions
+        ]
+    except ValueError as error:
+        raise RequestError(
+            500,
+            "ModelFailed",
+            "the model's probabilities aren't numbers (NaN or infinite), which JSON can't hold; its weights or its "
+            "preprocessing are damaged: train it again, or serve another model",
+        ) from error
     if len(documents) == 1 and JSON in accepted:
-        return json.dumps(documents[0], ensure_ascii=False).encode(), JSON
-    return b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in documents), JSON_LINES
+        return documents[0], JSON
+    return b"".join(each + b"\n" for each in documents), JSON_LINES
 
 
 def error_body(error: RequestError, request_id: str) -> bytes:
@@ -153,6 +224,7 @@ def _document(prediction: Prediction, top: int | None) -> dict[str, Any]:
 
 
 def _pictures_of_json(body: bytes, limits: Limits) -> list[bytes]:
+    _check_extent(body, limits)
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -161,10 +233,28 @@ def _pictures_of_json(body: bytes, limits: Limits) -> list[bytes]:
     if not isinstance(instances, list) or not instances or set(document) != {"instances"}:
         raise RequestError(400, "MalformedJson", 'the JSON must be {"instances": [{"b64": "..."}, ...]}')
     if len(instances) > limits.max_pictures:
-        raise RequestError(
-            413, "TooManyPictures", f"{len(instances)} pictures in one request; send at most {limits.max_pictures}"
-        )
+        raise _too_many(len(instances), limits)
     return [_picture_of(instance, f"instance {number}") for number, instance in enumerate(instances)]
+
+
+def _check_extent(body: bytes, limits: Limits) -> None:
+    """Refuse what can't be a request before it is parsed: neither base64 nor our keys hold any of these characters."""
+    parts = len(body) - len(body.translate(None, _JSON_PARTS))
+    if parts <= _MAX_JSON_PARTS:
+        return
+    if (pictures := body.count(b'"b64"')) > limits.max_pictures:
+        raise _too_many(pictures, limits)
+    raise RequestError(
+        400,
+        "MalformedJson",
+        f"the body is not valid JSON for this server: {parts:,} brackets, commas, colons and quotes are far more than "
+        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_pictures} pictures',
+    )
+
+
+def _too_many(pictures: int, limits: Limits) -> RequestError:
+    message = f"{pictures} pictures in one request; send at most {limits.max_pictures}"
+    return RequestError(413, "TooManyPictures", message)
 
 
 def _picture_of(instance: object, name: str) -> bytes:
@@ -172,13 +262,27 @@ def _picture_of(instance: object, name: str) -> bytes:
     if not isinstance(text, str):
         raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, a picture file in base64')
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RequestError(400, "MalformedJson", f"{name} is not valid base64: {_shown(str(error))}") from error
+        data = _from_base64(text)
+    except ValueError as error:
+        reason = f"{_shown(str(error))} in {_shown(text[:20])}"
+        raise RequestError(
+            400, "MalformedJson", f"{name} is not valid base64: {reason}; encode the file's bytes as they are"
+        ) from error
     if not data:
         raise RequestError(400, "EmptyBody", f"{name} is empty; send a picture file")
     _check_format(data, SNIFFED, name)
     return data
+
+
+def _from_base64(text: str) -> bytes:
+    """Base64 as it is met: in lines, for URLs, without padding, or as a data URL, whose type is told by the bytes."""
+    if text[:5].lower() == "data:":
+        head, _, text = text.partition(",")
+        if not head.lower().rstrip().endswith(";base64"):
+            raise ValueError("a data URL begins with data:image/jpeg;base64,")
+        text = unquote(text) if "%" in text else text
+    plain = text.encode("ascii").translate(_TO_STANDARD, _WHITESPACE).rstrip(b"=")
+    return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
 
 
 def _check_format(data: bytes, kind: str, name: str) -> None:

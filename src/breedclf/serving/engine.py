@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from breedclf.config import Precision
-from breedclf.errors import ImageError, ImageTooLargeError
 from breedclf.learning.artifact import ModelCard
 from breedclf.learning.classifier import Classifier
-from breedclf.learning.decoding import decode_picture
 from breedclf.learning.prediction import Prediction
-from breedclf.serving.core import Limits, RequestError
+from breedclf.serving.core import Limits
+from breedclf.serving.inputs import network_input
 from breedclf.serving.parity import Reference, reference_of
 
 
@@ -27,28 +26,17 @@ class Engine(ABC):
         self.card = card
         self._limits = limits
 
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
     def decode(self, picture: bytes) -> torch.Tensor:
         """A picture file as the network's input, uint8 [3, crop, crop].
 
         Raises:
-            RequestError: 400 when it is damaged, 422 when it has too many pixels.
+            RequestError: 400 when it is damaged, 422 when it has too many pixels or costs too much to decode.
         """
-        try:
-            preprocessing, most = self.card.preprocessing, self._limits.max_pixels
-            opened = decode_picture(
-                picture,
-                "the picture",
-                max_pixels=most,
-                enough_px=preprocessing.enough_px(0),
-                color=preprocessing.color,
-            )
-            return preprocessing.view(opened, 0)
-        except ImageTooLargeError as error:
-            raise RequestError(422, "TooManyPixels", _as_told_to_a_client(error)) from error
-        except ImageError as error:
-            raise RequestError(400, "BadImage", _as_told_to_a_client(error)) from error
-        except MemoryError as error:
-            raise RequestError(422, "TooManyPixels", "the picture needs more memory than there is") from error
+        return network_input(picture, self.card.preprocessing, self._limits)
 
     @abstractmethod
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
@@ -78,8 +66,3 @@ class TorchEngine(Engine):
 
     def reference(self) -> Reference:
         return reference_of(Classifier(self.classifier.artifact, precision=self._precision, batch_size=1))
-
-
-def _as_told_to_a_client(error: ImageError) -> str:
-    message = ascii(str(error))[1:-1]
-    return message if len(message) <= 300 else message[:300] + "..."

@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -22,12 +21,22 @@ from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.evaluation import pictures_to_evaluate
 from breedclf.learning.images import open_picture
 from breedclf.learning.model import network_from
-from breedclf.learning.openvino_backbone import MODEL_FILE, compiled, sample_of, told_error
+from breedclf.learning.openvino_backbone import (
+    MODEL_FILE,
+    compiled,
+    end_with_whoever_asked,
+    sample_of,
+    told_error,
+)
 from breedclf.learning.openvino_maker import check_accuracy, quantised
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.scan import Split
 from breedclf.serving.openvino_engine import ABOUT_FILE
 from breedclf.serving.parity import sample_pictures
+from breedclf.telemetry import opt_out
+
+if TYPE_CHECKING:
+    import openvino
 
 
 class About(Settings):
@@ -63,6 +72,9 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
         DataError: there are too few pictures to tell the drop.
         ParityError: int8 costs too much accuracy.
     """
+    opt_out()
+    import openvino
+
     card, state = read_artifact(model)
     network = network_from(card.architecture, state)
     whole = WholeModel(network, card.preprocessing).eval()
@@ -114,6 +126,7 @@ def _rows(probabilities: NDArray[Any]) -> tuple[tuple[float, ...], ...]:
 
 def main() -> int:
     """Make the files that the arguments name; what goes wrong is the last line on stdout, as JSON."""
+    end_with_whoever_asked()
     parser = argparse.ArgumentParser(prog="python -m breedclf.serving.openvino_model")
     parser.add_argument("model", type=Path)
     parser.add_argument("target", type=Path)

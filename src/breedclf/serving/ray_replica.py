@@ -16,12 +16,14 @@ from breedclf.serving.access import ANY_HOST
 from breedclf.serving.app import Service, create_app
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.server import load_pipeline
+from breedclf.telemetry import opt_out
 
 INVOCATIONS = "/invocations"
 
 
 def deployment_options() -> dict[str, Any]:
     """Options of `serve.deployment`: a GPU where the cluster has one, and as many requests as our own bounds take."""
+    opt_out()
     import ray
 
     gpus = ray.cluster_resources().get("GPU", 0) if ray.is_initialized() else 0

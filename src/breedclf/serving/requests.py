@@ -1,4 +1,4 @@
-"""One request's way through the server: admission, body, decoding, network, answer; within bounds and times."""
+"""One request's way through the server: admission, decoding, network, answer; within bounds and times."""
 
 from __future__ import annotations
 
@@ -7,49 +7,48 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
-from starlette.types import Receive
 
 from breedclf.learning.prediction import Prediction
-from breedclf.learning.threads import single_core_threads
 from breedclf.serving.batching import Batcher
-from breedclf.serving.core import Limits, RequestError, too_large
+from breedclf.serving.core import BusyError, RequestError, pictures_in
+from breedclf.serving.decoders import Decoders
 from breedclf.serving.engine import Engine
 
 log = logging.getLogger(__name__)
 
 PROBE_FRESH_SECONDS = 3.0
 PROBE_TIMEOUT_SECONDS = 1.8
+STUCK_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Bounds:
     """How much goes on at a time and how long it may take.
 
-    `max_pending` counts pictures from admission to answer. A request is let in while fewer are under way, and brings
-    all of its own, so that one with several isn't always refused under traffic; others are refused with 503 at once. A
-    picture then waits no longer than `max_pending` and the longest request take. Two batches keep the network busy;
-    more would only wait longer. A body over the limit is read and thrown away up to `max_thrown_away_bytes`, so that
-    its sender hears why.
+    `max_pending` counts pictures from admission to answer. A request is let in once its body has arrived and while
+    fewer are under way, and brings all of its own, so that one with several isn't always refused under traffic; others
+    are refused with 503 at once. A picture then waits no longer than `max_pending` and the longest request take. Two
+    batches keep the network busy; more would only wait longer.
+
+    Up to `max_arriving` bodies, `max_arriving_bytes` together, may be on their way: beyond, the one that began first is
+    refused. One over the limit is read and thrown away up to `max_thrown_away_bytes`, so that its sender hears why.
+    Decoding an image takes `decode_seconds` at most.
     """
 
     max_pending: int = 32
     max_batch: int = 16
     max_delay_seconds: float = 0.025
     decoders: int = 4
+    decode_seconds: float = 10.0
     body_seconds: float = 20.0
     answer_seconds: float = 55.0
+    max_arriving: int = 256
+    max_arriving_bytes: int = 256 << 20
     max_thrown_away_bytes: int = 256 << 20
-
-
-class BusyError(RequestError):
-    """The server can't take the request now; `retry_after` is in whole seconds."""
-
-    def __init__(self, code: str, message: str, retry_after: int) -> None:
-        super().__init__(503, code, message)
-        self.retry_after = retry_after
 
 
 class Pipeline:
@@ -61,13 +60,14 @@ class Pipeline:
         self._clock = clock
         self._pending = 0
         self._seconds_each = 0.05
-        self._decoders = single_core_threads(bounds.decoders)
+        self._decoders = Decoders(engine, bounds.decoders, seconds=bounds.decode_seconds, clock=clock)
+        self._parser = ThreadPoolExecutor(1, "parse")
         self._batcher: Batcher[torch.Tensor, Prediction] = Batcher(
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
 
-    def admit(self, pictures: int, *, held: int = 0) -> None:
-        """Take up room for some pictures, to be given back by `release`; `held` are the same request's from before.
+    def require_room(self, *, held: int = 0) -> None:
+        """See that there is room for one more request; `held` are its own pictures.
 
         Raises:
             BusyError: too many of others are under way.
@@ -75,11 +75,28 @@ class Pipeline:
         if self._pending - held >= self._bounds.max_pending:
             wait = max(1, math.ceil(self._pending * self._seconds_each))
             raise BusyError("Overloaded", f"{self._pending} pictures are waiting; try again in {wait} s", wait)
+
+    def admit(self, pictures: int, *, held: int = 0) -> None:
+        """Take up room for some pictures, to be given back by `release`; `held` are the same request's from before.
+
+        Raises:
+            BusyError: too many of others are under way.
+        """
+        self.require_room(held=held)
         self._pending += pictures
 
     def release(self, pictures: int) -> None:
         """Give room back."""
         self._pending -= pictures
+
+    async def parsed(self, body: bytes, content_type: str | None) -> list[bytes]:
+        """As `pictures_in`, beside the event loop, which has others to serve.
+
+        Raises:
+            RequestError: what the body is refused for.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._parser, pictures_in, body, content_type, self.engine.limits)
 
     async def predict(self, pictures: Sequence[bytes]) -> list[Prediction]:
         """One prediction a picture, in order.
@@ -105,7 +122,10 @@ class Pipeline:
         return answers
 
     async def answers(self) -> bool:
-        """Whether the network answered a moment ago, or answers now."""
+        """Whether decoders are free or at work, and the network answered a moment ago, or answers now."""
+        if self.stuck_seconds > 0:
+            log.error("every decoder is stuck, for %.0f s", self.stuck_seconds)
+            return False
         last = self._batcher.last_success
         if last is not None and self._clock() - last < PROBE_FRESH_SECONDS:
             return True
@@ -117,48 +137,19 @@ class Pipeline:
             return False
         return True
 
+    @property
+    def stuck_seconds(self) -> float:
+        """For how long every decoder has been at an image that should be done; 0 while one is well."""
+        return self._decoders.stuck_seconds
+
     def close(self) -> None:
         """End the threads."""
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._parser.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close()
         self._batcher.close()
 
     async def _predict_one(self, picture: bytes) -> Prediction:
         with self._batcher.announced():
-            decoded = await asyncio.get_running_loop().run_in_executor(self._decoders, self.engine.decode, picture)
+            decoded = await self._decoders.decode(picture)
             answer = self._batcher.submit(decoded)
         return await answer
-
-
-async def read_body(receive: Receive, limits: Limits, bounds: Bounds) -> bytes:
-    """A request's whole body; one over the limit is read to its end before it is refused.
-
-    Args:
-        receive: the messages of the request, as ASGI brings them.
-        limits: how many bytes are taken.
-        bounds: how long it may take, and how much is thrown away.
-
-    Raises:
-        RequestError: 413 when it is too long, 408 when it comes too slowly, 400 when the client left before its end.
-    """
-    size = 0
-    parts: list[bytes] = []
-    excess = False
-    try:
-        async with asyncio.timeout(bounds.body_seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise RequestError(400, "IncompleteBody", "the connection ended before the body did")
-                size += len(message.get("body", b""))
-                excess = excess or size > limits.max_body_bytes
-                if excess:
-                    parts.clear()
-                else:
-                    parts.append(message.get("body", b""))
-                if not message.get("more_body", False) or size > bounds.max_thrown_away_bytes:
-                    break
-    except TimeoutError as error:
-        raise RequestError(408, "Timeout", f"the body didn't arrive within {bounds.body_seconds:g} s") from error
-    if excess:
-        raise too_large(limits)
-    return b"".join(parts)

@@ -5,27 +5,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
-from breedclf.errors import ConfigError
+from breedclf.errors import ArtifactError, ConfigError, EndpointError
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.device import available_cores
-from breedclf.serving.access import allowed_hosts, check_exposure
+from breedclf.quick_exit import leave
+from breedclf.serving.access import allowed_hosts, check_exposure, check_origins
 from breedclf.serving.app import Service, create_app
-from breedclf.serving.connections import PatientProtocol
+from breedclf.serving.connections import PatientProtocol, most_connections
 from breedclf.serving.core import Limits
 from breedclf.serving.engine import Engine, TorchEngine
 from breedclf.serving.memory import share_freed_memory
-from breedclf.serving.requests import Pipeline
+from breedclf.serving.requests import STUCK_SECONDS, Pipeline
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ DEFAULT_PORT = 8080
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 TOKEN_VARIABLE = "BREEDCLF_TOKEN"
 DRAIN_SECONDS = 25
+_END_SECONDS = 28.5  # of the 30 that are promised
+EXIT_INTERRUPTED = 130
 _LAST_ARRIVALS_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 65
 _MAX_HEADER_BYTES = 32 << 10
@@ -40,16 +46,18 @@ _MAX_HEADER_BYTES = 32 << 10
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and who may ask there."""
+    """Where to listen, and who may ask there; `origins` are those of web pages elsewhere whose scripts may, `*` all."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     token: str | None = None
     no_token: bool = False
     extra_hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_exposure(self.host, self.token, no_token=self.no_token)
+        check_origins(self.origins)
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"port {self.port}: choose one from 1 to 65535, or 0 for any that is free")
 
@@ -87,7 +95,23 @@ def listen(host: str, port: int) -> socket.socket:
         server.close()
         reason = error.strerror or str(error)
         raise ConfigError(f"can't listen on {host} port {port}: {reason}; choose another with --port") from error
+    only_here(server)
     return server
+
+
+def only_here(listener: socket.socket) -> None:
+    """Let no child process keep a listening socket open, whoever begins it: its port would stay taken."""
+    listener.set_inheritable(False)
+    _LISTENERS.add(listener)
+
+
+def _close_listeners() -> None:
+    for listener in list(_LISTENERS):
+        listener.close()
+
+
+_LISTENERS: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_close_listeners)
 
 
 def serve(
@@ -97,7 +121,7 @@ def serve(
     engine: EngineChoice = DEFAULT_ENGINE,
     ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then answer what was taken and return.
+    """Serve until SIGTERM or Ctrl-C, then answer what was taken and return; a process that is still loading ends here.
 
     Args:
         model: the model folder.
@@ -112,12 +136,12 @@ def serve(
         ParityError: the engine's answers are too much worse than the model's.
     """
     share_freed_memory()
-    service = Service(token=address.token, hosts=address.hosts, engine=engine)
+    service = Service(token=address.token, hosts=address.hosts, origins=address.origins, engine=engine)
     with listen(address.host, address.port) as listener:
         server = Server(service)
         url = url_of(listener)
-        server.load_in_background(model, then=lambda: ready(url))
-        with orderly_end():
+        with server.orderly_end():
+            server.load_in_background(model, then=lambda: ready(url))
             server.run([listener])
     if server.failure is not None:
         raise server.failure
@@ -127,19 +151,6 @@ def url_of(listener: socket.socket) -> str:
     """The URL of a listening socket."""
     host, port = listener.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-@contextlib.contextmanager
-def orderly_end() -> Iterator[None]:
-    """SIGTERM ends the process with 0: uvicorn raises the signal once more, for whoever handled it before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Server(uvicorn.Server):
@@ -152,6 +163,8 @@ class Server(uvicorn.Server):
         self.service = service
         self.failure: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._loading: threading.Thread | None = None
+        PatientProtocol.most = most_connections()
         super().__init__(
             uvicorn.Config(
                 create_app(service),
@@ -179,7 +192,47 @@ class Server(uvicorn.Server):
                 self.failure = error
                 self.should_exit = True
 
-        threading.Thread(target=load, name="load", daemon=True).start()
+        self._loading = threading.Thread(target=load, name="load", daemon=True)
+        self._loading.start()
+
+    @contextlib.contextmanager
+    def orderly_end(self) -> Iterator[None]:
+        """SIGTERM ends the process with 0 whenever it comes; uvicorn raises it once more when it has been obeyed.
+
+        While the model is being loaded the process ends here: the thread that loads can't be stopped, and the
+        interpreter's own end would abort in it.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before, code = signal.signal(signal.SIGTERM, self.handle_exit), 0
+        try:
+            yield
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if self._loading is not None and self._loading.is_alive():
+                leave(code, wait=False)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does: the process ends in time, whatever its threads are at."""
+        if not self._captured_signals:
+            _end_in_time(0)
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """End a server whose decoders are all stuck: whoever watches over it begins another."""
+        pipeline = self.service.pipeline
+        if counter % 10 == 0 and pipeline is not None and pipeline.stuck_seconds > STUCK_SECONDS:
+            self.failure = EndpointError(
+                f"every decoder has been stuck for {pipeline.stuck_seconds:.0f} s at pictures that it should have "
+                "given up; the server ends, start it again"
+            )
+            self.should_exit = True
+            _end_in_time(self.failure.exit_code)
+        return await super().on_tick(counter)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -210,6 +263,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _end_in_time(code: int) -> None:
+    last = threading.Timer(_END_SECONDS, leave, (code,), {"wait": False})
+    last.daemon = True
+    last.start()
+
+
 def load_engine(model: Path, choice: EngineChoice, limits: Limits) -> Engine:
     """The engine of that choice with this model; a process has one engine, since their threads don't get along.
 
@@ -228,9 +287,15 @@ def load_pipeline(model: Path, service: Service) -> Pipeline:
     """The model, loaded, checked and warm.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or its answers are no
+            numbers.
     """
     engine = load_engine(model, service.engine, service.limits)
-    engine.forward([engine.sample()])
+    (prediction,) = engine.forward([engine.sample()])
+    if not all(math.isfinite(each.probability) for each in prediction.ranked):
+        raise ArtifactError(
+            f"{model} answers with probabilities that aren't numbers (NaN or infinite): its weights or its "
+            "preprocessing are damaged; train it again, or serve another model"
+        )
     cores = available_cores()
     return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))

@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 
 from breedclf.errors import BreedclfError
+from breedclf.quick_exit import leave
 from breedclf.serving.app import Service
 from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.memory import share_freed_memory
 from breedclf.serving.parity import check_parity
-from breedclf.serving.server import Server, listen, orderly_end, url_of
+from breedclf.serving.server import Server, listen, only_here, url_of
 
 ACCEPT = "accept"
 READY = "ready"
@@ -41,6 +42,7 @@ def main() -> int:
     log_as_json()
     share_freed_memory()
     public = socket.socket(fileno=arguments.socket)
+    only_here(public)
     server = Server(Service(on_prediction=_Activity(arguments.activity).note, engine=engine_choice(arguments)))
     with listen("127.0.0.1", 0) as private:
         url = url_of(private)
@@ -51,9 +53,9 @@ def main() -> int:
                 check_parity(url, arguments.model, reference=pipeline.engine.reference())
             _say(READY)
 
-        server.load_in_background(arguments.model, then=loaded)
-        threading.Thread(target=_obey, args=(server, public), name="stdin", daemon=True).start()
-        with orderly_end():
+        with server.orderly_end():
+            server.load_in_background(arguments.model, then=loaded)
+            threading.Thread(target=_obey, args=(server, public), name="stdin", daemon=True).start()
             server.run([private])
     if server.failure is None:
         return 0
@@ -88,4 +90,4 @@ def _say(event: str, **values: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main(), wait=False)

@@ -153,7 +153,7 @@ def _switch(plane: Plane, request: Request, body: bytes) -> Response:
 def _json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServiceError("SerializationException", f"the body is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise ServiceError("SerializationException", "the body must be a JSON object")

@@ -42,6 +42,7 @@ class Worker:
         self.ready = False
         self.accepts = False
         self.failure: str | None = None
+        self._is_group_dead = False
         words = [str(folder.model(generation)), "--socket", str(listener.fileno())]
         words += ["--activity", str(folder.activity_file), *(["--check"] if check else []), *engine.flags()]
         with folder.log_file.open("ab") as log:
@@ -51,13 +52,18 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 pass_fds=(listener.fileno(),),
+                process_group=0,
             )
         assert self.process.stdout is not None
         threading.Thread(target=self._listen, args=(self.process.stdout,), daemon=True).start()
 
     @property
     def has_ended(self) -> bool:
-        return self.process.poll() is not None
+        """Whether it is gone; whatever it began and left behind goes with it."""
+        ended = self.process.poll() is not None
+        if ended:
+            self._kill_group()
+        return ended
 
     @property
     def age(self) -> float:
@@ -78,8 +84,15 @@ class Worker:
             self.process.terminate()
 
     def kill(self) -> None:
-        self.process.kill()
+        self._kill_group()
         self.process.wait()
+
+    def _kill_group(self) -> None:
+        if self._is_group_dead:  # its number may be another's by now
+            return
+        self._is_group_dead = True
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def why_it_failed(self) -> str:
         return self.failure or f"its process ended with {self.process.returncode}; the log tells why"
