@@ -223,4 +223,4 @@ class ProfilingSession:
 def _config_of(profile: Profile) -> TrainingConfig | None:
     """The settings that a profile carries, when its data is still there."""
     settings = profile.job.settings
-    return TrainingConfig(**settings) if settings and Path(str(settings.get("data", ""))).is_dir() else None
+    return TrainingConfig.from_saved(settings) if settings and Path(str(settings.get("data", ""))).is_dir() else None
