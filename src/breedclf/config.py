@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from breedclf.errors import ConfigError
-from breedclf.paths import user_path, user_uri
-from breedclf.settings import Decides, MaybeText, MaybeUserPath, UserPath
+from breedclf.paths import text_path, user_path, user_uri
+from breedclf.settings import Decides, MaybeOutputPath, MaybeText, MaybeUserPath, OutputPath, UserPath
 from breedclf.settings import Settings as Settings
 from breedclf.settings import nearest as nearest
 from breedclf.settings_files import read_settings as read_settings
@@ -43,12 +43,12 @@ MAX_HYPERPARAMETER_CHARS = 2_500
 _RESERVED_HYPERPARAMETERS = ("sagemaker_", "_tuning_")
 
 
-def _weights_name(value: object) -> object:
+def weights_name(value: object) -> object:
     """`None` and any spelling of a known name become that name; everything else is a path."""
     if value is None:
         return "none"
     known = {name.lower(): name for name in WEIGHTS_NAMES}
-    return known.get(str(value).lower()) or str(_checked(user_path, str(value), "weights"))
+    return known.get(str(value).lower()) or str(_checked(text_path, str(value), "weights"))
 
 
 def _mlflow_address(value: object) -> object:
@@ -94,7 +94,7 @@ class TrainingConfig(Settings):
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50", description="network to fine-tune"
     )
-    weights: Annotated[str, BeforeValidator(_weights_name), Decides.START] = Field(
+    weights: Annotated[str, BeforeValidator(weights_name), Decides.START] = Field(
         default="IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
     )
     epochs: Annotated[int, Decides.LENGTH] = Field(
@@ -203,10 +203,10 @@ class TrainingConfig(Settings):
         default=False,
         description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",
     )
-    cache_dir: Annotated[MaybeUserPath, Decides.RECORDS] = Field(
+    cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
         default=None, description="folder of the caches (default: the platform's)"
     )
-    output: Annotated[UserPath, Decides.RECORDS] = Field(
+    output: Annotated[OutputPath, Decides.RECORDS] = Field(
         default=Path("runs/train"), description="folder that gets the model, the history and the report"
     )
     checkpoints: Annotated[bool, Decides.RECORDS] = Field(
@@ -340,7 +340,13 @@ class TrainingConfig(Settings):
     def to_file(self, path: str | Path) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""
         path = user_path(path, "path")
-        path.write_text(render_settings(self.to_dict(), path), encoding="utf-8")
+        try:
+            path.write_text(render_settings(self.to_dict(), path), encoding="utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{path}: a path among the settings isn't text ({error.object!r}), which {path.suffix} can't hold; "
+                "rename it, or write .json"
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only (paths as text), without the fields that are not set."""

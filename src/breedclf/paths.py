@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
 from breedclf.errors import ConfigError
+from breedclf.printable import storable
 
 
 def user_path(value: str | os.PathLike[str], what: str) -> Path:
@@ -33,6 +35,18 @@ def user_path(value: str | os.PathLike[str], what: str) -> Path:
         return Path(text)
 
 
+def text_path(value: str | os.PathLike[str], what: str) -> Path:
+    """The same for a place whose files other libraries open, which take only names that are text.
+
+    Raises:
+        ConfigError: it is empty or isn't UTF-8.
+    """
+    path = user_path(value, what)
+    if storable(str(path)) != str(path):
+        raise ConfigError(f"{what}={str(path)!r} isn't UTF-8: rename that folder, or choose another")
+    return path
+
+
 def user_uri(value: str, what: str) -> str:
     """A URI or a path that a user gave; `~` is expanded at the start of a path, and in `sqlite:///~/runs.db`.
 
@@ -47,3 +61,17 @@ def user_uri(value: str, what: str) -> str:
     if path.startswith("~") or not (separator or value.strip()):
         return f"{scheme}{separator}{user_path(path, what)}"
     return value
+
+
+def path_argument(text: str) -> Path:
+    """The type of an argument of the command line that is a path."""
+    try:
+        return user_path(text, "the path")
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def place_argument(text: str) -> str:
+    """The type of an argument that is a path or something else, such as a URL: as it was given but for `~`."""
+    path = path_argument(text)
+    return str(path) if text.startswith("~") else text

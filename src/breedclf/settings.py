@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from breedclf.errors import ConfigError
-from breedclf.paths import user_path
+from breedclf.paths import text_path, user_path
 
 
 class Decides(StrEnum):
@@ -44,14 +44,22 @@ def fields_that_decide(model: type[BaseModel], *what: Decides) -> frozenset[str]
     return frozenset(name for name in model.model_fields if decides(model, name) in what)
 
 
-def _path(value: object, info: ValidationInfo) -> object:
+def _path(value: object, info: ValidationInfo) -> Path:
+    return _checked_path(user_path, value, info)
+
+
+def _text_path(value: object, info: ValidationInfo) -> Path:
+    return _checked_path(text_path, value, info)
+
+
+def _checked_path(check: Callable[[Any, str], Path], value: object, info: ValidationInfo) -> Path:
     name = info.field_name or "path"
     if value is None:
         raise ValueError(f"{name} has no value: give a path (in YAML a lone ~ means no value; write ~/)")
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"{name}={value!r}: a path is text")
     try:
-        return user_path(value, name)
+        return check(value, name)
     except ConfigError as error:
         raise ValueError(str(error)) from None
 
@@ -67,6 +75,8 @@ def _absent_if_named_none(value: object) -> object:
 MaybeText = BeforeValidator(_absent_if_none_text)
 UserPath = Annotated[Path, BeforeValidator(_path)]
 MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
+OutputPath = Annotated[Path, BeforeValidator(_text_path)]
+MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
 
 
 class Settings(BaseModel):

@@ -20,6 +20,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
 from breedclf.jobs import Backend, remote_address
+from breedclf.paths import user_path
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.space import Parameter, Values
 from breedclf.tuning.stopping import Completion
@@ -314,7 +315,7 @@ class TuningJob:
         """Write a page about the search: history, parallel coordinates, importance, and every training job."""
         from breedclf.tuning.report import render_report
 
-        target = Path(path)
+        target = user_path(path, "path")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(render_report(self.study, made_at=datetime.now(UTC)), encoding="utf-8")
         return target

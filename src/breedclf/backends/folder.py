@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.paths import user_path
 
 FORMAT_VERSION = 1
 HOME_VARIABLE = "BREEDCLF_HOME"
@@ -192,7 +193,7 @@ def jobs_root(home: Path) -> Path:
 def home_folder(home: str | Path | None = None) -> Path:
     """The folder of jobs: the one given, `BREEDCLF_HOME`, or `.breedclf` here; absolute."""
     chosen = home if home is not None else os.environ.get(HOME_VARIABLE) or ".breedclf"
-    return Path(chosen).expanduser().absolute()
+    return user_path(chosen, "home").absolute()
 
 
 def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mapping[str, Any], now: float) -> JobFolder:

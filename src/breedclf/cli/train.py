@@ -17,11 +17,12 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.job_handle import Job
 from breedclf.jobs import JobStatus
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job, there")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")
     add_settings_flags(parser, TrainingConfig, leave_out=["data"])

@@ -15,6 +15,7 @@ from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.jobs import Backend
+from breedclf.paths import path_argument, user_path
 from breedclf.tuning.space import Parameter, parse_parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_table, value_text
@@ -31,7 +32,7 @@ _CARD = "breedclf.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     search = parser.add_argument_group("search")
     search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")
     search.add_argument("--max-jobs", type=int, metavar="N", help="trials at most (default: 10, or the whole grid)")
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--resume", metavar="NAME", dest="carry_on", help="carry on the tuning job of this name")
     search.add_argument("--backend", metavar="inline|local|sagemaker", default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
-    search.add_argument("--report", type=Path, metavar="FILE", help="page about the search (default: OUT/tuning.html)")
+    search.add_argument(
+        "--report", type=path_argument, metavar="FILE", help="page about the search (default: OUT/tuning.html)"
+    )
     add_settings_flags(parser, TrainingConfig, leave_out=["data", "resume"])
 
 
@@ -132,7 +135,7 @@ def _backend_of(arguments: argparse.Namespace) -> str | None:
 def _checked_output(arguments: argparse.Namespace) -> Path:
     """The folder for the best model and the report, found fit before hours of work."""
     given = getattr(arguments, "output", None)
-    output = Path(given or _DEFAULT_OUTPUT)
+    output = _DEFAULT_OUTPUT if given is None else user_path(given, "output")
     number = 1
     while given is None and (output / _MODEL).exists():
         number += 1

@@ -20,6 +20,7 @@ from breedclf.config import Architecture, Settings
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.learning.model import StateDict
 from breedclf.learning.preprocessing import Preprocessing
+from breedclf.printable import storable_document
 
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -80,7 +81,8 @@ def write_artifact(folder: Path, card: dict[str, Any], state: StateDict) -> Mode
         weights = temporary / WEIGHTS_FILE
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, weights)
         written = ModelCard(**card, weights_sha256=_sha256(weights))
-        (temporary / CARD_FILE).write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        text = json.dumps(storable_document(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
+        (temporary / CARD_FILE).write_text(text + "\n", encoding="utf-8")
         _replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

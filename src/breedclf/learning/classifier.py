@@ -19,6 +19,7 @@ from breedclf.learning.device import compute_for
 from breedclf.learning.images import picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
+from breedclf.paths import user_path
 
 __all__ = ["NONE_OF_THESE", "Classifier", "Picture", "Prediction", "RankedClass"]
 
@@ -44,7 +45,7 @@ class Classifier:
     def __init__(
         self, artifact: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = Path(artifact)
+        self.artifact = user_path(artifact, "model")
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)
@@ -122,7 +123,7 @@ def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Predictio
 def _upright(picture: Picture, enough_px: int | None) -> torch.Tensor:
     match picture:
         case str() | Path():
-            return decode_picture(Path(picture), enough_px=enough_px)
+            return decode_picture(user_path(picture, "picture"), enough_px=enough_px)
         case bytes() | bytearray():
             return decode_picture(bytes(picture), enough_px=enough_px)
         case Image.Image():

@@ -13,6 +13,7 @@ from breedclf._version import __version__
 from breedclf.extras import need
 from breedclf.learning.hooks import EpochRecord, TrainingPlan
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
+from breedclf.printable import storable
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
@@ -118,7 +119,9 @@ class _Run:
         metrics = [Metric(f"best_{name}", getattr(result.best, name), now, result.best_epoch) for name in METRICS]
         metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
         with self._asking():
-            self._client.log_batch(self.run_id, metrics=metrics, tags=[RunTag("artifact", str(result.artifact))])
+            self._client.log_batch(
+                self.run_id, metrics=metrics, tags=[RunTag("artifact", storable(str(result.artifact)))]
+            )
 
     def close(self, status: RunStatus) -> None:
         with self._asking():

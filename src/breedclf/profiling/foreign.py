@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
+from breedclf.paths import user_path
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
 from breedclf.profiling.report import render_report
@@ -91,7 +92,7 @@ class ForeignLoop:
 
     def report(self, path: str | Path) -> Path:
         """Write the page for people."""
-        path = Path(path)
+        path = user_path(path, "path")
         path.write_text(render_report(self.profile, self.findings), encoding="utf-8")
         return path
 

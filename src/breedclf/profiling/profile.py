@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from breedclf.errors import ProfileError
+from breedclf.paths import user_path
 from breedclf.profiling.columns import BoolArray, FloatArray, Floats, Ints, Seconds, floats, ints
 
 SCHEMA_VERSION = 1
@@ -313,7 +314,7 @@ class Profile(_Model):
 
     def save(self, path: str | Path) -> Path:
         """Write `profile.json` (into `path` when it is a folder), whole or not at all."""
-        path = Path(path)
+        path = user_path(path, "path")
         if path.is_dir():
             path = path / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -329,7 +330,7 @@ class Profile(_Model):
         Raises:
             ProfileError: it is missing, cut short, not a profile, or of a newer schema.
         """
-        path = Path(path)
+        path = user_path(path, "path")
         if path.is_dir():
             path = path / FILE_NAME
         try:
