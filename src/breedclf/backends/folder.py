@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.json_lines import read_json_lines
 from breedclf.paths import user_path
 
 FORMAT_VERSION = 1
@@ -161,13 +162,7 @@ class JobFolder:
         return [MetricRecord(event["time"], event["values"]) for event in self._events() if event["kind"] == "metrics"]
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        try:
-            lines = self.events_file.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+        return (event for event in read_json_lines(self.events_file) if isinstance(event, dict) and "kind" in event)
 
     def read_log(self, position: int) -> tuple[str, int]:
         """The log from a byte position, up to 1 MiB and never through the middle of a character."""

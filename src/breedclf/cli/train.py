@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.job_handle import Job
 from breedclf.jobs import JobStatus
+from breedclf.json_lines import read_json_lines
 from breedclf.paths import path_argument
 
 
@@ -59,11 +59,10 @@ def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console
     artifact, output = job.artifact, job.output
     if "output" in config.model_fields_set:
         artifact, output = _fetch(job, config.output)
-    lines = (output / "history.jsonl").read_text(encoding="utf-8").splitlines()
     return {
         "artifact": str(artifact),
         "output": str(output),
-        "history": [json.loads(line) for line in lines],
+        "history": list(read_json_lines(output / "history.jsonl")),
         "best_epoch": int(description.metrics["best_epoch"]),
         "seconds": round(time.monotonic() - started, 3),
         "job": job.name,

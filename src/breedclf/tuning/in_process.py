@@ -63,6 +63,8 @@ class InProcessRunner:
             record = json.loads((self._folder / name / _RECORD).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError:
+            return Look(status="Failed", lost=True, failure_reason="its record is damaged")
         if record["status"] == "InProgress":  # looked at from outside of `submit`: that process has ended
             return Look(status="Failed", lost=True, failure_reason="the process that ran it has ended")
         return Look(**{**record, "history": tuple(record["history"])})
