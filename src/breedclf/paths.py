@@ -29,6 +29,8 @@ def user_path(value: str | os.PathLike[str], what: str) -> Path:
         )
     if "\0" in text:
         raise ConfigError(f"{what}={text!r} holds a zero byte, which no path can")
+    if not text.startswith("~"):  # Path takes the dot off ./~
+        return Path(text)
     try:
         return Path(text).expanduser()
     except RuntimeError:

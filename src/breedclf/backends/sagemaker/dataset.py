@@ -68,7 +68,7 @@ class S3Dataset:
             ConfigError: `s3_uri` is no address, or its bucket isn't there or lies in another region.
             BreedclfError: S3 can't be reached or refuses.
         """
-        location = S3Location.parse(s3_uri)
+        location = S3Location.parse(s3_uri).require_plain()
         folder = user_path(folder, "folder")
         if check:
             check_pictures(folder, skip_bad=skip_bad)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from breedclf.config import Settings, read_settings
 from breedclf.settings import MaybeUserPath
@@ -96,6 +96,13 @@ class SageMakerSettings(Settings):
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
     )
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_a_plain_key(cls, prefix: str) -> str:
+        if odd := [part for part in prefix.split("/") if part in ("", ".", "..")]:
+            raise ValueError(f"prefix={prefix!r} has a part {odd[0]!r}, which S3 takes for a name: leave it out")
+        return prefix
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
