@@ -215,7 +215,9 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
     return {
         "Classifier.__init__(artifact)": Classifier,
         "Deployment.__init__(model)": lambda path: Deployment(path).spec.artifact,
-        "Deployment.__init__(calibration)": lambda path: Deployment("x", engine="openvino", precision="int8", calibration=path).spec.engine.calibration,
+        "Deployment.__init__(calibration)": lambda path: (
+            Deployment("x", engine="openvino", precision="int8", calibration=path).spec.engine.calibration
+        ),
         "Deployment.transform(folder)": lambda path: Deployment("x").transform(path, "out"),
         "Deployment.transform(output)": lambda path: Deployment("x").transform("in", path),
         "InlineBackend.__init__(home)": lambda path: InlineBackend(path).home,
