@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from typing import Any, Literal, get_origin
 
 import pytest
 
+from breedclf.cli import tune
+from breedclf.cli.flags import training_config
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.learning.resume import differing
 from breedclf.settings import Decides, decides, fields_that_decide
-from breedclf.tuning.space import NOT_TUNABLE, Categorical, checked_space, is_number, parse_parameter
+from breedclf.tuning.space import NOT_TUNABLE, Categorical, Continuous, checked_space, is_number, parse_parameter
 from breedclf.tuning.study import SearchRequest
 
 CONFIG = TrainingConfig(data="dogs")
@@ -121,6 +124,16 @@ TEXT_SETTINGS = [
 )
 def test_punctuation_in_a_text_setting_is_text(name: str, text: str) -> None:
     assert parse_parameter(name, text) is None
+
+
+def test_the_command_line_searches_and_logs_at_once() -> None:
+    parser = argparse.ArgumentParser()
+    tune.add_arguments(parser)
+    flags = ["--mlflow-uri", "http://127.0.0.1:5000", "--log-to", "tensorboard,mlflow", "--learning-rate", "0.1:0.2"]
+    arguments = parser.parse_args(["dogs", *flags])
+    assert tune._take_space(arguments) == {"learning_rate": Continuous(0.1, 0.2)}
+    config = training_config(arguments, environment={})
+    assert (config.mlflow_uri, config.loggers) == ("http://127.0.0.1:5000", ("mlflow", "tensorboard"))
 
 
 def test_the_text_settings_are_found() -> None:
