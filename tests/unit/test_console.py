@@ -169,6 +169,27 @@ def test_what_verify_will_not_take_is_told_before_the_training(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tune", "dogs", "--learning-rate", "0.1,0.2", "--report", "file/x.html"], "choose another --report"),
+        (["tune", "dogs", "--learning-rate", "0.1,0.2", "--report", "dogs"], "'dogs' is a folder; name a file in it"),
+        (["tune", "dogs", "--learning-rate", "0.1,0.2", "--output", "file/x"], "choose another --output"),
+        (["train", "dogs", "--backend", "local", "--output", "file/x"], "choose another --output"),
+    ],
+)
+def test_where_a_command_writes_is_tried_before_the_work(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BREEDCLF_HOME", str(tmp_path / "home"))
+    (tmp_path / "dogs").mkdir()
+    (tmp_path / "file").touch()
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "home").exists(), "no job and no search began"
+
+
 def test_the_library_behind_the_profiler_is_silent() -> None:
     code = """
         import torch

@@ -49,6 +49,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train as a job and wait; with `--output`, the job's model and history are copied there."""
+    from breedclf.learning.output_folder import writable
+
+    if "output" in config.model_fields_set:
+        writable(config.output)  # tried before the job is paid for
     started = time.monotonic()
     job = Trainer(config, backend=backend_named(arguments.backend)).submit(name=arguments.job_name)
     console.note(f"job {job.name}; `breedclf jobs logs -f {job.name}` shows its log")

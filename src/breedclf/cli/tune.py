@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +141,19 @@ def _checked_output(arguments: argparse.Namespace) -> Path:
     while given is None and (output / _MODEL).exists():
         number += 1
         output = _DEFAULT_OUTPUT.with_name(f"{_DEFAULT_OUTPUT.name}-{number}")
+    report = arguments.report
+    if report is not None and report.is_dir():
+        raise ConfigError(f"--report {str(report)!r} is a folder; name a file in it, such as tuning.html")
     model = output / _MODEL
     if model.exists() and not (model / _CARD).is_file():
         raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={str(output)!r} can't be made: {error.strerror}; choose another --output") from error
+    for folder, flag in ((output, "--output"), (report.parent if report else output, "--report")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{str(folder)!r} can't be written: {error.strerror}; choose another {flag}") from error
     return output
 
 
