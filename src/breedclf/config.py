@@ -5,22 +5,17 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, model_validator
 
 from breedclf.errors import ConfigError
+from breedclf.paths import text_path, user_path, user_uri
+from breedclf.settings import Decides, MaybeOutputPath, MaybeText, MaybeUserPath, OutputPath, UserPath
+from breedclf.settings import Settings as Settings
+from breedclf.settings import nearest as nearest
 from breedclf.settings_files import read_settings as read_settings
 from breedclf.settings_files import render_settings
 
@@ -48,12 +43,23 @@ MAX_HYPERPARAMETER_CHARS = 2_500
 _RESERVED_HYPERPARAMETERS = ("sagemaker_", "_tuning_")
 
 
-def _weights_name(value: object) -> object:
+def weights_name(value: object) -> object:
     """`None` and any spelling of a known name become that name; everything else is a path."""
     if value is None:
         return "none"
     known = {name.lower(): name for name in WEIGHTS_NAMES}
-    return known.get(str(value).lower(), str(value))
+    return known.get(str(value).lower()) or str(_checked(text_path, str(value), "weights"))
+
+
+def _mlflow_address(value: object) -> object:
+    return _checked(user_uri, value, "mlflow_uri") if isinstance(value, str) else value
+
+
+def _checked(check: Callable[[str, str], object], value: str, name: str) -> object:
+    try:
+        return check(value, name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _logger_names(value: object) -> object:
@@ -66,39 +72,6 @@ def _logger_names(value: object) -> object:
         if name not in LOGGER_NAMES:
             raise ValueError(f"log_to={name!r} is no logger: {nearest(name, LOGGER_NAMES)}")
     return ",".join(names) or "none"
-
-
-def _absent_if_none_text(value: object) -> object:
-    return None if isinstance(value, str) and value.lower() in ("none", "null", "") else value
-
-
-_MaybeText = BeforeValidator(_absent_if_none_text)
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown key is refused with the nearest valid name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise ConfigError(_explain(error, type(self).model_fields)) from error
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Python takes True for 1, so that `epochs: yes` in a file would quietly train one epoch."""
-        annotation = cls.model_fields[info.field_name or ""].annotation
-        accepted = {annotation, *get_args(annotation)}
-        if isinstance(value, bool) and bool not in accepted and accepted & {int, float}:
-            raise ValueError(f"{info.field_name}={value}: a number is wanted here, not yes or no")
-        return value
-
-    def replace(self, **changes: Any) -> Self:
-        """Return a copy with some fields changed, validated like a new one."""
-        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
 class TrainingConfig(Settings):
@@ -115,135 +88,177 @@ class TrainingConfig(Settings):
         0.005
     """
 
-    data: Path = Field(description="folder with train/, valid/ and test/, or one folder of class folders")
-    architecture: Architecture = Field(default="resnet50", description="network to fine-tune")
-    weights: Annotated[str, BeforeValidator(_weights_name)] = Field(
+    data: Annotated[UserPath, Decides.IMAGES] = Field(
+        description="folder with train/, valid/ and test/, or one folder of class folders"
+    )
+    architecture: Annotated[Architecture, Decides.LEARNING] = Field(
+        default="resnet50", description="network to fine-tune"
+    )
+    weights: Annotated[str, BeforeValidator(weights_name), Decides.START] = Field(
         default="IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
     )
-    epochs: int = Field(default=3, ge=1, le=10_000, description="passes over the training pictures")
-    batch_size: int = Field(default=32, ge=1, le=65_536, description="pictures per optimizer step")
-    learning_rate: float = Field(default=0.005, gt=0, le=100, description="step size of the last layer")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="L2 penalty of SGD, decoupled decay of AdamW")
-    freeze: Freeze = Field(
+    epochs: Annotated[int, Decides.LENGTH] = Field(
+        default=3, ge=1, le=10_000, description="passes over the training pictures"
+    )
+    batch_size: Annotated[int, Decides.LEARNING] = Field(
+        default=32, ge=1, le=65_536, description="pictures per optimizer step"
+    )
+    learning_rate: Annotated[float, Decides.LEARNING] = Field(
+        default=0.005, gt=0, le=100, description="step size of the last layer"
+    )
+    momentum: Annotated[float, Decides.LEARNING] = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    weight_decay: Annotated[float, Decides.LEARNING] = Field(
+        default=0.0, ge=0, le=1, description="L2 penalty of SGD, decoupled decay of AdamW"
+    )
+    freeze: Annotated[Freeze, Decides.LEARNING] = Field(
         default="head", description="what is trained: the head alone, layer4 and the head, or all (none is frozen)"
     )
-    backbone_learning_rate: Annotated[float | None, _MaybeText] = Field(
+    backbone_learning_rate: Annotated[float | None, MaybeText, Decides.LEARNING] = Field(
         default=None, gt=0, le=100, description="step size of what else is trained (default: learning_rate / 50)"
     )
-    layer_decay: float = Field(
+    layer_decay: Annotated[float, Decides.LEARNING] = Field(
         default=1.0, gt=0, le=1, description="factor on the step size from each stage to the one before it"
     )
-    optimizer: OptimizerName = Field(default="sgd", description="sgd with momentum, or adamw")
-    schedule: Schedule = Field(
+    optimizer: Annotated[OptimizerName, Decides.LEARNING] = Field(
+        default="sgd", description="sgd with momentum, or adamw"
+    )
+    schedule: Annotated[Schedule, Decides.LEARNING] = Field(
         default="auto", description="of the step sizes; auto is constant for a head, cosine when more is trained"
     )
-    warmup_epochs: Annotated[float | None, _MaybeText] = Field(
+    warmup_epochs: Annotated[float | None, MaybeText, Decides.LEARNING] = Field(
         default=None,
         ge=0,
         le=10_000,
         description="epochs in which the step sizes rise (default: none for a constant schedule, else a tenth)",
     )
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of each target given to all classes")
-    class_weights: ClassWeights = Field(
+    label_smoothing: Annotated[float, Decides.LEARNING] = Field(
+        default=0.0, ge=0, lt=1, description="share of each target given to all classes"
+    )
+    class_weights: Annotated[ClassWeights, Decides.LEARNING] = Field(
         default="none", description="balanced weighs a picture by how rare its class is in training"
     )
-    augment: Augment = Field(
+    augment: Annotated[Augment, Decides.LEARNING] = Field(
         default="auto",
         description="crop: a random crop, possibly mirrored, new in each epoch; auto is none for a head, else crop",
     )
-    mixup: float = Field(default=0.0, ge=0, le=10, description="alpha of mixup: blends of two pictures; 0 is without")
-    ema: float = Field(
+    mixup: Annotated[float, Decides.LEARNING] = Field(
+        default=0.0, ge=0, le=10, description="alpha of mixup: blends of two pictures; 0 is without"
+    )
+    ema: Annotated[float, Decides.LEARNING] = Field(
         default=0.0, ge=0, lt=1, description="decay of the moving average of the weights that is kept; 0 is without"
     )
-    patience: Annotated[int | None, _MaybeText] = Field(
+    patience: Annotated[int | None, MaybeText, Decides.LENGTH] = Field(
         default=None, ge=1, le=10_000, description="stop after so many epochs without a better one"
     )
-    clip_norm: Annotated[float | None, _MaybeText] = Field(
+    clip_norm: Annotated[float | None, MaybeText, Decides.LEARNING] = Field(
         default=None, gt=0, description="longest gradient; a longer one is scaled down to it"
     )
-    accumulate: int = Field(
+    accumulate: Annotated[int, Decides.LEARNING] = Field(
         default=1, ge=1, le=4_096, description="passes in which a batch is computed, to save memory; divides batch_size"
     )
-    activation_checkpointing: bool = Field(
+    activation_checkpointing: Annotated[bool, Decides.SPEED] = Field(
         default=False, description="compute the trained stages once more on the way back, to save memory"
     )
-    batch_norm: BatchNorm = Field(
+    batch_norm: Annotated[BatchNorm, Decides.LEARNING] = Field(
         default="auto",
         description="statistics of trained stages; auto keeps those of pretrained weights fixed, trains random ones'",
     )
-    head: Head = Field(
+    head: Annotated[Head, Decides.LEARNING] = Field(
         default="standardised", description="standardised scales the features first; linear is a plain layer"
     )
-    objective: Objective = Field(default="valid_loss", description="measure that picks the best epoch")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the head and of the order of pictures")
-    views: int = Field(
+    objective: Annotated[Objective, Decides.CHOICE] = Field(
+        default="valid_loss", description="measure that picks the best epoch"
+    )
+    seed: Annotated[int, Decides.LEARNING] = Field(
+        default=0, ge=0, lt=2**63, description="seed of the head and of the order of pictures"
+    )
+    views: Annotated[int, Decides.LEARNING] = Field(
         default=1, ge=1, le=1_000, description="epoch e trains on view e mod VIEWS; view 0 is the plain crop"
     )
-    view_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the random crops of views 1 and up")
-    on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable picture, or skip and count it")
-    valid_share: float = Field(default=0.15, gt=0, lt=1, description="validation share when the folder has no splits")
-    test_share: float = Field(default=0.15, ge=0, lt=1, description="test share when the folder has no splits")
-    split_seed: int = Field(default=0, ge=0, lt=2**63, description="seed of that split")
-    feature_cache: bool = Field(default=True, description="compute the frozen part once and keep it for later runs")
-    dct_scaling: bool = Field(
+    view_seed: Annotated[int, Decides.LEARNING] = Field(
+        default=0, ge=0, lt=2**63, description="seed of the random crops of views 1 and up"
+    )
+    on_bad_image: Annotated[OnBadImage, Decides.IMAGES] = Field(
+        default="error", description="stop at an unreadable picture, or skip and count it"
+    )
+    valid_share: Annotated[float, Decides.IMAGES] = Field(
+        default=0.15, gt=0, lt=1, description="validation share when the folder has no splits"
+    )
+    test_share: Annotated[float, Decides.IMAGES] = Field(
+        default=0.15, ge=0, lt=1, description="test share when the folder has no splits"
+    )
+    split_seed: Annotated[int, Decides.IMAGES] = Field(default=0, ge=0, lt=2**63, description="seed of that split")
+    feature_cache: Annotated[bool, Decides.SPEED] = Field(
+        default=True, description="compute the frozen part once and keep it for later runs"
+    )
+    dct_scaling: Annotated[bool, Decides.LEARNING] = Field(
         default=False,
         description="decode JPEGs that are far too large at 1/2 to 1/8 of their size, which changes pixels a little",
     )
-    device_decoding: bool = Field(
+    device_decoding: Annotated[bool, Decides.LEARNING] = Field(
         default=False,
         description="decode and crop plain JPEGs on a CUDA device, by nvJPEG, whose pixels differ a little",
     )
-    prepared_pictures: bool = Field(
+    prepared_pictures: Annotated[bool, Decides.LEARNING] = Field(
         default=False,
         description="keep pictures decoded and scaled for later epochs and runs, where they pass the network each time",
     )
-    cache_dir: Annotated[Path | None, _MaybeText] = Field(
+    cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
         default=None, description="folder of the caches (default: the platform's)"
     )
-    output: Path = Field(
+    output: Annotated[OutputPath, Decides.RECORDS] = Field(
         default=Path("runs/train"), description="folder that gets the model, the history and the report"
     )
-    checkpoints: bool = Field(default=True, description="keep the full state after each epoch, in OUTPUT/checkpoints")
-    resume: bool = Field(default=False, description="go on from the last checkpoint in the output, if there is one")
-    device: Device = Field(default="auto", description="where to compute")
-    precision: TrainingPrecision = Field(
+    checkpoints: Annotated[bool, Decides.RECORDS] = Field(
+        default=True, description="keep the full state after each epoch, in OUTPUT/checkpoints"
+    )
+    resume: Annotated[bool, Decides.RECORDS] = Field(
+        default=False, description="go on from the last checkpoint in the output, if there is one"
+    )
+    device: Annotated[Device, Decides.SPEED] = Field(default="auto", description="where to compute")
+    precision: Annotated[TrainingPrecision, Decides.LEARNING] = Field(
         default="auto",
         description="auto takes bf16 where the hardware has it; int8 is for openvino, and tried for accuracy first",
     )
-    engine: Engine = Field(
+    engine: Annotated[Engine, Decides.LEARNING] = Field(
         default="torch", description="what computes the frozen part; openvino, an extra, is quicker on some CPUs"
     )
-    max_accuracy_drop: float = Field(
+    max_accuracy_drop: Annotated[float, Decides.RECORDS] = Field(
         default=0.01, gt=0, lt=1, description="share of valid pictures that int8 may cost, or it is refused"
     )
-    workers: Annotated[int | None, _MaybeText] = Field(
+    workers: Annotated[int | None, MaybeText, Decides.SPEED] = Field(
         default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
-    chunk_size: int = Field(default=32, ge=1, le=4_096, description="pictures per pass through the frozen part")
-    pin_memory: bool = Field(
+    chunk_size: Annotated[int, Decides.SPEED] = Field(
+        default=32, ge=1, le=4_096, description="pictures per pass through the frozen part"
+    )
+    pin_memory: Annotated[bool, Decides.SPEED] = Field(
         default=True, description="copy pictures to a GPU from pinned memory; elsewhere it does nothing"
     )
-    channels_last: bool = Field(default=True, description="keep a pixel's channels side by side in memory")
-    compile_network: bool = Field(
+    channels_last: Annotated[bool, Decides.SPEED] = Field(
+        default=True, description="keep a pixel's channels side by side in memory"
+    )
+    compile_network: Annotated[bool, Decides.SPEED] = Field(
         default=False,
         description="compile the frozen part; the log says how long that took, up to a minute in each run",
     )
-    deterministic: bool = Field(default=False, description="repeat bit for bit, also on a GPU, at some cost in speed")
-    profile: Profiling = Field(
+    deterministic: Annotated[bool, Decides.SPEED] = Field(
+        default=False, description="repeat bit for bit, also on a GPU, at some cost in speed"
+    )
+    profile: Annotated[Profiling, Decides.RECORDS] = Field(
         default="timers",
         description="what is recorded of the run: timers costs next to nothing, full also traces operators",
     )
-    log_to: Annotated[str, BeforeValidator(_logger_names)] = Field(
+    log_to: Annotated[str, BeforeValidator(_logger_names), Decides.RECORDS] = Field(
         default="none", description="tensorboard, mlflow, or both with a comma: where the training is logged, too"
     )
-    mlflow_uri: Annotated[str | None, _MaybeText] = Field(
+    mlflow_uri: Annotated[str | None, BeforeValidator(_mlflow_address), MaybeText, Decides.RECORDS] = Field(
         default=None, description="MLflow's server, sqlite:///FILE or SageMaker ARN (default: MLflow's own)"
     )
-    mlflow_experiment: Annotated[str | None, _MaybeText] = Field(
+    mlflow_experiment: Annotated[str | None, MaybeText, Decides.RECORDS] = Field(
         default=None, description="MLflow's experiment (default: MLFLOW_EXPERIMENT_NAME, or breedclf)"
     )
-    min_confidence: Annotated[float | None, _MaybeText] = Field(
+    min_confidence: Annotated[float | None, MaybeText, Decides.RECORDS] = Field(
         default=None, gt=0, lt=1, description="below it the model answers none of these"
     )
 
@@ -315,11 +330,23 @@ class TrainingConfig(Settings):
     @classmethod
     def from_file(cls, path: str | Path, **overrides: Any) -> Self:
         """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
-        return cls(**{**read_settings(Path(path)), **overrides})
+        return cls(**{**read_settings(path), **overrides})
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any]) -> Self:
+        """Settings that breedclf wrote itself, perhaps another version: names that it doesn't know are left out."""
+        return cls(**{name: value for name, value in values.items() if name in cls.model_fields})
 
     def to_file(self, path: str | Path) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""
-        Path(path).write_text(render_settings(self.to_dict(), Path(path)), encoding="utf-8")
+        path = user_path(path, "path")
+        try:
+            path.write_text(render_settings(self.to_dict(), path), encoding="utf-8")
+        except UnicodeEncodeError as error:
+            raise ConfigError(
+                f"{path}: a path among the settings isn't text ({error.object!r}), which {path.suffix} can't hold; "
+                "rename it, or write .json"
+            ) from error
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only (paths as text), without the fields that are not set."""
@@ -343,7 +370,7 @@ class TrainingConfig(Settings):
 
     @classmethod
     def environment(cls, variables: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The settings that the environment gives (`BREEDCLF_EPOCHS=2`), by field name.
+        """The settings that the environment gives (`BREEDCLF_EPOCHS=2`), by field name; an empty variable gives none.
 
         Raises:
             ConfigError: a variable looks like a misspelt field.
@@ -351,7 +378,7 @@ class TrainingConfig(Settings):
         variables = os.environ if variables is None else variables
         found = {}
         for variable, value in variables.items():
-            if not variable.startswith(ENVIRONMENT_PREFIX):
+            if not variable.startswith(ENVIRONMENT_PREFIX) or not value:
                 continue
             name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
             if name in cls.model_fields:
@@ -373,23 +400,16 @@ class EvaluationConfig(Settings):
     split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
         default="test", description="which pictures; all takes every one"
     )
-    output: Annotated[Path | None, _MaybeText] = Field(
+    output: MaybeUserPath = Field(
         default=None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
     )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable picture, or skip and count it")
     device: Device = Field(default="auto", description="where to compute")
     precision: Precision = Field(default="auto", description="auto takes bf16 where the hardware has it")
     batch_size: int = Field(default=32, ge=1, le=4_096, description="pictures per pass through the network")
-    workers: Annotated[int | None, _MaybeText] = Field(
+    workers: Annotated[int | None, MaybeText] = Field(
         default=None, ge=0, le=256, description="loader processes (default: chosen for this machine)"
     )
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest valid one, or all of them when none is near."""
-    valid = sorted(valid)
-    near = difflib.get_close_matches(name, valid, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"valid names are {', '.join(valid)}"
 
 
 def _as_hyperparameter(name: str, value: object) -> str:
@@ -424,22 +444,3 @@ def _reads_as_json(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _explain(error: ValidationError, fields: Iterable[str]) -> str:
-    """One line a problem: the field, the value it got, and what would be right."""
-    lines = []
-    for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
-        value = problem["input"]
-        match problem["type"]:
-            case "extra_forbidden":
-                lines.append(f"unknown setting {name!r}: {nearest(name, fields)}")
-            case "missing":
-                lines.append(f"setting {name!r} is required")
-            case "value_error":
-                lines.append(str(problem["ctx"]["error"]))
-            case _:
-                message = problem["msg"][0].lower() + problem["msg"][1:]
-                lines.append(f"{name}={value!r}: {message}")
-    return "\n".join(lines)

@@ -7,14 +7,15 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from breedclf.api.trainer import Trainer
-from breedclf.config import Architecture, Settings, TrainingConfig
+from breedclf.config import Architecture, Settings, TrainingConfig, weights_name
 from breedclf.errors import DemoError, WeightsError
 from breedclf.learning.layout.disk import mark_output
+from breedclf.settings import MaybeOutputPath, MaybeUserPath, OutputPath
 from breedclf.testing.pictures import write_picture_set
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,15 @@ PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
 
 
+def _weights(value: object) -> object:
+    return None if value is None else weights_name(value)
+
+
 class DemoConfig(Settings):
     """What can be chosen about the demonstration; with nothing chosen it draws its own pictures."""
 
-    data: Path | None = Field(default=None, description="folder of pictures to use instead of drawn ones")
-    weights: str | None = Field(
+    data: MaybeUserPath = Field(default=None, description="folder of pictures to use instead of drawn ones")
+    weights: Annotated[str | None, BeforeValidator(_weights)] = Field(
         default=None,
         description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be had, otherwise none)",
     )
@@ -44,8 +49,10 @@ class DemoConfig(Settings):
     train_pictures: int = Field(default=40, ge=2, le=10_000, description="training pictures to draw of each class")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
     download_seconds: float = Field(default=60, gt=0, description="how long to try to download pretrained weights")
-    cache_dir: Path | None = Field(default=None, description="folder of the feature cache (default: the platform's)")
-    output: Path = Field(default=Path("runs/demo"), description="folder that gets pictures, model and report")
+    cache_dir: MaybeOutputPath = Field(
+        default=None, description="folder of the feature cache (default: the platform's)"
+    )
+    output: OutputPath = Field(default=Path("runs/demo"), description="folder that gets pictures, model and report")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.jobs import check_name
+from breedclf.paths import user_path
 from breedclf.typed import Moment, typed
 
 PRECISIONS = {"torch": ("auto", "fp32", "bf16"), "openvino": ("auto", "fp32", "bf16", "int8")}
@@ -51,6 +52,8 @@ class EngineChoice:
     max_accuracy_drop: float = 0.01
 
     def __post_init__(self) -> None:
+        if self.calibration is not None:
+            object.__setattr__(self, "calibration", user_path(self.calibration, "calibration"))
         if self.name not in PRECISIONS:
             raise ConfigError(f"engine={self.name!r}: use {' or '.join(PRECISIONS)}")
         if self.precision not in PRECISIONS[self.name]:
@@ -223,4 +226,4 @@ def artifact_of(model: object) -> Path:
     found = getattr(model, "artifact", model)
     if not isinstance(found, (str, os.PathLike)):
         raise ConfigError(f"a model folder, a job or a training's result is wanted, not {type(model).__name__}")
-    return Path(found)
+    return user_path(found, "model")

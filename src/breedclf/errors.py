@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from breedclf.printable import storable
+
 
 class BreedclfError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
 
     exit_code = 4
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(storable(word) if isinstance(word, str) else word for word in words))
 
 
 class ConfigError(BreedclfError):

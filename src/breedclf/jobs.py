@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from breedclf.errors import ConfigError
 from breedclf.metric_lines import TRAINING_METRICS, MetricDefinition, check_definitions
+from breedclf.paths import user_path
 from breedclf.typed import Moment, typed
 
 MAX_NAME_CHARS = 63
@@ -101,6 +102,10 @@ class JobSpec:
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        self._set("channels", {name: user_path(path, f"channel {name!r}") for name, path in self.channels.items()})
+        for name in ("source", "cache_dir"):
+            if (path := getattr(self, name)) is not None:
+                self._set(name, user_path(path, name))
         _check_hyperparameters(self.hyperparameters)
         _refuse_secrets("environment variable", self.environment)
         check_definitions(self.metric_definitions)
@@ -114,6 +119,9 @@ class JobSpec:
         for name, count, least in (("cores", self.cores, 1), ("gpus", self.gpus, 0)):
             if count is not None and count < least:
                 raise ConfigError(f"{name}={count}: must be at least {least}")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed, checked like a new one."""

@@ -17,6 +17,8 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.metric_lines import best, print_metrics
+from breedclf.paths import user_path
+from breedclf.printable import VisibleFormatter, any_encoding, storable
 from breedclf.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.quick_exit import leave
 from breedclf.tuning.native import TELL_BEST_VARIABLE
@@ -72,7 +74,9 @@ class JobEnvironment:
                 ),
                 by_torchrun="TORCHELASTIC_RUN_ID" in variables,
                 is_first=variables.get("RANK", "0") == "0",
-                cache=Path(variables["BREEDCLF_CACHE_DIR"]) if variables.get("BREEDCLF_CACHE_DIR") else None,
+                cache=user_path(variables["BREEDCLF_CACHE_DIR"], "BREEDCLF_CACHE_DIR")
+                if variables.get("BREEDCLF_CACHE_DIR")
+                else None,
                 tells_best=bool(variables.get(TELL_BEST_VARIABLE)),
             )
         except KeyError as error:
@@ -107,8 +111,10 @@ def main() -> NoReturn:
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     interrupt_by_signals()
+    logging.getLogger().handlers[0].setFormatter(VisibleFormatter("%(message)s"))
     try:
-        code = run(os.environ)
+        with any_encoding():
+            code = run(os.environ)
     except KeyboardInterrupt as interrupt:  # a training that was interrupted tells where its state is
         log.error("%s", interrupt or "interrupted")
         code = EXIT_INTERRUPTED
@@ -162,7 +168,9 @@ def train(job: JobEnvironment) -> FitResult:
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # comes back with the job's output
     tellers = [BestSoFar(config.objective)] if job.tells_best else []
     with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
-        result = fit(config, hooks=[ProgressLog(), *tellers, *recorders, *loggers], checkpoints=checkpoints)
+        result = fit(
+            config, hooks=[ProgressLog(metric_lines=True), *tellers, *recorders, *loggers], checkpoints=checkpoints
+        )
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})
@@ -248,7 +256,7 @@ def _fail(reason: str, variables: Mapping[str, str]) -> int:
     if folder and variables.get("RANK", "0") == "0":
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / "failure").write_text(reason[:MAX_FAILURE_REASON_CHARS], encoding="utf-8")
+            (Path(folder) / "failure").write_text(storable(reason)[:MAX_FAILURE_REASON_CHARS], encoding="utf-8")
         except OSError as error:
             log.error("its reason can't be written to %s: %s", folder, error)
     return 1

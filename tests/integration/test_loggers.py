@@ -103,6 +103,24 @@ def test_mlflow_reads_back_what_was_trained(pictures: Path, tmp_path: Path, data
     assert (run.data.tags["artifact"], run.data.tags["team"]) == (str(result.artifact), "dogs")
 
 
+def test_a_resumed_training_goes_on_with_its_run(pictures: Path, tmp_path: Path, database: str) -> None:
+    settings = config(
+        pictures, tmp_path / "out", epochs=2, log_to="mlflow", mlflow_uri=database, mlflow_experiment="resumed"
+    )
+    Trainer(settings).fit()
+    result = Trainer(settings.replace(epochs=3, resume=True)).fit()
+    (run,) = runs(database, "resumed")
+    assert (run.info.status, run.data.params["epochs"]) == ("FINISHED", "2")
+    assert run.data.tags["resumed.epochs"] == "3"
+    history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "valid_loss")
+    assert [(one.step, one.value) for one in history] == [(each.epoch, each.valid_loss) for each in result.history]
+    Trainer(settings).fit()
+    assert len(runs(database, "resumed")) == 2, "a training that begins anew is another run"
+    MlflowClient(tracking_uri=database).delete_experiment(run.info.experiment_id)
+    again = Trainer(settings.replace(epochs=3, resume=True, mlflow_experiment="elsewhere")).fit()
+    assert (len(again.history), len(runs(database, "elsewhere"))) == (3, 1)
+
+
 def test_the_command_logs_without_a_warning(pictures: Path, tmp_path: Path, database: str) -> None:
     words = ["train", str(pictures), "--output", str(tmp_path / "out"), "--architecture", "resnet18", "--weights=none"]
     words += ["--epochs=1", "--log-to", "TensorBoard, mlflow", "--mlflow-uri", database, "--mlflow-experiment", "cli"]

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,25 @@ def test_a_checkpoint_of_other_settings_names_the_differing_ones(config: Trainin
     assert "workers" not in told
     with pytest.raises(ConfigError, match="epochs was 2, is 1"):
         fit(config.replace(epochs=1, resume=True))
+
+
+def test_a_checkpoint_of_an_older_version_goes_on_where_and_how_it_may(
+    config: TrainingConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(config.replace(epochs=2))
+    folder = CheckpointFolder(config.output / "checkpoints")
+    found = folder.load()
+    assert found is not None
+    older = {name: value for name, value in found.about["config"].items() if name not in ("max_accuracy_drop", "mixup")}
+    choices = {**found.about["choices"], "device": "cuda"}
+    folder.save(replace(found, about={**found.about, "config": {**older, "gone_since": 1}, "choices": choices}))
+    now = config.replace(epochs=3, resume=True, device="cpu", pin_memory=False, chunk_size=4, deterministic=True)
+    with caplog.at_level(logging.INFO, "breedclf"):
+        result = fit(now.replace(mlflow_uri="http://127.0.0.1:1"))
+    assert [record.epoch for record in result.history] == [1, 2, 3]
+    assert "the checkpoint was made on cuda; the same outcome to rounding follows on cpu" in caplog.text
+    with pytest.raises(ConfigError, match="mixup was 0.0, is 0.2"):
+        fit(now.replace(mixup=0.2))
 
 
 def test_pictures_that_changed_meanwhile_are_told(tmp_path: Path, config: TrainingConfig) -> None:

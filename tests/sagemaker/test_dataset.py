@@ -142,6 +142,9 @@ def test_the_doctor_looks_first(quick: Emulator, quick_bucket: str, backend: Sag
 def test_what_is_no_address_or_folder_is_refused(backend: SageMakerBackend, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'dogs' is no address in S3"):
         S3Dataset.upload(tmp_path, "dogs", backend=backend)
+    for key, meant in (("dots/../x", "x"), ("a//b", "a/b"), ("./a", "a"), ("a/..", "")):
+        with pytest.raises(ConfigError, match=f"which S3 takes for a name: write s3://mine/{meant}$"):
+            S3Dataset.upload(tmp_path, f"s3://mine/{key}", backend=backend)
     with pytest.raises(DataError, match="is not a folder"):
         upload_folder(backend.storage, tmp_path / "gone", "s3://b/k")
     with pytest.raises(DataError, match="holds no breedclf-manifest.json"):

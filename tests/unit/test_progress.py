@@ -27,8 +27,8 @@ def listeners(level: int) -> Iterator[None]:
         logger.level, logger.propagate = before
 
 
-def watched(tmp_path: Path) -> None:
-    hook = ProgressLog()
+def watched(tmp_path: Path, *, metric_lines: bool = False) -> None:
+    hook = ProgressLog(metric_lines=metric_lines)
     hook.on_start(TrainingPlan(TrainingConfig(data=tmp_path), ["a", "b"], 8, 4, "cpu", "fp32"))
     hook.on_epoch(EpochRecord(1, 0.5, 0.4, 0.75, 100.0))
 
@@ -45,8 +45,9 @@ def test_a_plain_script_shows_epochs_at_a_terminal_only(
     assert "breedclf-metrics" not in shown
 
 
-def test_whoever_listens_to_the_log_hears_each_line_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("in_a_job", [False, True])
+def test_whoever_listens_to_the_log_hears_each_line_once_and_a_job_s_log_its_metrics(
+    tmp_path: Path, in_a_job: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     heard: list[str] = []
@@ -56,8 +57,8 @@ def test_whoever_listens_to_the_log_hears_each_line_once(
     logger.addHandler(handler)
     try:
         with listeners(logging.INFO):
-            watched(tmp_path)
+            watched(tmp_path, metric_lines=in_a_job)
     finally:
         logger.removeHandler(handler)
-    assert [line.split()[0] for line in heard] == ["training", "epoch", "breedclf-metrics"]
+    assert [line.split()[0] for line in heard] == ["training", "epoch"] + ["breedclf-metrics"] * in_a_job
     assert capsys.readouterr().err == ""

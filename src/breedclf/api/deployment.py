@@ -13,6 +13,7 @@ from breedclf.endpoints import EndpointSpec, EngineChoice, ServingBackend, Trans
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.job_handle import Clock
 from breedclf.jobs import new_name
+from breedclf.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,10 @@ class Deployment:
             detach=detach,
             port=port,
             engine=EngineChoice(
-                engine, precision, None if calibration is None else Path(calibration), max_accuracy_drop
+                engine,
+                precision,
+                None if calibration is None else user_path(calibration, "calibration"),
+                max_accuracy_drop,
             ),
         )
 
@@ -126,8 +130,8 @@ class Deployment:
         return transform(
             self.deploy,
             self.spec.artifact,
-            Path(folder),
-            Path(output),
+            user_path(folder, "folder"),
+            user_path(output, "output"),
             top=top,
             concurrency=concurrency,
             progress=progress,

@@ -17,6 +17,7 @@ from breedclf.errors import BreedclfError, EndpointError, ImageError
 from breedclf.job_handle import Clock
 from breedclf.jobs import check_name
 from breedclf.learning.prediction import Prediction, RankedClass
+from breedclf.paths import user_path
 from breedclf.typed import typed
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     if isinstance(picture, str) and picture.startswith(("http://", "https://")):
         data = _download(picture)
     elif isinstance(picture, (str, Path)):
-        data = read_file(Path(picture))
+        data = read_file(user_path(picture, "picture"))
     elif isinstance(picture, (bytes, bytearray)):
         data = bytes(picture)
     if data is not None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 from breedclf.config import TrainingConfig
 from breedclf.disk import deliver
 from breedclf.errors import ConfigError, ProfileError
+from breedclf.paths import user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
-from breedclf.profiling.verified import Verification
+from breedclf.profiling.verified import Verification, check_repeats
 
 if TYPE_CHECKING:
     from breedclf.job_handle import Job
@@ -106,7 +107,7 @@ class ProfilingSession:
 
             return session._load(Handle.attach(source, backend=backend))
         if isinstance(source, str | Path):
-            session._profile = open_profile(source)
+            session._profile = open_profile(user_path(source, "the recorded run"))
             session.config = _config_of(session._profile)
             return session
         return session._load(source)
@@ -128,7 +129,7 @@ class ProfilingSession:
         """
         from breedclf.profiling.foreign import ForeignLoop
 
-        loop = ForeignLoop(Path(output) if output is not None else None, name=name, rules=rules, trace=trace)
+        loop = ForeignLoop(None if output is None else user_path(output, "output"), name=name, rules=rules, trace=trace)
         with loop.recording():
             yield loop
 
@@ -165,8 +166,7 @@ class ProfilingSession:
         """
         from breedclf.profiling.verify import candidates, timed_fit, verify
 
-        if repeats < 5:
-            raise ConfigError(f"repeats={repeats}: a comparison needs at least 5")
+        check_repeats(repeats)
         config = self._config()
         wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in also]
         changes = candidates(config, self.profile, self.findings, wanted)
@@ -186,7 +186,7 @@ class ProfilingSession:
 
     def report(self, path: str | Path = REPORT_FILE) -> Path:
         """Write the page for people."""
-        path = Path(path)
+        path = user_path(path, "path")
         deliver(path, render_report(self.profile, self.findings, self.verification))
         return path
 
@@ -194,7 +194,7 @@ class ProfilingSession:
         """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder."""
         from breedclf.profiling.readers.aws_report import write_rule_reports
 
-        folder = Path(folder)
+        folder = user_path(folder, "folder")
         self.report(folder / REPORT_FILE)
         self.profile.save(folder / FILE_NAME)
         if self._operator_events or not (folder / TRACE_FILE).exists():
@@ -225,6 +225,6 @@ def _config_of(profile: Profile) -> TrainingConfig | None:
     settings = profile.job.settings
     try:
         there = Path(str(settings.get("data", ""))).is_dir()
-        return TrainingConfig(**settings) if settings and there else None
+        return TrainingConfig.from_saved(settings) if settings and there else None
     except (ConfigError, OSError):  # of another version, edited, or no path at all
         return None

@@ -25,13 +25,13 @@ def training_spec(
         DataError: the folder of pictures isn't there.
         WeightsError: the weights are neither a known name nor a file.
     """
-    data = config.data if remote_address(config.data) else config.data.expanduser().absolute()
+    data = config.data if remote_address(config.data) else config.data.absolute()
     if not remote_address(data) and not data.is_dir():
         raise DataError(f"{config.data} is not a folder of pictures")
     channels = {DATA_CHANNEL: data}
     pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _STAYS_HERE}
     if config.weights not in WEIGHTS_NAMES:
-        weights = Path(config.weights).expanduser().absolute()
+        weights = Path(config.weights).absolute()
         if not weights.is_file():
             raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
         channels[WEIGHTS_CHANNEL] = weights
@@ -42,6 +42,6 @@ def training_spec(
         channels=channels,
         max_runtime_seconds=max_runtime_seconds,
         gpus=0 if config.device == "cpu" else None,
-        cache_dir=None if config.cache_dir is None else config.cache_dir.expanduser().absolute(),
+        cache_dir=None if config.cache_dir is None else config.cache_dir.absolute(),
         spot=spot,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,9 +14,11 @@ from typing import Any
 from breedclf.api.endpoint import Endpoint, file_of, prediction_of
 from breedclf.endpoints import TransformBackend
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
+from breedclf.json_lines import read_json_lines
 from breedclf.learning.images import PICTURE_SUFFIXES, open_picture
 from breedclf.learning.prediction import Prediction
-from breedclf.learning.scan import pictures_below
+from breedclf.learning.stamp import Stamp
+from breedclf.printable import storable
 
 JSON_LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
@@ -46,23 +48,30 @@ def transform(
     job: TransformBackend | None = None,
 ) -> TransformResult:
     """See `Deployment.transform`; with a back end that has jobs for it, no endpoint is deployed."""
-    pictures = sorted(path.relative_to(folder).as_posix() for path in pictures_below(folder))
+    if top < 1:
+        raise ConfigError(f"top={top}: an answer names at least 1 class")
+    pictures = _pictures(folder)
     if not pictures:
         raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(PICTURE_SUFFIXES))}")
     output.mkdir(parents=True, exist_ok=True)
-    _claim(output, {"weights_sha256": _weights_of(model), "folder": str(folder.resolve()), "top": top})
+    _claim(output, {"weights_sha256": _weights_of(model), "folder": storable(str(folder.resolve())), "top": top})
     lines = output / JSON_LINES_FILE
-    done = {line["path"]: line for line in _whole_lines(lines) if "error" not in line}
-    todo = [name for name in pictures if name not in done]
+    done = {
+        line["path"]: line
+        for line in _whole_lines(lines)
+        if "error" not in line and line["path"] in pictures and line.get("stamp") == pictures[line["path"]].stamp
+    }
+    todo = {name: picture for name, picture in pictures.items() if name not in done}
     _write(lines, [done[name] for name in pictures if name in done])
     if todo:
         with lines.open("a", encoding="utf-8") as file, ExitStack() as stack:
             answers = (
-                _answers(stack.enter_context(deploy()), folder, todo, top, concurrency)
+                _answers(stack.enter_context(deploy()), todo, top, concurrency)
                 if job is None
-                else _answers_of_job(job, model, folder, todo, top)
+                else _answers_of_job(job, model, todo, top)
             )
             for line in answers:
+                line["stamp"] = todo[line["path"]].stamp
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 file.flush()
                 done[line["path"]] = line
@@ -75,37 +84,52 @@ def transform(
     return TransformResult(lines, output / TABLE_FILE, len(ordered) - len(failed), failed)
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A picture's file, and what tells whether it was exchanged since it was answered."""
+
+    path: Path
+    stamp: list[int]
+
+
+def _pictures(folder: Path) -> dict[str, _Picture]:
+    """The pictures below a folder by the name that their lines carry, in the order of the names."""
+    named = {storable(path.relative_to(folder).as_posix()): path for path in pictures_below(folder)}
+    return {name: _Picture(path, list(Stamp.of(path.stat()))) for name, path in sorted(named.items())}
+
+
 def _answers(
-    endpoint: Endpoint, folder: Path, names: Sequence[str], top: int, concurrency: int
+    endpoint: Endpoint, pictures: Mapping[str, _Picture], top: int, concurrency: int
 ) -> Iterator[dict[str, Any]]:
-    """A line for each name, in order; a picture that can't be answered is told, an endpoint that can't ends it all."""
-    remaining = iter(names)
+    """A line for each picture, in order; one that can't be answered is told, an endpoint that can't ends it all."""
+    remaining = iter(pictures.items())
     while chunk := list(islice(remaining, _CHUNK)):
-        answers = endpoint.predict_many([folder / name for name in chunk], concurrency=concurrency, on_error="return")
-        for name, answer in zip(chunk, answers, strict=True):
+        paths = [picture.path for _, picture in chunk]
+        answers = endpoint.predict_many(paths, concurrency=concurrency, on_error="return")
+        for (name, _), answer in zip(chunk, answers, strict=True):
             if isinstance(answer, EndpointError) and not isinstance(answer, ModelError):
                 raise answer
             yield _line(name, answer, top)
 
 
 def _answers_of_job(
-    job: TransformBackend, model: Path, folder: Path, names: Sequence[str], top: int
+    job: TransformBackend, model: Path, pictures: Mapping[str, _Picture], top: int
 ) -> Iterator[dict[str, Any]]:
     """The same by one job; pictures that can't be read here aren't sent, since one of them would fail the whole job."""
     unreadable: dict[str, ImageError] = {}
 
     def readable() -> Iterator[tuple[str, bytes]]:
-        for name in names:
+        for name, picture in pictures.items():
             try:
-                data = file_of(folder / name)
+                data = file_of(picture.path)
                 open_picture(data, name=name)
             except ImageError as error:
                 unreadable[name] = error
             else:
                 yield name, data
 
-    first = next(pictures := readable(), None)
-    answers = job.transform_pictures(model, chain([first], pictures)) if first else iter(())
+    first = next(sent := readable(), None)
+    answers = job.transform_pictures(model, chain([first], sent)) if first else iter(())
     for name, answer in answers:
         yield _line(name, prediction_of(answer) if isinstance(answer, bytes) else answer, top)
     for name, error in unreadable.items():
@@ -121,16 +145,20 @@ def _line(name: str, answer: Prediction | BreedclfError, top: int) -> dict[str, 
 
 def _claim(output: Path, about: dict[str, Any]) -> None:
     """Refuse to mix the predictions of two models, two folders or two lengths in one file."""
-    file = output / _ABOUT_FILE
-    if not file.exists():
-        if (output / JSON_LINES_FILE).exists():
-            raise ConfigError(f"{output / JSON_LINES_FILE} is there already, of unknown origin; choose another output")
-        file.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    changed = [key for key in about if before.get(key) != about[key]]
-    if changed:
-        raise ConfigError(f"{output} holds predictions with another {', '.join(changed)}; choose another output")
+    file, lines = output / _ABOUT_FILE, output / JSON_LINES_FILE
+    if file.exists():
+        try:
+            before = json.loads(file.read_bytes())
+            changed = [key for key in about if before.get(key) != about[key]]
+        except (ValueError, AttributeError):  # cut when it was written
+            changed = None
+        if changed:
+            raise ConfigError(f"{output} holds predictions with another {', '.join(changed)}; choose another output")
+        if changed is not None:
+            return
+    if lines.exists() and lines.stat().st_size:
+        raise ConfigError(f"{lines} is there already, of unknown origin; choose another output")
+    _put(file, json.dumps(about, indent=2) + "\n")
 
 
 def _weights_of(model: Path) -> str:
@@ -141,19 +169,20 @@ def _weights_of(model: Path) -> str:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of an earlier run; the last one may have been cut."""
-    if not path.exists():
-        return
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            yield json.loads(text)
-        except ValueError:
-            return
+    """The lines of an earlier run."""
+    for line in read_json_lines(path):
+        if isinstance(line, dict) and isinstance(line.get("path"), str):
+            yield line
 
 
 def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    _put(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     temporary = path.with_name(f".{path.name}")
-    temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
 
 

@@ -21,6 +21,7 @@ from breedclf.disk import deliver
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
 from breedclf.job_handle import Clock, Job
 from breedclf.jobs import Backend, remote_address
+from breedclf.paths import user_path
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.space import Parameter, Values
 from breedclf.tuning.stopping import Completion
@@ -315,7 +316,7 @@ class TuningJob:
         """Write a page about the search: history, parallel coordinates, importance, and every training job."""
         from breedclf.tuning.report import render_report
 
-        target = Path(path)
+        target = user_path(path, "path")
         deliver(target, render_report(self.study, made_at=datetime.now(UTC)))
         return target
 

@@ -15,6 +15,8 @@ from typing import Any, Self, TypedDict, TypeVar
 from breedclf.disk import write_whole
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.json_lines import read_json_lines
+from breedclf.paths import user_path
 from breedclf.typed import typed
 
 FORMAT_VERSION = 1
@@ -186,14 +188,9 @@ class JobFolder:
         return list(self._metric_records())
 
     def _metric_records(self) -> Iterator[MetricRecord]:
-        try:
-            lines = self.events_file.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict) and event.get("kind") == "metrics":
+        for event in read_json_lines(self.events_file):
+            if isinstance(event, dict) and event.get("kind") == "metrics":
+                with contextlib.suppress(ValueError):
                     yield typed(MetricRecord, event)
 
     def read_log(self, position: int) -> tuple[str, int]:
@@ -220,7 +217,7 @@ def jobs_root(home: Path) -> Path:
 def home_folder(home: str | Path | None = None) -> Path:
     """The folder of jobs: the one given, `BREEDCLF_HOME`, or `.breedclf` here; absolute."""
     chosen = home if home is not None else os.environ.get(HOME_VARIABLE) or ".breedclf"
-    return Path(chosen).expanduser().absolute()
+    return user_path(chosen, "home").absolute()
 
 
 def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mapping[str, Any], now: float) -> JobFolder:

@@ -10,6 +10,7 @@ from pathlib import Path
 from breedclf.backends.model_archive import MODEL_FILES
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.package_files import package_files
+from breedclf.paths import user_path
 
 BASE_IMAGE = "python:3.12-slim-bookworm"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -66,6 +67,7 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
         ArtifactError: `model` holds no model.
         ConfigError: the folder isn't empty, or a library isn't installed.
     """
+    model, folder = user_path(model, "model"), user_path(folder, "folder")
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]
     if missing:
         raise ArtifactError(f"{model} is not a breedclf model: it has no {missing[0]} (a training writes OUTPUT/model)")

@@ -202,7 +202,7 @@ class _Tee(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        part = text.encode("utf-8", errors="replace")
+        part = text.encode("utf-8", errors="backslashreplace")
         with self._mutex:
             self._log.write(part)
             found = self._reader.feed(part)

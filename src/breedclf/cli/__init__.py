@@ -11,16 +11,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn, Protocol, cast
 
 import breedclf
+from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.disk import is_refusal, refusal
 from breedclf.errors import BreedclfError, DiskError
+from breedclf.printable import VisibleFormatter, any_encoding
 from breedclf.process_signals import EXIT_INTERRUPTED
 
 EXIT_PROBLEMS_FOUND = 1
 
+DESCRIPTION = "Fine-tune, tune, profile and deploy image classifiers, on this machine or on Amazon SageMaker."
 VERBS = {
     "data": "check a folder of pictures, or fetch a published one",
     "train": "fine-tune a pretrained network on a folder of pictures",
@@ -49,7 +53,17 @@ class Verb(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with any_encoding():
+        try:
+            return _main(list(sys.argv[1:] if argv is None else argv))
+        except BrokenPipeError:  # the reader of our output went away, as `| head` does
+            _print_into_the_void()
+            return 0
+        finally:
+            _flush()
+
+
+def _main(argv: Sequence[str]) -> int:
     arguments = _parser(argv).parse_args(argv)
     console = Console(json=arguments.json, quiet=arguments.quiet)
     try:
@@ -63,23 +77,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:  # an interrupted training tells how to go on
         console.error(str(interrupt) or "interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        _drop_output()
-        return 0
+    except BrokenPipeError:  # `main` deals with a reader that went away
+        raise
     except OSError as error:  # a file that no other place speaks for
         if arguments.debug or not is_refusal(error):
             raise
         try:
             sys.stdout.flush()
         except OSError:
-            _drop_output()
+            _print_into_the_void()
         console.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
         return DiskError.exit_code
 
 
-def _drop_output() -> None:
-    """Nothing more is written to stdout, not even what waits to be."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush() -> None:
+    """What is still to be written, such as help, is written now, while a reader that is gone can be dealt with."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _print_into_the_void()
+    except ValueError:  # somebody closed it
+        pass
+
+
+def _print_into_the_void() -> None:
+    with Path(os.devnull).open("wb") as void:
+        os.dup2(void.fileno(), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -110,16 +133,13 @@ class _VerbParser(argparse.ArgumentParser):
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """The whole parser, in which only the asked verb knows its flags."""
-    parser = _Parser(prog="breedclf", description=(breedclf.__doc__ or "").splitlines()[0])
+    parser = _Parser(prog="breedclf", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"breedclf {breedclf.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
     asked = next((word for word in argv if not word.startswith("-")), None)
     for name, help_text in VERBS.items():
         verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
-        common = verb.add_argument_group("common options")
-        common.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-        common.add_argument("--quiet", action="store_true", help="no progress on stderr")
-        common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        add_common_options(verb, default=False)
         if name == asked:
             _verb(name).add_arguments(verb)
     return parser
@@ -135,7 +155,7 @@ def _log_on_stderr(*, quiet: bool) -> Iterator[None]:
     logger = logging.getLogger("breedclf")
     before = logger.handlers, logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(VisibleFormatter("%(message)s"))
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     try:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
-from pathlib import Path
 
 from breedclf.cli.console import Console
 from breedclf.learning.cache_folder import cache_folder
 from breedclf.learning.feature_cache import FeatureCache
 from breedclf.learning.file_cache import CacheEntry
 from breedclf.learning.prepared import PictureCache
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=["list", "clear"], help="show the entries, or delete them")
-    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help="folder of the cache (default: the platform's)")
+    parser.add_argument(
+        "--cache-dir", type=path_argument, metavar="DIR", help="folder of the cache (default: the platform's)"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

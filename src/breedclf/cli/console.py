@@ -1,4 +1,7 @@
-"""Where a command's words go: results to stdout (one JSON document with --json), everything else to stderr."""
+"""Where a command's words go: results to stdout (one JSON document with --json), everything else to stderr.
+
+What is printed can't control the terminal, whatever a class or a file is called, and no encoding ends a command.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from breedclf.plain_json import plain_json
+from breedclf.printable import storable_document, visible
 
 
 @dataclass(frozen=True)
@@ -17,12 +21,20 @@ class Console:
     quiet: bool = False
 
     def result(self, document: Any, text: str) -> None:
-        """Print the outcome: as JSON when asked, in which NaN is null, otherwise as text."""
-        print(plain_json(document, indent=2) if self.json else text, flush=True)
+        """Print the outcome: as JSON (ASCII alone, NaN as null) when asked, otherwise as text."""
+        if self.json:
+            text = plain_json(storable_document(document), indent=2)
+        print(visible(text), flush=True)
+
+    def line(self, text: str) -> None:
+        """Print a line of a log: as it is where a program reads it, on a terminal only what can't control that."""
+        if sys.stdout.isatty():
+            text = visible(text.rstrip("\r").rpartition("\r")[2])  # of a progress bar the last state
+        print(text, flush=True)
 
     def note(self, text: str) -> None:
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(visible(text), file=sys.stderr, flush=True)
 
     def error(self, text: str) -> None:
-        print(f"breedclf: {text}", file=sys.stderr, flush=True)
+        print(f"breedclf: {visible(text)}", file=sys.stderr, flush=True)

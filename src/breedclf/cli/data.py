@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from breedclf.cli import EXIT_PROBLEMS_FOUND
+from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="decode every picture and list what is wrong; writes nothing into DIR")
-    check.add_argument("folder", metavar="DIR", type=Path, help="folder with train/, or with the class folders")
+    check.add_argument(
+        "folder", metavar="DIR", type=path_argument, help="folder with train/, or with the class folders"
+    )
     check.add_argument("--fresh", action="store_true", help="read every file again, also those that haven't changed")
     check.add_argument("--tiny-px", type=int, default=32, metavar="PX", help="report smaller pictures (default: 32)")
-    check.add_argument("--cache-dir", type=Path, metavar="DIR", help="where to remember (default: the platform's)")
+    check.add_argument(
+        "--cache-dir", type=path_argument, metavar="DIR", help="where to remember (default: the platform's)"
+    )
     get = actions.add_parser("get", help="fetch published pictures and arrange them in class folders")
     get.add_argument("name", metavar="NAME", help="which ones: oxford-pets or udacity-dogs")
-    get.add_argument("--output", type=Path, metavar="DIR", required=True, help="new or empty folder to put them in")
+    get.add_argument(
+        "--output", type=path_argument, metavar="DIR", required=True, help="new or empty folder to put them in"
+    )
     upload = actions.add_parser("upload", help="check a folder and send what changed of it to S3, for SageMaker")
-    upload.add_argument("folder", metavar="DIR", type=Path, help="folder with train/, or with the class folders")
+    upload.add_argument(
+        "folder", metavar="DIR", type=path_argument, help="folder with train/, or with the class folders"
+    )
     upload.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where to, in the region in which jobs will run")
     upload.add_argument("--delete", action="store_true", help="delete there what DIR lacks")
     upload.add_argument(
@@ -31,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     upload.add_argument("--no-check", action="store_true", help="don't look at the pictures first")
     upload.add_argument("--threads", type=int, default=16, metavar="N", help="files at a time (default: 16)")
     for action in (check, get, upload):
-        _take_common_options(action)
+        add_common_options(action)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -97,13 +106,3 @@ def _upload(arguments: argparse.Namespace, console: Console) -> int:
         f"{dataset.uri}: {there}, verified; {sent}{deleted}\nnext: breedclf train {dataset.uri} --backend sagemaker",
     )
     return 0
-
-
-def _take_common_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every verb, also behind the action's name; absent, they leave what stood before it."""
-    for flag, text in (
-        ("--json", "print one JSON document on stdout"),
-        ("--quiet", "no progress on stderr"),
-        ("--debug", "show the traceback of an error"),
-    ):
-        parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)

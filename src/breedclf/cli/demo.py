@@ -7,6 +7,7 @@ import argparse
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.demo import DemoConfig, DemoResult, run_demo
+from breedclf.printable import visible_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _as_text(result: DemoResult) -> str:
     low, high = result.accuracy_interval
     first = result.shown["predictions"][0]
-    ranked = ", ".join(f"{guess['class_name']} {guess['probability']:.1%}" for guess in result.shown["predictions"])
+    ranked = ", ".join(
+        f"{visible_name(guess['class_name'])} {guess['probability']:.1%}" for guess in result.shown["predictions"]
+    )
     return "\n".join(
         [
             f"test accuracy {result.accuracy:.1%} on {result.count} pictures of {result.classes} classes "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from breedclf.api.deployment import Deployment
 from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.endpoints import ServingBackend
 from breedclf.errors import ConfigError
+from breedclf.paths import path_argument
 from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 
 DEFAULT_BACKEND = "local"
@@ -17,7 +17,9 @@ DEFAULT_TTL_SECONDS = 8 * 3600.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
+    parser.add_argument(
+        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+    )
     parser.add_argument("--name", metavar="NAME", help="the endpoint's name (default: one is made)")
     parser.add_argument("--backend", default=DEFAULT_BACKEND, metavar="NAME", help="where to serve (default: local)")
     parser.add_argument(
@@ -33,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=0, metavar="PORT", help="port on this machine (default: any)")
     parser.add_argument(
-        "--image-context", type=Path, metavar="DIR", help="only write the folder of a container image: docker build DIR"
+        "--image-context",
+        type=path_argument,
+        metavar="DIR",
+        help="only write the folder of a container image: docker build DIR",
     )
     parser.add_argument("--update", action="store_true", help="replace the model of the endpoint NAME")
     add_engine_flags(parser)

@@ -6,6 +6,7 @@ import argparse
 import time
 
 from breedclf.api.deployment import Deployment
+from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.cli.deploy import serving_backend
 from breedclf.endpoints import EndpointDescription, EndpointStatus
@@ -13,7 +14,7 @@ from breedclf.errors import EndpointError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     listing = actions.add_parser("list", help="show all endpoints")
     deleting = actions.add_parser("delete", help="take endpoints down, once they have answered what they took")
     deleting.add_argument("names", nargs="+", metavar="NAME", help="endpoints")
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reaping.add_argument("--older-than", type=float, metavar="SECONDS", help="and take down those that are older")
     for action in (listing, deleting, reaping):
         action.add_argument("--backend", default="local", metavar="NAME", help="where they are (default: local)")
-        action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_common_options(action)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

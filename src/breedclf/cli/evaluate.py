@@ -11,14 +11,20 @@ from breedclf.config import EvaluationConfig
 from breedclf.learning.evaluation import evaluate
 from breedclf.learning.evaluation_report import verdict
 from breedclf.learning.metrics import Evaluation
+from breedclf.paths import path_argument
+from breedclf.printable import visible_name
 from breedclf.reporting.formats import percent, plain
 
 _PAIRS_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model folder that a training wrote (OUT/model)")
-    parser.add_argument("data", metavar="DIR", help="folder with SPLIT/CLASS/picture.jpg, or of class folders")
+    parser.add_argument(
+        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+    )
+    parser.add_argument(
+        "data", metavar="DIR", type=path_argument, help="folder with SPLIT/CLASS/picture.jpg, or of class folders"
+    )
     add_settings_flags(parser, EvaluationConfig)
 
 
@@ -42,7 +48,7 @@ def _as_text(result: Evaluation) -> str:
     if len(result.labels) > 5:
         lines.append(f"top-5 accuracy {percent(result.top5_accuracy)}")
     lines.append(f"loss {plain(result.loss)}, macro F1 {percent(result.macro_average.f1)}")
-    shown = dict(zip(result.labels, result.class_names, strict=True))
+    shown = dict(zip(result.labels, map(visible_name, result.class_names), strict=True))
     if result.most_confused:
         lines.append("most confused:")
         lines += [

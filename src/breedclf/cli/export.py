@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from breedclf.cli.console import Console
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
+    parser.add_argument(
+        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+    )
     parser.add_argument("--format", metavar="onnx|torch", default="onnx", help="format of the file (default: onnx)")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="the file (default: MODEL.onnx or MODEL.pt2, beside the model)"
+        "--output",
+        type=path_argument,
+        metavar="FILE",
+        help="the file (default: MODEL.onnx or MODEL.pt2, beside the model)",
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=path_argument,
         metavar="PATH",
         nargs="+",
         default=(),

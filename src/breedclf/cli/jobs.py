@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from breedclf.backends.registry import backend_named, backend_names
+from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.errors import ConfigError
 from breedclf.job_handle import Job
@@ -37,8 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name == "clean":
             action.add_argument("--older-than", type=float, metavar="DAYS", help="all jobs that ended so long ago")
         action.add_argument("--backend", default="local", metavar="|".join(backend_names()), help="where the jobs run")
-        for flag in ("--json", "--quiet", "--debug"):  # as on every verb; on both sides of the action
-            action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_common_options(action)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -79,7 +79,7 @@ def _logs(backend: Backend, names: Sequence[str], console: Console, *, follow: b
             console.result({"name": name, "lines": list(lines)}, "")
         else:
             for line in lines:
-                console.result(None, line)
+                console.line(line)
 
 
 def _stop(backend: Backend, names: Sequence[str], console: Console) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 from breedclf.cli.console import Console
 from breedclf.errors import DataError, ImageError, ModelError
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction
+from breedclf.paths import place_argument
+from breedclf.printable import visible_name
 
 
 class _EndpointFlag(argparse.Action):
@@ -26,16 +28,25 @@ class _EndpointFlag(argparse.Action):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="model folder that a training wrote (OUT/model)")
-    parser.add_argument("pictures", metavar="IMG", nargs="+", help="picture files")
+    parser.add_argument(
+        "model", metavar="MODEL", type=place_argument, help="model folder that a training wrote (OUT/model)"
+    )
+    parser.add_argument("pictures", metavar="IMG", nargs="+", type=place_argument, help="picture files")
     parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="ask this endpoint instead of MODEL")
     parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint is (default: local)")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many classes to name (default: 5)")
+    parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to name (default: 5)")
+
+
+def _how_many(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} classes can't be named: give 1 or more")
+    return number
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     predict, pictures = _asked(arguments)
-    answers = [_answer(predict, picture, max(1, arguments.top)) for picture in pictures]
+    answers = [_answer(predict, picture, arguments.top) for picture in pictures]
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
@@ -70,8 +81,12 @@ def _answer(predict: Callable[[str], Prediction], picture: str, top: int) -> dic
 
 def _as_text(answer: dict[str, Any]) -> str:
     if "error" in answer:
-        return f"{answer['path']}: not read"
-    head = answer["path"] if answer["known"] else f"{answer['path']}: {NONE_OF_THESE}; the nearest are"
+        return f"{visible_name(answer['path'])}: not read"
+    path = visible_name(answer["path"])
+    head = path if answer["known"] else f"{path}: {NONE_OF_THESE}; the nearest are"
     return "\n".join(
-        [head, *(f"  {guess['probability']:7.2%}  {guess['class_name']}" for guess in answer["predictions"])]
+        [
+            head,
+            *(f"  {guess['probability']:7.2%}  {visible_name(guess['class_name'])}" for guess in answer["predictions"]),
+        ]
     )

@@ -12,10 +12,12 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.errors import ConfigError
+from breedclf.paths import path_argument, place_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.reported import step_statistics
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
 from breedclf.profiling.sources import find_profile, is_remote, open_profile
+from breedclf.profiling.verified import check_repeats
 
 DEFAULT_OUTPUT = Path("runs/profile")
 _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="DIR|JOB|PROFILE_DIR",
         nargs="+",
+        type=place_argument,
         help="folder of pictures, job, recorded run (s3:// too); or: diff A B",
     )
     parser.add_argument(
@@ -47,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop-on", metavar="RULE", nargs="+", default=[], help="end the training when one finds an issue"
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
     add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile", "resume"])
 
@@ -57,9 +60,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return _diff(arguments.what[1:], console)
     if len(arguments.what) > 1:
         raise ConfigError(f"one run at a time, not {len(arguments.what)}; to compare two: breedclf profile diff A B")
-    session, output = _session(arguments, arguments.what[0])
+    also = _changes(arguments.also)
     if arguments.verify:
-        session.verify(repeats=arguments.repeats, also=_changes(arguments.also))
+        check_repeats(arguments.repeats)
+    session, output = _session(arguments, arguments.what[0], also)
+    if arguments.verify:
+        session.verify(repeats=arguments.repeats, also=also)
     session.save(output)
     findings = session.findings
     verified = session.verification
@@ -96,10 +102,10 @@ def _steps(findings: list[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession, Path]:
+def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]]) -> tuple[ProfilingSession, Path]:
     rules = _rules(arguments.rules)
     given_output = getattr(arguments, "output", None)
-    output = Path(given_output) if given_output is not None else DEFAULT_OUTPUT
+    output = DEFAULT_OUTPUT if given_output is None else user_path(given_output, "output")
     backend = None
     if arguments.backend is not None:
         from breedclf.backends.registry import backend_named
@@ -113,6 +119,8 @@ def _session(arguments: argparse.Namespace, what: str) -> tuple[ProfilingSession
         open_profile(what)  # says what may be given
     if Path(what).is_dir():
         config = training_config(arguments, data=what, output=output)
+        for change in also if arguments.verify else ():
+            config.replace(**change)  # a wrong one is told before anything runs
         session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))
         return session.run(), output
     if backend is None and (Path(what).exists() or os.sep in what):  # no job is called so

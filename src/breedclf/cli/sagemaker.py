@@ -5,20 +5,23 @@ from __future__ import annotations
 import argparse
 import signal
 import threading
-from pathlib import Path
 
 from breedclf.cli import sagemaker_account
+from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     emulate = actions.add_parser("emulate", help="answer AWS's SDKs and command line on this machine, until Ctrl-C")
     emulate.add_argument("--port", type=int, default=0, metavar="PORT", help="port (default: any that is free)")
-    emulate.add_argument("--home", type=Path, metavar="DIR", help="folder of jobs and models (default: as for jobs)")
+    emulate.add_argument(
+        "--home", type=path_argument, metavar="DIR", help="folder of jobs and models (default: as for jobs)"
+    )
     emulate.add_argument("--s3-endpoint", metavar="URL", help="S3 to use (default: one in memory, by moto)")
     emulate.add_argument(
-        "--python", type=Path, metavar="FILE", help="interpreter that plays images (default: this one)"
+        "--python", type=path_argument, metavar="FILE", help="interpreter that plays images (default: this one)"
     )
     emulate.add_argument("--cores", type=int, metavar="N", help="cores for all jobs together (default: all)")
     parsers = [emulate]
@@ -26,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parsers.append(actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
         sagemaker_account.add_action(name, parsers[-1])
     for action in parsers:
-        for flag in ("--json", "--quiet", "--debug"):  # as on every verb; on both sides of the action
-            action.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_common_options(action)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from breedclf.cli.console import Console
+from breedclf.paths import path_argument
 from breedclf.quick_exit import ended_by_sigterm
 from breedclf.serving.engine_flags import add_engine_flags, engine_choice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", type=Path, help="model folder that a training wrote (OUT/model)")
+    parser.add_argument(
+        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument(
         "--port", type=int, metavar="PORT", help="port, 0 for any (default: SAGEMAKER_BIND_TO_PORT, or 8080)"

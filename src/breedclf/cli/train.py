@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import time
 from pathlib import Path
@@ -17,12 +16,14 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.job_handle import Job
 from breedclf.jobs import JobStatus
+from breedclf.json_lines import read_json_lines
 from breedclf.learning.records import EpochRecord
+from breedclf.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job, there")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")
     add_settings_flags(parser, TrainingConfig, leave_out=["data"])
@@ -48,6 +49,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train as a job and wait; with `--output`, the job's model and history are copied there."""
+    from breedclf.learning.output_folder import writable
+
+    if "output" in config.model_fields_set:
+        writable(config.output)  # tried before the job is paid for
     started = time.monotonic()
     job = Trainer(config, backend=backend_named(arguments.backend)).submit(name=arguments.job_name)
     console.note(f"job {job.name}; `breedclf jobs logs -f {job.name}` shows its log")
@@ -58,11 +63,10 @@ def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console
     artifact, output = job.artifact, job.output
     if "output" in config.model_fields_set:
         artifact, output = _fetch(job, config.output)
-    lines = (output / "history.jsonl").read_text(encoding="utf-8").splitlines()
     return {
         "artifact": str(artifact),
         "output": str(output),
-        "history": [json.loads(line) for line in lines],
+        "history": list(read_json_lines(output / "history.jsonl")),
         "best_epoch": int(description.metrics["best_epoch"]),
         "seconds": round(time.monotonic() - started, 3),
         "job": job.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.jobs import Backend
+from breedclf.paths import path_argument, user_path
 from breedclf.tuning.space import Parameter, parse_parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_table, value_text
@@ -31,7 +33,7 @@ _CARD = "breedclf.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings from a YAML, TOML or JSON file")
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     search = parser.add_argument_group("search")
     search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")
     search.add_argument("--max-jobs", type=int, metavar="N", help="trials at most (default: 10, or the whole grid)")
@@ -49,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--resume", metavar="NAME", dest="carry_on", help="carry on the tuning job of this name")
     search.add_argument("--backend", metavar="inline|local|sagemaker", default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
-    search.add_argument("--report", type=Path, metavar="FILE", help="page about the search (default: OUT/tuning.html)")
+    search.add_argument(
+        "--report", type=path_argument, metavar="FILE", help="page about the search (default: OUT/tuning.html)"
+    )
     add_settings_flags(parser, TrainingConfig, leave_out=["data", "resume"])
 
 
@@ -132,18 +136,24 @@ def _backend_of(arguments: argparse.Namespace) -> str | None:
 def _checked_output(arguments: argparse.Namespace) -> Path:
     """The folder for the best model and the report, found fit before hours of work."""
     given = getattr(arguments, "output", None)
-    output = Path(given or _DEFAULT_OUTPUT)
+    output = _DEFAULT_OUTPUT if given is None else user_path(given, "output")
     number = 1
     while given is None and (output / _MODEL).exists():
         number += 1
         output = _DEFAULT_OUTPUT.with_name(f"{_DEFAULT_OUTPUT.name}-{number}")
+    report = arguments.report
+    if report is not None and report.is_dir():
+        raise ConfigError(f"--report {str(report)!r} is a folder; name a file in it, such as tuning.html")
     model = output / _MODEL
     if model.exists() and not (model / _CARD).is_file():
         raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"output={str(output)!r} can't be made: {error.strerror}; choose another --output") from error
+    for folder, flag in ((output, "--output"), (report.parent if report else output, "--report")):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{str(folder)!r} can't be written: {error.strerror}; choose another {flag}") from error
     return output
 
 

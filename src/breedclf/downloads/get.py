@@ -18,6 +18,7 @@ from breedclf.downloads.catalogue import Published
 from breedclf.downloads.fetch import Web, fetch
 from breedclf.downloads.unpack import unpack
 from breedclf.errors import ConfigError, DataError
+from breedclf.paths import user_path
 
 WORK_FOLDER = ".breedclf-download"
 MOVING_MARK = "moving"
@@ -60,6 +61,7 @@ def get(
         DataError: there is too little room, or an archive is damaged, unsafe or laid out in another way.
     """
     started = time.perf_counter()
+    output = user_path(output, "output")
     work = output / WORK_FOLDER
     with _alone(output, work):
         _refuse_other_content(output, work)

@@ -23,6 +23,7 @@ from breedclf.learning.artifact import ModelCard, read_artifact
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.model import folded, network_from
 from breedclf.learning.output_folder import writable
+from breedclf.paths import user_path
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def export(
     classifier = Classifier(model, device="cpu", precision="fp32")
     target = _target(classifier.artifact, output, chosen, overwrite)
     preprocessing = classifier.card.preprocessing
-    sources = [Path(data)] if isinstance(data, (str, Path)) else [Path(source) for source in data]
+    sources = [user_path(source, "data") for source in ([data] if isinstance(data, (str, Path)) else data)]
     samples = samples_from(sources, preprocessing) if sources else drawn_samples(preprocessing)
     comparison = write_compared(classifier, chosen, samples, target)
     return Export(
@@ -164,7 +165,7 @@ def _target(model: Path, output: str | Path | None, chosen: Format, overwrite: b
         ConfigError: it is there already, is a folder, or can't be written.
     """
     folder = model.resolve()
-    target = Path(output) if output is not None else folder.with_name(folder.name + chosen.suffix)
+    target = user_path(output, "output") if output is not None else folder.with_name(folder.name + chosen.suffix)
     if target.is_dir():
         raise ConfigError(f"output={str(target)!r} is a folder; name a file in it, such as model{chosen.suffix}")
     if target.exists() and not overwrite:

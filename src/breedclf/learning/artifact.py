@@ -24,6 +24,7 @@ from breedclf.learning.model import StateDict, empty_network
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.state_check import faults, misfits, with_counters
 from breedclf.learning.tensor_files import save_tensors
+from breedclf.printable import storable_document
 
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -123,7 +124,8 @@ def write_artifact(
             fresh.mkdir()
             save_tensors(state, fresh / WEIGHTS_FILE)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            (fresh / CARD_FILE).write_text(written.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            text = json.dumps(storable_document(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
+            (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
             for name, text in (beside or {}).items():
                 (staging / name).write_text(text, encoding="utf-8")
             _put_in_place(fresh, folder, staging / f"{folder.name}.old")

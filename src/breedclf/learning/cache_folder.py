@@ -7,9 +7,14 @@ from pathlib import Path
 
 import platformdirs
 
+from breedclf.paths import text_path
+
 CACHE_DIR_VARIABLE = "BREEDCLF_CACHE_DIR"
 
 
 def cache_folder(given: Path | None = None) -> Path:
     """The folder that is given, else the one that `BREEDCLF_CACHE_DIR` names, else the platform's."""
-    return Path(given or os.environ.get(CACHE_DIR_VARIABLE) or platformdirs.user_cache_path("breedclf"))
+    if given is not None:
+        return text_path(given, "cache_dir")
+    chosen = os.environ.get(CACHE_DIR_VARIABLE)
+    return text_path(chosen, CACHE_DIR_VARIABLE) if chosen else platformdirs.user_cache_path("breedclf")

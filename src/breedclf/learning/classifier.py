@@ -21,6 +21,7 @@ from breedclf.learning.forking import check_usable
 from breedclf.learning.images import as_path, picture_from_array, upright_rgb
 from breedclf.learning.model import for_inference, network_from
 from breedclf.learning.prediction import NONE_OF_THESE, Prediction, RankedClass
+from breedclf.paths import user_path
 
 __all__ = ["NONE_OF_THESE", "Classifier", "Picture", "Prediction", "RankedClass"]
 
@@ -46,7 +47,7 @@ class Classifier:
     def __init__(
         self, artifact: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = Path(artifact)
+        self.artifact = user_path(artifact, "model")
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)
@@ -144,7 +145,7 @@ def numbers(probabilities: torch.Tensor) -> torch.Tensor:
 def _upright(picture: Picture, enough_px: int | None, color: Color) -> torch.Tensor:
     match picture:
         case str() | Path():
-            return decode_picture(as_path(picture), enough_px=enough_px, color=color)
+            return decode_picture(user_path(as_path(picture), "picture"), enough_px=enough_px, color=color)
         case bytes() | bytearray():
             return decode_picture(bytes(picture), enough_px=enough_px, color=color)
         case Image.Image():

@@ -25,6 +25,8 @@ from breedclf.learning.metrics import Evaluation, measure
 from breedclf.learning.output_folder import own_output
 from breedclf.learning.pictures import PictureFiles
 from breedclf.learning.scan import Split, as_split, canonical_split, pictures_by_split, tell
+from breedclf.paths import user_path
+from breedclf.printable import storable
 
 log = logging.getLogger(__name__)
 
@@ -77,22 +79,24 @@ def evaluate(
         >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
         0.94
     """
-    artifact, data = Path(artifact), Path(data)
+    artifact, data = user_path(artifact, "model"), user_path(data, "data")
+    output = None if output is None else user_path(output, "output")
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
     pictures = pictures_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
-    folder = own_output(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else Path(output))
+    folder = own_output(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else output)
     result = _measure(classifier, pictures, data, workers, on_bad_image)
     provenance = Provenance(
-        model=str(artifact),
-        data=str(data),
+        model=storable(str(artifact)),
+        data=storable(str(data)),
         card=classifier.card,
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
+    originals = {_told_path(path, data): path for path in pictures.paths}
     page = evaluation_page(
         result,
         provenance,
-        thumbnails=[_thumbnail(data / wrong.path) for wrong in result.worst],
+        thumbnails=[_thumbnail(originals[Path(wrong.path)]) for wrong in result.worst],
         made_by=f"breedclf {__version__}",
         made_at=clock(),
     )
@@ -166,11 +170,16 @@ def _measure(
         numbers(torch.softmax(scores.values.double(), dim=1)).numpy(),
         torch.tensor(pictures.targets)[scores.kept].numpy(),
         classifier.card.labels,
-        [pictures.paths[position].relative_to(data) for position in kept],
+        [_told_path(pictures.paths[position], data) for position in kept],
         class_names=classifier.card.class_names,
         split=pictures.name,
         skipped=skipped,
     )
+
+
+def _told_path(path: Path, data: Path) -> Path:
+    """How a report names a picture: below the folder, and as text whatever bytes its name holds."""
+    return Path(storable(str(path.relative_to(data))))
 
 
 def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Path]]:

@@ -285,7 +285,7 @@ def _digest_file(path: Path) -> bytes:
             return hashlib.file_digest(file, _digester).digest()
     except OSError:
         # An unreadable file is reported, or skipped, when it is decoded; here it only has to count as itself.
-        return f"unreadable {path.name}".encode()
+        return f"unreadable {path.name}".encode(errors="surrogateescape")
 
 
 def _digester() -> hashlib.blake2b:

@@ -106,7 +106,7 @@ def _fit(
     kept = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
     start = _start(config, kept, processes)
     compute = with_same_choices(compute, config, start)
-    plan = _plan(config, folder, compute, output, start)
+    plan = _plan(config, folder, compute, output, start, kept if config.checkpoints else None)
     timer = timer_of(hooks)
     for hook in hooks:
         hook.on_start(plan)
@@ -145,7 +145,12 @@ def _start(config: TrainingConfig, folder: CheckpointFolder | None, processes: P
 
 
 def _plan(
-    config: TrainingConfig, folder: PictureFolder, compute: Compute, output: Path, start: Checkpoint | None
+    config: TrainingConfig,
+    folder: PictureFolder,
+    compute: Compute,
+    output: Path,
+    start: Checkpoint | None,
+    checkpoints: CheckpointFolder | None,
 ) -> TrainingPlan:
     train, valid = folder.split("train"), folder.split("valid")
     counts = torch.bincount(torch.tensor(train.targets), minlength=len(folder.labels)).tolist()
@@ -159,6 +164,7 @@ def _plan(
         class_counts=tuple(counts),
         output=output,
         epochs_done=0 if start is None else start.epochs,
+        checkpoints=None if checkpoints is None else checkpoints.path,
     )
 
 

@@ -21,6 +21,7 @@ from breedclf.learning.loop import Lesson
 from breedclf.learning.optimizers import new_optimizer
 from breedclf.learning.scan import training_pictures
 from breedclf.learning.workbench import Workbench
+from breedclf.paths import user_path
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
 
@@ -66,7 +67,7 @@ class LearningRateCurve:
             [Section("Loss and learning rate", [chart], lead=lead)],
             summary=[f"Suggestion: {self.suggestion:.2g}, where the loss falls fastest."],
         )
-        path = Path(path)
+        path = user_path(path, "path")
         deliver(path, page)
         return path
 

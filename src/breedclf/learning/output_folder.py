@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,10 +65,10 @@ def claimed_output(config: TrainingConfig, processes: Processes) -> Iterator[Pat
     """
     if not processes.is_first:
         told = processes.from_first(None)
-        yield config.output if told is None else Path(told.decode())
+        yield config.output if told is None else Path(os.fsdecode(told))
         return
     with _claimed(config) as output:
-        processes.from_first(str(output).encode())
+        processes.from_first(os.fsencode(output))
         yield output
 
 

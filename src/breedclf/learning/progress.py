@@ -1,4 +1,4 @@
-"""What a training says while it runs: one line for people and one line of JSON an epoch."""
+"""What a training says while it runs: one line an epoch for people, and in a job one of JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class ProgressLog(TrainingHook):
-    """Tells the "breedclf" logger what happens or, where nobody listens, a person at a terminal or notebook."""
+    """Tells the "breedclf" logger what happens or, where nobody listens, a person at a terminal or notebook.
+
+    With `metric_lines` each epoch also logs the line from which a job's metrics are read.
+    """
+
+    def __init__(self, *, metric_lines: bool = False) -> None:
+        self._metric_lines = metric_lines
 
     def on_start(self, plan: TrainingPlan) -> None:
         self._epochs, self._pictures = plan.config.epochs, plan.train_count
@@ -45,7 +51,8 @@ class ProgressLog(TrainingHook):
             f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "
             f"valid accuracy {epoch.valid_accuracy:.1%}  {epoch.images_per_second:.0f} images/s"
         )
-        log.info("%s", format_metrics(epoch.to_dict()))
+        if self._metric_lines:
+            log.info("%s", format_metrics(epoch.to_dict()))
 
 
 def _tell(text: str) -> None:

@@ -15,7 +15,8 @@ from breedclf.plain_json import without_nan
 class TrainingPlan:
     """What is about to run, with the choices made for this machine.
 
-    `epochs_done` epochs lie behind it already when a training goes on from a checkpoint.
+    `epochs_done` epochs lie behind it already when a training goes on from a checkpoint; `checkpoints` is the folder of
+    those that it keeps.
     """
 
     config: TrainingConfig
@@ -27,6 +28,7 @@ class TrainingPlan:
     class_counts: tuple[int, ...] = ()
     output: Path | None = None
     epochs_done: int = 0
+    checkpoints: Path | None = None
 
 
 @dataclass(frozen=True)

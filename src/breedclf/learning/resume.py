@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,27 +17,13 @@ from breedclf.learning.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.learning.device import Compute
 from breedclf.learning.interruption import TrainingInterrupted
 from breedclf.learning.schedule import schedule_of
+from breedclf.settings import Decides, fields_that_decide
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FOLDER = "checkpoints"
-_MAY_DIFFER = frozenset(
-    {
-        "data",  # the pictures themselves are compared
-        "weights",  # and so are the weights
-        "output",
-        "cache_dir",
-        "feature_cache",
-        "activation_checkpointing",
-        "workers",
-        "profile",
-        "checkpoints",
-        "resume",
-        "patience",
-        "on_bad_image",
-        "min_confidence",
-    }
-)
+# The pictures and the weights themselves are compared; more patience only goes on for longer.
+_COMPARED = fields_that_decide(TrainingConfig, Decides.LEARNING, Decides.LENGTH, Decides.CHOICE) - {"patience"}
 
 
 @dataclass
@@ -95,7 +80,7 @@ def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpo
     if found is None:
         log.info("no checkpoint in %s yet: the training begins with the first epoch", folder.path)
         return None
-    if differences := differing(found.about["config"], config):
+    if differences := differing(found.about["config"], config, found.about["choices"]):
         told = "; ".join(f"{name} was {then}, is {now}" for name, (then, now) in differences.items())
         raise ConfigError(
             f"the checkpoint in {folder.path} belongs to other settings: {told}. Give the same ones, "
@@ -105,21 +90,26 @@ def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpo
     return found
 
 
-def differing(then: Mapping[str, Any], config: TrainingConfig) -> dict[str, tuple[Any, Any]]:
+def differing(
+    then: Mapping[str, Any], config: TrainingConfig, choices: Mapping[str, Any] | None = None
+) -> dict[str, tuple[Any, Any]]:
     """The settings that decide the outcome and aren't what they were: name to the values then and now.
 
-    More epochs than then are no difference while the step size is constant.
+    A setting that the checkpoint lacks was added later, and had its default's effect then. More epochs than then are no
+    difference while the step size is constant, nor is a precision that `auto` stood for then.
     """
-    now = {name: json.loads(json.dumps(value)) for name, value in config.model_dump(mode="json").items()}
-    found = {
-        name: (then.get(name), now.get(name))
-        for name in sorted({*then, *now} - _MAY_DIFFER)
-        if then.get(name) != now.get(name)
-    }
+    now = config.model_dump(mode="json")
+    default = {name: TrainingConfig.model_fields[name].default for name in _COMPARED - then.keys()}
+    before = {**default, **then}
+    found = {name: (before[name], now[name]) for name in sorted(_COMPARED) if before[name] != now[name]}
     if "epochs" in found and schedule_of(config) == "constant" and not config.warmup_epochs:
-        before, after = found["epochs"]
-        if before is not None and after is not None and after > before:
+        epochs_then, epochs_now = found["epochs"]
+        if epochs_now > epochs_then:
             del found["epochs"]
+    if "precision" in found and choices is not None:
+        used = choices["precision"]
+        if {*found["precision"]} <= {"auto", used}:
+            del found["precision"]
     return found
 
 
@@ -141,7 +131,13 @@ def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> Non
 
 def with_same_choices(compute: Compute, config: TrainingConfig, start: Checkpoint | None) -> Compute:
     """Where and how to compute, with what was chosen for the machine when the checkpoint was made."""
-    if start is None or config.precision != "auto":
+    if start is None:
+        return compute
+    if (before := start.about["choices"].get("device", compute.device.type)) != compute.device.type:
+        log.info(
+            "the checkpoint was made on %s; the same outcome to rounding follows on %s", before, compute.device.type
+        )
+    if config.precision != "auto":
         return compute
     return replace(compute, precision=start.about["choices"]["precision"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -11,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from breedclf._version import __version__
 from breedclf.extras import need
+from breedclf.json_lines import read_json_lines
 from breedclf.learning.hooks import EpochRecord, TrainingPlan
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
+from breedclf.printable import storable
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
 
+log = logging.getLogger(__name__)
+
+RUN_FILE = "mlflow-run.json"
 DEFAULT_EXPERIMENT = "breedclf"
 _STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Stopped": "KILLED"}
 # MLflow would try for minutes to reach a server that is gone, and the training would wait.
@@ -29,7 +35,8 @@ _TALKATIVE = ("urllib3.connectionpool", "alembic", "mlflow.store.db.utils", "mlf
 class MLflowLogger(RunLogger):
     """A training hook that keeps a training as a run of MLflow: metrics an epoch, settings, best epoch, model's path.
 
-    When the server can't be reached, one warning is logged and the training goes on.
+    A training that goes on from a checkpoint goes on with its run. When the server can't be reached, one warning is
+    logged and the training goes on.
 
     Args:
         tracking_uri: address of a server, `sqlite:///FILE`, or the ARN of a SageMaker tracking server or app; by
@@ -86,6 +93,7 @@ class _Run:
         self._tags = tags
         self._clock = clock
         self._client: Any = None
+        self._key = f"{tracking_uri or ''} {experiment}"
         self.run_id: str | None = None
 
     def begin(self, plan: TrainingPlan) -> None:
@@ -94,6 +102,8 @@ class _Run:
 
         with self._asking():
             self._client = MlflowClient(tracking_uri=self._tracking_uri)
+            if self._goes_on(plan):
+                return
             tags = {"mlflow.source.name": "breedclf", "breedclf.version": __version__, **self._tags}
             run = self._client.create_run(
                 _experiment_id(self._client, self._experiment), run_name=self._name or run_name(plan), tags=tags
@@ -102,6 +112,39 @@ class _Run:
             params = [Param(name, str(value)) for name, value in settings_of(plan).items()]
             for start in range(0, len(params), _MAX_PARAMS_AT_A_TIME):
                 self._client.log_batch(self.run_id, params=params[start : start + _MAX_PARAMS_AT_A_TIME])
+        self._remember(plan)
+
+    def _goes_on(self, plan: TrainingPlan) -> bool:
+        """Open the run that a resumed training began, if it is still there; settings that changed become tags."""
+        from mlflow.entities import Param, RunTag
+        from mlflow.exceptions import MlflowException
+
+        begun = _begun_runs(plan).get(self._key) if plan.epochs_done else None
+        if begun is None:
+            return False
+        try:
+            run = self._client.get_run(begun)
+        except MlflowException:
+            log.info("MLflow has no run %s any more: the resumed training is logged as a new one", begun)
+            return False
+        self.run_id = run.info.run_id
+        self._client.update_run(self.run_id, status="RUNNING")
+        then, now = run.data.params, {name: str(value) for name, value in settings_of(plan).items()}
+        params = [Param(name, value) for name, value in now.items() if name not in then]
+        tags = [RunTag(f"resumed.{name}", value) for name, value in now.items() if then.get(name, value) != value]
+        self._client.log_batch(self.run_id, params=params, tags=tags)
+        return True
+
+    def _remember(self, plan: TrainingPlan) -> None:
+        """Keep the run's name beside the checkpoints, for a training that goes on from them."""
+        if plan.checkpoints is None:
+            return
+        begun = json.dumps({**_begun_runs(plan), self._key: self.run_id})
+        try:
+            plan.checkpoints.mkdir(parents=True, exist_ok=True)
+            (plan.checkpoints / RUN_FILE).write_text(begun + "\n", encoding="utf-8")
+        except OSError as error:
+            log.warning("MLflow: resumed, this training will be another run: %s can't be written: %s", RUN_FILE, error)
 
     def add(self, epochs: Sequence[EpochRecord]) -> None:
         from mlflow.entities import Metric
@@ -118,7 +161,9 @@ class _Run:
         metrics = [Metric(f"best_{name}", getattr(result.best, name), now, result.best_epoch) for name in METRICS]
         metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
         with self._asking():
-            self._client.log_batch(self.run_id, metrics=metrics, tags=[RunTag("artifact", str(result.artifact))])
+            self._client.log_batch(
+                self.run_id, metrics=metrics, tags=[RunTag("artifact", storable(str(result.artifact)))]
+            )
 
     def close(self, status: RunStatus) -> None:
         with self._asking():
@@ -132,6 +177,12 @@ class _Run:
                     yield
             else:
                 yield
+
+
+def _begun_runs(plan: TrainingPlan) -> dict[str, str]:
+    """The runs that belong to the checkpoints, by address and experiment; none where their file was cut."""
+    found = None if plan.checkpoints is None else next(read_json_lines(plan.checkpoints / RUN_FILE), None)
+    return found if isinstance(found, dict) else {}
 
 
 def _experiment_id(client: Any, name: str) -> str:

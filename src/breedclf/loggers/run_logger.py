@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.printable import storable, storable_document
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
@@ -110,7 +111,7 @@ class RunLogger(TrainingHook):
 
 def run_name(plan: TrainingPlan) -> str:
     """What a run is called: the job's name inside a job, otherwise the output folder's."""
-    return os.environ.get("TRAINING_JOB_NAME") or (plan.output or plan.config.output).name or "training"
+    return storable(os.environ.get("TRAINING_JOB_NAME") or (plan.output or plan.config.output).name or "training")
 
 
 def settings_of(plan: TrainingPlan) -> dict[str, Any]:
@@ -122,4 +123,5 @@ def settings_of(plan: TrainingPlan) -> dict[str, Any]:
         "valid_count": plan.valid_count,
         "classes": len(plan.labels),
     }
-    return {**plan.config.to_dict(), **found}
+    settings: dict[str, Any] = storable_document(plan.config.to_dict())
+    return {**settings, **found}

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from breedclf.extras import need
 from breedclf.learning.hooks import EpochRecord, TrainingPlan
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, settings_of
+from breedclf.paths import user_path
+from breedclf.printable import storable
 
 if TYPE_CHECKING:
     from breedclf.learning.fit import FitResult
@@ -38,7 +40,7 @@ class TensorBoardLogger(RunLogger):
 
     def __init__(self, folder: str | Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
         need("tensorboard", purpose="logging to TensorBoard", install='"breedclf[tensorboard]"')
-        super().__init__("TensorBoard", _EventFile(None if folder is None else Path(folder), clock))
+        super().__init__("TensorBoard", _EventFile(None if folder is None else user_path(folder, "folder"), clock))
 
 
 class _EventFile:
@@ -72,7 +74,7 @@ class _EventFile:
 
     def finish(self, result: FitResult) -> None:
         best = [_scalar(f"best/{metric}", getattr(result.best, metric)) for metric in METRICS]
-        best += [_scalar("best/epoch", result.best_epoch), _text("artifact", str(result.artifact))]
+        best += [_scalar("best/epoch", result.best_epoch), _text("artifact", storable(str(result.artifact)))]
         self._write(best, step=result.best_epoch)
 
     def close(self, status: RunStatus) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from breedclf.disk import deliver
+from breedclf.paths import user_path
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
 from breedclf.profiling.report import render_report
@@ -92,7 +93,7 @@ class ForeignLoop:
 
     def report(self, path: str | Path) -> Path:
         """Write the page for people."""
-        path = Path(path)
+        path = user_path(path, "path")
         deliver(path, render_report(self.profile, self.findings))
         return path
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from breedclf.disk import write_whole
 from breedclf.errors import ProfileError
+from breedclf.paths import user_path
 from breedclf.profiling.columns import (
     Amount,
     BoolArray,
@@ -334,7 +335,7 @@ class Profile(_Model):
 
     def save(self, path: str | Path) -> Path:
         """Write `profile.json` (into `path` when it is a folder), whole or not at all."""
-        path = Path(path)
+        path = user_path(path, "path")
         if path.is_dir():
             path = path / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -348,7 +349,7 @@ class Profile(_Model):
         Raises:
             ProfileError: it is missing, cut short, not a profile, or of a newer schema.
         """
-        path = Path(path)
+        path = user_path(path, "path")
         if path.is_dir():
             path = path / FILE_NAME
         try:

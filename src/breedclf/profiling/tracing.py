@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from breedclf.profiling.readers.operators import operators_of
 
 WARM_UP_STEPS = 2
 TRACED_STEPS = 3
+_KINETO_LEVEL = "KINETO_LOG_LEVEL"
 _SETTLED = WARM_UP_STEPS + TRACED_STEPS
 
 
@@ -158,8 +162,25 @@ class Tracer:
         kinds = [torch.profiler.ProfilerActivity.CPU]
         if torch.cuda.is_available():
             kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        self._profiler = torch.profiler.profile(activities=kinds)
-        self._profiler.start()
+        with _silent_kineto():
+            self._profiler = torch.profiler.profile(activities=kinds)
+            self._profiler.start()
+
+
+@contextmanager
+def _silent_kineto() -> Iterator[None]:
+    """Within it the library behind torch's profiler, which reads its level at its start, reads one that tells nothing.
+
+    Otherwise it writes onto stderr, also that there is no GPU; a level that the user chose holds.
+    """
+    if _KINETO_LEVEL in os.environ:
+        yield
+        return
+    os.environ[_KINETO_LEVEL] = "99"
+    try:
+        yield
+    finally:
+        os.environ.pop(_KINETO_LEVEL, None)
 
 
 def peak_speed(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 3) -> tuple[float, float]:

@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from breedclf.errors import ConfigError
+
 MIN_GAIN = 0.02
+MIN_REPEATS = 5
+
+
+def check_repeats(repeats: int) -> None:
+    """Check how many runs of each variant are asked for.
+
+    Raises:
+        ConfigError: fewer than 5 tell nothing.
+    """
+    if repeats < MIN_REPEATS:
+        raise ConfigError(f"repeats={repeats}: a comparison needs at least {MIN_REPEATS}")
 
 
 class Trial(BaseModel):

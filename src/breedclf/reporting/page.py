@@ -11,6 +11,8 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from breedclf.printable import storable
+
 TEMPLATES = "templates"
 
 
@@ -53,7 +55,7 @@ def render_page(
         >>> "&lt;b&gt;" in render_page("Report", [Section("One <b>", ["All is well."])])
         True
     """
-    return str(
+    return storable(
         render(
             "page.html.j2",
             title=title,

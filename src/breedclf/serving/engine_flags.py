@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from breedclf.endpoints import PRECISIONS, EngineChoice
+from breedclf.paths import path_argument
 
 _ALL_PRECISIONS = tuple(dict.fromkeys(name for names in PRECISIONS.values() for name in names))
 
@@ -24,7 +24,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--calibration",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="for int8: pictures as a training takes them, with a valid split",
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import Discriminator, Tag, model_validator
 
-from breedclf.config import Settings, TrainingConfig, nearest
+from breedclf.config import WEIGHTS_NAMES, Settings, TrainingConfig, nearest
 from breedclf.errors import ConfigError
+from breedclf.settings import Decides, decides
 
 Value = bool | int | float | str
 Scaling = Literal["linear", "log"]
@@ -21,17 +21,13 @@ MAX_PARAMETERS = 30
 MAX_CATEGORIES = 30
 MAX_NAME_CHARS = 32
 
-_PLACES = "names a place, not a property of the training"
-_PICTURES = "changes the pictures that trials are compared on, so that their objectives could not be compared"
+_WHY_NOT = {
+    Decides.IMAGES: "changes the pictures that trials are compared on, so that their objectives could not be compared",
+    Decides.CHOICE: "is what trials are compared by: give it as the objective of the tuning job",
+    Decides.RECORDS: "names a place or decides what is stored and reported, not what is learned",
+}
 NOT_TUNABLE = {
-    "data": _PLACES,
-    "output": _PLACES,
-    "cache_dir": _PLACES,
-    "objective": "is what trials are compared by: give it as the objective of the tuning job",
-    "valid_share": _PICTURES,
-    "test_share": _PICTURES,
-    "split_seed": _PICTURES,
-    "on_bad_image": _PICTURES,
+    name: _WHY_NOT[what] for name in TrainingConfig.model_fields if (what := decides(TrainingConfig, name)) in _WHY_NOT
 }
 
 
@@ -174,6 +170,8 @@ def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
 def parse_parameter(name: str, text: str) -> Parameter | None:
     """Read a flag's text: `0.005:0.01` (a range), `1e-4:1e-1:log`, or `32,64` (choices); None when it is one value.
 
+    Only numbers and listed choices can be searched for: punctuation in any other text belongs to that text.
+
     Raises:
         ConfigError: it looks like a range or a list but can't be one.
 
@@ -181,8 +179,11 @@ def parse_parameter(name: str, text: str) -> Parameter | None:
         >>> str(parse_parameter("learning_rate", "0.005:0.01"))
         '0.005 to 0.01'
     """
-    is_a_file = name == "weights" and Path(text).exists()
-    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields or is_a_file:
+    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields:
+        return None
+    if name == "weights" and not _are_names_of_weights(text):
+        return None
+    if not _has_choices(name) and not is_number(name) and name != "weights":
         return None
     if "," in text:
         return _parse_choices(name, text)
@@ -201,6 +202,16 @@ def is_number(name: str) -> bool:
     """Whether this field of a training takes numbers."""
     annotation = TrainingConfig.model_fields[name].annotation
     return is_whole(name) or annotation is float or float in get_args(annotation)
+
+
+def _has_choices(name: str) -> bool:
+    annotation = TrainingConfig.model_fields[name].annotation
+    return annotation is bool or get_origin(annotation) is Literal
+
+
+def _are_names_of_weights(text: str) -> bool:
+    names = {name.lower() for name in WEIGHTS_NAMES}
+    return "," in text and {part.strip().lower() for part in text.split(",")} <= names
 
 
 def size(space: Mapping[str, Parameter]) -> int | None:

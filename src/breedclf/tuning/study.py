@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import Field, field_serializer, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.disk import refusal, writing
@@ -50,6 +50,11 @@ class SearchRequest(Settings):
     completion: Completion = Completion()
     max_seconds_per_job: int | None = Field(default=None, ge=1)
     packed: bool = False
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _saved_by_any_version(cls, value: object) -> object:
+        return TrainingConfig.from_saved(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

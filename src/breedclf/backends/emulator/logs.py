@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import bisect
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
+from breedclf.json_lines import read_json_lines
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 _DEFAULT_EVENTS = 10_000
@@ -52,11 +52,7 @@ class Stream:
     def _marks(self) -> list[tuple[float, int]]:
         if self.times is None:
             return []
-        try:
-            lines = self.times.read_text(encoding="utf-8").splitlines()
-        except FileNotFoundError:
-            return []
-        return [(time, size) for time, size in map(json.loads, lines)]
+        return [(time, size) for time, size in read_json_lines(self.times)]
 
 
 class Logs:

@@ -19,6 +19,7 @@ from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError, JobError
 from breedclf.job_handle import Clock
 from breedclf.jobs import JobSpec, require_here
+from breedclf.paths import user_path
 
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
@@ -67,7 +68,7 @@ class LocalBackend(StoredJobs, LocalEndpoints):
         self.gpus = gpus_of_this_machine() if gpus is None else tuple(gpus)
         self.stop_grace_seconds = stop_grace_seconds
         self.preload = preload
-        self.python = str(python or sys.executable)
+        self.python = sys.executable if python is None else str(user_path(python, "python"))
         self.max_log_bytes = max_log_bytes
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ from breedclf.backends.sagemaker.manifest import MANIFEST_NAME, Manifest
 from breedclf.backends.sagemaker.storage import S3Location
 from breedclf.backends.sagemaker.transfer import THREADS, Progress, upload_folder
 from breedclf.errors import DataError
+from breedclf.paths import user_path
 
 if TYPE_CHECKING:
     from breedclf.backends.sagemaker.place import Place
@@ -68,8 +69,8 @@ class S3Dataset:
             ConfigError: `s3_uri` is no address, or its bucket isn't there or lies in another region.
             BreedclfError: S3 can't be reached or refuses.
         """
-        location = S3Location.parse(s3_uri)
-        folder = Path(folder).expanduser()
+        location = S3Location.parse(s3_uri).require_plain()
+        folder = user_path(folder, "folder")
         if check:
             check_pictures(folder, skip_bad=skip_bad)
         unread = set_aside_in(folder)

@@ -135,7 +135,7 @@ def with_wheels(bundle: Bundle, settings: SageMakerSettings) -> Bundle:
     """
     if settings.wheels is None:
         return bundle
-    found = sorted(settings.wheels.expanduser().glob("*.whl"))
+    found = sorted(settings.wheels.glob("*.whl"))
     if not found:
         raise ConfigError(
             f"wheels={str(settings.wheels)!r} holds no *.whl; fill it by `pip download -d {settings.wheels} -r "

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from breedclf.config import Settings, read_settings
+from breedclf.settings import MaybeUserPath
 
 SETTINGS_PREFIX = "BREEDCLF_SAGEMAKER_"
 SETTINGS_FILE_VARIABLE = "BREEDCLF_SAGEMAKER_CONFIG"
@@ -67,7 +67,7 @@ class SageMakerSettings(Settings):
     subnets: Words = Field(default=(), description="subnets of a VPC to run in")
     security_groups: Words = Field(default=(), description="security groups to run with, if in a VPC")
     network_isolation: bool = Field(default=False, description="containers reach nothing; wheels must travel along")
-    wheels: Path | None = Field(default=None, description="folder of wheels that travel along with the code")
+    wheels: MaybeUserPath = Field(default=None, description="folder of wheels that travel along with the code")
     input_mode: Literal["File", "FastFile"] = Field(
         default="File", description="File copies pictures before the job begins, FastFile reads them when asked"
     )
@@ -86,7 +86,7 @@ class SageMakerSettings(Settings):
     serverless_max_concurrency: int = Field(default=5, ge=1, le=200, description="requests at a time, if serverless")
     tags: Pairs = Field(default_factory=dict, description="tags of everything that is made")
     max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
-    rates: Path | None = Field(default=None, description="table of AWS's prices instead of the one that came along")
+    rates: MaybeUserPath = Field(default=None, description="table of AWS's prices instead of the one that came along")
     debugger: bool = Field(
         default=False, description="also ask for SageMaker Debugger's rules, where the account still has them"
     )
@@ -96,6 +96,13 @@ class SageMakerSettings(Settings):
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
     )
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_a_plain_key(cls, prefix: str) -> str:
+        if odd := [part for part in prefix.split("/") if part in ("", ".", "..")]:
+            raise ValueError(f"prefix={prefix!r} has a part {odd[0]!r}, which S3 takes for a name: leave it out")
+        return prefix
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
@@ -125,8 +132,8 @@ class SageMakerSettings(Settings):
         """
         variables = os.environ if variables is None else variables
         file = variables.get(SETTINGS_FILE_VARIABLE)
-        found: dict[str, Any] = read_settings(Path(file)) if file else {}
+        found: dict[str, Any] = read_settings(file) if file else {}
         for name in cls.model_fields:
-            if (value := variables.get(SETTINGS_PREFIX + name.upper())) is not None:
+            if value := variables.get(SETTINGS_PREFIX + name.upper()):  # an empty variable counts as not set
                 found[name] = value
         return cls(**{**found, **{name: value for name, value in overrides.items() if value is not None}})

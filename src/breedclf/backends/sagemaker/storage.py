@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,20 @@ class S3Location(NamedTuple):
         if not uri.startswith(SCHEME) or not bucket:
             raise ConfigError(f"{uri!r} is no address in S3: write s3://BUCKET/PREFIX")
         return cls(bucket, key)
+
+    def require_plain(self) -> Self:
+        """For a place to write to: S3 takes `..`, `.` and empty parts for names, and few other programs do.
+
+        Raises:
+            ConfigError: the key has such a part.
+        """
+        odd = [part for part in self.key.removesuffix("/").split("/") if part in ("", ".", "..")]
+        if self.key and odd:
+            meant = posixpath.normpath(f"/{self.key}").lstrip("/")
+            raise ConfigError(
+                f"{str(self)!r} has a part {odd[0]!r}, which S3 takes for a name: write {SCHEME}{self.bucket}/{meant}"
+            )
+        return self
 
     def __str__(self) -> str:
         return f"{SCHEME}{self.bucket}/{self.key}"

@@ -20,6 +20,7 @@ from breedclf.learning.doctor.listing import Candidate, Listing, list_pictures
 from breedclf.learning.doctor.looking import Look, digest_of, look_at
 from breedclf.learning.doctor.memory import recall, remember
 from breedclf.learning.images import read_file
+from breedclf.paths import user_path
 
 TINY_PX = 32
 _FILES_A_TASK = 16
@@ -62,7 +63,7 @@ def check(
         [('unreadable', 'dog/broken.jpg')]
     """
     started = time.perf_counter()
-    root = Path(folder)
+    root = user_path(folder, "folder")
     listing = list_pictures(root)
     cache = cache_folder(cache_dir)
     known = {} if fresh else recall(cache, root)

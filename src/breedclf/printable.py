@@ -1,0 +1,90 @@
+"""Text that can be shown and stored: names of files and classes may hold bytes that are no text, or control a terminal.
+
+Names of files that aren't UTF-8 reach Python with lone surrogates, which no encoding writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TextIO
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
+# Controls of C0 and C1 but for tab and newline; ends of lines that only some programs know; marks that turn the
+# direction of text around, and with it what a line seems to say.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def storable(text: str) -> str:
+    """The text with bytes that couldn't be decoded as `\\xNN`, so that every encoding of Unicode writes it.
+
+    Example:
+        >>> storable("caf\\udce9.jpg")
+        'caf\\\\xe9.jpg'
+    """
+    return _UNDECODED.sub(_escaped, text)
+
+
+def visible(text: str) -> str:
+    """Storable text that can't control a terminal: controls and marks of direction are escaped, lines stay.
+
+    Example:
+        >>> visible("dog\\x1b[2J")
+        'dog\\\\x1b[2J'
+    """
+    return _CONTROLS.sub(_escaped, storable(text))
+
+
+def visible_name(name: str) -> str:
+    """The same in one line, for a name within a text.
+
+    Example:
+        >>> visible_name("dog\\ncat")
+        'dog\\\\ncat'
+    """
+    return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def storable_document(document: Any) -> Any:
+    """Plain values for JSON with storable text, keys included: lone surrogates end many a reader of JSON."""
+    if isinstance(document, str):
+        return storable(document)
+    if isinstance(document, dict):
+        return {storable_document(key): storable_document(value) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [storable_document(value) for value in document]
+    return document
+
+
+class VisibleFormatter(logging.Formatter):
+    """Formats log records as text that can't control a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+@contextmanager
+def any_encoding() -> Iterator[None]:
+    """Within it stdout and stderr write what their encoding lacks as escapes (`\\U0001f436`)."""
+    with ExitStack() as stack:
+        for stream in (sys.stdout, sys.stderr):
+            if (reconfigure := getattr(stream, "reconfigure", None)) is not None:
+                before = stream.errors
+                reconfigure(errors="backslashreplace")
+                stack.callback(_put_back, stream, before)
+        yield
+
+
+def _put_back(stream: TextIO, errors: str | None) -> None:
+    if not stream.closed:
+        stream.reconfigure(errors=errors)  # type: ignore[attr-defined]
+
+
+def _escaped(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
