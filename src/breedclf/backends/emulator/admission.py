@@ -48,7 +48,7 @@ def admitted(call: Call, request: SignedRequest, keys: KeyRing, now: datetime) -
     if claim.service != signed_service(call):
         message = f"Credential should be scoped to correct service: '{signed_service(call)}'."
         raise refusal("mismatch", call.protocol, message)
-    if call.protocol != "rest-xml":
+    if call.service != "s3":
         return Admitted(call, request, claim, credentials)
     payload = request.header(_HASH_HEADER)
     if claim.expires_seconds is not None:

@@ -11,7 +11,7 @@ from breedclf.backends.emulator.signature import Claim, refusal, sha256, signing
 
 _PART = re.compile(rb"([0-9a-fA-F]{1,16})(?:;chunk-signature=([0-9a-f]{64}))?\r\n")
 _TRAILING_SIGNATURE = "x-amz-trailer-signature"
-_S3 = "rest-xml"
+_S3 = "s3"
 
 
 def decoded(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _LOCAL_HOSTS = {"127.0.0.1", "localhost"}
 
@@ -56,7 +56,7 @@ def is_local(host: str) -> bool:
 def _without_cors(send: Send) -> Send:
     """No header leaves that would let a page read an answer, whatever a bucket's settings say."""
 
-    async def sent(message: dict[str, object]) -> None:
+    async def sent(message: Message) -> None:
         headers = message.get("headers")
         if message["type"] == "http.response.start" and isinstance(headers, list):
             message["headers"] = [pair for pair in headers if not pair[0].lower().startswith(b"access-control-")]

@@ -87,7 +87,9 @@ class KeyRing:
 
     def _write(self) -> None:
         day_ago = self._clock() - 86_400
-        self._sessions = {k: each for k, each in self._sessions.items() if each.expires is None or each.expires > day_ago}
+        self._sessions = {
+            k: each for k, each in self._sessions.items() if each.expires is None or each.expires > day_ago
+        }
         write_private(self._file, json.dumps({key: asdict(each) for key, each in self._sessions.items()}))
 
 

@@ -1,4 +1,4 @@
-"""The S3 behind the emulator: moto's, called within this process, or another one, asked with this process's own keys."""
+"""The S3 behind the emulator: moto's, called within this process, or another one, asked with this process's keys."""
 
 from __future__ import annotations
 
@@ -16,8 +16,25 @@ from breedclf.errors import ConfigError, MissingExtraError
 _WORKERS = 8
 _TIMEOUT = urllib3.Timeout(connect=10, read=300)
 _PART_BYTES = 256 << 10
-_NOT_PASSED_ON = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "server", "expect"}
-_OF_A_SIGNATURE = {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "host", "content-length"}
+_NOT_PASSED_ON = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "date",
+    "server",
+    "expect",
+}
+_OF_A_SIGNATURE = {
+    "authorization",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+    "host",
+    "content-length",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class MotoObjects:
 
     def __init__(self) -> None:
         try:
-            from moto.server import create_backend_app
+            from moto.moto_server.werkzeug_app import create_backend_app
         except ImportError as error:
             raise MissingExtraError(
                 "the emulator's S3 is moto's: pip install 'moto[s3,server]', or name another with --s3-endpoint"
@@ -81,7 +98,9 @@ class MotoObjects:
 
         parts = urlsplit(request.url)
         body = request.body.read() if hasattr(request.body, "read") else request.body or b""
-        headers = [(name, value if isinstance(value, str) else value.decode()) for name, value in request.headers.items()]
+        headers = [
+            (name, value if isinstance(value, str) else value.decode()) for name, value in request.headers.items()
+        ]
         headers = [pair for pair in headers if pair[0].lower() != "content-length"]
         headers += [("Host", parts.netloc), ("Content-Length", str(len(body)))]
         found = self.answer(S3Request(request.method, parts.path, parts.query, headers, bytes(body)))
@@ -99,11 +118,7 @@ class RemoteObjects:
     def answer(self, request: S3Request) -> S3Answer:
         pairs = [pair for pair in request.query.split("&") if pair and not pair.lower().startswith("x-amz-")]
         url = f"{self._endpoint}{request.path}" + (f"?{'&'.join(pairs)}" if pairs else "")
-        kept = {
-            name: value
-            for name, value in request.headers
-            if name.lower() not in _NOT_PASSED_ON | _OF_A_SIGNATURE
-        }
+        kept = {name: value for name, value in request.headers if name.lower() not in _NOT_PASSED_ON | _OF_A_SIGNATURE}
         answer = self._pool.request(
             request.method,
             url,
@@ -148,10 +163,10 @@ def _client(region: str, endpoint: str | None, **keys: str) -> Any:
 
     session = botocore.session.Session()
     session.set_config_variable("ignore_configured_endpoint_urls", True)
-    config = Config(
-        s3={"addressing_style": "path"}, max_pool_connections=2 * _WORKERS, retries={"max_attempts": 2}
+    config = Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _WORKERS, retries={"max_attempts": 2})
+    return session.create_client(
+        "s3", region_name=region, endpoint_url=endpoint or "http://127.0.0.1", config=config, **keys
     )
-    return session.create_client("s3", region_name=region, endpoint_url=endpoint or "http://127.0.0.1", config=config, **keys)
 
 
 def _parts(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

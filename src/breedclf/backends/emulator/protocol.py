@@ -18,7 +18,7 @@ JSON_TYPE = "application/x-amz-json-1.1"
 _SCOPE = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _SERVICE_OF_TARGET = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 _RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)")
-_REST_XML = {"s3", "s3express", "s3-outposts", "cloudfront", "route53"}  # the services that speak it
+_REST_XML = {"cloudfront", "route53"}  # beside S3, which has errors of its own form
 SWITCHES = "emulator"  # the service that the emulator's own switches are signed for
 
 
@@ -79,9 +79,11 @@ def call_of(headers: Mapping[str, str], path: str, query: str) -> Call:
         return Call("runtime", _runtime_operation(path), "rest-json", region, key)
     if signed_for in _REST_XML:
         return Call(signed_for, "", "rest-xml", region, key)
+    if signed_for.startswith("s3"):
+        return Call(signed_for, "", "s3", region, key)
     if headers.get("content-type", "").startswith("application/x-www-form-urlencoded") or "Action=" in query:
         return Call(signed_for or "sts", "", "ec2" if signed_for == "ec2" else "query", region, key)
-    return Call(signed_for, "", "rest-json", region, key) if signed_for else Call("s3", "", "rest-xml", region, key)
+    return Call(signed_for, "", "rest-json", region, key) if signed_for else Call("s3", "", "s3", region, key)
 
 
 def with_action(call: Call, query: str, body: bytes) -> Call:
@@ -119,9 +121,9 @@ def error_answer(error: ServiceError, protocol: str) -> Answer:
     """The refusal in the form that a client of this protocol reads."""
     code, message = error.code, str(error)
     inner = f"<Code>{_text(code)}</Code><Message>{_text(message)}</Message>"
-    if protocol == "rest-xml":
+    if protocol == "s3":
         return Answer(f"<Error>{inner}</Error>".encode(), error.status, {"Content-Type": "application/xml"})
-    if protocol == "query":
+    if protocol in ("query", "rest-xml"):
         text = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error><RequestId>{new_request_id()}</RequestId>"
         return Answer(f"{text}</ErrorResponse>".encode(), error.status, {"Content-Type": "text/xml"})
     if protocol == "ec2":
@@ -174,5 +176,5 @@ def _cbor_map(pairs: Mapping[str, str]) -> bytes:
 
 
 def _cbor_text(text: str) -> bytes:
-    data = text.encode("utf-8", errors="replace")
-    return b"\x79" + len(data[:65_535]).to_bytes(2, "big") + data[:65_535]
+    data = text[:10_000].encode("utf-8", errors="replace")
+    return b"\x79" + len(data).to_bytes(2, "big") + data

@@ -177,7 +177,9 @@ def _listens(pid: int, url: str) -> bool:
     port = int(url.rpartition(":")[2])
     try:
         parent = psutil.Process(pid)
-        found = [each for process in (parent, *parent.children(recursive=True)) for each in process.net_connections("tcp")]
+        found = [
+            each for process in (parent, *parent.children(recursive=True)) for each in process.net_connections("tcp")
+        ]
     except psutil.Error:
         return False
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)

@@ -33,34 +33,55 @@ _MAX_EXPIRES_SECONDS = 604_800
 _STAMP = "%Y%m%dT%H%M%SZ"
 _HEADER = re.compile(rf"{ALGORITHM}\s+(.*)", re.DOTALL)
 _CALCULATED = "The request signature we calculated does not match the signature you provided. Check your "
-
-# What each family of services calls a refusal: S3, those of the query protocol, and all others.
-_CODES = {
-    "missing": (("AccessDenied", 403), ("MissingAuthenticationToken", 403), ("MissingAuthenticationTokenException", 403)),
-    "incomplete": (("AuthorizationHeaderMalformed", 400), ("IncompleteSignature", 403), ("IncompleteSignatureException", 403)),
-    "unknown key": (("InvalidAccessKeyId", 403), ("InvalidClientTokenId", 403), ("UnrecognizedClientException", 403)),
-    "wrong token": (("InvalidToken", 400), ("InvalidClientTokenId", 403), ("UnrecognizedClientException", 403)),
-    "ended token": (("ExpiredToken", 400), ("ExpiredToken", 403), ("ExpiredTokenException", 403)),
-    "clock": (("RequestTimeTooSkewed", 403), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403)),
-    "expired": (("AccessDenied", 403), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403)),
-    "mismatch": (("SignatureDoesNotMatch", 403), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403)),
-    "content": (("XAmzContentSHA256Mismatch", 400), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403)),
-    "not signed": (("AccessDenied", 403), ("SignatureDoesNotMatch", 403), ("InvalidSignatureException", 403)),
-}  # fmt: skip
-_SENTENCES = {
-    "missing": ("Access Denied", "Request is missing Authentication Token", "Missing Authentication Token"),
-    "unknown key": ("The AWS Access Key Id you provided does not exist in our records.",)
-    + ("The security token included in the request is invalid.",) * 2,
-    "wrong token": ("The provided token is malformed or otherwise invalid.",)
-    + ("The security token included in the request is invalid.",) * 2,
-    "ended token": ("The provided token has expired.",) + ("The security token included in the request is expired",) * 2,
-    "mismatch": (_CALCULATED + "key and signing method.",)
-    + (
-        _CALCULATED + "AWS Secret Access Key and signing method. Consult the service documentation for details.",
-    ) * 2,
-    "content": ("The provided 'x-amz-content-sha256' header does not match what was computed.",)
-    + ("The payload's hash isn't the one that was signed.",) * 2,
-}  # fmt: skip
+_NO_TOKEN = "The security token included in the request is invalid."
+_MISMATCH = _CALCULATED + "AWS Secret Access Key and signing method. Consult the service documentation for details."
+_NOT_THE_HASH = "The payload's hash isn't the one that was signed."
+# What each family of services calls a refusal and says of it: S3, those that answer in other XML, and all others.
+_WORDS: dict[str, tuple[tuple[str, str], tuple[str, str], tuple[str, str]]] = {
+    "missing": (
+        ("AccessDenied", "Access Denied"),
+        ("MissingAuthenticationToken", "Request is missing Authentication Token"),
+        ("MissingAuthenticationTokenException", "Missing Authentication Token"),
+    ),
+    "incomplete": (
+        ("AuthorizationHeaderMalformed", ""),
+        ("IncompleteSignature", ""),
+        ("IncompleteSignatureException", ""),
+    ),
+    "unknown key": (
+        ("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
+        ("InvalidClientTokenId", _NO_TOKEN),
+        ("UnrecognizedClientException", _NO_TOKEN),
+    ),
+    "wrong token": (
+        ("InvalidToken", "The provided token is malformed or otherwise invalid."),
+        ("InvalidClientTokenId", _NO_TOKEN),
+        ("UnrecognizedClientException", _NO_TOKEN),
+    ),
+    "ended token": (
+        ("ExpiredToken", "The provided token has expired."),
+        ("ExpiredToken", "The security token included in the request is expired"),
+        ("ExpiredTokenException", "The security token included in the request is expired"),
+    ),
+    "clock": (
+        ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+        ("SignatureDoesNotMatch", ""),
+        ("InvalidSignatureException", ""),
+    ),
+    "expired": (("AccessDenied", ""), ("SignatureDoesNotMatch", ""), ("InvalidSignatureException", "")),
+    "mismatch": (
+        ("SignatureDoesNotMatch", _CALCULATED + "key and signing method."),
+        ("SignatureDoesNotMatch", _MISMATCH),
+        ("InvalidSignatureException", _MISMATCH),
+    ),
+    "content": (
+        ("XAmzContentSHA256Mismatch", "The provided 'x-amz-content-sha256' header does not match what was computed."),
+        ("SignatureDoesNotMatch", _NOT_THE_HASH),
+        ("InvalidSignatureException", _NOT_THE_HASH),
+    ),
+    "not signed": (("AccessDenied", ""), ("SignatureDoesNotMatch", ""), ("InvalidSignatureException", "")),
+}
+_BAD_REQUESTS = {"AuthorizationHeaderMalformed", "InvalidToken", "XAmzContentSHA256Mismatch"}  # S3's with status 400
 
 
 @dataclass(frozen=True)
@@ -98,9 +119,8 @@ class Claim:
 
 def refusal(kind: str, protocol: str, message: str = "") -> ServiceError:
     """A refusal in the words of the services that speak a protocol."""
-    family = {"rest-xml": 0, "query": 1}.get(protocol, 2)
-    code, status = _CODES[kind][family]
-    return ServiceError(code, message or _SENTENCES[kind][family], status)
+    code, sentence = _WORDS[kind][{"s3": 0, "query": 1, "rest-xml": 1}.get(protocol, 2)]
+    return ServiceError(code, message or sentence, 400 if code in _BAD_REQUESTS else 403)
 
 
 def claim_of(request: SignedRequest, protocol: str) -> Claim:
@@ -110,6 +130,10 @@ def claim_of(request: SignedRequest, protocol: str) -> Claim:
         ServiceError: there is none, or it isn't whole.
     """
     header = request.header("authorization")
+    if (header or "").startswith("AWS ") or (header is None and "AWSAccessKeyId=" in request.query):
+        message = f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}."
+        hint = ' boto3 presigns so with Config(signature_version="s3v4").' if header is None else ""
+        raise ServiceError("InvalidRequest", message + hint, 400)
     if header is None:
         pairs = {name: value for name, value in _pairs(request.query) if name.lower().startswith("x-amz-")}
         if "X-Amz-Signature" not in pairs and "X-Amz-Credential" not in pairs:
@@ -144,14 +168,15 @@ def check_claim(claim: Claim, keys: KeyRing, protocol: str, now: datetime) -> Cr
     if credentials.expires is not None and now.timestamp() > credentials.expires:
         raise refusal("ended token", protocol)
     at = datetime.strptime(claim.stamp, _STAMP).replace(tzinfo=UTC)
-    tolerance = timedelta(minutes=_S3_MINUTES if protocol == "rest-xml" else _MINUTES)
+    tolerance = timedelta(minutes=_S3_MINUTES if protocol == "s3" else _MINUTES)
     if claim.expires_seconds is not None:
         if now > at + timedelta(seconds=claim.expires_seconds):
             raise refusal("expired", protocol, "Request has expired")
         if at > now + tolerance:
             raise refusal("expired", protocol, "Request is not yet valid")
     elif abs(now - at) > tolerance:
-        raise refusal("clock", protocol, _clock_words(claim.stamp, at, now, tolerance, protocol))
+        words = "" if protocol == "s3" else _clock_words(claim.stamp, at, now, tolerance)
+        raise refusal("clock", protocol, words)
     return credentials
 
 
@@ -225,9 +250,7 @@ def _computed(claim: Claim, request: SignedRequest, credentials: Credentials, pa
     return str(signer.signature(text, asked)).encode()
 
 
-def _claim(
-    fields: dict[str, str], stamp: str, token: str | None, expires_seconds: int | None, protocol: str
-) -> Claim:
+def _claim(fields: dict[str, str], stamp: str, token: str | None, expires_seconds: int | None, protocol: str) -> Claim:
     scope = fields.get("Credential", "").split("/")
     lacking = [name for name in ("Credential", "SignedHeaders", "Signature") if not fields.get(name)]
     if lacking or len(scope) != 5 or scope[4] != "aws4_request":
@@ -255,14 +278,13 @@ def _http_date(text: str) -> str:
         return ""
 
 
-def _clock_words(stamp: str, at: datetime, now: datetime, tolerance: timedelta, protocol: str) -> str:
-    if protocol == "rest-xml":
-        return "The difference between the request time and the current time is too large."
+def _clock_words(stamp: str, at: datetime, now: datetime, tolerance: timedelta) -> str:
     minutes = f"{tolerance.seconds // 60} min."
     if at < now:
         limit = f"{now - tolerance:{_STAMP}} ({now:{_STAMP}} - {minutes})"
         return f"Signature expired: {stamp} is now earlier than {limit}"
-    return f"Signature not yet current: {stamp} is still later than {now + tolerance:{_STAMP}} ({now:{_STAMP}} + {minutes})"
+    limit = f"{now + tolerance:{_STAMP}} ({now:{_STAMP}} + {minutes})"
+    return f"Signature not yet current: {stamp} is still later than {limit}"
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

@@ -208,8 +208,9 @@ def require_quota(what: str, most: int, used: int, asked: int) -> None:
     if used + asked > most:
         raise ServiceError(
             "ResourceLimitExceeded",
-            f"The account-level service limit 'Number of {what}' is {most} Jobs, with current utilization of {used} Jobs "
-            f"and a request delta of {asked} Jobs. Please use AWS Service Quotas to request an increase for this quota.",
+            f"The account-level service limit 'Number of {what}' is {most} Jobs, with current utilization of {used} "
+            f"Jobs and a request delta of {asked} Jobs. Please use AWS Service Quotas to request an increase for this "
+            "quota.",
         )
 
 

@@ -94,7 +94,7 @@ def resources(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def container_environment(base: Path, order: dict[str, Any]) -> dict[str, str]:
-    """What a container is born with: no SM_* variable, which the image's own start makes, no breedclf of ours, and of AWS the role's alone."""
+    """What a container is born with: no breedclf of ours, no keys but its role's, no SM_*, which the image makes."""
     kept = {
         name: value
         for name, value in os.environ.items()
