@@ -13,6 +13,7 @@ import pytest
 import urllib3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
@@ -111,7 +112,7 @@ def asked(
     """The answer to a request that is signed with the emulator's own keys; underscores in names stand for dashes."""
     named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = AWSRequest(method=method, url=f"{emulator.url}{path}", data=body, headers=named)
-    credentials = emulator.session().get_credentials().get_frozen_credentials()
+    credentials = ReadOnlyCredentials(emulator.credentials.access_key, emulator.credentials.secret_key, None)
     signer = S3SigV4Auth if service == "s3" else SigV4Auth
     signer(credentials, service, REGION).add_auth(request)
     return urllib3.request(method, request.url, body=body, headers=dict(request.headers.items()), retries=False)

@@ -108,7 +108,7 @@ async def _carefully(protocol: str, work: Callable[[], Response]) -> Response:
 
 def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Response:
     if call.service == "runtime":
-        plane.faults.meet(call.service, call.operation, request.url.path.split("/")[2:3][0])
+        plane.faults.meet(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
         return _response(plane.invoke(call, request.url.path, request.headers, body))
     parameters = _json(body) if call.protocol == "json" else {}
     plane.faults.meet(call.service, call.operation, _name_in(parameters))
