@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from breedclf.backends.bundle import breedclf_bundle, store_bundle
 from breedclf.backends.folder import create_job_folder
+from breedclf.backends.local.forkserver import Address, ForkserverError
 from breedclf.jobs import JobSpec
 from breedclf.learning.file_cache import FileCache
 from breedclf.private_folder import make_private
@@ -53,9 +55,25 @@ def test_caches_are_closed(tmp_path: Path) -> None:
         def _read(self, path: Path) -> bytes | None:
             return path.read_bytes()
 
-        def _write(self, temporary: Path, path: Path, computed: bytes) -> bytes:
+        def _write(self, temporary: Path, path: Path, computed: bytes) -> bytes:  # noqa: ARG002
             temporary.write_bytes(computed)
             return computed
 
     assert Words.at(tmp_path / "cache").get_or_compute("key", lambda: b"x") == b"x"
     assert mode(tmp_path / "cache") == 0o700
+
+
+def test_the_fork_server_is_not_used_in_a_folder_that_others_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    mine = tmp_path / f"breedclf-{os.getuid()}"
+    assert mode(Address.of(tmp_path, "python").socket.parent) == 0o700
+    mine.chmod(0o755)
+    with pytest.raises(ForkserverError, match="isn't private"):
+        Address.of(tmp_path, "python")
+    mine.rename(tmp_path / "elsewhere")
+    mine.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").chmod(0o700)
+    with pytest.raises(ForkserverError, match="isn't private"):
+        Address.of(tmp_path, "python")
