@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from breedclf import Classifier, LocalBackend, Trainer, TrainingConfig
-from breedclf.testing.fixtures import breedclf_backend, breedclf_config, breedclf_pictures
+from breedclf.backends.emulator.server import Emulator
+from breedclf.testing.fixtures import breedclf_backend, breedclf_config, breedclf_emulator, breedclf_pictures
 
-__all__ = ["breedclf_backend", "breedclf_config", "breedclf_pictures"]
+__all__ = ["breedclf_backend", "breedclf_config", "breedclf_emulator", "breedclf_pictures"]
 
 
 def test_a_whole_training_job_takes_seconds(breedclf_backend: LocalBackend, breedclf_config: TrainingConfig) -> None:
@@ -20,3 +21,8 @@ def test_a_whole_training_job_takes_seconds(breedclf_backend: LocalBackend, bree
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < 5
     assert len(Classifier(job.artifact).card.class_names) == 2
+
+
+def test_the_emulator_answers_its_own_session(breedclf_emulator: Emulator) -> None:
+    sts = breedclf_emulator.session().client("sts", endpoint_url=breedclf_emulator.environment["AWS_ENDPOINT_URL"])
+    assert sts.get_caller_identity()["Arn"].endswith(":user/emulator")

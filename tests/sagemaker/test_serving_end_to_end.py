@@ -19,7 +19,8 @@ from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.model_archive import pack_model
 from breedclf.backends.sagemaker.backend import SageMakerBackend
-from breedclf.backends.sagemaker.served_model import ServedModel
+from breedclf.backends.sagemaker.endpoint_check import right_answers
+from breedclf.backends.sagemaker.served_model import ServedModel, answers_uri
 from breedclf.cli import main
 from breedclf.endpoints import EndpointStatus
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
@@ -129,18 +130,17 @@ def test_the_life_of_an_endpoint(
     assert (endpoint.status, endpoint.describe().generation) == (EndpointStatus.IN_SERVICE, 2)
 
     third = write_tiny_model(model.parent / "third", seed=3)
-    put_in_its_place(backend, third, of=model)
+    with_answers_of_another(backend, third, of=model)
     with pytest.raises(EndpointError, match="update 4 was rolled back: sample image/jpeg: the server gives"):
         endpoint.update(third)
     assert endpoint.predict(PICTURE).best.label == best(other_model)
     assert Deployment.attach("dogs", backend=backend).describe().generation == 2
 
 
-def put_in_its_place(backend: SageMakerBackend, model: Path, *, of: Path) -> None:
-    """Upload a model, and then another one's archive to its address."""
+def with_answers_of_another(backend: SageMakerBackend, model: Path, *, of: Path) -> None:
+    """Keep another model's right answers beside a model's archive, so that it will answer wrongly."""
     with ServedModel.packed(model, backend.uri("models")) as served:
-        served.upload(backend.storage)
-        backend.storage.put_file(served.uri, pack_model(of, served.archive.with_name("other.tar.gz")))
+        backend.storage.put(answers_uri(served.uri), right_answers(of))
 
 
 def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path) -> None:

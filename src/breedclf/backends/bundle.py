@@ -18,6 +18,7 @@ from breedclf._version import __version__
 from breedclf.disk import writing
 from breedclf.errors import ConfigError
 from breedclf.package_files import REQUIREMENTS, package_files
+from breedclf.private_folder import make_private
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
@@ -125,6 +126,7 @@ def store_bundle(bundle: Bundle, home: Path) -> Path:
     target = home / "bundles" / bundle.content_sha256[:32]
     if target.is_dir():
         return target
+    make_private(home)
     fresh = home / "bundles" / f".new-{secrets.token_hex(6)}"
     try:
         with writing(target):

@@ -17,6 +17,7 @@ from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.json_lines import read_json_lines
 from breedclf.paths import user_path
+from breedclf.private_folder import make_private
 from breedclf.typed import typed
 
 FORMAT_VERSION = 1
@@ -237,6 +238,7 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
     target = JobFolder(jobs_root(home) / spec.name)
     fresh = JobFolder(jobs_root(home) / f".new-{secrets.token_hex(6)}")
     try:
+        make_private(home)
         fresh.path.mkdir(parents=True)
         fresh.write(JobState(spec, description, backend, options))
         fresh.add_event("status", now, status=SecondaryStatus.STARTING)

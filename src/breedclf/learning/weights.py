@@ -25,6 +25,7 @@ from breedclf.learning.model import StateDict, empty_network, new_network
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.state_check import faults, misfits, with_counters
 from breedclf.learning.vision import WeightsEnum, get_model_weights
+from breedclf.private_folder import make_private
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ def download(
         damage = f"{target} is damaged: {problem}; "
         log.warning("%sfetching it again", damage)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
             temporary = Path(part.name)
             try:

@@ -14,6 +14,7 @@ from breedclf.json_lines import read_json_lines
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 _DEFAULT_EVENTS = 10_000
 _DEFAULT_STREAMS = 50
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _position(token: str | None, kind: str) -> int:
     if not token:
         return 0
     word, _, number = token.partition("/")
-    if word != kind or not number.isdigit():
+    if word != kind or not number.isdecimal() or len(number) > _MAX_DIGITS:
         raise ServiceError("InvalidParameterException", "The specified nextToken is invalid.")
     return int(number)
 
