@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from breedclf.backends.emulator.faults import DroppedCall, fault_of
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import (
     Answer,
@@ -143,6 +144,8 @@ def _switch(plane: Plane, request: Request, body: bytes) -> Response:
         plane.faults.add(fault_of(_json(body)))
     elif what == "faults" and method == "DELETE":
         plane.faults.clear()
+    elif what == "lags" and method == "POST":
+        plane.faults.lags = Lags(**_json(body))
     elif what == "interruptions" and method == "POST":
         plane.local.interrupt(_json(body)["TrainingJobName"])
     else:

@@ -50,12 +50,12 @@ class Plane:
         storage = storage_at(options.s3_endpoint, options.region, own_credentials=options.own_s3)
         python = options.local.python
         self.runs = TrainingRuns(self.store, storage, options.local, endpoint_url, self.faults)
-        training = TrainingJobs(self.runs)
+        training = TrainingJobs(self.runs, lambda: self.faults.lags)
         self.searches = TuningRuns(self.store, training, self.runs)
         self.endpoints = Endpoints(self.store, storage, self.faults, python)
         self.transforms = TransformJobs(self.store, storage, self.faults, python)
         tuning = TuningJobs(self.store, training, self.searches)
-        models, tags, logs = Models(self.store, storage), Tags(self.store, training.describe), Logs(self._streams)
+        models, tags, logs = Models(self.store, storage), Tags(self.store, training.describe, lambda: self.faults.lags), Logs(self._streams, lambda: self.faults.lags)
         sagemaker: dict[str, Operation] = {
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": training.describe,

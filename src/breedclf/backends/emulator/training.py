@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.storage import Place
 from breedclf.backends.emulator.store import TRAINING, Record, page, selected
@@ -25,8 +26,9 @@ _RULES = {
 class TrainingJobs:
     """Create, describe, list, stop and delete training jobs."""
 
-    def __init__(self, runs: TrainingRuns) -> None:
+    def __init__(self, runs: TrainingRuns, lags: Callable[[], Lags] = Lags) -> None:
         self._runs = runs
+        self._lags = lags
         self._store = runs.store
 
     def create(self, request: Mapping[str, Any], region: str, **fields: Any) -> dict[str, Any]:
@@ -41,7 +43,10 @@ class TrainingJobs:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self._store.get(TRAINING, request["TrainingJobName"], region)
-        return description_of(record, self._runs.job(record["name"]))
+        answer = description_of(record, self._runs.job(record["name"]))
+        if self._lags().hides_metrics(record.get("ended"), now=self._store.clock()):
+            answer.pop("FinalMetricDataList", None)
+        return answer
 
     def list(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         summaries = [summary_of(record, self._runs.job(record["name"])) for record in self._store.all(TRAINING, region)]

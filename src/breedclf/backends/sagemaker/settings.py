@@ -93,6 +93,9 @@ class SageMakerSettings(Settings):
     poll_seconds: float = Field(
         default=15.0, ge=0.01, le=3_600, description="least seconds between two looks at what runs"
     )
+    delay_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="seconds after a job's end that its last log lines may still arrive"
+    )
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training_request import JobImages, JobPlaces, training_request
 from breedclf.errors import BreedclfError, ConfigError, JobError
 from breedclf.job_handle import Clock, require_ended
-from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name
+from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name, seconds_until_complete
 from breedclf.metric_lines import MetricDefinition, match_metrics
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 _CONSISTENT_SECONDS = 60.0
 _CONSISTENT_PAUSE_SECONDS = 1.0
 _NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException")
+_SINGLE_PRECISION = 1e-5  # relative: SageMaker returns the final values as 32-bit floats
 
 
 class TrainingJobs(Place):
@@ -44,11 +47,17 @@ class TrainingJobs(Place):
         self._logs: JobLogs | None = None
         self._created: dict[str, float] = {}
         self._submitted: dict[str, float] = {}
+        self._unlisted: dict[str, float] = {}
 
     @property
     def poll_seconds(self) -> float:
         """How long to wait, at least, between two looks at a job."""
         return self.settings.poll_seconds
+
+    @property
+    def delay_seconds(self) -> float:
+        """How many seconds after a job's end CloudWatch may still bring log lines and metrics of it."""
+        return self.settings.delay_seconds
 
     @property
     def logs(self) -> JobLogs:
@@ -95,7 +104,7 @@ class TrainingJobs(Place):
                     raise
                 if not self._is_ours(request, error, began):
                     raise ConfigError(f"job name {spec.name!r} is taken; choose another") from error
-        self._submitted[spec.name] = self._clock.monotonic()
+        self._submitted[spec.name] = self._unlisted[spec.name] = self._clock.monotonic()
 
     def describe(self, name: str) -> JobDescription:
         """What is known about the job now.
@@ -128,7 +137,11 @@ class TrainingJobs(Place):
             return answer
 
     def list_jobs(self) -> list[JobDescription]:
-        """All jobs that breedclf made here, the oldest first; one just submitted may be missing for seconds."""
+        """All jobs that breedclf made here, the oldest first.
+
+        Search finds a job only some seconds after it was submitted: those of this object are asked for by name
+        meanwhile, those that other processes just submitted are missing.
+        """
         ours = {"Filters": [{"Name": f"Tags.{TAG}", "Operator": "Exists"}]}
         with told("listing jobs", JobError):
             pages = (
@@ -137,6 +150,7 @@ class TrainingJobs(Place):
                 .paginate(Resource="TrainingJob", SearchExpression=ours, SortBy="CreationTime", SortOrder="Ascending")
             )
             found = [description_of(each["TrainingJob"]) for page in pages for each in page["Results"]]
+        found += self._not_yet_found({job.name for job in found})
         return sorted(found, key=lambda job: (job.created, job.name))
 
     def read_log(self, name: str, position: int = 0) -> tuple[str, int]:
@@ -147,22 +161,24 @@ class TrainingJobs(Place):
     def metric_history(self, name: str) -> list[MetricRecord]:
         """Everything that the job's metric lines reported, in order.
 
-        Where the log is gone or may not be read, the one record that SageMaker itself keeps: the last value of each.
+        What the log of an ended job says last is compared with SageMaker's final values: where it falls short, it is
+        read again once its last lines must have arrived. A value that it still lacks, or all of them where the log is
+        gone or may not be read, comes from SageMaker as a last record.
         """
         answer = self.answer(name)
-        definitions = [
-            MetricDefinition(each["Name"], each["Regex"])
-            for each in answer["AlgorithmSpecification"].get("MetricDefinitions", ())
-        ]
-        try:
-            records = list(self._records(name, definitions))
-        except JobError as error:
-            log.warning("%s; of its metrics only the last values are known", error)
-            records = []
-        final = answer.get("FinalMetricDataList") or ()
-        if not records and final:
-            values = {each["MetricName"]: float(each["Value"]) for each in final}
-            records = [MetricRecord(max(each["Timestamp"] for each in final).timestamp(), values)]
+        records = self._readable_records(name, answer)
+        late = seconds_until_complete(self, description_of(answer), self._clock.time())
+        if late and (not _final_values(answer) or values_missing(records, _final_values(answer))):
+            self._clock.sleep(late)
+            answer = self.answer(name)
+            records = self._readable_records(name, answer)
+        ended = description_of(answer).status.is_final
+        missing = values_missing(records, _final_values(answer)) if ended or not records else {}
+        if missing:
+            if records:
+                log.warning("the log of job %s lacks the final value of %s", name, ", ".join(sorted(missing)))
+            moment = max(each["Timestamp"] for each in answer["FinalMetricDataList"]).timestamp()
+            records.append(MetricRecord(moment, missing))
         return records
 
     def stop(self, name: str) -> None:
@@ -233,6 +249,7 @@ class TrainingJobs(Place):
         """Drop what this object remembers of a job of this name."""
         self._created.pop(name, None)
         self._submitted.pop(name, None)
+        self._unlisted.pop(name, None)
         if self._logs is not None:
             self._logs.forget(name)
 
@@ -274,6 +291,20 @@ class TrainingJobs(Place):
             began - _CONSISTENT_SECONDS
         )
 
+    def _not_yet_found(self, found: set[str]) -> list[JobDescription]:
+        """The jobs that this object submitted and Search doesn't know of yet."""
+        now = self._clock.monotonic()
+        self._unlisted = {
+            name: submitted
+            for name, submitted in self._unlisted.items()
+            if name not in found and now - submitted < _CONSISTENT_SECONDS
+        }
+        missing = []
+        for name in self._unlisted:
+            with contextlib.suppress(JobError):  # another process has deleted it
+                missing.append(self.describe(name))
+        return missing
+
     def _was_just_submitted(self, name: str) -> bool:
         submitted = self._submitted.get(name)
         return submitted is not None and self._clock.monotonic() - submitted < _CONSISTENT_SECONDS
@@ -282,6 +313,17 @@ class TrainingJobs(Place):
         if name not in self._created:
             self.answer(name)
         return self._created[name]
+
+    def _readable_records(self, name: str, answer: Mapping[str, Any]) -> list[MetricRecord]:
+        definitions = [
+            MetricDefinition(each["Name"], each["Regex"])
+            for each in answer["AlgorithmSpecification"].get("MetricDefinitions", ())
+        ]
+        try:
+            return list(self._records(name, definitions))
+        except JobError as error:
+            log.warning("%s; of its metrics only the last values are known", error)
+            return []
 
     def _records(self, name: str, definitions: list[MetricDefinition]) -> Iterator[MetricRecord]:
         position = 0
@@ -296,6 +338,27 @@ class TrainingJobs(Place):
     def _folder(self, description: JobDescription) -> Path:
         """Where what was fetched lies; a later job of the same name gets another place."""
         return self.home / "sagemaker" / f"{description.name}-{description.created:.0f}"
+
+
+def values_missing(records: Sequence[MetricRecord], final: Mapping[str, float]) -> dict[str, float]:
+    """The final values that differ from what was recorded last, or were never recorded.
+
+    Example:
+        >>> values_missing([MetricRecord(0, {"loss": 0.5})], {"loss": 0.5, "accuracy": 0.9})
+        {'accuracy': 0.9}
+    """
+    last: dict[str, float] = {}
+    for record in records:
+        last |= record.values
+    return {
+        name: value
+        for name, value in final.items()
+        if name not in last or not math.isclose(last[name], value, rel_tol=_SINGLE_PRECISION)
+    }
+
+
+def _final_values(answer: Mapping[str, Any]) -> dict[str, float]:
+    return {each["MetricName"]: float(each["Value"]) for each in answer.get("FinalMetricDataList") or ()}
 
 
 def _is_not_found(error: ClientError) -> bool:
