@@ -284,7 +284,7 @@ class DelayedBackend(Protocol):
         """How many seconds after a job's end they may still arrive."""
 
 
-def seconds_until_complete(backend: Backend, description: JobDescription, now: float) -> float:
+def seconds_until_complete(backend: object, description: JobDescription, now: float) -> float:
     """How long to wait until the log and the metrics of a job that has ended are complete; 0 where they are.
 
     `now` is in seconds since 1970. A clock that differs from the backend's makes nobody wait longer than the delay.

@@ -61,6 +61,7 @@ class FakeSageMaker:
         self.tuning[name] = {
             **{key: value for key, value in request.items() if key != "Tags"},
             "TrainingJobDefinition": definition,
+            "HyperParameterTuningJobArn": f"{_ARN}:hyper-parameter-tuning-job/{name}",
             "HyperParameterTuningJobStatus": "InProgress",
             "CreationTime": self._time(),
             "TrainingJobStatusCounters": {},

@@ -51,13 +51,21 @@ class ModelServers:
         self._running.close()
 
 
+AWS_WORDS = {
+    "missing": 'Could not find {kind} "{arn}".',
+    "taken": 'Cannot create already existing {kind} "{arn}".',
+    "busy": 'Cannot update in-progress {kind} "{arn}".',
+}
+
+
 class FakeServing:
-    """Endpoints by name; `pending_looks` descriptions pass before a change is through."""
+    """Endpoints by name; `pending_looks` descriptions pass before a change is through; refusals are in its `words`."""
 
     def __init__(self, s3_url: str, servers: ModelServers) -> None:
         self.pending_looks = 1
         self.unseen_looks = 0
         self.answers_lost: set[str] = set()
+        self.words = dict(AWS_WORDS)
         self.refuse_next: dict[str, list[RefusedError]] = {}
         self.fail_next_change: str | None = None
         self.served_instead: dict[str, Path] = {}
@@ -102,17 +110,20 @@ class FakeServing:
     def _arn(self, kind: str, name: str) -> str:
         return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name.lower()}"
 
+    def _refusal(self, what: str, kind: str, name: str) -> RefusedError:
+        return RefusedError(self.words[what].format(kind=kind.replace("-", " "), arn=self._arn(kind, name)))
+
     def _new(self, kind: str, table: dict[str, Any], name: str, request: dict[str, Any]) -> str:
         arn = self._arn(kind, name)
         if name in table:
-            raise RefusedError(f'Cannot create already existing {kind.replace("-", " ")} "{arn}".')
+            raise self._refusal("taken", kind, name)
         table[name] = request
         self._tags[arn] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
         return arn
 
     def _known(self, kind: str, table: dict[str, Any], name: str) -> dict[str, Any]:
         if name not in table:
-            raise RefusedError(f'Could not find {kind.replace("-", " ")} "{self._arn(kind, name)}".')
+            raise self._refusal("missing", kind, name)
         found: dict[str, Any] = table[name]
         return found
 
@@ -140,6 +151,9 @@ class FakeServing:
                 raise RefusedError("One of InstanceType and ServerlessConfig must be given.")
         name = request["EndpointConfigName"]
         return {"EndpointConfigArn": self._new("endpoint-config", self.configs, name, request)}
+
+    def _DescribeEndpointConfig(self, EndpointConfigName: str) -> dict[str, Any]:  # noqa: N802, N803
+        return self._known("endpoint-config", self.configs, EndpointConfigName)
 
     def _DeleteEndpointConfig(self, EndpointConfigName: str) -> dict[str, Any]:  # noqa: N802, N803
         self._known("endpoint-config", self.configs, EndpointConfigName)
@@ -178,17 +192,17 @@ class FakeServing:
     def _settled(self, name: str) -> dict[str, Any]:
         endpoint = self._known("endpoint", self.endpoints, name)
         if endpoint["status"] not in ("InService", "Failed"):
-            raise RefusedError(f'Cannot update in-progress endpoint "{self._arn("endpoint", name)}".')
+            raise self._refusal("busy", "endpoint", name)
         return endpoint
 
     def _DescribeEndpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N802, N803
         endpoint = self._known("endpoint", self.endpoints, EndpointName)
         if endpoint["unseen"]:
             endpoint["unseen"] -= 1
-            raise RefusedError(f'Could not find endpoint "{self._arn("endpoint", EndpointName)}".')
+            raise self._refusal("missing", "endpoint", EndpointName)
         self._go_on(EndpointName, endpoint)
         if EndpointName not in self.endpoints:
-            raise RefusedError(f'Could not find endpoint "{self._arn("endpoint", EndpointName)}".')
+            raise self._refusal("missing", "endpoint", EndpointName)
         variant = self.configs.get(endpoint["config"], {"ProductionVariants": [{}]})["ProductionVariants"][0]
         summary = {"VariantName": "AllTraffic"}
         if "ServerlessConfig" in variant:

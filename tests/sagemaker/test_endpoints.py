@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import shutil
@@ -264,7 +265,8 @@ def test_an_endpoint_that_aws_does_not_know_yet(
     aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
 ) -> None:
     aws.unseen_looks = 2
-    aws.refuse_next["CreateEndpoint"] = [RefusedError('Could not find entity "endpoint-config/..".')]
+    config = backend.requests_for_endpoint(EndpointSpec("dogs", model))["CreateEndpointConfig"]["EndpointConfigName"]
+    aws.refuse_next["CreateEndpoint"] = [RefusedError(f'Could not find entity "endpoint-config/{config}".')]
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
@@ -274,6 +276,81 @@ def test_a_name_that_is_taken(aws: FakeServing, backend: Serving, clock: Stepped
     with pytest.raises(ConfigError, match="'dogs' is taken"):
         backend.create_endpoint(EndpointSpec("dogs", model))
     assert (aws.models, aws.configs) == kept
+
+
+FOREIGN_WORDS = {
+    "missing": "{kind} {arn} is unknown to this plane",
+    "taken": "There is a {kind} called {arn}",
+    "busy": "{arn} is busy, come back later",
+}
+
+
+def test_refusals_are_understood_in_any_words(
+    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+) -> None:
+    aws.words = FOREIGN_WORDS
+    with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
+        backend.describe_endpoint("dogs")
+    aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint"}
+    deployed(model, backend, clock)
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        backend.create_endpoint(EndpointSpec("dogs", model))
+    aws.answers_lost, aws.pending_looks = {"UpdateEndpoint"}, 5
+    backend.update_endpoint("dogs", other_model)
+    with pytest.raises(EndpointError, match="is Updating, and SageMaker deletes none meanwhile"):
+        backend.delete_endpoint("dogs")
+    Endpoint("dogs", backend, clock=clock).wait()
+    backend.delete_endpoint("dogs")
+    clock.sleep(60)
+    while "dogs" in aws.endpoints:
+        with contextlib.suppress(EndpointError):
+            backend.describe_endpoint("dogs")
+    with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
+        backend.delete_endpoint("dogs")
+    assert (aws.models, aws.configs) == ({}, {})
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
+def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
+    aws: FakeServing,
+    backend: Serving,
+    clock: SteppedClock,
+    model: Path,
+    other_model: Path,
+    bucket: str,
+    tmp_path: Path,
+    same: bool,
+) -> None:
+    """The other one is first between our look at the name and our creating the endpoint."""
+    other = with_settings(aws, clock, tmp_path / "other", bucket=bucket)
+    create, theirs = aws._CreateEndpoint, model if same else other_model
+
+    def other_is_first(**request: Any) -> dict[str, Any]:
+        aws._CreateEndpoint = create  # type: ignore[method-assign]
+        other.create_endpoint(EndpointSpec("dogs", theirs))
+        return create(**request)
+
+    aws._CreateEndpoint = other_is_first  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        backend.create_endpoint(EndpointSpec("dogs", model))
+    assert Endpoint("dogs", other, clock=clock).wait().status is EndpointStatus.IN_SERVICE
+    assert list(aws.configs) == list(aws.models) == [aws.endpoints["dogs"]["config"]]
+
+
+def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
+    aws: FakeServing, clock: SteppedClock, backend: Serving, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    deployed(model, backend, clock)
+    fresh = with_settings(aws, clock, tmp_path, bucket=bucket, prefix="fresh")
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        fresh.create_endpoint(EndpointSpec("dogs", model))
+    assert not [key for key in objects(aws, fresh) if key.startswith("fresh/")]
+
+
+@pytest.mark.parametrize("key", ["breedclf", "breedclf-expires", "breedclf-anything"])
+def test_a_users_tag_cannot_take_the_place_of_one_of_ours(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"tag '{key}': breedclf finds what it made by tags of this name"):
+        SageMakerSettings(tags={key: "9999999999"})
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])

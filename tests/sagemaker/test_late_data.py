@@ -34,7 +34,9 @@ def job(quick: Emulator, quick_bucket: str, tmp_path: Path, request: pytest.Fixt
 
     def job(script: str = EPOCHS) -> Job:
         backend = backend_at(quick, quick_bucket, tmp_path / "home", delay_seconds=3)
-        spec = JobSpec(f"late-{abs(hash(request.node.name)) % 10**8}", source=script_source(tmp_path / "source", script))
+        spec = JobSpec(
+            f"late-{abs(hash(request.node.name)) % 10**8}", source=script_source(tmp_path / "source", script)
+        )
         backend.submit(spec)
         return Job(spec.name, backend)
 
@@ -88,7 +90,7 @@ def test_a_job_that_search_does_not_know_yet_is_listed_by_who_submitted_it(quick
     assert submitted.name not in [each.name for each in backend.list_jobs()]
 
 
-def test_an_endpoint_that_is_up_is_said_to_be_so_later(quick: Emulator) -> None:
+def test_an_endpoint_that_is_up_is_said_to_be_so_later() -> None:
     lags = Lags(endpoint_seconds=5)
     up = {"status": "InService", "modified": 100.0, "generation": 1}
     assert lags.endpoint_status(up, now=104.9) == "Creating"

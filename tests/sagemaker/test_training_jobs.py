@@ -53,6 +53,7 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
     assert first == {
         "s3:ListObjectsV2": 3,  # the code, the data, and the data again to verify
         "s3:PutObject": 1 + files + 1,  # the code, the pictures, their manifest
+        "DescribeTrainingJob": 1,  # is the name free?
         "CreateTrainingJob": 1,
     }
     job.wait()
@@ -67,7 +68,7 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
 
     quick.plane.faults.clear()
     again = Trainer(config(pictures), backend=backend).submit(name="whole-training-2")
-    assert calls(quick) == {"s3:ListObjectsV2": 1, "CreateTrainingJob": 1}
+    assert calls(quick) == {"s3:ListObjectsV2": 1, "DescribeTrainingJob": 1, "CreateTrainingJob": 1}
     again.stop()
     again.wait(check=False)
     names = [each.name for each in backend.list_jobs()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ class Tunings(TuningJobs):
     name = "sagemaker"
     region = "us-east-1"
 
-    def prepared(self, spec: Any) -> dict[str, Any]:
+    def prepared(self, spec: Any, *, check_name: Callable[[], object]) -> dict[str, Any]:
+        check_name()
         return self.request_for(spec)
 
 
@@ -87,7 +89,7 @@ def test_it_keeps_the_protocol_and_tags_what_it_makes(service, tmp_path) -> None
     made.create_tuning(search())
     tags = service.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
-    assert service.calls == ["CreateHyperParameterTuningJob"]
+    assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
     shown = made.tuning_request_for(search())
     assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
 
@@ -180,7 +182,7 @@ def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
         backend(service, tmp_path, max_cost=5_000, instance_type="ml.c7i.large").create_tuning(search())
     assert service.calls == []
     backend(service, tmp_path, max_cost=50).create_tuning(search())
-    assert service.calls == ["CreateHyperParameterTuningJob"]
+    assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
 
 
 def test_a_training_is_planned_before_it_is_paid(tmp_path, capsys) -> None:

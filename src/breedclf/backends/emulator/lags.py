@@ -23,7 +23,9 @@ class Lags(Settings):
     """
 
     logs_seconds: float = Field(default=0.0, ge=0, le=600, description="until CloudWatch has a log line")
-    metrics_seconds: float = Field(default=0.0, ge=0, le=600, description="until an ended job's final metrics are there")
+    metrics_seconds: float = Field(
+        default=0.0, ge=0, le=600, description="until an ended job's final metrics are there"
+    )
     search_seconds: float = Field(default=0.0, ge=0, le=600, description="until Search knows of a job, or of its end")
     endpoint_seconds: float = Field(default=0.0, ge=0, le=600, description="until an endpoint is said to be InService")
 

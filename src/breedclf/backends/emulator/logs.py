@@ -138,7 +138,9 @@ class Logs:
     def _lines(self, stream: Stream) -> list[tuple[int, str]]:
         """The lines that have arrived; one that is late holds back those after it."""
         lines, lags, now = stream.lines(), self._lags(), self._clock()
-        late = next((at for at, (time, _) in enumerate(lines) if lags.hides_log_line(time / 1_000, now=now)), len(lines))
+        late = next(
+            (at for at, (time, _) in enumerate(lines) if lags.hides_log_line(time / 1_000, now=now)), len(lines)
+        )
         return lines[:late]
 
     def _of_group(self, request: Mapping[str, Any], region: str) -> list[Stream]:

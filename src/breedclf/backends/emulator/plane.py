@@ -55,7 +55,11 @@ class Plane:
         self.endpoints = Endpoints(self.store, storage, self.faults, python)
         self.transforms = TransformJobs(self.store, storage, self.faults, python)
         tuning = TuningJobs(self.store, training, self.searches)
-        models, tags, logs = Models(self.store, storage), Tags(self.store, training.describe, lambda: self.faults.lags), Logs(self._streams, lambda: self.faults.lags)
+        models, tags, logs = (
+            Models(self.store, storage),
+            Tags(self.store, training.describe, lambda: self.faults.lags),
+            Logs(self._streams, lambda: self.faults.lags),
+        )
         sagemaker: dict[str, Operation] = {
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": training.describe,

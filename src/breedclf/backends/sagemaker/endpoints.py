@@ -23,9 +23,10 @@ from breedclf.backends.sagemaker.endpoint_request import (
     generation_for,
     update_request,
 )
-from breedclf.backends.sagemaker.endpoint_state import EXPIRES_TAG, Step, seen, tried_tag
-from breedclf.backends.sagemaker.generations import is_changing, is_taken, make, was_sent_again
+from breedclf.backends.sagemaker.endpoint_state import CHANGING, EXPIRES_TAG, Step, seen, tried_tag
+from breedclf.backends.sagemaker.generations import make
 from breedclf.backends.sagemaker.place import TAG
+from breedclf.backends.sagemaker.refusals import may_be_taken, may_have_ended, was_sent_again
 from breedclf.backends.sagemaker.served_model import ServedModel
 from breedclf.backends.sagemaker.serving_images import serving_image
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus, EndpointTerms
@@ -70,9 +71,15 @@ class Endpoints(EndpointLook):
         with told(f"creating endpoint {spec.name}", EndpointError):
             client = self.clients("sagemaker")
             try:
-                make(client, generation, lambda: self._create_endpoint(request), self._clock)
+                make(
+                    client,
+                    generation,
+                    lambda: self._create_endpoint(request),
+                    lambda: self._serves(spec.name, generation),
+                    self._clock,
+                )
             except ClientError as error:
-                if is_taken(error):
+                if may_be_taken(error) and self._looked_at(spec.name) is not None:
                     raise _taken(spec.name) from error
                 raise
         self._just_made[spec.name] = self._clock.monotonic()
@@ -121,7 +128,7 @@ class Endpoints(EndpointLook):
         with told("listing endpoints", BreedclfError):
             pages = self.clients("sagemaker").get_paginator("list_endpoints")
             found = [each for page in pages.paginate(**_OLDEST_FIRST) for each in page["Endpoints"]]
-            ours = [each["EndpointName"] for each in found if TAG in self._tags_of(each["EndpointArn"])]
+            ours = [each["EndpointName"] for each in found if TAG in self.tags_of(each["EndpointArn"])]
         looked = [each for name in ours if (each := self._looked_at(name)) is not None]
         return [seen(*each).description for each in looked]
 
@@ -155,7 +162,13 @@ class Endpoints(EndpointLook):
             served.upload(self.storage)
         with told(f"updating endpoint {name}", EndpointError):
             client = self.clients("sagemaker")
-            make(client, generation, lambda: _unless_begun(lambda: client.update_endpoint(**request)), self._clock)
+            make(
+                client,
+                generation,
+                lambda: self._unless_begun(name, lambda: client.update_endpoint(**request)),
+                lambda: self._serves(name, generation),
+                self._clock,
+            )
         self._tag_endpoint(now, tried_tag(number, now.modified))
         return number
 
@@ -171,10 +184,12 @@ class Endpoints(EndpointLook):
             try:
                 self.clients("sagemaker").delete_endpoint(EndpointName=name)
             except ClientError as error:
-                if not is_changing(error):
+                looked = self._looked_at(name) if may_have_ended(error) else None
+                if looked is None and not may_have_ended(error):
                     raise
-                looked = self._looked_at(name)
                 status = looked[0]["EndpointStatus"] if looked else "Deleting"
+                if status not in CHANGING:
+                    raise
                 if status != "Deleting":
                     self._tag_endpoint(now, {EXPIRES_TAG: f"{self._clock.time():.0f}"})
                     raise EndpointError(
@@ -232,8 +247,25 @@ class Endpoints(EndpointLook):
         try:
             self.clients("sagemaker").create_endpoint(**request)
         except ClientError as error:
-            looked = self._looked_at(request["EndpointName"]) if is_taken(error) else None
-            if looked is None or looked[0]["EndpointConfigName"] != request["EndpointConfigName"]:
+            looked = self._looked_at(request["EndpointName"]) if may_be_taken(error) else None
+            is_same = looked is not None and looked[0]["EndpointConfigName"] == request["EndpointConfigName"]
+            if not (is_same and was_sent_again(error)):
+                raise
+
+    def _serves(self, name: str, generation: Generation) -> bool:
+        """Whether the endpoint of that name has this generation, whoever asked for it; also where nobody can tell."""
+        try:
+            looked = self._looked_at(name)
+        except BreedclfError:
+            return True
+        return looked is not None and looked[0].get("EndpointConfigName") == generation.name
+
+    def _unless_begun(self, name: str, change: Callable[[], object]) -> None:
+        """Change an endpoint; sent twice, since the first answer got lost, it is being changed already."""
+        try:
+            change()
+        except ClientError as error:
+            if not (may_have_ended(error) and was_sent_again(error) and self._is_changing(name)):
                 raise
 
 
@@ -243,15 +275,6 @@ def _calls(generation: Generation, operation: str, request: Mapping[str, Any]) -
         ApiCall("CreateEndpointConfig", generation.config),
         ApiCall(operation, request),
     ]
-
-
-def _unless_begun(change: Callable[[], object]) -> None:
-    """Change an endpoint; sent twice, since the first answer got lost, it is being changed already."""
-    try:
-        change()
-    except ClientError as error:
-        if not (is_changing(error) and was_sent_again(error)):
-            raise
 
 
 def _taken(name: str) -> ConfigError:

@@ -78,9 +78,18 @@ class Place:
         return "/".join((f"s3://{self.bucket}/{self.settings.prefix}", *parts))
 
     def tags(self, purpose: str, extra: Mapping[str, str] | None = None) -> list[dict[str, str]]:
-        """What everything made here is found by again, the user's own tags last."""
-        pairs = {TAG: __version__, PURPOSE_TAG: purpose, **(extra or {}), **self.settings.tags}
+        """The user's own tags, and those by which what is made here is found again."""
+        pairs = {**self.settings.tags, TAG: __version__, PURPOSE_TAG: purpose, **(extra or {})}
         return [{"Key": key, "Value": value} for key, value in pairs.items()]
+
+    def tags_of(self, arn: str) -> dict[str, str]:
+        """The tags of something in the account.
+
+        Raises:
+            ClientError: AWS refuses to list them.
+        """
+        pages = self.clients("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
     @cached_property
     def rates(self) -> Rates:

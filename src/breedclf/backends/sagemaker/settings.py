@@ -101,6 +101,13 @@ class SageMakerSettings(Settings):
     )
 
     @model_validator(mode="after")
+    def _tags_are_the_users_own(self) -> Self:
+        for key in self.tags:
+            if key == "breedclf" or key.startswith("breedclf-"):
+                raise ValueError(f"tag {key!r}: breedclf finds what it made by tags of this name; choose another key")
+        return self
+
+    @model_validator(mode="after")
     def _fit_each_other(self) -> Self:
         if bool(self.subnets) != bool(self.security_groups):
             have, lack = ("subnets", "security_groups") if self.subnets else ("security_groups", "subnets")

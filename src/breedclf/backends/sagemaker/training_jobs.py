@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ from breedclf.backends.sagemaker.aws import AwsClients, error_code, error_messag
 from breedclf.backends.sagemaker.debugger import without_debugger
 from breedclf.backends.sagemaker.description import description_of
 from breedclf.backends.sagemaker.images import debugger_image, training_image
-from breedclf.backends.sagemaker.inputs import Inputs
+from breedclf.backends.sagemaker.inputs import Inputs, require_trainable
 from breedclf.backends.sagemaker.logs import JobLogs
 from breedclf.backends.sagemaker.place import TAG, Place
+from breedclf.backends.sagemaker.refusals import (
+    is_missing,
+    is_refused,
+    is_there,
+    may_be_taken,
+    may_have_ended,
+    was_sent_again,
+)
 from breedclf.backends.sagemaker.results import fetch_archive, fetch_debugger, job_uri
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training_request import JobImages, JobPlaces, training_request
@@ -32,7 +40,6 @@ log = logging.getLogger(__name__)
 
 _CONSISTENT_SECONDS = 60.0
 _CONSISTENT_PAUSE_SECONDS = 1.0
-_NOT_FOUND = ("ResourceNotFound", "ResourceNotFoundException")
 _SINGLE_PRECISION = 1e-5  # relative: SageMaker returns the final values as 32-bit floats
 
 
@@ -74,15 +81,17 @@ class TrainingJobs(Place):
         """
         return self._request(spec, self.inputs.planned(spec))
 
-    def prepared(self, spec: JobSpec) -> dict[str, Any]:
-        """The same, after what the job reads was uploaded.
+    def prepared(self, spec: JobSpec, *, check_name: Callable[[], object]) -> dict[str, Any]:
+        """The same, after what the job reads was uploaded; `check_name` asks AWS for the name just before.
 
         Raises:
             ConfigError: the job can't be met as it is asked for.
             DataError: its pictures would end the training at once.
         """
         planned = self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""))
-        self.check_cost([ApiCall("CreateTrainingJob", planned)])  # before any upload
+        self.check_cost([ApiCall("CreateTrainingJob", planned)])
+        require_trainable(spec)
+        check_name()
         return self._request(spec, self.inputs.sent(spec))
 
     def submit(self, spec: JobSpec) -> None:
@@ -93,17 +102,17 @@ class TrainingJobs(Place):
             DataError: the pictures would end the training at once.
             JobError: SageMaker refuses, for instance since a quota is used up.
         """
-        request = self.prepared(spec)
+        request = self.prepared(spec, check_name=lambda: self._check_name(spec.name))
         self.forget(spec.name)
         began = self._clock.time()
         with told(f"submitting job {spec.name}", JobError):
             try:
                 self._create(request)
             except ClientError as error:
-                if error_code(error) != "ResourceInUse":
+                if not (may_be_taken(error) and self._is_there(spec.name)):
                     raise
                 if not self._is_ours(request, error, began):
-                    raise ConfigError(f"job name {spec.name!r} is taken; choose another") from error
+                    raise _taken(spec.name) from error
         self._submitted[spec.name] = self._unlisted[spec.name] = self._clock.monotonic()
 
     def describe(self, name: str) -> JobDescription:
@@ -126,7 +135,7 @@ class TrainingJobs(Place):
                 try:
                     answer: dict[str, Any] = self.clients("sagemaker").describe_training_job(TrainingJobName=name)
                 except ClientError as error:
-                    if not _is_not_found(error):
+                    if not is_missing(error):
                         raise
                     if self._was_just_submitted(name):  # not every part of AWS knows of it yet
                         self._clock.sleep(_CONSISTENT_PAUSE_SECONDS)
@@ -188,7 +197,7 @@ class TrainingJobs(Place):
             try:
                 self.clients("sagemaker").stop_training_job(TrainingJobName=name)
             except ClientError as error:
-                if not _is_not_found(error) and error_code(error) != "ValidationException":
+                if not may_have_ended(error):
                     raise
                 if not self.describe(name).status.is_final:
                     raise
@@ -273,18 +282,18 @@ class TrainingJobs(Place):
             client.create_training_job(**request)
         except ClientError as error:
             plain = without_debugger(request)
-            if plain == request or not _refuses_debugger(error):
+            if plain == request or not _may_refuse_debugger(error):
                 raise
+            client.create_training_job(**plain)
             log.warning(
                 "this account has no SageMaker Debugger (%s; AWS closed it to new customers on 2026-07-30); the job "
                 "runs without it, and breedclf's own profile comes with its output",
                 error_message(error),
             )
-            client.create_training_job(**plain)
 
     def _is_ours(self, request: dict[str, Any], error: ClientError, began: float) -> bool:
         """Whether the name is taken by this very request, whose first answer got lost so that it was sent again."""
-        if not error.response.get("ResponseMetadata", {}).get("RetryAttempts"):
+        if not was_sent_again(error):
             return False
         found = self.answer(request["TrainingJobName"])
         return found["HyperParameters"] == request["HyperParameters"] and self._created[request["TrainingJobName"]] >= (
@@ -304,6 +313,16 @@ class TrainingJobs(Place):
             with contextlib.suppress(JobError):  # another process has deleted it
                 missing.append(self.describe(name))
         return missing
+
+    def _check_name(self, name: str) -> None:
+        if self._is_there(name):
+            raise _taken(name)
+
+    def _is_there(self, name: str) -> bool:
+        """Whether the account has a training job of that name."""
+        with told(f"looking whether job name {name} is taken", JobError):
+            describe = self.clients("sagemaker").describe_training_job
+            return is_there(lambda: describe(TrainingJobName=name))
 
     def _was_just_submitted(self, name: str) -> bool:
         submitted = self._submitted.get(name)
@@ -340,6 +359,10 @@ class TrainingJobs(Place):
         return self.home / "sagemaker" / f"{description.name}-{description.created:.0f}"
 
 
+def _taken(name: str) -> ConfigError:
+    return ConfigError(f"job name {name!r} is taken; choose another")
+
+
 def values_missing(records: Sequence[MetricRecord], final: Mapping[str, float]) -> dict[str, float]:
     """The final values that differ from what was recorded last, or were never recorded.
 
@@ -361,13 +384,6 @@ def _final_values(answer: Mapping[str, Any]) -> dict[str, float]:
     return {each["MetricName"]: float(each["Value"]) for each in answer.get("FinalMetricDataList") or ()}
 
 
-def _is_not_found(error: ClientError) -> bool:
-    code = error_code(error)
-    return code in _NOT_FOUND or (code == "ValidationException" and "not found" in error_message(error).lower())
-
-
-def _refuses_debugger(error: ClientError) -> bool:
-    words = error_message(error).lower()
-    return error_code(error) in ("ValidationException", "AccessDeniedException") and (
-        "debug" in words or "profil" in words
-    )
+def _may_refuse_debugger(error: ClientError) -> bool:
+    """Whether the request may pass without the debugger's part, which only sending it so can tell."""
+    return is_refused(error) or error_code(error) == "AccessDeniedException"
