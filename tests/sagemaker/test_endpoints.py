@@ -161,6 +161,8 @@ def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: Serving, mod
     assert (aws.calls, objects(aws, backend)) == ([], before)
     backend.create_endpoint(EndpointSpec("dogs", model))
     sent = {operation: request for operation, request in aws.bodies if operation.startswith("Create")}
+    for request in sent.values():  # what is only shown asks nobody whose it would be
+        assert request["Tags"].pop() == {"Key": "breedclf-user", "Value": backend.owner}
     assert sent == shown
 
 

@@ -20,7 +20,7 @@ from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
 
-from .fake_service import FakeSageMaker
+from .fake_service import FakeSageMaker, Identity
 from .test_tuning_request import SPACE
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
@@ -38,6 +38,8 @@ class Fakes:
     def __call__(self, service: str) -> Any:
         if service == "s3":
             return None  # what is refused before anything is sent needs no storage
+        if service == "sts":
+            return Identity()
         assert service == "sagemaker", service
         return self.sagemaker
 

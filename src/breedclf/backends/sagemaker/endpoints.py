@@ -65,8 +65,9 @@ class Endpoints(EndpointLook):
         if self._looked_at(spec.name) is not None:
             raise _taken(spec.name)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
-            generation, request = self._planned_endpoint(spec, image, served.uri)
+            generation, request = self._planned_endpoint(spec, image, served.uri, owned=True)
             self.check_cost(_calls(generation, "CreateEndpoint", request), seconds=spec.ttl_seconds)
+            self.check_bucket()
             served.upload(self.storage)
         with told(f"creating endpoint {spec.name}", EndpointError):
             client = self.clients("sagemaker")
@@ -155,10 +156,11 @@ class Endpoints(EndpointLook):
         number = now.newest + 1
         image = self._serving_image()
         with ServedModel.packed(artifact, self.uri("models")) as served:
-            generation = self._generation(name, number, image, served.uri)
+            generation = self._generation(name, number, image, served.uri, owned=True)
             request = update_request(name, generation.name)
             left = None if now.description.expires is None else now.description.expires - self._clock.time()
             self.check_cost(_calls(generation, "UpdateEndpoint", request), seconds=left)
+            self.check_bucket()
             served.upload(self.storage)
         with told(f"updating endpoint {name}", EndpointError):
             client = self.clients("sagemaker")
@@ -226,12 +228,14 @@ class Endpoints(EndpointLook):
         check_servable(settings, image, region=self.region)
         return image
 
-    def _planned_endpoint(self, spec: EndpointSpec, image: str, model_uri: str) -> tuple[Generation, dict[str, Any]]:
+    def _planned_endpoint(
+        self, spec: EndpointSpec, image: str, model_uri: str, *, owned: bool = False
+    ) -> tuple[Generation, dict[str, Any]]:
         ends = {} if spec.ttl_seconds is None else {EXPIRES_TAG: f"{self._clock.time() + spec.ttl_seconds:.0f}"}
-        generation = self._generation(spec.name, 1, image, model_uri)
-        return generation, create_request(spec.name, generation.name, self.tags("endpoint", ends))
+        generation = self._generation(spec.name, 1, image, model_uri, owned=owned)
+        return generation, create_request(spec.name, generation.name, self.tags("endpoint", ends, owned=owned))
 
-    def _generation(self, name: str, number: int, image: str, model_uri: str) -> Generation:
+    def _generation(self, name: str, number: int, image: str, model_uri: str, *, owned: bool) -> Generation:
         return generation_for(
             name,
             number,
@@ -239,7 +243,7 @@ class Endpoints(EndpointLook):
             image=image,
             model_uri=model_uri,
             role=self.role,
-            tags=self.tags("endpoint"),
+            tags=self.tags("endpoint", owned=owned),
         )
 
     def _create_endpoint(self, request: Mapping[str, Any]) -> None:

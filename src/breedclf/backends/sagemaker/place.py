@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -12,15 +15,20 @@ from breedclf._version import __version__
 from breedclf.backends.folder import home_folder
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import AwsClients, error_code, told
+from breedclf.backends.sagemaker.endpoint_request import tag_text
 from breedclf.backends.sagemaker.plan import plan_of
 from breedclf.backends.sagemaker.rates import Rates
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.storage import Storage
-from breedclf.errors import ConfigError
+from breedclf.errors import BreedclfError, ConfigError
 from breedclf.job_handle import Clock
+
+log = logging.getLogger(__name__)
 
 TAG = "breedclf"
 PURPOSE_TAG = "breedclf-purpose"
+OWNER_TAG = "breedclf-user"
+_RANDOM_SESSION = re.compile(r"/(botocore-session-\d+|aws-cli-\S+|aws-sdk-\S+|\d{10,})$")
 
 
 class Place:
@@ -33,6 +41,7 @@ class Place:
         self.clients = clients
         self.home = home_folder(home)
         self._clock = clock
+        self._bucket_is_checked = False
 
     @cached_property
     def region(self) -> str:
@@ -42,8 +51,25 @@ class Place:
     @cached_property
     def account(self) -> str:
         """The account of the credentials, which AWS is asked for once."""
+        return str(self._identity["Account"])
+
+    @cached_property
+    def owner(self) -> str | None:
+        """Who the credentials belong to, as an ARN; None where AWS doesn't say.
+
+        Example:
+            `arn:aws:iam::111122223333:user/ann`, or `arn:aws:sts::111122223333:assumed-role/Team/ann@example.com`.
+        """
+        try:
+            return owner_of(str(self._identity["Arn"]))
+        except BreedclfError as error:
+            log.warning("%s; what is made now is not marked as yours, and `breedclf sagemaker clean` leaves it", error)
+            return None
+
+    @cached_property
+    def _identity(self) -> Mapping[str, str]:
         with told("asking whose credentials these are", ConfigError):
-            return str(self.clients("sts").get_caller_identity()["Account"])
+            return dict(self.clients("sts").get_caller_identity())
 
     @property
     def role(self) -> str:
@@ -77,9 +103,32 @@ class Place:
         """
         return "/".join((f"s3://{self.bucket}/{self.settings.prefix}", *parts))
 
-    def tags(self, purpose: str, extra: Mapping[str, str] | None = None) -> list[dict[str, str]]:
-        """The user's own tags, and those by which what is made here is found again."""
-        pairs = {**self.settings.tags, TAG: __version__, PURPOSE_TAG: purpose, **(extra or {})}
+    def check_bucket(self) -> None:
+        """Ask S3 once whether the bucket is there and in this region, before anything is uploaded.
+
+        Raises:
+            ConfigError: it isn't, or isn't the caller's to use.
+        """
+        if self._bucket_is_checked:
+            return
+        with told(f"looking for bucket {self.bucket}", ConfigError):
+            found = bucket_region(self.clients("s3"), self.bucket)
+        if found is not None and found != self.region:
+            raise ConfigError(
+                f"bucket {self.bucket} is in {found}, but jobs and endpoints run in {self.region} and use no other "
+                f"region's buckets; choose a bucket of {self.region}, or region={found!r}"
+            )
+        self._bucket_is_checked = True
+
+    def tags(
+        self, purpose: str, extra: Mapping[str, str] | None = None, *, owned: bool = False
+    ) -> list[dict[str, str]]:
+        """The user's own tags, and those by which what is made here is found again.
+
+        `owned` adds whose it is, for which AWS is asked once: for what is sent, not for what is only shown.
+        """
+        owner = {OWNER_TAG: self.owner} if owned and self.owner else {}
+        pairs = {**self.settings.tags, TAG: __version__, PURPOSE_TAG: purpose, **owner, **(extra or {})}
         return [{"Key": key, "Value": value} for key, value in pairs.items()]
 
     def tags_of(self, arn: str) -> dict[str, str]:
@@ -117,3 +166,40 @@ class Place:
                 place = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
                 s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": place} if place else {}))
         return name
+
+
+def owner_of(arn: str) -> str:
+    """The caller's ARN as a tag holds it, without a session name that differs each time.
+
+    Example:
+        >>> owner_of("arn:aws:sts::111122223333:assumed-role/Team/botocore-session-1764446400")
+        'arn:aws:sts::111122223333:assumed-role/Team'
+    """
+    return tag_text(_RANDOM_SESSION.sub("", arn))
+
+
+def bucket_region(s3: Any, bucket: str) -> str | None:
+    """The region of a bucket; None where S3 doesn't say.
+
+    Raises:
+        ConfigError: there is no such bucket.
+        ClientError: S3 can't say.
+    """
+    try:
+        answer = s3.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if error_code(error) in ("404", "NoSuchBucket", "NotFound"):
+            raise ConfigError(
+                f"there is no bucket {bucket}; make it (`aws s3 mb s3://{bucket}`), or choose another"
+            ) from error
+        # Whoever may only list below a prefix is refused here, with the region in the refusal's headers.
+        if _region_in(answer) is None and error_code(error) not in ("403", "AccessDenied", "Forbidden"):
+            raise
+    return _region_in(answer)
+
+
+def _region_in(answer: Mapping[str, Any]) -> str | None:
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    found = answer.get("BucketRegion") or headers.get("x-amz-bucket-region")
+    return None if found is None else str(found)

@@ -50,6 +50,7 @@ _LOOKED_AT = {
 }
 _LISTED = (
     "ListHyperParameterTuningJobs",
+    "ListTransformJobs",
     "ListModels",
     "ListEndpointConfigs",
     "ListEndpoints",

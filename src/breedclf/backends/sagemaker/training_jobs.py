@@ -79,7 +79,7 @@ class TrainingJobs(Place):
         Raises:
             ConfigError: the job can't be met as it is asked for.
         """
-        return self._request(spec, self.inputs.planned(spec))
+        return self._request(spec, self.inputs.planned(spec), self.tags("training", spec.tags))
 
     def prepared(self, spec: JobSpec, *, check_name: Callable[[], object]) -> dict[str, Any]:
         """The same, after what the job reads was uploaded; `check_name` asks AWS for the name just before.
@@ -88,11 +88,13 @@ class TrainingJobs(Place):
             ConfigError: the job can't be met as it is asked for.
             DataError: its pictures would end the training at once.
         """
-        planned = self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""))
+        tags = self.tags("training", spec.tags)
+        planned = self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""), tags)
         self.check_cost([ApiCall("CreateTrainingJob", planned)])
         require_trainable(spec)
         check_name()
-        return self._request(spec, self.inputs.sent(spec))
+        self.check_bucket()
+        return self._request(spec, self.inputs.sent(spec), self.tags("training", spec.tags, owned=True))
 
     def submit(self, spec: JobSpec) -> None:
         """Upload what S3 lacks and start the job; it goes on without this process.
@@ -262,7 +264,7 @@ class TrainingJobs(Place):
         if self._logs is not None:
             self._logs.forget(name)
 
-    def _request(self, spec: JobSpec, places: JobPlaces) -> dict[str, Any]:
+    def _request(self, spec: JobSpec, places: JobPlaces, tags: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         settings = self.settings
         return training_request(
             spec,
@@ -270,11 +272,20 @@ class TrainingJobs(Place):
             role=self.role,
             images=JobImages(
                 training=settings.image or training_image(self.region, settings.instance_type),
-                debugger=debugger_image(self.region) if settings.debugger else None,
+                debugger=self._debugger_image() if settings.debugger else None,
             ),
             places=places,
-            tags=self.tags("training", spec.tags),
+            tags=tags,
         )
+
+    def _debugger_image(self) -> str | None:
+        try:
+            return debugger_image(self.region)
+        except ConfigError as error:
+            log.warning(
+                "%s; the job runs without SageMaker Debugger, and breedclf's own profile comes with its output", error
+            )
+            return None
 
     def _create(self, request: dict[str, Any]) -> None:
         client = self.clients("sagemaker")
