@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from breedclf.backends.sagemaker.api_call import ApiCall, as_json
@@ -23,7 +24,8 @@ class Item:
     """One thing that is paid for.
 
     `amount` is how much of it at most (machine hours, GB-months or seconds; None without an end), `rate` what one of
-    these costs (None when unknown), and `unknown` says in words what is missing.
+    these costs (None when unknown), and `unknown` says in words what is missing; `price` is where in a region's table
+    of rates a machine's price is looked up.
     """
 
     what: str
@@ -32,11 +34,16 @@ class Item:
     rate: float | None
     rate_date: str | None
     unknown: str | None = None
+    price: tuple[str, str] | None = None
 
     @property
     def cost(self) -> float | None:
         """US dollars at most; None when that is unknown."""
         return None if self.amount is None or self.rate is None else self.amount * self.rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {key: value for key, value in vars(self).items() if key != "price"} | {"cost": self.cost}
 
     def __str__(self) -> str:
         if self.cost is None:
@@ -80,7 +87,7 @@ class Plan:
             "region": self.region,
             "creates": list(self.creates),
             "cost": self.cost,
-            "items": [{**vars(item), "cost": item.cost} for item in self.items],
+            "items": [item.to_dict() for item in self.items],
             "quotas": [vars(quota) for quota in self.quotas],
             "hints": list(self.hints),
             "calls": [call.to_dict() for call in self.calls],
@@ -113,13 +120,25 @@ class Plan:
         if self.cost is None:
             raise ConfigError(
                 f"what this costs is unknown, and max_cost={max_cost:g} is set:\n  {lines}\n"
-                "add the price to a table of your own (rates=FILE), give it an end, or leave max_cost out"
+                f"{self._remedy()}, or leave max_cost out"
             )
         if self.cost > max_cost:
             raise ConfigError(
                 f"this may cost up to ${self.cost:,.2f}, more than max_cost=${max_cost:,.2f}:\n  {lines}\n"
                 "shorten the longest run time, take fewer or smaller machines, or raise max_cost"
             )
+
+    def _remedy(self) -> str:
+        """What would make the cost known."""
+        prices = [item.price for item in self.items if item.price is not None and item.rate is None]
+        if not prices:
+            return "give it an end"
+        sources = {"mine": {"date": "YYYY-MM-DD", "text": "WHERE YOU READ IT"}}
+        regions: dict[str, Any] = {}
+        for table, machine in prices:
+            regions.setdefault(table, {})[machine] = {"usd": "PRICE", "source": "mine"}
+        file = json.dumps({"sources": sources, "regions": {self.region: regions}})
+        return f"add the price by rates=FILE, a file that holds {file}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +159,8 @@ class _Prices:
 
     def machine_hours(self, what: str, use: Use, instance_type: str, hours: float | None) -> Item:
         rate = self.rates.instance_hour(self.region, use, instance_type)
-        return self._item(what, hours, "hour", rate, f"no price of {instance_type} for {use} in {self.region}")
+        missing = f"no price of {instance_type} for {use} in {self.region}"
+        return replace(self._item(what, hours, "hour", rate, missing), price=(use, instance_type))
 
     def disk(self, gigabytes: float, hours: float | None) -> Item:
         rate = self.rates.storage_gb_month(self.region)
