@@ -75,6 +75,7 @@ class FakeServing:
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.transforms: dict[str, dict[str, Any]] = {}
+        self.schedules: dict[str, dict[str, Any]] = {}
         self._tags: dict[str, dict[str, str]] = {}
         self._moments = 0
         self._servers = servers
@@ -82,7 +83,7 @@ class FakeServing:
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
         self.clients = AwsClients(session, REGION, s3_url)
         self.s3 = self.clients("s3")
-        for service in ("sagemaker", "sagemaker-runtime"):
+        for service in ("sagemaker", "sagemaker-runtime", "scheduler"):
             self.clients(service).meta.events.register("before-call", self._answer)
 
     def _answer(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
@@ -94,7 +95,9 @@ class FakeServing:
                 raise self.refuse_next[operation].pop(0)
             if operation == "InvokeEndpoint":
                 return _Http(200), self._invoke(params)
-            request = json.loads(params["body"])
+            request = json.loads(params["body"] or b"{}")
+            if operation.endswith("Schedule"):
+                request["Name"] = params["url_path"].rpartition("/")[2]
             self.bodies.append((operation, request))
             handler: Callable[..., dict[str, Any]] = getattr(self, f"_{operation}")
             if operation in self.answers_lost:
@@ -126,6 +129,17 @@ class FakeServing:
             raise self._refusal("missing", kind, name)
         found: dict[str, Any] = table[name]
         return found
+
+    def _CreateSchedule(self, **request: Any) -> dict[str, Any]:  # noqa: N802 - the operations' own names
+        if request["Name"] in self.schedules:
+            raise RefusedError("There is one of that name", "ConflictException", 409)
+        self.schedules[request["Name"]] = request
+        return {"ScheduleArn": "arn"}
+
+    def _DeleteSchedule(self, Name: str) -> dict[str, Any]:  # noqa: N802, N803
+        if self.schedules.pop(Name, None) is None:
+            raise RefusedError("It is unknown", "ResourceNotFoundException", 404)
+        return {}
 
     def _CreateModel(self, **request: Any) -> dict[str, Any]:  # noqa: N802 - the operations' own names
         uri = request["PrimaryContainer"]["ModelDataUrl"].removeprefix("s3://")

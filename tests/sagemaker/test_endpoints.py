@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import secrets
 import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +349,44 @@ def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
     with pytest.raises(ConfigError, match="'dogs' is taken"):
         fresh.create_endpoint(EndpointSpec("dogs", model))
     assert not [key for key in objects(aws, fresh) if key.startswith("fresh/")]
+
+
+END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
+
+
+def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    deployed(model, backend, clock, ttl_seconds=3_600)
+    [schedule] = aws.schedules.values()
+    ends = datetime.strptime(schedule["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+    expires = backend.describe_endpoint("dogs").expires
+    assert expires is not None and ends.timestamp() == pytest.approx(expires, abs=1)
+    assert schedule["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:sagemaker:deleteEndpoint"
+    assert json.loads(schedule["Target"]["Input"]) == {"EndpointName": "dogs"}
+    assert schedule["ActionAfterCompletion"] == "DELETE"
+    backend.delete_endpoint("dogs")
+    assert aws.schedules == {}
+
+
+def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    aws.schedules["breedclf-end-of-dogs"] = {"ScheduleExpression": "at(2020-01-01T00:00:00)"}
+    backend.create_endpoint(EndpointSpec("dogs", model, ttl_seconds=60))
+    assert "2020" not in aws.schedules["breedclf-end-of-dogs"]["ScheduleExpression"]
+
+
+def test_an_endpoint_that_is_refused_leaves_no_schedule(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    aws.refuse_next["CreateEndpoint"] = [RefusedError("The account-level limit is 0", "ResourceLimitExceeded")]
+    with pytest.raises(EndpointError, match="limit is 0"):
+        backend.create_endpoint(EndpointSpec("dogs", model, ttl_seconds=60))
+    assert aws.schedules == {}
 
 
 @pytest.mark.parametrize("key", ["breedclf", "breedclf-expires", "breedclf-anything"])

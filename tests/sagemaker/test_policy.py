@@ -11,13 +11,22 @@ import boto3
 import pytest
 
 import breedclf.backends.sagemaker as package
-from breedclf.backends.sagemaker.policy import Scope, allowed_actions, caller_policy, role_policy, trust_policy
+from breedclf.backends.sagemaker.policy import (
+    SCHEDULER,
+    Scope,
+    allowed_actions,
+    caller_policy,
+    end_role_policy,
+    role_policy,
+    trust_policy,
+)
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
+END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
 MAX_CHARS = 6_144  # of a managed policy, blanks not counted
-SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "sts")
+SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "sts", "scheduler")
 # What IAM calls the permissions of operations that aren't named like them; None needs no permission of its own.
 IAM_NAMES: dict[str, str | None] = {
     "sagemaker-runtime:InvokeEndpoint": "sagemaker:InvokeEndpoint",
@@ -58,7 +67,8 @@ def calls_of_the_sources() -> set[str]:
 
 
 def test_the_caller_may_do_exactly_what_the_sources_do() -> None:
-    policy = caller_policy(settings(bucket=None), Scope.of(settings(bucket=None)))
+    full = settings(bucket=None, endpoint_end_role=END_ROLE)
+    policy = caller_policy(full, Scope.of(full))
     called, allowed = calls_of_the_sources() - IMPLIED, allowed_actions(policy) - IMPLIED
     assert called - allowed == set(), "calls that no policy allows"
     assert allowed - called == set(), "permissions that nothing asks for"
@@ -72,6 +82,21 @@ def test_the_role_is_passed_to_sagemaker_alone() -> None:
         ([ROLE], {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
     ]
     assert trust_policy()["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_the_role_that_ends_endpoints_may_do_nothing_else_and_is_the_schedulers_alone() -> None:
+    ending = settings(endpoint_end_role=END_ROLE)
+    assert allowed_actions(end_role_policy(Scope.of(ending))) == {"sagemaker:DeleteEndpoint"}
+    assert trust_policy(SCHEDULER)["Statement"][0]["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    passing = {
+        each["Resource"][0]: each["Condition"]["StringEquals"]["iam:PassedToService"]
+        for each in caller_policy(ending, Scope.of(ending))["Statement"]
+        if "iam:PassRole" in each["Action"]
+    }
+    assert passing == {ROLE: "sagemaker.amazonaws.com", END_ROLE: "scheduler.amazonaws.com"}
+    assert not any(
+        action.startswith("scheduler:") for action in allowed_actions(caller_policy(settings(), Scope.of(settings())))
+    )
 
 
 def test_what_is_made_must_be_tagged_and_only_that_can_be_changed() -> None:

@@ -54,7 +54,14 @@ def run_action(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _policy(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.sagemaker.policy import Scope, caller_policy, role_policy, trust_policy
+    from breedclf.backends.sagemaker.policy import (
+        SCHEDULER,
+        Scope,
+        caller_policy,
+        end_role_policy,
+        role_policy,
+        trust_policy,
+    )
     from breedclf.backends.sagemaker.settings import SageMakerSettings, session_region
 
     settings = SageMakerSettings.given(role=arguments.role_arn, region=arguments.region)
@@ -64,7 +71,9 @@ def _policy(arguments: argparse.Namespace, console: Console) -> int:
         "role": role_policy(settings, scope),
         "caller": caller_policy(settings, scope),
     }
-    chosen = next((name for name in policies if getattr(arguments, name)), None)
+    if settings.endpoint_end_role is not None:
+        policies |= {"end-trust": trust_policy(SCHEDULER), "end-role": end_role_policy(scope)}
+    chosen = next((name for name in ("trust", "role", "caller") if getattr(arguments, name)), None)
     document: Any = policies if chosen is None else policies[chosen]
     console.result(document, json.dumps(document, indent=2))
     return 0

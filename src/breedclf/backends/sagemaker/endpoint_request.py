@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk
+from breedclf.backends.sagemaker.plan import UPDATE_SECONDS
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ConfigError
@@ -24,7 +25,6 @@ MACHINE_BODY_BYTES, SERVERLESS_BODY_BYTES = 6 << 20, 4 << 20
 _RAY_MACHINE_IMAGE = "al2-ami-sagemaker-inference-gpu-3-1"
 _BATCH_MACHINE_IMAGE = "al2-ami-sagemaker-batch-gpu-535"
 _RAY_START_SECONDS = 900  # it installs requirements, then starts a cluster
-_UPDATE_SECONDS = 3_600
 _TRANSFORM_REQUESTS, _TRANSFORM_MEGABYTES = 8, 6  # a product over 100 is refused
 _TRANSFORM_RETRIES, _TRANSFORM_SECONDS = 3, 60
 
@@ -192,7 +192,7 @@ def update_request(endpoint: str, config: str) -> dict[str, Any]:
     policy = {
         "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
         "TerminationWaitInSeconds": 0,
-        "MaximumExecutionTimeoutInSeconds": _UPDATE_SECONDS,
+        "MaximumExecutionTimeoutInSeconds": UPDATE_SECONDS,
     }
     return {
         "EndpointName": endpoint,

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import told
+from breedclf.backends.sagemaker.end_schedule import drop_end, set_end
 from breedclf.backends.sagemaker.endpoint_look import EndpointLook, absent
 from breedclf.backends.sagemaker.endpoint_request import (
     MACHINE_BODY_BYTES,
@@ -69,6 +70,7 @@ class Endpoints(EndpointLook):
             self.check_cost(_calls(generation, "CreateEndpoint", request), seconds=spec.ttl_seconds)
             self.check_bucket()
             served.upload(self.storage)
+        self._set_end(spec)
         with told(f"creating endpoint {spec.name}", EndpointError):
             client = self.clients("sagemaker")
             try:
@@ -82,12 +84,13 @@ class Endpoints(EndpointLook):
             except ClientError as error:
                 if may_be_taken(error) and self._looked_at(spec.name) is not None:
                     raise _taken(spec.name) from error
+                self._drop_end(spec.name)
                 raise
         self._just_made[spec.name] = self._clock.monotonic()
-        if spec.ttl_seconds is not None:
-            log.info(
-                "SageMaker ends no endpoint by itself: `breedclf endpoints reap --backend sagemaker` deletes %s when "
-                "its time is over",
+        if spec.ttl_seconds is not None and self.settings.endpoint_end_role is None:
+            log.warning(
+                "nothing in AWS deletes endpoint %s when its time is over: let `breedclf endpoints reap --backend "
+                "sagemaker` run from a timer, or set endpoint_end_role, with which EventBridge Scheduler does it",
                 spec.name,
             )
 
@@ -159,7 +162,9 @@ class Endpoints(EndpointLook):
             generation = self._generation(name, number, image, served.uri, owned=True)
             request = update_request(name, generation.name)
             left = None if now.description.expires is None else now.description.expires - self._clock.time()
-            self.check_cost(_calls(generation, "UpdateEndpoint", request), seconds=left)
+            self.check_cost(
+                _calls(generation, "UpdateEndpoint", request), seconds=left, replaced=lambda: self._config(now.config)
+            )
             self.check_bucket()
             served.upload(self.storage)
         with told(f"updating endpoint {name}", EndpointError):
@@ -199,6 +204,7 @@ class Endpoints(EndpointLook):
                         "that `breedclf endpoints reap --backend sagemaker` deletes it afterwards"
                     ) from error
         self._just_made.pop(name, None)
+        self._drop_end(name)
         self._forget_generations(name, lambda _: True)
 
     def reap_endpoints(self) -> list[str]:
@@ -217,6 +223,25 @@ class Endpoints(EndpointLook):
             else:
                 deleted.append(name)
         return deleted
+
+    def _set_end(self, spec: EndpointSpec) -> None:
+        """Have AWS end the endpoint, before there is one."""
+        role = self.settings.endpoint_end_role
+        if role is not None and spec.ttl_seconds is not None:
+            client, expires = self.clients("scheduler"), self._clock.time() + spec.ttl_seconds
+            while not set_end(client, spec.name, expires=expires, role=role):
+                if self._looked_at(spec.name) is not None:
+                    raise _taken(spec.name)
+                drop_end(client, spec.name)  # an earlier endpoint of this name left it
+
+    def _drop_end(self, name: str) -> None:
+        if self.settings.endpoint_end_role is not None:
+            drop_end(self.clients("scheduler"), name)
+
+    def _config(self, name: str) -> Mapping[str, Any]:
+        with told(f"describing endpoint configuration {name}", EndpointError):
+            found: Mapping[str, Any] = self.clients("sagemaker").describe_endpoint_config(EndpointConfigName=name)
+            return found
 
     @cached_property
     def _just_made(self) -> dict[str, float]:

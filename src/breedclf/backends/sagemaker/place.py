@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from breedclf.backends.folder import home_folder
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import AwsClients, error_code, told
 from breedclf.backends.sagemaker.endpoint_request import tag_text
-from breedclf.backends.sagemaker.plan import plan_of
+from breedclf.backends.sagemaker.plan import Plan, plan_of
 from breedclf.backends.sagemaker.rates import Rates
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.storage import Storage
@@ -145,14 +145,33 @@ class Place:
         """What AWS asks for machines: the table of the settings, or the one that came along."""
         return Rates.load(self.settings.rates)
 
-    def check_cost(self, calls: Sequence[ApiCall], *, seconds: float | None = None) -> None:
-        """Let calls pass that can't cost more than `max_cost`; `seconds` is how long an endpoint is to live.
+    def check_cost(
+        self,
+        calls: Sequence[ApiCall],
+        *,
+        seconds: float | None = None,
+        replaced: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Let calls pass that can't cost more than `max_cost`.
+
+        Args:
+            calls: what would be sent.
+            seconds: how long an endpoint is to live.
+            replaced: gives the configuration whose machines run on until an update is through.
 
         Raises:
             ConfigError: they may cost more, or nobody knows.
         """
         if self.settings.max_cost is not None:
-            plan_of(calls, self.rates, region=self.region, seconds=seconds).refuse_above(self.settings.max_cost)
+            before = None if replaced is None else replaced()
+            self.plan_of(calls, seconds=seconds, replaced=before).refuse_above(self.settings.max_cost)
+
+    def plan_of(
+        self, calls: Sequence[ApiCall], *, seconds: float | None = None, replaced: Mapping[str, Any] | None = None
+    ) -> Plan:
+        """What calls come to, by the settings' table of rates."""
+        ended = self.settings.endpoint_end_role is not None
+        return plan_of(calls, self.rates, region=self.region, seconds=seconds, ended_by_aws=ended, replaced=replaced)
 
     def _default_bucket(self) -> str:
         name = f"sagemaker-{self.region}-{self.account}"

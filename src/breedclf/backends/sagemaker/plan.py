@@ -11,6 +11,7 @@ from breedclf.backends.sagemaker.api_call import ApiCall, as_json
 from breedclf.backends.sagemaker.rates import Rate, Rates, Use
 from breedclf.errors import ConfigError
 
+UPDATE_SECONDS = 3_600  # how long an update takes at most
 HOURS_A_MONTH = 730  # as AWS counts
 _HOUR_SECONDS = 3_600
 _LONGEST_RUN = "Longest run time for a training job"
@@ -132,7 +133,10 @@ class Plan:
         """What would make the cost known."""
         prices = [item.price for item in self.items if item.price is not None and item.rate is None]
         if not prices:
-            return "give it an end"
+            return (
+                "let AWS end it (endpoint_end_role=ARN and a time to live), serve without machines of your own "
+                "(serverless_memory_mb), which costs nothing while nobody asks"
+            )
         sources = {"mine": {"date": "YYYY-MM-DD", "text": "WHERE YOU READ IT"}}
         regions: dict[str, Any] = {}
         for table, machine in prices:
@@ -151,11 +155,12 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Prices:
-    """Prices of the region; `seconds` is how long an endpoint is to live."""
+    """Prices of the region; `seconds` is how long an endpoint is to live, `ended_by_aws` whether AWS sees to that."""
 
     rates: Rates
     region: str
     seconds: float | None
+    ended_by_aws: bool
 
     def machine_hours(self, what: str, use: Use, instance_type: str, hours: float | None) -> Item:
         rate = self.rates.instance_hour(self.region, use, instance_type)
@@ -179,14 +184,30 @@ class _Prices:
         return Item(what, amount, unit, None if rate is None else rate.usd, date, unknown)
 
 
-def plan_of(calls: Sequence[ApiCall], rates: Rates, *, region: str, seconds: float | None = None) -> Plan:
-    """What these calls come to; `seconds` is how long an endpoint is to live, None without an end.
+def plan_of(
+    calls: Sequence[ApiCall],
+    rates: Rates,
+    *,
+    region: str,
+    seconds: float | None = None,
+    ended_by_aws: bool = False,
+    replaced: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What these calls come to.
+
+    Args:
+        calls: what would be sent.
+        rates: the prices.
+        region: where.
+        seconds: how long an endpoint is to live, None without an end.
+        ended_by_aws: whether AWS deletes the endpoint then; otherwise nothing bounds what it costs.
+        replaced: the configuration whose machines run on until an update is through.
 
     Raises:
         ConfigError: a call breaks the service's own rules, or makes something whose price this doesn't know to count.
     """
-    prices = _Prices(rates, region, seconds)
-    parts = []
+    prices = _Prices(rates, region, seconds, ended_by_aws)
+    parts = [] if replaced is None else [_replaced(replaced, prices)]
     for call in calls:
         reader = _READERS.get(call.operation)
         if reader is None:
@@ -194,7 +215,7 @@ def plan_of(calls: Sequence[ApiCall], rates: Rates, *, region: str, seconds: flo
         parts.append(reader(call.checked().parameters, prices))
     return Plan(
         region=region,
-        creates=tuple(part.creates for part in parts),
+        creates=tuple(part.creates for part in parts if part.creates),
         items=tuple(item for part in parts for item in part.items),
         quotas=_added_up(quota for part in parts for quota in part.quotas),
         hints=(*dict.fromkeys(hint for part in parts for hint in part.hints), _NOT_COUNTED),
@@ -273,10 +294,30 @@ def _endpoint_config(request: Mapping[str, Any], prices: _Prices) -> _Parts:
         else:
             machine, count = variant["InstanceType"], variant["InitialInstanceCount"]
             hours = None if prices.seconds is None else count * prices.seconds / _HOUR_SECONDS
-            items.append(prices.machine_hours(f"endpoint of {name}, {count} x {machine}", "hosting", machine, hours))
+            item = prices.machine_hours(f"endpoint of {name}, {count} x {machine}", "hosting", machine, hours)
+            items.append(item if prices.ended_by_aws else _without_end(item))
             quotas.append(Quota(f"{machine} for endpoint usage", count))
             hints.append("an endpoint costs by the hour until it is deleted, asked or not")
     return _Parts(f"endpoint configuration {name}", tuple(items), tuple(quotas), tuple(hints))
+
+
+def _without_end(item: Item) -> Item:
+    """An endpoint whose time to live is a tag: what it costs if somebody deletes it then, which AWS doesn't do."""
+    if item.cost is None:
+        return item
+    told = f"nothing in AWS deletes it when its time is over; ${item.cost:,.2f} if you do"
+    return replace(item, amount=None, unknown=told)
+
+
+def _replaced(config: Mapping[str, Any], prices: _Prices) -> _Parts:
+    """The machines before an update, which run beside the new ones until it is through."""
+    items = []
+    for variant in config["ProductionVariants"]:
+        if "ServerlessConfig" not in variant:
+            machine, count = variant["InstanceType"], variant["InitialInstanceCount"]
+            what = f"{count} x {machine} of {config['EndpointConfigName']}, until the update is through"
+            items.append(prices.machine_hours(what, "hosting", machine, count * UPDATE_SECONDS / _HOUR_SECONDS))
+    return _Parts("", tuple(items))
 
 
 def _free(kind: str, key: str) -> Callable[[Mapping[str, Any], _Prices], _Parts]:

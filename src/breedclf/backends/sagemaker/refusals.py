@@ -36,14 +36,19 @@ def names(error: ClientError, name: str) -> bool:
     return (is_refused(error) or is_missing(error)) and name.lower() in error_message(error).lower()
 
 
+def is_taken(error: ClientError) -> bool:
+    """Whether there is a thing of that name already, where the code alone tells."""
+    return error_code(error) in _TAKEN
+
+
 def may_be_taken(error: ClientError) -> bool:
     """Whether a Create was refused since its name is taken, or for a reason that only a look can tell from that."""
-    return error_code(error) in _TAKEN or is_refused(error)
+    return is_taken(error) or is_refused(error)
 
 
 def may_have_ended(error: ClientError) -> bool:
     """Whether a Stop, Delete or Update was refused since the thing is gone or in a state that allows no such change."""
-    return error_code(error) in _TAKEN or is_missing(error) or is_refused(error)
+    return is_taken(error) or is_missing(error) or is_refused(error)
 
 
 def was_sent_again(error: ClientError) -> bool:

@@ -84,6 +84,11 @@ class SageMakerSettings(Settings):
         default=None, description="serve without a machine of one's own, with so much memory; needs serving_image"
     )
     serverless_max_concurrency: int = Field(default=5, ge=1, le=200, description="requests at a time, if serverless")
+    endpoint_end_role: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$",
+        description="ARN of the role with which EventBridge Scheduler deletes an endpoint when its time is over",
+    )
     tags: Pairs = Field(default_factory=dict, description="tags of everything that is made")
     max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
     rates: Path | None = Field(default=None, description="table of AWS's prices instead of the one that came along")
