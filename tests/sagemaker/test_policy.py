@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import json
 import re
 from pathlib import Path
@@ -161,6 +162,34 @@ def test_keys_vpc_and_images_come_in_when_they_are_set() -> None:
     for make in (caller_policy, role_policy):
         text = json.dumps(make(full, Scope.of(full)), separators=(",", ":"))
         assert len(text) <= MAX_CHARS
+
+
+PAGES = Path(__file__).parents[2] / "docs"
+
+
+def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies() -> None:
+    """Every address of the bucket in a command or a program of the pages lies where caller and role may read and write."""
+    own = settings(bucket="my-bucket")
+    named = [
+        (page.name, uri)
+        for page in sorted(PAGES.glob("*.md"))
+        for block in re.findall(r"```(?:console|sh|py\w*)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for uri in re.findall(r"s3://(my-bucket/[\w\-./]+)", block)
+    ]
+    assert {page for page, _ in named} >= {"sagemaker.md", "cli.md"}
+    for action, policy in (
+        ("s3:PutObject", caller_policy(own, Scope.of(own))),
+        ("s3:GetObject", caller_policy(own, Scope.of(own))),
+        ("s3:GetObject", role_policy(own, Scope.of(own))),
+    ):
+        allowed = [
+            resource.partition(":::")[2]
+            for statement in policy["Statement"]
+            if action in statement["Action"]
+            for resource in statement["Resource"]
+        ]
+        for page, uri in named:
+            assert any(fnmatch.fnmatchcase(f"{uri}/train/dog.jpg", pattern) for pattern in allowed), (page, uri, action)
 
 
 def test_what_isn_t_known_is_asked_for() -> None:
