@@ -168,7 +168,7 @@ PAGES = Path(__file__).parents[2] / "docs"
 
 
 def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies() -> None:
-    """Every address of the bucket in a command or a program of the pages lies where caller and role may read and write."""
+    """Every address in a command or program of the pages lies where the caller and the role may read and write."""
     own = settings(bucket="my-bucket")
     named = [
         (page.name, uri)
