@@ -28,17 +28,14 @@ def on_aws() -> Iterator[SageMakerBackend]:
 @contextlib.contextmanager
 def emulated(home: Path) -> Iterator[SageMakerBackend]:
     """SageMaker's stand-in on this machine, which really runs the jobs; no account, no costs."""
-    import boto3
-
     from breedclf import LocalBackend
     from breedclf.backends.emulator.server import emulator
 
     with emulator(LocalBackend(home / "emulator")) as running:
-        session = boto3.Session("emulator", "emulator", region_name="us-east-1")
         backend = SageMakerBackend(
             role="arn:aws:iam::123456789012:role/breedclf",
             bucket="dog-breeds",
-            session=session,
+            session=running.session(),
             endpoint_url=running.url,
             serving_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/dog-breeds:1",
             poll_seconds=0.2,

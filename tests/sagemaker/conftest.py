@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 import urllib3
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
@@ -87,7 +89,7 @@ def quick_bucket(quick_client: Clients) -> str:
 
 def clients_at(emulator: Emulator) -> Clients:
     def client(service: str, **arguments: Any) -> Any:
-        return boto3.client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
+        return emulator.session().client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
 
     return client
 
@@ -100,13 +102,20 @@ def new_bucket(client: Clients) -> str:
 
 def switch(emulator: Emulator, what: str, **document: Any) -> None:
     """Set one of the emulator's switches as a person would, over HTTP."""
-    answer = urllib3.request(
-        "POST",
-        f"{emulator.url}/_emulator/{what}",
-        body=json.dumps(document),
-        headers={"Content-Type": "application/json"},
-    )
+    answer = asked(emulator, "POST", f"/_emulator/{what}", json.dumps(document).encode())
     assert answer.status == 200, answer.data
+
+
+def asked(
+    emulator: Emulator, method: str, path: str, body: bytes = b"", *, service: str = "emulator", **headers: str
+) -> urllib3.BaseHTTPResponse:
+    """The answer to a request that is signed with the emulator's own keys; underscores in names stand for dashes."""
+    named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest(method=method, url=f"{emulator.url}{path}", data=body, headers=named)
+    credentials = ReadOnlyCredentials(emulator.credentials.access_key, emulator.credentials.secret_key, None)
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(credentials, service, REGION).add_auth(request)
+    return urllib3.request(method, request.url, body=body, headers=dict(request.headers.items()), retries=False)
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 90.0) -> Any:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 
@@ -23,5 +21,4 @@ def backend_at(emulator: Emulator, bucket: str, home: Path, **settings: Any) -> 
         "region": "us-east-1",
         **settings,
     }
-    session = boto3.Session(aws_access_key_id="emulator", aws_secret_access_key="emulator", region_name="us-east-1")
-    return SageMakerBackend(ROLE, bucket, endpoint_url=emulator.url, session=session, home=home, **values)
+    return SageMakerBackend(ROLE, bucket, endpoint_url=emulator.url, session=emulator.session(), home=home, **values)

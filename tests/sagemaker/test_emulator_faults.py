@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 import pytest
-import urllib3
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
@@ -15,7 +14,7 @@ from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.errors import ConfigError
 
-from .conftest import Clients, eventually, switch
+from .conftest import Clients, asked, eventually, switch
 from .job_requests import archive_of, model_request, script_job, variant, wait_for_job
 
 ONCE = Config(retries={"total_max_attempts": 1})
@@ -32,7 +31,7 @@ print("loss=0.5")
 
 
 def calls(emulator: Emulator, operation: str) -> int:
-    found: list[dict[str, Any]] = json.loads(urllib3.request("GET", f"{emulator.url}/_emulator/calls").data)
+    found: list[dict[str, Any]] = json.loads(asked(emulator, "GET", "/_emulator/calls").data)
     return sum(each["operation"] == operation for each in found)
 
 
@@ -44,7 +43,7 @@ def test_throttling_ends_after_so_many_times_and_each_call_is_counted(quick: Emu
     switch(quick, "faults", operation="ListModels", preset="throttling", times=None)
     with pytest.raises(ClientError, match="Rate exceeded"):
         quick_client("sagemaker", config=ONCE).list_models()
-    urllib3.request("DELETE", f"{quick.url}/_emulator/faults")
+    asked(quick, "DELETE", "/_emulator/faults")
     quick_client("sagemaker", config=ONCE).list_models()
     assert calls(quick, "ListModels") == 1
 
@@ -84,15 +83,10 @@ def test_a_lost_answer_closes_the_connection_of_s3_too(
 def test_a_wrong_switch_is_refused(quick: Emulator) -> None:
     with pytest.raises(ConfigError, match="no fault is called 'throtling': did you mean 'throttling'"):
         Fault(operation="x", preset="throtling")
-    answer = urllib3.request(
-        "POST",
-        f"{quick.url}/_emulator/faults",
-        body=json.dumps({"operation": "x", "tims": 1}),
-        headers={"Content-Type": "application/json"},
-    )
+    answer = asked(quick, "POST", "/_emulator/faults", json.dumps({"operation": "x", "tims": 1}).encode())
     assert answer.status == 400
     assert b"tims" in answer.data
-    assert urllib3.request("POST", f"{quick.url}/_emulator/faults", body=b"{}").status == 400
+    assert asked(quick, "POST", "/_emulator/faults", b"{}", Content_Type="text/plain").status == 400
 
 
 def test_no_capacity_fails_the_job_with_awss_reason(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:

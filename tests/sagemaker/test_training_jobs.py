@@ -70,7 +70,12 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
 
     quick.plane.faults.clear()
     again = Trainer(config(pictures), backend=backend).submit(name="whole-training-2")
-    assert calls(quick) == {"s3:ListObjectsV2": 1, "DescribeTrainingJob": 1, "CreateTrainingJob": 1}
+    assert calls(quick) == {
+        "s3:ListObjectsV2": 2,  # the code, which is compared, and the data
+        "s3:HeadObject": 1,
+        "DescribeTrainingJob": 1,
+        "CreateTrainingJob": 1,
+    }
     again.stop()
     again.wait(check=False)
     names = [each.name for each in backend.list_jobs()]

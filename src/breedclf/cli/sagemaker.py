@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 import threading
 from pathlib import Path
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--python", type=Path, metavar="FILE", help="interpreter that plays images (default: this one)"
     )
     emulate.add_argument("--cores", type=int, metavar="N", help="cores for all jobs together (default: all)")
+    emulate.add_argument(
+        "--keep-jobs", action="store_true", help="let jobs go on at the end, for the next emulator on the same --home"
+    )
     parsers = [emulate]
     for name, help_text in sagemaker_account.ACTIONS.items():
         parsers.append(actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False))
@@ -37,20 +41,23 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _emulate(arguments: argparse.Namespace, console: Console) -> int:
+    from breedclf.backends.emulator.keys import shell_lines
     from breedclf.backends.emulator.server import emulator
     from breedclf.backends.local.backend import LocalBackend
 
     local = LocalBackend(arguments.home, cores=arguments.cores, python=arguments.python)
     ended = threading.Event()
-    with emulator(local, port=arguments.port, s3_endpoint=arguments.s3_endpoint) as running:
+    ends_jobs = not arguments.keep_jobs
+    with emulator(local, port=arguments.port, s3_endpoint=arguments.s3_endpoint, end_jobs=ends_jobs) as running:
         signal.signal(signal.SIGTERM, lambda *_: ended.set())
-        lines = [f"export {name}={value}" for name, value in running.environment.items()]
+        file = running.environment_file
         console.result(
-            {"url": running.url, "s3_url": running.s3_url, "environment": running.environment},
-            f"emulating SageMaker on {running.url}; Ctrl-C ends it. In another terminal:\n\n" + "\n".join(lines),
+            {"url": running.url, "environment": running.environment, "environment_file": str(file)},
+            f"emulating SageMaker on {running.url}; Ctrl-C ends it. In another terminal, paste these lines, or write\n"
+            f"`. {shlex.quote(str(file))}`:\n\n{shell_lines(running.environment)}",
         )
         try:
             ended.wait()
         except KeyboardInterrupt:
-            console.note("ending; jobs go on")
+            console.note("ending, jobs too" if ends_jobs else "ending; jobs go on")
     return 0

@@ -1,121 +1,130 @@
-"""The emulator's HTTP side: one address for SageMaker, its runtime, logs, S3, STS and IAM, and for the switches."""
+"""The emulator's HTTP side: one address for SageMaker, its runtime, logs, S3, STS and IAM, and for the switches.
+
+Nothing is done for a request, and no more than its headers is read, before `door` and `signature` have let it in.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn
 
-import urllib3
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from breedclf.backends.emulator.admission import Admitted, admitted, content_of
+from breedclf.backends.emulator.door import Door
 from breedclf.backends.emulator.faults import DroppedCall, fault_of
 from breedclf.backends.emulator.lags import Lags
+from breedclf.backends.emulator.objects import Objects, S3Request
 from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import (
+    SWITCHES,
     Answer,
     Call,
     ServiceError,
     call_of,
     error_answer,
     new_request_id,
+    with_action,
 )
+from breedclf.backends.emulator.signature import SignedRequest
 from breedclf.errors import BreedclfError
 
 log = logging.getLogger(__name__)
 
-_LOCAL_HOSTS = {"127.0.0.1", "localhost"}
 _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
-_HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "date", "server"}
-_S3_SECONDS = urllib3.Timeout(connect=10, read=300)
-_PART_BYTES = 256 << 10
+_MAX_BODY_BYTES = 26 << 20  # of all services but S3; an endpoint takes 25 MiB
 
 
-def create_app(plane: Plane, s3_endpoint: str) -> Starlette:
-    """The application around a plane; requests of S3 are passed on to `s3_endpoint`."""
-    pool = urllib3.PoolManager(maxsize=64, retries=False)
+def create_app(plane: Plane, objects: Objects) -> Starlette:
+    """The application around a plane; requests of S3 are handed to `objects`."""
 
     async def aws(request: Request) -> Response:
-        body = await request.body()
-        if not _allowed_host(request.headers.get("host", "")):
-            return Response("the emulator answers this machine alone", 403)
-        call = call_of(request.headers, request.url.path, request.url.query, body)
-        if call.service == "s3":
-            work: Callable[[], Response] = lambda: _s3(plane, pool, s3_endpoint, request, body)  # noqa: E731
-        else:
-            work = lambda: _answered(plane, call, request, body)  # noqa: E731
-        return await _carefully(call.service, work)
+        asked = _signed_request(request)
+        call = call_of(request.headers, request.url.path, asked.query)
+        try:
+            entry = admitted(call, asked, plane.keys, datetime.now(UTC))
+            body = await _body(request, None if call.service == "s3" else _MAX_BODY_BYTES)
+        except ServiceError as error:
+            return _response(error_answer(error, call.protocol))
 
-    async def switches(request: Request) -> Response:
-        body = await request.body()
-        if not _allowed_host(request.headers.get("host", "")):
-            return Response("the emulator answers this machine alone", 403)
-        return await _carefully("sagemaker", lambda: _switch(plane, request, body))
+        def work() -> Response:
+            content, headers = content_of(entry, body)
+            if call.service == "s3":
+                return _s3(plane, objects, request, entry, content, headers)
+            if call.service == SWITCHES:
+                return _switch(plane, request, content)
+            return _answered(plane, with_action(call, asked.query, content), request, content)
 
-    routes = [
-        Route("/_emulator/{what}", switches, methods=["GET", "POST", "DELETE"]),
-        Route("/{path:path}", aws, methods=_METHODS),
-    ]
-    return Starlette(routes=routes)
+        return await _carefully(call.protocol, work)
+
+    return Starlette(routes=[Route("/{path:path}", aws, methods=_METHODS)], middleware=[Middleware(Door)])
 
 
-async def _carefully(service: str, work: Callable[[], Response]) -> Response:
+def _signed_request(request: Request) -> SignedRequest:
+    headers = [(name.decode("latin-1"), _decoded(value)) for name, value in request.scope["headers"]]
+    query = request.scope["query_string"].decode("latin-1")
+    return SignedRequest(request.method, request.scope["raw_path"].decode("latin-1"), query, headers)
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+async def _body(request: Request, most: int | None) -> bytes:
+    found = bytearray()
+    async for part in request.stream():
+        found += part
+        if most is not None and len(found) > most:
+            raise ServiceError("RequestEntityTooLarge", f"The body is larger than the {most} bytes allowed.", 413)
+    return bytes(found)
+
+
+async def _carefully(protocol: str, work: Callable[[], Response]) -> Response:
     """The answer of some work in a thread, whatever happens in it."""
     try:
         return await run_in_threadpool(work)
     except ServiceError as error:
-        return _response(error_answer(error, service))
+        return _response(error_answer(error, protocol))
     except DroppedCall:
         return _Lost()
     except BreedclfError as error:
-        return _response(error_answer(ServiceError("ValidationException", str(error)), service))
+        return _response(error_answer(ServiceError("ValidationException", str(error)), protocol))
     except Exception as error:
         log.exception("a call failed")
         message = f"the emulator failed: {type(error).__name__}: {error}"
-        return _response(error_answer(ServiceError("InternalFailure", message, 500), service))
+        return _response(error_answer(ServiceError("InternalFailure", message, 500), protocol))
 
 
 def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Response:
     if call.service == "runtime":
-        plane.faults.meet(call.service, call.operation, request.url.path.split("/")[2:3][0])
+        plane.faults.meet(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
         return _response(plane.invoke(call, request.url.path, request.headers, body))
-    parameters = _json(body) if call.service not in ("sts", "iam") else {}
+    parameters = _json(body) if call.protocol == "json" else {}
     plane.faults.meet(call.service, call.operation, _name_in(parameters))
     return _response(plane.answer(call, body, parameters))
 
 
-def _s3(plane: Plane, pool: urllib3.PoolManager, endpoint: str, request: Request, body: bytes) -> Response:
+def _s3(
+    plane: Plane, objects: Objects, request: Request, entry: Admitted, body: bytes, headers: list[tuple[str, str]]
+) -> Response:
     plane.faults.meet("s3", _s3_operation(request), request.url.path)
-    headers = {name: value for name, value in request.headers.items() if name not in _HOP_BY_HOP | {"expect"}}
-    target = endpoint.rstrip("/") + request.scope["raw_path"].decode("ascii")
-    target += f"?{request.url.query}" if request.url.query else ""
-    answer = pool.request(
-        request.method,
-        target,
-        body=body or None,
-        headers=headers,
-        redirect=False,
-        preload_content=False,
-        decode_content=False,
-        timeout=_S3_SECONDS,
-    )
-    passed = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
-    response = StreamingResponse(_parts(answer), status_code=answer.status)
-    response.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in passed.items()]
+    asked = entry.request
+    answer = objects.answer(S3Request(asked.method, asked.path, asked.query, headers, body))
+    response = StreamingResponse(answer.body, status_code=answer.status)
+    response.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     return response
-
-
-def _parts(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    try:
-        yield from answer.stream(_PART_BYTES, decode_content=False)
-    finally:
-        answer.release_conn()
 
 
 def _s3_operation(request: Request) -> str:
@@ -135,9 +144,9 @@ def _s3_operation(request: Request) -> str:
 
 
 def _switch(plane: Plane, request: Request, body: bytes) -> Response:
-    what, method = request.path_params["what"], request.method
+    what, method = request.url.path.removeprefix("/_emulator/"), request.method
     if method == "POST" and request.headers.get("content-type") != "application/json":
-        raise ServiceError("ValidationException", "send the switch as application/json")
+        _refuse("send the switch as application/json")
     if what == "calls" and method == "GET":
         return Response(json.dumps(plane.faults.calls()), media_type="application/json")
     if what == "faults" and method == "POST":
@@ -147,20 +156,33 @@ def _switch(plane: Plane, request: Request, body: bytes) -> Response:
     elif what == "lags" and method == "POST":
         plane.faults.lags = Lags(**_json(body))
     elif what == "interruptions" and method == "POST":
-        plane.local.interrupt(_json(body)["TrainingJobName"])
+        name = _json(body).get("TrainingJobName")
+        if not isinstance(name, str):
+            _refuse('an interruption needs {"TrainingJobName": "..."}')
+        plane.local.interrupt(name)
     else:
-        raise ServiceError("ValidationException", f"there is no switch {method} /_emulator/{what}")
+        _refuse(f"there is no switch {method} /_emulator/{what}")
     return Response("{}", media_type="application/json")
 
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body or b"{}")
+        document = json.loads(body or b"{}", parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ServiceError("SerializationException", "the body is nested too deeply") from error
     except ValueError as error:
         raise ServiceError("SerializationException", f"the body is no JSON: {error}") from error
     if not isinstance(document, dict):
         raise ServiceError("SerializationException", "the body must be a JSON object")
     return document
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ServiceError("ValidationException", message)
 
 
 def _name_in(parameters: Mapping[str, Any]) -> str | None:
@@ -178,9 +200,3 @@ class _Lost(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive
         await send({"type": "http.response.start", "status": 200, "headers": []})
-
-
-def _allowed_host(host: str) -> bool:
-    """Whether a request's Host header names this machine, alone or behind a bucket's name."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    return name in _LOCAL_HOSTS or name.endswith(".localhost")

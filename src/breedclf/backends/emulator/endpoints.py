@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.emulator.faults import Faults
+from breedclf.backends.emulator.keys import Access
 from breedclf.backends.emulator.models import container_of
 from breedclf.backends.emulator.protocol import ACCOUNT, Answer, ServiceError
 from breedclf.backends.emulator.serving_container import Container, Reply
@@ -41,6 +42,7 @@ class Endpoints:
     storage: Storage
     faults: Faults
     python: str
+    access: Access
     _containers: dict[str, Container] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
     _closing: threading.Event = field(default_factory=threading.Event)
@@ -192,6 +194,9 @@ class Endpoints:
             python=self.python,
             variant=variant["VariantName"],
             log_file=self.log_file(name),
+            access=self.access.as_role(
+                f"{record['arn']}/{record['generation']}", record.get("role", ""), record["region"]
+            ),
         )
         seconds = variant.get("ContainerStartupHealthCheckTimeoutInSeconds", _HEALTH_SECONDS)
         container.start(self.storage, seconds=min(seconds, _HEALTH_SECONDS))
@@ -201,7 +206,12 @@ class Endpoints:
         """What an endpoint keeps of its configuration and model, which may be deleted meanwhile."""
         variant = config["request"]["ProductionVariants"][0]
         model = self.store.get(MODEL, variant["ModelName"], config["region"])
-        return {"config": config["name"], "variant": variant, "definition": container_of(model["request"])}
+        return {
+            "config": config["name"],
+            "variant": variant,
+            "definition": container_of(model["request"]),
+            "role": model["request"]["ExecutionRoleArn"],
+        }
 
     def _folder(self, name: str) -> Path:
         return self.store.root / "served" / name

@@ -72,7 +72,7 @@ class Fault(Settings):
 
     def __init__(self, **fields: Any) -> None:
         preset = fields.get("preset")
-        if preset is not None and preset in PRESETS:
+        if isinstance(preset, str) and preset in PRESETS:
             fields = {**PRESETS[preset], **fields}
         super().__init__(**fields)
         if preset is not None and preset not in PRESETS:

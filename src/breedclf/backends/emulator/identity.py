@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
+from breedclf.backends.emulator.keys import DEFAULT_SESSION_SECONDS, Credentials, KeyRing, assumed_role_arn
 from breedclf.backends.emulator.protocol import ACCOUNT, Answer, Call, ServiceError, form_of, not_emulated, xml_answer
 
 _STS = "https://sts.amazonaws.com/doc/2011-06-15/"
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
+_SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
-def answer_identity(call: Call, body: bytes) -> Answer:
+def answer_identity(call: Call, body: bytes, keys: KeyRing) -> Answer:
     """The answer to an operation of STS or IAM.
 
     Raises:
@@ -19,15 +24,41 @@ def answer_identity(call: Call, body: bytes) -> Answer:
     """
     form = dict(form_of(body))
     if call.service == "sts" and call.operation == "GetCallerIdentity":
-        arn = f"arn:aws:iam::{ACCOUNT}:user/emulator"
+        arn = (keys.find(call.access_key) or keys.root).arn
         return xml_answer(
-            call.operation, _STS, f"<Arn>{arn}</Arn><UserId>EMULATOR</UserId><Account>{ACCOUNT}</Account>"
+            call.operation, _STS, f"<Arn>{escape(arn)}</Arn><UserId>EMULATOR</UserId><Account>{ACCOUNT}</Account>"
         )
+    if call.service == "sts" and call.operation in ("AssumeRole", "GetSessionToken"):
+        return xml_answer(call.operation, _STS, _session(call, form, keys))
     if call.service == "iam" and call.operation == "GetRole":
         return xml_answer(call.operation, _IAM, f"<Role>{_role(form)}</Role>")
     if call.service == "iam" and call.operation == "SimulatePrincipalPolicy":
         return xml_answer(call.operation, _IAM, _decisions(form))
     raise not_emulated(call.service, call.operation)
+
+
+def _session(call: Call, form: Mapping[str, str], keys: KeyRing) -> str:
+    """Temporary credentials, and whom they make of the caller."""
+    text = form.get("DurationSeconds", str(DEFAULT_SESSION_SECONDS))
+    if not text.isdecimal() or not 900 <= int(text[:9]) <= 129_600:
+        raise ServiceError("ValidationError", f"DurationSeconds {text} must be between 900 and 129600")
+    if call.operation == "GetSessionToken":
+        made = keys.issue((keys.find(call.access_key) or keys.root).arn, seconds=int(text))
+        return _credentials(made)
+    role, name = form.get("RoleArn", ""), form.get("RoleSessionName", "")
+    if not _ROLE.fullmatch(role) or not _SESSION.fullmatch(name):
+        raise ServiceError("ValidationError", f"{role!r} is no role's ARN, or {name!r} no RoleSessionName")
+    made = keys.issue(assumed_role_arn(role, name), seconds=int(text))
+    user = f"<Arn>{escape(made.arn)}</Arn><AssumedRoleId>AROAEMULATOR:{escape(name)}</AssumedRoleId>"
+    return f"{_credentials(made)}<AssumedRoleUser>{user}</AssumedRoleUser>"
+
+
+def _credentials(made: Credentials) -> str:
+    expires = datetime.fromtimestamp(made.expires or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (
+        f"<Credentials><AccessKeyId>{made.access_key}</AccessKeyId><SecretAccessKey>{made.secret_key}</SecretAccessKey>"
+        f"<SessionToken>{made.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+    )
 
 
 def _role(form: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 _DEFAULT_EVENTS = 10_000
 _DEFAULT_STREAMS = 50
+_MAX_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _position(token: str | None, kind: str) -> int:
     if not token:
         return 0
     word, _, number = token.partition("/")
-    if word != kind or not number.isdigit():
+    if word != kind or not number.isdecimal() or len(number) > _MAX_DIGITS:
         raise ServiceError("InvalidParameterException", "The specified nextToken is invalid.")
     return int(number)
 

@@ -12,10 +12,12 @@ from typing import Any
 from breedclf.backends.emulator.endpoints import ENDPOINT_GROUP, INSTANCE, Endpoints
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.identity import answer_identity
+from breedclf.backends.emulator.keys import Access, Credentials, KeyRing, private_folder
 from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
 from breedclf.backends.emulator.models import Models
+from breedclf.backends.emulator.objects import Objects
 from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
-from breedclf.backends.emulator.storage import storage_at
+from breedclf.backends.emulator.storage import Storage
 from breedclf.backends.emulator.store import ENDPOINT, TRAINING, TRANSFORM, Store
 from breedclf.backends.emulator.tags import Tags
 from breedclf.backends.emulator.training import TrainingJobs
@@ -32,11 +34,11 @@ _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 
 @dataclass(frozen=True)
 class Options:
-    """What an emulator is made of: the local back end, whose interpreter plays images, and the S3 behind it."""
+    """What an emulator is made of: the local back end, whose interpreter plays images, the S3 behind it, its keys."""
 
     local: LocalBackend
-    s3_endpoint: str
-    own_s3: bool = True
+    objects: Objects
+    credentials: Credentials
     region: str = "us-east-1"
 
 
@@ -46,14 +48,16 @@ class Plane:
     def __init__(self, options: Options, endpoint_url: str) -> None:
         self.local = options.local
         self.faults = Faults()
-        self.store = Store(Path(options.local.home) / "emulator", time.time)
-        storage = storage_at(options.s3_endpoint, options.region, own_credentials=options.own_s3)
+        self.store = Store(private_folder(Path(options.local.home) / "emulator"), time.time)
+        self.keys = KeyRing(options.credentials, self.store.root / "sessions.json")
+        access = Access(self.keys, endpoint_url)
+        storage = Storage(options.objects.client(options.region))
         python = options.local.python
-        self.runs = TrainingRuns(self.store, storage, options.local, endpoint_url, self.faults)
+        self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
         training = TrainingJobs(self.runs, lambda: self.faults.lags)
         self.searches = TuningRuns(self.store, training, self.runs)
-        self.endpoints = Endpoints(self.store, storage, self.faults, python)
-        self.transforms = TransformJobs(self.store, storage, self.faults, python)
+        self.endpoints = Endpoints(self.store, storage, self.faults, python, access)
+        self.transforms = TransformJobs(self.store, storage, self.faults, python, access)
         tuning = TuningJobs(self.store, training, self.searches)
         models, tags, logs = (
             Models(self.store, storage),
@@ -109,8 +113,12 @@ class Plane:
         for part in (self.runs, self.searches, self.endpoints, self.transforms):
             part.resume()
 
-    def close(self) -> None:
-        """End what serves, and leave jobs to themselves; the next emulator goes on with both."""
+    def close(self, *, end_jobs: bool = False) -> None:
+        """End what serves; jobs are ended too, or left to themselves, and the next emulator goes on with them."""
+        if end_jobs:
+            self.searches.end_all()
+            self.runs.end_all()
+            self.searches.await_end()
         for part in (self.searches, self.runs, self.transforms, self.endpoints):
             part.close()
 
@@ -121,7 +129,7 @@ class Plane:
             ServiceError: it is refused.
         """
         if call.service in ("sts", "iam"):
-            return answer_identity(call, body)
+            return answer_identity(call, body, self.keys)
         operation = self.operations.get(call.service, {}).get(call.operation)
         if operation is None:
             raise not_emulated(call.service, call.operation)

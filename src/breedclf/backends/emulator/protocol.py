@@ -1,4 +1,4 @@
-"""How AWS's clients ask and are answered: which service a request is for, JSON and XML bodies, errors; pure."""
+"""How AWS's clients ask and are answered: which service a request is for, bodies of each protocol, errors; pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -17,8 +17,9 @@ JSON_TYPE = "application/x-amz-json-1.1"
 
 _SCOPE = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _SERVICE_OF_TARGET = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
-_PROTOCOLS = {"sagemaker": "json", "logs": "json", "runtime": "rest-json", "s3": "rest-xml", "sts": "query"}
-_PROTOCOLS |= {"iam": "query", "monitoring": "query"}
+_RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)")
+_REST_XML = {"cloudfront", "route53"}  # beside S3, which has errors of its own form
+SWITCHES = "emulator"  # the service that the emulator's own switches are signed for
 
 
 class ServiceError(Exception):
@@ -34,10 +35,11 @@ class ServiceError(Exception):
 @dataclass(frozen=True)
 class Call:
     """What a request asks for: `runtime` is the service that invokes endpoints, `operation` is empty where the path
-    tells it."""
+    tells it; `protocol` is how it asks, and so how it is answered."""
 
     service: str
     operation: str
+    protocol: str
     region: str = DEFAULT_REGION
     access_key: str = ""
 
@@ -51,26 +53,49 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def call_of(headers: Mapping[str, str], path: str, query: str, body: bytes) -> Call:
-    """Which service and operation a request is for, by its target header, its signature's scope or its form.
+def call_of(headers: Mapping[str, str], path: str, query: str) -> Call:
+    """Which service a request is for and in which protocol, by its headers and its path; its body isn't read.
+
+    A form tells its operation in its body, which `with_action` reads.
 
     Example:
-        >>> call_of({"x-amz-target": "SageMaker.ListModels"}, "/", "", b"").operation
+        >>> call_of({"x-amz-target": "SageMaker.ListModels"}, "/", "").operation
         'ListModels'
     """
     scope = _SCOPE.search(headers.get("authorization", "")) or _SCOPE.search(_presigned(query))
     region = scope["region"] if scope else DEFAULT_REGION
     key = scope["key"] if scope else ""
+    signed_for = scope["service"] if scope else ""
+    if path.startswith("/_emulator/"):
+        return Call(SWITCHES, path, "json", region, key)
+    if headers.get("smithy-protocol") == "rpc-v2-cbor":
+        operation = path.rpartition("/")[2]
+        return Call(signed_for, operation, "rpc-v2-cbor", region, key)
     prefix, _, operation = headers.get("x-amz-target", "").rpartition(".")
     if prefix:
-        signed_for = scope["service"] if scope else prefix.lower()
-        return Call(_SERVICE_OF_TARGET.get(prefix, signed_for), operation, region, key)
-    service = scope["service"] if scope else "s3"
-    if service == "sagemaker":
-        return Call("runtime", _runtime_operation(path), region, key)
-    if _PROTOCOLS.get(service) == "query":
-        return Call(service, dict(form_of(body)).get("Action", ""), region, key)
-    return Call(service, "", region, key)
+        service = _SERVICE_OF_TARGET.get(prefix, signed_for or prefix.lower())
+        return Call(service, operation, "json", region, key)
+    if signed_for == "sagemaker" or (not signed_for and _RUNTIME_PATH.fullmatch(path)):
+        return Call("runtime", _runtime_operation(path), "rest-json", region, key)
+    if signed_for in _REST_XML:
+        return Call(signed_for, "", "rest-xml", region, key)
+    if signed_for.startswith("s3"):
+        return Call(signed_for, "", "s3", region, key)
+    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded") or "Action=" in query:
+        return Call(signed_for or "sts", "", "ec2" if signed_for == "ec2" else "query", region, key)
+    return Call(signed_for, "", "rest-json", region, key) if signed_for else Call("s3", "", "s3", region, key)
+
+
+def with_action(call: Call, query: str, body: bytes) -> Call:
+    """The call with the operation that a form names."""
+    if call.protocol not in ("query", "ec2") or call.operation:
+        return call
+    return replace(call, operation=dict(form_of(body) or parse_qsl(query)).get("Action", ""))
+
+
+def signed_service(call: Call) -> str:
+    """The service that a call must be signed for."""
+    return "sagemaker" if call.service == "runtime" else call.service
 
 
 def form_of(body: bytes) -> list[tuple[str, str]]:
@@ -92,22 +117,26 @@ def xml_answer(operation: str, namespace: str, result: str) -> Answer:
     return Answer(text.encode(), 200, {"Content-Type": "text/xml"})
 
 
-def error_answer(error: ServiceError, service: str) -> Answer:
-    """The refusal in the form that the service's clients read."""
-    protocol = _PROTOCOLS.get(service, "json")
-    message = str(error)
-    if protocol == "rest-xml":
-        text = f"<Error><Code>{escape(error.code)}</Code><Message>{escape(message)}</Message></Error>"
-        return Answer(text.encode(), error.status, {"Content-Type": "application/xml"})
-    if protocol == "query":
-        inner = f"<Type>Sender</Type><Code>{escape(error.code)}</Code><Message>{escape(message)}</Message>"
-        text = f"<ErrorResponse><Error>{inner}</Error><RequestId>{new_request_id()}</RequestId></ErrorResponse>"
+def error_answer(error: ServiceError, protocol: str) -> Answer:
+    """The refusal in the form that a client of this protocol reads."""
+    code, message = error.code, str(error)
+    inner = f"<Code>{_text(code)}</Code><Message>{_text(message)}</Message>"
+    if protocol == "s3":
+        return Answer(f"<Error>{inner}</Error>".encode(), error.status, {"Content-Type": "application/xml"})
+    if protocol in ("query", "rest-xml"):
+        text = f"<ErrorResponse><Error><Type>Sender</Type>{inner}</Error><RequestId>{new_request_id()}</RequestId>"
+        return Answer(f"{text}</ErrorResponse>".encode(), error.status, {"Content-Type": "text/xml"})
+    if protocol == "ec2":
+        text = f"<Response><Errors><Error>{inner}</Error></Errors><RequestID>{new_request_id()}</RequestID></Response>"
         return Answer(text.encode(), error.status, {"Content-Type": "text/xml"})
-    headers = {"x-amzn-ErrorType": error.code}
+    if protocol == "rpc-v2-cbor":
+        headers = {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
+        return Answer(_cbor_map({"__type": code, "message": message}), error.status, headers)
+    headers = {"x-amzn-ErrorType": code}
     if protocol == "rest-json":
         document = {"Message": message, **error.fields}
         return Answer(json.dumps(document).encode(), error.status, {"Content-Type": "application/json", **headers})
-    document = {"__type": error.code, "message": message, **error.fields}
+    document = {"__type": code, "message": message, **error.fields}
     return Answer(json.dumps(document).encode(), error.status, {"Content-Type": JSON_TYPE, **headers})
 
 
@@ -131,6 +160,21 @@ def _presigned(query: str) -> str:
 
 
 def _runtime_operation(path: str) -> str:
-    match = re.fullmatch(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)", path)
+    match = _RUNTIME_PATH.fullmatch(path)
     names = {"invocations": "InvokeEndpoint", "async-invocations": "InvokeEndpointAsync"}
     return names.get(match[1], "InvokeEndpointWithResponseStream") if match else path
+
+
+def _text(value: str) -> str:
+    """Text that XML can hold."""
+    return escape("".join(each if each >= " " or each in "\n\t" else "?" for each in value))
+
+
+def _cbor_map(pairs: Mapping[str, str]) -> bytes:
+    """A map of short texts as CBOR (RFC 8949)."""
+    return bytes([0xA0 | len(pairs)]) + b"".join(_cbor_text(each) for pair in pairs.items() for each in pair)
+
+
+def _cbor_text(text: str) -> bytes:
+    data = text[:10_000].encode("utf-8", errors="replace")
+    return b"\x79" + len(data).to_bytes(2, "big") + data

@@ -4,67 +4,83 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from breedclf.backends.emulator.app import create_app
+from breedclf.backends.emulator.keys import Credentials, shell_lines, write_private
+from breedclf.backends.emulator.objects import MotoObjects, RemoteObjects
 from breedclf.backends.emulator.plane import Options, Plane
+from breedclf.backends.emulator.protocol import DEFAULT_REGION
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.errors import ConfigError, EndpointError, MissingExtraError
+from breedclf.errors import ConfigError, EndpointError
 
 HOST = "127.0.0.1"
+ENVIRONMENT_FILE = "environment.sh"
 _START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator: where it is, and the plane behind it."""
+    """A running emulator: where it is, its key pair, the file that holds both, and the plane behind it."""
 
     url: str
-    s3_url: str
+    credentials: Credentials
+    environment_file: Path
     plane: Plane
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead AWS's SDKs and command line here."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "emulator",
-            "AWS_SECRET_ACCESS_KEY": "emulator",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
+        """The variables that lead AWS's SDKs and command line here; without them nobody gets an answer."""
+        return self.credentials.environment(self.url, DEFAULT_REGION)
+
+    def session(self) -> Any:
+        """A `boto3.Session` with the emulator's keys; its clients need `endpoint_url=url`, or the environment."""
+        import boto3
+
+        return boto3.Session(self.credentials.access_key, self.credentials.secret_key, region_name=DEFAULT_REGION)
 
 
 @contextlib.contextmanager
-def emulator(local: LocalBackend, *, port: int = 0, s3_endpoint: str | None = None) -> Iterator[Emulator]:
+def emulator(
+    local: LocalBackend, *, port: int = 0, s3_endpoint: str | None = None, end_jobs: bool = False
+) -> Iterator[Emulator]:
     """An emulator in threads of this process, until the end of the block.
+
+    It has a key pair of its own, and answers nobody without it.
 
     Args:
         local: the back end that runs the jobs; its home holds the emulator's state too, its interpreter plays images.
         port: the port to listen on, 0 for any.
-        s3_endpoint: the address of an S3; moto's own server if not given, which forgets everything at the end.
+        s3_endpoint: the address of an S3, asked with the credentials of this process; moto's own if not given, which
+            forgets everything at the end.
+        end_jobs: stop training and tuning jobs at the end; else they go on, and the next emulator finds them.
 
     Raises:
         ConfigError: the port is taken.
         MissingExtraError: botocore or moto isn't installed.
     """
-    with contextlib.ExitStack() as stack:
-        s3_url = s3_endpoint or stack.enter_context(_moto())
-        listener = stack.enter_context(_listen(port))
+    objects = RemoteObjects(s3_endpoint, DEFAULT_REGION) if s3_endpoint else MotoObjects()
+    credentials = Credentials.new()
+    with _listen(port) as listener:
         url = f"http://{HOST}:{listener.getsockname()[1]}"
-        plane = Plane(Options(local, s3_url, own_s3=s3_endpoint is None), url)
+        plane = Plane(Options(local, objects, credentials), url)
+        running = Emulator(url, credentials, plane.store.root / ENVIRONMENT_FILE, plane)
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(plane, s3_url),
+                create_app(plane, objects),
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -73,30 +89,13 @@ def emulator(local: LocalBackend, *, port: int = 0, s3_endpoint: str | None = No
         try:
             _await_start(server, thread)
             plane.start()
-            yield Emulator(url, s3_url, plane)
+            write_private(running.environment_file, shell_lines(running.environment) + "\n")
+            yield running
         finally:
-            plane.close()
+            running.environment_file.unlink(missing_ok=True)
+            plane.close(end_jobs=end_jobs)
             server.should_exit = True
             thread.join(timeout=_START_SECONDS)
-
-
-@contextlib.contextmanager
-def _moto() -> Iterator[str]:
-    """moto's server, on a port of its own."""
-    try:
-        from moto.server import ThreadedMotoServer
-    except ImportError as error:
-        raise MissingExtraError(
-            "the emulator's S3 is moto's: pip install 'moto[s3,server]', or name another with --s3-endpoint"
-        ) from error
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request otherwise
-    server = ThreadedMotoServer(HOST, 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
 
 
 def _listen(port: int) -> socket.socket:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -16,9 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import urllib3
 
 from breedclf.backends.emulator.container import serve
+from breedclf.backends.emulator.keys import RoleAccess
 from breedclf.backends.emulator.storage import Place, Storage
 from breedclf.errors import EndpointError
 
@@ -51,6 +54,7 @@ class Container:
         definition: Mapping[str, Any],
         *,
         python: str,
+        access: RoleAccess,
         variant: str = "AllTraffic",
         log_file: Path | None = None,
     ) -> None:
@@ -58,6 +62,8 @@ class Container:
         self.log_file = log_file or folder / "log.txt"
         self._definition = definition
         self._python = python
+        self._access = access
+        self._token = secrets.token_urlsafe(32)  # without it nobody else on this machine gets an answer of the model
         self._variant = variant
         self._pool = urllib3.PoolManager(maxsize=16, retries=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,8 +86,10 @@ class Container:
         way = self._way(model)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment |= {"SAGEMAKER_BASE_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", "BREEDCLF_HOST": "127.0.0.1"}
+        environment |= self._access.environment()
         given = self._definition.get("Environment", {})
         environment |= {name: value.replace("/opt/ml/", f"{self.folder}/") for name, value in given.items()}
+        environment["BREEDCLF_TOKEN"] = self._token
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._python, "-u", str(_SCRIPT), way, str(model), str(port)],
@@ -103,7 +111,11 @@ class Container:
         """
         try:
             answer = self._pool.request(
-                "POST", f"{self._url}/invocations", body=body, headers=dict(headers), timeout=seconds
+                "POST",
+                f"{self._url}/invocations",
+                body=body,
+                headers={**headers, "Authorization": f"Bearer {self._token}"},
+                timeout=seconds,
             )
         except urllib3.exceptions.HTTPError as error:
             raise EndpointError(
@@ -118,6 +130,7 @@ class Container:
             process, self._process = self._process, None
         if process is None:
             return
+        self._access.revoke()
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -152,11 +165,24 @@ class Container:
                 answer = self._pool.request("GET", f"{self._url}/ping", timeout=_PING_SECONDS)
             except urllib3.exceptions.HTTPError:
                 answer = None
-            if answer is not None and answer.status == 200:
+            if answer is not None and answer.status == 200 and _listens(process.pid, self._url):
                 return
             time.sleep(_PING_PAUSE_SECONDS)
         self.end()
         raise EndpointError(_NO_PING.format(variant=self._variant))
+
+
+def _listens(pid: int, url: str) -> bool:
+    """Whether this process or a child of it has the port: another user's may have been quicker to take it."""
+    port = int(url.rpartition(":")[2])
+    try:
+        parent = psutil.Process(pid)
+        found = [
+            each for process in (parent, *parent.children(recursive=True)) for each in process.net_connections("tcp")
+        ]
+    except psutil.Error:
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
 
 
 def model_place(definition: Mapping[str, Any]) -> tuple[Place, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Storage:
-    """The objects behind one S3 endpoint, by botocore's client."""
+    """The objects of one S3, by botocore's client."""
 
     client: Any
 
@@ -111,26 +111,6 @@ class Storage:
         with target.open("wb") as file:
             for part in self.client.get_object(Bucket=place.bucket, Key=key)["Body"].iter_chunks(1 << 20):
                 file.write(part)
-
-
-def storage_at(endpoint: str, region: str, *, own_credentials: bool) -> Storage:
-    """The objects behind an endpoint; `own_credentials` are the emulator's, which its own S3 server takes."""
-    import botocore.session
-    from botocore.config import Config
-
-    keys: Mapping[str, str] = (
-        {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"} if own_credentials else {}
-    )
-    session = botocore.session.Session()
-    session.set_config_variable("ignore_configured_endpoint_urls", True)
-    client = session.create_client(
-        "s3",
-        region_name=region,
-        endpoint_url=endpoint,
-        config=Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _WORKERS, retries={"max_attempts": 2}),
-        **keys,
-    )
-    return Storage(client)
 
 
 def folder_is_empty(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from breedclf.backends.folder import replace_text
 
 Record = dict[str, Any]
 _DEFAULT_PAGE, _LARGEST_PAGE = 10, 100
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")  # what names a file; whatever else is asked for isn't there
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class Store:
 
     def find(self, kind: Kind, name: str) -> Record | None:
         """The record, or None."""
+        if not _NAME.fullmatch(name):
+            return None
         try:
             found: Record = json.loads(self._file(kind, name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -158,7 +162,7 @@ def page(items: Sequence[Any], request: Mapping[str, Any], key: str) -> dict[str
     begin = 0
     if token := request.get("NextToken"):
         try:
-            begin = int(base64.urlsafe_b64decode(token).decode().removeprefix("at-"))
+            begin = max(0, int(base64.urlsafe_b64decode(token).decode().removeprefix("at-")))
         except ValueError:
             raise ServiceError("ValidationException", "Invalid pagination token") from None
     end = begin + min(request.get("MaxResults", _DEFAULT_PAGE), _LARGEST_PAGE)

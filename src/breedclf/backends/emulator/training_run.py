@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +15,18 @@ from typing import Any
 
 from breedclf.backends.emulator.container.train import ORDER_VARIABLE
 from breedclf.backends.emulator.faults import Faults
+from breedclf.backends.emulator.keys import Access, write_private
 from breedclf.backends.emulator.storage import Place, Storage, folder_is_empty
 from breedclf.backends.emulator.store import TRAINING, Record, Store
 from breedclf.backends.local.backend import LocalBackend
+from breedclf.backends.local.processes import Identity, kill_job
 from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import MAX_FAILURE_REASON_CHARS, JobDescription, JobSpec, JobStatus
 from breedclf.metric_lines import MetricDefinition
 
 _CONTAINER = Path(__file__).parent / "container"
 _LOOK_SECONDS = 0.15
+_END_SECONDS, _KILLED_SECONDS = 15.0, 15.0
 _LOST = "InternalServerError: We encountered an internal error. Please try again."
 
 log = logging.getLogger(__name__)
@@ -34,7 +39,7 @@ class TrainingRuns:
     store: Store
     storage: Storage
     local: LocalBackend
-    endpoint_url: str
+    access: Access
     faults: Faults
     _closing: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -76,11 +81,37 @@ class TrainingRuns:
         """Where a job's order, channels and checkpoints lie."""
         return self.store.root / "runs" / name
 
+    def end_all(self) -> None:
+        """Stop every job and wait until its processes have ended and S3 has what it left; by force in the end."""
+        began = time.monotonic()
+        asked: set[str] = set()
+        killed = False
+        while running := [record["name"] for record in self.store.all(TRAINING) if not record.get("ended")]:
+            for name in set(running) - asked:
+                self.stop(name)
+                asked.add(name)
+            seconds = time.monotonic() - began
+            if seconds > _END_SECONDS and not killed:
+                for name in running:
+                    self._kill(name)
+                killed = True
+            if seconds > _END_SECONDS + _KILLED_SECONDS:
+                log.warning("%d jobs haven't ended in time, such as %s", len(running), running[0])
+                return
+            time.sleep(_LOOK_SECONDS)
+
     def close(self) -> None:
         """Leave the jobs to themselves; they go on, and `resume` finds them."""
         self._closing.set()
         for thread in self._threads:
             thread.join(timeout=10)
+
+    def _kill(self, name: str) -> None:
+        """End a job's processes without its grace time; who watches them finds that out."""
+        folder = self.local.folder(name)
+        with contextlib.suppress(JobError):
+            process = folder.read().process
+            kill_job(None if process is None else Identity.from_dict(process), str(folder.path))
 
     def _carry_out(self, name: str) -> None:
         record = self.store.find(TRAINING, name)
@@ -118,7 +149,7 @@ class TrainingRuns:
         if "CheckpointConfig" in request:
             place = Place.of(request["CheckpointConfig"]["S3Uri"])
             self.storage.download(Place(place.bucket, place.key.rstrip("/") + "/"), folder / "checkpoints")
-        (folder / "order.json").write_text(json.dumps(self._order(record)), encoding="utf-8")
+        write_private(folder / "order.json", json.dumps(self._order(record)))
 
     def _order(self, record: Record) -> dict[str, Any]:
         request = record["request"]
@@ -127,7 +158,7 @@ class TrainingRuns:
             "name": record["name"],
             "arn": record["arn"],
             "region": record["region"],
-            "endpoint_url": self.endpoint_url,
+            "credentials": self.access.as_role(record["arn"], request["RoleArn"], record["region"]).environment(),
             "image": algorithm["TrainingImage"],
             "entrypoint": algorithm.get("ContainerEntrypoint", []),
             "arguments": algorithm.get("ContainerArguments", []),
@@ -197,6 +228,7 @@ class TrainingRuns:
         record = self.store.find(TRAINING, name)
         if record is None:
             return
+        self.access.keys.revoke(record["arn"])
         now = self.store.clock()
         fields: dict[str, Any] = {"status": status, "ended": now, "phases": [*record["phases"], [phase, now]]}
         if reason:

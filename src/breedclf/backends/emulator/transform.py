@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from breedclf.backends.emulator.faults import Faults
+from breedclf.backends.emulator.keys import Access
 from breedclf.backends.emulator.models import container_of
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.serving_container import Container
@@ -44,6 +45,7 @@ class TransformJobs:
     storage: Storage
     faults: Faults
     python: str
+    access: Access
     _threads: list[threading.Thread] = field(default_factory=list)
     _closing: threading.Event = field(default_factory=threading.Event)
 
@@ -136,7 +138,8 @@ class TransformJobs:
             return f"ClientError: No objects found under {source}"
         folder = self.folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        container = Container(folder, definition, python=self.python)
+        access = self.access.as_role(record["arn"], model["request"]["ExecutionRoleArn"], record["region"])
+        container = Container(folder, definition, python=self.python, access=access)
         container.start(self.storage, seconds=_HEALTH_SECONDS)
         try:
             self.store.change(TRANSFORM, name, started=self.store.clock())

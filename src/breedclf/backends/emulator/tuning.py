@@ -10,12 +10,14 @@ from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.store import TRAINING, TUNING, Record, Store, arn_of, page, selected
 from breedclf.backends.emulator.training import TrainingJobs, check_training
 from breedclf.backends.emulator.tuning_plan import (
+    MAX_RUNNING,
     OBJECTIVE_PARAMETER,
     child_name,
     child_request,
     completion_of,
     objective_of,
     plan_of,
+    require_quota,
     tuned,
 )
 from breedclf.backends.emulator.tuning_run import TuningRuns, trials_of
@@ -36,6 +38,8 @@ class TuningJobs:
         probe = child_request(request, child_name(request["HyperParameterTuningJobName"], 0), {}, {})
         check_training(probe)
         self.training.check_places(probe, region)
+        running = sum(not record.get("ended") for record in self.store.all(TUNING, region))
+        require_quota("parallel hyperparameter tuning jobs", MAX_RUNNING, running, 1)
         record = self.store.create(TUNING, request["HyperParameterTuningJobName"], region, request, trials=[])
         self.runs.start(record["name"])
         return {"HyperParameterTuningJobArn": record["arn"]}

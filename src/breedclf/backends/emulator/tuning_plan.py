@@ -16,7 +16,9 @@ from breedclf.tuning.trials import Direction
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"
 _STRATEGIES: dict[str, Strategy] = {"Grid": "grid", "Random": "random", "Bayesian": "bayesian"}
 _SCALINGS = {"Auto": "linear", "Linear": "linear", "Logarithmic": "log"}
-_NO_LIMIT = 750
+# AWS's defaults, as "Resource Limits for Automatic Model Tuning" in SageMaker's developer guide has them; the number of
+# training jobs at a time can be raised to 100 there, by asking.
+_MAX_PARALLEL, _MAX_JOBS, _MAX_VALUES, MAX_RUNNING = 10, 750, 30, 100
 
 
 def plan_of(request: Mapping[str, Any]) -> Plan:
@@ -67,6 +69,8 @@ def space_of(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
     space: dict[str, Parameter] = {}
     try:
         for each in ranges.get("CategoricalParameterRanges", ()):
+            if len(each["Values"]) > _MAX_VALUES:
+                refuse(f"{each['Name']} has {len(each['Values'])} values; {_MAX_VALUES} are the most that are allowed.")
             _put(space, each["Name"], Categorical(*each["Values"]))
         for each in ranges.get("ContinuousParameterRanges", ()):
             _put(space, each["Name"], Continuous(float(each["MinValue"]), float(each["MaxValue"]), _scaling(each)))
@@ -89,7 +93,7 @@ def max_jobs_of(request: Mapping[str, Any], plan: Plan) -> int:
     most = limits.get("MaxNumberOfTrainingJobs")
     if most is not None:
         return int(most)
-    return grid_size(plan.space) if plan.strategy == "grid" else _NO_LIMIT
+    return grid_size(plan.space) if plan.strategy == "grid" else _MAX_JOBS
 
 
 def completion_of(request: Mapping[str, Any]) -> Completion:
@@ -179,6 +183,7 @@ def _objective(config: Mapping[str, Any], definition: Mapping[str, Any]) -> dict
 
 def _check_count(plan: Plan, limits: Mapping[str, Any]) -> None:
     most = limits.get("MaxNumberOfTrainingJobs")
+    total = most or 0
     if plan.strategy == "grid":
         try:
             total = grid_size(plan.space)
@@ -190,6 +195,23 @@ def _check_count(plan: Plan, limits: Mapping[str, Any]) -> None:
             )
     if most is not None and plan.max_parallel > most:
         refuse(f"MaxParallelTrainingJobs {plan.max_parallel} can't be more than MaxNumberOfTrainingJobs {most}.")
+    require_quota("parallel training jobs per hyperparameter tuning job", _MAX_PARALLEL, 0, plan.max_parallel)
+    require_quota("training jobs per hyperparameter tuning job", _MAX_JOBS, 0, total)
+
+
+def require_quota(what: str, most: int, used: int, asked: int) -> None:
+    """Keep to one of the account's quotas.
+
+    Raises:
+        ServiceError: it is used up.
+    """
+    if used + asked > most:
+        raise ServiceError(
+            "ResourceLimitExceeded",
+            f"The account-level service limit 'Number of {what}' is {most} Jobs, with current utilization of {used} "
+            f"Jobs and a request delta of {asked} Jobs. Please use AWS Service Quotas to request an increase for this "
+            "quota.",
+        )
 
 
 def _seed_of(name: str) -> int:

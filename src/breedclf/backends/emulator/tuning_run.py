@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from breedclf.tuning.strategies import NotYet, Plan, propose
 from breedclf.tuning.trials import Direction, Trial, best_trial
 
 _LOOK_SECONDS = 0.2
+_END_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +44,28 @@ class TuningRuns:
 
     def resume(self) -> None:
         """Go on with the tuning jobs that an earlier emulator left."""
-        for record in self.store.all(TUNING):
-            if not record.get("ended"):
-                self.start(record["name"])
+        for record in self._running():
+            self.start(record["name"])
 
     def start(self, name: str) -> None:
         """Drive a tuning job in the background."""
         thread = threading.Thread(target=self._drive, args=(name,), name=f"tuning {name}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
+
+    def end_all(self) -> None:
+        """Ask every tuning job to stop, so that none starts another training job."""
+        for record in self._running():
+            self.store.change(TUNING, record["name"], stop=True)
+
+    def await_end(self) -> None:
+        """Wait until those have noticed that their training jobs have ended."""
+        until = time.monotonic() + _END_SECONDS
+        while self._running() and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+
+    def _running(self) -> list[Record]:
+        return [record for record in self.store.all(TUNING) if not record.get("ended")]
 
     def close(self) -> None:
         """Leave them as they are; `resume` finds them."""

@@ -13,6 +13,7 @@ from breedclf.errors import MissingExtraError
 
 _JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
 _MAX_SHOWN_CHARS = 100
+_ENDLESS = 1e300
 
 
 @functools.cache
@@ -42,7 +43,10 @@ def check_request(service: str, operation: str, parameters: Mapping[str, Any]) -
     shape = service_model(service).operation_model(operation).input_shape
     if shape is None:
         return
-    faults = list(_faults(shape, parameters, ""))
+    try:
+        faults = list(_faults(shape, parameters, ""))
+    except RecursionError as error:
+        raise ServiceError("SerializationException", "the request is nested too deeply") from error
     if faults:
         count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected: "
         raise ServiceError("ValidationException", count + "; ".join(faults))
@@ -69,7 +73,7 @@ def _faults(shape: Any, value: Any, path: str) -> Iterator[str]:
             yield from _faults(shape.key, key, path)
             yield from _faults(shape.value, each, f"{path}.{key}.member")
     elif kind in ("integer", "long", "float", "double", "timestamp"):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _ENDLESS
         _require(number and (kind not in ("integer", "long") or value == int(value)), f"a {kind}", value, path)
         yield from _faults_of_size(shape, value, path, "value")
     elif kind == "boolean":

@@ -30,10 +30,9 @@ _FINGERPRINT_CHARS = 16
 
 @dataclass
 class Inputs:
-    """Finds and sends what jobs read; what was sent once by this object isn't asked for again, if it is code."""
+    """Finds and sends what jobs read; what S3 holds already is compared, since anybody may have put it there."""
 
     place: Place
-    _known: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def planned(self, spec: JobSpec) -> JobPlaces:
@@ -54,15 +53,16 @@ class Inputs:
         code = self._code(spec)
         channels = self._channels(spec)
         places = self._places(code, channels)
-        self._send_code(places.code, code)
+        with self._lock:  # two of the same code send it once
+            self.place.storage.keep(f"{places.code}/{ARCHIVE}", code.archive())
         for name, uri in places.channels.items():
             path = spec.channels[name]
             if remote_address(path) is not None:
                 continue
             if path.is_dir():
                 upload_folder(self.place.storage, path, uri, manifest_uri=f"{uri}.manifest.json")
-            elif not self.place.storage.holds(f"{uri}/{path.name}"):
-                self.place.storage.put_file(f"{uri}/{path.name}", path)
+            else:
+                self.place.storage.keep(f"{uri}/{path.name}", path)
         return places
 
     def _places(self, code: Bundle, channels: Mapping[str, str]) -> JobPlaces:
@@ -95,14 +95,6 @@ class Inputs:
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.place.uri(kind, sha256_of(path)[:32])
         raise ConfigError(f"channel {name}: {path} is not there")
-
-    def _send_code(self, uri: str, code: Bundle) -> None:
-        target = f"{uri}/{ARCHIVE}"
-        with self._lock:
-            if target not in self._known:
-                if not self.place.storage.holds(target):
-                    self.place.storage.put(target, code.archive())
-                self._known.add(target)
 
 
 def folder_name(folder: Path, manifest: Manifest) -> str:

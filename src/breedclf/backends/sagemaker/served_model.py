@@ -46,17 +46,15 @@ class ServedModel:
         return f"{self.folder_uri}/{_ARCHIVE}"
 
     def upload(self, storage: Storage) -> None:
-        """Put the archive and the right answers into S3, unless they are there.
+        """Put the archive and the right answers into S3, unless they are there as they should be.
 
         Raises:
             ArtifactError: the model is damaged.
             BreedclfError: S3 refuses.
         """
-        if storage.holds(answers_uri(self.uri)):  # it is written last
-            return
-        answers = right_answers(self.artifact)
-        storage.put_file(self.uri, self.archive)
-        storage.put(answers_uri(self.uri), answers)
+        storage.keep(self.uri, self.archive)
+        if not storage.holds(answers_uri(self.uri)):
+            storage.put(answers_uri(self.uri), right_answers(self.artifact))
 
 
 def answers_uri(model_uri: str) -> str:

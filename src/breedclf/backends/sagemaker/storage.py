@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.aws import error_code, told
-from breedclf.errors import BreedclfError, ConfigError
+from breedclf.errors import BreedclfError, ConfigError, DataError
 
 SCHEME = "s3://"
 _DELETED_AT_A_TIME = 1_000
+
+log = logging.getLogger(__name__)
 
 
 class S3Location(NamedTuple):
@@ -100,6 +106,33 @@ class Storage:
             self._client.upload_file(str(path), bucket, key, ExtraArgs=self._written)
             return str(self._client.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
 
+    def keep(self, uri: str, content: bytes | Path) -> None:
+        """Make an object be this content, of 5 GiB at most: sent unless S3 holds the same, by the SHA-256 it computed.
+
+        Something else in its place is written over, and told: whoever put it there could have run it in our jobs.
+        """
+        wanted = checksum_of(content)
+        if self.holds(uri):
+            found, size_bytes = self._checksum(uri)
+            if found == wanted:
+                return
+            if found or size_bytes != _size_bytes(content):
+                log.warning(
+                    "%s held something else than its name says and was written over; if nobody of yours put it there, "
+                    "look who can write to this bucket: they can run code in your jobs",
+                    uri,
+                )
+        bucket, key = S3Location.parse(uri)
+        with told(f"writing {uri}", BreedclfError), _opened(content) as body:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256", **self._written)
+
+    def _checksum(self, uri: str) -> tuple[str, int]:
+        """An object's SHA-256 as S3 knows it, empty if it doesn't, and its size."""
+        bucket, key = S3Location.parse(uri)
+        with told(f"looking at {uri}", BreedclfError):
+            answer = self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return str(answer.get("ChecksumSHA256", "")), int(answer["ContentLength"])
+
     def get(self, uri: str) -> bytes | None:
         """What an object holds; None when there is none."""
         bucket, key = S3Location.parse(uri)
@@ -155,3 +188,27 @@ class Storage:
                 f"bucket {bucket} is in {found}, but jobs run in {self._region} and read no other region's buckets; "
                 f"choose a bucket of {self._region}, or region={found!r}"
             )
+
+
+def checksum_of(content: bytes | Path) -> str:
+    """The SHA-256 that S3 tells of an object written by `Storage.keep`.
+
+    Example:
+        >>> checksum_of(b"")
+        '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='
+    """
+    with _opened(content) as body:
+        return base64.b64encode(hashlib.file_digest(body, "sha256").digest()).decode()
+
+
+def _opened(content: bytes | Path) -> BinaryIO:
+    if isinstance(content, bytes):
+        return io.BytesIO(content)
+    try:
+        return content.open("rb")
+    except OSError as error:
+        raise DataError(f"{content} can't be read: {error.strerror}") from error
+
+
+def _size_bytes(content: bytes | Path) -> int:
+    return len(content) if isinstance(content, bytes) else content.stat().st_size

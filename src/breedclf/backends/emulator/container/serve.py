@@ -6,6 +6,7 @@ calls code/inference.py by `sagemaker-inference` where this interpreter has it, 
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import inspect
 import json
@@ -19,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+TOKEN_VARIABLE = "BREEDCLF_TOKEN"
 Answering = Callable[[bytes, str, str], tuple[int, str, bytes]]
 
 
@@ -149,6 +151,11 @@ def _handler_class(state: dict[str, Answering]) -> type[BaseHTTPRequestHandler]:
             self._send(200 if self.path == "/ping" and "answer" in state else 503, "text/plain", b"")
 
         def do_POST(self) -> None:
+            given, wanted = self.headers.get("Authorization") or "", f"Bearer {os.environ[TOKEN_VARIABLE]}"
+            if not hmac.compare_digest(given.encode(), wanted.encode()):  # another user of this machine
+                self.close_connection = True
+                self._send(401, "text/plain", b"not yours")
+                return
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.path != "/invocations" or "answer" not in state:
                 self._send(503, "text/plain", b"not ready")

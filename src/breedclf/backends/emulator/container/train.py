@@ -94,23 +94,19 @@ def resources(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def container_environment(base: Path, order: dict[str, Any]) -> dict[str, str]:
-    """What a container is born with: no SM_* variable, which the image's own start makes, and no breedclf of ours."""
+    """What a container is born with: no breedclf of ours, no keys but its role's, no SM_*, which the image makes."""
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("SM_", "PYTHONPATH", "BREEDCLF_EMULATED", "VIRTUAL_ENV"))
+        if not name.startswith(("SM_", "PYTHONPATH", "BREEDCLF_EMULATED", "VIRTUAL_ENV", "AWS_"))
     }
     own = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
         "SAGEMAKER_BASE_DIR": str(base),
         "TRAINING_JOB_NAME": order["name"],
         "TRAINING_JOB_ARN": order["arn"],
-        "AWS_REGION": order["region"],
-        "AWS_DEFAULT_REGION": order["region"],
-        "AWS_ENDPOINT_URL": order["endpoint_url"],
-        "AWS_ACCESS_KEY_ID": "emulator",
-        "AWS_SECRET_ACCESS_KEY": "emulator",
         "PYTHONUNBUFFERED": "1",
+        **order["credentials"],
     }
     users: dict[str, str] = order["environment"]
     return kept | own | users

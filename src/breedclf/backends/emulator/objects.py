@@ -1,0 +1,215 @@
+"""The S3 behind the emulator: moto's, called within this process, or another one, asked with this process's keys."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import urllib3
+
+from breedclf.errors import ConfigError, MissingExtraError
+
+_WORKERS = 8
+_TIMEOUT = urllib3.Timeout(connect=10, read=300)
+_PART_BYTES = 256 << 10
+_NOT_PASSED_ON = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "date",
+    "server",
+    "expect",
+}
+_OF_A_SIGNATURE = {
+    "authorization",
+    "x-amz-date",
+    "x-amz-security-token",
+    "x-amz-content-sha256",
+    "host",
+    "content-length",
+}
+
+
+@dataclass(frozen=True)
+class S3Request:
+    """A request whose signature was checked and whose body is decoded; path and query as they were sent."""
+
+    method: str
+    path: str
+    query: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class S3Answer:
+    """What S3 answers."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: Iterable[bytes]
+
+
+class Objects(Protocol):
+    """An S3 that requests are handed to, and botocore's client for the emulator's own use of it."""
+
+    def answer(self, request: S3Request) -> S3Answer: ...
+
+    def client(self, region: str) -> Any: ...
+
+
+class MotoObjects:
+    """moto's S3 and nothing else of moto, as a function call: it has no port, and forgets everything at the end.
+
+    Raises:
+        MissingExtraError: moto isn't installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from moto.moto_server.werkzeug_app import create_backend_app
+        except ImportError as error:
+            raise MissingExtraError(
+                "the emulator's S3 is moto's: pip install 'moto[s3,server]', or name another with --s3-endpoint"
+            ) from error
+        self._app = create_backend_app("s3")
+
+    def answer(self, request: S3Request) -> S3Answer:
+        from werkzeug.test import run_wsgi_app
+
+        body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
+        return S3Answer(int(status.split()[0]), list(headers), body)
+
+    def client(self, region: str) -> Any:
+        made = _client(region, None, aws_access_key_id="emulator", aws_secret_access_key="emulator")
+        made.meta.events.register("before-send.s3", self._sent)
+        return made
+
+    def _sent(self, request: Any, **_: Any) -> Any:
+        """botocore's hook in place of a network: the answer to a prepared request."""
+        from botocore.awsrequest import AWSResponse
+
+        parts = urlsplit(request.url)
+        body = request.body.read() if hasattr(request.body, "read") else request.body or b""
+        headers = [
+            (name, value if isinstance(value, str) else value.decode()) for name, value in request.headers.items()
+        ]
+        headers = [pair for pair in headers if pair[0].lower() != "content-length"]
+        headers += [("Host", parts.netloc), ("Content-Length", str(len(body)))]
+        found = self.answer(S3Request(request.method, parts.path, parts.query, headers, bytes(body)))
+        return AWSResponse(request.url, found.status, dict(found.headers), _Raw(b"".join(found.body)))
+
+
+class RemoteObjects:
+    """Another S3, such as MinIO; it never sees the emulator's keys, but those of this process's environment."""
+
+    def __init__(self, endpoint: str, region: str) -> None:
+        self._endpoint = endpoint.rstrip("/")
+        self._region = region
+        self._pool = urllib3.PoolManager(maxsize=64, retries=False)
+
+    def answer(self, request: S3Request) -> S3Answer:
+        pairs = [pair for pair in request.query.split("&") if pair and not pair.lower().startswith("x-amz-")]
+        url = f"{self._endpoint}{request.path}" + (f"?{'&'.join(pairs)}" if pairs else "")
+        kept = {name: value for name, value in request.headers if name.lower() not in _NOT_PASSED_ON | _OF_A_SIGNATURE}
+        answer = self._pool.request(
+            request.method,
+            url,
+            body=request.body or None,
+            headers=self._signed(request.method, url, kept, request.body),
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            timeout=_TIMEOUT,
+        )
+        passed = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_ON]
+        return S3Answer(answer.status, passed, _parts(answer))
+
+    def client(self, region: str) -> Any:
+        return _client(region, self._endpoint)
+
+    def _signed(self, method: str, url: str, headers: dict[str, str], body: bytes) -> dict[str, str]:
+        import botocore.session
+        from botocore.auth import S3SigV4Auth
+        from botocore.awsrequest import AWSRequest
+
+        credentials = botocore.session.Session().get_credentials()
+        if credentials is None:
+            raise ConfigError(f"no credentials for the S3 at {self._endpoint}: set AWS_ACCESS_KEY_ID and its secret")
+        asked = AWSRequest(method=method, url=url, data=body, headers=headers)
+        S3SigV4Auth(credentials.get_frozen_credentials(), "s3", self._region).add_auth(asked)
+        return dict(asked.headers.items())
+
+
+class _Raw(io.BytesIO):
+    """A body as botocore reads it from urllib3."""
+
+    def stream(self, size: int = 1 << 16, decode_content: bool | None = None) -> Iterator[bytes]:
+        del decode_content
+        while part := self.read(size):
+            yield part
+
+
+def _client(region: str, endpoint: str | None, **keys: str) -> Any:
+    import botocore.session
+    from botocore.config import Config
+
+    session = botocore.session.Session()
+    session.set_config_variable("ignore_configured_endpoint_urls", True)
+    config = Config(s3={"addressing_style": "path"}, max_pool_connections=2 * _WORKERS, retries={"max_attempts": 2})
+    return session.create_client(
+        "s3", region_name=region, endpoint_url=endpoint or "http://127.0.0.1", config=config, **keys
+    )
+
+
+def _parts(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    try:
+        yield from answer.stream(_PART_BYTES, decode_content=False)
+    finally:
+        answer.release_conn()
+
+
+def _environ(request: S3Request) -> dict[str, Any]:
+    """The request as WSGI has it, with the raw path and the spelling of metadata's names that moto wants to know."""
+    from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY, should_preserve_original_header_name
+
+    target = request.path + (f"?{request.query}" if request.query else "")
+    found: dict[str, Any] = {
+        "REQUEST_METHOD": request.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(request.path).decode("latin-1"),
+        "QUERY_STRING": request.query,
+        "REQUEST_URI": target,
+        "RAW_URI": target,
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(request.body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+    }
+    spelled: dict[str, str] = {}
+    for name, value in request.headers:
+        if name.lower() in ("expect", "origin", "transfer-encoding"):
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        found[key] = f"{found[key]},{value}" if key in found else value
+        if should_preserve_original_header_name(name):
+            spelled[key] = name
+    found["CONTENT_LENGTH"] = str(len(request.body))
+    found[PRESERVED_HEADER_NAMES_ENVIRON_KEY] = spelled
+    return found
