@@ -214,7 +214,10 @@ def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) ->
         made.create_endpoint(endless)
     with pytest.raises(ConfigError, match="unknown, and max_cost=5"):
         made.plan(endless)
-    assert made.plan(short).cost == pytest.approx(0.23)
+    with pytest.raises(ConfigError, match="nothing in AWS deletes it when its time is over; \\$0.23 if you do"):
+        made.plan(short)
+    ended = SageMakerBackend(settings=made.settings, clients=made.clients, endpoint_end_role=ROLE, home=tmp_path)
+    assert ended.plan(short).cost == pytest.approx(0.23)
     assert not {call for call in service.calls if call.startswith("Create")}
 
 

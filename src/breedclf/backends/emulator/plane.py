@@ -133,7 +133,7 @@ class Plane:
         operation = self.operations.get(call.service, {}).get(call.operation)
         if operation is None:
             raise not_emulated(call.service, call.operation)
-        check_request(call.service, call.operation, parameters)
+        check_request(call.service, call.operation, parameters, call.region)
         return json_answer(operation(parameters, call.region))
 
     def invoke(self, call: Call, path: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -96,27 +96,22 @@ class TrainingJobs:
 
 
 def check_training(request: Mapping[str, Any]) -> None:
-    """The documented rules that the service's model doesn't hold.
+    """What needs the whole request, and what isn't emulated.
 
     Raises:
-        ServiceError: the request breaks one.
+        ServiceError: the request asks for something else.
     """
     algorithm = request["AlgorithmSpecification"]
-    if bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
-        _refuse("Provide exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification.")
     if algorithm.get("AlgorithmName"):
         _refuse("AlgorithmName isn't emulated by breedclf's emulator; give a TrainingImage.")
     if algorithm["TrainingInputMode"] == "Pipe":
         _refuse("TrainingInputMode Pipe isn't emulated by breedclf's emulator; use File or FastFile.")
-    resources = request.get("ResourceConfig", {})
-    if not resources.get("InstanceType") or not resources.get("InstanceCount") or not resources.get("VolumeSizeInGB"):
-        _refuse("ResourceConfig needs an InstanceType, an InstanceCount and a VolumeSizeInGB.")
-    if resources["InstanceCount"] > 1:
+    if request.get("ResourceConfig", {}).get("InstanceCount", 1) > 1:
         _refuse("More than one instance isn't emulated by breedclf's emulator; use InstanceCount 1.")
     stopping = request.get("StoppingCondition")
     if stopping is None:
         _refuse("StoppingCondition must be given.")
-    _check_spot(request)
+    _check_checkpoints(request)
     _check_channels(request)
     try:
         check_definitions(metric_definitions(request))
@@ -232,26 +227,13 @@ def _profiles(request: Mapping[str, Any]) -> bool:
     return "ProfilerConfig" in request and not request["ProfilerConfig"].get("DisableProfiler", False)
 
 
-def _check_spot(request: Mapping[str, Any]) -> None:
-    stopping = request["StoppingCondition"]
-    longest = stopping.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
-    waiting = stopping.get("MaxWaitTimeInSeconds")
-    if request.get("EnableManagedSpotTraining"):
-        if waiting is None or waiting < longest:
-            _refuse(
-                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
-            )
-    elif waiting is not None:
-        _refuse("MaxWaitTimeInSeconds is supported only for managed spot training: set EnableManagedSpotTraining.")
+def _check_checkpoints(request: Mapping[str, Any]) -> None:
     local = request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
     if local.rstrip("/") != "/opt/ml/checkpoints":
         _refuse("Only /opt/ml/checkpoints is emulated by breedclf's emulator as CheckpointConfig's LocalPath.")
 
 
 def _check_channels(request: Mapping[str, Any]) -> None:
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
-    if len(set(names)) < len(names):
-        _refuse("Channel names must be unique in InputDataConfig.")
     for channel in request.get("InputDataConfig", ()):
         source = channel["DataSource"].get("S3DataSource")
         if source is None:

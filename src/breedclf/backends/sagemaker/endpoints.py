@@ -67,7 +67,7 @@ class Endpoints(EndpointLook):
             raise _taken(spec.name)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
             generation, request = self._planned_endpoint(spec, image, served.uri, owned=True)
-            self.check_cost(_calls(generation, "CreateEndpoint", request), seconds=spec.ttl_seconds)
+            self.check_cost(_calls(generation, "CreateEndpoint", request, self.region), seconds=spec.ttl_seconds)
             self.check_bucket()
             served.upload(self.storage)
         self._set_end(spec)
@@ -104,7 +104,9 @@ class Endpoints(EndpointLook):
         check_spec(spec)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
             generation, request = self._planned_endpoint(spec, self._serving_image(), served.uri)
-        return {call.operation: dict(call.parameters) for call in _calls(generation, "CreateEndpoint", request)}
+        return {
+            call.operation: dict(call.parameters) for call in _calls(generation, "CreateEndpoint", request, self.region)
+        }
 
     def describe_endpoint(self, name: str) -> EndpointDescription:
         """What SageMaker says; a new generation is in service once its answers were found right, here if need be.
@@ -163,7 +165,9 @@ class Endpoints(EndpointLook):
             request = update_request(name, generation.name)
             left = None if now.description.expires is None else now.description.expires - self._clock.time()
             self.check_cost(
-                _calls(generation, "UpdateEndpoint", request), seconds=left, replaced=lambda: self._config(now.config)
+                _calls(generation, "UpdateEndpoint", request, self.region),
+                seconds=left,
+                replaced=lambda: self._config(now.config),
             )
             self.check_bucket()
             served.upload(self.storage)
@@ -298,11 +302,11 @@ class Endpoints(EndpointLook):
                 raise
 
 
-def _calls(generation: Generation, operation: str, request: Mapping[str, Any]) -> list[ApiCall]:
+def _calls(generation: Generation, operation: str, request: Mapping[str, Any], region: str) -> list[ApiCall]:
     return [
-        ApiCall("CreateModel", generation.model),
-        ApiCall("CreateEndpointConfig", generation.config),
-        ApiCall(operation, request),
+        ApiCall("CreateModel", generation.model).checked(region),
+        ApiCall("CreateEndpointConfig", generation.config).checked(region),
+        ApiCall(operation, request).checked(region),
     ]
 
 

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _CONSISTENT_SECONDS = 60.0
 _CONSISTENT_PAUSE_SECONDS = 1.0
+_LATER = "s3://to-be-uploaded"  # where things go is known once they are hashed
 _SINGLE_PRECISION = 1e-5  # relative: SageMaker returns the final values as 32-bit floats
 
 
@@ -89,8 +90,8 @@ class TrainingJobs(Place):
             DataError: its pictures would end the training at once.
         """
         tags = self.tags("training", spec.tags)
-        planned = self._request(spec, JobPlaces(code="", channels=dict.fromkeys(spec.channels, ""), jobs=""), tags)
-        self.check_cost([ApiCall("CreateTrainingJob", planned)])
+        planned = self._request(spec, JobPlaces(_LATER, dict.fromkeys(spec.channels, _LATER), _LATER), tags)
+        self.check_cost([ApiCall("CreateTrainingJob", planned).checked(self.region)])
         require_trainable(spec)
         check_name()
         self.check_bucket()

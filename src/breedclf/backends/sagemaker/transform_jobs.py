@@ -62,7 +62,7 @@ class Transforms(Place):
             output_uri=f"{folder}/predictions",
             tags=tags,
         )
-        self.check_cost([ApiCall("CreateTransformJob", request)])
+        self.check_cost([ApiCall("CreateTransformJob", request).checked(self.region)])
         self.check_bucket()
         with ServedModel.packed(artifact, self.uri("models")) as served:
             served.upload(self.storage)

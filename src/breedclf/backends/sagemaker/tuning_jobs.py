@@ -122,7 +122,7 @@ class TuningJobs(TrainingJobs):
         Raises:
             ConfigError: the search asks for what a tuning job of the service can't do.
         """
-        return _call(search, self.request_for(search.job))
+        return _call(search, self.request_for(search.job)).checked(self.region)
 
     def _described(self, name: str) -> dict[str, Any] | None:
         with told(f"describing tuning job {name}", JobError):
@@ -167,7 +167,7 @@ class TuningJobs(TrainingJobs):
 
 
 def _call(search: NativeSearch, training: Mapping[str, Any]) -> ApiCall:
-    return ApiCall("CreateHyperParameterTuningJob", tuning_request(search, training)).checked()
+    return ApiCall("CreateHyperParameterTuningJob", tuning_request(search, training))
 
 
 def _own(pairs: Mapping[str, str]) -> dict[str, str]:
