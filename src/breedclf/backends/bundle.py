@@ -17,6 +17,7 @@ from pathlib import Path
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
 from breedclf.package_files import REQUIREMENTS, package_files
+from breedclf.private_folder import make_private
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
@@ -120,6 +121,7 @@ def store_bundle(bundle: Bundle, home: Path) -> Path:
     target = home / "bundles" / bundle.content_sha256[:32]
     if target.is_dir():
         return target
+    make_private(home)
     fresh = home / "bundles" / f".new-{secrets.token_hex(6)}"
     bundle.write_to(fresh / "code")
     (fresh / ARCHIVE).write_bytes(bundle.archive())

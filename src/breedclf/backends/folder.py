@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.private_folder import make_private
 
 FORMAT_VERSION = 1
 HOME_VARIABLE = "BREEDCLF_HOME"
@@ -212,6 +213,7 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
     target = JobFolder(jobs_root(home) / spec.name)
     fresh = JobFolder(jobs_root(home) / f".new-{secrets.token_hex(6)}")
     try:
+        make_private(home)
         fresh.path.mkdir(parents=True)
         fresh.write(JobState(spec, description, backend, options))
         fresh.add_event("status", now, status=SecondaryStatus.STARTING)

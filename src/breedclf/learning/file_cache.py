@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from breedclf.errors import ConfigError
 from breedclf.learning.cache_folder import cache_folder
+from breedclf.private_folder import make_private
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class FileCache(ABC, Generic[Kept]):
         """
         path = self.folder / f"{key}{self.suffix}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private(self.folder.parent)
+            self.folder.mkdir(exist_ok=True)
             lock = FileLock(path.with_suffix(".lock"))
             lock.acquire()
         except OSError as error:

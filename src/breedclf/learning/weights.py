@@ -22,6 +22,7 @@ from breedclf.errors import WeightsError
 from breedclf.learning.model import StateDict, empty_network, new_network
 from breedclf.learning.preprocessing import Preprocessing
 from breedclf.learning.vision import WeightsEnum, get_model_weights
+from breedclf.private_folder import make_private
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,8 @@ def download(
     if target.is_file():
         return target
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
             temporary = Path(part.name)
             try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,9 @@ from breedclf.backends.local.backend import LocalBackend
 from breedclf.config import TrainingConfig
 from breedclf.job_handle import Job
 from breedclf.testing.pictures import write_picture_set
+
+if TYPE_CHECKING:
+    from breedclf.backends.emulator.server import Emulator
 
 _PATIENCE_SECONDS = 60.0
 
@@ -55,3 +58,16 @@ def breedclf_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
     for name in running:
         Job(name, backend).wait(timeout=_PATIENCE_SECONDS, check=False)
     backend.close()
+
+
+@pytest.fixture(scope="session")
+def breedclf_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """SageMaker's emulator in a folder of its own; `environment` and `session()` hold the only keys that it takes.
+
+    When the session ends, its jobs and endpoints end too.
+    """
+    from breedclf.backends.emulator.server import emulator
+
+    local = LocalBackend(tmp_path_factory.mktemp("breedclf-emulator"), gpus=(), stop_grace_seconds=2)
+    with emulator(local, end_jobs=True) as running:
+        yield running

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.emulator.protocol import ACCOUNT, DEFAULT_REGION
+from breedclf.private_folder import make_private
 
 ROOT_ARN = f"arn:aws:iam::{ACCOUNT}:user/emulator"
 DEFAULT_SESSION_SECONDS = 3600
@@ -151,8 +152,8 @@ def write_private(file: Path, text: str) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """The folder, made if need be, closed to other users."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """The folder, made if need be, and closed to other users in any case: what lies below it are keys."""
+    make_private(folder)
     folder.chmod(0o700)
     return folder
 

@@ -99,7 +99,8 @@ def emulator(
 
 
 def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
+    # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP's; else, after 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))

@@ -14,6 +14,7 @@ from breedclf.backends.local.locks import locked
 from breedclf.backends.local.processes import Identity, run_supervisor
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+from breedclf.private_folder import make_private
 
 if TYPE_CHECKING:
     import urllib3
@@ -42,6 +43,7 @@ class LocalEndpoints:
             EndpointError: the model can't be copied, or nothing can be started.
         """
         folder = self._folder(spec.name)
+        make_private(self.home)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         _require_model(spec.artifact)
         with locked(folder.lock_file):

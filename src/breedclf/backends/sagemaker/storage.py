@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from botocore.exceptions import ClientError
 
@@ -201,7 +201,7 @@ def checksum_of(content: bytes | Path) -> str:
         return base64.b64encode(hashlib.file_digest(body, "sha256").digest()).decode()
 
 
-def _opened(content: bytes | Path) -> BinaryIO:
+def _opened(content: bytes | Path) -> io.BytesIO | io.BufferedReader:
     if isinstance(content, bytes):
         return io.BytesIO(content)
     try:

@@ -22,6 +22,7 @@ from breedclf.learning.doctor.listing import Candidate
 from breedclf.learning.doctor.looking import Look
 from breedclf.learning.images import MAX_FILE_BYTES, MAX_PIXELS, PictureFacts
 from breedclf.learning.stamp import Stamp
+from breedclf.private_folder import make_private
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def remember(cache: Path, root: Path, looks: Mapping[Candidate, Look]) -> None:
     text = json.dumps({"format": _FORMAT, "root": _name(root), "files": files}, separators=(",", ":"))
     file = _file(cache, root)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_private(file.parent.parent)
+        file.parent.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as temporary:
             try:
                 temporary.write(text.encode("ascii"))
