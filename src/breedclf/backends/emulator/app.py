@@ -32,6 +32,7 @@ from breedclf.backends.emulator.protocol import (
     ServiceError,
     call_of,
     error_answer,
+    json_answer,
     new_request_id,
     with_action,
 )
@@ -111,6 +112,10 @@ def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Respon
     if call.service == "runtime":
         plane.faults.meet(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
         return _response(plane.invoke(call, request.url.path, request.headers, body))
+    if call.service == "scheduler":
+        plane.faults.meet(call.service, f"{request.method} {request.url.path}")
+        answer = plane.schedules.answer(request.method, request.url.path, _json(body), call.region)
+        return _response(json_answer(answer))
     parameters = _json(body) if call.protocol == "json" else {}
     plane.faults.meet(call.service, call.operation, _name_in(parameters))
     return _response(plane.answer(call, body, parameters))

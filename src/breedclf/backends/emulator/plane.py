@@ -17,6 +17,7 @@ from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
 from breedclf.backends.emulator.models import Models
 from breedclf.backends.emulator.objects import Objects
 from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
+from breedclf.backends.emulator.schedules import Schedules
 from breedclf.backends.emulator.storage import Storage
 from breedclf.backends.emulator.store import ENDPOINT, TRAINING, TRANSFORM, Store
 from breedclf.backends.emulator.tags import Tags
@@ -58,6 +59,7 @@ class Plane:
         self.searches = TuningRuns(self.store, training, self.runs)
         self.endpoints = Endpoints(self.store, storage, self.faults, python, access)
         self.transforms = TransformJobs(self.store, storage, self.faults, python, access)
+        self.schedules = Schedules(self.store, self.endpoints)
         tuning = TuningJobs(self.store, training, self.searches)
         models, tags, logs = (
             Models(self.store, storage),
@@ -110,7 +112,7 @@ class Plane:
 
     def start(self) -> None:
         """Go on with what an earlier emulator left."""
-        for part in (self.runs, self.searches, self.endpoints, self.transforms):
+        for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules):
             part.resume()
 
     def close(self, *, end_jobs: bool = False) -> None:
@@ -119,7 +121,7 @@ class Plane:
             self.searches.end_all()
             self.runs.end_all()
             self.searches.await_end()
-        for part in (self.searches, self.runs, self.transforms, self.endpoints):
+        for part in (self.schedules, self.searches, self.runs, self.transforms, self.endpoints):
             part.close()
 
     def answer(self, call: Call, body: bytes, parameters: Mapping[str, Any]) -> Answer:
