@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from breedclf.errors import JobError, JobFailedError, JobTimeoutError
-from breedclf.jobs import Backend, JobDescription, JobStatus, MetricRecord, check_name, iterate_lines, pauses
+from breedclf.jobs import (
+    Backend,
+    JobDescription,
+    JobStatus,
+    MetricRecord,
+    check_name,
+    iterate_lines,
+    pauses,
+    seconds_until_complete,
+)
 
 _SECOND_INTERRUPT_SECONDS = 2.0
 
@@ -103,7 +112,10 @@ class Job:
         self.backend.stop(self.name)
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
-        """The lines of the job's log so far; with `follow`, also those to come, until the job ends."""
+        """The lines of the job's log so far; with `follow`, also those to come, until the job ends.
+
+        Where log lines may arrive after the job has ended, following goes on for as long as they may.
+        """
         return iterate_lines(self._log_parts(follow))
 
     def wait(
@@ -115,7 +127,8 @@ class Job:
     ) -> Self:
         """Wait until the job has ended, and return it.
 
-        Ctrl-C stops the waiting and not the job; a second one, within two seconds, stops the job.
+        Ctrl-C stops the waiting and not the job; a second one, within two seconds, stops the job. Where logs and
+        metrics arrive late, as on SageMaker, this returns once they are complete.
 
         Args:
             progress: True tells on stderr whenever the job's status or metrics change; a function is called instead.
@@ -141,7 +154,7 @@ class Job:
             description = self.describe()
             report(description)
             if description.status.is_final:
-                return description
+                return self._complete(description, report)
             if until is not None and self._clock.monotonic() >= until:
                 raise JobTimeoutError(
                     f"job {self.name} is still {description.status} ({description.secondary_status}) "
@@ -149,6 +162,16 @@ class Job:
                 )
             self._clock.sleep(pause if until is None else min(pause, max(0.0, until - self._clock.monotonic())))
         raise AssertionError("pauses never end")
+
+    def _complete(self, ended: JobDescription, report: Callable[[JobDescription], None]) -> JobDescription:
+        """The description of a job that has ended, once everything that it reported has arrived."""
+        late = seconds_until_complete(self.backend, ended, self._clock.time())
+        if not late:
+            return ended
+        self._clock.sleep(late)
+        description = self.describe()
+        report(description)
+        return description
 
     def _detach(self) -> None:
         """Say how to come back to the job; stop it when Ctrl-C comes again."""
@@ -176,9 +199,12 @@ class Job:
                 continue
             if ended:
                 return
-            ended = self.describe().status.is_final  # and what came until then is read once more
+            description = self.describe()
+            ended = description.status.is_final  # and what came until then is read once more
             if not ended:
                 self._clock.sleep(next(waits))
+            elif late := seconds_until_complete(self.backend, description, self._clock.time()):
+                self._clock.sleep(late)
 
 
 def require_ended(description: JobDescription) -> None:

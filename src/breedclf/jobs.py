@@ -273,6 +273,26 @@ class PacedBackend(Protocol):
         """How long to wait, at least, between two looks."""
 
 
+@runtime_checkable
+class DelayedBackend(Protocol):
+    """A backend whose last log lines and metrics may arrive some seconds after the job has ended."""
+
+    @property
+    def delay_seconds(self) -> float:
+        """How many seconds after a job's end they may still arrive."""
+
+
+def seconds_until_complete(backend: object, description: JobDescription, now: float) -> float:
+    """How long to wait until the log and the metrics of a job that has ended are complete; 0 where they are.
+
+    `now` is in seconds since 1970. A clock that differs from the backend's makes nobody wait longer than the delay.
+    """
+    if not isinstance(backend, DelayedBackend) or description.ended is None:
+        return 0.0
+    delay = backend.delay_seconds
+    return min(delay, max(0.0, delay - (now - description.ended)))
+
+
 def pauses(backend: Backend, *, growth: float = 1.3) -> Iterator[float]:
     """How long to wait before each next look at what runs: longer and longer, up to a limit.
 

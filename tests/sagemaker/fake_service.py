@@ -13,6 +13,23 @@ from breedclf.backends.sagemaker.api_call import ApiCall
 _ARN = "arn:aws:sagemaker:us-east-1:111122223333"
 
 
+OWNER = "arn:aws:iam::111122223333:user/ann"
+
+
+def _as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+class Identity:
+    """The part of STS that says who asks."""
+
+    def __init__(self, arn: str = OWNER) -> None:
+        self.arn = arn
+
+    def get_caller_identity(self) -> dict[str, str]:
+        return {"Arn": self.arn, "Account": "111122223333", "UserId": "AIDAEXAMPLE"}
+
+
 def refusal(code: str, message: str, operation: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
@@ -44,6 +61,7 @@ class FakeSageMaker:
             "EndpointConfig": {},
             "Model": {},
             "TrainingJob": {},
+            "TransformJob": {},
         }
         self.tags: dict[str, dict[str, str]] = {}
 
@@ -61,6 +79,7 @@ class FakeSageMaker:
         self.tuning[name] = {
             **{key: value for key, value in request.items() if key != "Tags"},
             "TrainingJobDefinition": definition,
+            "HyperParameterTuningJobArn": f"{_ARN}:hyper-parameter-tuning-job/{name}",
             "HyperParameterTuningJobStatus": "InProgress",
             "CreationTime": self._time(),
             "TrainingJobStatusCounters": {},
@@ -101,14 +120,24 @@ class FakeSageMaker:
             summary["FailureReason"] = "AlgorithmError: out of memory"
         self.children[tuning].append(summary)
 
-    def make(self, kind: str, name: str, *, ours: bool = True, age_days: float = 0.0, **fields: Any) -> None:
-        """An endpoint, a configuration, a model or a training job."""
+    def make(
+        self,
+        kind: str,
+        name: str,
+        *,
+        ours: bool = True,
+        owner: str | None = OWNER,
+        age_days: float = 0.0,
+        **fields: Any,
+    ) -> None:
+        """An endpoint, a configuration, a model or a job."""
         created = datetime.fromtimestamp(self.now - age_days * 86_400, UTC)
-        word = {"EndpointConfig": "endpoint-config", "TrainingJob": "training-job"}.get(kind, kind.lower())
+        words = {"EndpointConfig": "endpoint-config", "TrainingJob": "training-job", "TransformJob": "transform-job"}
+        word = words.get(kind, kind.lower())
         arn = f"{_ARN}:{word}/{name}"
         self.things[kind][name] = {f"{kind}Name": name, f"{kind}Arn": arn, "CreationTime": created, **fields}
         if ours:
-            self.tags[arn] = {"breedclf": "1.0"}
+            self.tags[arn] = {"breedclf": "1.0"} | ({"breedclf-user": owner} if owner else {})
 
     class meta:  # noqa: N801 - as boto3 spells it
         region_name = "us-east-1"
@@ -130,6 +159,25 @@ class FakeSageMaker:
     def delete_model(self, **request: Any) -> None:
         self._delete("Model", request)
 
+    def describe_model(self, **request: Any) -> dict[str, Any]:
+        self._called("DescribeModel", request)
+        return self._known("Model", request["ModelName"])
+
+    def describe_training_job(self, **request: Any) -> dict[str, Any]:
+        self._called("DescribeTrainingJob", request)
+        return self._known("TrainingJob", request["TrainingJobName"])
+
+    def describe_transform_job(self, **request: Any) -> dict[str, Any]:
+        self._called("DescribeTransformJob", request)
+        return self._known("TransformJob", request["TransformJobName"])
+
+    def stop_transform_job(self, **request: Any) -> None:
+        self._called("StopTransformJob", request)
+        job = self._known("TransformJob", request["TransformJobName"])
+        if job["TransformJobStatus"] != "InProgress":
+            raise refusal("ValidationException", "The job has ended", "StopTransformJob")
+        job["TransformJobStatus"] = "Stopping"
+
     def stop_training_job(self, **request: Any) -> None:
         self._called("StopTrainingJob", request)
         self._known("TrainingJob", request["TrainingJobName"])["TrainingJobStatus"] = "Stopping"
@@ -142,6 +190,9 @@ class FakeSageMaker:
             "list_endpoint_configs": Pages(
                 "EndpointConfigs", lambda _asked: list(self.things["EndpointConfig"].values())
             ),
+            "list_transform_jobs": Pages(
+                "TransformJobSummaries", lambda _asked: list(self.things["TransformJob"].values())
+            ),
             "list_models": Pages("Models", lambda _asked: list(self.things["Model"].values())),
             "list_tags": Pages("Tags", self._tags_of),
             "search": Pages("Results", self._found),
@@ -152,12 +203,14 @@ class FakeSageMaker:
         [condition] = asked["SearchExpression"]["Filters"]
         assert condition == {"Name": "Tags.breedclf", "Operator": "Exists"} and asked["Resource"] == "TrainingJob"
         return [
-            {"TrainingJob": job} for job in self.things["TrainingJob"].values() if job["TrainingJobArn"] in self.tags
+            {"TrainingJob": {**job, "Tags": _as_list(self.tags[job["TrainingJobArn"]])}}
+            for job in self.things["TrainingJob"].values()
+            if job["TrainingJobArn"] in self.tags
         ]
 
     def _tags_of(self, asked: Mapping[str, Any]) -> list[dict[str, str]]:
         self._called("ListTags", asked)
-        return [{"Key": key, "Value": value} for key, value in self.tags.get(asked["ResourceArn"], {}).items()]
+        return _as_list(self.tags.get(asked["ResourceArn"], {}))
 
     def _children(self, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
         plain = {key: value for key, value in asked.items() if key != "PaginationConfig"}

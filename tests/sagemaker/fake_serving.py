@@ -51,13 +51,21 @@ class ModelServers:
         self._running.close()
 
 
+AWS_WORDS = {
+    "missing": 'Could not find {kind} "{arn}".',
+    "taken": 'Cannot create already existing {kind} "{arn}".',
+    "busy": 'Cannot update in-progress {kind} "{arn}".',
+}
+
+
 class FakeServing:
-    """Endpoints by name; `pending_looks` descriptions pass before a change is through."""
+    """Endpoints by name; `pending_looks` descriptions pass before a change is through; refusals are in its `words`."""
 
     def __init__(self, s3_url: str, servers: ModelServers) -> None:
         self.pending_looks = 1
         self.unseen_looks = 0
         self.answers_lost: set[str] = set()
+        self.words = dict(AWS_WORDS)
         self.refuse_next: dict[str, list[RefusedError]] = {}
         self.fail_next_change: str | None = None
         self.served_instead: dict[str, Path] = {}
@@ -67,6 +75,7 @@ class FakeServing:
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.transforms: dict[str, dict[str, Any]] = {}
+        self.schedules: dict[str, dict[str, Any]] = {}
         self._tags: dict[str, dict[str, str]] = {}
         self._moments = 0
         self._servers = servers
@@ -74,7 +83,7 @@ class FakeServing:
         session = boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
         self.clients = AwsClients(session, REGION, s3_url)
         self.s3 = self.clients("s3")
-        for service in ("sagemaker", "sagemaker-runtime"):
+        for service in ("sagemaker", "sagemaker-runtime", "scheduler"):
             self.clients(service).meta.events.register("before-call", self._answer)
 
     def _answer(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[Any, dict[str, Any]]:
@@ -86,7 +95,9 @@ class FakeServing:
                 raise self.refuse_next[operation].pop(0)
             if operation == "InvokeEndpoint":
                 return _Http(200), self._invoke(params)
-            request = json.loads(params["body"])
+            request = json.loads(params["body"] or b"{}")
+            if operation.endswith("Schedule"):
+                request["Name"] = params["url_path"].rpartition("/")[2]
             self.bodies.append((operation, request))
             handler: Callable[..., dict[str, Any]] = getattr(self, f"_{operation}")
             if operation in self.answers_lost:
@@ -102,19 +113,33 @@ class FakeServing:
     def _arn(self, kind: str, name: str) -> str:
         return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name.lower()}"
 
+    def _refusal(self, what: str, kind: str, name: str) -> RefusedError:
+        return RefusedError(self.words[what].format(kind=kind.replace("-", " "), arn=self._arn(kind, name)))
+
     def _new(self, kind: str, table: dict[str, Any], name: str, request: dict[str, Any]) -> str:
         arn = self._arn(kind, name)
         if name in table:
-            raise RefusedError(f'Cannot create already existing {kind.replace("-", " ")} "{arn}".')
+            raise self._refusal("taken", kind, name)
         table[name] = request
         self._tags[arn] = {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())}
         return arn
 
     def _known(self, kind: str, table: dict[str, Any], name: str) -> dict[str, Any]:
         if name not in table:
-            raise RefusedError(f'Could not find {kind.replace("-", " ")} "{self._arn(kind, name)}".')
+            raise self._refusal("missing", kind, name)
         found: dict[str, Any] = table[name]
         return found
+
+    def _CreateSchedule(self, **request: Any) -> dict[str, Any]:  # noqa: N802 - the operations' own names
+        if request["Name"] in self.schedules:
+            raise RefusedError("There is one of that name", "ConflictException", 409)
+        self.schedules[request["Name"]] = request
+        return {"ScheduleArn": "arn"}
+
+    def _DeleteSchedule(self, Name: str) -> dict[str, Any]:  # noqa: N802, N803
+        if self.schedules.pop(Name, None) is None:
+            raise RefusedError("It is unknown", "ResourceNotFoundException", 404)
+        return {}
 
     def _CreateModel(self, **request: Any) -> dict[str, Any]:  # noqa: N802 - the operations' own names
         uri = request["PrimaryContainer"]["ModelDataUrl"].removeprefix("s3://")
@@ -140,6 +165,9 @@ class FakeServing:
                 raise RefusedError("One of InstanceType and ServerlessConfig must be given.")
         name = request["EndpointConfigName"]
         return {"EndpointConfigArn": self._new("endpoint-config", self.configs, name, request)}
+
+    def _DescribeEndpointConfig(self, EndpointConfigName: str) -> dict[str, Any]:  # noqa: N802, N803
+        return self._known("endpoint-config", self.configs, EndpointConfigName)
 
     def _DeleteEndpointConfig(self, EndpointConfigName: str) -> dict[str, Any]:  # noqa: N802, N803
         self._known("endpoint-config", self.configs, EndpointConfigName)
@@ -178,17 +206,17 @@ class FakeServing:
     def _settled(self, name: str) -> dict[str, Any]:
         endpoint = self._known("endpoint", self.endpoints, name)
         if endpoint["status"] not in ("InService", "Failed"):
-            raise RefusedError(f'Cannot update in-progress endpoint "{self._arn("endpoint", name)}".')
+            raise self._refusal("busy", "endpoint", name)
         return endpoint
 
     def _DescribeEndpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N802, N803
         endpoint = self._known("endpoint", self.endpoints, EndpointName)
         if endpoint["unseen"]:
             endpoint["unseen"] -= 1
-            raise RefusedError(f'Could not find endpoint "{self._arn("endpoint", EndpointName)}".')
+            raise self._refusal("missing", "endpoint", EndpointName)
         self._go_on(EndpointName, endpoint)
         if EndpointName not in self.endpoints:
-            raise RefusedError(f'Could not find endpoint "{self._arn("endpoint", EndpointName)}".')
+            raise self._refusal("missing", "endpoint", EndpointName)
         variant = self.configs.get(endpoint["config"], {"ProductionVariants": [{}]})["ProductionVariants"][0]
         summary = {"VariantName": "AllTraffic"}
         if "ServerlessConfig" in variant:

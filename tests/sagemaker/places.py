@@ -14,5 +14,11 @@ IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-
 
 def backend_at(emulator: Emulator, bucket: str, home: Path, **settings: Any) -> SageMakerBackend:
     """A back end over the emulator that looks again after a tenth of a second."""
-    values: dict[str, Any] = {"image": IMAGE, "poll_seconds": 0.1, "region": "us-east-1", **settings}
+    values: dict[str, Any] = {
+        "image": IMAGE,
+        "poll_seconds": 0.1,
+        "delay_seconds": 0,
+        "region": "us-east-1",
+        **settings,
+    }
     return SageMakerBackend(ROLE, bucket, endpoint_url=emulator.url, session=emulator.session(), home=home, **values)

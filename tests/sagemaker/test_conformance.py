@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
@@ -64,3 +65,24 @@ class TestSageMaker(BackendCases):
 
     def lines(self, job: Job) -> list[str]:
         return [line for line in job.logs() if not _FOREIGN.match(line)]
+
+
+class TestSageMakerWithLags(TestSageMaker):
+    """The same where logs, metrics and Search lag behind, as they do on AWS."""
+
+    @pytest.fixture
+    def backend(self, place: tuple[Emulator, str], tmp_path: Path) -> Iterator[SageMakerBackend]:
+        emulator = place[0]
+        emulator.plane.faults.lags = Lags(logs_seconds=0.6, metrics_seconds=0.6, search_seconds=0.6)
+        backend = backend_at(*place, tmp_path / "home", delay_seconds=1.0)
+        yield backend
+        emulator.plane.faults.lags = Lags()
+        for left in backend.list_jobs():
+            backend.stop(left.name)
+            Job(left.name, backend).wait(check=False)
+            backend.delete(left.name)
+
+    @pytest.fixture
+    def same_place(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
+        assert backend.home != tmp_path / "elsewhere"
+        return backend_at(*place, tmp_path / "elsewhere", delay_seconds=1.0)

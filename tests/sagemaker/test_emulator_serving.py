@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.model_archive import pack_model
+from breedclf.backends.sagemaker.end_schedule import schedule_request
 from breedclf.learning.classifier import Classifier
 
 from ..serving.conftest import draw, encode, write_tiny_model
@@ -240,3 +242,38 @@ def test_a_restarted_emulator_goes_on_with_jobs_and_endpoints(tmp_path: Path, pl
         answer = client("sagemaker-runtime").invoke_endpoint(EndpointName="kept", Body=b"abc", ContentType="text/csv")
         assert json.loads(answer["Body"].read()) == {"word": "kept", "bytes": 3}
         assert client("sagemaker").describe_model(ModelName="kept")["ExecutionRoleArn"] == ROLE
+
+
+def test_a_schedule_deletes_an_endpoint_when_it_is_due(quick_client: Clients, quick_bucket: str) -> None:
+    sagemaker, scheduler = quick_client("sagemaker"), quick_client("scheduler")
+    uri = upload_echo(quick_client, quick_bucket, "ends")
+    sagemaker.create_model(**model_request("ends", uri, RAY_IMAGE))
+    sagemaker.create_endpoint_config(EndpointConfigName="ends", ProductionVariants=variant("ends"))
+    due = schedule_request("ends", expires=time.time() + 1, role=ROLE)
+    scheduler.create_schedule(**due)  # due while the endpoint is still being created, when none can be deleted
+    sagemaker.create_endpoint(EndpointName="ends", EndpointConfigName="ends")
+    assert scheduler.get_schedule(Name=due["Name"])["Target"]["Arn"] == due["Target"]["Arn"]
+    with pytest.raises(ClientError, match="already exists") as taken:
+        scheduler.create_schedule(**due)
+    assert taken.value.response["Error"]["Code"] == "ConflictException"
+    eventually(lambda: not sagemaker.list_endpoints(NameContains="ends")["Endpoints"])
+    for gone in (scheduler.get_schedule, scheduler.delete_schedule):
+        with pytest.raises(ClientError) as missing:
+            eventually(lambda gone=gone: gone(Name=due["Name"]) and None, seconds=5)
+        assert missing.value.response["Error"]["Code"] == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ScheduleExpression": "rate(5 minutes)"}, "Invalid Schedule Expression"),
+        ({"ScheduleExpressionTimezone": "Europe/Berlin"}, "doesn't emulate"),
+        ({"Target": {"Arn": "arn:aws:lambda:us-east-1:123456789012:function:f", "RoleArn": ROLE}}, "doesn't emulate"),
+        ({"FlexibleTimeWindow": {"Mode": "SOMETIMES"}}, "enum value set"),
+    ],
+)
+def test_schedules_that_end_no_endpoint_are_refused(
+    quick_client: Clients, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        quick_client("scheduler").create_schedule(**{**schedule_request("x", expires=0, role=ROLE), **change})

@@ -11,17 +11,19 @@ from breedclf.backends.emulator.app import _json
 from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.emulator.validation import check_request, service_model
+from breedclf.backends.emulator.validation import check_request
+from breedclf.backends.requests.model import service_model
 
 from .conftest import Clients
 from .job_requests import channel, script_job, tuning_job
+from .places import IMAGE
 
-MODEL = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/r", "PrimaryContainer": {"Image": "i"}}
+MODEL = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/r", "PrimaryContainer": {"Image": IMAGE}}
 JOB: dict[str, Any] = {
     "TrainingJobName": "job",
     "RoleArn": "arn:aws:iam::123456789012:role/r",
-    "AlgorithmSpecification": {"TrainingImage": "i", "TrainingInputMode": "File"},
-    "OutputDataConfig": {"S3OutputPath": "s3://b/o"},
+    "AlgorithmSpecification": {"TrainingImage": IMAGE, "TrainingInputMode": "File"},
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/o"},
     "ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1},
     "StoppingCondition": {"MaxRuntimeInSeconds": 60},
 }
@@ -79,14 +81,16 @@ JOB: dict[str, Any] = {
 )
 def test_the_models_rules_hold(operation: str, request_: dict[str, Any], code: str, told: str) -> None:
     with pytest.raises(ServiceError) as caught:
-        check_request("sagemaker", operation, request_)
+        check_request("sagemaker", operation, request_, "us-east-1")
     assert caught.value.code == code
     assert told in str(caught.value)
 
 
 def test_a_right_request_passes_and_every_operation_is_one_of_the_service(quick: Emulator) -> None:
-    check_request("sagemaker", "CreateTrainingJob", JOB)
-    check_request("sagemaker", "CreateModel", {**MODEL, "Tags": [{"Key": "Straße 1", "Value": "ü.:/=+-@"}]})
+    check_request("sagemaker", "CreateTrainingJob", JOB, "us-east-1")
+    check_request(
+        "sagemaker", "CreateModel", {**MODEL, "Tags": [{"Key": "Straße 1", "Value": "ü.:/=+-@"}]}, "us-east-1"
+    )
     plane: Plane = quick.plane
     for service, operations in plane.operations.items():
         unknown = set(operations) - set(service_model(service).operation_names)

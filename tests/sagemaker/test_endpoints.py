@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import secrets
 import shutil
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +163,8 @@ def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: Serving, mod
     assert (aws.calls, objects(aws, backend)) == ([], before)
     backend.create_endpoint(EndpointSpec("dogs", model))
     sent = {operation: request for operation, request in aws.bodies if operation.startswith("Create")}
+    for request in sent.values():  # what is only shown asks nobody whose it would be
+        assert request["Tags"].pop() == {"Key": "breedclf-user", "Value": backend.owner}
     assert sent == shown
 
 
@@ -264,7 +269,8 @@ def test_an_endpoint_that_aws_does_not_know_yet(
     aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
 ) -> None:
     aws.unseen_looks = 2
-    aws.refuse_next["CreateEndpoint"] = [RefusedError('Could not find entity "endpoint-config/..".')]
+    config = backend.requests_for_endpoint(EndpointSpec("dogs", model))["CreateEndpointConfig"]["EndpointConfigName"]
+    aws.refuse_next["CreateEndpoint"] = [RefusedError(f'Could not find entity "endpoint-config/{config}".')]
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
@@ -274,6 +280,119 @@ def test_a_name_that_is_taken(aws: FakeServing, backend: Serving, clock: Stepped
     with pytest.raises(ConfigError, match="'dogs' is taken"):
         backend.create_endpoint(EndpointSpec("dogs", model))
     assert (aws.models, aws.configs) == kept
+
+
+FOREIGN_WORDS = {
+    "missing": "{kind} {arn} is unknown to this plane",
+    "taken": "There is a {kind} called {arn}",
+    "busy": "{arn} is busy, come back later",
+}
+
+
+def test_refusals_are_understood_in_any_words(
+    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+) -> None:
+    aws.words = FOREIGN_WORDS
+    with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
+        backend.describe_endpoint("dogs")
+    aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint"}
+    deployed(model, backend, clock)
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        backend.create_endpoint(EndpointSpec("dogs", model))
+    aws.answers_lost, aws.pending_looks = {"UpdateEndpoint"}, 5
+    backend.update_endpoint("dogs", other_model)
+    with pytest.raises(EndpointError, match="is Updating, and SageMaker deletes none meanwhile"):
+        backend.delete_endpoint("dogs")
+    Endpoint("dogs", backend, clock=clock).wait()
+    backend.delete_endpoint("dogs")
+    clock.sleep(60)
+    while "dogs" in aws.endpoints:
+        with contextlib.suppress(EndpointError):
+            backend.describe_endpoint("dogs")
+    with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
+        backend.delete_endpoint("dogs")
+    assert (aws.models, aws.configs) == ({}, {})
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
+def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
+    aws: FakeServing,
+    backend: Serving,
+    clock: SteppedClock,
+    model: Path,
+    other_model: Path,
+    bucket: str,
+    tmp_path: Path,
+    same: bool,
+) -> None:
+    """The other one is first between our look at the name and our creating the endpoint."""
+    other = with_settings(aws, clock, tmp_path / "other", bucket=bucket)
+    create, theirs = aws._CreateEndpoint, model if same else other_model
+
+    def other_is_first(**request: Any) -> dict[str, Any]:
+        aws._CreateEndpoint = create  # type: ignore[method-assign]
+        other.create_endpoint(EndpointSpec("dogs", theirs))
+        return create(**request)
+
+    aws._CreateEndpoint = other_is_first  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        backend.create_endpoint(EndpointSpec("dogs", model))
+    assert Endpoint("dogs", other, clock=clock).wait().status is EndpointStatus.IN_SERVICE
+    assert list(aws.configs) == list(aws.models) == [aws.endpoints["dogs"]["config"]]
+
+
+def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
+    aws: FakeServing, clock: SteppedClock, backend: Serving, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    deployed(model, backend, clock)
+    fresh = with_settings(aws, clock, tmp_path, bucket=bucket, prefix="fresh")
+    with pytest.raises(ConfigError, match="'dogs' is taken"):
+        fresh.create_endpoint(EndpointSpec("dogs", model))
+    assert not [key for key in objects(aws, fresh) if key.startswith("fresh/")]
+
+
+END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
+
+
+def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    deployed(model, backend, clock, ttl_seconds=3_600)
+    [schedule] = aws.schedules.values()
+    ends = datetime.strptime(schedule["ScheduleExpression"], "at(%Y-%m-%dT%H:%M:%S)").replace(tzinfo=UTC)
+    expires = backend.describe_endpoint("dogs").expires
+    assert expires is not None and ends.timestamp() == pytest.approx(expires, abs=1)
+    assert schedule["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:sagemaker:deleteEndpoint"
+    assert json.loads(schedule["Target"]["Input"]) == {"EndpointName": "dogs"}
+    assert schedule["ActionAfterCompletion"] == "DELETE"
+    backend.delete_endpoint("dogs")
+    assert aws.schedules == {}
+
+
+def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    aws.schedules["breedclf-end-of-dogs"] = {"ScheduleExpression": "at(2020-01-01T00:00:00)"}
+    backend.create_endpoint(EndpointSpec("dogs", model, ttl_seconds=60))
+    assert "2020" not in aws.schedules["breedclf-end-of-dogs"]["ScheduleExpression"]
+
+
+def test_an_endpoint_that_is_refused_leaves_no_schedule(
+    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
+    aws.refuse_next["CreateEndpoint"] = [RefusedError("The account-level limit is 0", "ResourceLimitExceeded")]
+    with pytest.raises(EndpointError, match="limit is 0"):
+        backend.create_endpoint(EndpointSpec("dogs", model, ttl_seconds=60))
+    assert aws.schedules == {}
+
+
+@pytest.mark.parametrize("key", ["breedclf", "breedclf-expires", "breedclf-anything"])
+def test_a_users_tag_cannot_take_the_place_of_one_of_ours(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"tag '{key}': breedclf finds what it made by tags of this name"):
+        SageMakerSettings(tags={key: "9999999999"})
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])

@@ -87,7 +87,7 @@ def test_a_search_costs_all_its_jobs_or_what_its_longest_time_lets_run() -> None
 
 
 def test_an_endpoint_costs_until_it_ends_and_without_an_end_nobody_knows() -> None:
-    plan = planned("CreateEndpointConfig", config_of(VARIANT), seconds=1_800)
+    plan = planned("CreateEndpointConfig", config_of(VARIANT), seconds=1_800, ended_by_aws=True)
     assert plan.cost == pytest.approx(2 * 0.5 * 0.5)
     assert plan.quotas[0].name == "ml.m5.xlarge for endpoint usage"
     endless = planned("CreateEndpointConfig", config_of(VARIANT))
@@ -101,6 +101,39 @@ def test_a_serverless_endpoint_costs_at_most_all_its_answers_at_once() -> None:
     plan = planned("CreateEndpointConfig", config_of(SERVERLESS), seconds=3_600)
     assert plan.cost == pytest.approx(5 * 3_600 * 0.0001)
     assert plan.quotas[0].name == "Maximum total concurrency that can be allocated across all serverless endpoints"
+
+
+def test_an_endpoint_that_nothing_in_aws_ends_has_no_upper_bound() -> None:
+    tagged = planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600)
+    assert tagged.cost is None
+    assert "nothing in AWS deletes it when its time is over; $1.00 if you do" in str(tagged)
+    with pytest.raises(ConfigError, match=r"let AWS end it \(endpoint_end_role=ARN .*serverless_memory_mb"):
+        tagged.refuse_above(5)
+    assert planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600, ended_by_aws=True).cost == 1.0
+
+
+def test_an_update_costs_both_fleets_until_it_is_through() -> None:
+    request = {"EndpointName": "dogs", "EndpointConfigName": "dogs-2"}
+    before = {**config_of(VARIANT), "EndpointConfigName": "dogs-1"}
+    calls = [ApiCall("CreateEndpointConfig", config_of(VARIANT)), ApiCall("UpdateEndpoint", request)]
+    plan = plan_of(calls, RATES, region="us-east-1", seconds=7_200, ended_by_aws=True, replaced=before)
+    assert plan.cost == pytest.approx(2 * 2 * 0.5 + 2 * 1 * 0.5)  # two hours of the new machines, one of the old ones
+    assert "2 x ml.m5.xlarge of dogs-1, until the update is through" in str(plan)
+    serverless = plan_of(
+        calls, RATES, region="us-east-1", seconds=7_200, ended_by_aws=True, replaced=config_of(SERVERLESS)
+    )
+    assert serverless.cost == pytest.approx(2.0)
+
+
+def test_the_lines_that_a_refusal_shows_are_a_table_that_adds_the_price(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        planned("CreateTrainingJob", job("ml.p5.48xlarge")).refuse_above(5)
+    shown = str(caught.value).split("a file that holds ")[1].split(", or leave max_cost out")[0]
+    file = tmp_path / "rates.json"
+    file.write_text(shown.replace('"PRICE"', "113.0").replace("YYYY-MM-DD", "2026-11-29"))
+    rates = Rates.load(file)
+    assert rates.instance_hour("us-east-1", "training", "ml.p5.48xlarge").usd == 113.0
+    assert rates.instance_hour("us-east-1", "training", "ml.m5.xlarge").usd == 0.23, "the others are still known"
 
 
 def test_a_batch_transform_has_no_longest_time() -> None:
@@ -141,7 +174,7 @@ def test_several_calls_add_up_and_free_ones_are_named() -> None:
         ApiCall("CreateEndpointConfig", config_of(VARIANT)),
         ApiCall("CreateEndpoint", {"EndpointName": "dogs", "EndpointConfigName": "dogs"}),
     ]
-    plan = plan_of(calls, RATES, region="us-east-1", seconds=3_600)
+    plan = plan_of(calls, RATES, region="us-east-1", seconds=3_600, ended_by_aws=True)
     assert plan.creates == ("model dogs", "endpoint configuration dogs", "endpoint dogs")
     document = json.loads(json.dumps(plan.to_dict()))
     assert document["cost"] == pytest.approx(1.0)
@@ -151,7 +184,7 @@ def test_several_calls_add_up_and_free_ones_are_named() -> None:
 def test_calls_that_it_can_t_count_or_that_are_wrong_are_refused() -> None:
     with pytest.raises(ConfigError, match="CreateNotebookInstance is no call that breedclf plans"):
         planned("CreateNotebookInstance", {})
-    with pytest.raises(ConfigError, match="Unknown parameter .*Naem"):
+    with pytest.raises(ConfigError, match="Unknown member 'Naem'"):
         planned("CreateModel", {"ModelName": "dogs", "Naem": "dogs"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import json
 import re
 from pathlib import Path
@@ -11,13 +12,22 @@ import boto3
 import pytest
 
 import breedclf.backends.sagemaker as package
-from breedclf.backends.sagemaker.policy import Scope, allowed_actions, caller_policy, role_policy, trust_policy
+from breedclf.backends.sagemaker.policy import (
+    SCHEDULER,
+    Scope,
+    allowed_actions,
+    caller_policy,
+    end_role_policy,
+    role_policy,
+    trust_policy,
+)
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
+END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
 MAX_CHARS = 6_144  # of a managed policy, blanks not counted
-SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "sts")
+SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "sts", "scheduler")
 # What IAM calls the permissions of operations that aren't named like them; None needs no permission of its own.
 IAM_NAMES: dict[str, str | None] = {
     "sagemaker-runtime:InvokeEndpoint": "sagemaker:InvokeEndpoint",
@@ -58,7 +68,8 @@ def calls_of_the_sources() -> set[str]:
 
 
 def test_the_caller_may_do_exactly_what_the_sources_do() -> None:
-    policy = caller_policy(settings(bucket=None), Scope.of(settings(bucket=None)))
+    full = settings(bucket=None, endpoint_end_role=END_ROLE)
+    policy = caller_policy(full, Scope.of(full))
     called, allowed = calls_of_the_sources() - IMPLIED, allowed_actions(policy) - IMPLIED
     assert called - allowed == set(), "calls that no policy allows"
     assert allowed - called == set(), "permissions that nothing asks for"
@@ -72,6 +83,21 @@ def test_the_role_is_passed_to_sagemaker_alone() -> None:
         ([ROLE], {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}})
     ]
     assert trust_policy()["Statement"][0]["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_the_role_that_ends_endpoints_may_do_nothing_else_and_is_the_schedulers_alone() -> None:
+    ending = settings(endpoint_end_role=END_ROLE)
+    assert allowed_actions(end_role_policy(Scope.of(ending))) == {"sagemaker:DeleteEndpoint"}
+    assert trust_policy(SCHEDULER)["Statement"][0]["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    passing = {
+        each["Resource"][0]: each["Condition"]["StringEquals"]["iam:PassedToService"]
+        for each in caller_policy(ending, Scope.of(ending))["Statement"]
+        if "iam:PassRole" in each["Action"]
+    }
+    assert passing == {ROLE: "sagemaker.amazonaws.com", END_ROLE: "scheduler.amazonaws.com"}
+    assert not any(
+        action.startswith("scheduler:") for action in allowed_actions(caller_policy(settings(), Scope.of(settings())))
+    )
 
 
 def test_what_is_made_must_be_tagged_and_only_that_can_be_changed() -> None:
@@ -136,6 +162,34 @@ def test_keys_vpc_and_images_come_in_when_they_are_set() -> None:
     for make in (caller_policy, role_policy):
         text = json.dumps(make(full, Scope.of(full)), separators=(",", ":"))
         assert len(text) <= MAX_CHARS
+
+
+PAGES = Path(__file__).parents[2] / "docs"
+
+
+def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies() -> None:
+    """Every address in a command or program of the pages lies where the caller and the role may read and write."""
+    own = settings(bucket="my-bucket")
+    named = [
+        (page.name, uri)
+        for page in sorted(PAGES.glob("*.md"))
+        for block in re.findall(r"```(?:console|sh|py\w*)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for uri in re.findall(r"s3://(my-bucket/[\w\-./]+)", block)
+    ]
+    assert {page for page, _ in named} >= {"sagemaker.md", "cli.md"}
+    for action, policy in (
+        ("s3:PutObject", caller_policy(own, Scope.of(own))),
+        ("s3:GetObject", caller_policy(own, Scope.of(own))),
+        ("s3:GetObject", role_policy(own, Scope.of(own))),
+    ):
+        allowed = [
+            resource.partition(":::")[2]
+            for statement in policy["Statement"]
+            if action in statement["Action"]
+            for resource in statement["Resource"]
+        ]
+        for page, uri in named:
+            assert any(fnmatch.fnmatchcase(f"{uri}/train/dog.jpg", pattern) for pattern in allowed), (page, uri, action)
 
 
 def test_what_isn_t_known_is_asked_for() -> None:

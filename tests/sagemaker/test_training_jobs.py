@@ -53,6 +53,9 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
     assert first == {
         "s3:ListObjectsV2": 3,  # the code, the data, and the data again to verify
         "s3:PutObject": 1 + files + 1,  # the code, the pictures, their manifest
+        "DescribeTrainingJob": 1,  # is the name free?
+        "s3:HeadBucket": 1,
+        "GetCallerIdentity": 1,
         "CreateTrainingJob": 1,
     }
     job.wait()
@@ -70,6 +73,7 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
     assert calls(quick) == {
         "s3:ListObjectsV2": 2,  # the code, which is compared, and the data
         "s3:HeadObject": 1,
+        "DescribeTrainingJob": 1,
         "CreateTrainingJob": 1,
     }
     again.stop()

@@ -22,6 +22,7 @@ from breedclf.metric_lines import MetricDefinition
 SNAPSHOTS = Path(__file__).parent / "requests"
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 IMAGE = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-sagemaker"
+CUDA = IMAGE.replace("-cpu-", "-cu130-")
 PLACES = JobPlaces(
     code="s3://bucket/breedclf/code/0123",
     channels={"training": "s3://bucket/breedclf/data/dogs-4567", "weights": "s3://bucket/breedclf/weights/89ab"},
@@ -41,12 +42,12 @@ def spec(**changes: Any) -> JobSpec:
     return JobSpec("train-1", **(values | changes))
 
 
-def request(job: JobSpec, *, debugger: str | None = None, **settings: Any) -> dict[str, Any]:
+def request(job: JobSpec, *, debugger: str | None = None, image: str = IMAGE, **settings: Any) -> dict[str, Any]:
     return training_request(
         job,
         SageMakerSettings(role=ROLE, **settings),
         role=ROLE,
-        images=JobImages(IMAGE, debugger),
+        images=JobImages(image, debugger),
         places=PLACES,
         tags=TAGS,
     )
@@ -55,8 +56,8 @@ def request(job: JobSpec, *, debugger: str | None = None, **settings: Any) -> di
 CASES: dict[str, Any] = {
     "plain": lambda: request(spec()),
     "spot": lambda: request(spec(spot=True)),
-    "several_gpus": lambda: request(spec(), instance_type="ml.g5.12xlarge"),
-    "several_machines": lambda: request(spec(), instance_type="ml.g4dn.xlarge", instance_count=2),
+    "several_gpus": lambda: request(spec(), image=CUDA, instance_type="ml.g5.12xlarge"),
+    "several_machines": lambda: request(spec(), image=CUDA, instance_type="ml.g4dn.xlarge", instance_count=2),
     "kms_and_vpc": lambda: request(
         spec(),
         volume_kms_key="arn:aws:kms:eu-west-1:111122223333:key/volume",
@@ -101,7 +102,8 @@ def test_every_machine_that_the_settings_name_is_one_of_sagemaker_s(model: Servi
     [
         ({"max_runtime_seconds": 3e6}, {}, "runs at most 2419200 s"),
         ({"gpus": 1}, {}, "gpus=1, but ml.m5.xlarge has 0"),
-        ({}, {"volume_kms_key": "k", "instance_type": "ml.g5.xlarge"}, "its disk is in the machine"),
+        ({}, {"volume_kms_key": "k", "instance_type": "ml.g5.xlarge", "image": CUDA}, "its disk is in the machine"),
+        ({}, {"instance_type": "ml.g5.xlarge"}, "'ml.g5.xlarge' has a GPU, which .*cpu-amzn2023-sagemaker can't use"),
         (
             {"channels": {"training": Path("dogs")}},
             {"network_isolation": True, "wheels": "wheels"},

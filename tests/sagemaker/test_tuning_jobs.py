@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
 
-from .fake_service import FakeSageMaker
+from .fake_service import FakeSageMaker, Identity
 from .test_tuning_request import SPACE
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
@@ -37,6 +38,8 @@ class Fakes:
     def __call__(self, service: str) -> Any:
         if service == "s3":
             return None  # what is refused before anything is sent needs no storage
+        if service == "sts":
+            return Identity()
         assert service == "sagemaker", service
         return self.sagemaker
 
@@ -47,7 +50,8 @@ class Tunings(TuningJobs):
     name = "sagemaker"
     region = "us-east-1"
 
-    def prepared(self, spec: Any) -> dict[str, Any]:
+    def prepared(self, spec: Any, *, check_name: Callable[[], object]) -> dict[str, Any]:
+        check_name()
         return self.request_for(spec)
 
 
@@ -87,7 +91,7 @@ def test_it_keeps_the_protocol_and_tags_what_it_makes(service, tmp_path) -> None
     made.create_tuning(search())
     tags = service.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
-    assert service.calls == ["CreateHyperParameterTuningJob"]
+    assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
     shown = made.tuning_request_for(search())
     assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
 
@@ -180,7 +184,7 @@ def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
         backend(service, tmp_path, max_cost=5_000, instance_type="ml.c7i.large").create_tuning(search())
     assert service.calls == []
     backend(service, tmp_path, max_cost=50).create_tuning(search())
-    assert service.calls == ["CreateHyperParameterTuningJob"]
+    assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
 
 
 def test_a_training_is_planned_before_it_is_paid(tmp_path, capsys) -> None:
@@ -210,7 +214,10 @@ def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) ->
         made.create_endpoint(endless)
     with pytest.raises(ConfigError, match="unknown, and max_cost=5"):
         made.plan(endless)
-    assert made.plan(short).cost == pytest.approx(0.23)
+    with pytest.raises(ConfigError, match="nothing in AWS deletes it when its time is over; \\$0.23 if you do"):
+        made.plan(short)
+    ended = SageMakerBackend(settings=made.settings, clients=made.clients, endpoint_end_role=ROLE, home=tmp_path)
+    assert ended.plan(short).cost == pytest.approx(0.23)
     assert not {call for call in service.calls if call.startswith("Create")}
 
 

@@ -173,9 +173,9 @@ def test_another_s_tuning_job_is_not_taken_for_ours() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"Strategi": "Grid"}, 'Missing required parameter .*"Strategy"|Unknown parameter .*Strategi'),
-        ({"Strategy": "Gird"}, "Strategy='Gird' is none of Bayesian, Random"),
-        ({"RandomSeed": -1}, "RandomSeed"),
+        ({"Strategi": "Grid"}, "Unknown member 'Strategi' at 'hyperParameterTuningJobConfig'"),
+        ({"Strategy": "Gird"}, r"'Gird' at 'hyperParameterTuningJobConfig.strategy' .* enum value set: \[Bayesian"),
+        ({"RandomSeed": -1}, "at 'hyperParameterTuningJobConfig.randomSeed' failed to satisfy constraint"),
     ],
 )
 def test_a_misspelt_request_is_refused_before_it_is_sent(change: dict[str, Any], words: str) -> None:

@@ -17,6 +17,7 @@ from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError
 from breedclf.json_lines import read_json_lines
 from breedclf.learning.images import PICTURE_SUFFIXES, open_picture
 from breedclf.learning.prediction import Prediction
+from breedclf.learning.scan import pictures_below
 from breedclf.learning.stamp import Stamp
 from breedclf.printable import storable
 

@@ -13,7 +13,16 @@ from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, JobError
 from breedclf.job_handle import Clock
-from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, iterate_lines, pauses
+from breedclf.jobs import (
+    Backend,
+    JobDescription,
+    JobSpec,
+    JobStatus,
+    MetricRecord,
+    iterate_lines,
+    pauses,
+    seconds_until_complete,
+)
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Look, Search
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -157,6 +166,7 @@ class PackedDriver:
     def _look(self, study: Study) -> Study:
         name = _packed_name(study)
         description = self._backend.describe(name)  # before reading: what came until then is read below
+        self._clock.sleep(seconds_until_complete(self._backend, description, self._clock.time()))
         told = study_from_lines(iterate_lines(self._log(name)), study)
         if not description.status.is_final:
             return told.model_copy(update={"status": "InProgress", "reason": None})

@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from breedclf.backends.emulator.admission import Admitted, admitted, content_of
 from breedclf.backends.emulator.door import Door
 from breedclf.backends.emulator.faults import DroppedCall, fault_of
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.objects import Objects, S3Request
 from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import (
@@ -31,6 +32,7 @@ from breedclf.backends.emulator.protocol import (
     ServiceError,
     call_of,
     error_answer,
+    json_answer,
     new_request_id,
     with_action,
 )
@@ -110,6 +112,10 @@ def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Respon
     if call.service == "runtime":
         plane.faults.meet(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
         return _response(plane.invoke(call, request.url.path, request.headers, body))
+    if call.service == "scheduler":
+        plane.faults.meet(call.service, f"{request.method} {request.url.path}")
+        answer = plane.schedules.answer(request.method, request.url.path, _json(body), call.region)
+        return _response(json_answer(answer))
     parameters = _json(body) if call.protocol == "json" else {}
     plane.faults.meet(call.service, call.operation, _name_in(parameters))
     return _response(plane.answer(call, body, parameters))
@@ -152,6 +158,8 @@ def _switch(plane: Plane, request: Request, body: bytes) -> Response:
         plane.faults.add(fault_of(_json(body)))
     elif what == "faults" and method == "DELETE":
         plane.faults.clear()
+    elif what == "lags" and method == "POST":
+        plane.faults.lags = Lags(**_json(body))
     elif what == "interruptions" and method == "POST":
         name = _json(body).get("TrainingJobName")
         if not isinstance(name, str):

@@ -63,7 +63,7 @@ class Endpoints:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(ENDPOINT, request["EndpointName"], region)
-        answer = {**_summary(record), "EndpointConfigName": record["config"]}
+        answer = {**self._summary(record), "EndpointConfigName": record["config"]}
         if record["status"] not in ("Creating", "Failed"):
             answer["ProductionVariants"] = [_variant_summary(record)]
         if record.get("failure_reason"):
@@ -71,7 +71,7 @@ class Endpoints:
         return answer
 
     def list(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        summaries = [_summary(record) for record in self.store.all(ENDPOINT, region)]
+        summaries = [self._summary(record) for record in self.store.all(ENDPOINT, region)]
         chosen = selected(summaries, request, name="EndpointName", status="EndpointStatus")
         return page(chosen, request, "Endpoints")
 
@@ -216,15 +216,14 @@ class Endpoints:
     def _folder(self, name: str) -> Path:
         return self.store.root / "served" / name
 
-
-def _summary(record: Record) -> dict[str, Any]:
-    return {
-        "EndpointName": record["name"],
-        "EndpointArn": record["arn"],
-        "CreationTime": record["created"],
-        "LastModifiedTime": record["modified"],
-        "EndpointStatus": record["status"],
-    }
+    def _summary(self, record: Record) -> dict[str, Any]:
+        return {
+            "EndpointName": record["name"],
+            "EndpointArn": record["arn"],
+            "CreationTime": record["created"],
+            "LastModifiedTime": record["modified"],
+            "EndpointStatus": self.faults.lags.endpoint_status(record, now=self.store.clock()),
+        }
 
 
 def _variant_summary(record: Record) -> dict[str, Any]:

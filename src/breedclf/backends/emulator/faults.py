@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.config import Settings
 
@@ -87,8 +88,9 @@ class DroppedCall(Exception):  # noqa: N818 - no error of ours: the connection i
 
 @dataclass
 class Faults:
-    """The switches that are on, and every call that came in."""
+    """The switches that are on, how far answers lag behind, and every call that came in."""
 
+    lags: Lags = field(default_factory=Lags)
     _faults: list[tuple[Fault, list[int]]] = field(default_factory=list)
     _calls: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_MAX_CALLS))
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,10 +101,11 @@ class Faults:
             self._faults.append((fault, [0]))
 
     def clear(self) -> None:
-        """Turn all off, and forget the calls."""
+        """Turn all off, answer at once, and forget the calls."""
         with self._lock:
             self._faults.clear()
             self._calls.clear()
+            self.lags = Lags()
 
     def calls(self) -> list[dict[str, Any]]:
         """Every call since the last `clear`: service, operation and time."""

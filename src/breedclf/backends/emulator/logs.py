@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
 from breedclf.json_lines import read_json_lines
 
@@ -57,10 +59,17 @@ class Stream:
 
 
 class Logs:
-    """The operations on logs; `streams` tells the streams of a group."""
+    """The operations on logs; `streams` tells the streams of a group, `lags` how late their lines come."""
 
-    def __init__(self, streams: Callable[[str, str], list[Stream]]) -> None:
+    def __init__(
+        self,
+        streams: Callable[[str, str], list[Stream]],
+        lags: Callable[[], Lags] = Lags,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._streams = streams
+        self._lags = lags
+        self._clock = clock
 
     def describe_log_groups(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         names = [TRAINING_GROUP]
@@ -84,7 +93,7 @@ class Logs:
 
     def get_log_events(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         stream = self._one(request, region)
-        events = _between(stream.lines(), request)
+        events = _between(self._lines(stream), request)
         limit = request.get("limit", _DEFAULT_EVENTS)
         token = request.get("nextToken", "")
         if token.startswith("b/"):
@@ -110,7 +119,7 @@ class Logs:
         found = []
         for stream in self._of_group(request, region):
             if stream.name.startswith(prefix) and (names is None or stream.name in names):
-                for number, (time, text) in enumerate(_between(stream.lines(), request)):
+                for number, (time, text) in enumerate(_between(self._lines(stream), request)):
                     if pattern in text:
                         found.append((time, stream.name, number, text))
         found.sort(key=lambda each: each[:3])
@@ -122,6 +131,14 @@ class Logs:
         ]
         answer: dict[str, Any] = {"events": events, "searchedLogStreams": []}
         return answer | ({"nextToken": f"e/{end}"} if end < len(found) else {})
+
+    def _lines(self, stream: Stream) -> list[tuple[int, str]]:
+        """The lines that have arrived; one that is late holds back those after it."""
+        lines, lags, now = stream.lines(), self._lags(), self._clock()
+        late = next(
+            (at for at, (time, _) in enumerate(lines) if lags.hides_log_line(time / 1_000, now=now)), len(lines)
+        )
+        return lines[:late]
 
     def _of_group(self, request: Mapping[str, Any], region: str) -> list[Stream]:
         group = request.get("logGroupName") or request.get("logGroupIdentifier", "").rpartition(":")[2]

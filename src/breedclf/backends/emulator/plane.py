@@ -17,6 +17,7 @@ from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
 from breedclf.backends.emulator.models import Models
 from breedclf.backends.emulator.objects import Objects
 from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
+from breedclf.backends.emulator.schedules import Schedules
 from breedclf.backends.emulator.storage import Storage
 from breedclf.backends.emulator.store import ENDPOINT, TRAINING, TRANSFORM, Store
 from breedclf.backends.emulator.tags import Tags
@@ -54,12 +55,17 @@ class Plane:
         storage = Storage(options.objects.client(options.region))
         python = options.local.python
         self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
-        training = TrainingJobs(self.runs)
+        training = TrainingJobs(self.runs, lambda: self.faults.lags)
         self.searches = TuningRuns(self.store, training, self.runs)
         self.endpoints = Endpoints(self.store, storage, self.faults, python, access)
         self.transforms = TransformJobs(self.store, storage, self.faults, python, access)
+        self.schedules = Schedules(self.store, self.endpoints)
         tuning = TuningJobs(self.store, training, self.searches)
-        models, tags, logs = Models(self.store, storage), Tags(self.store, training.describe), Logs(self._streams)
+        models, tags, logs = (
+            Models(self.store, storage),
+            Tags(self.store, training.describe, lambda: self.faults.lags),
+            Logs(self._streams, lambda: self.faults.lags),
+        )
         sagemaker: dict[str, Operation] = {
             "CreateTrainingJob": training.create,
             "DescribeTrainingJob": training.describe,
@@ -106,7 +112,7 @@ class Plane:
 
     def start(self) -> None:
         """Go on with what an earlier emulator left."""
-        for part in (self.runs, self.searches, self.endpoints, self.transforms):
+        for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules):
             part.resume()
 
     def close(self, *, end_jobs: bool = False) -> None:
@@ -115,7 +121,7 @@ class Plane:
             self.searches.end_all()
             self.runs.end_all()
             self.searches.await_end()
-        for part in (self.searches, self.runs, self.transforms, self.endpoints):
+        for part in (self.schedules, self.searches, self.runs, self.transforms, self.endpoints):
             part.close()
 
     def answer(self, call: Call, body: bytes, parameters: Mapping[str, Any]) -> Answer:
@@ -129,7 +135,7 @@ class Plane:
         operation = self.operations.get(call.service, {}).get(call.operation)
         if operation is None:
             raise not_emulated(call.service, call.operation)
-        check_request(call.service, call.operation, parameters)
+        check_request(call.service, call.operation, parameters, call.region)
         return json_answer(operation(parameters, call.region))
 
     def invoke(self, call: Call, path: str, headers: Mapping[str, str], body: bytes) -> Answer:

@@ -66,6 +66,12 @@ TRANSFORM = Kind(
 MODEL = _served("models", "model", "model")
 CONFIG = _served("endpoint-configs", "endpoint-config", "endpoint configuration")
 ENDPOINT = _served("endpoints", "endpoint", "endpoint")
+SCHEDULE = Kind(
+    "schedules",
+    "schedule",
+    missing=("ResourceNotFoundException", "Schedule {name} does not exist."),
+    taken=("ConflictException", "Schedule {name} already exists."),
+)
 KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ServiceError, not_emulated
 from breedclf.backends.emulator.store import KINDS, TRAINING, Kind, Record, Store, page
 
@@ -18,6 +19,7 @@ class Tags:
 
     store: Store
     describe_training: Callable[[Mapping[str, Any], str], dict[str, Any]]
+    lags: Callable[[], Lags] = Lags
 
     def add(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         kind, record = self._owner(request["ResourceArn"], region)
@@ -51,7 +53,10 @@ class Tags:
         every = all if expression.get("Operator", "And") == "And" else any
         found = []
         for record in self.store.all(TRAINING, region):
-            described = self.describe_training({"TrainingJobName": record["name"]}, region)
+            told = self.describe_training({"TrainingJobName": record["name"]}, region)
+            described = self.lags().found(told, now=self.store.clock())
+            if described is None:
+                continue
             if not filters or every(_passes(each, described, record["tags"]) for each in filters):
                 found.append({"TrainingJob": {**described, "Tags": as_list(record["tags"])}})
         if request.get("SortOrder", "Descending") == "Descending":

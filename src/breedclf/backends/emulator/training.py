@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.storage import Place
 from breedclf.backends.emulator.store import TRAINING, Record, page, selected
@@ -25,8 +26,9 @@ _RULES = {
 class TrainingJobs:
     """Create, describe, list, stop and delete training jobs."""
 
-    def __init__(self, runs: TrainingRuns) -> None:
+    def __init__(self, runs: TrainingRuns, lags: Callable[[], Lags] = Lags) -> None:
         self._runs = runs
+        self._lags = lags
         self._store = runs.store
 
     def create(self, request: Mapping[str, Any], region: str, **fields: Any) -> dict[str, Any]:
@@ -41,7 +43,10 @@ class TrainingJobs:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self._store.get(TRAINING, request["TrainingJobName"], region)
-        return description_of(record, self._runs.job(record["name"]))
+        answer = description_of(record, self._runs.job(record["name"]))
+        if self._lags().hides_metrics(record.get("ended"), now=self._store.clock()):
+            answer.pop("FinalMetricDataList", None)
+        return answer
 
     def list(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         summaries = [summary_of(record, self._runs.job(record["name"])) for record in self._store.all(TRAINING, region)]
@@ -91,27 +96,22 @@ class TrainingJobs:
 
 
 def check_training(request: Mapping[str, Any]) -> None:
-    """The documented rules that the service's model doesn't hold.
+    """What needs the whole request, and what isn't emulated.
 
     Raises:
-        ServiceError: the request breaks one.
+        ServiceError: the request asks for something else.
     """
     algorithm = request["AlgorithmSpecification"]
-    if bool(algorithm.get("TrainingImage")) == bool(algorithm.get("AlgorithmName")):
-        _refuse("Provide exactly one of TrainingImage and AlgorithmName in AlgorithmSpecification.")
     if algorithm.get("AlgorithmName"):
         _refuse("AlgorithmName isn't emulated by breedclf's emulator; give a TrainingImage.")
     if algorithm["TrainingInputMode"] == "Pipe":
         _refuse("TrainingInputMode Pipe isn't emulated by breedclf's emulator; use File or FastFile.")
-    resources = request.get("ResourceConfig", {})
-    if not resources.get("InstanceType") or not resources.get("InstanceCount") or not resources.get("VolumeSizeInGB"):
-        _refuse("ResourceConfig needs an InstanceType, an InstanceCount and a VolumeSizeInGB.")
-    if resources["InstanceCount"] > 1:
+    if request.get("ResourceConfig", {}).get("InstanceCount", 1) > 1:
         _refuse("More than one instance isn't emulated by breedclf's emulator; use InstanceCount 1.")
     stopping = request.get("StoppingCondition")
     if stopping is None:
         _refuse("StoppingCondition must be given.")
-    _check_spot(request)
+    _check_checkpoints(request)
     _check_channels(request)
     try:
         check_definitions(metric_definitions(request))
@@ -227,26 +227,13 @@ def _profiles(request: Mapping[str, Any]) -> bool:
     return "ProfilerConfig" in request and not request["ProfilerConfig"].get("DisableProfiler", False)
 
 
-def _check_spot(request: Mapping[str, Any]) -> None:
-    stopping = request["StoppingCondition"]
-    longest = stopping.get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_SECONDS)
-    waiting = stopping.get("MaxWaitTimeInSeconds")
-    if request.get("EnableManagedSpotTraining"):
-        if waiting is None or waiting < longest:
-            _refuse(
-                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
-            )
-    elif waiting is not None:
-        _refuse("MaxWaitTimeInSeconds is supported only for managed spot training: set EnableManagedSpotTraining.")
+def _check_checkpoints(request: Mapping[str, Any]) -> None:
     local = request.get("CheckpointConfig", {}).get("LocalPath", "/opt/ml/checkpoints")
     if local.rstrip("/") != "/opt/ml/checkpoints":
         _refuse("Only /opt/ml/checkpoints is emulated by breedclf's emulator as CheckpointConfig's LocalPath.")
 
 
 def _check_channels(request: Mapping[str, Any]) -> None:
-    names = [channel["ChannelName"] for channel in request.get("InputDataConfig", ())]
-    if len(set(names)) < len(names):
-        _refuse("Channel names must be unique in InputDataConfig.")
     for channel in request.get("InputDataConfig", ()):
         source = channel["DataSource"].get("S3DataSource")
         if source is None:

@@ -1,161 +1,27 @@
-"""Whether a request keeps the rules of the service's own model, as botocore carries it; told in AWS's words."""
+"""What the emulator refuses before it does anything, in the service's own words."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.errors import MissingExtraError
-
-_JAVA_CLASSES = {r"\p{L}": r"\w", r"\p{N}": r"\d", r"\p{Z}": r"\s"}
-_MAX_SHOWN_CHARS = 100
-_ENDLESS = 1e300
+from breedclf.backends.requests.model import WrongTypeError, model_faults
+from breedclf.backends.requests.rules import rule_faults
 
 
-@functools.cache
-def service_model(service: str) -> Any:
-    """botocore's model of a service.
-
-    Raises:
-        MissingExtraError: botocore isn't installed.
-    """
-    try:
-        import botocore.session
-    except ImportError as error:
-        raise MissingExtraError(
-            "the emulator reads botocore's model of SageMaker: pip install 'breedclf[sagemaker]'"
-        ) from error
-    return botocore.session.get_session().get_service_model(service)
-
-
-def check_request(service: str, operation: str, parameters: Mapping[str, Any]) -> None:
-    """Check a request's parameters: types, missing and unknown keys, enums, lengths, ranges and patterns.
-
-    A key that the model doesn't know is refused, which is stricter than AWS: it overlooks some.
+def check_request(service: str, operation: str, parameters: Mapping[str, Any], region: str) -> None:
+    """Check a request by the service's model and by the documented rules beside it.
 
     Raises:
         ServiceError: SerializationException for a wrong type, ValidationException for the rest, naming all faults.
     """
-    shape = service_model(service).operation_model(operation).input_shape
-    if shape is None:
-        return
     try:
-        faults = list(_faults(shape, parameters, ""))
-    except RecursionError as error:
-        raise ServiceError("SerializationException", "the request is nested too deeply") from error
+        faults = model_faults(service, operation, parameters)
+    except WrongTypeError as error:
+        raise ServiceError("SerializationException", str(error)) from error
     if faults:
         count = f"{len(faults)} validation error{'s' if len(faults) > 1 else ''} detected: "
         raise ServiceError("ValidationException", count + "; ".join(faults))
-
-
-def known_operation(service: str, operation: str) -> bool:
-    """Whether the service has this operation at all."""
-    return operation in service_model(service).operation_names
-
-
-def _faults(shape: Any, value: Any, path: str) -> Iterator[str]:
-    kind = shape.type_name
-    if kind == "structure":
-        yield from _faults_of_structure(shape, value, path)
-    elif kind == "list":
-        _require(isinstance(value, list), "a list", value, path)
-        yield from _faults_of_size(shape, value, path, "length")
-        for number, each in enumerate(value, 1):
-            yield from _faults(shape.member, each, f"{path}.{number}.member")
-    elif kind == "map":
-        _require(isinstance(value, Mapping), "a table", value, path)
-        yield from _faults_of_size(shape, value, path, "length")
-        for key, each in value.items():
-            yield from _faults(shape.key, key, path)
-            yield from _faults(shape.value, each, f"{path}.{key}.member")
-    elif kind in ("integer", "long", "float", "double", "timestamp"):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _ENDLESS
-        _require(number and (kind not in ("integer", "long") or value == int(value)), f"a {kind}", value, path)
-        yield from _faults_of_size(shape, value, path, "value")
-    elif kind == "boolean":
-        _require(isinstance(value, bool), "a boolean", value, path)
-    elif kind == "blob":
-        _require(_is_base64(value), "base64", value, path)
-    else:
-        _require(isinstance(value, str), "a string", value, path)
-        yield from _faults_of_text(shape, value, path)
-
-
-def _faults_of_structure(shape: Any, value: Any, path: str) -> Iterator[str]:
-    _require(isinstance(value, Mapping), "a structure", value, path or "the request")
-    for name in shape.required_members:
-        if value.get(name) is None:
-            yield _fault("null", _below(path, name), "Member must not be null", quoted=False)
-    if shape.is_tagged_union and len(value) != 1:
-        yield f"Invalid number of parameters set for the union at {path!r}: set exactly one, not {sorted(value)}"
-    for name, each in value.items():
-        if name not in shape.members:
-            yield f"Unknown member {name!r} at {path or 'the request'!r}; it must be one of {sorted(shape.members)}"
-        elif each is not None:
-            yield from _faults(shape.members[name], each, _below(path, name))
-
-
-def _faults_of_text(shape: Any, value: str, path: str) -> Iterator[str]:
-    enum = shape.enum
-    if enum:
-        if value not in enum:
-            yield _fault(value, path, f"Member must satisfy enum value set: [{', '.join(enum)}]")
-        return
-    sizes = list(_faults_of_size(shape, value, path, "length"))
-    yield from sizes
-    pattern = shape.metadata.get("pattern")
-    if pattern and not sizes and not _matches(pattern, value):
-        yield _fault(value, path, f"Member must satisfy regular expression pattern: {pattern}")
-
-
-def _faults_of_size(shape: Any, value: Any, path: str, what: str) -> Iterator[str]:
-    size = value if what == "value" else len(value)
-    least, most = shape.metadata.get("min"), shape.metadata.get("max")
-    if least is not None and size < least:
-        yield _fault(value, path, f"Member must have {what} greater than or equal to {least}")
-    if most is not None and size > most:
-        yield _fault(value, path, f"Member must have {what} less than or equal to {most}")
-
-
-def _fault(value: Any, path: str, rule: str, *, quoted: bool = True) -> str:
-    text = str(value)
-    shown = text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."
-    return f"Value {repr(shown) if quoted else shown} at {path!r} failed to satisfy constraint: {rule}"
-
-
-def _require(right: bool, wanted: str, value: Any, path: str) -> None:
-    if not right:
-        raise ServiceError("SerializationException", f"{path} must be {wanted}, not {type(value).__name__}")
-
-
-def _below(path: str, name: str) -> str:
-    """A member's place in a message: `inputDataConfig.1.member.channelName`."""
-    word = name[:1].lower() + name[1:]
-    return f"{path}.{word}" if path else word
-
-
-def _is_base64(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and base64.b64decode(value, validate=True) is not None
-    except ValueError:
-        return False
-
-
-@functools.cache
-def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """The pattern as Python reads it; None for one that only Java can read."""
-    for theirs, ours in _JAVA_CLASSES.items():
-        pattern = pattern.replace(theirs, ours)
-    try:
-        return re.compile(pattern, re.DOTALL)
-    except re.error:
-        return None
-
-
-def _matches(pattern: str, value: str) -> bool:
-    compiled = _compiled(pattern)
-    return compiled is None or compiled.fullmatch(value) is not None
+    if broken := rule_faults(service, operation, parameters, region):
+        raise ServiceError("ValidationException", " ".join(broken))

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from botocore.loaders import Loader
-from botocore.model import ServiceModel
-from botocore.validate import ParamValidator
-
+from breedclf.backends.requests.model import WrongTypeError, model_faults
+from breedclf.backends.requests.rules import rule_faults
 from breedclf.errors import ConfigError
-
-_ALLOWED_VALUES = "enum"
 
 
 @dataclass(frozen=True)
@@ -30,16 +25,20 @@ class ApiCall:
     parameters: Mapping[str, Any]
     service: str = "sagemaker"
 
-    def checked(self) -> ApiCall:
-        """The same call, once botocore's model of the service finds nothing wrong with it.
+    def checked(self, region: str = "") -> ApiCall:
+        """The same call, once the service's own model and the documented rules find nothing wrong with it.
+
+        Args:
+            region: where it is to be sent; what depends on it isn't checked where that isn't known.
 
         Raises:
-            ConfigError: a name is misspelt, missing or too long, or a value isn't one that the service knows.
+            ConfigError: a name is misspelt, missing, too long or of a wrong form, or a value isn't one that is allowed.
         """
-        shape = _model(self.service).operation_model(self.operation).input_shape
-        report = ParamValidator().validate(dict(self.parameters), shape)
-        problems = [report.generate_report()] if report.has_errors() else []
-        problems += _foreign_values(self.parameters, shape, self.operation)
+        try:
+            problems = model_faults(self.service, self.operation, self.parameters)
+        except WrongTypeError as error:
+            problems = [str(error)]
+        problems = problems or rule_faults(self.service, self.operation, self.parameters, region)
         if problems:
             raise ConfigError(f"{self.operation}: the request breaks the service's own rules: {'; '.join(problems)}")
         return self
@@ -52,23 +51,3 @@ class ApiCall:
 def as_json(calls: Iterable[ApiCall]) -> str:
     """The calls as people read them."""
     return json.dumps([call.to_dict() for call in calls], indent=2, default=str)
-
-
-@cache
-def _model(service: str) -> ServiceModel:
-    return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
-
-
-def _foreign_values(value: Any, shape: Any, where: str) -> list[str]:
-    """Texts outside of the service's list of values, which botocore itself lets pass."""
-    if shape.type_name == "structure":
-        members = shape.members
-        found = ((each, members[name], f"{where}.{name}") for name, each in value.items() if name in members)
-    elif shape.type_name == "list":
-        found = ((each, shape.member, f"{where}[{number}]") for number, each in enumerate(value))
-    elif shape.type_name == "map":
-        found = ((each, shape.value, f"{where}.{name}") for name, each in value.items())
-    else:
-        allowed = shape.metadata.get(_ALLOWED_VALUES)
-        return [f"{where}={value!r} is none of {', '.join(allowed)}"] if allowed and value not in allowed else []
-    return [problem for each, inner, place in found for problem in _foreign_values(each, inner, place)]

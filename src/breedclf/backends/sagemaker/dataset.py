@@ -26,7 +26,7 @@ class S3Dataset:
     `manifest` names every file with its size and MD5 and lies beside them; the counts say what the last upload did.
 
     Example:
-        >>> dataset = S3Dataset.upload("dogImages", "s3://my-bucket/dogs")  # doctest: +SKIP
+        >>> dataset = S3Dataset.upload("dogImages", "s3://my-bucket/breedclf/dogs")  # doctest: +SKIP
         >>> Trainer(TrainingConfig(data=dataset.uri), backend=SageMakerBackend()).submit()  # doctest: +SKIP
     """
 

@@ -18,10 +18,11 @@ from breedclf.backends.sagemaker.endpoint_request import (
     tag_text,
     update_request,
 )
-from breedclf.backends.sagemaker.endpoint_state import CHECKED_TAG, Seen, refused_tags, seen
-from breedclf.backends.sagemaker.generations import forget, is_absent, is_changing
+from breedclf.backends.sagemaker.endpoint_state import CHANGING, CHECKED_TAG, Seen, refused_tags, seen
+from breedclf.backends.sagemaker.generations import forget
 from breedclf.backends.sagemaker.invocation import invoke
 from breedclf.backends.sagemaker.place import Place
+from breedclf.backends.sagemaker.refusals import is_missing, may_have_ended
 from breedclf.backends.sagemaker.served_model import answers_uri
 from breedclf.endpoints import EndpointSpec
 from breedclf.errors import BreedclfError, EndpointError, ModelError, ParityError
@@ -67,15 +68,11 @@ class EndpointLook(Place):
         with told(f"asking for endpoint {name}", BreedclfError):
             try:
                 described: Mapping[str, Any] = client.describe_endpoint(EndpointName=name)
-                return described, self._tags_of(described["EndpointArn"])
+                return described, self.tags_of(described["EndpointArn"])
             except ClientError as error:
-                if is_absent(error):
+                if is_missing(error):
                     return None
                 raise
-
-    def _tags_of(self, arn: str) -> dict[str, str]:
-        pages = self.clients("sagemaker").get_paginator("list_tags").paginate(ResourceArn=arn)
-        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
 
     def _ours(self, name: str) -> Seen:
         looked = self._looked_at(name)
@@ -129,8 +126,8 @@ class EndpointLook(Place):
             try:
                 client.update_endpoint(**request)
             except ClientError as error:
-                if not is_changing(error):  # then it is on its way already
-                    raise
+                if not (may_have_ended(error) and self._is_changing(now.description.name)):
+                    raise  # otherwise it is on its way already
 
     def _tag_endpoint(self, now: Seen, pairs: Mapping[str, str]) -> None:
         tags = [{"Key": key, "Value": value} for key, value in pairs.items()]
@@ -140,6 +137,11 @@ class EndpointLook(Place):
     def _forget_generations(self, name: str, gone: Callable[[int], bool]) -> None:
         with told(f"clearing up after endpoint {name}", EndpointError):
             forget(self.clients("sagemaker"), name, gone)
+
+    def _is_changing(self, name: str) -> bool:
+        """Whether AWS is at work on the endpoint, and takes no other order meanwhile."""
+        looked = self._looked_at(name)
+        return looked is not None and looked[0]["EndpointStatus"] in CHANGING
 
     def _is_serverless(self, name: str) -> bool:
         if name not in self._serverless:

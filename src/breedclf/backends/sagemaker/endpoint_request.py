@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk
+from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk, is_cpu_image
+from breedclf.backends.sagemaker.plan import UPDATE_SECONDS
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ConfigError
@@ -24,12 +25,10 @@ MACHINE_BODY_BYTES, SERVERLESS_BODY_BYTES = 6 << 20, 4 << 20
 _RAY_MACHINE_IMAGE = "al2-ami-sagemaker-inference-gpu-3-1"
 _BATCH_MACHINE_IMAGE = "al2-ami-sagemaker-batch-gpu-535"
 _RAY_START_SECONDS = 900  # it installs requirements, then starts a cluster
-_UPDATE_SECONDS = 3_600
 _TRANSFORM_REQUESTS, _TRANSFORM_MEGABYTES = 8, 6  # a product over 100 is refused
 _TRANSFORM_RETRIES, _TRANSFORM_SECONDS = 3, 60
 
 _ECR = re.compile(r"(\d{12}\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9\-]+)\.|public\.ecr\.aws/)\S+")
-_CPU_IMAGE = re.compile(r"[:\-/]cpu(-|$)")
 _CUDA_IMAGE = re.compile(r"[:\-/](cuda|gpu|cu1\d\d)")
 _ARM = re.compile(r"ml\.([cmrtx]\d+g|g5g)")
 _NEURON = re.compile(r"ml\.(inf|trn)\d")
@@ -101,7 +100,7 @@ def check_machine(settings: SageMakerSettings, image: str) -> None:
         ConfigError: they don't go together; the message says why.
     """
     kind, machine = ImageKind.of(image), settings.endpoint_instance_type
-    if gpus_of(machine) and _CPU_IMAGE.search(image):
+    if gpus_of(machine) and is_cpu_image(image):
         raise ConfigError(
             f"endpoint_instance_type={machine!r} has a GPU, which {image} can't use; choose a machine without, such as "
             "ml.m5.xlarge, or an image with CUDA"
@@ -192,7 +191,7 @@ def update_request(endpoint: str, config: str) -> dict[str, Any]:
     policy = {
         "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
         "TerminationWaitInSeconds": 0,
-        "MaximumExecutionTimeoutInSeconds": _UPDATE_SECONDS,
+        "MaximumExecutionTimeoutInSeconds": UPDATE_SECONDS,
     }
     return {
         "EndpointName": endpoint,

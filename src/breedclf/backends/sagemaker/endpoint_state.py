@@ -36,6 +36,9 @@ _STATUS = {
 }
 
 
+CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+
+
 class Step(Enum):
     """What an endpoint still needs from us."""
 

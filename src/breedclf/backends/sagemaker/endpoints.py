@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.aws import told
+from breedclf.backends.sagemaker.end_schedule import drop_end, set_end
 from breedclf.backends.sagemaker.endpoint_look import EndpointLook, absent
 from breedclf.backends.sagemaker.endpoint_request import (
     MACHINE_BODY_BYTES,
@@ -23,9 +24,10 @@ from breedclf.backends.sagemaker.endpoint_request import (
     generation_for,
     update_request,
 )
-from breedclf.backends.sagemaker.endpoint_state import EXPIRES_TAG, Step, seen, tried_tag
-from breedclf.backends.sagemaker.generations import is_changing, is_taken, make, was_sent_again
+from breedclf.backends.sagemaker.endpoint_state import CHANGING, EXPIRES_TAG, Step, seen, tried_tag
+from breedclf.backends.sagemaker.generations import make
 from breedclf.backends.sagemaker.place import TAG
+from breedclf.backends.sagemaker.refusals import may_be_taken, may_have_ended, was_sent_again
 from breedclf.backends.sagemaker.served_model import ServedModel
 from breedclf.backends.sagemaker.serving_images import serving_image
 from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus, EndpointTerms
@@ -60,26 +62,36 @@ class Endpoints(EndpointLook):
             EndpointError: SageMaker refuses, for instance since a quota is used up.
         """
         check_spec(spec)
+        expires = None if spec.ttl_seconds is None else self._clock.time() + spec.ttl_seconds
         image = self._serving_image()
         if self._looked_at(spec.name) is not None:
             raise _taken(spec.name)
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
-            generation, request = self._planned_endpoint(spec, image, served.uri)
-            self.check_cost(_calls(generation, "CreateEndpoint", request), seconds=spec.ttl_seconds)
+            generation, request = self._planned_endpoint(spec, image, served.uri, expires, owned=True)
+            self.check_cost(_calls(generation, "CreateEndpoint", request, self.region), seconds=spec.ttl_seconds)
+            self.check_bucket()
             served.upload(self.storage)
+        self._set_end(spec.name, expires)
         with told(f"creating endpoint {spec.name}", EndpointError):
             client = self.clients("sagemaker")
             try:
-                make(client, generation, lambda: self._create_endpoint(request), self._clock)
+                make(
+                    client,
+                    generation,
+                    lambda: self._create_endpoint(request),
+                    lambda: self._serves(spec.name, generation),
+                    self._clock,
+                )
             except ClientError as error:
-                if is_taken(error):
+                if may_be_taken(error) and self._looked_at(spec.name) is not None:
                     raise _taken(spec.name) from error
+                self._drop_end(spec.name)
                 raise
         self._just_made[spec.name] = self._clock.monotonic()
-        if spec.ttl_seconds is not None:
-            log.info(
-                "SageMaker ends no endpoint by itself: `breedclf endpoints reap --backend sagemaker` deletes %s when "
-                "its time is over",
+        if spec.ttl_seconds is not None and self.settings.endpoint_end_role is None:
+            log.warning(
+                "nothing in AWS deletes endpoint %s when its time is over: let `breedclf endpoints reap --backend "
+                "sagemaker` run from a timer, or set endpoint_end_role, with which EventBridge Scheduler does it",
                 spec.name,
             )
 
@@ -91,9 +103,12 @@ class Endpoints(EndpointLook):
             ArtifactError: the folder holds no model.
         """
         check_spec(spec)
+        expires = None if spec.ttl_seconds is None else self._clock.time() + spec.ttl_seconds
         with ServedModel.packed(spec.artifact, self.uri("models")) as served:
-            generation, request = self._planned_endpoint(spec, self._serving_image(), served.uri)
-        return {call.operation: dict(call.parameters) for call in _calls(generation, "CreateEndpoint", request)}
+            generation, request = self._planned_endpoint(spec, self._serving_image(), served.uri, expires)
+        return {
+            call.operation: dict(call.parameters) for call in _calls(generation, "CreateEndpoint", request, self.region)
+        }
 
     def describe_endpoint(self, name: str) -> EndpointDescription:
         """What SageMaker says; a new generation is in service once its answers were found right, here if need be.
@@ -121,7 +136,7 @@ class Endpoints(EndpointLook):
         with told("listing endpoints", BreedclfError):
             pages = self.clients("sagemaker").get_paginator("list_endpoints")
             found = [each for page in pages.paginate(**_OLDEST_FIRST) for each in page["Endpoints"]]
-            ours = [each["EndpointName"] for each in found if TAG in self._tags_of(each["EndpointArn"])]
+            ours = [each["EndpointName"] for each in found if TAG in self.tags_of(each["EndpointArn"])]
         looked = [each for name in ours if (each := self._looked_at(name)) is not None]
         return [seen(*each).description for each in looked]
 
@@ -148,14 +163,25 @@ class Endpoints(EndpointLook):
         number = now.newest + 1
         image = self._serving_image()
         with ServedModel.packed(artifact, self.uri("models")) as served:
-            generation = self._generation(name, number, image, served.uri)
+            generation = self._generation(name, number, image, served.uri, owned=True)
             request = update_request(name, generation.name)
             left = None if now.description.expires is None else now.description.expires - self._clock.time()
-            self.check_cost(_calls(generation, "UpdateEndpoint", request), seconds=left)
+            self.check_cost(
+                _calls(generation, "UpdateEndpoint", request, self.region),
+                seconds=left,
+                replaced=lambda: self._config(now.config),
+            )
+            self.check_bucket()
             served.upload(self.storage)
         with told(f"updating endpoint {name}", EndpointError):
             client = self.clients("sagemaker")
-            make(client, generation, lambda: _unless_begun(lambda: client.update_endpoint(**request)), self._clock)
+            make(
+                client,
+                generation,
+                lambda: self._unless_begun(name, lambda: client.update_endpoint(**request)),
+                lambda: self._serves(name, generation),
+                self._clock,
+            )
         self._tag_endpoint(now, tried_tag(number, now.modified))
         return number
 
@@ -171,10 +197,12 @@ class Endpoints(EndpointLook):
             try:
                 self.clients("sagemaker").delete_endpoint(EndpointName=name)
             except ClientError as error:
-                if not is_changing(error):
+                looked = self._looked_at(name) if may_have_ended(error) else None
+                if looked is None and not may_have_ended(error):
                     raise
-                looked = self._looked_at(name)
                 status = looked[0]["EndpointStatus"] if looked else "Deleting"
+                if status not in CHANGING:
+                    raise
                 if status != "Deleting":
                     self._tag_endpoint(now, {EXPIRES_TAG: f"{self._clock.time():.0f}"})
                     raise EndpointError(
@@ -182,6 +210,7 @@ class Endpoints(EndpointLook):
                         "that `breedclf endpoints reap --backend sagemaker` deletes it afterwards"
                     ) from error
         self._just_made.pop(name, None)
+        self._drop_end(name)
         self._forget_generations(name, lambda _: True)
 
     def reap_endpoints(self) -> list[str]:
@@ -201,6 +230,26 @@ class Endpoints(EndpointLook):
                 deleted.append(name)
         return deleted
 
+    def _set_end(self, name: str, expires: float | None) -> None:
+        """Have AWS end the endpoint, before there is one."""
+        role = self.settings.endpoint_end_role
+        if role is None or expires is None:
+            return
+        client = self.clients("scheduler")
+        while not set_end(client, name, expires=expires, role=role):
+            if self._looked_at(name) is not None:
+                raise _taken(name)
+            drop_end(client, name)  # an earlier endpoint of this name left it
+
+    def _drop_end(self, name: str) -> None:
+        if self.settings.endpoint_end_role is not None:
+            drop_end(self.clients("scheduler"), name)
+
+    def _config(self, name: str) -> Mapping[str, Any]:
+        with told(f"describing endpoint configuration {name}", EndpointError):
+            found: Mapping[str, Any] = self.clients("sagemaker").describe_endpoint_config(EndpointConfigName=name)
+            return found
+
     @cached_property
     def _just_made(self) -> dict[str, float]:
         return {}
@@ -211,12 +260,14 @@ class Endpoints(EndpointLook):
         check_servable(settings, image, region=self.region)
         return image
 
-    def _planned_endpoint(self, spec: EndpointSpec, image: str, model_uri: str) -> tuple[Generation, dict[str, Any]]:
-        ends = {} if spec.ttl_seconds is None else {EXPIRES_TAG: f"{self._clock.time() + spec.ttl_seconds:.0f}"}
-        generation = self._generation(spec.name, 1, image, model_uri)
-        return generation, create_request(spec.name, generation.name, self.tags("endpoint", ends))
+    def _planned_endpoint(
+        self, spec: EndpointSpec, image: str, model_uri: str, expires: float | None, *, owned: bool = False
+    ) -> tuple[Generation, dict[str, Any]]:
+        ends = {} if expires is None else {EXPIRES_TAG: f"{expires:.0f}"}
+        generation = self._generation(spec.name, 1, image, model_uri, owned=owned)
+        return generation, create_request(spec.name, generation.name, self.tags("endpoint", ends, owned=owned))
 
-    def _generation(self, name: str, number: int, image: str, model_uri: str) -> Generation:
+    def _generation(self, name: str, number: int, image: str, model_uri: str, *, owned: bool) -> Generation:
         return generation_for(
             name,
             number,
@@ -224,7 +275,7 @@ class Endpoints(EndpointLook):
             image=image,
             model_uri=model_uri,
             role=self.role,
-            tags=self.tags("endpoint"),
+            tags=self.tags("endpoint", owned=owned),
         )
 
     def _create_endpoint(self, request: Mapping[str, Any]) -> None:
@@ -232,26 +283,34 @@ class Endpoints(EndpointLook):
         try:
             self.clients("sagemaker").create_endpoint(**request)
         except ClientError as error:
-            looked = self._looked_at(request["EndpointName"]) if is_taken(error) else None
-            if looked is None or looked[0]["EndpointConfigName"] != request["EndpointConfigName"]:
+            looked = self._looked_at(request["EndpointName"]) if may_be_taken(error) else None
+            is_same = looked is not None and looked[0]["EndpointConfigName"] == request["EndpointConfigName"]
+            if not (is_same and was_sent_again(error)):
+                raise
+
+    def _serves(self, name: str, generation: Generation) -> bool:
+        """Whether the endpoint of that name has this generation, whoever asked for it; also where nobody can tell."""
+        try:
+            looked = self._looked_at(name)
+        except BreedclfError:
+            return True
+        return looked is not None and looked[0].get("EndpointConfigName") == generation.name
+
+    def _unless_begun(self, name: str, change: Callable[[], object]) -> None:
+        """Change an endpoint; sent twice, since the first answer got lost, it is being changed already."""
+        try:
+            change()
+        except ClientError as error:
+            if not (may_have_ended(error) and was_sent_again(error) and self._is_changing(name)):
                 raise
 
 
-def _calls(generation: Generation, operation: str, request: Mapping[str, Any]) -> list[ApiCall]:
+def _calls(generation: Generation, operation: str, request: Mapping[str, Any], region: str) -> list[ApiCall]:
     return [
-        ApiCall("CreateModel", generation.model),
-        ApiCall("CreateEndpointConfig", generation.config),
-        ApiCall(operation, request),
+        ApiCall("CreateModel", generation.model).checked(region),
+        ApiCall("CreateEndpointConfig", generation.config).checked(region),
+        ApiCall(operation, request).checked(region),
     ]
-
-
-def _unless_begun(change: Callable[[], object]) -> None:
-    """Change an endpoint; sent twice, since the first answer got lost, it is being changed already."""
-    try:
-        change()
-    except ClientError as error:
-        if not (is_changing(error) and was_sent_again(error)):
-            raise
 
 
 def _taken(name: str) -> ConfigError:

@@ -8,8 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.aws import error_code, error_message
+from breedclf.backends.sagemaker.aws import error_message
 from breedclf.backends.sagemaker.endpoint_request import Generation, generation_of, name_begin
+from breedclf.backends.sagemaker.refusals import is_missing, is_there, may_be_taken, names
 from breedclf.job_handle import Clock
 
 log = logging.getLogger(__name__)
@@ -17,28 +18,36 @@ log = logging.getLogger(__name__)
 _TRIES, _PAUSE_SECONDS = 6, 2.0
 
 
-def make(client: Any, generation: Generation, finish: Callable[[], object], clock: Clock) -> None:
-    """Make model and configuration, then what uses them; what was made goes again when AWS refuses the rest.
+def make(
+    client: Any, generation: Generation, finish: Callable[[], object], is_used: Callable[[], bool], clock: Clock
+) -> None:
+    """Make model and configuration, then what uses them; what was made is deleted when AWS refuses the rest.
 
-    After a lost connection nothing is undone, since nobody knows what AWS has begun.
+    After a lost connection nothing is undone, since nobody knows what AWS has begun; nor where the endpoint `is_used`
+    by somebody else with this very generation, who found it there.
 
     Raises:
         ClientError: AWS refuses.
     """
+    name = generation.name
     undo: list[Callable[[], object]] = []
 
     def make_config() -> None:
-        if _created(lambda: client.create_endpoint_config(**generation.config)):
-            undo.insert(0, lambda: client.delete_endpoint_config(EndpointConfigName=generation.name))
+        if _created(
+            lambda: client.create_endpoint_config(**generation.config),
+            lambda: client.describe_endpoint_config(EndpointConfigName=name),
+        ):
+            undo.insert(0, lambda: client.delete_endpoint_config(EndpointConfigName=name))
 
     try:
-        if _created(lambda: client.create_model(**generation.model)):
-            undo.append(lambda: client.delete_model(ModelName=generation.name))
-        _when_known(make_config, clock)
-        _when_known(finish, clock)
+        if _created(lambda: client.create_model(**generation.model), lambda: client.describe_model(ModelName=name)):
+            undo.append(lambda: client.delete_model(ModelName=name))
+        _when_known(name, make_config, clock)
+        _when_known(name, finish, clock)
     except ClientError:
-        for step in undo:
-            _tolerantly(step)
+        if undo and not is_used():
+            for step in undo:
+                _tolerantly(step)
         raise
 
 
@@ -60,50 +69,24 @@ def forget(client: Any, endpoint: str, gone: Callable[[int], bool]) -> None:
                 _tolerantly(lambda delete=delete, key=key, name=name: delete(**{key: name}))  # type: ignore[misc]
 
 
-def says(error: ClientError, *words: str) -> bool:
-    """Whether AWS refuses a request as such, in one of these words."""
-    message = error_message(error).lower()
-    return error_code(error) == "ValidationException" and any(word in message for word in words)
-
-
-def is_absent(error: ClientError) -> bool:
-    """Whether AWS doesn't know what was named."""
-    return says(error, "could not find")
-
-
-def is_changing(error: ClientError) -> bool:
-    """Whether AWS is at work on the endpoint, and takes no other order meanwhile."""
-    return says(error, "in-progress", "in progress")
-
-
-def is_taken(error: ClientError) -> bool:
-    """Whether there is something of that name."""
-    return says(error, "already existing", "already exists")
-
-
-def was_sent_again(error: ClientError) -> bool:
-    """Whether boto3 had sent the same request before."""
-    return bool(error.response.get("ResponseMetadata", {}).get("RetryAttempts"))
-
-
-def _when_known(call: Callable[[], object], clock: Clock) -> None:
-    """Call again while AWS doesn't know everywhere yet what it was told a moment ago."""
+def _when_known(name: str, call: Callable[[], object], clock: Clock) -> None:
+    """Call again while AWS doesn't know everywhere yet the thing of that name, which was made a moment ago."""
     for left in reversed(range(_TRIES)):
         try:
             call()
             return
         except ClientError as error:
-            if not left or not is_absent(error):
+            if not left or not names(error, name):
                 raise
             clock.sleep(_PAUSE_SECONDS)
 
 
-def _created(create: Callable[[], object]) -> bool:
+def _created(create: Callable[[], object], describe: Callable[[], object]) -> bool:
     """Create something whose name stands for its content, and say whether it wasn't there already."""
     try:
         create()
     except ClientError as error:
-        if is_taken(error):
+        if may_be_taken(error) and is_there(describe):
             return False
         raise
     return True
@@ -113,5 +96,5 @@ def _tolerantly(delete: Callable[[], object]) -> None:
     try:
         delete()
     except ClientError as error:
-        if not is_absent(error):
+        if not is_missing(error):
             log.warning("%s; `breedclf sagemaker clean` finds it again", error_message(error))

@@ -51,15 +51,13 @@ class Inputs:
         return self._places(self._code(spec), self._channels(spec))
 
     def sent(self, spec: JobSpec) -> JobPlaces:
-        """Send what S3 lacks, and say where everything lies.
+        """Send what S3 lacks of a job that `require_trainable` has passed, and say where everything lies.
 
         Raises:
             ConfigError: the source or a channel isn't there, or doesn't fit.
-            DataError: the pictures would end the training at once.
             BreedclfError: S3 can't be reached or refuses.
         """
         code = self._code(spec)
-        require_trainable(spec)
         channels = self._channels(spec)
         places = self._places(code, channels)
         with self._lock:  # two of the same code send it once

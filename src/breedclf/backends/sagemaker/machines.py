@@ -36,6 +36,7 @@ _GPUS = {
     "g7e.24xlarge": 4,
     "g7e.48xlarge": 8,
 }
+_CPU_IMAGE = re.compile(r"[:\-/]cpu(-|$)")
 _OWN_DISK = re.compile(r"ml\.(g4dn|g5|g6|g6e|g7|g7e|p3dn|p4d|p4de|p5|p5e|p5en|p6.*|[cmr]\d+[a-z]*d[a-z]*)\.")
 
 
@@ -48,6 +49,16 @@ def gpus_of(instance_type: str) -> int:
     """
     name = instance_type.removeprefix("ml.")
     return _GPUS.get(name, 1 if name[0] in "gp" and not name.startswith("g5g.") else 0)
+
+
+def is_cpu_image(image: str) -> bool:
+    """Whether an image is built for machines without a GPU, by its name.
+
+    Example:
+        >>> is_cpu_image("763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-sagemaker")
+        True
+    """
+    return _CPU_IMAGE.search(image) is not None
 
 
 def has_own_disk(instance_type: str) -> bool:

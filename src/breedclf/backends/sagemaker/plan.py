@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from breedclf.backends.sagemaker.api_call import ApiCall, as_json
 from breedclf.backends.sagemaker.rates import Rate, Rates, Use
 from breedclf.errors import ConfigError
 
+UPDATE_SECONDS = 3_600  # how long an update takes at most
 HOURS_A_MONTH = 730  # as AWS counts
 _HOUR_SECONDS = 3_600
 _LONGEST_RUN = "Longest run time for a training job"
@@ -23,7 +25,8 @@ class Item:
     """One thing that is paid for.
 
     `amount` is how much of it at most (machine hours, GB-months or seconds; None without an end), `rate` what one of
-    these costs (None when unknown), and `unknown` says in words what is missing.
+    these costs (None when unknown), and `unknown` says in words what is missing; `price` is where in a region's table
+    of rates a machine's price is looked up.
     """
 
     what: str
@@ -32,11 +35,16 @@ class Item:
     rate: float | None
     rate_date: str | None
     unknown: str | None = None
+    price: tuple[str, str] | None = None
 
     @property
     def cost(self) -> float | None:
         """US dollars at most; None when that is unknown."""
         return None if self.amount is None or self.rate is None else self.amount * self.rate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {key: value for key, value in vars(self).items() if key != "price"} | {"cost": self.cost}
 
     def __str__(self) -> str:
         if self.cost is None:
@@ -80,7 +88,7 @@ class Plan:
             "region": self.region,
             "creates": list(self.creates),
             "cost": self.cost,
-            "items": [{**vars(item), "cost": item.cost} for item in self.items],
+            "items": [item.to_dict() for item in self.items],
             "quotas": [vars(quota) for quota in self.quotas],
             "hints": list(self.hints),
             "calls": [call.to_dict() for call in self.calls],
@@ -113,13 +121,28 @@ class Plan:
         if self.cost is None:
             raise ConfigError(
                 f"what this costs is unknown, and max_cost={max_cost:g} is set:\n  {lines}\n"
-                "add the price to a table of your own (rates=FILE), give it an end, or leave max_cost out"
+                f"{self._remedy()}, or leave max_cost out"
             )
         if self.cost > max_cost:
             raise ConfigError(
                 f"this may cost up to ${self.cost:,.2f}, more than max_cost=${max_cost:,.2f}:\n  {lines}\n"
                 "shorten the longest run time, take fewer or smaller machines, or raise max_cost"
             )
+
+    def _remedy(self) -> str:
+        """What would make the cost known."""
+        prices = [item.price for item in self.items if item.price is not None and item.rate is None]
+        if not prices:
+            return (
+                "let AWS end it (endpoint_end_role=ARN and a time to live), serve without machines of your own "
+                "(serverless_memory_mb), which costs nothing while nobody asks"
+            )
+        sources = {"mine": {"date": "YYYY-MM-DD", "text": "WHERE YOU READ IT"}}
+        regions: dict[str, Any] = {}
+        for table, machine in prices:
+            regions.setdefault(table, {})[machine] = {"usd": "PRICE", "source": "mine"}
+        file = json.dumps({"sources": sources, "regions": {self.region: regions}})
+        return f"add the price by rates=FILE, a file that holds {file}"
 
 
 @dataclass(frozen=True)
@@ -132,15 +155,17 @@ class _Parts:
 
 @dataclass(frozen=True)
 class _Prices:
-    """Prices of the region; `seconds` is how long an endpoint is to live."""
+    """Prices of the region; `seconds` is how long an endpoint is to live, `ended_by_aws` whether AWS sees to that."""
 
     rates: Rates
     region: str
     seconds: float | None
+    ended_by_aws: bool
 
     def machine_hours(self, what: str, use: Use, instance_type: str, hours: float | None) -> Item:
         rate = self.rates.instance_hour(self.region, use, instance_type)
-        return self._item(what, hours, "hour", rate, f"no price of {instance_type} for {use} in {self.region}")
+        missing = f"no price of {instance_type} for {use} in {self.region}"
+        return replace(self._item(what, hours, "hour", rate, missing), price=(use, instance_type))
 
     def disk(self, gigabytes: float, hours: float | None) -> Item:
         rate = self.rates.storage_gb_month(self.region)
@@ -159,14 +184,30 @@ class _Prices:
         return Item(what, amount, unit, None if rate is None else rate.usd, date, unknown)
 
 
-def plan_of(calls: Sequence[ApiCall], rates: Rates, *, region: str, seconds: float | None = None) -> Plan:
-    """What these calls come to; `seconds` is how long an endpoint is to live, None without an end.
+def plan_of(
+    calls: Sequence[ApiCall],
+    rates: Rates,
+    *,
+    region: str,
+    seconds: float | None = None,
+    ended_by_aws: bool = False,
+    replaced: Mapping[str, Any] | None = None,
+) -> Plan:
+    """What these calls come to.
+
+    Args:
+        calls: what would be sent.
+        rates: the prices.
+        region: where.
+        seconds: how long an endpoint is to live, None without an end.
+        ended_by_aws: whether AWS deletes the endpoint then; otherwise nothing bounds what it costs.
+        replaced: the configuration whose machines run on until an update is through.
 
     Raises:
         ConfigError: a call breaks the service's own rules, or makes something whose price this doesn't know to count.
     """
-    prices = _Prices(rates, region, seconds)
-    parts = []
+    prices = _Prices(rates, region, seconds, ended_by_aws)
+    parts = [] if replaced is None else [_replaced(replaced, prices)]
     for call in calls:
         reader = _READERS.get(call.operation)
         if reader is None:
@@ -174,7 +215,7 @@ def plan_of(calls: Sequence[ApiCall], rates: Rates, *, region: str, seconds: flo
         parts.append(reader(call.checked().parameters, prices))
     return Plan(
         region=region,
-        creates=tuple(part.creates for part in parts),
+        creates=tuple(part.creates for part in parts if part.creates),
         items=tuple(item for part in parts for item in part.items),
         quotas=_added_up(quota for part in parts for quota in part.quotas),
         hints=(*dict.fromkeys(hint for part in parts for hint in part.hints), _NOT_COUNTED),
@@ -253,10 +294,30 @@ def _endpoint_config(request: Mapping[str, Any], prices: _Prices) -> _Parts:
         else:
             machine, count = variant["InstanceType"], variant["InitialInstanceCount"]
             hours = None if prices.seconds is None else count * prices.seconds / _HOUR_SECONDS
-            items.append(prices.machine_hours(f"endpoint of {name}, {count} x {machine}", "hosting", machine, hours))
+            item = prices.machine_hours(f"endpoint of {name}, {count} x {machine}", "hosting", machine, hours)
+            items.append(item if prices.ended_by_aws else _without_end(item))
             quotas.append(Quota(f"{machine} for endpoint usage", count))
             hints.append("an endpoint costs by the hour until it is deleted, asked or not")
     return _Parts(f"endpoint configuration {name}", tuple(items), tuple(quotas), tuple(hints))
+
+
+def _without_end(item: Item) -> Item:
+    """An endpoint whose time to live is a tag: what it costs if somebody deletes it then, which AWS doesn't do."""
+    if item.cost is None:
+        return item
+    told = f"nothing in AWS deletes it when its time is over; ${item.cost:,.2f} if you do"
+    return replace(item, amount=None, unknown=told)
+
+
+def _replaced(config: Mapping[str, Any], prices: _Prices) -> _Parts:
+    """The machines before an update, which run beside the new ones until it is through."""
+    items = []
+    for variant in config["ProductionVariants"]:
+        if "ServerlessConfig" not in variant:
+            machine, count = variant["InstanceType"], variant["InitialInstanceCount"]
+            what = f"{count} x {machine} of {config['EndpointConfigName']}, until the update is through"
+            items.append(prices.machine_hours(what, "hosting", machine, count * UPDATE_SECONDS / _HOUR_SECONDS))
+    return _Parts("", tuple(items))
 
 
 def _free(kind: str, key: str) -> Callable[[Mapping[str, Any], _Prices], _Parts]:

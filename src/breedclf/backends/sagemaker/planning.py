@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from breedclf.backends.sagemaker.api_call import ApiCall
 from breedclf.backends.sagemaker.place import Place
-from breedclf.backends.sagemaker.plan import Plan, plan_of
+from breedclf.backends.sagemaker.plan import Plan
 from breedclf.endpoints import EndpointSpec
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
@@ -39,7 +39,7 @@ class Planning(Place):
             ConfigError: a request breaks the service's own rules, or `max_cost` is set and it may cost more.
         """
         calls, seconds = _calls(self, what)
-        plan = plan_of(calls, self.rates, region=self.region, seconds=seconds)
+        plan = self.plan_of(calls, seconds=seconds)
         if dry_run:
             sys.stdout.write(plan.requests() + "\n")
         plan.refuse_above(self.settings.max_cost)

@@ -11,7 +11,7 @@ from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
 
 TAG = "breedclf"
-_SERVICE = "sagemaker.amazonaws.com"
+_SERVICE, SCHEDULER = "sagemaker.amazonaws.com", "scheduler.amazonaws.com"
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z\-]*):iam::(?P<account>\d{12}):role/.+")
 _IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9\-]+)\.amazonaws\.com[a-z.]*/(?P<name>[^:@]+)")
 _KEY = re.compile(r"arn:[a-z\-]+:kms:.+")
@@ -50,6 +50,7 @@ _LOOKED_AT = {
 }
 _LISTED = (
     "ListHyperParameterTuningJobs",
+    "ListTransformJobs",
     "ListModels",
     "ListEndpointConfigs",
     "ListEndpoints",
@@ -120,9 +121,16 @@ class Scope:
         return [f"{where}/{group}:*" for group in _LOG_GROUPS]
 
 
-def trust_policy() -> dict[str, Any]:
-    """Who may run as the role: SageMaker, and nobody else."""
-    statement = {"Effect": "Allow", "Principal": {"Service": _SERVICE}, "Action": "sts:AssumeRole"}
+def trust_policy(service: str = _SERVICE) -> dict[str, Any]:
+    """Who may run as the role: one service, SageMaker unless said otherwise, and nobody else."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def end_role_policy(scope: Scope) -> dict[str, Any]:
+    """What the role of `endpoint_end_role` may do: delete endpoints that breedclf made."""
+    condition = {"Null": {f"aws:ResourceTag/{TAG}": "false"}}
+    statement = _allow("DeleteOwnEndpoints", ["sagemaker:DeleteEndpoint"], scope.sagemaker(["endpoint"]), condition)
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
@@ -185,6 +193,13 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
         _allow("ReadLogs", _CALLER_LOGS, scope.log_groups()),
         _allow("PassRole", ["iam:PassRole"], [scope.role], {"StringEquals": {"iam:PassedToService": _SERVICE}}),
     ]
+    if settings.endpoint_end_role is not None:
+        schedules = f"arn:{scope.partition}:scheduler:{scope.region}:{scope.account}:schedule/default/breedclf-*"
+        condition = {"StringEquals": {"iam:PassedToService": SCHEDULER}}
+        statements += [
+            _allow("ScheduleEnds", ["scheduler:CreateSchedule", "scheduler:DeleteSchedule"], [schedules]),
+            _allow("PassEndRole", ["iam:PassRole"], [settings.endpoint_end_role], condition),
+        ]
     if keys := _keys(settings, scope):
         statements.append(_allow("UseKeys", ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], keys))
     if settings.volume_kms_key:

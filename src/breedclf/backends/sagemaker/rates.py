@@ -1,10 +1,10 @@
-"""What AWS asks for an hour of a machine: a table that came along, with its sources and days, or one of your own."""
+"""What AWS asks for an hour of a machine: a table that came along, with its sources and days, and one of your own."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -68,18 +68,23 @@ class Rates(Settings):
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """Read a table (JSON, YAML or TOML), by default the one that came along.
+        """The table that came along; the prices of a file (JSON, YAML or TOML) take the place of its own.
 
         Raises:
-            ConfigError: it can't be read, or isn't such a table.
+            ConfigError: the file can't be read, or isn't such a table.
         """
+        with resources.as_file(resources.files(__package__) / _TABLE) as shipped:
+            found = read_settings(shipped)
         if path is None:
-            with resources.as_file(resources.files(__package__) / _TABLE) as own:
-                return cls(**read_settings(own))
+            return cls(**found)
         try:
-            return cls(**read_settings(path))
+            return cls(**_over(found, cls(**{"sources": {}, "regions": {}, **read_settings(path)}).to_prices()))
         except TypeError as error:
             raise ConfigError(f"rates={str(path)!r}: {error}") from error
+
+    def to_prices(self) -> dict[str, Any]:
+        """Plain values, without what isn't set."""
+        return self.model_dump(mode="json", exclude_none=True)
 
     def instance_hour(self, region: str, use: Use, instance_type: str) -> Rate | None:
         """One machine for one hour; None when unknown."""
@@ -100,3 +105,12 @@ class Rates(Settings):
     def date_of(self, rate: Rate) -> str:
         """The day on which the price was read."""
         return self.sources[rate.source].date
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """A table with the entries of another one over it; one price replaces another one whole."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(below.get(key), dict) and "usd" not in value
+        merged[key] = _over(below[key], value) if both else value
+    return merged

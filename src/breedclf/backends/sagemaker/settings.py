@@ -84,6 +84,11 @@ class SageMakerSettings(Settings):
         default=None, description="serve without a machine of one's own, with so much memory; needs serving_image"
     )
     serverless_max_concurrency: int = Field(default=5, ge=1, le=200, description="requests at a time, if serverless")
+    endpoint_end_role: str | None = Field(
+        default=None,
+        pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$",
+        description="ARN of the role with which EventBridge Scheduler deletes an endpoint when its time is over",
+    )
     tags: Pairs = Field(default_factory=dict, description="tags of everything that is made")
     max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
     rates: MaybeUserPath = Field(default=None, description="table of AWS's prices instead of the one that came along")
@@ -92,6 +97,9 @@ class SageMakerSettings(Settings):
     )
     poll_seconds: float = Field(
         default=15.0, ge=0.01, le=3_600, description="least seconds between two looks at what runs"
+    )
+    delay_seconds: float = Field(
+        default=10.0, ge=0, le=600, description="seconds after a job's end that its last log lines may still arrive"
     )
     endpoint_url: str | None = Field(
         default=None, description="address of SageMaker's stand-in, such as `breedclf sagemaker emulate` prints"
@@ -103,6 +111,13 @@ class SageMakerSettings(Settings):
         if odd := [part for part in prefix.split("/") if part in ("", ".", "..")]:
             raise ValueError(f"prefix={prefix!r} has a part {odd[0]!r}, which S3 takes for a name: leave it out")
         return prefix
+
+    @model_validator(mode="after")
+    def _tags_are_the_users_own(self) -> Self:
+        for key in self.tags:
+            if key == "breedclf" or key.startswith("breedclf-"):
+                raise ValueError(f"tag {key!r}: breedclf finds what it made by tags of this name; choose another key")
+        return self
 
     @model_validator(mode="after")
     def _fit_each_other(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Any
 
 from breedclf.backends.bundle import ARCHIVE, ENTRY
 from breedclf.backends.sagemaker.debugger import debugger_request
-from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk
+from breedclf.backends.sagemaker.machines import gpus_of, has_own_disk, is_cpu_image
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
 from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, WEIGHTS_CHANNEL, JobSpec
@@ -54,7 +54,7 @@ def training_request(
     Raises:
         ConfigError: the job and the settings don't fit each other or SageMaker's limits.
     """
-    _check(spec, settings)
+    _check(spec, settings, images.training)
     request: dict[str, Any] = {
         "TrainingJobName": spec.name,
         "HyperParameters": _hyperparameters(spec, settings),
@@ -148,7 +148,7 @@ def _max_wait(spec: JobSpec, settings: SageMakerSettings) -> int:
     return settings.max_wait_seconds
 
 
-def _check(spec: JobSpec, settings: SageMakerSettings) -> None:
+def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
     if spec.max_runtime_seconds > MAX_RUNTIME_SECONDS:
         raise ConfigError(
             f"max_runtime_seconds={spec.max_runtime_seconds:g}: a job on SageMaker runs at most {MAX_RUNTIME_SECONDS} s"
@@ -157,6 +157,11 @@ def _check(spec: JobSpec, settings: SageMakerSettings) -> None:
         raise ConfigError(
             f"gpus={spec.gpus}, but {settings.instance_type} has {gpus_of(settings.instance_type)}; "
             "choose a machine that has them, such as instance_type='ml.g4dn.xlarge'"
+        )
+    if gpus_of(settings.instance_type) and is_cpu_image(image):
+        raise ConfigError(
+            f"instance_type={settings.instance_type!r} has a GPU, which {image} can't use; choose a machine without, "
+            "such as ml.m5.xlarge, or an image with CUDA"
         )
     if settings.volume_kms_key and has_own_disk(settings.instance_type):
         raise ConfigError(

@@ -53,7 +53,7 @@ class Transforms(Place):
         check_machine(settings, image)
         job = new_name("transform")
         folder = self.uri("jobs", job)
-        tags = self.tags(_PURPOSE)
+        tags = self.tags(_PURPOSE, owned=True)
         request = transform_request(
             job,
             job,
@@ -62,7 +62,8 @@ class Transforms(Place):
             output_uri=f"{folder}/predictions",
             tags=tags,
         )
-        self.check_cost([ApiCall("CreateTransformJob", request)])
+        self.check_cost([ApiCall("CreateTransformJob", request).checked(self.region)])
+        self.check_bucket()
         with ServedModel.packed(artifact, self.uri("models")) as served:
             served.upload(self.storage)
         model = model_request(settings=settings, image=image, model_uri=served.uri, role=self.role)

@@ -9,9 +9,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.api_call import ApiCall
-from breedclf.backends.sagemaker.aws import error_code, error_message, told
+from breedclf.backends.sagemaker.aws import told
+from breedclf.backends.sagemaker.refusals import is_missing, may_be_taken, may_have_ended
 from breedclf.backends.sagemaker.training_jobs import TrainingJobs
-from breedclf.backends.sagemaker.tuning_request import search_request, tuning_request
+from breedclf.backends.sagemaker.tuning_request import STARTED_TAG, search_request, started_tag, tuning_request
 from breedclf.errors import ConfigError, JobError
 from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
 from breedclf.tuning.study import SearchRequest
@@ -20,8 +21,6 @@ from breedclf.tuning.trials import Status
 _PAGE = 100
 _CLOCKS_DIFFER_SECONDS = 300.0
 _STATUSES: dict[str, Status] = {"Deleting": "Stopping", "DeleteFailed": "Failed"}
-_MISSING = ("ResourceNotFound", "ResourceNotFoundException")
-_MISSING_WORDS = ("not found", "does not exist", "could not find", "can't find", "unable to find")
 
 
 class TuningJobs(TrainingJobs):
@@ -42,19 +41,22 @@ class TuningJobs(TrainingJobs):
             ConfigError: the name is taken, the search can't be run, or it may cost too much.
             JobError: the service refuses.
         """
-        self.check_cost([self.tuning_call(search)])
-        call = _call(search, self.prepared(search.job))
-        name = search.request.name
+        planned, name = self.tuning_call(search), search.request.name
+        self.check_cost([planned])
+
+        def check_name() -> None:
+            if self._described(name) is not None and not self._is_this(search, planned.parameters):
+                raise _taken(name)
+
+        call = _call(search, self.prepared(search.job, check_name=check_name))
         with told(f"starting tuning job {name}", JobError):
             try:
                 self.clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
             except ClientError as error:
-                if not _name_is_taken(error):
+                if not (may_be_taken(error) and self._described(name) is not None):
                     raise
                 if not self._is_this(search, call.parameters):
-                    raise ConfigError(
-                        f"the account has a tuning job {name!r} already: attach to it, or take another name"
-                    ) from error
+                    raise _taken(name) from error
 
     def describe_tuning(self, name: str) -> NativeDescription | None:
         """What the service knows of it, with every training so far, the oldest first; None when there is none."""
@@ -82,8 +84,8 @@ class TuningJobs(TrainingJobs):
             try:
                 self.clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
             except ClientError as error:
-                ended = error_code(error) == "ValidationException" and "status" in error_message(error).lower()
-                if not (_is_missing(error) or ended):
+                found = self._described(name) if may_have_ended(error) else None
+                if not may_have_ended(error) or (found and found["HyperParameterTuningJobStatus"] == "InProgress"):
                     raise
 
     def find_tuning(self, name: str) -> SearchRequest:
@@ -106,7 +108,7 @@ class TuningJobs(TrainingJobs):
         from breedclf.backends.sagemaker.sdk_tuner import sdk_tuner
 
         self.check_cost([self.tuning_call(search)])
-        request = _call(search, self.prepared(search.job)).parameters
+        request = _call(search, self.prepared(search.job, check_name=lambda: None)).parameters
         return sdk_tuner(
             request,
             boto_session=self.clients.session,
@@ -120,7 +122,7 @@ class TuningJobs(TrainingJobs):
         Raises:
             ConfigError: the search asks for what a tuning job of the service can't do.
         """
-        return _call(search, self.request_for(search.job))
+        return _call(search, self.request_for(search.job)).checked(self.region)
 
     def _described(self, name: str) -> dict[str, Any] | None:
         with told(f"describing tuning job {name}", JobError):
@@ -128,7 +130,7 @@ class TuningJobs(TrainingJobs):
                 client = self.clients("sagemaker")
                 return dict(client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name))
             except ClientError as error:
-                if _is_missing(error):
+                if is_missing(error):
                     return None
                 raise
 
@@ -147,21 +149,25 @@ class TuningJobs(TrainingJobs):
             ]
 
     def _is_this(self, search: NativeSearch, request: Mapping[str, Any]) -> bool:
-        """Whether the tuning job of that name is the one that this request started, its answer having been lost."""
+        """Whether the tuning job of that name is the one that this request started, its answer having been lost.
+
+        A tag tells: it holds the moment at which this search was written down, which no other one shares.
+        """
         found = self._described(search.request.name)
         if found is None or (_seconds(found["CreationTime"]) or 0.0) < search.since - _CLOCKS_DIFFER_SECONDS:
             return False
         config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
         theirs = found.get("TrainingJobDefinition", {})
         return bool(
-            _same_ranges(found["HyperParameterTuningJobConfig"], config)
+            self.tags_of(found["HyperParameterTuningJobArn"]).get(STARTED_TAG) == started_tag(search).get(STARTED_TAG)
+            and _same_ranges(found["HyperParameterTuningJobConfig"], config)
             and _own(theirs.get("StaticHyperParameters", {})) == _own(definition["StaticHyperParameters"])
             and theirs.get("OutputDataConfig", {}).get("S3OutputPath") == definition["OutputDataConfig"]["S3OutputPath"]
         )
 
 
 def _call(search: NativeSearch, training: Mapping[str, Any]) -> ApiCall:
-    return ApiCall("CreateHyperParameterTuningJob", tuning_request(search, training)).checked()
+    return ApiCall("CreateHyperParameterTuningJob", tuning_request(search, training))
 
 
 def _own(pairs: Mapping[str, str]) -> dict[str, str]:
@@ -209,15 +215,8 @@ def _completion(found: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _name_is_taken(error: ClientError) -> bool:
-    taken = error_code(error) == "ResourceInUse"
-    return taken or (error_code(error) == "ValidationException" and "already" in error_message(error).lower())
-
-
-def _is_missing(error: ClientError) -> bool:
-    words = error_message(error).lower()
-    missing = error_code(error) == "ValidationException" and any(each in words for each in _MISSING_WORDS)
-    return error_code(error) in _MISSING or missing
+def _taken(name: str) -> ConfigError:
+    return ConfigError(f"the account has a tuning job {name!r} already: attach to it, or take another name")
 
 
 def _seconds(moment: datetime | None) -> float | None:

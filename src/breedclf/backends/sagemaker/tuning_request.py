@@ -22,6 +22,7 @@ _BEST = "best_"
 _MIN_SECONDS, _MAX_SECONDS = 120, 15_768_000
 _LEAST_NOT_IMPROVING = 3
 _MAX_SEED = 2**31 - 1
+STARTED_TAG = "breedclf-started"
 _PURPOSE_TAG = "breedclf-purpose"
 _DEFINITION_KEYS = (
     "RoleArn",
@@ -65,9 +66,15 @@ def tuning_request(search: NativeSearch, training: Mapping[str, Any]) -> dict[st
         "HyperParameterTuningJobConfig": tuning_config(search),
         "TrainingJobDefinition": definition,
         "Tags": [
-            {**tag, "Value": "tuning"} if tag["Key"] == _PURPOSE_TAG else dict(tag) for tag in training.get("Tags", ())
+            *({**tag, "Value": "tuning"} if tag["Key"] == _PURPOSE_TAG else dict(tag) for tag in training["Tags"]),
+            *({"Key": key, "Value": value} for key, value in started_tag(search).items()),
         ],
     }
+
+
+def started_tag(search: NativeSearch) -> dict[str, str]:
+    """The tag that tells a search from another one of the same name: the moment at which it was written down."""
+    return {STARTED_TAG: f"{search.since:.6f}"} if search.since else {}
 
 
 def tuning_config(search: NativeSearch) -> dict[str, Any]:
