@@ -48,11 +48,15 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 class TestSageMaker(BackendCases):
     patience_seconds: ClassVar[float] = 90.0
     reason_has_last_words: ClassVar[bool] = not WITH_TOOLKIT
+    lags: ClassVar[Lags] = Lags()
+    delay_seconds: ClassVar[float] = 0.0
 
     @pytest.fixture
     def backend(self, place: tuple[Emulator, str], tmp_path: Path) -> Iterator[SageMakerBackend]:
-        backend = backend_at(*place, tmp_path / "home")
+        place[0].plane.faults.lags = self.lags
+        backend = backend_at(*place, tmp_path / "home", delay_seconds=self.delay_seconds)
         yield backend
+        place[0].plane.faults.lags = Lags()
         for left in backend.list_jobs():
             backend.stop(left.name)
             Job(left.name, backend).wait(check=False)
@@ -61,7 +65,7 @@ class TestSageMaker(BackendCases):
     @pytest.fixture
     def same_place(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
         assert backend.home != tmp_path / "elsewhere"
-        return backend_at(*place, tmp_path / "elsewhere")
+        return backend_at(*place, tmp_path / "elsewhere", delay_seconds=self.delay_seconds)
 
     def lines(self, job: Job) -> list[str]:
         return [line for line in job.logs() if not _FOREIGN.match(line)]
@@ -70,19 +74,5 @@ class TestSageMaker(BackendCases):
 class TestSageMakerWithLags(TestSageMaker):
     """The same where logs, metrics and Search lag behind, as they do on AWS."""
 
-    @pytest.fixture
-    def backend(self, place: tuple[Emulator, str], tmp_path: Path) -> Iterator[SageMakerBackend]:
-        emulator = place[0]
-        emulator.plane.faults.lags = Lags(logs_seconds=0.6, metrics_seconds=0.6, search_seconds=0.6)
-        backend = backend_at(*place, tmp_path / "home", delay_seconds=1.0)
-        yield backend
-        emulator.plane.faults.lags = Lags()
-        for left in backend.list_jobs():
-            backend.stop(left.name)
-            Job(left.name, backend).wait(check=False)
-            backend.delete(left.name)
-
-    @pytest.fixture
-    def same_place(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
-        assert backend.home != tmp_path / "elsewhere"
-        return backend_at(*place, tmp_path / "elsewhere", delay_seconds=1.0)
+    lags: ClassVar[Lags] = Lags(logs_seconds=0.6, metrics_seconds=0.6, search_seconds=0.6)
+    delay_seconds: ClassVar[float] = 1.0
