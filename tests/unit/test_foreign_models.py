@@ -150,7 +150,7 @@ def test_an_answer_that_overflows_is_no_prediction(
         told = capsys.readouterr()
         assert told.out == ""
         assert told.err.startswith("breedclf: the model answers NaN")
-    assert list((tmp_path / "evaluation").iterdir()) == []
+    assert [file.name for file in (tmp_path / "evaluation").iterdir()] == [".breedclf-output"]
 
 
 HEADER = json.dumps({"fc.bias": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from breedclf.backends.sagemaker.inputs import set_aside_in
@@ -284,6 +284,8 @@ def read_paths(layout: Layout) -> list[str]:
 
 
 @settings(max_examples=150, deadline=None)
+@example({"train": {"@eaDir": {"1.jpg": None}, "train": {"a": {"1.jpg": None}, "b": {"1.jpg": None}}}})
+@example({"train": {"._1.jpg": None, "train": {"a": {"1.jpg": None}, "b": {"1.jpg": None}}}})
 @given(TREES)
 def test_every_class_has_a_training_image_and_every_image_counts_once(content: Tree) -> None:
     root = listed(content)

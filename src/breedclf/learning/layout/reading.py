@@ -53,7 +53,10 @@ class _Root:
 
     def __init__(self, places: Mapping[str, Place], labels: frozenset[str]) -> None:
         self.labels = labels
-        self.places = {name: _undoubled(place) if loose_split(name) else place for name, place in places.items()}
+        self.aside: list[SetAside] = []
+        self.places = {
+            name: _undoubled(place, self.aside) if loose_split(name) else place for name, place in places.items()
+        }
         self.inner = {name: place.inner() for name, place in self.places.items()}
         self.full = [name for name, place in self.places.items() if place.holds_images()]
         self.named = [name for name in self.places if ranked_split(name)]
@@ -119,7 +122,7 @@ class _Root:
 
     def _splits(self, named: Sequence[str]) -> Reading:
         by_split: dict[str, list[str]] = defaultdict(list)
-        aside = []
+        aside = list(self.aside)
         for name in named:
             split = _split(name) or loose_split(name) or ""
             if name in self.full and not self.inner[name] and split != "train":
@@ -181,13 +184,16 @@ def _flat(names: Sequence[str]) -> Reading:
     return Reading(unclear=unclear)
 
 
-def _undoubled(place: Place) -> Place:
-    """NAME/NAME/ in place of NAME/, as some archives unpack, where class folders lie in it."""
+def _undoubled(place: Place, aside: list[SetAside]) -> Place:
+    """NAME/NAME/ in place of NAME/, as some archives unpack, where class folders lie in it; the rest is set aside."""
     name, inner = place.path.rpartition("/")[2].casefold(), place.inner()
     while not place.images and [each.casefold() for each in inner] == [name]:
         only = next(iter(inner.values()))
         if not (deeper := only.inner()):
             break
+        list(place.places(aside))
+        if place.folder.hidden_images:
+            aside.append(SetAside(place.path, "hidden_image", place.folder.hidden_images))
         place, inner = only, deeper
     return place
 
