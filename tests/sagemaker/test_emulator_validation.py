@@ -175,6 +175,6 @@ def test_documented_rules_of_tuning_jobs(quick_client: Clients, quick_bucket: st
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff"])
 def test_a_body_that_is_no_json_is_the_clients_fault(body: bytes) -> None:
-    with pytest.raises(ServiceError, match="the body is no JSON") as error:
+    with pytest.raises(ServiceError, match="the body is (no JSON|nested too deeply)") as error:
         _json(body)
     assert error.value.code == "SerializationException"

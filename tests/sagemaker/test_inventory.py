@@ -231,7 +231,7 @@ def test_a_bucket_is_looked_at_before_anything_is_uploaded(
     spec = JobSpec("somewhere", source=script_source(tmp_path / "source", "pass"))
     for bucket, message in (
         (abroad, f"bucket {abroad} is in eu-west-1, but jobs and endpoints run in us-east-1"),
-        (f"{quick_bucket}-none", f"there is no bucket {quick_bucket}-none; make it"),
+        (f"{quick_bucket}-none", f"bucket {quick_bucket}-none is not there; make it"),
     ):
         quick.plane.faults.clear()
         with pytest.raises(ConfigError, match=message):

@@ -52,12 +52,14 @@ def searched(
 ) -> Iterator[Searched]:
     root, bucket = tmp_path_factory.mktemp("searched"), f"test-{secrets.token_hex(6)}"
     settings = {"role": ROLE, "bucket": bucket, "region": "us-east-1", "image": IMAGE, "poll_seconds": "0.1"}
+    settings["delay_seconds"] = "0"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in emulator_session.environment.items():
             patch.setenv(name, value)
         for name, value in settings.items():
             patch.setenv(f"BREEDCLF_SAGEMAKER_{name.upper()}", value)
         patch.setenv("BREEDCLF_HOME", str(root / "home"))
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of another emulator
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):

@@ -164,6 +164,7 @@ def test_what_verify_will_not_take_is_told_before_the_training(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dogs").mkdir()
+    (tmp_path / "dogs" / "notes.txt").write_text("an empty folder would be refused before anything else")
     assert main(["profile", "dogs", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

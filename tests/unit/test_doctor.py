@@ -21,6 +21,7 @@ from breedclf.errors import DataError
 from breedclf.learning.doctor import Examination, check
 from breedclf.learning.doctor.examination import Kind
 from breedclf.learning.doctor.listing import list_pictures
+from breedclf.learning.doctor.looking import is_animated
 from breedclf.learning.doctor.memory import MAX_FOLDERS
 from breedclf.learning.doctor.words import MEANINGS, as_text
 from breedclf.learning.scan import scan
@@ -103,6 +104,16 @@ def test_a_bad_file_is_named_with_its_kind(clean: Path, name: str, content: byte
     assert says in detail(found, path)
     assert path in as_text(found)
     assert MEANINGS[found.problems[0].kind].advice in as_text(found)
+
+
+def test_frames_of_a_gif_are_counted_whether_a_mark_announces_them_or_not() -> None:
+    for seed in range(20):
+        values = np.random.default_rng(seed).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+        first, *others = (Image.fromarray(each).resize((64, 64)) for each in values)
+        for count, more in ((1, []), (3, others)):
+            file = BytesIO()
+            first.save(file, "GIF", save_all=True, append_images=more)
+            assert is_animated(file.getvalue(), "GIF") is (count > 1), seed
 
 
 def test_what_is_odd_but_whole_is_no_problem(clean: Path) -> None:

@@ -176,8 +176,12 @@ def test_the_noise_of_a_clock_is_no_negative_duration() -> None:
 
 
 def test_settings_of_another_version_or_edited_ones_dont_hinder_the_report(tmp_path: Path) -> None:
-    for settings in ({"data": str(tmp_path), "no_such": 1}, {"data": "\0"}, {"data": "x" * 5000}, {"data": [1]}):
+    known = {"data": str(tmp_path), "no_such": 1}
+    for settings in (known, {"data": "\0"}, {"data": "x" * 5000}, {"data": [1]}):
         job = JobInfo(name="run", start=0.0, end=1.0, settings=settings)
         session = ProfilingSession.attach(Profile(job=job).save(tmp_path / "profile.json"))
-        assert session.config is None
         assert session.findings
+        if settings is known:
+            assert session.config is not None and session.config.data == tmp_path
+        else:
+            assert session.config is None

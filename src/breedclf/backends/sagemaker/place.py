@@ -210,7 +210,7 @@ def bucket_region(s3: Any, bucket: str) -> str | None:
         answer = error.response
         if error_code(error) in ("404", "NoSuchBucket", "NotFound"):
             raise ConfigError(
-                f"there is no bucket {bucket}; make it (`aws s3 mb s3://{bucket}`), or choose another"
+                f"bucket {bucket} is not there; make it with `aws s3 mb s3://{bucket}`, or name another (bucket=...)"
             ) from error
         # Whoever may only list below a prefix is refused here, with the region in the refusal's headers.
         if _region_in(answer) is None and error_code(error) not in ("403", "AccessDenied", "Forbidden"):

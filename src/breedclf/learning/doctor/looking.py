@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -89,10 +90,11 @@ def is_cut_short(data: bytes, reason: str) -> bool:
 
 
 def is_animated(data: bytes, format_name: str) -> bool:
-    """Whether a picture has frames beyond the first, told by the marks that each format puts before them."""
+    """Whether an image has frames beyond the first, told without decoding them."""
     match format_name:
-        case "GIF":
-            return data.count(b"\x00\x21\xf9\x04") > 1
+        case "GIF":  # a frame need not begin with a mark
+            with Image.open(BytesIO(data), formats=["GIF"]) as image:
+                return bool(getattr(image, "is_animated", False))
         case "PNG":
             return b"acTL" in data[:1024]
         case "WebP":
