@@ -138,7 +138,8 @@ def numbers(probabilities: torch.Tensor) -> torch.Tensor:
     if bool(probabilities.isfinite().all()):
         return probabilities
     raise ArtifactError(
-        "the model answers NaN: its weights are so large that a sum overflows; train again, with a lower learning_rate"
+        "the model's probabilities aren't numbers (NaN or infinite): its weights are so large that a sum overflows; "
+        "train it again, with a lower learning_rate"
     )
 
 

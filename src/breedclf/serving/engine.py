@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from breedclf.config import Precision
+from breedclf.errors import ArtifactError
 from breedclf.learning.artifact import ModelCard
 from breedclf.learning.classifier import Classifier
 from breedclf.learning.prediction import Prediction
-from breedclf.serving.core import Limits
+from breedclf.serving.core import Limits, RequestError
 from breedclf.serving.inputs import network_input
 from breedclf.serving.parity import Reference, reference_of
 
@@ -38,9 +39,24 @@ class Engine(ABC):
         """
         return network_input(picture, self.card.preprocessing, self._limits)
 
-    @abstractmethod
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        """One prediction for each decoded picture."""
+        """One prediction for each decoded picture.
+
+        Raises:
+            RequestError: 500 when the model's probabilities aren't numbers.
+        """
+        try:
+            return self.predictions(inputs)
+        except ArtifactError as error:
+            raise RequestError(500, "ModelFailed", str(error)) from error
+
+    @abstractmethod
+    def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
+        """The same.
+
+        Raises:
+            ArtifactError: the model's probabilities aren't numbers.
+        """
 
     @abstractmethod
     def reference(self) -> Reference:
@@ -60,7 +76,7 @@ class TorchEngine(Engine):
         self.classifier = classifier
         self._precision: Precision = "bf16" if classifier.precision == "bf16" else "fp32"
 
-    def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
+    def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
         probabilities = self.classifier.probabilities_of_inputs(torch.stack(list(inputs)))
         return [self.classifier.prediction(row) for row in probabilities]
 

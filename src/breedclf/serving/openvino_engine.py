@@ -50,7 +50,7 @@ class OpenVinoEngine(Engine):
         self._compiled = compiled(files / MODEL_FILE, self.precision)
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 
-    def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
+    def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
         pictures = np.stack([each.numpy() for each in inputs])
         probabilities = torch.from_numpy(self._compiled(pictures)[0])
         return [ranked_prediction(self.card, row) for row in probabilities]

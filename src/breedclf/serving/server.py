@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
@@ -291,11 +290,9 @@ def load_pipeline(model: Path, service: Service) -> Pipeline:
             numbers.
     """
     engine = load_engine(model, service.engine, service.limits)
-    (prediction,) = engine.forward([engine.sample()])
-    if not all(math.isfinite(each.probability) for each in prediction.ranked):
-        raise ArtifactError(
-            f"{model} answers with probabilities that aren't numbers (NaN or infinite): its weights or its "
-            "preprocessing are damaged; train it again, or serve another model"
-        )
+    try:
+        engine.predictions([engine.sample()])
+    except ArtifactError as error:
+        raise ArtifactError(f"{model} can't be served: {error}") from error
     cores = available_cores()
     return Pipeline(engine, replace(service.bounds, decoders=max(1, min(service.bounds.decoders, cores))))

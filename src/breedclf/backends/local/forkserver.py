@@ -265,6 +265,8 @@ class _Server:
         os.dup2(descriptors[0], 1)
         os.dup2(descriptors[0], 2)
         os.close(descriptors[0])
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):  # what the server wrote to may have been another kind
+            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False, buffering=1))  # noqa: SIM115
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
         os.environ.clear()
