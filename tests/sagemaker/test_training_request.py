@@ -12,6 +12,7 @@ from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.backends.sagemaker.debugger import DEBUG_RULES, PROFILER_RULES, without_debugger
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training_request import JobImages, JobPlaces, training_request
@@ -136,3 +137,16 @@ def test_the_rules_are_named_and_parametrised_as_aws_publishes_them() -> None:
 
 def test_an_account_without_debugger_gets_the_plain_request() -> None:
     assert without_debugger(CASES["debugger"]()) == request(spec())
+
+
+def test_a_region_without_a_debugger_image_costs_a_warning_and_not_the_job(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "train.py").write_text("")
+    image = IMAGE.replace("eu-west-1", "ap-southeast-4")
+    backend = SageMakerBackend(ROLE, "pictures", "ap-southeast-4", image=image, debugger=True, home=tmp_path)
+    made = backend.request_for(JobSpec("train-1", source=tmp_path / "source"))
+    assert not {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerRuleConfigurations"} & set(made)
+    assert "the debugger's image in ap-southeast-4 is not known" in caplog.text
+    assert "the job runs without SageMaker Debugger" in caplog.text
