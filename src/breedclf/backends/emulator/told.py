@@ -72,18 +72,22 @@ def transform_told(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"DataProcessing": _NO_JOIN, **completed(_told(request), _TRANSFORM)}
 
 
-def completed(value: Any, defaults: Any) -> Any:
-    """A value with its defaults.
+def completed(value: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with its defaults.
 
     Example:
         >>> completed({"Output": {"Path": "s3://b"}}, {"Output": {"KmsKeyId": ""}, "Input": {"Type": "None"}})
         {'Output': {'KmsKeyId': '', 'Path': 's3://b'}}
     """
+    plain = {name: each for name, each in defaults.items() if not isinstance(each, (dict, list))}
+    return plain | {name: _completed(each, defaults.get(name)) for name, each in value.items()}
+
+
+def _completed(value: Any, defaults: Any) -> Any:
     if isinstance(defaults, dict):
-        plain = {name: each for name, each in defaults.items() if not isinstance(each, (dict, list))}
-        return plain | {name: completed(each, defaults.get(name)) for name, each in value.items()}
+        return completed(value, defaults)
     if isinstance(defaults, list):
-        return [completed(each, defaults[0]) for each in value]
+        return [_completed(each, defaults[0]) for each in value]
     return value
 
 
