@@ -146,8 +146,8 @@ def test_machines_may_be_given_for_the_tuning_as_the_older_sdk_does(
     sagemaker.create_hyper_parameter_tuning_job(**request)
     done = ended(quick_client, name)
     assert done["HyperParameterTuningJobStatus"] == "Completed"
-    assert "ResourceConfig" not in done["TrainingJobDefinition"]
     child = sagemaker.describe_training_job(TrainingJobName=done["BestTrainingJob"]["TrainingJobName"])
+    assert child["ResourceConfig"] == done["TrainingJobDefinition"]["ResourceConfig"]
     assert child["ResourceConfig"] == {**FLEXIBLE[0], "VolumeKmsKeyId": "a-key"}
 
 

@@ -19,6 +19,7 @@ from breedclf.backends.emulator.tuning_plan import (
     objective_of,
     plan_of,
     require_quota,
+    resources_of,
     tuned,
 )
 from breedclf.backends.emulator.tuning_run import TuningRuns, trials_of
@@ -54,7 +55,11 @@ class TuningJobs:
         answer = {
             **_summary(record),
             "HyperParameterTuningJobConfig": tuning_told(asked["HyperParameterTuningJobConfig"]),
-            "TrainingJobDefinition": {**definition, "StaticHyperParameters": static},
+            "TrainingJobDefinition": {
+                **definition,
+                "StaticHyperParameters": static,
+                "ResourceConfig": resources_of(definition),  # the SDK's attach reads it, whichever was given
+            },
             "ConsumedResources": {"RuntimeInSeconds": round(until - record["created"])},
         }
         del answer["Strategy"], answer["ResourceLimits"]

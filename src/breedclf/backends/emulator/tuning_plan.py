@@ -127,14 +127,14 @@ def child_request(request: Mapping[str, Any], name: str, values: Values, tags: M
     kept = {key: value for key, value in definition.items() if key not in _NOT_OF_CHILDREN}
     pairs = dict(definition.get("StaticHyperParameters", {}))
     pairs |= tuned(values) | {OBJECTIVE_PARAMETER: objective_of(request)["MetricName"]}
-    child = {**kept, "TrainingJobName": name, "HyperParameters": pairs}
-    if flexible := definition.get(_FLEXIBLE):
-        child["ResourceConfig"] = _resources(flexible)
+    child = {**kept, "ResourceConfig": resources_of(definition), "TrainingJobName": name, "HyperParameters": pairs}
     return child | ({"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {})
 
 
-def _resources(flexible: Mapping[str, Any]) -> dict[str, Any]:
+def resources_of(definition: Mapping[str, Any]) -> dict[str, Any]:
     """A child's ResourceConfig: of several configurations the first, which AWS tries first, too."""
+    if (flexible := definition.get(_FLEXIBLE)) is None:
+        return dict(definition["ResourceConfig"])
     preferred: Mapping[str, Any] = flexible.get("InstanceConfigs", [flexible])[0]
     names = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
     found = {name: preferred[name] for name in names if name in preferred}
