@@ -20,5 +20,5 @@ def predict_fn(image, model):
     return {"bytes": len(image), "names": model["names"]}
 
 
-def output_fn(prediction, accept):
+def output_fn(prediction, accept):  # noqa: ARG001 - SageMaker hands it over
     return json.dumps(prediction), "application/json"
