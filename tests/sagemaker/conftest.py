@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import urllib3
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -134,6 +135,7 @@ def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emula
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys of the emulator that was asked first
     running.plane.faults.clear()
     yield running
     running.plane.faults.clear()
