@@ -2,6 +2,7 @@
 #   make demo     from an empty machine to a trained, measured model
 #   make test     the same, to all tests
 #   make test-debugger  the tests of smdebug, in an environment of their own, .venv-debugger: it needs old versions
+#   make test-sdk2  SageMaker SDK v2 at the emulator, in an environment of its own, .venv-sdk2: its packages clash with v3's
 #   make help     the rest
 
 PYTHON ?= python3
@@ -12,6 +13,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEBUGGER_VENV ?= .venv-debugger
 DEBUGGER_STAMP := $(DEBUGGER_VENV)/.breedclf-installed
+SDK2_VENV ?= .venv-sdk2
+SDK2_STAMP := $(SDK2_VENV)/.breedclf-installed
 PEERS_VENV ?= .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.breedclf-installed
 DEMO_ARGS ?=
@@ -23,7 +26,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +41,10 @@ test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
 
 test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in an environment of their own
 	$(DEBUGGER_VENV)/bin/python -m pytest tests/debugger $(PYTEST_ARGS)
+
+test-sdk2: $(STAMP) $(SDK2_STAMP) ## drive the emulator with SageMaker SDK v2, in an environment of its own
+	BREEDCLF_TEST_PYTHON=$(abspath $(BIN))/python $(SDK2_VENV)/bin/python -m pytest -W ignore --confcutdir tests/sdk2 \
+		tests/sdk2 $(PYTEST_ARGS)
 
 awscli: $(STAMP) ## install the AWS command line, which a test drives, in an environment of its own
 	@test -x $(AWS_VENV)/bin/aws || { $(PYTHON) -m venv $(AWS_VENV) && \
@@ -88,7 +95,7 @@ bench-peers: $(STAMP) $(PEERS_STAMP) ## run those beside other libraries, in an 
 	$(BIN)/python -m benchmarks peers finetune serve_peers $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(DEBUGGER_VENV) $(AWS_VENV) $(PEERS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
@@ -118,3 +125,6 @@ $(PEERS_STAMP): pyproject.toml constraints.txt benchmarks/peers/requirements.txt
 
 $(DEBUGGER_STAMP): pyproject.toml constraints-debugger.txt
 	$(call make-environment,$(DEBUGGER_VENV),-e '.[debugger]' pytest pytest-timeout,constraints-debugger.txt)
+
+$(SDK2_STAMP): constraints-sdk2.txt
+	$(call make-environment,$(SDK2_VENV),'sagemaker>=2.257$(comma)<3' pytest pytest-timeout,constraints-sdk2.txt)

@@ -1,7 +1,8 @@
-"""Dog breeds on SageMaker: upload, tune, debug and profile, deploy, predict, clean up; here over the emulator.
+"""Dog breeds on SageMaker: upload, tune, train with debugger and profiler, deploy, predict, clean up; on the emulator.
 
 python examples/09_sagemaker.py --data dogImages --weights resnet50.pth
-python examples/09_sagemaker.py                                # drawn pictures, random weights, nothing downloaded
+python examples/09_sagemaker.py                                # drawn images, random weights, nothing downloaded
+python examples/09_sagemaker.py --python image/bin/python      # jobs run by an interpreter with SageMaker's toolkits
 
 On AWS the same runs with one line changed: `place = on_aws()` in `main`, and it costs some dollars at most.
 """
@@ -10,35 +11,53 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from breedclf import Categorical, Deployment, ProfilingSession, S3Dataset, SageMakerBackend, TrainingConfig, TuningJob
+from breedclf import (
+    Categorical,
+    Continuous,
+    Deployment,
+    Job,
+    LocalBackend,
+    ProfilingSession,
+    S3Dataset,
+    SageMakerBackend,
+    Trainer,
+    TrainingConfig,
+    TuningJob,
+)
 from breedclf.testing.pictures import write_picture_set
+from breedclf.tuning.table import trial_table
 
 
 @contextlib.contextmanager
 def on_aws() -> Iterator[SageMakerBackend]:
     """Your account, by the credentials of this machine; `breedclf sagemaker policy` prints what they need."""
-    yield SageMakerBackend(role="arn:aws:iam::111122223333:role/breedclf", bucket="my-bucket", max_cost=20)
+    role = "arn:aws:iam::111122223333:role/breedclf"
+    yield SageMakerBackend(role=role, bucket="my-bucket", max_cost=20, debugger=True)
 
 
 @contextlib.contextmanager
-def emulated(home: Path) -> Iterator[SageMakerBackend]:
-    """SageMaker's stand-in on this machine, which really runs the jobs; no account, no costs."""
-    from breedclf import LocalBackend
+def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
+    """SageMaker's emulator on this machine, which really runs the jobs; no account, no costs."""
     from breedclf.backends.emulator.server import emulator
 
-    with emulator(LocalBackend(home / "emulator")) as running:
+    with emulator(LocalBackend(home / "emulator", python=python)) as running:
         backend = SageMakerBackend(
             role="arn:aws:iam::123456789012:role/breedclf",
             bucket="dog-breeds",
             session=running.session(),
             endpoint_url=running.url,
             serving_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/dog-breeds:1",
+            debugger=True,
             poll_seconds=0.2,
+            delay_seconds=0,  # the emulator's logs and metrics are never late
             home=home / "fetched",
         )
         backend.clients("s3").create_bucket(Bucket="dog-breeds")
@@ -47,52 +66,103 @@ def emulated(home: Path) -> Iterator[SageMakerBackend]:
 
 def main(*argv: str) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn images)")
     parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
     parser.add_argument("--output", type=Path, help="folder that keeps the reports (default: thrown away at the end)")
+    parser.add_argument("--max-jobs", type=int, default=4, help="training jobs of the tuning (default: 4)")
+    parser.add_argument("--python", type=Path, help="interpreter that plays the emulator's images (default: this one)")
     arguments = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
         data, weights, architecture = arguments.data, arguments.weights, "resnet50"
         if data is None:
-            data = write_picture_set(Path(folder) / "pictures", classes=2, train=6, valid=3, test=2, size_px=64)
+            data = write_picture_set(Path(folder) / "images", classes=2, train=6, valid=3, test=2, size_px=64)
             weights, architecture = "none", "resnet18"
         output = arguments.output or Path(folder) / "reports"
 
-        place = emulated(Path(folder))
+        config = TrainingConfig(data=data, weights=weights, architecture=architecture)
+
+        place = emulated(Path(folder), arguments.python)
         with place as backend:
-            journey(backend, data, TrainingConfig(data=data, weights=weights, architecture=architecture), output)
+            config = upload(backend, data, config)
+            best = tune(backend, config, arguments.max_jobs)
+            job = train(backend, config.replace(**best))
+            show_report(ProfilingSession.attach(job, backend=backend), output)
+            deploy(backend, job, data)
+            clean_up(backend)
 
 
-def journey(backend: SageMakerBackend, data: Path, config: TrainingConfig, output: Path) -> None:
-    """Everything, in the order in which a project meets it."""
+def upload(backend: SageMakerBackend, data: Path, config: TrainingConfig) -> TrainingConfig:
+    """The images in S3, and a training that takes them from there."""
+    title("Upload")
     dataset = S3Dataset.upload(data, backend.uri("data", "dogs"), backend=backend)
     print(f"{dataset.uri}: {len(dataset.manifest.files)} files, sent {dataset.sent_files}, verified")
-    config = config.replace(data=dataset.uri)
+    return config.replace(data=dataset.uri)
 
-    space = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2)}
-    tuning = TuningJob(config, space, strategy="grid", max_parallel_jobs=2, max_seconds_per_job=3_600, backend=backend)
+
+def tune(backend: SageMakerBackend, config: TrainingConfig, max_jobs: int) -> dict[str, Any]:
+    """The best hyperparameters of a tuning job."""
+    title("Tune")
+    space = {"learning_rate": Continuous(0.005, 0.01), "batch_size": Categorical(32, 64), "epochs": Categorical(2, 3)}
+    tuning = TuningJob(
+        config, space, max_jobs=max_jobs, max_parallel_jobs=2, max_seconds_per_job=3_600, backend=backend
+    )
     tuning.run().wait()
-    for row in tuning.rows():
-        print(row["TrainingJobName"], row["TrainingJobStatus"], row["FinalObjectiveValue"])
+    print(trial_table(tuning.study))
     best = tuning.best
-    print("best:", best.hyperparameters, "valid loss", round(best.objective, 4))
+    print(f"best: {best.hyperparameters}, valid loss {best.objective:.4f}")
+    return dict(best.hyperparameters)
 
-    session = ProfilingSession(config.replace(**best.hyperparameters), backend=backend).run()
-    issues = [finding.rule for finding in session.findings if finding.status == "issue"]
-    print(f"debugger and profiler: {len(session.findings)} rules, issues: {', '.join(issues) or 'none'}")
+
+def train(backend: SageMakerBackend, config: TrainingConfig) -> Job:
+    """A training with the best hyperparameters, watched by the debugger and the profiler."""
+    title("Train, debug and profile")
+    job = Trainer(config.replace(profile="full"), backend=backend).submit(max_runtime_seconds=3_600)
+    asked = backend.clients("sagemaker").describe_training_job(TrainingJobName=job.name)
+    print("profiler:", asked["ProfilerConfig"])
+    print("debugger saves:", [each["CollectionName"] for each in asked["DebugHookConfig"]["CollectionConfigurations"]])
+    for line in job.logs(follow=True):  # as it arrives, until the job has ended
+        if line.startswith("breedclf-metrics") and '"epoch"' in line:
+            values = json.loads(line.removeprefix("breedclf-metrics"))
+            print("log:", ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    job.wait()  # tells why, if it failed
+    for rule in [rule for kind in ("profiler_rules", "debug_rules") for rule in job.describe().details[kind]]:
+        print(f"rule: {rule['rule']:<24} {rule['status']} {rule['message']}")
+    return job
+
+
+def show_report(session: ProfilingSession, output: Path) -> None:
+    """What breedclf's own rules found, which need no Debugger."""
+    title("Findings")
+    print(", ".join(f"{count} {status}" for status, count in Counter(each.status for each in session.findings).items()))
+    for finding in session.findings:
+        if finding.status == "issue":
+            print(f"{finding.rule}: {finding.evidence}\n  -> {finding.advice}")
     print("report:", session.report(output / "report.html").name)
 
-    with Deployment(best.artifact, backend=backend, name="dog-breeds", ttl=3_600).deploy() as endpoint:
-        for picture in sorted(path for path in (data / "test").rglob("*") if path.is_file())[:3]:
-            found = endpoint.predict(picture).best
-            print(f"{picture.parent.name}/{picture.name}: {found.class_name}, {found.probability:.0%}")
-    print("endpoints left:", [each.name for each in backend.list_endpoints()])
 
+def deploy(backend: SageMakerBackend, job: Job, data: Path) -> None:
+    """An endpoint, asked for some test images and deleted at the end, whatever happens."""
+    title("Deploy and predict")
+    with Deployment(job.artifact, backend=backend, name="dog-breeds", ttl=3_600).deploy() as endpoint:
+        for image in sorted(path for path in (data / "test").rglob("*") if path.is_file())[:3]:
+            ranked = ", ".join(f"{each.class_name} {each.probability:.0%}" for each in endpoint.predict(image).top(3))
+            print(f"{image.parent.name}/{image.name}: {ranked}")
+
+
+def clean_up(backend: SageMakerBackend) -> None:
+    """Nothing is left that costs money."""
+    title("Clean up")
+    print("endpoints left:", [each.name for each in backend.list_endpoints()])
     for job in backend.list_jobs():
         backend.delete(job.name)
     print("objects deleted:", backend.storage.delete(backend.uri()))
     print("jobs left:", [job.name for job in backend.list_jobs()])
+
+
+def title(text: str) -> None:
+    """A heading, shown at once."""
+    print(f"\n== {text}", flush=True)
 
 
 if __name__ == "__main__":

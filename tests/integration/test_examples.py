@@ -17,6 +17,7 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 # The whole journey runs on photographs where there are some.
 PHOTOGRAPHS = {"09_sagemaker.py": ("--data", "dog-breeds-tiny", "--weights", "weights/resnet50-imagenet1k.pth")}
+QUICKER = {"09_sagemaker.py": ("--max-jobs", "2")}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -25,7 +26,7 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     wanted = PHOTOGRAPHS.get(example.name, ()) if (data / "weights").is_dir() else ()
     given = [word if word.startswith("--") else str(data / word) for word in wanted]
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(example), *given],
+        [sys.executable, "-W", "error", str(example), *given, *QUICKER.get(example.name, ())],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -39,3 +40,32 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
 def test_examples_are_numbered_from_one() -> None:
     assert [int(path.name[:2]) for path in EXAMPLES] == list(range(1, len(EXAMPLES) + 1))
     assert all(re.fullmatch(r"\d\d_[a-z0-9_]+\.py", path.name) for path in EXAMPLES)
+
+
+def test_the_project_on_sagemaker_shows_each_of_its_steps_with_sagemakers_toolkits(
+    toolkit: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, str(FOLDER / "09_sagemaker.py"), "--python", str(toolkit / "python"), "--max-jobs", "2"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    shown = [
+        r"22 files, sent 22, verified",
+        r"learning_rate +batch_size +epochs +valid_loss",
+        r"([* ] +tune-.* Completed .*\n){2}",
+        r"best: \{'learning_rate': 0\.0.*'batch_size': (32|64), 'epochs': [23]\}",
+        r"profiler: .*'ProfilingIntervalInMilliseconds': 500",
+        r"debugger saves: \['losses', 'gradients'",
+        r"log: epoch 1, train_loss .*\nlog: epoch 2, train_loss",
+        r"rule: ProfilerReport",
+        r"rule: LossNotDecreasing",
+        r"\d+ ok, ",
+        r"report: report.html",
+        r"(\d+\.\w+/\d+\.jpg: \w+ \d+%, \w+ \d+%\n){3}",
+        r"endpoints left: \[\]",
+        r"objects deleted: \d+\njobs left: \[\]",
+    ]
+    position = 0
+    for pattern in shown:
+        found = re.compile(pattern).search(done.stdout, position)
+        assert found, f"{pattern} isn't shown after {done.stdout[:position][-200:]!r}:\n{done.stdout}"
+        position = found.end()

@@ -21,6 +21,7 @@ from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 
 from ..backends.conftest import without_breedclf
+from .answers import checked_answers, checks_of
 
 REGION = "us-east-1"
 Clients = Callable[..., Any]
@@ -33,7 +34,7 @@ def emulator_session(
     """Images are played by an interpreter without breedclf, with SageMaker's toolkits where they can be installed."""
     home = tmp_path_factory.mktemp("emulated")
     local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=container_python[0])
-    with running_emulator(local) as running:
+    with running_emulator(local) as running, checked_answers(running):
         yield running
 
 
@@ -48,7 +49,7 @@ def quick_session(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) 
     """Images are played by their contract alone."""
     home = tmp_path_factory.mktemp("quick")
     local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=plain_python)
-    with running_emulator(local) as running:
+    with running_emulator(local) as running, checked_answers(running):
         yield running
 
 
@@ -138,3 +139,4 @@ def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emula
     running.plane.faults.clear()
     yield running
     running.plane.faults.clear()
+    assert checks_of(running).taken() == []

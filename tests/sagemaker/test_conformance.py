@@ -18,6 +18,7 @@ from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.job_handle import Job
 from breedclf.testing.backend_cases import BackendCases
 
+from .answers import checked_answers
 from .places import backend_at
 
 # What the container prints of its own: the emulator's word, and the toolkit's log, tables and command line.
@@ -40,7 +41,10 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if WITH_TOOLKIT:
         python, why_not = python
         assert not why_not, why_not
-    with running_emulator(LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=5, python=python)) as at:
+    with (
+        running_emulator(LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=5, python=python)) as at,
+        checked_answers(at),
+    ):
         backend_at(at, "conformance", home).clients("s3").create_bucket(Bucket="conformance")
         yield at, "conformance"
 

@@ -135,8 +135,8 @@ def test_the_command_prints_where_it_is_and_ends_with_0(tmp_path: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in told["environment"].items():
                 patch.setenv(name, value)
-            assert boto3.client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
-            assert boto3.client("s3").list_buckets()["Buckets"] == []
+            assert boto3.Session().client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
+            assert boto3.Session().client("s3").list_buckets()["Buckets"] == []
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert process.stderr is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
@@ -136,4 +135,4 @@ def test_an_endpoint_that_fails_its_health_check(quick: Emulator, quick_client: 
         sagemaker.delete_endpoint(EndpointName=name)
     told = quick.plane.endpoints.log_file("ill")
     eventually(lambda: not told.exists())
-    assert boto3.client("sagemaker").list_endpoints(NameContains="ill")["Endpoints"] == []
+    assert sagemaker.list_endpoints(NameContains="ill")["Endpoints"] == []

@@ -8,12 +8,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from .conftest import Clients, eventually
-from .job_requests import tuning_job
+from .job_requests import script_job, tuning_job
 
 SCRIPT = """
 import json, os
 given = json.loads(os.environ["SM_HPS"])
-assert given["_tuning_objective_metric"] == "loss"
+assert set(given) == {"kind"}
 losses = {"a": 0.5, "b": 0.25, "c": 0.75}
 if given["kind"] == "broken":
     raise SystemExit("no such kind")
@@ -121,3 +121,78 @@ def test_a_job_that_falls_behind_is_stopped_early_and_a_tuning_job_on_request(
     assert stopped["TrainingJobStatusCounters"]["Stopped"] == 1
     with pytest.raises(ClientError, match="tuning job is in status Stopped"):
         sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="halted")
+
+
+FLEXIBLE = [
+    {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30},
+    {"InstanceConfigs": [{"InstanceType": "ml.m5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 30}] * 2},
+]
+
+
+@pytest.mark.parametrize("flexible", FLEXIBLE, ids=["one machine", "in order of preference"])
+def test_machines_may_be_given_for_the_tuning_as_the_older_sdk_does(
+    quick_client: Clients, quick_bucket: str, flexible: dict[str, Any]
+) -> None:
+    config = {
+        "Strategy": "Grid",
+        "ResourceLimits": {"MaxParallelTrainingJobs": 1},
+        "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"a"']}]},
+    }
+    name = f"flexible-{len(flexible)}"
+    request = tuning_job(quick_client, quick_bucket, name, SCRIPT, config)
+    del request["TrainingJobDefinition"]["ResourceConfig"]
+    request["TrainingJobDefinition"]["HyperParameterTuningResourceConfig"] = {**flexible, "VolumeKmsKeyId": "a-key"}
+    sagemaker = quick_client("sagemaker")
+    sagemaker.create_hyper_parameter_tuning_job(**request)
+    done = ended(quick_client, name)
+    assert done["HyperParameterTuningJobStatus"] == "Completed"
+    child = sagemaker.describe_training_job(TrainingJobName=done["BestTrainingJob"]["TrainingJobName"])
+    assert child["ResourceConfig"] == done["TrainingJobDefinition"]["ResourceConfig"]
+    assert child["ResourceConfig"] == {**FLEXIBLE[0], "VolumeKmsKeyId": "a-key"}
+
+
+@pytest.mark.parametrize(
+    ("resources", "told"),
+    [
+        ({}, "needs either a ResourceConfig or a HyperParameterTuningResourceConfig"),
+        ({"HyperParameterTuningResourceConfig": {}}, "needs an InstanceType and an InstanceCount, or InstanceConfigs"),
+        (
+            {"HyperParameterTuningResourceConfig": FLEXIBLE[0], "ResourceConfig": FLEXIBLE[0]},
+            "needs either a ResourceConfig or a HyperParameterTuningResourceConfig",
+        ),
+        ({"HyperParameterTuningResourceConfig": FLEXIBLE[0] | FLEXIBLE[1]}, "must be left out"),
+        ({"HyperParameterTuningResourceConfig": FLEXIBLE[0] | {"InstanceCount": 2}}, "More than one instance"),
+        (
+            {
+                "ResourceConfig": {
+                    "InstanceGroups": [
+                        {"InstanceGroupName": "a", "InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
+                    ],
+                    "VolumeSizeInGB": 30,
+                }
+            },
+            "InstanceGroups",
+        ),
+    ],
+)
+def test_machines_that_contradict_each_other_are_refused(
+    quick_client: Clients, quick_bucket: str, resources: dict[str, Any], told: str
+) -> None:
+    config = {
+        "Strategy": "Random",
+        "ResourceLimits": {"MaxParallelTrainingJobs": 1, "MaxNumberOfTrainingJobs": 1},
+        "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"a"']}]},
+    }
+    request = tuning_job(quick_client, quick_bucket, "contradicting", SCRIPT, config)
+    del request["TrainingJobDefinition"]["ResourceConfig"]
+    request["TrainingJobDefinition"] |= resources
+    with pytest.raises(ClientError, match=told):
+        quick_client("sagemaker").create_hyper_parameter_tuning_job(**request)
+
+
+def test_a_job_without_machines_or_an_image_says_what_is_missing(quick_client: Clients, quick_bucket: str) -> None:
+    for missing in ("ResourceConfig", "AlgorithmSpecification"):
+        request = script_job(quick_client, quick_bucket, "no-machine", SCRIPT)
+        del request[missing]
+        with pytest.raises(ClientError, match=missing):
+            quick_client("sagemaker").create_training_job(**request)

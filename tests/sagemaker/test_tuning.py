@@ -16,6 +16,7 @@ import pytest
 
 from breedclf import Categorical, Classifier, TrainingConfig, TuningJob
 from breedclf.backends.emulator.server import Emulator
+from breedclf.backends.emulator.told import definition_told
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.cli import main
 from breedclf.errors import ConfigError
@@ -159,7 +160,7 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     ours = backend.tuning_request_for(_search_of(tuning))
     assert _plain(theirs["HyperParameterTuningJobConfig"]) == _plain(ours["HyperParameterTuningJobConfig"])
-    assert _plain(theirs["TrainingJobDefinition"]) == _plain(ours["TrainingJobDefinition"])
+    assert _plain(theirs["TrainingJobDefinition"]) == _plain(definition_told(ours["TrainingJobDefinition"]))
 
 
 def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path) -> None:

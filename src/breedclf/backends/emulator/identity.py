@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from breedclf.backends.emulator.keys import DEFAULT_SESSION_SECONDS, Credentials, KeyRing, assumed_role_arn
@@ -13,6 +14,11 @@ from breedclf.backends.emulator.protocol import ACCOUNT, Answer, Call, ServiceEr
 _STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]{1,512}", re.ASCII)
 _SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
+_ROLE_ID = "AROAEMULATOR00000001"
+_TRUST = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"sagemaker.amazonaws.com"},'
+    '"Action":"sts:AssumeRole"}]}'
+)
 _IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
@@ -49,8 +55,8 @@ def _session(call: Call, form: Mapping[str, str], keys: KeyRing) -> str:
     if not _ROLE.fullmatch(role) or not _SESSION.fullmatch(name):
         raise ServiceError("ValidationError", f"{role!r} is no role's ARN, or {name!r} no RoleSessionName")
     made = keys.issue(assumed_role_arn(role, name), seconds=int(text))
-    user = f"<Arn>{escape(made.arn)}</Arn><AssumedRoleId>AROAEMULATOR:{escape(name)}</AssumedRoleId>"
-    return f"{_credentials(made)}<AssumedRoleUser>{user}</AssumedRoleUser>"
+    user = f"<Arn>{escape(made.arn)}</Arn><AssumedRoleId>{_ROLE_ID}:{escape(name)}</AssumedRoleId>"
+    return f"{_credentials(made)}<AssumedRoleUser>{user}</AssumedRoleUser><PackedPolicySize>0</PackedPolicySize>"
 
 
 def _credentials(made: Credentials) -> str:
@@ -67,8 +73,10 @@ def _role(form: Mapping[str, str]) -> str:
         raise ServiceError("ValidationError", "GetRole without a RoleName")
     name = escape(name)
     return (
-        f"<Path>/</Path><RoleName>{name}</RoleName><RoleId>AROAEMULATOR</RoleId>"
+        f"<Path>/</Path><RoleName>{name}</RoleName><RoleId>{_ROLE_ID}</RoleId>"
         f"<Arn>arn:aws:iam::{ACCOUNT}:role/{name}</Arn><CreateDate>2026-01-01T00:00:00Z</CreateDate>"
+        f"<AssumeRolePolicyDocument>{quote(_TRUST)}</AssumeRolePolicyDocument>"
+        "<MaxSessionDuration>3600</MaxSessionDuration>"
     )
 
 

@@ -74,7 +74,7 @@ class Logs:
     def describe_log_groups(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         names = [TRAINING_GROUP]
         chosen = [name for name in names if name.startswith(request.get("logGroupNamePrefix", ""))]
-        return {"logGroups": [{"logGroupName": name, "arn": _arn(region, name), "creationTime": 0} for name in chosen]}
+        return {"logGroups": [_group(region, name) for name in chosen]}
 
     def describe_log_streams(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         streams = self._of_group(request, region)
@@ -172,7 +172,8 @@ def _described(stream: Stream, region: str) -> dict[str, Any]:
         "storedBytes": 0,
     }
     if lines:
-        answer |= {"firstEventTimestamp": lines[0][0], "lastEventTimestamp": lines[-1][0]}
+        first, last = lines[0][0], lines[-1][0]
+        answer |= {"firstEventTimestamp": first, "lastEventTimestamp": last, "lastIngestionTime": last}
     return answer
 
 
@@ -183,6 +184,10 @@ def _position(token: str | None, kind: str) -> int:
     if word != kind or not number.isdecimal() or len(number) > _MAX_DIGITS:
         raise ServiceError("InvalidParameterException", "The specified nextToken is invalid.")
     return int(number)
+
+
+def _group(region: str, name: str) -> dict[str, Any]:
+    return {"logGroupName": name, "arn": f"{_arn(region, name)}:*", "creationTime": 0, "storedBytes": 0}
 
 
 def _arn(region: str, group: str) -> str:

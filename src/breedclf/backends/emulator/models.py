@@ -10,6 +10,7 @@ from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.serving_container import model_place
 from breedclf.backends.emulator.storage import Storage
 from breedclf.backends.emulator.store import CONFIG, MODEL, Record, Store, page, selected
+from breedclf.backends.emulator.told import config_told, model_told
 
 _NOT_EMULATED = ("AsyncInferenceConfig", "DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants")
 
@@ -33,13 +34,7 @@ class Models:
 
     def describe_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(MODEL, request["ModelName"], region)
-        answer = {name: value for name, value in record["request"].items() if name != "Tags"}
-        isolated = record["request"].get("EnableNetworkIsolation", False)
-        return answer | {
-            "ModelArn": record["arn"],
-            "CreationTime": record["created"],
-            "EnableNetworkIsolation": isolated,
-        }
+        return model_told(record["request"]) | {"ModelArn": record["arn"], "CreationTime": record["created"]}
 
     def list_models(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         return self._list(MODEL, "Model", "Models", request, region)
@@ -65,13 +60,7 @@ class Models:
 
     def describe_config(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(CONFIG, request["EndpointConfigName"], region)
-        answer = {name: value for name, value in record["request"].items() if name != "Tags"}
-        isolated = record["request"].get("EnableNetworkIsolation", False)
-        return answer | {
-            "EndpointConfigArn": record["arn"],
-            "CreationTime": record["created"],
-            "EnableNetworkIsolation": isolated,
-        }
+        return config_told(record["request"]) | {"EndpointConfigArn": record["arn"], "CreationTime": record["created"]}
 
     def list_configs(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         return self._list(CONFIG, "EndpointConfig", "EndpointConfigs", request, region)

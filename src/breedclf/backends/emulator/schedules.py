@@ -19,6 +19,13 @@ _LOOK_SECONDS = 0.2
 _TARGET = ":scheduler:::aws-sdk:sagemaker:deleteEndpoint"
 _EXPRESSION = "at(%Y-%m-%dT%H:%M:%S)"
 
+_DEFAULTS = {
+    "GroupName": "default",
+    "State": "ENABLED",
+    "ScheduleExpressionTimezone": "UTC",
+    "ActionAfterCompletion": "NONE",
+}
+
 log = logging.getLogger(__name__)
 
 
@@ -50,7 +57,8 @@ class Schedules:
         if method == "DELETE":
             self.store.delete(SCHEDULE, name)
             return {}
-        return {"Arn": record["arn"], "GroupName": "default", "State": "ENABLED", **record["request"]}
+        times = {"CreationDate": record["created"], "LastModificationDate": record["modified"]}
+        return {"Arn": record["arn"], **times, **_DEFAULTS, **_told(record["request"])}
 
     def resume(self) -> None:
         """Carry out what is due, also what came due while no emulator ran."""
@@ -91,6 +99,10 @@ class Schedules:
                 log.info("endpoint %s can't be deleted yet: %s", record["endpoint"], error)
                 return
         self.store.delete(SCHEDULE, record["name"])
+
+
+def _told(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request.items() if name != "ClientToken"}
 
 
 def _due(request: Mapping[str, Any]) -> float:

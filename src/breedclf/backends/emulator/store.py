@@ -24,7 +24,7 @@ class Kind:
     """A kind of thing: its folder, its word in ARNs, and how AWS says that one is missing or already there."""
 
     folder: str
-    arn_word: str
+    arn_word: str  # with the service before it, where that isn't SageMaker
     missing: tuple[str, str] = ("ValidationException", "Requested resource not found.")
     taken: tuple[str, str] = ("ResourceInUse", "{arn} already exists.")
 
@@ -68,7 +68,7 @@ CONFIG = _served("endpoint-configs", "endpoint-config", "endpoint configuration"
 ENDPOINT = _served("endpoints", "endpoint", "endpoint")
 SCHEDULE = Kind(
     "schedules",
-    "schedule",
+    "scheduler:schedule/default",
     missing=("ResourceNotFoundException", "Schedule {name} does not exist."),
     taken=("ConflictException", "Schedule {name} already exists."),
 )
@@ -156,7 +156,8 @@ class Store:
 
 def arn_of(kind: Kind, name: str, region: str) -> str:
     """The ARN, in the emulator's one account."""
-    return f"arn:aws:sagemaker:{region}:{ACCOUNT}:{kind.arn_word}/{name}"
+    service, _, word = kind.arn_word.rpartition(":")
+    return f"arn:aws:{service or 'sagemaker'}:{region}:{ACCOUNT}:{word}/{name}"
 
 
 def page(items: Sequence[Any], request: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from breedclf.backends.emulator.protocol import ServiceError, not_emulated
 from breedclf.backends.emulator.store import KINDS, TRAINING, Kind, Record, Store, page
 
 MAX_TAGS = 50
+# What a description tells and Search doesn't.
+_NOT_FOUND = {"ProfilingStatus", "ProfilerRuleConfigurations", "ProfilerRuleEvaluationStatuses"}
+_NOT_FOUND |= {"RemoteDebugConfig", "InfraCheckConfig"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Tags:
             if described is None:
                 continue
             if not filters or every(_passes(each, described, record["tags"]) for each in filters):
-                found.append({"TrainingJob": {**described, "Tags": as_list(record["tags"])}})
+                shown = {name: value for name, value in described.items() if name not in _NOT_FOUND}
+                found.append({"TrainingJob": {**shown, "Tags": as_list(record["tags"])}})
         if request.get("SortOrder", "Descending") == "Descending":
             found.reverse()
         return page(found, request, "Results")

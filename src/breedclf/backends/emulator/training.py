@@ -9,13 +9,12 @@ from breedclf.backends.emulator.lags import Lags
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.storage import Place
 from breedclf.backends.emulator.store import TRAINING, Record, page, selected
+from breedclf.backends.emulator.told import training_told
 from breedclf.backends.emulator.training_run import TrainingRuns
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus
 from breedclf.metric_lines import MetricDefinition, check_definitions
 
-DEFAULT_MAX_RUNTIME_SECONDS = 86_400
-_ECHOED_NOT = {"Tags", "TrainingJobName"}
 _NO_RULES = "breedclf's emulator evaluates no rules"
 _RULES = {
     "DebugRuleConfigurations": "DebugRuleEvaluationStatuses",
@@ -106,8 +105,7 @@ def check_training(request: Mapping[str, Any]) -> None:
         _refuse("AlgorithmName isn't emulated by breedclf's emulator; give a TrainingImage.")
     if algorithm["TrainingInputMode"] == "Pipe":
         _refuse("TrainingInputMode Pipe isn't emulated by breedclf's emulator; use File or FastFile.")
-    if request.get("ResourceConfig", {}).get("InstanceCount", 1) > 1:
-        _refuse("More than one instance isn't emulated by breedclf's emulator; use InstanceCount 1.")
+    _check_resources(request.get("ResourceConfig"))
     stopping = request.get("StoppingCondition")
     if stopping is None:
         _refuse("StoppingCondition must be given.")
@@ -155,7 +153,7 @@ def summary_of(record: Record, job: JobDescription | None) -> dict[str, Any]:
 def description_of(record: Record, job: JobDescription | None) -> dict[str, Any]:
     """What DescribeTrainingJob tells: the request, and what became of it."""
     request = record["request"]
-    answer = {name: value for name, value in request.items() if name not in _ECHOED_NOT}
+    answer = training_told(request)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     packed = request["OutputDataConfig"].get("CompressionType", "GZIP") == "GZIP"
     answer |= summary_of(record, job)
@@ -163,10 +161,6 @@ def description_of(record: Record, job: JobDescription | None) -> dict[str, Any]
         "ModelArtifacts": {
             "S3ModelArtifacts": f"{output}/{record['name']}/output/{'model.tar.gz' if packed else 'model/'}"
         },
-        "StoppingCondition": {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_SECONDS} | request["StoppingCondition"],
-        "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
-        "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
-        "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
         "SecondaryStatusTransitions": _transitions(record, job),
     }
     if record.get("tuning_job_arn"):
@@ -225,6 +219,18 @@ def _rule_status(rule: Mapping[str, Any], record: Record) -> dict[str, Any]:
 
 def _profiles(request: Mapping[str, Any]) -> bool:
     return "ProfilerConfig" in request and not request["ProfilerConfig"].get("DisableProfiler", False)
+
+
+def _check_resources(resources: Mapping[str, Any] | None) -> None:
+    if resources is None:
+        _refuse("ResourceConfig must be given; serverless jobs aren't emulated by breedclf's emulator.")
+    if "InstanceType" not in resources:
+        _refuse(
+            "InstanceGroups and InstancePreferences aren't emulated by breedclf's emulator; give ResourceConfig an "
+            "InstanceType, an InstanceCount and a VolumeSizeInGB."
+        )
+    if resources.get("InstanceCount", 1) > 1:
+        _refuse("More than one instance isn't emulated by breedclf's emulator; use InstanceCount 1.")
 
 
 def _check_checkpoints(request: Mapping[str, Any]) -> None:

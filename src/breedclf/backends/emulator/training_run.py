@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from breedclf.backends.emulator.container.train import ORDER_VARIABLE
+from breedclf.backends.emulator.container.train import ORDER_VARIABLE, submitted
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.keys import Access, write_private
 from breedclf.backends.emulator.storage import Place, Storage, folder_is_empty
@@ -149,7 +149,19 @@ class TrainingRuns:
         if "CheckpointConfig" in request:
             place = Place.of(request["CheckpointConfig"]["S3Uri"])
             self.storage.download(Place(place.bucket, place.key.rstrip("/") + "/"), folder / "checkpoints")
-        write_private(folder / "order.json", json.dumps(self._order(record)))
+        source = self._fetch_source(request, folder / "source")
+        write_private(folder / "order.json", json.dumps(self._order(record) | {"source": source}))
+
+    def _fetch_source(self, request: Mapping[str, Any], folder: Path) -> str:
+        """Fetch an uploaded script from S3 as its image would, for interpreters that have no client of S3; its path."""
+        _, uri = submitted(request.get("HyperParameters", {}), request.get("Environment", {}))
+        if not uri.startswith("s3://") or request["AlgorithmSpecification"].get("ContainerEntrypoint"):
+            return ""
+        place = Place.of(uri)
+        if self.storage.region_of(place.bucket) is None or not self.storage.download(place, folder):
+            raise JobError(f"Code download failed: there is no {place}, which sagemaker_submit_directory names")
+        file = folder / place.key.rpartition("/")[2]
+        return str(file if file.is_file() else folder)
 
     def _order(self, record: Record) -> dict[str, Any]:
         request = record["request"]

@@ -17,22 +17,12 @@ from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.serving_container import Container
 from breedclf.backends.emulator.storage import Place, Storage
 from breedclf.backends.emulator.store import MODEL, TRANSFORM, Record, Store, page, selected
+from breedclf.backends.emulator.told import transform_told
 from breedclf.errors import BreedclfError, EndpointError
 
 TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
 _HEALTH_SECONDS = 180.0
 _MAX_PAYLOADS_MB = 100
-_ECHOED = (
-    "ModelName",
-    "MaxConcurrentTransforms",
-    "ModelClientConfig",
-    "MaxPayloadInMB",
-    "BatchStrategy",
-    "Environment",
-    "TransformInput",
-    "TransformOutput",
-    "TransformResources",
-)
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +59,7 @@ class TransformJobs:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(TRANSFORM, request["TransformJobName"], region)
-        asked = record["request"]
-        answer = {**_summary(record), **{name: asked[name] for name in _ECHOED if name in asked}}
+        answer = {**transform_told(record["request"]), **_summary(record)}
         answer.pop("LastModifiedTime")
         return answer | ({"TransformStartTime": record["started"]} if record.get("started") else {})
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.store import TRAINING, TUNING, Record, Store, arn_of, page, selected
+from breedclf.backends.emulator.told import definition_told, tuning_told
 from breedclf.backends.emulator.training import TrainingJobs, check_training
 from breedclf.backends.emulator.tuning_plan import (
     MAX_RUNNING,
@@ -18,6 +19,7 @@ from breedclf.backends.emulator.tuning_plan import (
     objective_of,
     plan_of,
     require_quota,
+    resources_of,
     tuned,
 )
 from breedclf.backends.emulator.tuning_run import TuningRuns, trials_of
@@ -47,12 +49,18 @@ class TuningJobs:
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(TUNING, request["HyperParameterTuningJobName"], region)
         asked = record["request"]
-        definition = dict(asked["TrainingJobDefinition"])
+        definition = definition_told(asked["TrainingJobDefinition"])
+        until = record.get("ended") or self.store.clock()
         static = {**definition.get("StaticHyperParameters", {}), OBJECTIVE_PARAMETER: objective_of(asked)["MetricName"]}
         answer = {
             **_summary(record),
-            "HyperParameterTuningJobConfig": asked["HyperParameterTuningJobConfig"],
-            "TrainingJobDefinition": {**definition, "StaticHyperParameters": static},
+            "HyperParameterTuningJobConfig": tuning_told(asked["HyperParameterTuningJobConfig"]),
+            "TrainingJobDefinition": {
+                **definition,
+                "StaticHyperParameters": static,
+                "ResourceConfig": resources_of(definition),  # the SDK's attach reads it, whichever was given
+            },
+            "ConsumedResources": {"RuntimeInSeconds": round(until - record["created"])},
         }
         del answer["Strategy"], answer["ResourceLimits"]
         if record.get("failure_reason"):

@@ -14,6 +14,8 @@ from breedclf.tuning.strategies import Plan, Strategy, grid_size
 from breedclf.tuning.trials import Direction
 
 OBJECTIVE_PARAMETER = "_tuning_objective_metric"
+_FLEXIBLE = "HyperParameterTuningResourceConfig"
+_NOT_OF_CHILDREN = ("StaticHyperParameters", "TuningObjective", "DefinitionName", "RetryStrategy", _FLEXIBLE)
 _STRATEGIES: dict[str, Strategy] = {"Grid": "grid", "Random": "random", "Bayesian": "bayesian"}
 _SCALINGS = {"Auto": "linear", "Linear": "linear", "Logarithmic": "log"}
 # AWS's defaults, as "Resource Limits for Automatic Model Tuning" in SageMaker's developer guide has them; the number of
@@ -122,15 +124,21 @@ def objective_of(request: Mapping[str, Any]) -> dict[str, str]:
 def child_request(request: Mapping[str, Any], name: str, values: Values, tags: Mapping[str, str]) -> dict[str, Any]:
     """The CreateTrainingJob request of a child: the definition, the tuned values and the objective's name."""
     definition = request["TrainingJobDefinition"]
-    kept = {
-        key: value
-        for key, value in definition.items()
-        if key not in ("StaticHyperParameters", "TuningObjective", "DefinitionName", "RetryStrategy")
-    }
+    kept = {key: value for key, value in definition.items() if key not in _NOT_OF_CHILDREN}
     pairs = dict(definition.get("StaticHyperParameters", {}))
     pairs |= tuned(values) | {OBJECTIVE_PARAMETER: objective_of(request)["MetricName"]}
-    child = {**kept, "TrainingJobName": name, "HyperParameters": pairs}
+    child = {**kept, "ResourceConfig": resources_of(definition), "TrainingJobName": name, "HyperParameters": pairs}
     return child | ({"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {})
+
+
+def resources_of(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """A child's ResourceConfig: of several configurations the first, which AWS tries first, too."""
+    if (flexible := definition.get(_FLEXIBLE)) is None:
+        return dict(definition["ResourceConfig"])
+    preferred: Mapping[str, Any] = flexible.get("InstanceConfigs", [flexible])[0]
+    names = ("InstanceType", "InstanceCount", "VolumeSizeInGB")
+    found = {name: preferred[name] for name in names if name in preferred}
+    return found | ({"VolumeKmsKeyId": flexible["VolumeKmsKeyId"]} if "VolumeKmsKeyId" in flexible else {})
 
 
 def tuned(values: Values) -> dict[str, str]:

@@ -44,8 +44,17 @@ def model_faults(service: str, operation: str, parameters: Mapping[str, Any]) ->
         WrongTypeError: a value has a wrong type, or the request is nested too deeply to be read.
     """
     shape = service_model(service).operation_model(operation).input_shape
+    return [] if shape is None else shape_faults(shape, parameters)
+
+
+def shape_faults(shape: Any, value: Any) -> list[str]:
+    """What is wrong with a value by one of botocore's shapes, of a request or of an answer.
+
+    Raises:
+        WrongTypeError: as `model_faults`.
+    """
     try:
-        return [] if shape is None else list(_faults(shape, parameters, ""))
+        return list(_faults(shape, value, ""))
     except RecursionError as error:
         raise WrongTypeError("the request is nested too deeply") from error
 

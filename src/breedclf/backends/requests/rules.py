@@ -44,6 +44,7 @@ def rule_faults(service: str, operation: str, request: Request, region: str) -> 
         return []
     faults = [fault for rule in RULES if operation in rule.operations for fault in rule.broken(request, region)]
     if operation == "CreateHyperParameterTuningJob" and (definition := request.get("TrainingJobDefinition")):
+        faults += _tuning_resources(definition)
         faults += rule_faults(service, "CreateTrainingJob", definition, region)
     return faults
 
@@ -108,6 +109,20 @@ def _resources(request: Request, _region: str) -> Iterator[str]:
         return
     if not resources.get("InstanceType") or not resources.get("InstanceCount") or not resources.get("VolumeSizeInGB"):
         yield "ResourceConfig needs an InstanceType, an InstanceCount and a VolumeSizeInGB."
+
+
+def _tuning_resources(definition: Request) -> Iterator[str]:
+    """SageMaker API Reference, HyperParameterTuningResourceConfig: InstanceConfigs, or one machine outside of it."""
+    flexible = definition.get("HyperParameterTuningResourceConfig")
+    if (flexible is None) == ("ResourceConfig" not in definition):
+        yield "TrainingJobDefinition needs either a ResourceConfig or a HyperParameterTuningResourceConfig."
+    if flexible is None:
+        return
+    given = [name for name in ("InstanceType", "InstanceCount", "VolumeSizeInGB") if flexible.get(name)]
+    if flexible.get("InstanceConfigs") and given:
+        yield f"HyperParameterTuningResourceConfig has InstanceConfigs, so {', '.join(given)} must be left out."
+    if not flexible.get("InstanceConfigs") and not {"InstanceType", "InstanceCount"} <= set(given):
+        yield "HyperParameterTuningResourceConfig needs an InstanceType and an InstanceCount, or InstanceConfigs."
 
 
 def _channels(request: Request, _region: str) -> Iterator[str]:

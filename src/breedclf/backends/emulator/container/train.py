@@ -1,13 +1,15 @@
 """Plays a training container: SageMaker's files below `SAGEMAKER_BASE_DIR`, then the image's own way of starting.
 
-The image is played by `sagemaker-training` where this interpreter has it, by the request's own entry point if it names
-one, and otherwise by unpacking the uploaded source and running its script with the same variables.
+The image is played by the request's own entry point if it names one, by SageMaker's toolkits where this interpreter can
+import them, and otherwise by unpacking the uploaded source and running its script with the same variables.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import sys
 import tarfile
@@ -17,7 +19,13 @@ from typing import Any
 ORDER_VARIABLE = "BREEDCLF_EMULATED_JOB"
 HOST = "localhost"  # the toolkit waits for the name `algo-1`, which only a container's network knows
 CONTAINER_BASE = "/opt/ml"
+TOOLKITS = ("sagemaker_training", "sagemaker_pytorch_container")
 TOOLKIT_MODULE = "sagemaker_pytorch_container.training:main"
+_START_TOOLKIT = (
+    "import sys; sys.path[:] = filter(None, sys.path); from sagemaker_training.cli.train import main; sys.exit(main())"
+)
+# What the toolkit keeps from scripts, beside all that begins with sagemaker_.
+_RESERVED = ("_tuning_objective_metric", "default_user_module_name")
 
 
 def main() -> None:
@@ -27,17 +35,17 @@ def main() -> None:
     base = Path(os.environ["SAGEMAKER_BASE_DIR"])
     lay_out(base, order_folder, order)
     environment = container_environment(base, order)
-    toolkit = Path(sys.executable).parent / "train"
+    missing = [name for name in TOOLKITS if importlib.util.find_spec(name) is None]
     if order["entrypoint"]:
         say(f"the request's own entry point, with {CONTAINER_BASE} rewritten to {base}")
         command = [rewritten(word, base) for word in [*order["entrypoint"], *order["arguments"]]]
         rewrite_drivers(base)
-    elif toolkit.is_file():
-        say(f"sagemaker-training in {toolkit.parent}")
+    elif not missing:
+        say(f"sagemaker-training, which {sys.executable} imports")
         environment["SAGEMAKER_TRAINING_MODULE"] = TOOLKIT_MODULE
-        command = [str(toolkit)]
+        command = [sys.executable, "-c", _START_TOOLKIT]
     else:
-        say("the container's contract alone: sagemaker-training isn't installed beside this interpreter")
+        say(f"the container's contract alone: {sys.executable} can't import {' and '.join(missing)}")
         command, more = script_command(base, order)
         environment |= more
     os.execvpe(command[0], command, environment)
@@ -112,17 +120,51 @@ def container_environment(base: Path, order: dict[str, Any]) -> dict[str, str]:
     return kept | own | users
 
 
+def submitted(hyperparameters: dict[str, str], environment: dict[str, str]) -> tuple[str, str]:
+    """The script to run and where it was uploaded to, by hyperparameters or variables; each empty if it isn't told."""
+    return (
+        str(decoded(hyperparameters.get("sagemaker_program", environment.get("SAGEMAKER_PROGRAM", "")))),
+        str(
+            decoded(
+                hyperparameters.get("sagemaker_submit_directory", environment.get("SAGEMAKER_SUBMIT_DIRECTORY", ""))
+            )
+        ),
+    )
+
+
+def unpack(source: Path, code: Path) -> None:
+    """Put what was uploaded into the folder of the code: an archive, a folder, or the script itself."""
+    if source.is_dir():
+        shutil.copytree(source, code)
+        return
+    code.mkdir(parents=True, exist_ok=True)
+    if tarfile.is_tarfile(source):
+        with tarfile.open(source) as tar:
+            tar.extractall(code, filter="data")
+    else:
+        shutil.copy2(source, code)
+
+
 def script_command(base: Path, order: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """The uploaded script, unpacked, and the variables that the toolkit would set for it."""
+    """The uploaded script, unpacked, and the variables that the toolkit would set for it; its folder is the current."""
     pairs = {name: decoded(value) for name, value in order["hyperparameters"].items()}
-    program = str(pairs.get("sagemaker_program", "train.py"))
-    archive = rewritten(str(pairs.get("sagemaker_submit_directory", "")), base)
+    program, place = submitted(order["hyperparameters"], order["environment"])
+    program, source = program or "train.py", order["source"] or rewritten(place, base)
     code = base / "code"
-    if not Path(archive).is_file():
-        sys.exit(f"sagemaker_submit_directory={archive!r} is no file of the job's channels; this emulator needs one")
-    with tarfile.open(archive) as tar:
-        tar.extractall(code, filter="data")
-    users = {name: value for name, value in pairs.items() if not name.startswith("sagemaker_")}
+    if not source or not Path(source).exists():
+        sys.exit(
+            f"sagemaker_submit_directory={place!r} is neither in S3 nor in the job's channels; it must hold {program}"
+        )
+    unpack(Path(source), code)
+    if not (code / program).is_file():
+        found = sorted(path.name for path in code.iterdir())
+        sys.exit(f"{place} holds no {program}, which sagemaker_program names, but {found}")
+    if (code / "requirements.txt").is_file():
+        say("this interpreter as it is: requirements.txt isn't installed without SageMaker's toolkits")
+    os.chdir(code)
+    users = {
+        name: value for name, value in pairs.items() if not name.startswith("sagemaker_") and name not in _RESERVED
+    }
     data = base / "input" / "data"
     variables: dict[str, Any] = {
         "SM_INPUT_DIR": base / "input",
@@ -145,9 +187,23 @@ def script_command(base: Path, order: dict[str, Any]) -> tuple[list[str], dict[s
         **{f"SM_HP_{name.upper()}": value for name, value in users.items()},
         "PYTHONPATH": code,
     }
-    arguments = [word for name, value in sorted(users.items()) for word in (f"--{name}", str(value))]
-    command = [sys.executable, "-u", str(code / program), *arguments]
+    arguments = [word for name, value in sorted(users.items()) for word in (flag(name), argument(value))]
+    if program.endswith(".py"):
+        command = [sys.executable, "-u", str(code / program), *arguments]
+    else:
+        (code / program).chmod(0o755)  # as the toolkit does
+        command = ["/bin/sh", "-c", shlex.join([f"./{program}", *arguments])]
     return command, {name: str(value) for name, value in variables.items()}
+
+
+def flag(name: str) -> str:
+    """A hyperparameter's name as the toolkit hands it to a script."""
+    return f"--{name}" if len(name) > 1 else f"-{name}"
+
+
+def argument(value: Any) -> str:
+    """Its value likewise."""
+    return ",".join(f"{key}={each}" for key, each in sorted(value.items())) if isinstance(value, dict) else str(value)
 
 
 def decoded(value: str) -> Any:
