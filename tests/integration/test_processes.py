@@ -79,7 +79,8 @@ def test_two_processes_train_what_one_does_with_the_whole_batch(pictures: Path, 
     done = torchrun([str(program), str(file)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("heard 1") == len(POLICIES), "hooks are told by the first process alone"
-    assert [done.stdout.count(f"ended {name} 2 True") for name in POLICIES] == [2] * len(POLICIES)
+    ended = [done.stdout.count(f"ended {name} 2 True") for name in POLICIES]
+    assert ended == [2] * len(POLICIES), done.stdout
     for name, config in configs.items():
         alone = fit(config.replace(output=tmp_path / "one" / name))
         lines = (config.output / "history.jsonl").read_text().splitlines()
