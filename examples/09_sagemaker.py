@@ -35,12 +35,21 @@ from breedclf import (
 from breedclf.testing.pictures import write_picture_set
 from breedclf.tuning.table import trial_table
 
+PREFIX = "breedclf/example-09"  # all that this script writes, and deletes at the end
+
 
 @contextlib.contextmanager
 def on_aws() -> Iterator[SageMakerBackend]:
     """Your account, by the credentials of this machine; `breedclf sagemaker policy` prints what they need."""
-    role = "arn:aws:iam::111122223333:role/breedclf"
-    yield SageMakerBackend(role=role, bucket="my-bucket", max_cost=20, debugger=True)
+    account = "arn:aws:iam::111122223333"
+    yield SageMakerBackend(
+        role=f"{account}:role/breedclf",
+        endpoint_end_role=f"{account}:role/breedclf-end",  # AWS itself deletes the endpoint when its time is over
+        bucket="my-bucket",
+        prefix=PREFIX,
+        max_cost=20,
+        debugger=True,
+    )
 
 
 @contextlib.contextmanager
@@ -51,7 +60,9 @@ def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
     with emulator(LocalBackend(home / "emulator", python=python)) as running:
         backend = SageMakerBackend(
             role="arn:aws:iam::123456789012:role/breedclf",
+            endpoint_end_role="arn:aws:iam::123456789012:role/breedclf-end",
             bucket="dog-breeds",
+            prefix=PREFIX,
             session=running.session(),
             endpoint_url=running.url,
             serving_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/dog-breeds:1",
@@ -151,10 +162,10 @@ def deploy(backend: SageMakerBackend, job: Job, data: Path) -> None:
 
 
 def clean_up(backend: SageMakerBackend) -> None:
-    """Nothing is left that costs money."""
+    """Nothing of this script is left; what others made in the account stays."""
     title("Clean up")
     print("endpoints left:", [each.name for each in backend.list_endpoints()])
-    for job in backend.list_jobs():
+    for job in [job for job in backend.list_jobs() if job.details["output"].startswith(backend.uri())]:
         backend.delete(job.name)
     print("objects deleted:", backend.storage.delete(backend.uri()))
     print("jobs left:", [job.name for job in backend.list_jobs()])
