@@ -116,7 +116,7 @@ def tune(backend: SageMakerBackend, config: TrainingConfig, max_jobs: int) -> di
     title("Tune")
     space = {"learning_rate": Continuous(0.005, 0.01), "batch_size": Categorical(32, 64), "epochs": Categorical(2, 3)}
     tuning = TuningJob(
-        config, space, max_jobs=max_jobs, max_parallel_jobs=2, max_seconds_per_job=3_600, backend=backend
+        config, space, max_jobs=max_jobs, max_parallel_jobs=min(2, max_jobs), max_seconds_per_job=3_600, backend=backend
     )
     tuning.run().wait()
     print(trial_table(tuning.study))
