@@ -43,13 +43,16 @@ from breedclf import TrainingConfig
 from breedclf.learning.fit import fit
 from breedclf.learning.hooks import TrainingHook
 
+def tell(line):  # in one piece: torchrun's processes share one unbuffered stdout
+    sys.stdout.write(line + "\n")
+
 class Tell(TrainingHook):
     def on_epoch(self, epoch):
-        print("heard", epoch.epoch, flush=True)
+        tell(f"heard {epoch.epoch}")
 
 for name, settings in json.loads(Path(sys.argv[1]).read_text()).items():
     result = fit(TrainingConfig(**settings), hooks=[Tell()])
-    print("ended", name, len(result.history), result.artifact.is_dir(), flush=True)
+    tell(f"ended {name} {len(result.history)} {result.artifact.is_dir()}")
 """
 
 
