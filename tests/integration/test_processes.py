@@ -44,7 +44,7 @@ from breedclf.learning.fit import fit
 from breedclf.learning.hooks import TrainingHook
 
 def tell(line):  # in one piece: torchrun's processes share one unbuffered stdout
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(line + "\\n")
 
 class Tell(TrainingHook):
     def on_epoch(self, epoch):
