@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_least, at_most, report
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.scan import scan
+from breedclf.data.image_folder import scan
 
 SEEDS = range(5)
 

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from benchmarks.measuring import DATA, arguments, at_least, interleaved, ratios, report
-from breedclf.learning.decoding import decode_picture
-from breedclf.learning.preprocessing import Preprocessing
+from breedclf.data.decoding import decode_image
+from breedclf.data.preprocessing import Preprocessing
 
 TO, SMALLER = Preprocessing(), Preprocessing(dct_scaling=True)
 USUAL, LARGE = (500, 400), (2000, 1500)
@@ -29,7 +29,7 @@ def main() -> int:
         works: dict[str, Callable[[], object]] = {
             "pillow": partial(each, files, by_pillow),
             "breedclf": partial(each, files, by_breedclf),
-            "decoding alone": partial(each, files, decode_picture),
+            "decoding alone": partial(each, files, decode_image),
             **({"breedclf, dct_scaling": partial(each, files, by_breedclf_smaller)} if size == LARGE else {}),
         }
         for work in works.values():
@@ -77,11 +77,11 @@ def by_pillow(file: bytes) -> torch.Tensor:
 
 
 def by_breedclf(file: bytes) -> torch.Tensor:
-    return TO.view(decode_picture(file), 0)
+    return TO.view(decode_image(file), 0)
 
 
 def by_breedclf_smaller(file: bytes) -> torch.Tensor:
-    return SMALLER.view(decode_picture(file, enough_px=SMALLER.enough_px(0)), 0)
+    return SMALLER.view(decode_image(file, enough_px=SMALLER.enough_px(0)), 0)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.measuring import DATA, arguments, at_least, interleaved, ratios, report
-from breedclf.learning.doctor import check
-from breedclf.learning.doctor.listing import list_pictures
+from breedclf.data_check import check
+from breedclf.data_check.listing import list_images
 
 NAMES = ("hymenoptera", "dog-groups")
 A_TASK = 16
@@ -23,7 +23,7 @@ A_TASK = 16
 def main() -> int:
     given = arguments(__doc__)
     folders = [DATA / name for name in NAMES]
-    paths = [folder / picture.path for folder in folders for picture in list_pictures(folder).pictures]
+    paths = [folder / picture.path for folder in folders for picture in list_images(folder).pictures]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def decode(some: list[Path]) -> None:

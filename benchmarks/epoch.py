@@ -22,7 +22,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.plain_loop import PlainLoop
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.scan import scan
+from breedclf.data.image_folder import scan
 
 NAME, RATE, BATCH = "hymenoptera", 0.005, 32
 Right = list[int]

@@ -16,12 +16,12 @@ import torch
 from torchvision.models import resnet50
 
 from benchmarks.measuring import arguments, at_least, interleaved, quickest_precision, ratios, report
-from breedclf.learning.device import compute_for
-from breedclf.learning.model import StateDict, frozen_backbone
+from breedclf.models.network import StateDict, frozen_backbone
+from breedclf.runtime.device import compute_for
 
 BATCH = 32
 SIZES = (2048, 4096)
-GFLOP_PER_PICTURE = 8.2  # ResNet-50 at 224 px, a multiplication and an addition counted as two
+GFLOP_PER_IMAGE = 8.2  # ResNet-50 at 224 px, a multiplication and an addition counted as two
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
     median = {name: statistics.median(each["wall"]) for name, each in seconds.items()}
     gflops = {size: 2 * size**3 / median[f"product of {size}"] / 1e9 for size in SIZES}
     rate = BATCH / median["ours"]
-    reference = max(gflops.values()) / GFLOP_PER_PICTURE
+    reference = max(gflops.values()) / GFLOP_PER_IMAGE
     goals = [
         at_least("frozen forward over eager fp32 of the same run", median["eager fp32"] / median["ours"], 4.0),
         at_least("frozen forward, as a share of the better matrix product's rate", rate / reference, 0.85),
@@ -90,8 +90,8 @@ def in_processes(repeats: int) -> dict[str, list[float]]:
 
 def one_process(engine: str) -> None:
     """Print the median seconds of five batches, the first two left out."""
-    from breedclf.learning.openvino_backbone import OpenVinoBackbone
-    from breedclf.learning.openvino_maker import converted, quantised
+    from breedclf.features.openvino import OpenVinoBackbone
+    from breedclf.features.openvino_maker import converted, quantised
 
     pictures = torch.randn(BATCH, 3, 224, 224)
     if engine == "torch":

@@ -44,7 +44,7 @@ def main() -> int:
 def _ours() -> dict[str, Any]:
     from benchmarks.grid import cold
     from breedclf import Classifier
-    from breedclf.learning.scan import scan
+    from breedclf.data.image_folder import scan
 
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder) / "kept"

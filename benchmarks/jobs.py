@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measuring import arguments, at_most, report
-from breedclf.backends.folder import create_job_folder
+from breedclf.backends.common.folder import create_job_folder
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.cli import main as command_line
-from breedclf.job_handle import Job
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
+from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
 
 LISTED = 1_000

@@ -56,7 +56,7 @@ def instructions() -> str:
 
 def quickest_precision() -> str:
     """What `precision=auto` takes here, and so a plain loop that is to be as quick as it gets."""
-    from breedclf.learning.device import compute_for
+    from breedclf.runtime.device import compute_for
 
     return compute_for("auto", "auto").precision
 

@@ -63,11 +63,11 @@ def one_pass(folder: str, count: int) -> None:
     """Print what one pass over the first so many images took."""
     import resource
 
-    from breedclf.learning.device import compute_for
-    from breedclf.learning.features import FeatureExtractor
-    from breedclf.learning.model import frozen_backbone, new_network
-    from breedclf.learning.pictures import PictureFiles
-    from breedclf.learning.preprocessing import Preprocessing
+    from breedclf.data.image_source import ImageFiles
+    from breedclf.data.preprocessing import Preprocessing
+    from breedclf.features.extraction import FeatureExtractor
+    from breedclf.models.network import frozen_backbone, new_network
+    from breedclf.runtime.device import compute_for
 
     paths = sorted(Path(folder).glob("*.jpg"))[:count]
     compute = compute_for("cpu", "auto")
@@ -81,7 +81,7 @@ def one_pass(folder: str, count: int) -> None:
         chunk_size=32,
     )
     started = time.perf_counter()
-    found = extractor.extract(PictureFiles(paths))
+    found = extractor.extract(ImageFiles(paths))
     seconds = time.perf_counter() - started
     factor = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor

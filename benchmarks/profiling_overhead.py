@@ -22,13 +22,13 @@ import torch
 
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, report
 from breedclf.config import TrainingConfig
-from breedclf.learning.device import compute_for
-from breedclf.learning.features import FeatureExtractor, StoredFeatures
-from breedclf.learning.loop import Callbacks, train_head
-from breedclf.learning.model import frozen_backbone
-from breedclf.learning.timing import NO_TIMER, StepTimer
-from breedclf.learning.weights import backbone_state, preprocessing_for
+from breedclf.features.extraction import FeatureExtractor, StoredFeatures
+from breedclf.models.network import frozen_backbone
+from breedclf.models.weights import backbone_state, preprocessing_for
 from breedclf.profiling.recorder import Recorder
+from breedclf.runtime.device import compute_for
+from breedclf.runtime.timers import NO_TIMER, StepTimer
+from breedclf.training.loop import Callbacks, train_head
 
 ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 8
 PICTURES, CHUNK = 8, 8

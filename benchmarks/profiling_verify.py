@@ -30,7 +30,7 @@ def main() -> int:
     given = arguments(__doc__, needs_data=False)
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary, "pictures")
-        draw_pictures(data)
+        draw_images(data)
         config = TrainingConfig(
             data=data, architecture="resnet18", weights="none", epochs=2, chunk_size=4, batch_size=4, workers=0
         )
@@ -76,7 +76,7 @@ def main() -> int:
     return report("profiling_verify", goals, details, given)
 
 
-def draw_pictures(data: Path) -> None:
+def draw_images(data: Path) -> None:
     draw = np.random.default_rng(0)
     picture = Image.fromarray(draw.integers(0, 255, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8))
     for split, count in PICTURES.items():

@@ -10,9 +10,9 @@ from typing import Any
 
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_least, report
 from breedclf import TrainingConfig
-from breedclf.learning.fit import fit
-from breedclf.learning.scan import scan
-from breedclf.learning.workbench import Workbench
+from breedclf.data.image_folder import scan
+from breedclf.training.fit import fit
+from breedclf.training.run_cache import RunCache
 
 SEEDS = range(5)
 SLOW: dict[str, Any] = {"epochs": 24, "learning_rate": 0.0002}
@@ -31,7 +31,7 @@ LAYER4: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(bench: Workbench, data: Path, home: Path, **settings: Any) -> dict[str, Any]:
+def measured(bench: RunCache, data: Path, home: Path, **settings: Any) -> dict[str, Any]:
     """Train with each seed; right answers on valid and on test, the loss on valid, seconds."""
     valid_right, test_right, losses, seconds = [], [], [], []
     test = scan(data).split("test")
@@ -46,7 +46,7 @@ def measured(bench: Workbench, data: Path, home: Path, **settings: Any) -> dict[
             checkpoints=False,
             **settings,
         )
-        result = fit(config, workbench=bench)
+        result = fit(config, run_cache=bench)
         best = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
         test_right.append(sum(guess == target for guess, target in zip(best, test.targets, strict=True)))
         valid_right.append(round(result.best.valid_accuracy * len(scan(data).split("valid"))))
@@ -64,7 +64,7 @@ def measured(bench: Workbench, data: Path, home: Path, **settings: Any) -> dict[
 
 def main() -> int:
     given = arguments(__doc__)
-    bench, found = Workbench(), {}
+    bench, found = RunCache(), {}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
 

@@ -32,9 +32,9 @@ from benchmarks.serving import (
     Limit,
     Traffic,
     free_port,
+    image_request,
     model_folder,
     photographs,
-    picture_request,
     send_traffic,
     served,
 )
@@ -43,8 +43,8 @@ PATH = "/invocations?top=5"
 SATURATING = 32
 OVERLOAD = 4 * SATURATING
 CLIENTS = (1, 8, SATURATING, OVERLOAD)
-_LIMIT_PICTURES = 64
-_SINGLE_PICTURES = 40
+_LIMIT_IMAGES = 64
+_SINGLE_IMAGES = 40
 
 
 def server_command(model: Path, port: int, engine: str) -> list[str]:
@@ -64,7 +64,7 @@ def imports_and_loading(model: Path) -> float:
 def cold_start(model: Path, engine: str) -> float:
     """Seconds from the start of a server to its first answer."""
     port = free_port()
-    with served(server_command(model, port, engine), port, picture_request(photographs(1)[0], PATH)) as (_, seconds):
+    with served(server_command(model, port, engine), port, image_request(photographs(1)[0], PATH)) as (_, seconds):
         return seconds
 
 
@@ -72,19 +72,19 @@ def one_round(limit: Limit, send: Callable[[int, int], Traffic], requests: int) 
     """The bare work, one client, the bare work, eight, and so on; so many requests at each point."""
     bare, single, traffic = [], [], {}
     for clients in CLIENTS:
-        bare.append({chunk: limit.per_second(chunk, _LIMIT_PICTURES) for chunk in CHUNKS})
+        bare.append({chunk: limit.per_second(chunk, _LIMIT_IMAGES) for chunk in CHUNKS})
         if clients == 1:
-            single += limit.one_at_a_time(_SINGLE_PICTURES)
+            single += limit.one_at_a_time(_SINGLE_IMAGES)
         traffic[clients] = send(clients, requests)
         if clients == 1:
-            single += limit.one_at_a_time(_SINGLE_PICTURES)
+            single += limit.one_at_a_time(_SINGLE_IMAGES)
     best = max(statistics.mean(each[chunk] for each in bare) for chunk in CHUNKS)
     return {"limit": best, "bare": bare, "single": statistics.median(single), "traffic": traffic}
 
 
 def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str, Any]:
     """Rounds over one server."""
-    made, port = [picture_request(picture, PATH) for picture in photographs(32)], free_port()
+    made, port = [image_request(picture, PATH) for picture in photographs(32)], free_port()
     limit = Limit(model)
     memory, all_rounds = [], []
     with served(server_command(model, port, engine), port, made[0]) as (process, _):

@@ -20,9 +20,9 @@ from benchmarks.serving import (
     Traffic,
     form_request,
     free_port,
+    image_request,
     model_folder,
     photographs,
-    picture_request,
     send_traffic,
     served,
 )
@@ -30,8 +30,8 @@ from benchmarks.serving import (
 PATH = "/invocations?top=5"
 CLIENTS = (8, 32)
 SERVERS = {
-    "ours": ("breedclf.serving serve {model} --port {port}", picture_request),
-    "FastAPI": ("benchmarks.peers.serve_fastapi {model} {port}", picture_request),
+    "ours": ("breedclf.serving serve {model} --port {port}", image_request),
+    "FastAPI": ("benchmarks.peers.serve_fastapi {model} {port}", image_request),
     "LitServe": ("benchmarks.peers.serve_litserve {model} {port}", form_request),
 }
 

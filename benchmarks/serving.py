@@ -31,9 +31,9 @@ SETTLING_SECONDS = 1.0
 
 def model_folder(root: Path, architecture: Any, *, crop_px: int = 224) -> Path:
     """A model with drawn weights and as many classes as Udacity's dogs have."""
-    from breedclf.learning.artifact import write_artifact
-    from breedclf.learning.model import new_network
-    from breedclf.learning.preprocessing import Preprocessing
+    from breedclf.data.preprocessing import Preprocessing
+    from breedclf.inference.model_directory import write_artifact
+    from breedclf.models.network import new_network
 
     names = tuple(f"breed {number}" for number in range(CLASSES))
     preprocessing = Preprocessing(resize_px=crop_px * 256 // 224, crop_px=crop_px)
@@ -87,9 +87,9 @@ class Limit:
 def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     import torch
 
-    from breedclf.learning.classifier import Classifier
-    from breedclf.learning.decoding import decode_picture
-    from breedclf.learning.device import available_cores
+    from breedclf.data.decoding import decode_image
+    from breedclf.inference.classifier import Classifier
+    from breedclf.runtime.device import available_cores
     from breedclf.serving.requests import single_core_threads
 
     classifier = Classifier(model, precision=precision)
@@ -97,7 +97,7 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     decoders = single_core_threads(available_cores())
 
     def decode(picture: bytes) -> torch.Tensor:
-        return classifier.card.preprocessing.view(decode_picture(picture, "the picture"), 0)
+        return classifier.card.preprocessing.view(decode_image(picture, "the picture"), 0)
 
     def seconds_of(number: int, chunk: int) -> float:
         started = time.perf_counter()
@@ -259,7 +259,7 @@ class _Connection:
         self._socket = None
 
 
-def picture_request(picture: bytes, path: str) -> bytes:
+def image_request(picture: bytes, path: str) -> bytes:
     """A whole request: a JPEG file as it is."""
     return _request(picture, path, "image/jpeg")
 

@@ -12,10 +12,10 @@ import torch
 
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, interleaved, ratios, report
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.device import compute_for
-from breedclf.learning.model import frozen_backbone
-from breedclf.learning.scan import scan
-from breedclf.learning.weights import backbone_state, preprocessing_for
+from breedclf.data.image_folder import scan
+from breedclf.models.network import frozen_backbone
+from breedclf.models.weights import backbone_state, preprocessing_for
+from breedclf.runtime.device import compute_for
 
 NAME = "hymenoptera"
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Classifier, Trainer, TrainingConfig
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, output=output)
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=4)
+            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=4)
             config = TrainingConfig(
                 data=drawn,
                 architecture="resnet18",

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
+from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 
 class BestSoFar(TrainingHook):
@@ -37,7 +37,7 @@ def main() -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights)
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=0)
+            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=0)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none")
         # The second training finds the features of the first, so that only the last layer is computed.
         for head in ("standardised", "linear"):

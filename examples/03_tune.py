@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Categorical, TrainingConfig, TuningJob
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights)
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=0)
+            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=0)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none")
 
         tuning = TuningJob(config, space, strategy="grid", home=output).run(progress=True)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 # Each of these is a Python of its own, as two sessions of a notebook would be.
 SUBMIT = """
@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data, weights, architecture = arguments.data, arguments.weights, "resnet50"
         if data is None:
-            data = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=1)
+            data = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=1)
             weights, architecture = "none", "resnet18"
         home = Path(folder) / "jobs"
         python(SUBMIT, home, data, weights, architecture)

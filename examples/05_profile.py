@@ -17,7 +17,7 @@ from breedclf import ProfilingSession, TrainingConfig
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.report.summary import aws_shares
 from breedclf.profiling.rules import Finding
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 
 def main(*argv: str) -> None:
@@ -36,7 +36,7 @@ def main(*argv: str) -> None:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, output=output)
             session = ProfilingSession(config).run()
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", train=8, valid=4, test=0)
+            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=0)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none", output=output)
             session = ProfilingSession(config).run()
         session.save(output)

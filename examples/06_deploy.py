@@ -7,12 +7,12 @@ import threading
 from pathlib import Path
 
 from breedclf import Deployment, LocalBackend, Trainer, TrainingConfig
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        data = write_picture_set(Path(folder) / "pictures", classes=2, train=6, valid=2, test=3, size_px=64)
+        data = write_image_set(Path(folder) / "pictures", classes=2, train=6, valid=2, test=3, size_px=64)
         config = TrainingConfig(
             data=data,
             architecture="resnet18",

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Trainer, TrainingConfig
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 
 def main(*argv: str) -> None:
@@ -23,7 +23,7 @@ def main(*argv: str) -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, epochs=arguments.epochs)
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", classes=3, train=6, valid=3, test=0, size_px=96)
+            drawn = write_image_set(Path(folder) / "pictures", classes=3, train=6, valid=3, test=0, size_px=96)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none", epochs=2, batch_size=8)
 
         curve = Trainer(config).find_learning_rate(steps=40)

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.hooks import StepRecord, TrainingHook
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
+from breedclf.training.hooks import StepRecord, TrainingHook
 
 
 class CtrlC(TrainingHook):
@@ -35,7 +35,7 @@ def main(*argv: str) -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, epochs=6)
         else:
-            drawn = write_picture_set(Path(folder) / "pictures", classes=2, train=8, valid=4, test=0, size_px=96)
+            drawn = write_image_set(Path(folder) / "pictures", classes=2, train=8, valid=4, test=0, size_px=96)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none", epochs=6)
         config = config.replace(deterministic=True, batch_size=4)
 

@@ -32,7 +32,7 @@ from breedclf import (
     TrainingConfig,
     TuningJob,
 )
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 from breedclf.tuning.table import trial_table
 
 PREFIX = "breedclf/example-09"  # all that this script writes, and deletes at the end
@@ -87,7 +87,7 @@ def main(*argv: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         data, weights, architecture = arguments.data, arguments.weights, "resnet50"
         if data is None:
-            data = write_picture_set(Path(folder) / "images", classes=2, train=6, valid=3, test=2, size_px=64)
+            data = write_image_set(Path(folder) / "images", classes=2, train=6, valid=3, test=2, size_px=64)
             weights, architecture = "none", "resnet18"
         output = arguments.output or Path(folder) / "reports"
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from .toolkit import install_toolkit
+from tests.toolkit import install_toolkit
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
 
-def photographs_folder() -> Path:
+def photos_folder() -> Path:
     """Where the photographs and weights are looked for."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     return Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
@@ -42,7 +42,7 @@ def project_root() -> Path:
 def shared_data() -> Path:
     """The folder of real photographs and weights; tests that need it are skipped where it is absent."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
-    folder = photographs_folder()
+    folder = photos_folder()
     if not (folder / "weights").is_dir():
         if chosen:
             pytest.fail(f"{TEST_DATA_VARIABLE}={chosen} holds no weights/ folder")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .backends.conftest import without_breedclf
+from tests.backends.conftest import without_breedclf
 
 TOOLKIT = ("sagemaker-training==5.1.1", "sagemaker-pytorch-training==3.0.0", "sagemaker-inference", "pip")
 _INSTALL_SECONDS = 240

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.prediction import Prediction
+from breedclf.inference.classifier import Classifier
+from breedclf.inference.prediction import Prediction
 from breedclf.serving.core import Limits
-from breedclf.serving.engine import TorchEngine
+from breedclf.serving.engines.engine import TorchEngine
 
 
 def load_engine(model: str) -> TorchEngine:

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.peers.training import Judge, Task, Train, run
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.scan import scan
+from breedclf.data.image_folder import scan
 
 
 def prepare(task: Task) -> Train:

@@ -16,13 +16,13 @@ class ChannelsLast(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Keras takes pictures as [224, 224, 3]."""
 
     def __init__(self, pictures: torch.utils.data.Dataset[tuple[torch.Tensor, int]]) -> None:
-        self._pictures = pictures
+        self._images = pictures
 
     def __len__(self) -> int:
-        return len(self._pictures)  # type: ignore[arg-type]
+        return len(self._images)  # type: ignore[arg-type]
 
     def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
-        picture, target = self._pictures[number]
+        picture, target = self._images[number]
         return picture.permute(1, 2, 0), target
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import planted_profiles as planted
 from docutils import nodes
 from markupsafe import Markup
 from planted_faults import FAULTS
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from svg_files import standalone
+from tests.profiling import planted_profiles as planted
 
 from breedclf.profiling.profile import Profile, SeriesKind, TensorKind
 from breedclf.profiling.report.summary import parts_of
@@ -270,13 +270,13 @@ def svg_of(rule: str) -> str:
     return standalone(title, draw(title))
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for rule in PICTURES:
         (folder / f"{rule}.svg").write_text(svg_of(rule), encoding="utf-8")
 
 
-class _RulePicture(SphinxDirective):
+class _RuleImage(SphinxDirective):
     """`{rule-picture} StepOutlier`"""
 
     required_arguments = 1
@@ -288,6 +288,6 @@ class _RulePicture(SphinxDirective):
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
-    app.connect("builder-inited", lambda app: write_pictures(Path(app.srcdir) / FOLDER))
-    app.add_directive("rule-picture", _RulePicture)
+    app.connect("builder-inited", lambda app: write_images(Path(app.srcdir) / FOLDER))
+    app.add_directive("rule-picture", _RuleImage)
     return {"parallel_read_safe": True}

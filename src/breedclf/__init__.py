@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
-    from breedclf.backends.sagemaker.dataset import S3Dataset
+    from breedclf.backends.sagemaker.s3.dataset import S3Dataset
     from breedclf.config import TrainingConfig
+    from breedclf.evaluation.evaluate import evaluate
     from breedclf.exporting.export import export
-    from breedclf.job_handle import Job
+    from breedclf.inference.classifier import Classifier
     from breedclf.jobs import JobSpec, JobStatus
-    from breedclf.learning.classifier import Classifier
-    from breedclf.learning.evaluation import evaluate
+    from breedclf.jobs.handle import Job
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _HOME_OF = {
     "InlineBackend": "breedclf.backends.inline",
-    "Job": "breedclf.job_handle",
+    "Job": "breedclf.jobs.handle",
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
     "ProfilingSession": "breedclf.api.profiling",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
-    "S3Dataset": "breedclf.backends.sagemaker.dataset",
+    "S3Dataset": "breedclf.backends.sagemaker.s3.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
-    "Classifier": "breedclf.learning.classifier",
+    "Classifier": "breedclf.inference.classifier",
     "Deployment": "breedclf.api.deployment",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
@@ -48,7 +48,7 @@ _HOME_OF = {
     "Categorical": "breedclf.tuning.space",
     "Continuous": "breedclf.tuning.space",
     "Integer": "breedclf.tuning.space",
-    "evaluate": "breedclf.learning.evaluation",
+    "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
 }
 

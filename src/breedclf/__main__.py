@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from breedclf.process_signals import EXIT_INTERRUPTED, end_at_once_by_signals, interrupt_by_signals
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED, end_at_once_by_signals, interrupt_by_signals
 
 
 def main() -> NoReturn:
     """Run one command, and exit with its code."""
     end_at_once_by_signals()
     from breedclf.cli import main as command
-    from breedclf.quick_exit import leave
+    from breedclf.runtime.quick_exit import leave
 
     interrupt_by_signals()
     try:

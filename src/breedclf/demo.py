@@ -13,16 +13,16 @@ from pydantic import BeforeValidator, Field
 
 from breedclf.api.trainer import Trainer
 from breedclf.config import Architecture, Settings, TrainingConfig, weights_name
+from breedclf.config.base import MaybeOutputPath, MaybeUserPath, OutputPath
+from breedclf.data.layout.disk import mark_output
 from breedclf.errors import DemoError, WeightsError
-from breedclf.learning.layout.disk import mark_output
-from breedclf.settings import MaybeOutputPath, MaybeUserPath, OutputPath
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 log = logging.getLogger(__name__)
 
 CLASSES = 5
-VALID_PICTURES = 8
-TEST_PICTURES = 20
+VALID_IMAGES = 8
+TEST_IMAGES = 20
 RANDOM_WEIGHTS_EPOCHS = 20
 PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
@@ -102,11 +102,11 @@ def run_demo(config: DemoConfig) -> DemoResult:
         WeightsError: the weights file can't be used; weights that can't be downloaded are replaced by random ones.
         ConfigError: the output can't be written.
     """
-    from breedclf.learning.evaluation import evaluate
-    from breedclf.learning.scan import scan
+    from breedclf.data.image_folder import scan
+    from breedclf.evaluation.evaluate import evaluate
 
     started = time.perf_counter()
-    data = config.data or _drawn_pictures(config)
+    data = config.data or _drawn_images(config)
     training = _training(config, data)
     result = Trainer(training).fit()
     measured = evaluate(result.artifact, data, split="test", output=config.output / "evaluation")
@@ -138,7 +138,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     )
 
 
-def _drawn_pictures(config: DemoConfig) -> Path:
+def _drawn_images(config: DemoConfig) -> Path:
     """The drawn set below the output; one that an earlier run left complete is used again."""
     folder = config.output / f"pictures-{CLASSES}x{config.train_pictures}-seed-{config.seed}"
     if folder.is_dir():
@@ -147,16 +147,16 @@ def _drawn_pictures(config: DemoConfig) -> Path:
     mark_output(config.output)
     unfinished = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
-    write_picture_set(
+    write_image_set(
         unfinished,
         classes=CLASSES,
         train=config.train_pictures,
-        valid=VALID_PICTURES,
-        test=TEST_PICTURES,
+        valid=VALID_IMAGES,
+        test=TEST_IMAGES,
         seed=config.seed,
     )
     unfinished.rename(folder)
-    count = CLASSES * (config.train_pictures + VALID_PICTURES + TEST_PICTURES)
+    count = CLASSES * (config.train_pictures + VALID_IMAGES + TEST_IMAGES)
     log.info("drew %d pictures of %d patterns in %s", count, CLASSES, folder)
     return folder
 
@@ -177,7 +177,7 @@ def _training(config: DemoConfig, data: Path) -> TrainingConfig:
 
 
 def _pretrained_or_none(config: DemoConfig) -> str:
-    from breedclf.learning.weights import pretrained_file
+    from breedclf.models.weights import pretrained_file
 
     try:
         pretrained_file(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from breedclf.printable import storable
+from breedclf.text.printable import storable
 
 
 class BreedclfError(Exception):

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
-from breedclf.metric_lines import best, print_metrics
-from breedclf.paths import user_path
-from breedclf.printable import VisibleFormatter, any_encoding, storable
-from breedclf.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
-from breedclf.quick_exit import leave
+from breedclf.jobs.metric_lines import best, print_metrics
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
+from breedclf.runtime.quick_exit import leave
+from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
-    from breedclf.learning.result import FitResult
+    from breedclf.training.result import FitResult
 
 log = logging.getLogger(__name__)
 
@@ -154,10 +154,10 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so that each would train alone: "
             "ask for one instance and one GPU, or for torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.learning.fit import fit
-    from breedclf.learning.progress import ProgressLog
     from breedclf.loggers.chosen import logged
     from breedclf.profiling.recorder import recorded
+    from breedclf.training.fit import fit
+    from breedclf.training.progress import ProgressLog
     from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
@@ -215,7 +215,7 @@ def _deliver(artifact: Path, target: Path) -> None:
 
     write_code(target)
     if _MANIFEST.is_file():
-        from breedclf.learning.artifact import CARD_FILE
+        from breedclf.inference.model_directory import CARD_FILE
 
         card = target / CARD_FILE
         values = json.loads(card.read_text(encoding="utf-8"))

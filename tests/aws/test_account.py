@@ -13,7 +13,7 @@ from breedclf import Classifier, Job, ProfilingSession, S3Dataset, SageMakerBack
 from breedclf.errors import JobError
 from breedclf.jobs import JobSpec
 from breedclf.testing.backend_cases import script_source
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 VARIABLE = "BREEDCLF_TEST_AWS"
 # Read when the module is: within a test no variable of the shell's is left.
@@ -38,7 +38,7 @@ def backend(tmp_path: Path) -> SageMakerBackend:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    return write_picture_set(tmp_path / "pictures", classes=2, train=6, valid=3, test=2, size_px=64)
+    return write_image_set(tmp_path / "pictures", classes=2, train=6, valid=3, test=2, size_px=64)
 
 
 @pytest.fixture(autouse=True)

@@ -1,23 +1,34 @@
-"""Interpreters without breedclf, and a look at what is left of jobs."""
+"""Interpreters without breedclf, running emulators for the whole session, and a bucket for each test."""
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
+import urllib3
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 
+from breedclf.backends.emulator.server import Emulator
+from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.local.processes import MARK
-from breedclf.job_handle import Job
 from breedclf.jobs import JobSpec
+from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
+from tests.backends.emulator.answers import checked_answers, checks_of
 
 PATIENCE_SECONDS = 90.0
 
@@ -90,3 +101,122 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) ->
     while not condition():
         assert time.monotonic() < end, "it didn't become true in time"
         time.sleep(0.02)
+
+
+REGION = "us-east-1"
+Clients = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def emulator_session(
+    container_python: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Emulator]:
+    """Images are played by an interpreter without breedclf, with SageMaker's toolkits where they can be installed."""
+    home = tmp_path_factory.mktemp("emulated")
+    local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=container_python[0])
+    with running_emulator(local) as running, checked_answers(running):
+        yield running
+
+
+@pytest.fixture(scope="session")
+def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter without breedclf and without the toolkits, in which jobs start seconds sooner."""
+    return without_breedclf(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(scope="session")
+def quick_session(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """Images are played by their contract alone."""
+    home = tmp_path_factory.mktemp("quick")
+    local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=plain_python)
+    with running_emulator(local) as running, checked_answers(running):
+        yield running
+
+
+@pytest.fixture
+def emulator(emulator_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The emulator with all switches off, and AWS's variables leading there, for subprocesses too."""
+    yield from _alone(emulator_session, monkeypatch)
+
+
+@pytest.fixture
+def quick(quick_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """The quick one, likewise."""
+    yield from _alone(quick_session, monkeypatch)
+
+
+@pytest.fixture
+def client(emulator: Emulator) -> Clients:
+    """boto3's clients at the emulator, by service."""
+    return clients_at(emulator)
+
+
+@pytest.fixture
+def quick_client(quick: Emulator) -> Clients:
+    """boto3's clients at the quick one."""
+    return clients_at(quick)
+
+
+@pytest.fixture
+def bucket(client: Clients) -> str:
+    """An empty bucket."""
+    return new_bucket(client)
+
+
+@pytest.fixture
+def quick_bucket(quick_client: Clients) -> str:
+    """An empty bucket of the quick one."""
+    return new_bucket(quick_client)
+
+
+def clients_at(emulator: Emulator) -> Clients:
+    def client(service: str, **arguments: Any) -> Any:
+        return emulator.session().client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
+
+    return client
+
+
+def new_bucket(client: Clients) -> str:
+    name = f"test-{secrets.token_hex(6)}"
+    client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def switch(emulator: Emulator, what: str, **document: Any) -> None:
+    """Set one of the emulator's switches as a person would, over HTTP."""
+    answer = asked(emulator, "POST", f"/_emulator/{what}", json.dumps(document).encode())
+    assert answer.status == 200, answer.data
+
+
+def asked(
+    emulator: Emulator, method: str, path: str, body: bytes = b"", *, service: str = "emulator", **headers: str
+) -> urllib3.BaseHTTPResponse:
+    """The answer to a request that is signed with the emulator's own keys; underscores in names stand for dashes."""
+    named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest(method=method, url=f"{emulator.url}{path}", data=body, headers=named)
+    credentials = ReadOnlyCredentials(emulator.credentials.access_key, emulator.credentials.secret_key, None)
+    signer = S3SigV4Auth if service == "s3" else SigV4Auth
+    signer(credentials, service, REGION).add_auth(request)
+    return urllib3.request(method, request.url, body=body, headers=dict(request.headers.items()), retries=False)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """What the condition gives once that is true."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, "it didn't become true in time"
+        time.sleep(0.05)
+    return found
+
+
+def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    for name, value in running.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of another emulator
+    running.plane.faults.clear()
+    yield running
+    running.plane.faults.clear()
+    assert checks_of(running).taken() == []

@@ -19,14 +19,14 @@ from torch import nn
 from breedclf import ProfilingSession, Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, ProfileError
-from breedclf.learning.timing import all_of
 from breedclf.profiling.debugger.hook import DebuggerCollection, DebuggerHook
 from breedclf.profiling.debugger.requirements import load_smdebug
 from breedclf.profiling.debugger.trial import read_trial
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
 from breedclf.profiling.rules import ALL_RULES, Finding, check
-from breedclf.testing.pictures import write_picture_set
+from breedclf.runtime.timers import all_of
+from breedclf.testing.images import write_image_set
 
 EVERYTHING = get_args(DebuggerCollection)
 TENSOR_RULES = [rule.name for rule in ALL_RULES.values() if rule.group == "tensors"] + ["LossNotDecreasing"]
@@ -152,7 +152,7 @@ def test_the_numbers_are_the_same_too(tmp_path: Path) -> None:
 
 
 def test_a_trainers_run_is_saved_and_judged_alike(tmp_path: Path) -> None:
-    data = write_picture_set(tmp_path / "pictures", train=24, valid=4, test=0)
+    data = write_image_set(tmp_path / "pictures", train=24, valid=4, test=0)
     config = TrainingConfig(
         data=data, architecture="resnet18", weights="none", epochs=3, batch_size=4, workers=0, profile="full",
         output=tmp_path / "out", cache_dir=tmp_path / "cache",
@@ -287,7 +287,7 @@ def test_wrong_choices_are_refused(tmp_path: Path) -> None:
 def test_what_the_page_shows_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_picture_set(tmp_path / "dogImages", train=6, valid=2, test=0)
+    write_image_set(tmp_path / "dogImages", train=6, valid=2, test=0)
     monkeypatch.chdir(tmp_path)
     page = Path(__file__).parents[2] / "docs" / "profiling-debugger.md"
     (shown,) = re.findall(r"^```\{code-block\} python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)

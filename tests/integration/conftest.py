@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from breedclf import Trainer, TrainingConfig
-from breedclf.learning.fit import FitResult
+from breedclf.training.fit import FitResult
 
 QUICK = {"architecture": "resnet18", "weights": "none", "chunk_size": 8}
 

@@ -8,30 +8,28 @@ from pathlib import Path
 import pytest
 
 from breedclf.cli import main
-from breedclf.testing.pictures import HostilePictures, write_hostile_pictures, write_picture_set
+from breedclf.testing.images import HostileImages, write_hostile_images, write_image_set
 
 QUICK = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8"]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[HostilePictures]]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[HostileImages]]:
     """A good picture set with hostile files in a class of train and in one of valid."""
-    root = write_picture_set(
-        tmp_path_factory.mktemp("hostile") / "set", classes=2, train=4, valid=2, test=1, size_px=64
-    )
+    root = write_image_set(tmp_path_factory.mktemp("hostile") / "set", classes=2, train=4, valid=2, test=1, size_px=64)
     places = [root / "train" / "001.Stripes", root / "valid" / "002.Checkers"]
-    return root, [write_hostile_pictures(place) for place in places]
+    return root, [write_hostile_images(place) for place in places]
 
 
 @pytest.fixture(scope="module")
-def model(data: tuple[Path, list[HostilePictures]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(data: tuple[Path, list[HostileImages]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("model")
     assert main(["train", str(data[0]), *QUICK, "--on-bad-image", "skip", "--output", str(output)]) == 0
     return output / "model"
 
 
-def test_training_stops_at_a_broken_picture_names_it_and_says_what_to_do(
-    data: tuple[Path, list[HostilePictures]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_training_stops_at_a_broken_image_names_it_and_says_what_to_do(
+    data: tuple[Path, list[HostileImages]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, (in_train, _) = data
     assert main(["train", str(root), *QUICK, "--output", str(tmp_path / "out")]) == 3
@@ -45,7 +43,7 @@ def test_training_stops_at_a_broken_picture_names_it_and_says_what_to_do(
 
 
 def test_skipping_counts_and_names_the_broken_ones_and_reads_the_odd_ones(
-    data: tuple[Path, list[HostilePictures]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: tuple[Path, list[HostileImages]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, hostile = data
     arguments = ["train", str(root), *QUICK, "--on-bad-image", "skip", "--workers", "1", "--json"]
@@ -56,8 +54,8 @@ def test_skipping_counts_and_names_the_broken_ones_and_reads_the_odd_ones(
     assert "12 unreadable pictures were skipped:" in captured.err
 
 
-def test_prediction_names_every_odd_picture_and_refuses_every_broken_one(
-    data: tuple[Path, list[HostilePictures]], model: Path, capsys: pytest.CaptureFixture[str]
+def test_prediction_names_every_odd_image_and_refuses_every_broken_one(
+    data: tuple[Path, list[HostileImages]], model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hostile = data[1][0]
     capsys.readouterr()
@@ -83,7 +81,7 @@ def test_a_url_is_refused_whole_with_what_to_do(model: Path, capsys: pytest.Capt
 def test_half_a_jpeg_with_an_end_marker_stops_a_training_or_is_skipped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = write_picture_set(tmp_path / "set", classes=2, train=3, valid=1, test=0, size_px=64)
+    root = write_image_set(tmp_path / "set", classes=2, train=3, valid=1, test=0, size_px=64)
     half = root / "train" / "001.Stripes" / "half.jpg"
     whole = (root / "train" / "001.Stripes" / "0001.jpg").read_bytes()
     scan = whole.index(b"\xff\xda")

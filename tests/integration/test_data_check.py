@@ -11,7 +11,7 @@ import pytest
 from breedclf import Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ImageError
-from tests.hostile_pictures import bomb, photo, write
+from tests.hostile_images import bomb, photo, write
 from tests.integration.conftest import QUICK
 
 BROKEN = {

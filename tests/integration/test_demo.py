@@ -11,12 +11,12 @@ import pytest
 from breedclf import Classifier
 from breedclf.cli import main
 from breedclf.demo import required_accuracy
-from breedclf.testing.pictures import write_picture_set
+from breedclf.testing.images import write_image_set
 
 RANDOM = ["--weights", "none"]
 
 
-def test_it_passes_on_its_own_pictures_and_says_where_everything_is(
+def test_it_passes_on_its_own_images_and_says_where_everything_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["demo", *RANDOM, "--train-pictures", "20", "--output", str(tmp_path / "out")]
@@ -37,7 +37,7 @@ def test_it_passes_on_its_own_pictures_and_says_where_everything_is(
 
 
 def test_it_fails_where_the_labels_are_shuffled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = write_picture_set(tmp_path / "set", train=6, valid=2, test=8, size_px=64)
+    root = write_image_set(tmp_path / "set", train=6, valid=2, test=8, size_px=64)
     shuffle_labels(root)
     arguments = ["demo", *RANDOM, "--epochs", "5", "--data", str(root), "--output", str(tmp_path / "out"), "--json"]
     assert main(arguments) == 4
@@ -52,7 +52,7 @@ def test_without_a_connection_it_goes_on_with_random_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights here"))
-    root = write_picture_set(tmp_path / "set", classes=2, train=4, valid=2, test=4, size_px=64)
+    root = write_image_set(tmp_path / "set", classes=2, train=4, valid=2, test=4, size_px=64)
     arguments = ["demo", "--data", str(root), "--download-seconds", "0.001", "--output", str(tmp_path / "out")]
     main([*arguments, "--json"])
     captured = capsys.readouterr()

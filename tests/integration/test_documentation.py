@@ -19,7 +19,7 @@ from torchvision.models import get_model, get_model_weights
 from breedclf import TrainingConfig
 from breedclf.cli import VERBS, _parser, main
 from breedclf.cli.flags import training_config
-from breedclf.learning import known_files
+from breedclf.files import known_checksums as known_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([PROJECT_ROOT / "README.md", *PROJECT_ROOT.joinpath("docs").glob("*.md")])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import write_patterns
+from tests.integration.conftest import write_patterns
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
 

@@ -12,11 +12,10 @@ import pytest
 from breedclf import Classifier, Trainer, TrainingConfig, evaluate
 from breedclf.cli import main
 from breedclf.errors import DataError, ImageError
-from breedclf.learning.fit import FitResult
-from breedclf.learning.metrics import Evaluation, wilson_interval
+from breedclf.evaluation.metrics import Evaluation, wilson_interval
 from breedclf.testing.pages import read_page
-
-from .conftest import QUICK, write_patterns
+from breedclf.training.fit import FitResult
+from tests.integration.conftest import QUICK, write_patterns
 
 Trained = tuple[FitResult, Path]
 
@@ -72,7 +71,7 @@ def test_report_is_self_contained_and_small(evaluated: tuple[Evaluation, Path]) 
     assert page.tags.get("img", 0) == len(result.worst)
 
 
-def test_worst_pictures_are_shown_small(pictures: Path, trained: Trained, tmp_path: Path) -> None:
+def test_worst_images_are_shown_small(pictures: Path, trained: Trained, tmp_path: Path) -> None:
     lying, standing = pictures / "test" / "001.Lying", pictures / "test" / "002.Standing"
     for path in sorted(lying.iterdir()):  # exchange the classes, so that what was right is wrong
         path.rename(standing / f"moved-{path.name}")
@@ -160,7 +159,7 @@ def test_a_missing_split_names_those_there_are(
     assert "no pictures for the split 'test'; splits with pictures: train, valid" in capsys.readouterr().err
 
 
-def test_a_split_without_pictures_counts_as_missing(
+def test_a_split_without_images_counts_as_missing(
     trained: Trained, pictures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in pictures.glob("test/*/*"):
@@ -184,7 +183,7 @@ def test_what_is_not_there_or_wrong_is_told(
     assert "choose another --output" in capsys.readouterr().err
 
 
-def test_an_unreadable_picture_stops_or_is_skipped_and_named(
+def test_an_unreadable_image_stops_or_is_skipped_and_named(
     trained: Trained, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = pictures / "test" / "001.Lying" / "0.png"
@@ -206,7 +205,7 @@ def test_an_unreadable_picture_stops_or_is_skipped_and_named(
         evaluate(trained[0].artifact, pictures, output=tmp_path / "out", on_bad_image="skip")
 
 
-def test_real_photographs(shared_data: Path, tmp_path: Path) -> None:
+def test_real_photos(shared_data: Path, tmp_path: Path) -> None:
     """A quick network on real photographs of eight breeds; far above the chance of one in eight."""
     config = TrainingConfig(
         data=shared_data / "dog-breeds-tiny", weights=shared_data / "weights" / "resnet18-imagenet1k.pth",

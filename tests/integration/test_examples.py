@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import photographs_folder
+from tests.conftest import photos_folder
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 
 # The whole journey runs on photographs where there are some.
-PHOTOGRAPHS = {"09_sagemaker.py": ("--data", "dog-breeds-tiny", "--weights", "weights/resnet50-imagenet1k.pth")}
+PHOTOS = {"09_sagemaker.py": ("--data", "dog-breeds-tiny", "--weights", "weights/resnet50-imagenet1k.pth")}
 QUICKER = {"09_sagemaker.py": ("--max-jobs", "2")}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
-    data = photographs_folder()
-    wanted = PHOTOGRAPHS.get(example.name, ()) if (data / "weights").is_dir() else ()
+    data = photos_folder()
+    wanted = PHOTOS.get(example.name, ()) if (data / "weights").is_dir() else ()
     given = [word if word.startswith("--") else str(data / word) for word in wanted]
     done = subprocess.run(
         [sys.executable, "-W", "error", str(example), *given, *QUICKER.get(example.name, ())],

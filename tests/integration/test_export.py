@@ -17,18 +17,17 @@ import torch
 
 from breedclf import Classifier, export
 from breedclf.cli import main
+from breedclf.data.images import open_image
 from breedclf.errors import ArtifactError, ConfigError, DataError, ExportError, MissingExtraError
 from breedclf.exporting.comparison import TOLERANCE, compare
 from breedclf.exporting.export import write_compared
 from breedclf.exporting.formats import FORMATS
 from breedclf.exporting.network import ExportedNetwork, traced
-from breedclf.exporting.samples import MOST_PICTURES, drawn_samples, samples_from
-from breedclf.learning.fit import FitResult
-from breedclf.learning.images import open_picture
-from breedclf.learning.model import folded, new_network
-from breedclf.testing.pictures import write_hostile_pictures
-
-from .conftest import write_patterns
+from breedclf.exporting.samples import MOST_IMAGES, drawn_samples, samples_from
+from breedclf.models.network import folded, new_network
+from breedclf.testing.images import write_hostile_images
+from breedclf.training.fit import FitResult
+from tests.integration.conftest import write_patterns
 
 Trained = tuple[FitResult, Path]
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2"}
@@ -82,7 +81,7 @@ def done_preprocessing(path: Path, form: str) -> dict[str, object]:
     return dict(json.loads(told["preprocessing"]))
 
 
-def test_the_command_compares_on_drawn_pictures_and_tells_the_figures(
+def test_the_command_compares_on_drawn_images_and_tells_the_figures(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
@@ -138,15 +137,15 @@ def test_the_verdict_over_the_figures() -> None:
     assert not compare(expected, expected[:2]).agrees
 
 
-def test_pictures_are_taken_evenly_and_bad_ones_are_told(model: Path, tmp_path: Path) -> None:
+def test_images_are_taken_evenly_and_bad_ones_are_told(model: Path, tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "many", counts={"test": 40})
     preprocessing = Classifier(model).card.preprocessing
     taken = samples_from([data], preprocessing)
-    assert len(taken.pictures) == MOST_PICTURES
+    assert len(taken.pictures) == MOST_IMAGES
     paths = sorted(data.rglob("*.png"))
     for place, path in ((0, paths[0]), (-1, paths[31 * len(paths) // 32])):
-        assert np.array_equal(taken.pictures[place], preprocessing.view(open_picture(path), 0).numpy())
-    hostile = write_hostile_pictures(tmp_path / "hostile")
+        assert np.array_equal(taken.pictures[place], preprocessing.view(open_image(path), 0).numpy())
+    hostile = write_hostile_images(tmp_path / "hostile")
     mixed = samples_from([tmp_path / "hostile"], preprocessing)
     assert len(mixed.skipped) == len(hostile.broken)
     assert len(mixed.pictures) == len(hostile.odd)

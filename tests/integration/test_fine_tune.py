@@ -15,15 +15,14 @@ from safetensors.torch import load_file
 
 from breedclf import Categorical, Classifier, Trainer, TrainingConfig, TuningJob, evaluate
 from breedclf.errors import ConfigError
-from breedclf.learning.fit import fit
-from breedclf.learning.frozen_part import Room
-from breedclf.learning.hooks import StepRecord, TrainingHook
-from breedclf.learning.interruption import TrainingInterrupted
-from breedclf.learning.lr_finder import curve
-from breedclf.learning.model import new_network
+from breedclf.features.provider import Room
+from breedclf.models.network import new_network
 from breedclf.profiling.profile import Profile
-
-from .conftest import QUICK, write_patterns
+from breedclf.training.fit import fit
+from breedclf.training.hooks import StepRecord, TrainingHook
+from breedclf.training.interruption import TrainingInterrupted
+from breedclf.training.lr_finder import curve
+from tests.integration.conftest import QUICK, write_patterns
 
 FINE = {
     **QUICK,
@@ -130,7 +129,7 @@ def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Pa
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_unreadable_pictures_are_skipped_and_named(tmp_path: Path) -> None:
+def test_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
     pictures = write_patterns(tmp_path / "pictures")
     (pictures / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
     (pictures / "valid/002.Standing/empty.png").touch()
@@ -191,7 +190,7 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
     assert len(found.losses) == 60
 
 
-def test_prepared_pictures_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
+def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
     fit(config_of(pictures, tmp_path / "files", **settings))
     fit(config_of(pictures, tmp_path / "prepared", prepared_pictures=True, **settings))

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from breedclf.learning.fit import FitResult
-
-from .conftest import QUICK
+from breedclf.training.fit import FitResult
+from tests.integration.conftest import QUICK
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 

@@ -17,18 +17,17 @@ import numpy as np
 import pytest
 
 from breedclf import Classifier
-from breedclf.backends.archive import archive_folder
-from breedclf.backends.bundle import ENTRY, Bundle, store_bundle
+from breedclf.backends.common.archive import archive_folder
+from breedclf.backends.common.bundle import ENTRY, Bundle, store_bundle
 from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.cli import main
-from breedclf.disk import deliver, refusal, write_whole
+from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import BreedclfError, DiskError
-from breedclf.learning.artifact import read_artifact, write_artifact
-from breedclf.learning.fit import FitResult
-from breedclf.learning.model import StateDict, new_network
-from breedclf.learning.preprocessing import Preprocessing
-
-from .conftest import QUICK
+from breedclf.files.disk import deliver, refusal, write_whole
+from breedclf.inference.model_directory import read_artifact, write_artifact
+from breedclf.models.network import StateDict, new_network
+from breedclf.training.fit import FitResult
+from tests.integration.conftest import QUICK
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests limit what a process may write")
 

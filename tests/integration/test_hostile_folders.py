@@ -15,14 +15,13 @@ from torch import nn
 from breedclf import TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import DataError
-from breedclf.learning.features import StoredFeatures
-from breedclf.learning.fit import fit
-from breedclf.learning.head import new_head
-from breedclf.learning.hooks import EpochRecord, TrainingHook
-from breedclf.learning.loop import Lesson, train
-
-from ..hostile_pictures import write
-from .conftest import QUICK, write_patterns
+from breedclf.features.extraction import StoredFeatures
+from breedclf.models.head import new_head
+from breedclf.training.fit import fit
+from breedclf.training.hooks import EpochRecord, TrainingHook
+from breedclf.training.loop import TrainingTask, train
+from tests.hostile_images import write
+from tests.integration.conftest import QUICK, write_patterns
 
 QUICK_FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
 
@@ -86,7 +85,7 @@ def test_a_class_that_only_valid_has_is_refused_by_name(tmp_path: Path) -> None:
         fit(config_of(data, tmp_path / "out"))
 
 
-def test_one_picture_a_class_is_trained(tmp_path: Path) -> None:
+def test_one_image_a_class_is_trained(tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "data", counts={"train": 1, "valid": 1})
     result = fit(config_of(data, tmp_path / "out", freeze="layer4", batch_norm="trained", epochs=2))
     assert len(result.history) == 2
@@ -98,14 +97,12 @@ def test_ten_thousand_classes_are_trained(tmp_path: Path) -> None:
     values = nn.functional.normalize(torch.randn(classes, features, generator=torch.Generator().manual_seed(0)))
     source = StoredFeatures(values * features, targets)
     config = TrainingConfig(data=tmp_path, head="linear", batch_size=500, learning_rate=0.5, epochs=2)
-    trained = train(Lesson(new_head(features, classes, config), lambda _epoch: source, source), config)
+    trained = train(TrainingTask(new_head(features, classes, config), lambda _epoch: source, source), config)
     assert trained.history[-1].valid_loss < trained.history[0].train_loss
 
 
 @pytest.mark.parametrize("harm", ["cut short", "deleted"])
-def test_a_picture_that_breaks_while_training_is_named_and_the_epochs_so_far_are_kept(
-    tmp_path: Path, harm: str
-) -> None:
+def test_an_image_that_breaks_while_training_is_named_and_the_epochs_so_far_are_kept(tmp_path: Path, harm: str) -> None:
     data = write_patterns(tmp_path / "data")
     victim = data / "train/001.Lying/0.png"
     content = victim.read_bytes()
@@ -124,7 +121,7 @@ def test_a_picture_that_breaks_while_training_is_named_and_the_epochs_so_far_are
     assert [record.epoch for record in fit(config.replace(resume=True)).history] == [1, 2, 3]
 
 
-def test_a_picture_that_changes_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
+def test_an_image_that_changes_after_it_was_read_changes_nothing(tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "data")
 
     class Vandal(TrainingHook):

@@ -11,14 +11,13 @@ import pytest
 
 from breedclf import InlineBackend, Trainer, TrainingConfig
 from breedclf.cli import main
+from breedclf.data.layout.disk import OUTPUT_MARKER
 from breedclf.errors import DataError
-from breedclf.learning.artifact import read_card
-from breedclf.learning.fit import fit
-from breedclf.learning.layout.disk import OUTPUT_MARKER
-from breedclf.learning.lr_finder import find_learning_rate
-
-from ..hostile_pictures import write
-from .conftest import QUICK, write_patterns
+from breedclf.inference.model_directory import read_card
+from breedclf.training.fit import fit
+from breedclf.training.lr_finder import find_learning_rate
+from tests.hostile_images import write
+from tests.integration.conftest import QUICK, write_patterns
 
 FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
 
@@ -52,7 +51,7 @@ def checked(capsys: pytest.CaptureFixture[str], data: Path) -> dict[str, Any]:
     return document
 
 
-def test_outputs_among_the_pictures_never_become_classes(
+def test_outputs_among_the_images_never_become_classes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = images(tmp_path / "photos", "ants", "bees")
@@ -76,13 +75,13 @@ def test_a_refused_folder_is_left_without_an_output(tmp_path: Path, capsys: pyte
     assert [path.name for path in data.iterdir()] == ["ants"]
 
 
-def test_pictures_of_a_demo_are_no_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from breedclf.demo import DemoConfig, _drawn_pictures
-    from breedclf.learning.scan import scan
+def test_images_of_a_demo_are_no_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from breedclf.data.image_folder import scan
+    from breedclf.demo import DemoConfig, _drawn_images
 
     images(tmp_path, "ants", "bees")
     monkeypatch.chdir(tmp_path)
-    _drawn_pictures(DemoConfig(output=Path("demo"), train_pictures=2))
+    _drawn_images(DemoConfig(output=Path("demo"), train_pictures=2))
     assert scan(tmp_path).labels == ("ants", "bees")
 
 
@@ -158,7 +157,7 @@ def test_a_class_name_that_is_no_text_is_refused_before_anything_is_made(
     assert [problem["kind"] for problem in found if "valid UTF-8" in problem["detail"]] == ["name_not_utf8"]
 
 
-def test_a_class_whose_pictures_are_all_skipped_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_class_whose_images_are_all_skipped_is_refused_by_name(tmp_path: Path) -> None:
     data = images(tmp_path / "data", "train/a", "train/b", "valid/a")
     for path in (data / "train/b").iterdir():
         path.write_bytes(b"no picture")

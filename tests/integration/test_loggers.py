@@ -19,14 +19,13 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from breedclf import MLflowLogger, TensorBoardLogger, Trainer, TrainingConfig
-from breedclf.backends.bundle import breedclf_bundle, settings_requirements
+from breedclf.backends.common.bundle import breedclf_bundle, settings_requirements
 from breedclf.backends.inline import InlineBackend
 from breedclf.errors import ConfigError, MissingExtraError, TrainingError
-from breedclf.learning.fit import FitResult
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus
-
-from .conftest import QUICK, write_patterns
+from breedclf.training.fit import FitResult
+from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from tests.integration.conftest import QUICK, write_patterns
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/breeds"
 pytestmark = pytest.mark.filterwarnings("default::Warning:sqlalchemy", "default::Warning:mlflow")

@@ -15,9 +15,8 @@ from breedclf import Classifier, TrainingConfig
 from breedclf.api.trainer import Trainer
 from breedclf.api.transform import transform
 from breedclf.backends.inline import InlineBackend
-from breedclf.learning.artifact import read_card
-
-from .conftest import QUICK, write_patterns
+from breedclf.inference.model_directory import read_card
+from tests.integration.conftest import QUICK, write_patterns
 
 NOT_UTF_8 = os.fsdecode(b"caf\xe9-")
 CLASSES = {"001.Lying": "001.ants 🐜", "002.Standing": "002.be\x1b[2Jes"}
@@ -152,7 +151,7 @@ def test_a_place_that_other_libraries_cant_open_is_refused_before_the_training(d
     assert list(tmp_path.iterdir()) == []
 
 
-def pictures_of(data: Path, folder: Path) -> Path:
+def images_of(data: Path, folder: Path) -> Path:
     """Some of the pictures under plain names."""
     folder.mkdir()
     for number, file in enumerate(sorted((data / "test").rglob("*.png"))):
@@ -160,9 +159,9 @@ def pictures_of(data: Path, folder: Path) -> Path:
     return folder
 
 
-def test_an_exchanged_picture_is_predicted_again(trained: tuple[Path, str], data: Path, tmp_path: Path) -> None:
+def test_an_exchanged_image_is_predicted_again(trained: tuple[Path, str], data: Path, tmp_path: Path) -> None:
     model, asked = trained[0] / "model", Asked(trained[0] / "model")
-    folder = pictures_of(data, tmp_path / "in")
+    folder = images_of(data, tmp_path / "in")
     before = run(asked, model, folder, tmp_path / "out")
     (folder / "0.png").write_bytes((folder / "3.png").read_bytes())
     after = run(asked, model, folder, tmp_path / "out")
@@ -173,7 +172,7 @@ def test_an_exchanged_picture_is_predicted_again(trained: tuple[Path, str], data
 
 def test_a_batch_prediction_goes_on_however_it_was_cut(trained: tuple[Path, str], data: Path, tmp_path: Path) -> None:
     model, asked = trained[0] / "model", Asked(trained[0] / "model")
-    folder, output = pictures_of(data, tmp_path / "in"), tmp_path / "out"
+    folder, output = images_of(data, tmp_path / "in"), tmp_path / "out"
     (folder / "0.png").rename(folder / "a\u2028b\x85c.png")  # characters that some take for the ends of lines
     whole = run(asked, model, folder, output)
     lines = (output / "predictions.jsonl").read_bytes()

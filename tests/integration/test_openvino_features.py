@@ -14,14 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from breedclf import Trainer, TrainingConfig
-from breedclf.backends.bundle import settings_requirements
+from breedclf.backends.common.bundle import settings_requirements
+from breedclf.data.image_folder import ImageFolder, Split, scan
 from breedclf.errors import ConfigError, DataError, WeightsError
-from breedclf.learning.openvino_backbone import engine_name, sample_of
-from breedclf.learning.scan import PictureFolder, Split, scan
-from breedclf.learning.weights import read_state
-
-from ..conftest import PROJECT_ROOT
-from .conftest import QUICK
+from breedclf.features.openvino import engine_name, sample_of
+from breedclf.models.weights import read_state
+from tests.conftest import PROJECT_ROOT
+from tests.integration.conftest import QUICK
 
 WITH_OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None,
@@ -84,7 +83,7 @@ def test_int8_features_belong_to_what_it_was_tried_on(patterns: Path) -> None:
     for name in ("train", "valid"):
         split = folder.split(name)
         fewer = Split(name, split.paths[1:], split.targets[1:])
-        other = PictureFolder(folder.root, folder.labels, {**folder.splits, name: fewer})
+        other = ImageFolder(folder.root, folder.labels, {**folder.splits, name: fewer})
         assert engine_name(asked, other, "int8") != engine_name(asked, folder, "int8")
         assert engine_name(asked, other, "fp32") == engine_name(asked, folder, "fp32")
 
@@ -109,7 +108,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(
     patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "breedclf.extras.find_spec", lambda name: None if name == "openvino" else importlib.util.find_spec(name)
+        "breedclf.runtime.extras.find_spec", lambda name: None if name == "openvino" else importlib.util.find_spec(name)
     )
     asked = config(patterns, tmp_path, engine="openvino")
     with pytest.raises(Exception, match="engine=openvino needs openvino, .*pip install 'breedclf\\[openvino\\]'"):
@@ -118,7 +117,7 @@ def test_without_the_extra_it_is_said_how_to_get_it(
 
 @WITH_OPENVINO
 def test_the_nearest_mean_is_judged_on_what_it_has_not_seen() -> None:
-    from breedclf.learning.openvino_maker import nearest_mean_accuracy
+    from breedclf.features.openvino_maker import nearest_mean_accuracy
 
     features = torch.tensor([[0.0, 1.0], [0.2, 1.0], [1.0, 0.0], [1.0, 0.2]])
     targets = torch.tensor([0, 0, 1, 1])

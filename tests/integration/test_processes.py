@@ -14,10 +14,9 @@ import torch
 from safetensors.torch import load_file
 
 from breedclf import TrainingConfig
-from breedclf.learning.fit import fit
-from breedclf.learning.processes import started_by_torchrun
-
-from .conftest import QUICK, write_patterns
+from breedclf.training.distributed import started_by_torchrun
+from breedclf.training.fit import fit
+from tests.integration.conftest import QUICK, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's processes need POSIX")
 

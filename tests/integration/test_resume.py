@@ -24,14 +24,13 @@ from safetensors.torch import load_file
 from breedclf import Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError
-from breedclf.learning.checkpoint import CheckpointFolder
-from breedclf.learning.fit import fit
-from breedclf.learning.hooks import EpochRecord, StepRecord, TrainingHook
-from breedclf.learning.interruption import TrainingInterrupted
-from breedclf.learning.output_folder import LOCK_FILE
-from breedclf.learning.timing import StepTimer
-
-from .conftest import QUICK, write_patterns
+from breedclf.runtime.timers import StepTimer
+from breedclf.training.checkpoint import CheckpointFolder
+from breedclf.training.fit import fit
+from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook
+from breedclf.training.interruption import TrainingInterrupted
+from breedclf.training.output_folder import LOCK_FILE
+from tests.integration.conftest import QUICK, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests send signals")
 
@@ -111,7 +110,7 @@ def train_in_child(config: TrainingConfig, kill_at_step: int, kill_after_seconds
 def context() -> Iterator[Any]:
     """Processes that begin with torch imported."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["breedclf.learning.fit", "tests.integration.test_resume"])
+    context.set_forkserver_preload(["breedclf.training.fit", "tests.integration.test_resume"])
     yield context
 
 
@@ -217,7 +216,7 @@ def test_a_second_signal_ends_it_at_once(config: TrainingConfig) -> None:
 def test_the_command_line_tells_how_to_go_on_and_does(
     config: TrainingConfig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from breedclf.learning.progress import ProgressLog
+    from breedclf.training.progress import ProgressLog
 
     monkeypatch.setattr(ProgressLog, "on_step", EndAt(6, signal.SIGINT).on_step, raising=False)
     words = ["train", str(config.data), "--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
@@ -325,7 +324,7 @@ def test_a_checkpoint_of_an_older_version_goes_on_where_and_how_it_may(
         fit(now.replace(mixup=0.2))
 
 
-def test_pictures_that_changed_meanwhile_are_told(tmp_path: Path, config: TrainingConfig) -> None:
+def test_images_that_changed_meanwhile_are_told(tmp_path: Path, config: TrainingConfig) -> None:
     own = write_patterns(tmp_path / "own")
     config = config.replace(data=own)
     fit(config.replace(epochs=1))

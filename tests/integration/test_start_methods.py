@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import write_patterns
+from tests.integration.conftest import write_patterns
 
 PROGRAM = """
 import multiprocessing, os

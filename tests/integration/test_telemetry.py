@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from breedclf.telemetry import SWITCHES
+from breedclf.runtime.telemetry import SWITCHES
 
 SWITCH_OF = {
     "mlflow": "MLFLOW_DISABLE_TELEMETRY",
@@ -94,7 +94,7 @@ def test_nothing_connects_in_all_extras(tmp_path: Path) -> None:
     needed = [name for name in SWITCH_OF if name != "ray"]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    asked = "from breedclf.extras import need\nneed('openvino', purpose='a test', install='it')\n"
+    asked = "from breedclf.runtime.extras import need\nneed('openvino', purpose='a test', install='it')\n"
     assert connections_of(asked + CONVERT + REST, tmp_path) == []
     assert not (tmp_path / "intel").exists()
 
@@ -110,7 +110,7 @@ def test_without_the_switch_openvino_would_report(tmp_path: Path) -> None:
 
 def test_every_switch_belongs_to_a_package_and_the_users_own_word_counts() -> None:
     assert {switch for switch in SWITCH_OF.values() if switch} <= set(SWITCHES)
-    script = "from breedclf.telemetry import opt_out; opt_out(); opt_out(); import os, sys, json;"
+    script = "from breedclf.runtime.telemetry import opt_out; opt_out(); opt_out(); import os, sys, json;"
     script += "print(json.dumps([dict(os.environ), sum(type(each).__name__ == '_NotFound' for each in sys.meta_path)]))"
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "false"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=60)

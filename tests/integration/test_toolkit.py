@@ -9,12 +9,11 @@ from pathlib import Path
 
 from breedclf import Classifier, TrainingConfig
 from breedclf.api.training_job import training_spec
-from breedclf.backends.bundle import ARCHIVE, breedclf_bundle, store_bundle
-from breedclf.backends.container import make_tree
-from breedclf.backends.folder import JobFolder
-from breedclf.metric_lines import TRAINING_METRICS, match_metrics
-
-from .conftest import QUICK, write_patterns
+from breedclf.backends.common.bundle import ARCHIVE, breedclf_bundle, store_bundle
+from breedclf.backends.common.container import make_tree
+from breedclf.backends.common.folder import JobFolder
+from breedclf.jobs.metric_lines import TRAINING_METRICS, match_metrics
+from tests.integration.conftest import QUICK, write_patterns
 
 
 def test_the_toolkit_installs_the_bundle_and_trains(toolkit: Path, tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from safetensors.torch import load_file
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError, ImageError
-from breedclf.learning.device import on_threads
-from breedclf.learning.fit import FitResult
-from breedclf.learning.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
-
-from .conftest import QUICK, write_patterns
+from breedclf.runtime.device import on_threads
+from breedclf.training.fit import FitResult
+from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
+from tests.integration.conftest import QUICK, write_patterns
 
 
 def fit(data: Path, output: Path, **settings: object) -> FitResult:
@@ -69,7 +68,7 @@ def test_a_deterministic_training_repeats_bit_for_bit(patterns: Path, tmp_path: 
     assert torch.equal(head_of(first), head_of(again))
 
 
-def test_later_runs_reuse_the_features_until_a_picture_changes(patterns: Path, tmp_path: Path) -> None:
+def test_later_runs_reuse_the_features_until_an_image_changes(patterns: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     fit(patterns, tmp_path / "a", cache_dir=cache)
     fit(patterns, tmp_path / "b", cache_dir=cache, learning_rate=0.01, epochs=2, batch_size=4, seed=0)
@@ -116,14 +115,14 @@ def test_a_person_gets_one_line_an_epoch(patterns: Path, tmp_path: Path, caplog:
     assert not [line for line in caplog.messages if line.startswith("breedclf-metrics ")]
 
 
-def test_an_unreadable_picture_ends_training_and_is_named(patterns: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_ends_training_and_is_named(patterns: Path, tmp_path: Path) -> None:
     (patterns / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(ImageError, match=r"broken\.jpg can't be decoded.*--on-bad-image skip.*breedclf data check"):
         fit(patterns, tmp_path / "out")
 
 
 @pytest.mark.parametrize("feature_cache", [True, False])
-def test_unreadable_pictures_are_skipped_counted_and_named(patterns: Path, tmp_path: Path, feature_cache: bool) -> None:
+def test_unreadable_images_are_skipped_counted_and_named(patterns: Path, tmp_path: Path, feature_cache: bool) -> None:
     (patterns / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
     (patterns / "valid/002.Standing/empty.png").touch()
     cache = tmp_path / "cache"
@@ -166,7 +165,7 @@ def test_the_default_output_is_numbered_not_overwritten(
     assert [path.name for path in outputs] == ["train", "train-2", "train-3"]
 
 
-def test_the_classifier_takes_whatever_holds_a_picture(trained: tuple[FitResult, Path]) -> None:
+def test_the_classifier_takes_whatever_holds_an_image(trained: tuple[FitResult, Path]) -> None:
     import numpy as np
     from PIL import Image
 
@@ -185,7 +184,7 @@ def test_the_classifier_takes_whatever_holds_a_picture(trained: tuple[FitResult,
 
 
 @pytest.mark.parametrize("bad", ["float array", "wrong shape", "number"])
-def test_what_is_no_picture_is_refused(trained: tuple[FitResult, Path], bad: str) -> None:
+def test_what_is_no_image_is_refused(trained: tuple[FitResult, Path], bad: str) -> None:
     import numpy as np
 
     value = {"float array": np.zeros((8, 8, 3)), "wrong shape": np.zeros((8, 8, 2), np.uint8), "number": 3}[bad]
@@ -269,7 +268,7 @@ def test_the_cache_is_listed_and_cleared(patterns: Path, tmp_path: Path, capsys:
 
 def _overflowing_weights(folder: Path) -> Path:
     """Weights that are numbers, and features that aren't."""
-    from breedclf.learning.model import new_network
+    from breedclf.models.network import new_network
 
     state = new_network("resnet18", seed=0).state_dict()
     state["bn1.weight"].fill_(1e38)

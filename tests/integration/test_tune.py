@@ -17,11 +17,10 @@ import torch
 from breedclf import Categorical, Classifier, LocalBackend, Trainer, TrainingConfig, TuningJob
 from breedclf.cli import main
 from breedclf.errors import ConfigError, JobFailedError
-from breedclf.learning.artifact import write_artifact
-from breedclf.learning.model import new_network
+from breedclf.inference.model_directory import write_artifact
+from breedclf.models.network import new_network
 from breedclf.tuning.trials import Trial
-
-from .conftest import QUICK, write_patterns
+from tests.integration.conftest import QUICK, write_patterns
 
 SPACE = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2, 3)}
 FLAGS = ["--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
@@ -84,7 +83,7 @@ def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, 
         written.append(card["metrics"]["valid_loss"])
         return write_artifact(folder, card, *rest)
 
-    monkeypatch.setattr("breedclf.learning.fit.write_artifact", noted)
+    monkeypatch.setattr("breedclf.training.fit.write_artifact", noted)
     space = {"learning_rate": Categorical(0.0001, 0.01, 0.001)}  # the last one comes between
     tuning = TuningJob(config(pictures, tmp_path / "cache"), space, strategy="grid", home=tmp_path).run()
     first, best, between = (trial.objective for trial in tuning.trials)
@@ -250,7 +249,7 @@ def test_an_output_that_holds_something_else_is_refused(pictures, tmp_path, caps
     assert (tmp_path / "model" / "thesis.txt").read_text() == "mine"
 
 
-def test_the_mission_s_search_on_real_photographs(shared_data, tmp_path, monkeypatch, capsys) -> None:
+def test_the_mission_s_search_on_real_photos(shared_data, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("BREEDCLF_HOME", str(tmp_path / "home"))
     code, found, _ = run(
         capsys, "tune", str(shared_data / "dog-breeds-tiny"),

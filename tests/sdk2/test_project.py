@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sagemaker
 from botocore.exceptions import ClientError
 from sagemaker.analytics import TrainingJobAnalytics
 from sagemaker.debugger import (
@@ -24,8 +25,6 @@ from sagemaker.predictor import Predictor
 from sagemaker.pytorch import PyTorch, PyTorchModel
 from sagemaker.serializers import IdentitySerializer, JSONSerializer
 from sagemaker.tuner import CategoricalParameter, ContinuousParameter, HyperparameterTuner
-
-import sagemaker
 
 ROLE = "breedclf"  # a name: the SDK asks IAM for its ARN
 SOURCE = str(Path(__file__).parent / "source")

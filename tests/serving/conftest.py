@@ -19,10 +19,10 @@ import pytest
 import urllib3
 from PIL import Image
 
-from breedclf.learning.artifact import write_artifact
-from breedclf.learning.model import new_network
-from breedclf.learning.preprocessing import Preprocessing
-from breedclf.serving.app import Service
+from breedclf.data.preprocessing import Preprocessing
+from breedclf.inference.model_directory import write_artifact
+from breedclf.models.network import new_network
+from breedclf.serving.http.app import Service
 from breedclf.serving.server import Server, listen, url_of
 
 CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")

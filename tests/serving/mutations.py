@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from .conftest import draw, encode
+from tests.serving.conftest import draw, encode
 
 TYPES = ("image/jpeg", "image/png", "image/webp", "application/x-image", "application/json")
 ODD_TYPES = (

@@ -23,16 +23,15 @@ import psutil
 import pytest
 import torch
 
-from breedclf.learning.preprocessing import Preprocessing
-from breedclf.serving import decoders
-from breedclf.serving.app import Service
-from breedclf.serving.connections import PatientProtocol
+from breedclf.data.preprocessing import Preprocessing
 from breedclf.serving.core import Limits, RequestError
-from breedclf.serving.decoder_process import DecoderProcess
+from breedclf.serving.decoding import decoders
+from breedclf.serving.decoding.decoder_process import DecoderProcess
+from breedclf.serving.http.app import Service
+from breedclf.serving.http.connections import PatientProtocol
 from breedclf.serving.requests import Bounds
-from tests.hostile_pictures import many_scans, png_of
-
-from .conftest import draw, encode, eventually, post, raw, running, serving_process
+from tests.hostile_images import many_scans, png_of
+from tests.serving.conftest import draw, encode, eventually, post, raw, running, serving_process
 
 JPEG = encode(draw(3))
 QUICK_SECONDS = 2.0
@@ -127,7 +126,9 @@ def test_hostile_images_among_honest_ones(model: Path) -> None:
 
 
 def decoder_processes() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "breedclf.serving.decoder_process" in each.cmdline()]
+    return [
+        each for each in psutil.Process().children() if "breedclf.serving.decoding.decoder_process" in each.cmdline()
+    ]
 
 
 def test_what_takes_long_is_decoded_by_a_process_that_can_be_ended(

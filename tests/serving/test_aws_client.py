@@ -10,9 +10,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from breedclf.learning.classifier import Classifier
-
-from .conftest import draw, encode
+from breedclf.inference.classifier import Classifier
+from tests.serving.conftest import draw, encode
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import json
 import pytest
 
 from breedclf.errors import ConfigError
-from breedclf.learning.prediction import Prediction, RankedClass
-from breedclf.serving.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_right
+from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.serving.core import (
     JSON,
     JSON_LINES,
@@ -19,12 +18,12 @@ from breedclf.serving.core import (
     answer,
     check_encoding,
     error_body,
-    pictures_in,
+    images_in,
     service_error_body,
     wanted_count,
 )
-
-from .conftest import draw, encode
+from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_right
+from tests.serving.conftest import draw, encode
 
 JPEG = encode(draw())
 PNG = encode(draw(), "PNG")
@@ -50,12 +49,12 @@ def instances(*pictures: bytes) -> bytes:
         ("binary/octet-stream", PNG),
     ],
 )
-def test_a_picture_file_is_taken(content_type: str, body: bytes) -> None:
-    assert pictures_in(body, content_type) == [body]
+def test_an_image_file_is_taken(content_type: str, body: bytes) -> None:
+    assert images_in(body, content_type) == [body]
 
 
-def test_several_pictures_as_json() -> None:
-    assert pictures_in(instances(JPEG, PNG), "application/json; charset=utf-8") == [JPEG, PNG]
+def test_several_images_as_json() -> None:
+    assert images_in(instances(JPEG, PNG), "application/json; charset=utf-8") == [JPEG, PNG]
 
 
 PLAIN = base64.b64encode(PNG).decode()
@@ -78,7 +77,7 @@ FOR_URLS = base64.urlsafe_b64encode(PNG).decode()
     ],
 )
 def test_base64_as_it_is_met(text: str) -> None:
-    assert pictures_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON) == [PNG]
+    assert images_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON) == [PNG]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_base64_as_it_is_met(text: str) -> None:
 )
 def test_base64_that_is_none(text: str, message: str) -> None:
     with pytest.raises(RequestError) as error:
-        pictures_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON)
+        images_in(json.dumps({"instances": [{"b64": text}]}).encode(), JSON)
     assert error.value.status == 400
     assert message in str(error.value)
     assert len(str(error.value)) < 350
@@ -104,7 +103,7 @@ def test_base64_that_is_none(text: str, message: str) -> None:
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
 def test_what_curl_sends_unless_told_otherwise_is_refused_with_the_remedy(kind: str) -> None:
     with pytest.raises(RequestError, match="--data-binary @dog.jpg -H 'Content-Type: image/jpeg'") as error:
-        pictures_in(JPEG, kind)
+        images_in(JPEG, kind)
     assert error.value.status == 415
     assert kind.partition(";")[0] in str(error.value)
 
@@ -158,7 +157,7 @@ def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
 )
 def test_what_is_refused(content_type: str | None, body: bytes, status: int, message: str) -> None:
     with pytest.raises(RequestError) as error:
-        pictures_in(body, content_type)
+        images_in(body, content_type)
     assert error.value.status == status
     assert message in str(error.value)
     assert len(str(error.value)) < 300
@@ -166,7 +165,7 @@ def test_what_is_refused(content_type: str | None, body: bytes, status: int, mes
 
 def test_a_body_over_the_limit_is_refused() -> None:
     with pytest.raises(RequestError, match="longer than 100 bytes") as error:
-        pictures_in(JPEG, "image/jpeg", Limits(max_body_bytes=100))
+        images_in(JPEG, "image/jpeg", Limits(max_body_bytes=100))
     assert error.value.status == 413
 
 
@@ -205,7 +204,7 @@ def test_a_count_that_is_none(query: str) -> None:
         wanted_count(query, None)
 
 
-def test_one_picture_is_answered_in_json() -> None:
+def test_one_image_is_answered_in_json() -> None:
     body, kind = answer([CAT_OR_DOG], frozenset({JSON, JSON_LINES}))
     assert kind == JSON
     assert json.loads(body) == {

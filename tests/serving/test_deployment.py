@@ -26,7 +26,6 @@ from breedclf.api.endpoint import Endpoint, file_of
 from breedclf.api.transform import transform
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, reason_to_end
 from breedclf.cli import main
-from breedclf.endpoints import EndpointSpec, EndpointStatus, EngineChoice, ServingBackend, artifact_of
 from breedclf.errors import (
     ArtifactError,
     BreedclfError,
@@ -36,10 +35,10 @@ from breedclf.errors import (
     ModelError,
     ParityError,
 )
-from breedclf.serving.app import Service
-from breedclf.serving.parity import check_parity, compare, sample_pictures
-
-from .conftest import draw, encode, eventually, running
+from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus, EngineChoice, ServingBackend, artifact_of
+from breedclf.serving.http.app import Service
+from breedclf.serving.parity import check_parity, compare, sample_images
+from tests.serving.conftest import draw, encode, eventually, running
 
 JPEG = encode(draw(3))
 RESTART_SECONDS = 60  # the bound that docs/serving.md states
@@ -79,8 +78,8 @@ def test_it_answers_as_the_classifier_whatever_is_given(endpoint: Endpoint, mode
     assert [each.label for each in endpoint.predict(JPEG).top(3)] == [e.label for e in classifier.predict(JPEG).top(3)]
 
 
-def test_a_picture_by_its_address(endpoint: Endpoint, model: Path) -> None:
-    class Pictures(BaseHTTPRequestHandler):
+def test_an_image_by_its_address(endpoint: Endpoint, model: Path) -> None:
+    class ImageSource(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = self.path == "/dog.jpg"
             self.send_response(200 if found else 404)
@@ -90,7 +89,7 @@ def test_a_picture_by_its_address(endpoint: Endpoint, model: Path) -> None:
         def log_message(self, *_: object) -> None:
             return
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Pictures) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), ImageSource) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -105,7 +104,7 @@ def test_a_picture_by_its_address(endpoint: Endpoint, model: Path) -> None:
         endpoint.predict(f"{url}/dog.jpg")
 
 
-def test_many_pictures_in_their_order(endpoint: Endpoint, model: Path) -> None:
+def test_many_images_in_their_order(endpoint: Endpoint, model: Path) -> None:
     pictures = [encode(draw(seed), "PNG") for seed in range(20)]
     told: list[int] = []
     answers = endpoint.predict_many(pictures, progress=told.append)
@@ -358,6 +357,6 @@ def test_parity_holds_for_a_server_and_not_for_another_models(model: Path, other
         )
         with pytest.raises(ParityError, match="sample image/"):
             check_parity(url, model, reference=right)
-    prediction = Classifier(model).predict(sample_pictures()[0][1])
+    prediction = Classifier(model).predict(sample_images()[0][1])
     with pytest.raises(ParityError, match="0 answers came back for 1 pictures"):
         compare("x", "", [prediction], 1.0)

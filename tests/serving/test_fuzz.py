@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import draw, encode, post, serving_process
-from .mutations import Mutated, mutated_requests
+from tests.serving.conftest import draw, encode, post, serving_process
+from tests.serving.mutations import Mutated, mutated_requests
 
 COUNT = int(os.environ.get("BREEDCLF_FUZZ_REQUESTS", "2000"))
 SEED = int(os.environ.get("BREEDCLF_FUZZ_SEED", "0"))

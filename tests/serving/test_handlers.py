@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from breedclf.backends.model_archive import pack_model
+from breedclf.backends.common.model_archive import pack_model
 from breedclf.errors import ArtifactError, ConfigError
-from breedclf.learning.classifier import Classifier
+from breedclf.inference.classifier import Classifier
 from breedclf.serving import inference
-
-from .conftest import draw, encode
+from tests.serving.conftest import draw, encode
 
 TOOLKIT = ("sagemaker-inference", "retrying", "scipy", "six")
 SCRIPT = """

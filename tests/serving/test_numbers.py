@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
-from breedclf.learning.artifact import write_artifact
-from breedclf.learning.model import new_network
-from breedclf.learning.preprocessing import Preprocessing
-from breedclf.serving.app import Service
+from breedclf.inference.model_directory import write_artifact
+from breedclf.models.network import new_network
+from breedclf.serving.http.app import Service
 from breedclf.serving.inference import input_fn, output_fn, predict_fn
 from breedclf.serving.server import load_pipeline
-
-from .conftest import CLASSES, draw, encode, post, running
+from tests.serving.conftest import CLASSES, draw, encode, post, running
 
 JPEG = encode(draw(3))
 

@@ -12,21 +12,20 @@ import pytest
 from PIL import Image
 
 from breedclf.cli import main
-from breedclf.endpoints import EndpointSpec, EngineChoice
 from breedclf.errors import ArtifactError, ConfigError, DataError, ParityError
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.sealed_folder import seal
-from breedclf.serving.app import Service
+from breedclf.files.sealed_folder import seal
+from breedclf.inference.classifier import Classifier
+from breedclf.jobs.endpoints import EndpointSpec, EngineChoice
+from breedclf.serving.http.app import Service
 from breedclf.serving.parity import check_parity
-
-from .conftest import CLASSES, draw, encode, post, running
+from tests.serving.conftest import CLASSES, draw, encode, post, running
 
 if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
     pytest.skip("the extra openvino isn't installed", allow_module_level=True)
 
-from breedclf.learning.openvino_maker import check_accuracy
-from breedclf.serving import openvino_engine
-from breedclf.serving.openvino_engine import files_for, precision_for
+from breedclf.features.openvino_maker import check_accuracy
+from breedclf.serving.engines import openvino as openvino_engine
+from breedclf.serving.engines.openvino import files_for, precision_for
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_files_of_another_model_in_their_place_are_not_served(
     assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
-def test_int8_is_measured_on_the_users_pictures(model: Path, pictures: Path) -> None:
+def test_int8_is_measured_on_the_users_images(model: Path, pictures: Path) -> None:
     choice = EngineChoice("openvino", "int8", pictures, max_accuracy_drop=0.9)
     with running(model, Service(engine=choice)) as (url, server):
         pipeline = server.service.pipeline

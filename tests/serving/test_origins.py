@@ -9,9 +9,8 @@ import pytest
 import urllib3
 
 from breedclf.cli import main
-from breedclf.serving.app import Service
-
-from .conftest import draw, encode, running
+from breedclf.serving.http.app import Service
+from tests.serving.conftest import draw, encode, running
 
 JPEG = encode(draw(3))
 PAGE = "https://dogs.example"

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from breedclf.learning.classifier import Classifier
-from breedclf.serving.app import Service, page_file
+from breedclf.inference.classifier import Classifier
 from breedclf.serving.core import Limits
+from breedclf.serving.http.app import Service, page_file
 from breedclf.testing.pages import read_page
-
-from .browser import Browser, browser, find_chromium
-from .conftest import draw, encode, running
+from tests.serving.browser import Browser, browser, find_chromium
+from tests.serving.conftest import draw, encode, running
 
 TOKEN = "a-token-of-some-length"
 SHOWN = "!document.getElementById('result').hidden"
@@ -55,7 +54,7 @@ def test_the_page_holds_nothing_from_outside() -> None:
         assert b"https://" not in page_file(name)
 
 
-def test_a_photograph_is_shown_with_its_breeds(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
+def test_a_photo_is_shown_with_its_breeds(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
     chromium.messages.clear()
     chromium.open(server_url)
     file = _file(tmp_path)
@@ -123,7 +122,7 @@ def test_dropping_works_like_choosing(chromium: Browser, server_url: str) -> Non
     assert chromium.run("document.getElementById('name').textContent") == "dropped.png"
 
 
-def test_what_is_no_picture_is_told(chromium: Browser, server_url: str, tmp_path: Path) -> None:
+def test_what_is_no_image_is_told(chromium: Browser, server_url: str, tmp_path: Path) -> None:
     chromium.open(server_url)
     broken = tmp_path / "broken.png"
     broken.write_bytes(encode(draw(), "PNG")[:200])

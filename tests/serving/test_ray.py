@@ -19,12 +19,11 @@ import urllib3
 import yaml
 from starlette.requests import Request
 
-from breedclf.backends.model_archive import pack_model
-from breedclf.learning.classifier import Classifier
+from breedclf.backends.common.model_archive import pack_model
+from breedclf.inference.classifier import Classifier
 from breedclf.serving.model_code import RAY_CONFIG, RAY_MODULE
 from breedclf.serving.ray_replica import Replica
-
-from .conftest import draw, encode, eventually, post
+from tests.serving.conftest import draw, encode, eventually, post
 
 RAY_PYTHON = os.environ.get("BREEDCLF_RAY_PYTHON")
 PORT = 8000

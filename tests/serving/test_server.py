@@ -19,13 +19,12 @@ import pytest
 import urllib3
 
 from breedclf.cli import main
-from breedclf.learning.classifier import Classifier
-from breedclf.serving import connections
-from breedclf.serving.app import Service
+from breedclf.inference.classifier import Classifier
 from breedclf.serving.core import Limits
+from breedclf.serving.http import connections
+from breedclf.serving.http.app import Service
 from breedclf.serving.requests import Bounds
-
-from .conftest import CLASSES, draw, encode, eventually, post, raw, running
+from tests.serving.conftest import CLASSES, draw, encode, eventually, post, raw, running
 
 TOKEN = "a-token-of-some-length"
 JPEG = encode(draw(3))
@@ -67,7 +66,7 @@ def test_the_answer_is_the_classifiers(server_url: str, model: Path, path: str, 
     assert {each["class_name"] for each in answer} == set(CLASSES)
 
 
-def test_several_pictures_in_their_order(server_url: str, model: Path) -> None:
+def test_several_images_in_their_order(server_url: str, model: Path) -> None:
     pictures = [encode(draw(seed), "PNG") for seed in range(5)]
     body = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
     response = post(server_url + "/invocations?top=2", body, "application/json")
@@ -136,7 +135,7 @@ def test_other_paths(server_url: str, method: str, path: str, status: int) -> No
     assert b'"request_id"' in answer
 
 
-def test_a_picture_of_one_line_is_answered_without_filling_the_memory(server_url: str) -> None:
+def test_an_image_of_one_line_is_answered_without_filling_the_memory(server_url: str) -> None:
     before = psutil.Process().memory_info().rss
     assert post(server_url + "/invocations", encode(draw(width=60_000, height=1), "PNG"), "image/png").status == 200
     assert psutil.Process().memory_info().rss - before < 200 << 20

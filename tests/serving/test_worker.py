@@ -15,10 +15,9 @@ import pytest
 
 from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.backends.local.endpoint_supervisor import Worker
-from breedclf.endpoints import DEFAULT_ENGINE
-from breedclf.learning.openvino_backbone import made_elsewhere
-
-from .conftest import eventually
+from breedclf.features.openvino import made_elsewhere
+from breedclf.jobs.endpoints import DEFAULT_ENGINE
+from tests.serving.conftest import eventually
 
 FORKS = """
 import os, sys

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.hostile_pictures import many_scans, png_of
+from tests.hostile_images import many_scans, png_of
 from tests.serving.conftest import draw, encode, serving_process, write_tiny_model
 
 MOST_TIMES_SLOWER = 2.0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
-from breedclf.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.job_handle import Clock
+from breedclf.files.paths import user_path
 from breedclf.jobs import new_name
-from breedclf.paths import user_path
+from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
+from breedclf.jobs.handle import Clock
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,20 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from breedclf.endpoints import EndpointDescription, EndpointStatus, EndpointTerms, ServingBackend, artifact_of, terms_of
 from breedclf.errors import BreedclfError, EndpointError, ImageError
-from breedclf.job_handle import Clock
+from breedclf.files.paths import user_path
+from breedclf.files.typed import typed
+from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.jobs import check_name
-from breedclf.learning.prediction import Prediction, RankedClass
-from breedclf.paths import user_path
-from breedclf.typed import typed
+from breedclf.jobs.endpoints import (
+    EndpointDescription,
+    EndpointStatus,
+    EndpointTerms,
+    ServingBackend,
+    artifact_of,
+    terms_of,
+)
+from breedclf.jobs.handle import Clock
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -238,7 +245,7 @@ def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """
     from PIL import Image
 
-    from breedclf.learning.images import open_picture, picture_from_array, read_file, sniff_format, upright_rgb
+    from breedclf.data.images import image_from_array, open_image, read_file, sniff_format, upright_rgb
 
     data: bytes | None = None
     if isinstance(picture, str) and picture.startswith(("http://", "https://")):
@@ -251,11 +258,11 @@ def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
         if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
             return data
         name = str(picture) if isinstance(picture, (str, Path)) else "the given bytes"
-        return _encoded(open_picture(data, name=name), max_bytes)
+        return _encoded(open_image(data, name=name), max_bytes)
     if isinstance(picture, Image.Image):
         return _encoded(upright_rgb(picture), max_bytes)
     if hasattr(picture, "dtype"):
-        return _encoded(picture_from_array(picture), max_bytes)  # type: ignore[arg-type]
+        return _encoded(image_from_array(picture), max_bytes)  # type: ignore[arg-type]
     raise ImageError(
         f"a picture must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(picture).__name__}"
     )

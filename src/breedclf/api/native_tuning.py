@@ -10,8 +10,8 @@ from pathlib import Path
 from breedclf.api.training_job import training_spec
 from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history
 from breedclf.errors import BreedclfError
-from breedclf.job_handle import Clock
 from breedclf.jobs import PacedBackend
+from breedclf.jobs.handle import Clock
 from breedclf.tuning.native import (
     TELL_BEST_VARIABLE,
     NativeDescription,

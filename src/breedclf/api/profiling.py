@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.config import TrainingConfig
-from breedclf.disk import deliver
 from breedclf.errors import ConfigError, ProfileError
-from breedclf.paths import user_path
+from breedclf.files.disk import deliver
+from breedclf.files.paths import user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
@@ -18,8 +18,8 @@ from breedclf.profiling.sources import is_remote, open_profile, open_remote_prof
 from breedclf.profiling.verified import Verification, check_repeats
 
 if TYPE_CHECKING:
-    from breedclf.job_handle import Job
     from breedclf.jobs import Backend
+    from breedclf.jobs.handle import Job
     from breedclf.profiling.foreign import ForeignLoop
 
 REPORT_FILE = "report.html"
@@ -74,9 +74,9 @@ class ProfilingSession:
             full = config.replace(profile="full")
             self._job = Trainer(full, backend=self.backend).submit().wait()
             return self._load(self._job)
-        from breedclf.learning.fit import fit
-        from breedclf.learning.progress import ProgressLog
         from breedclf.profiling.recorder import FULL, Recorder
+        from breedclf.training.fit import fit
+        from breedclf.training.progress import ProgressLog
 
         name = config.output.name or "training"
         recorder = Recorder(config.output, name=name, recording=FULL, stop_rules=self.stop_rules)
@@ -97,13 +97,13 @@ class ProfilingSession:
         """
         session = cls(rules=rules, backend=backend)
         if isinstance(source, str) and is_remote(source):
-            from breedclf.backends.sagemaker.s3_folder import fetch_recorded_run
+            from breedclf.backends.sagemaker.s3.folder import fetch_recorded_run
 
             session._profile = open_remote_profile(source, fetch_recorded_run)
             session.config = _config_of(session._profile)
             return session
         if isinstance(source, str) and backend is not None:
-            from breedclf.job_handle import Job as Handle
+            from breedclf.jobs.handle import Job as Handle
 
             return session._load(Handle.attach(source, backend=backend))
         if isinstance(source, str | Path):
@@ -150,7 +150,7 @@ class ProfilingSession:
         return check(self.profile, self.rules)
 
     def verify(
-        self, *, repeats: int = 5, most_pictures: int = 256, also: Sequence[Mapping[str, Any]] = ()
+        self, *, repeats: int = 5, most_images: int = 256, also: Sequence[Mapping[str, Any]] = ()
     ) -> Verification:
         """Try the advice that applies and keep what is measurably faster.
 
@@ -170,7 +170,7 @@ class ProfilingSession:
         config = self._config()
         wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in also]
         changes = candidates(config, self.profile, self.findings, wanted)
-        self.verification = verify(config, changes, timed_fit(config, most_pictures=most_pictures), repeats=repeats)
+        self.verification = verify(config, changes, timed_fit(config, most_images=most_images), repeats=repeats)
         return self.verification
 
     @property

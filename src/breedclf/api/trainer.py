@@ -9,13 +9,13 @@ from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
-from breedclf.job_handle import Job
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend
+from breedclf.jobs.handle import Job
 
 if TYPE_CHECKING:
-    from breedclf.learning.hooks import TrainingHook
-    from breedclf.learning.lr_finder import LearningRateCurve
-    from breedclf.learning.result import FitResult
+    from breedclf.training.hooks import TrainingHook
+    from breedclf.training.lr_finder import LearningRateCurve
+    from breedclf.training.result import FitResult
 
 
 class Trainer:
@@ -54,10 +54,10 @@ class Trainer:
             TrainingError: the loss is no longer a number.
             KeyboardInterrupt: the training was interrupted; the message tells how to go on.
         """
-        from breedclf.learning.fit import fit
-        from breedclf.learning.progress import ProgressLog
         from breedclf.loggers.chosen import logged
         from breedclf.profiling.recorder import recorded
+        from breedclf.training.fit import fit
+        from breedclf.training.progress import ProgressLog
 
         config = self.config if resume is None else self.config.replace(resume=resume)
         with recorded(config) as recorders, logged(config, hooks) as others:
@@ -74,7 +74,7 @@ class Trainer:
             DataError: the pictures can't be used as they are.
             WeightsError: the pretrained weights can't be had, don't fit or aren't safe to load.
         """
-        from breedclf.learning.lr_finder import find_learning_rate
+        from breedclf.training.lr_finder import find_learning_rate
 
         return find_learning_rate(self.config, lowest=lowest, highest=highest, steps=steps)
 

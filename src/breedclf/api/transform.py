@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.api.endpoint import Endpoint, file_of, prediction_of
-from breedclf.endpoints import TransformBackend
+from breedclf.data.image_folder import images_below
+from breedclf.data.images import IMAGE_SUFFIXES, open_image
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
-from breedclf.json_lines import read_json_lines
-from breedclf.learning.images import PICTURE_SUFFIXES, open_picture
-from breedclf.learning.prediction import Prediction
-from breedclf.learning.scan import pictures_below
-from breedclf.learning.stamp import Stamp
-from breedclf.printable import storable
+from breedclf.files.file_stat import FileStat
+from breedclf.inference.prediction import Prediction
+from breedclf.jobs.endpoints import TransformBackend
+from breedclf.text.json_lines import read_json_lines
+from breedclf.text.printable import storable
 
 JSON_LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
@@ -51,9 +51,9 @@ def transform(
     """See `Deployment.transform`; with a back end that has jobs for it, no endpoint is deployed."""
     if top < 1:
         raise ConfigError(f"top={top}: an answer names at least 1 class")
-    pictures = _pictures(folder)
+    pictures = _images(folder)
     if not pictures:
-        raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(PICTURE_SUFFIXES))}")
+        raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, {"weights_sha256": _weights_of(model), "folder": storable(str(folder.resolve())), "top": top})
     lines = output / JSON_LINES_FILE
@@ -86,21 +86,21 @@ def transform(
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     """A picture's file, and what tells whether it was exchanged since it was answered."""
 
     path: Path
     stamp: list[int]
 
 
-def _pictures(folder: Path) -> dict[str, _Picture]:
+def _images(folder: Path) -> dict[str, _Image]:
     """The pictures below a folder by the name that their lines carry, in the order of the names."""
-    named = {storable(path.relative_to(folder).as_posix()): path for path in pictures_below(folder)}
-    return {name: _Picture(path, list(Stamp.of(path.stat()))) for name, path in sorted(named.items())}
+    named = {storable(path.relative_to(folder).as_posix()): path for path in images_below(folder)}
+    return {name: _Image(path, list(FileStat.of(path.stat()))) for name, path in sorted(named.items())}
 
 
 def _answers(
-    endpoint: Endpoint, pictures: Mapping[str, _Picture], top: int, concurrency: int
+    endpoint: Endpoint, pictures: Mapping[str, _Image], top: int, concurrency: int
 ) -> Iterator[dict[str, Any]]:
     """A line for each picture, in order; one that can't be answered is told, an endpoint that can't ends it all."""
     remaining = iter(pictures.items())
@@ -114,7 +114,7 @@ def _answers(
 
 
 def _answers_of_job(
-    job: TransformBackend, model: Path, pictures: Mapping[str, _Picture], top: int
+    job: TransformBackend, model: Path, pictures: Mapping[str, _Image], top: int
 ) -> Iterator[dict[str, Any]]:
     """The same by one job; pictures that can't be read here aren't sent, since one of them would fail the whole job."""
     unreadable: dict[str, ImageError] = {}
@@ -123,14 +123,14 @@ def _answers_of_job(
         for name, picture in pictures.items():
             try:
                 data = file_of(picture.path)
-                open_picture(data, name=name)
+                open_image(data, name=name)
             except ImageError as error:
                 unreadable[name] = error
             else:
                 yield name, data
 
     first = next(sent := readable(), None)
-    answers = job.transform_pictures(model, chain([first], sent)) if first else iter(())
+    answers = job.transform_images(model, chain([first], sent)) if first else iter(())
     for name, answer in answers:
         yield _line(name, prediction_of(answer) if isinstance(answer, bytes) else answer, top)
     for name, error in unreadable.items():

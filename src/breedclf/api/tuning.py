@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.api.native_tuning import NativeDriver, adopt, native_search
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, OnChange, PackedDriver
-from breedclf.backends.folder import home_folder
+from breedclf.backends.common.folder import home_folder
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
-from breedclf.disk import deliver
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
-from breedclf.job_handle import Clock, Job
+from breedclf.files.disk import deliver
+from breedclf.files.paths import user_path
 from breedclf.jobs import Backend, remote_address
-from breedclf.paths import user_path
+from breedclf.jobs.handle import Clock, Job
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.space import Parameter, Values
 from breedclf.tuning.stopping import Completion
@@ -416,9 +416,9 @@ def _valid_count(config: TrainingConfig) -> int | None:
     """
     if str(config.data).startswith("s3:"):
         return None
-    from breedclf.learning.scan import training_pictures
+    from breedclf.data.image_folder import training_images
 
-    return len(training_pictures(config).split("valid"))
+    return len(training_images(config).split("valid"))
 
 
 def _failure(study: Study) -> str:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from breedclf import metric_lines
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, JobError
-from breedclf.job_handle import Clock
 from breedclf.jobs import (
     Backend,
     JobDescription,
@@ -20,9 +18,11 @@ from breedclf.jobs import (
     JobStatus,
     MetricRecord,
     iterate_lines,
+    metric_lines,
     pauses,
     seconds_until_complete,
 )
+from breedclf.jobs.handle import Clock
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Look, Search
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder

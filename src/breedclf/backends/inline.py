@@ -18,20 +18,20 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from breedclf import run
-from breedclf.backends.archive import archive_folder
-from breedclf.backends.bundle import Bundle, source_bundle
-from breedclf.backends.container import ENTRY, job_arguments, job_environment, make_tree
-from breedclf.backends.failure import failure_reason
-from breedclf.backends.folder import JobFolder, JobState, create_job_folder
+from breedclf.backends.common.archive import archive_folder
+from breedclf.backends.common.bundle import Bundle, source_bundle
+from breedclf.backends.common.container import ENTRY, job_arguments, job_environment, make_tree
+from breedclf.backends.common.failure import failure_reason
+from breedclf.backends.common.folder import JobFolder, JobState, create_job_folder
+from breedclf.backends.common.stored_jobs import StoredJobs
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.backends.local.locks import try_lock
 from breedclf.backends.local.log import BoundedLog, MetricReader
 from breedclf.backends.local.processes import Identity
 from breedclf.backends.local.slots import cores_of_this_machine
-from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError
-from breedclf.job_handle import Clock
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus, require_here
+from breedclf.jobs.handle import Clock
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05

@@ -17,10 +17,10 @@ from typing import Any, NoReturn, Protocol, cast
 import breedclf
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.disk import is_refusal, refusal
 from breedclf.errors import BreedclfError, DiskError
-from breedclf.printable import VisibleFormatter, any_encoding
-from breedclf.process_signals import EXIT_INTERRUPTED
+from breedclf.files.disk import is_refusal, refusal
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED
+from breedclf.text.printable import VisibleFormatter, any_encoding
 
 EXIT_PROBLEMS_FOUND = 1
 

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from breedclf.plain_json import plain_json
-from breedclf.printable import storable_document, visible
+from breedclf.text.plain_json import plain_json
+from breedclf.text.printable import storable_document, visible
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
-from breedclf.paths import path_argument
+from breedclf.files.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +53,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _check(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.learning.doctor import check
-    from breedclf.learning.doctor.words import as_text
+    from breedclf.data_check import check
+    from breedclf.data_check.text import as_text
 
     examination = check(
         arguments.folder,
@@ -85,7 +85,7 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _upload(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.sagemaker.dataset import S3Dataset
+    from breedclf.backends.sagemaker.s3.dataset import S3Dataset
 
     if not 1 <= arguments.threads <= 256:
         raise ConfigError(f"--threads {arguments.threads}: choose 1 to 256")

@@ -7,7 +7,7 @@ import argparse
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.demo import DemoConfig, DemoResult, run_demo
-from breedclf.printable import visible_name
+from breedclf.text.printable import visible_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,10 +7,10 @@ import argparse
 from breedclf.api.deployment import Deployment
 from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
-from breedclf.endpoints import ServingBackend
 from breedclf.errors import ConfigError
-from breedclf.paths import path_argument
-from breedclf.serving.engine_flags import add_engine_flags, engine_choice
+from breedclf.files.paths import path_argument
+from breedclf.jobs.endpoints import ServingBackend
+from breedclf.serving.engines.flags import add_engine_flags, engine_choice
 
 DEFAULT_BACKEND = "local"
 DEFAULT_TTL_SECONDS = 8 * 3600.0
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.image_context is not None:
-        from breedclf.backends.image_context import write_image_context
+        from breedclf.backends.common.image_context import write_image_context
 
         files = write_image_context(arguments.model, arguments.image_context)
         text = f"wrote {', '.join(files)}\nnext: docker build -t breeds {arguments.image_context}"

@@ -9,8 +9,8 @@ from breedclf.api.deployment import Deployment
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.cli.deploy import serving_backend
-from breedclf.endpoints import EndpointDescription, EndpointStatus
 from breedclf.errors import EndpointError
+from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config import EvaluationConfig
-from breedclf.learning.evaluation import evaluate
-from breedclf.learning.evaluation_report import verdict
-from breedclf.learning.metrics import Evaluation
-from breedclf.paths import path_argument
-from breedclf.printable import visible_name
+from breedclf.evaluation.evaluate import evaluate
+from breedclf.evaluation.metrics import Evaluation
+from breedclf.evaluation.report import verdict
+from breedclf.files.paths import path_argument
 from breedclf.reporting.formats import percent, plain
+from breedclf.text.printable import visible_name
 
 _PAIRS_SHOWN = 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from breedclf.cli.console import Console
-from breedclf.paths import path_argument
+from breedclf.files.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.errors import ConfigError
-from breedclf.job_handle import Job
 from breedclf.jobs import Backend, JobDescription
+from breedclf.jobs.handle import Job
 
 _DAY_SECONDS = 86_400
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from breedclf.cli.console import Console
 from breedclf.errors import DataError, ImageError, ModelError
-from breedclf.learning.prediction import NONE_OF_THESE, Prediction
-from breedclf.paths import place_argument
-from breedclf.printable import visible_name
+from breedclf.files.paths import place_argument
+from breedclf.inference.prediction import NONE_OF_THESE, Prediction
+from breedclf.text.printable import visible_name
 
 
 class _EndpointFlag(argparse.Action):
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _asked(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], list[str]]:
     """Who answers, and about which pictures."""
     if arguments.endpoint is None:
-        from breedclf.learning.classifier import Classifier
+        from breedclf.inference.classifier import Classifier
 
         classifier = Classifier(arguments.model)
         return (lambda picture: classifier.predict(picture)), arguments.pictures

@@ -12,7 +12,7 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.errors import ConfigError
-from breedclf.paths import path_argument, place_argument, user_path
+from breedclf.files.paths import path_argument, place_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.reported import step_statistics
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules

@@ -10,7 +10,7 @@ import threading
 from breedclf.cli import sagemaker_account
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.paths import path_argument
+from breedclf.files.paths import path_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _emulate(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.emulator.keys import shell_lines
+    from breedclf.backends.emulator.access.keys import shell_lines
     from breedclf.backends.emulator.server import emulator
     from breedclf.backends.local.backend import LocalBackend
 

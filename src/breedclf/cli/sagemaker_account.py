@@ -13,8 +13,8 @@ from breedclf.cli.console import Console
 from breedclf.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
-    from breedclf.backends.sagemaker.cleaning import Cleaning
-    from breedclf.backends.sagemaker.inventory import Folder, Inventory, Thing
+    from breedclf.backends.sagemaker.account.cleaning import Cleaning
+    from breedclf.backends.sagemaker.account.inventory import Folder, Inventory, Thing
 
 ACTIONS = {
     "policy": "print the IAM policies that breedclf needs: the role's, its trust, and the caller's",
@@ -54,7 +54,7 @@ def run_action(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _policy(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.sagemaker.policy import (
+    from breedclf.backends.sagemaker.account.policy import (
         SCHEDULER,
         Scope,
         caller_policy,
@@ -93,7 +93,7 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _clean(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.sagemaker.cleaning import clean, cleaning
+    from breedclf.backends.sagemaker.account.cleaning import clean, cleaning
 
     inventory, now = _inventory(arguments), time.time()
     leftovers = inventory.leftovers()
@@ -176,7 +176,7 @@ def _confirm(lines: Sequence[str], console: Console) -> None:
 
 def _inventory(arguments: argparse.Namespace) -> Inventory:
     from breedclf.backends.registry import backend_named
-    from breedclf.backends.sagemaker.inventory import Inventory
+    from breedclf.backends.sagemaker.account.inventory import Inventory
 
     return Inventory(backend_named("sagemaker", region=arguments.region), now=time.time)  # type: ignore[arg-type]
 

@@ -6,9 +6,9 @@ import argparse
 import os
 
 from breedclf.cli.console import Console
-from breedclf.paths import path_argument
-from breedclf.quick_exit import ended_by_sigterm
-from breedclf.serving.engine_flags import add_engine_flags, engine_choice
+from breedclf.files.paths import path_argument
+from breedclf.runtime.quick_exit import ended_by_sigterm
+from breedclf.serving.engines.flags import add_engine_flags, engine_choice
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _serve(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.learning.artifact import read_card
+    from breedclf.inference.model_directory import read_card
     from breedclf.serving.logs import log_as_json
     from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
 

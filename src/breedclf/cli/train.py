@@ -14,11 +14,11 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
-from breedclf.job_handle import Job
+from breedclf.files.paths import path_argument
 from breedclf.jobs import JobStatus
-from breedclf.json_lines import read_json_lines
-from breedclf.learning.records import EpochRecord
-from breedclf.paths import path_argument
+from breedclf.jobs.handle import Job
+from breedclf.text.json_lines import read_json_lines
+from breedclf.training.records import EpochRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Train as a job and wait; with `--output`, the job's model and history are copied there."""
-    from breedclf.learning.output_folder import writable
+    from breedclf.training.output_folder import writable
 
     if "output" in config.model_fields_set:
         writable(config.output)  # tried before the job is paid for

@@ -15,8 +15,8 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
+from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
-from breedclf.paths import path_argument, user_path
 from breedclf.tuning.space import Parameter, parse_parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_table, value_text

@@ -12,7 +12,7 @@ from breedclf.errors import DataError
 
 SPLIT_FOLDERS = ("train", "valid", "test")
 _LISTS = {"train": "trainval.txt", "test": "test.txt"}
-_PICTURE_NAME = re.compile(r"(?P<label>[A-Za-z][\w-]*)_\d+", re.ASCII)
+_IMAGE_NAME = re.compile(r"(?P<label>[A-Za-z][\w-]*)_\d+", re.ASCII)
 _SHOWN = 5
 
 
@@ -84,7 +84,7 @@ def _listed(file: Path) -> list[tuple[str, str]]:
         if not line.strip() or line.startswith("#"):
             continue
         name = line.split()[0]
-        match = _PICTURE_NAME.fullmatch(name)
+        match = _IMAGE_NAME.fullmatch(name)
         if match is None:
             raise DataError(f"{file.name}, line {number}: {name!r} is no picture's name like 'great_pyrenees_42'")
         found.append((name, match["label"]))

@@ -18,7 +18,7 @@ from breedclf.downloads.catalogue import Published
 from breedclf.downloads.fetch import Web, fetch
 from breedclf.downloads.unpack import unpack
 from breedclf.errors import ConfigError, DataError
-from breedclf.paths import user_path
+from breedclf.files.paths import user_path
 
 WORK_FOLDER = ".breedclf-download"
 MOVING_MARK = "moving"

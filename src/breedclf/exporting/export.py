@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from breedclf.disk import writing
 from breedclf.errors import ConfigError, ExportError
 from breedclf.exporting.comparison import Comparison, compare
 from breedclf.exporting.formats import INPUT, OUTPUT, Format, format_named
 from breedclf.exporting.network import ExportedNetwork, traced
 from breedclf.exporting.samples import Samples, drawn_samples, samples_from
-from breedclf.extras import need
-from breedclf.learning.artifact import ModelCard, read_artifact
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.model import folded, network_from
-from breedclf.learning.output_folder import writable
-from breedclf.paths import user_path
+from breedclf.files.disk import writing
+from breedclf.files.paths import user_path
+from breedclf.inference.classifier import Classifier
+from breedclf.inference.model_directory import ModelCard, read_artifact
+from breedclf.models.network import folded, network_from
+from breedclf.runtime.extras import need
+from breedclf.training.output_folder import writable
 
 
 @dataclass(frozen=True)

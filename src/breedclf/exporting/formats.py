@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError, ExportError
-from breedclf.learning.artifact import CARD_FILE, ModelCard
+from breedclf.inference.model_directory import CARD_FILE, ModelCard
 
 INPUT, OUTPUT = "pictures", "probabilities"
 _RUNNER = Path(__file__).with_name("onnx_runner.py")

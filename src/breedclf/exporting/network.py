@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from breedclf.learning.preprocessing import Preprocessing
+from breedclf.data.preprocessing import Preprocessing
 
 
 class ExportedNetwork(nn.Module):

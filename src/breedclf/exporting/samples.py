@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from breedclf.data.decoding import decode_image
+from breedclf.data.image_folder import images_below
+from breedclf.data.images import as_path
+from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import DataError, ImageError
-from breedclf.learning.decoding import decode_picture
-from breedclf.learning.images import as_path
-from breedclf.learning.preprocessing import Preprocessing
-from breedclf.learning.scan import pictures_below
-from breedclf.testing.pictures import PATTERNS, draw_picture
+from breedclf.testing.images import PATTERNS, draw_image
 
-MOST_PICTURES = 32
+MOST_IMAGES = 32
 _DRAWN_PX = 320
 
 
@@ -33,26 +33,26 @@ class Samples:
 def drawn_samples(preprocessing: Preprocessing) -> Samples:
     """Two pictures of every pattern; always the same ones."""
     pictures = [
-        draw_picture(pattern, np.random.default_rng([0, number]), size_px=_DRAWN_PX)
+        draw_image(pattern, np.random.default_rng([0, number]), size_px=_DRAWN_PX)
         for number, pattern in enumerate(list(PATTERNS) * 2)
     ]
     return Samples(_stacked(preprocessing.view(picture, 0) for picture in pictures), drawn=True)
 
 
 def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Samples:
-    """At most MOST_PICTURES, taken evenly from files and from everything below folders.
+    """At most MOST_IMAGES, taken evenly from files and from everything below folders.
 
     Raises:
         DataError: a source isn't there, holds no pictures, or none of the pictures can be read.
         ImageError: a source is a URL.
     """
     paths = [path for source in sources for path in _pictures_of(source)]
-    count = min(len(paths), MOST_PICTURES)
+    count = min(len(paths), MOST_IMAGES)
     chosen = [paths[number * len(paths) // count] for number in range(count)]
     views, skipped = [], []
     for path in chosen:
         try:
-            views.append(preprocessing.view(decode_picture(path, color=preprocessing.color), 0))
+            views.append(preprocessing.view(decode_image(path, color=preprocessing.color), 0))
         except ImageError as error:
             skipped.append(str(error))
     if not views:
@@ -66,7 +66,7 @@ def _pictures_of(source: Path) -> list[Path]:
             as_path(source)
             raise DataError(f"{source} to compare on isn't there; name a picture, or a folder of pictures")
         return [source]
-    found = sorted(pictures_below(source))
+    found = sorted(images_below(source))
     if not found:
         raise DataError(f"{source} holds no pictures to compare on; name another folder, or none for drawn pictures")
     return found

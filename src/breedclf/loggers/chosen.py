@@ -13,7 +13,7 @@ from breedclf.loggers.tensorboard import TensorBoardLogger
 
 if TYPE_CHECKING:
     from breedclf.config import TrainingConfig
-    from breedclf.learning.hooks import TrainingHook
+    from breedclf.training.hooks import TrainingHook
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from breedclf._version import __version__
-from breedclf.extras import need
-from breedclf.json_lines import read_json_lines
-from breedclf.learning.hooks import EpochRecord, TrainingPlan
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
-from breedclf.printable import storable
+from breedclf.runtime.extras import need
+from breedclf.text.json_lines import read_json_lines
+from breedclf.text.printable import storable
+from breedclf.training.hooks import EpochRecord, TrainingPlan
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.training.fit import FitResult
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
-from breedclf.printable import storable, storable_document
+from breedclf.text.printable import storable, storable_document
+from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.training.fit import FitResult
 
 log = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from breedclf.extras import need
-from breedclf.learning.hooks import EpochRecord, TrainingPlan
+from breedclf.files.paths import user_path
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, settings_of
-from breedclf.paths import user_path
-from breedclf.printable import storable
+from breedclf.runtime.extras import need
+from breedclf.text.printable import storable
+from breedclf.training.hooks import EpochRecord, TrainingPlan
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.training.fit import FitResult
 
 FOLDER = "tensorboard"
 

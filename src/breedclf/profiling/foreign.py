@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
-from breedclf.disk import deliver
-from breedclf.paths import user_path
+from breedclf.files.disk import deliver
+from breedclf.files.paths import user_path
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
 from breedclf.profiling.report import render_report

@@ -10,9 +10,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from breedclf.disk import write_whole
 from breedclf.errors import ProfileError
-from breedclf.paths import user_path
+from breedclf.files.disk import write_whole
+from breedclf.files.paths import user_path
 from breedclf.profiling.columns import (
     Amount,
     BoolArray,

@@ -19,8 +19,6 @@ import torch
 from breedclf._version import __version__
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
-from breedclf.learning.device import available_cores
-from breedclf.learning.hooks import EpochRecord, TrainingHook, TrainingPlan
 from breedclf.profiling.profile import (
     FILE_NAME,
     Compute,
@@ -40,6 +38,8 @@ from breedclf.profiling.sampler import Sampler
 from breedclf.profiling.step_recorder import StepRecorder
 from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, peak_speed
+from breedclf.runtime.device import available_cores
+from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 WRITING_SHARE = 0.005  # of the run's time at most goes into writing the profile so far
 TRACE_FILE = "trace.json"

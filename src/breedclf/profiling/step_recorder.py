@@ -12,10 +12,10 @@ import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
-from breedclf.learning.timing import StepTimer
 from breedclf.profiling.profile import PARTS, Loader, Spans, Steps
 from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer
+from breedclf.runtime.timers import StepTimer
 
 HOST_PARTS = ("data_wait",)  # the host waits here; the other parts run on the device
 
@@ -48,7 +48,7 @@ class StepRecorder(StepTimer):
         self._marks: list[tuple[int, str, Any]] = []
         self._start, self._duration = array("d"), array("d")
         self._phase_column, self._epoch_column = array("q"), array("q")
-        self._pictures, self._traced = array("q"), array("b")
+        self._images, self._traced = array("q"), array("b")
         self._parts = {part: array("d") for part in PARTS}
         self._now = dict.fromkeys(PARTS, 0.0)
         self._phases: list[str] = []
@@ -91,7 +91,7 @@ class StepRecorder(StepTimer):
         self._duration.append(now - self._begin - self._left_out)
         self._phase_column.append(self._phase)
         self._epoch_column.append(self._epoch)
-        self._pictures.append(pictures)
+        self._images.append(pictures)
         self._traced.append(self._slowed)
         current = self._now
         for part, column in self._parts.items():
@@ -138,7 +138,7 @@ class StepRecorder(StepTimer):
             phase=np.array(self._phase_column[:n], dtype=np.int64),
             node=np.zeros(n, dtype=np.int64),
             epoch=np.array(self._epoch_column[:n], dtype=np.int64),
-            pictures=np.array(self._pictures[:n], dtype=np.int64),
+            pictures=np.array(self._images[:n], dtype=np.int64),
             traced=np.array(self._traced[:n], dtype=np.int64),
             parts={part: column for part, column in kept.items() if column.any()},
         )

@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry, register_flop_formula
 
-from breedclf.learning.fused import can_fuse
+from breedclf.models.fused_ops import can_fuse
 from breedclf.profiling.profile import Operator
 from breedclf.profiling.readers.operators import operators_of
 

@@ -14,10 +14,10 @@ from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
 
 if TYPE_CHECKING:
-    from breedclf.learning.scan import Split
+    from breedclf.data.image_folder import Split
 
 REPEATS = 5
-MOST_PICTURES = 256
+MOST_IMAGES = 256
 # Settings that change what is learned: shown when advised, never part of a recommendation about speed.
 LEARNING_SETTINGS = frozenset(
     {
@@ -142,27 +142,27 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
     return trial
 
 
-def timed_fit(config: TrainingConfig, *, most_pictures: int = MOST_PICTURES) -> Run:
+def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
     """A run for `verify`: the whole training on some pictures of the data, with an empty feature cache.
 
     Each run works in folders of its own that are gone afterwards.
     """
-    from breedclf.learning.fit import fit
-    from breedclf.learning.scan import training_pictures
-    from breedclf.learning.workbench import Workbench
+    from breedclf.data.image_folder import training_images
+    from breedclf.training.fit import fit
+    from breedclf.training.run_cache import RunCache
 
-    bench = Workbench()
-    folder = training_pictures(config)
+    bench = RunCache()
+    folder = training_images(config)
 
     def run(changed: TrainingConfig) -> float:
         with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as place:
             data = Path(place, "data")
             for split in ("train", "valid"):
-                _link_some(folder.split(split), folder.labels, data / split, most_pictures)
+                _link_some(folder.split(split), folder.labels, data / split, most_images)
             own = changed.replace(
                 data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off", resume=False
             )
-            return fit(own, workbench=bench).seconds
+            return fit(own, run_cache=bench).seconds
 
     return run
 

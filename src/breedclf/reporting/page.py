@@ -11,7 +11,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from breedclf.printable import storable
+from breedclf.text.printable import storable
 
 TEMPLATES = "templates"
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from breedclf.quick_exit import ended_by_sigterm
+from breedclf.runtime.quick_exit import ended_by_sigterm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(argv: Sequence[str] | None) -> int:
     from breedclf.errors import BreedclfError
-    from breedclf.serving.engine_flags import add_engine_flags, engine_choice
+    from breedclf.serving.engines.flags import add_engine_flags, engine_choice
     from breedclf.serving.logs import log_as_json
     from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
 

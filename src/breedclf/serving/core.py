@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from breedclf.data.images import sniff_format
 from breedclf.errors import BreedclfError
-from breedclf.learning.images import sniff_format
-from breedclf.learning.prediction import Prediction
+from breedclf.inference.prediction import Prediction
 
 JSON = "application/json"
 JSON_LINES = "application/jsonlines"
@@ -47,7 +47,7 @@ class Limits:
 
     max_body_bytes: int = 6 << 20
     max_pixels: int = 50_000_000
-    max_pictures: int = 32
+    max_images: int = 32
 
 
 class RequestError(BreedclfError):
@@ -67,7 +67,7 @@ class BusyError(RequestError):
         self.retry_after = retry_after
 
 
-def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()) -> list[bytes]:
+def images_in(body: bytes, content_type: str | None, limits: Limits = Limits()) -> list[bytes]:
     """The picture files that a request's body holds, each told by its first bytes to be JPEG, PNG or WebP.
 
     Args:
@@ -81,7 +81,7 @@ def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()
             the bytes contradict.
 
     Example:
-        >>> pictures_in(b"GIF89a", "image/png")
+        >>> images_in(b"GIF89a", "image/png")
         Traceback (most recent call last):
         ...
         breedclf.serving.core.RequestError: the body is no PNG picture, as Content-Type image/png says: it is GIF
@@ -92,7 +92,7 @@ def pictures_in(body: bytes, content_type: str | None, limits: Limits = Limits()
     if not body:
         raise RequestError(400, "EmptyBody", "the body is empty; send a picture file")
     if kind == JSON:
-        return _pictures_of_json(body, limits)
+        return _images_of_json(body, limits)
     _check_format(body, kind, "the body")
     return [body]
 
@@ -177,7 +177,7 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
     """The body and its type: one JSON document for one picture, a line for each of several.
 
     Example:
-        >>> from breedclf.learning.prediction import RankedClass
+        >>> from breedclf.inference.prediction import RankedClass
         >>> answer([Prediction((RankedClass("Cat", "1.Cat", 1.0),))], frozenset({JSON}))[1]
         'application/json'
 
@@ -223,7 +223,7 @@ def _document(prediction: Prediction, top: int | None) -> dict[str, Any]:
     return {"predictions": [each.to_dict() for each in ranked], "known": prediction.known}
 
 
-def _pictures_of_json(body: bytes, limits: Limits) -> list[bytes]:
+def _images_of_json(body: bytes, limits: Limits) -> list[bytes]:
     _check_extent(body, limits)
     try:
         document = json.loads(body)
@@ -232,9 +232,9 @@ def _pictures_of_json(body: bytes, limits: Limits) -> list[bytes]:
     instances = document.get("instances") if isinstance(document, dict) else None
     if not isinstance(instances, list) or not instances or set(document) != {"instances"}:
         raise RequestError(400, "MalformedJson", 'the JSON must be {"instances": [{"b64": "..."}, ...]}')
-    if len(instances) > limits.max_pictures:
+    if len(instances) > limits.max_images:
         raise _too_many(len(instances), limits)
-    return [_picture_of(instance, f"instance {number}") for number, instance in enumerate(instances)]
+    return [_image_of(instance, f"instance {number}") for number, instance in enumerate(instances)]
 
 
 def _check_extent(body: bytes, limits: Limits) -> None:
@@ -242,22 +242,22 @@ def _check_extent(body: bytes, limits: Limits) -> None:
     parts = len(body) - len(body.translate(None, _JSON_PARTS))
     if parts <= _MAX_JSON_PARTS:
         return
-    if (pictures := body.count(b'"b64"')) > limits.max_pictures:
+    if (pictures := body.count(b'"b64"')) > limits.max_images:
         raise _too_many(pictures, limits)
     raise RequestError(
         400,
         "MalformedJson",
         f"the body is not valid JSON for this server: {parts:,} brackets, commas, colons and quotes are far more than "
-        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_pictures} pictures',
+        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_images} pictures',
     )
 
 
 def _too_many(pictures: int, limits: Limits) -> RequestError:
-    message = f"{pictures} pictures in one request; send at most {limits.max_pictures}"
+    message = f"{pictures} pictures in one request; send at most {limits.max_images}"
     return RequestError(413, "TooManyPictures", message)
 
 
-def _picture_of(instance: object, name: str) -> bytes:
+def _image_of(instance: object, name: str) -> bytes:
     text = instance.get("b64") if isinstance(instance, dict) and set(instance) == {"b64"} else None
     if not isinstance(text, str):
         raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, a picture file in base64')

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.prediction import Prediction
-from breedclf.serving.core import JSON, Limits, RequestError, accepted_types, answer, error_body, pictures_in
-from breedclf.serving.engine import Engine, TorchEngine
+from breedclf.inference.classifier import Classifier
+from breedclf.inference.prediction import Prediction
+from breedclf.serving.core import JSON, Limits, RequestError, accepted_types, answer, error_body, images_in
+from breedclf.serving.engines.engine import Engine, TorchEngine
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[
     del context
     data = body.encode() if isinstance(body, str) else bytes(body)
     try:
-        return pictures_in(data, content_type, _LIMITS)
+        return images_in(data, content_type, _LIMITS)
     except RequestError as error:
         return Refusal(error)
 

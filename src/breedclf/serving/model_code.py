@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from breedclf.errors import ConfigError
-from breedclf.package_files import REQUIREMENTS, package_files
+from breedclf.files.package import REQUIREMENTS, package_files
 
 HANDLERS_FILE = "inference.py"
 RAY_MODULE = "breedclf_ray"

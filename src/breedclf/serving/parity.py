@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from breedclf.errors import ParityError
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.prediction import Prediction
+from breedclf.inference.classifier import Classifier
+from breedclf.inference.prediction import Prediction
 from breedclf.serving.core import JSON
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Reference:
-    """The right answers about `sample_pictures()`, and by how much a probability may differ."""
+    """The right answers about `sample_images()`, and by how much a probability may differ."""
 
     predictions: list[Prediction]
     tolerance: float
@@ -34,7 +34,7 @@ class Reference:
 
 def reference_of(classifier: Classifier) -> Reference:
     """The classifier's own answers."""
-    return Reference([classifier.predict(picture) for _, picture in sample_pictures()], TOLERANCE[classifier.precision])
+    return Reference([classifier.predict(picture) for _, picture in sample_images()], TOLERANCE[classifier.precision])
 
 
 def check_parity(url: str, model: Path, *, reference: Reference | None = None) -> None:
@@ -46,7 +46,7 @@ def check_parity(url: str, model: Path, *, reference: Reference | None = None) -
         ParityError: an answer differs from the right one by more than its precision explains.
     """
     right = reference or reference_of(Classifier(model, batch_size=1))
-    pictures, expected, tolerance = sample_pictures(), right.predictions, right.tolerance
+    pictures, expected, tolerance = sample_images(), right.predictions, right.tolerance
     import urllib3  # handlers in a container do without it
 
     with urllib3.PoolManager(retries=False) as pool:
@@ -79,7 +79,7 @@ def compare(name: str, answer: str, expected: list[Prediction], tolerance: float
             )
 
 
-def sample_pictures() -> list[tuple[str, bytes]]:
+def sample_images() -> list[tuple[str, bytes]]:
     """Drawn pictures as (content type, file): colours, transparency, a turned photograph, an extreme shape."""
     random = np.random.default_rng(0)
     blocks = random.integers(0, 256, (9, 12, 4), dtype=np.uint8)

@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message
 
-from breedclf.learning.device import available_cores
-from breedclf.serving.access import ANY_HOST
-from breedclf.serving.app import Service, create_app
+from breedclf.runtime.device import available_cores
+from breedclf.runtime.telemetry import opt_out
+from breedclf.serving.http.access import ANY_HOST
+from breedclf.serving.http.app import Service, create_app
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.server import load_pipeline
-from breedclf.telemetry import opt_out
 
 INVOCATIONS = "/invocations"
 

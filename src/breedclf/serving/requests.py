@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from breedclf.learning.prediction import Prediction
+from breedclf.inference.prediction import Prediction
 from breedclf.serving.batching import Batcher
-from breedclf.serving.core import BusyError, RequestError, pictures_in
-from breedclf.serving.decoders import Decoders
-from breedclf.serving.engine import Engine
+from breedclf.serving.core import BusyError, RequestError, images_in
+from breedclf.serving.decoding.decoders import Decoders
+from breedclf.serving.engines.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +90,13 @@ class Pipeline:
         self._pending -= pictures
 
     async def parsed(self, body: bytes, content_type: str | None) -> list[bytes]:
-        """As `pictures_in`, beside the event loop, which has others to serve.
+        """As `images_in`, beside the event loop, which has others to serve.
 
         Raises:
             RequestError: what the body is refused for.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._parser, pictures_in, body, content_type, self.engine.limits)
+        return await loop.run_in_executor(self._parser, images_in, body, content_type, self.engine.limits)
 
     async def predict(self, pictures: Sequence[bytes]) -> list[Prediction]:
         """One prediction a picture, in order.

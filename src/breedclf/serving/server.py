@@ -17,17 +17,17 @@ from types import FrameType
 
 import uvicorn
 
-from breedclf.endpoints import DEFAULT_ENGINE, EngineChoice
 from breedclf.errors import ArtifactError, ConfigError, EndpointError
-from breedclf.learning.classifier import Classifier
-from breedclf.learning.device import available_cores
-from breedclf.quick_exit import leave
-from breedclf.serving.access import allowed_hosts, check_exposure, check_origins
-from breedclf.serving.app import Service, create_app
-from breedclf.serving.connections import PatientProtocol, most_connections
+from breedclf.inference.classifier import Classifier
+from breedclf.jobs.endpoints import DEFAULT_ENGINE, EngineChoice
+from breedclf.runtime.device import available_cores
+from breedclf.runtime.quick_exit import leave
 from breedclf.serving.core import Limits
-from breedclf.serving.engine import Engine, TorchEngine
-from breedclf.serving.memory import share_freed_memory
+from breedclf.serving.engines.engine import Engine, TorchEngine
+from breedclf.serving.engines.memory import share_freed_memory
+from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins
+from breedclf.serving.http.app import Service, create_app
+from breedclf.serving.http.connections import PatientProtocol, most_connections
 from breedclf.serving.requests import STUCK_SECONDS, Pipeline
 
 log = logging.getLogger(__name__)
@@ -276,7 +276,7 @@ def load_engine(model: Path, choice: EngineChoice, limits: Limits) -> Engine:
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
     """
     if choice.name == "openvino":
-        from breedclf.serving.openvino_engine import OpenVinoEngine
+        from breedclf.serving.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(model, choice, limits)
     return TorchEngine(Classifier(model, precision=choice.precision), limits)  # type: ignore[arg-type]

@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 from breedclf.errors import BreedclfError
-from breedclf.quick_exit import leave
-from breedclf.serving.app import Service
-from breedclf.serving.engine_flags import add_engine_flags, engine_choice
+from breedclf.runtime.quick_exit import leave
+from breedclf.serving.engines.flags import add_engine_flags, engine_choice
+from breedclf.serving.engines.memory import share_freed_memory
+from breedclf.serving.http.app import Service
 from breedclf.serving.logs import log_as_json
-from breedclf.serving.memory import share_freed_memory
 from breedclf.serving.parity import check_parity
 from breedclf.serving.server import Server, listen, only_here, url_of
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import pytest
 
 from breedclf.errors import ConfigError, JobError, JobFailedError, JobTimeoutError
-from breedclf.job_handle import Job
 from breedclf.jobs import Backend, JobSpec, JobStatus, SecondaryStatus
+from breedclf.jobs.handle import Job
 
 _ORDER = (
     SecondaryStatus.STARTING,

@@ -13,8 +13,8 @@ import pytest
 
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.config import TrainingConfig
-from breedclf.job_handle import Job
-from breedclf.testing.pictures import write_picture_set
+from breedclf.jobs.handle import Job
+from breedclf.testing.images import write_image_set
 
 if TYPE_CHECKING:
     from breedclf.backends.emulator.server import Emulator
@@ -23,16 +23,16 @@ _PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
-def breedclf_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def breedclf_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 16 small drawn pictures of two classes, in train/, valid/ and test/."""
-    return write_picture_set(tmp_path_factory.mktemp("breedclf") / "pictures", classes=2, train=4, valid=2, test=2)
+    return write_image_set(tmp_path_factory.mktemp("breedclf") / "pictures", classes=2, train=4, valid=2, test=2)
 
 
 @pytest.fixture(scope="session")
-def breedclf_config(breedclf_pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
+def breedclf_config(breedclf_images: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
     """Settings of the quickest training: one epoch of ResNet-18 without pretrained weights, on the tiny pictures."""
     settings: dict[str, Any] = {
-        "data": breedclf_pictures,
+        "data": breedclf_images,
         "architecture": "resnet18",
         "weights": "none",
         "epochs": 1,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from breedclf.learning.hooks import EpochRecord, TrainingHook
-from breedclf.metric_lines import best, print_metrics
+from breedclf.jobs.metric_lines import best, print_metrics
+from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.tuning.trials import direction_of, is_better
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ArtifactError, BreedclfError
-from breedclf.learning.hooks import EpochRecord, TrainingHook
+from breedclf.files.typed import typed
+from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.tuning.search import Look, Search, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
-from breedclf.typed import typed
 
 if TYPE_CHECKING:
-    from breedclf.learning.result import FitResult
+    from breedclf.training.result import FitResult
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ class InProcessRunner:
     """Runs a trial to its end where it is submitted; each has a folder with its record and, if kept, its model."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        from breedclf.learning.workbench import Workbench
+        from breedclf.training.run_cache import RunCache
 
         self._folder = folder
         self._clock = clock
-        self._workbench = Workbench()
+        self._workbench = RunCache()
         self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
         self.is_best: Callable[[float], bool] = lambda _objective: True
 
@@ -82,14 +82,14 @@ class InProcessRunner:
         shutil.rmtree(self._folder / name / "model", ignore_errors=True)
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
-        from breedclf.learning.fit import fit
         from breedclf.loggers.chosen import logged
+        from breedclf.training.fit import fit
 
         with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
             return fit(
                 config,
                 hooks=hooks,
-                workbench=self._workbench,
+                run_cache=self._workbench,
                 is_kept=lambda best: self.is_best(getattr(best, config.objective)),
             )
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from breedclf import metric_lines
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
-from breedclf.jobs import Backend, JobSpec
+from breedclf.jobs import Backend, JobSpec, metric_lines
 from breedclf.tuning.space import Categorical, Continuous, Parameter, Value, Values
 from breedclf.tuning.strategies import grid_values
 from breedclf.tuning.study import SearchRequest, Study

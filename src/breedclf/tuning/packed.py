@@ -9,7 +9,7 @@ from typing import Any
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
-from breedclf.metric_lines import best, print_metrics
+from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 REQUEST_PAIR = "search"

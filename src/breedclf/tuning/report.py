@@ -24,7 +24,7 @@ from breedclf.tuning.table import value_text
 from breedclf.tuning.trials import Trial, best_so_far, best_trial
 
 _CURVES_UP_TO = 12
-_FEW_PICTURES = 500
+_FEW_IMAGES = 500
 
 
 def render_report(study: Study, *, made_at: datetime | None = None) -> str:
@@ -184,7 +184,7 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
             "All were judged on the same pictures and the best was picked for its outcome on them: measure it on the "
             "test split before quoting a figure."
         )
-    tone: Tone = "info" if level or count < _FEW_PICTURES else "ok"
+    tone: Tone = "info" if level or count < _FEW_IMAGES else "ok"
     blocks: list[Markup | str] = [callout(tone, "What these numbers can tell", words), chart]
     return [Section("How sure is it", blocks, lead="Accuracy is a share of few pictures.")]
 

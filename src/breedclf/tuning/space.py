@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import Discriminator, Tag, model_validator
 
 from breedclf.config import WEIGHTS_NAMES, Settings, TrainingConfig, nearest
+from breedclf.config.base import Decides, decides
 from breedclf.errors import ConfigError
-from breedclf.settings import Decides, decides
 
 Value = bool | int | float | str
 Scaling = Literal["linear", "log"]

@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from breedclf.config import Settings, TrainingConfig
-from breedclf.disk import refusal, writing
 from breedclf.errors import BreedclfError, ConfigError, DiskError
+from breedclf.files.disk import refusal, writing
 from breedclf.tuning.space import Space, checked_space, size
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size

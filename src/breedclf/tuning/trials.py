@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from breedclf import metric_lines
 from breedclf.config import Settings, nearest
 from breedclf.errors import ConfigError
+from breedclf.jobs import metric_lines
 from breedclf.tuning.space import Values
 
 Direction = Literal["minimize", "maximize"]

@@ -19,12 +19,12 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from breedclf.backends.emulator.admission import Admitted, admitted, content_of
-from breedclf.backends.emulator.door import Door
+from breedclf.backends.emulator.access.admission import Admitted, admitted, content_of
+from breedclf.backends.emulator.access.door import Door
+from breedclf.backends.emulator.access.signature import SignedRequest
+from breedclf.backends.emulator.control_plane import Plane
+from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.faults import DroppedCall, fault_of
-from breedclf.backends.emulator.lags import Lags
-from breedclf.backends.emulator.objects import Objects, S3Request
-from breedclf.backends.emulator.plane import Plane
 from breedclf.backends.emulator.protocol import (
     SWITCHES,
     Answer,
@@ -36,7 +36,7 @@ from breedclf.backends.emulator.protocol import (
     new_request_id,
     with_action,
 )
-from breedclf.backends.emulator.signature import SignedRequest
+from breedclf.backends.emulator.s3.objects import Objects, S3Request
 from breedclf.errors import BreedclfError
 
 log = logging.getLogger(__name__)

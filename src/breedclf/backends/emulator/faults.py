@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
-from breedclf.backends.emulator.lags import Lags
+from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.config import Settings
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from breedclf.backends.emulator.keys import DEFAULT_SESSION_SECONDS, Credentials, KeyRing, assumed_role_arn
+from breedclf.backends.emulator.access.keys import DEFAULT_SESSION_SECONDS, Credentials, KeyRing, assumed_role_arn
 from breedclf.backends.emulator.protocol import ACCOUNT, Answer, Call, ServiceError, form_of, not_emulated, xml_answer
 
 _STS = "https://sts.amazonaws.com/doc/2011-06-15/"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from breedclf.backends.emulator.lags import Lags
+from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
-from breedclf.json_lines import read_json_lines
+from breedclf.text.json_lines import read_json_lines
 
 TRAINING_GROUP = "/aws/sagemaker/TrainingJobs"
 _DEFAULT_EVENTS = 10_000

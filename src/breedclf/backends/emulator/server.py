@@ -13,11 +13,11 @@ from typing import Any
 
 import uvicorn
 
+from breedclf.backends.emulator.access.keys import Credentials, shell_lines, write_private
 from breedclf.backends.emulator.app import create_app
-from breedclf.backends.emulator.keys import Credentials, shell_lines, write_private
-from breedclf.backends.emulator.objects import MotoObjects, RemoteObjects
-from breedclf.backends.emulator.plane import Options, Plane
+from breedclf.backends.emulator.control_plane import Options, Plane
 from breedclf.backends.emulator.protocol import DEFAULT_REGION
+from breedclf.backends.emulator.s3.objects import MotoObjects, RemoteObjects
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.errors import ConfigError, EndpointError
 

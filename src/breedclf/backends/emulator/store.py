@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.common.folder import replace_text
 from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
-from breedclf.backends.folder import replace_text
 
 Record = dict[str, Any]
 _DEFAULT_PAGE, _LARGEST_PAGE = 10, 100

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breedclf.backends.emulator.lags import Lags
+from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.protocol import ServiceError, not_emulated
 from breedclf.backends.emulator.store import KINDS, TRAINING, Kind, Record, Store, page
 

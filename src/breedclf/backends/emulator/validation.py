@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from breedclf.backends.aws_requests.model import WrongTypeError, model_faults
+from breedclf.backends.aws_requests.rules import rule_faults
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.backends.requests.model import WrongTypeError, model_faults
-from breedclf.backends.requests.rules import rule_faults
 
 
 def check_request(service: str, operation: str, parameters: Mapping[str, Any], region: str) -> None:

@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from breedclf.backends.bundle import breedclf_bundle, source_bundle, store_bundle
-from breedclf.backends.container import ENTRY, job_arguments, job_environment
-from breedclf.backends.folder import JobFolder, create_job_folder, jobs_root
+from breedclf.backends.common.bundle import breedclf_bundle, source_bundle, store_bundle
+from breedclf.backends.common.container import ENTRY, job_arguments, job_environment
+from breedclf.backends.common.folder import JobFolder, create_job_folder, jobs_root
+from breedclf.backends.common.stored_jobs import StoredJobs
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.backends.local.processes import MARK, Identity, run_supervisor
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
-from breedclf.backends.stored import StoredJobs
 from breedclf.errors import ConfigError, JobError
-from breedclf.job_handle import Clock
+from breedclf.files.paths import user_path
 from breedclf.jobs import JobSpec, require_here
-from breedclf.paths import user_path
+from breedclf.jobs.handle import Clock
 
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0

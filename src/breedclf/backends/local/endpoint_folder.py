@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from breedclf.backends.folder import ProcessValues, replace_text
-from breedclf.disk import refusal
-from breedclf.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
+from breedclf.backends.common.folder import ProcessValues, replace_text
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.typed import Moment, typed
+from breedclf.files.disk import refusal
+from breedclf.files.typed import Moment, typed
+from breedclf.jobs.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 
 FORMAT_VERSION = 1
 Made = TypeVar("Made")

@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed, reason_to_end
 from breedclf.backends.local.processes import Identity
-from breedclf.endpoints import EndpointDescription, EndpointStatus, EngineChoice
 from breedclf.errors import EndpointError
+from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus, EngineChoice
 
 TICK_SECONDS = 0.05
 START_SECONDS = 300.0

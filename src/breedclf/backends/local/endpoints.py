@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from breedclf.backends.local.endpoint_folder import MODEL_FILES, EndpointFolder, Order, failed
 from breedclf.backends.local.locks import locked
 from breedclf.backends.local.processes import Identity, run_supervisor
-from breedclf.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+from breedclf.files.private_folder import make_private
 from breedclf.jobs import is_name
-from breedclf.private_folder import make_private
+from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 
 if TYPE_CHECKING:
     import urllib3

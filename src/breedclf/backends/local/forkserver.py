@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 from breedclf.backends.local.child import Child, Command
 from breedclf.backends.local.locks import is_locked, try_lock
-from breedclf.quick_exit import leave
+from breedclf.runtime.quick_exit import leave
 
 IDLE_SECONDS = 300.0
 _START_SECONDS = 120.0

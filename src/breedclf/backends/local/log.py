@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from breedclf.metric_lines import MetricDefinition, match_metrics
+from breedclf.jobs.metric_lines import MetricDefinition, match_metrics
 
 _LONGEST_LINE_BYTES = 64 << 10
 

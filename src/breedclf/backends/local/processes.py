@@ -14,7 +14,7 @@ from typing import Self
 
 import psutil
 
-from breedclf.backends.folder import ProcessValues
+from breedclf.backends.common.folder import ProcessValues
 
 MARK = "BREEDCLF_JOB_FOLDER"
 _SAME_START_SECONDS = 1.0

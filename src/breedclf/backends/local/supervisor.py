@@ -15,17 +15,17 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from breedclf.backends.archive import archive_folder
-from breedclf.backends.container import ENTRY, clear_for_restart, job_arguments, job_environment, make_tree
-from breedclf.backends.failure import failure_reason
-from breedclf.backends.folder import JobFolder, ProcessValues
+from breedclf.backends.common.archive import archive_folder
+from breedclf.backends.common.container import ENTRY, clear_for_restart, job_arguments, job_environment, make_tree
+from breedclf.backends.common.failure import failure_reason
+from breedclf.backends.common.folder import JobFolder, ProcessValues
 from breedclf.backends.local.child import Child, Command, SpawnedChild
 from breedclf.backends.local.locks import try_lock
 from breedclf.backends.local.log import BoundedLog, MetricReader
 from breedclf.backends.local.processes import MARK, Identity, ask_to_end, kill_job
 from breedclf.backends.local.slots import SlotPool, Slots
-from breedclf.job_handle import Clock
 from breedclf.jobs import JobStatus, SecondaryStatus
+from breedclf.jobs.handle import Clock
 
 _TICK_SECONDS = 0.05
 _STATE_SECONDS = 0.25

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breedclf.backends.requests.model import WrongTypeError, model_faults
-from breedclf.backends.requests.rules import rule_faults
+from breedclf.backends.aws_requests.model import WrongTypeError, model_faults
+from breedclf.backends.aws_requests.rules import rule_faults
 from breedclf.errors import ConfigError
 
 

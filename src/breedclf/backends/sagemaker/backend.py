@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.sagemaker.aws import AwsClients, session_of
-from breedclf.backends.sagemaker.endpoints import Endpoints
-from breedclf.backends.sagemaker.planning import Planning
+from breedclf.backends.sagemaker.endpoints.endpoints import Endpoints
+from breedclf.backends.sagemaker.endpoints.transform_jobs import Transforms
+from breedclf.backends.sagemaker.planner import Planning
 from breedclf.backends.sagemaker.settings import SageMakerSettings
-from breedclf.backends.sagemaker.transform_jobs import Transforms
-from breedclf.backends.sagemaker.tuning_jobs import TuningJobs
-from breedclf.job_handle import Clock
+from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
+from breedclf.jobs.handle import Clock
 
 
 class SageMakerBackend(TuningJobs, Endpoints, Transforms, Planning):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from breedclf.backends.sagemaker.account.rates import Rate, Rates, Use
 from breedclf.backends.sagemaker.api_call import ApiCall, as_json
-from breedclf.backends.sagemaker.rates import Rate, Rates, Use
 from breedclf.errors import ConfigError
 
 UPDATE_SECONDS = 3_600  # how long an update takes at most

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from breedclf.config import Settings, read_settings
-from breedclf.settings import MaybeUserPath
+from breedclf.config.base import MaybeUserPath
 
 SETTINGS_PREFIX = "BREEDCLF_SAGEMAKER_"
 SETTINGS_FILE_VARIABLE = "BREEDCLF_SAGEMAKER_CONFIG"

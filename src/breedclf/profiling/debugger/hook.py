@@ -15,13 +15,13 @@ from torch.optim import Optimizer
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
-from breedclf.learning.hooks import TrainingHook
-from breedclf.learning.timing import StepTimer
 from breedclf.profiling.debugger.requirements import load_smdebug
 from breedclf.profiling.tensor_watch import LOOK_EVERY
+from breedclf.runtime.timers import StepTimer
+from breedclf.training.hooks import TrainingHook
 
 if TYPE_CHECKING:
-    from breedclf.learning.fit import FitResult
+    from breedclf.training.fit import FitResult
 
 DebuggerCollection = Literal["losses", "gradients", "weights", "updates", "activations", "inputs"]
 COLLECTIONS: tuple[DebuggerCollection, ...] = ("losses", "gradients", "weights", "updates")

@@ -1,0 +1,1 @@
+"""What all backends share: a job's folder, source bundle, container environment and archives."""

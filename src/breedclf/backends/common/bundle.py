@@ -1,0 +1,164 @@
+"""The source bundle of a job: `train.py`, this very package and its requirements, as one reproducible archive."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from breedclf._version import __version__
+from breedclf.errors import ConfigError
+from breedclf.files.disk import writing
+from breedclf.files.package import REQUIREMENTS, package_files
+from breedclf.files.private_folder import make_private
+
+ENTRY = "train.py"
+MANIFEST = "bundle.json"
+ARCHIVE = "sourcedir.tar.gz"
+# What some settings of a training need beside that, by what their values name.
+_REQUIREMENTS_OF: dict[str, dict[str, tuple[str, ...]]] = {
+    "log_to": {"mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"), "tensorboard": ("tensorboard>=2.18",)},
+    "engine": {"openvino": ("openvino>=2025.4", "nncf>=2.19")},
+}
+_SHIM = '''"""The entry of a training job; everything else is in the package beside this file."""
+
+from breedclf.run import main
+
+if __name__ == "__main__":
+    main()
+'''
+_SKIPPED_FOLDERS = {"__pycache__", ".git", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv"}
+_SKIPPED_SUFFIXES = {".pyc", ".pyo"}
+_MAX_SOURCE_BYTES = 100 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Files by their path in the archive; the same files give the same bytes, on any day and machine.
+
+    Raises:
+        ConfigError: there is no train.py, or a setup.py at the root, which SageMaker would install instead of running.
+    """
+
+    files: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        if ENTRY not in self.files:
+            raise ConfigError(f"the job's source has no {ENTRY} at its root, which is what a job runs")
+        if "setup.py" in self.files:
+            raise ConfigError("the job's source has a setup.py at its root: SageMaker would install it; move it away")
+
+    @property
+    def content_sha256(self) -> str:
+        """The hash of the files' names and contents, without the manifest that holds it."""
+        digest = hashlib.sha256()
+        for name in sorted(self.files):
+            if name != MANIFEST:
+                digest.update(f"{name}\0{hashlib.sha256(self.files[name]).hexdigest()}\n".encode())
+        return digest.hexdigest()
+
+    def archive(self) -> bytes:
+        """The tar.gz: regular files only, in order, of nobody and of no time."""
+        plain = io.BytesIO()
+        with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for name in sorted(self.files):
+                member = tarfile.TarInfo(name)
+                member.size = len(self.files[name])
+                member.mode = 0o644
+                tar.addfile(member, io.BytesIO(self.files[name]))
+        packed = io.BytesIO()
+        with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+            file.write(plain.getvalue())
+        return packed.getvalue()
+
+    def write_to(self, folder: Path) -> None:
+        """Write the files below a folder."""
+        for name, content in self.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
+    """The bundle that every breedclf job runs, with a manifest that tells its own hash; some jobs require more."""
+    files = package_files()
+    files[ENTRY] = _SHIM.encode()
+    files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
+    manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
+    return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
+
+
+def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
+    """What a training with these settings needs beside what every one does."""
+    return [
+        line
+        for setting, by_name in _REQUIREMENTS_OF.items()
+        for name in hyperparameters.get(setting, "").split(",")
+        for line in by_name.get(name, ())
+    ]
+
+
+def source_bundle(folder: Path) -> Bundle:
+    """A bundle of one's own files.
+
+    Raises:
+        ConfigError: the folder isn't there, is too big, or has no train.py.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"source={str(folder)!r} is not a folder")
+    return Bundle(_read_tree(folder))
+
+
+def store_bundle(bundle: Bundle, home: Path) -> Path:
+    """Keep a bundle below `home/bundles`, unpacked in `code/` and as archive beside it, once for all jobs with it.
+
+    Raises:
+        DiskError: the disk refuses; nothing is left behind.
+    """
+    target = home / "bundles" / bundle.content_sha256[:32]
+    if target.is_dir():
+        return target
+    make_private(home)
+    fresh = home / "bundles" / f".new-{secrets.token_hex(6)}"
+    try:
+        with writing(target):
+            bundle.write_to(fresh / "code")
+            (fresh / ARCHIVE).write_bytes(bundle.archive())
+            _rename_unless_there(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return target
+
+
+def _rename_unless_there(fresh: Path, target: Path) -> None:
+    try:
+        fresh.rename(target)
+    except OSError:  # another process was faster with the same bundle
+        if not target.is_dir():
+            raise
+
+
+def _read_tree(root: Path) -> dict[str, bytes]:
+    files = {}
+    total = 0
+    for parent, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
+        for name in sorted(names):
+            path = Path(parent) / name
+            if path.suffix in _SKIPPED_SUFFIXES or not path.is_file():
+                continue
+            total += path.stat().st_size
+            if total > _MAX_SOURCE_BYTES:
+                raise ConfigError(
+                    f"the source in {root} is bigger than {_MAX_SOURCE_BYTES >> 20} MiB; give data as channels"
+                )
+            files[path.relative_to(root).as_posix()] = path.read_bytes()
+    return files

@@ -1,0 +1,280 @@
+"""A job's folder on this machine: the one place where its state, events, log and files lie."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypedDict, TypeVar
+
+from breedclf.errors import ConfigError, JobError
+from breedclf.files.disk import write_whole
+from breedclf.files.paths import user_path
+from breedclf.files.private_folder import make_private
+from breedclf.files.typed import typed
+from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.text.json_lines import read_json_lines
+
+FORMAT_VERSION = 1
+HOME_VARIABLE = "BREEDCLF_HOME"
+_MAX_LOG_PART_BYTES = 1 << 20
+
+Made = TypeVar("Made")
+
+
+class ProcessValues(TypedDict):
+    """A process as `job.json` names it."""
+
+    pid: int
+    create_time: float
+
+
+class DamagedJobError(JobError):
+    """A job's state isn't what was written."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """All that `job.json` holds: the order, what became of it, and who looks after it."""
+
+    spec: JobSpec
+    description: JobDescription
+    backend: str
+    options: Mapping[str, Any]
+    supervisor: ProcessValues | None = None
+    process: ProcessValues | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "version": FORMAT_VERSION,
+            "backend": self.backend,
+            "description": self.description.to_dict(),
+            "spec": self.spec.to_dict(),
+            "options": dict(self.options),
+            "supervisor": self.supervisor,
+            "process": self.process,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        return typed(cls, values)
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """`<root>/jobs/<name>`: one writer at a time (who holds `lock`), any number of readers."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held by the supervisor as long as it lives."""
+        return self.path / "lock"
+
+    @property
+    def stop_file(self) -> Path:
+        """Its presence asks the job to stop."""
+        return self.path / "stop"
+
+    @property
+    def interrupt_file(self) -> Path:
+        """Its presence asks for a spot interruption."""
+        return self.path / "interrupt"
+
+    @property
+    def base(self) -> Path:
+        """The job's `/opt/ml`."""
+        return self.path / "opt" / "ml"
+
+    @property
+    def model(self) -> Path:
+        return self.base / "model"
+
+    @property
+    def output_data(self) -> Path:
+        return self.base / "output" / "data"
+
+    @property
+    def failure_file(self) -> Path:
+        return self.base / "output" / "failure"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.base / "checkpoints"
+
+    @property
+    def archives(self) -> Path:
+        return self.path / "artifacts"
+
+    def read(self) -> JobState:
+        """The state as it was written last.
+
+        Raises:
+            JobError: there is no such job, or it was written by a newer breedclf, or not by breedclf.
+            DamagedJobError: it isn't what was written.
+        """
+        return self._read(JobState.from_dict)
+
+    def read_description(self) -> JobDescription:
+        """The description alone, which is all that a list of jobs needs."""
+        return self._read(lambda values: JobDescription.from_dict(values["description"]))
+
+    def write(self, state: JobState) -> None:
+        """Replace the state as a whole."""
+        replace_text(self.state_file, json.dumps(state.to_dict()))
+
+    def _read(self, made_of: Callable[[Mapping[str, Any]], Made]) -> Made:
+        try:
+            values = json.loads(self.state_file.read_text(encoding="utf-8"))
+            version = values["version"]
+            if version == FORMAT_VERSION:
+                if (name := values["description"]["name"]) != self.name:
+                    raise ValueError(f"it is that of job {name}")
+                return made_of(values)
+        except FileNotFoundError:
+            raise JobError(
+                f"no job {self.name} in {self.path.parent}; `breedclf jobs list` shows what is there, and "
+                f"{HOME_VARIABLE} chooses another place"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DamagedJobError(
+                f"{self.state_file} can't be read: it is damaged ({why}); `breedclf jobs clean {self.name}` deletes it"
+            ) from error
+        raise JobError(
+            f"job {self.name} was written by another breedclf (format {version}; this one reads {FORMAT_VERSION}); "
+            "use that version, or upgrade this one"
+        )
+
+    def damaged(self, reason: str) -> JobDescription:
+        """What can be told of a job whose state can't be read."""
+        return JobDescription(
+            name=self.name,
+            status=JobStatus.FAILED,
+            secondary_status=SecondaryStatus.FAILED,
+            created=self.path.stat().st_mtime,
+            failure_reason=reason,
+            details={"damaged": True},
+        )
+
+    def add_event(self, kind: str, time: float, **values: Any) -> None:
+        """Append one line to the events."""
+        with self.events_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": time, "kind": kind, **values}) + "\n")
+
+    def metric_history(self) -> list[MetricRecord]:
+        """What the metric events hold, in order; lines cut short by a crash or damaged are left out."""
+        return list(self._metric_records())
+
+    def _metric_records(self) -> Iterator[MetricRecord]:
+        for event in read_json_lines(self.events_file):
+            if isinstance(event, dict) and event.get("kind") == "metrics":
+                with contextlib.suppress(ValueError):
+                    yield typed(MetricRecord, event)
+
+    def read_log(self, position: int) -> tuple[str, int]:
+        """The log from a byte position, up to 1 MiB and never through the middle of a character."""
+        try:
+            with self.log_file.open("rb") as file:
+                file.seek(position)
+                part = file.read(_MAX_LOG_PART_BYTES)
+        except FileNotFoundError:
+            return "", position
+        whole = _without_cut_character(part)
+        return whole.decode("utf-8", errors="replace"), position + len(whole)
+
+    def disk_usage(self) -> int:
+        """Bytes below the folder."""
+        files = (Path(parent) / name for parent, _, names in os.walk(self.path) for name in names)
+        return sum(file.lstat().st_size for file in files)
+
+
+def jobs_root(home: Path) -> Path:
+    return home / "jobs"
+
+
+def home_folder(home: str | Path | None = None) -> Path:
+    """The folder of jobs: the one given, `BREEDCLF_HOME`, or `.breedclf` here; absolute."""
+    chosen = home if home is not None else os.environ.get(HOME_VARIABLE) or ".breedclf"
+    return user_path(chosen, "home").absolute()
+
+
+def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mapping[str, Any], now: float) -> JobFolder:
+    """Make the job's folder with its first state, whole or not at all.
+
+    Raises:
+        ConfigError: the name is taken, or the folder can't be written.
+    """
+    description = JobDescription(
+        name=spec.name,
+        status=JobStatus.IN_PROGRESS,
+        secondary_status=SecondaryStatus.STARTING,
+        created=now,
+        hyperparameters=dict(spec.hyperparameters),
+        tags=dict(spec.tags),
+    ).entered(SecondaryStatus.STARTING, now, "the job's folder is ready")
+    target = JobFolder(jobs_root(home) / spec.name)
+    fresh = JobFolder(jobs_root(home) / f".new-{secrets.token_hex(6)}")
+    try:
+        make_private(home)
+        fresh.path.mkdir(parents=True)
+        fresh.write(JobState(spec, description, backend, options))
+        fresh.add_event("status", now, status=SecondaryStatus.STARTING)
+        fresh.lock_file.touch()
+        fresh.path.rename(target.path)
+    except OSError as error:
+        shutil.rmtree(fresh.path, ignore_errors=True)
+        if target.path.exists():
+            raise ConfigError(
+                f"job name {spec.name!r} is taken; choose another, or free it with `breedclf jobs clean {spec.name}`"
+            ) from None
+        raise ConfigError(f"the job's folder {target.path} can't be made: {error}") from error
+    return target
+
+
+def folders_of_jobs(home: Path) -> list[JobFolder]:
+    """The folders of all jobs, in no order."""
+    try:
+        with os.scandir(jobs_root(home)) as entries:
+            return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file as a whole: a reader sees the old text or the new one, also after a crash."""
+    write_whole(path, text)
+
+
+def _without_cut_character(part: bytes) -> bytes:
+    """Leave off the begin of a UTF-8 character whose rest hasn't been written yet."""
+    for length in range(1, min(4, len(part) + 1)):
+        byte = part[-length]
+        if byte >= 0xC0:
+            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+            return part[:-length] if needed > length else part
+        if byte < 0x80:
+            break
+    return part

@@ -1,0 +1,1 @@
+"""Who may call the emulator: keys, Signature Version 4, origins."""

@@ -1,0 +1,184 @@
+"""The emulator put together: every operation by its name, over one store, one S3 and one local back end."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breedclf.backends.emulator.access.keys import Access, Credentials, KeyRing, private_folder
+from breedclf.backends.emulator.faults import Faults
+from breedclf.backends.emulator.identity import answer_identity
+from breedclf.backends.emulator.jobs.training import TrainingJobs
+from breedclf.backends.emulator.jobs.training_run import TrainingRuns
+from breedclf.backends.emulator.jobs.transform import TRANSFORM_GROUP, TransformJobs
+from breedclf.backends.emulator.jobs.tuning import TuningJobs
+from breedclf.backends.emulator.jobs.tuning_run import TuningRuns
+from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
+from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
+from breedclf.backends.emulator.s3.objects import Objects
+from breedclf.backends.emulator.s3.storage import Storage
+from breedclf.backends.emulator.serving.endpoints import ENDPOINT_GROUP, INSTANCE, Endpoints
+from breedclf.backends.emulator.serving.models import Models
+from breedclf.backends.emulator.serving.schedules import Schedules
+from breedclf.backends.emulator.store import ENDPOINT, TRAINING, TRANSFORM, Store
+from breedclf.backends.emulator.tags import Tags
+from breedclf.backends.emulator.validation import check_request
+from breedclf.backends.local.backend import LocalBackend
+
+Operation = Callable[[Mapping[str, Any], str], dict[str, Any]]
+_INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What an emulator is made of: the local back end, whose interpreter plays images, the S3 behind it, its keys."""
+
+    local: LocalBackend
+    objects: Objects
+    credentials: Credentials
+    region: str = "us-east-1"
+
+
+class Plane:
+    """Answers calls; `endpoint_url` is where it can be reached itself, which jobs are told."""
+
+    def __init__(self, options: Options, endpoint_url: str) -> None:
+        self.local = options.local
+        self.faults = Faults()
+        self.store = Store(private_folder(Path(options.local.home) / "emulator"), time.time)
+        self.keys = KeyRing(options.credentials, self.store.root / "sessions.json")
+        access = Access(self.keys, endpoint_url)
+        storage = Storage(options.objects.client(options.region))
+        python = options.local.python
+        self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
+        training = TrainingJobs(self.runs, lambda: self.faults.lags)
+        self.searches = TuningRuns(self.store, training, self.runs)
+        self.endpoints = Endpoints(self.store, storage, self.faults, python, access)
+        self.transforms = TransformJobs(self.store, storage, self.faults, python, access)
+        self.schedules = Schedules(self.store, self.endpoints)
+        tuning = TuningJobs(self.store, training, self.searches)
+        models, tags, logs = (
+            Models(self.store, storage),
+            Tags(self.store, training.describe, lambda: self.faults.lags),
+            Logs(self._streams, lambda: self.faults.lags),
+        )
+        sagemaker: dict[str, Operation] = {
+            "CreateTrainingJob": training.create,
+            "DescribeTrainingJob": training.describe,
+            "ListTrainingJobs": training.list,
+            "StopTrainingJob": training.stop,
+            "DeleteTrainingJob": training.delete,
+            "CreateHyperParameterTuningJob": tuning.create,
+            "DescribeHyperParameterTuningJob": tuning.describe,
+            "ListHyperParameterTuningJobs": tuning.list,
+            "ListTrainingJobsForHyperParameterTuningJob": tuning.list_children,
+            "StopHyperParameterTuningJob": tuning.stop,
+            "DeleteHyperParameterTuningJob": tuning.delete,
+            "CreateModel": models.create_model,
+            "DescribeModel": models.describe_model,
+            "ListModels": models.list_models,
+            "DeleteModel": models.delete_model,
+            "CreateEndpointConfig": models.create_config,
+            "DescribeEndpointConfig": models.describe_config,
+            "ListEndpointConfigs": models.list_configs,
+            "DeleteEndpointConfig": models.delete_config,
+            "CreateEndpoint": self.endpoints.create,
+            "DescribeEndpoint": self.endpoints.describe,
+            "ListEndpoints": self.endpoints.list,
+            "UpdateEndpoint": self.endpoints.update,
+            "DeleteEndpoint": self.endpoints.delete,
+            "CreateTransformJob": self.transforms.create,
+            "DescribeTransformJob": self.transforms.describe,
+            "ListTransformJobs": self.transforms.list,
+            "StopTransformJob": self.transforms.stop,
+            "AddTags": tags.add,
+            "ListTags": tags.list,
+            "DeleteTags": tags.delete,
+            "Search": tags.search,
+        }
+        self.operations: dict[str, dict[str, Operation]] = {
+            "sagemaker": sagemaker,
+            "logs": {
+                "DescribeLogGroups": logs.describe_log_groups,
+                "DescribeLogStreams": logs.describe_log_streams,
+                "GetLogEvents": logs.get_log_events,
+                "FilterLogEvents": logs.filter_log_events,
+            },
+        }
+
+    def start(self) -> None:
+        """Go on with what an earlier emulator left."""
+        for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules):
+            part.resume()
+
+    def close(self, *, end_jobs: bool = False) -> None:
+        """End what serves; jobs are ended too, or left to themselves, and the next emulator goes on with them."""
+        if end_jobs:
+            self.searches.end_all()
+            self.runs.end_all()
+            self.searches.await_end()
+        for part in (self.schedules, self.searches, self.runs, self.transforms, self.endpoints):
+            part.close()
+
+    def answer(self, call: Call, body: bytes, parameters: Mapping[str, Any]) -> Answer:
+        """The answer to a call of SageMaker, its logs, STS or IAM.
+
+        Raises:
+            ServiceError: it is refused.
+        """
+        if call.service in ("sts", "iam"):
+            return answer_identity(call, body, self.keys)
+        operation = self.operations.get(call.service, {}).get(call.operation)
+        if operation is None:
+            raise not_emulated(call.service, call.operation)
+        check_request(call.service, call.operation, parameters, call.region)
+        return json_answer(operation(parameters, call.region))
+
+    def invoke(self, call: Call, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """The answer of a model.
+
+        Raises:
+            ServiceError: it is refused.
+        """
+        match = _INVOCATIONS.fullmatch(path)
+        if match is None:
+            raise not_emulated("sagemaker-runtime", call.operation)
+        return self.endpoints.invoke(match[1], body, headers, call.region)
+
+    def _streams(self, group: str, region: str) -> list[Stream]:
+        if group == TRAINING_GROUP:
+            found = [
+                Stream(
+                    group,
+                    f"{record['name']}/algo-1-{int(record['created'])}",
+                    record["created"],
+                    self.local.folder(record["name"]).log_file,
+                    self.runs.folder(record["name"]) / "log-times.jsonl",
+                    ended=bool(record.get("ended")),
+                )
+                for record in self.store.all(TRAINING, region)
+            ]
+        elif group == TRANSFORM_GROUP:
+            found = [
+                Stream(
+                    group, f"{record['name']}/{name}", record["created"], self.transforms.folder(record["name"]) / file
+                )
+                for record in self.store.all(TRANSFORM, region)
+                for name, file in ((INSTANCE, "log.txt"), (f"{INSTANCE}/data-log", "data-log.txt"))
+            ]
+        else:
+            found = [
+                Stream(
+                    group,
+                    f"{record['variant']['VariantName']}/{INSTANCE}",
+                    record["created"],
+                    self.endpoints.log_file(record["name"]),
+                )
+                for record in self.store.all(ENDPOINT, region)
+                if group == ENDPOINT_GROUP + record["name"]
+            ]
+        return [stream for stream in found if stream.file.is_file()]

@@ -1,0 +1,1 @@
+"""Training, tuning and transform jobs in the emulator."""

@@ -1,0 +1,191 @@
+"""How a tuning job is driven: children are real training jobs, chosen and stopped by our own search's pure rules."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from breedclf.backends.emulator.jobs.training import TrainingJobs
+from breedclf.backends.emulator.jobs.training_run import TrainingRuns
+from breedclf.backends.emulator.jobs.tuning_plan import (
+    child_name,
+    child_request,
+    completion_of,
+    max_jobs_of,
+    objective_of,
+    plan_of,
+)
+from breedclf.backends.emulator.protocol import ServiceError
+from breedclf.backends.emulator.store import TRAINING, TUNING, Record, Store
+from breedclf.errors import BreedclfError
+from breedclf.tuning.stopping import Ending, ending_of, falls_behind
+from breedclf.tuning.strategies import NotYet, Plan, propose
+from breedclf.tuning.trials import Direction, Trial, best_trial
+
+_LOOK_SECONDS = 0.2
+_END_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class TuningRuns:
+    """A thread for each tuning job that hasn't ended; what it knows is in the store, so that another can go on."""
+
+    store: Store
+    training: TrainingJobs
+    jobs: TrainingRuns
+    _closing: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def resume(self) -> None:
+        """Go on with the tuning jobs that an earlier emulator left."""
+        for record in self._running():
+            self.start(record["name"])
+
+    def start(self, name: str) -> None:
+        """Drive a tuning job in the background."""
+        thread = threading.Thread(target=self._drive, args=(name,), name=f"tuning {name}", daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+
+    def end_all(self) -> None:
+        """Ask every tuning job to stop, so that none starts another training job."""
+        for record in self._running():
+            self.store.change(TUNING, record["name"], stop=True)
+
+    def await_end(self) -> None:
+        """Wait until those have noticed that their training jobs have ended."""
+        until = time.monotonic() + _END_SECONDS
+        while self._running() and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+
+    def _running(self) -> list[Record]:
+        return [record for record in self.store.all(TUNING) if not record.get("ended")]
+
+    def close(self) -> None:
+        """Leave them as they are; `resume` finds them."""
+        self._closing.set()
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def _drive(self, name: str) -> None:
+        try:
+            while not self._closing.is_set() and self._step(name):
+                self._closing.wait(_LOOK_SECONDS)
+        except Exception as error:
+            log.exception("tuning job %s can't go on", name)
+            self._end(name, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
+
+    def _step(self, name: str) -> bool:
+        """Look at the children, stop and start what is due; False once the tuning job has ended."""
+        record = self.store.find(TUNING, name)
+        if record is None or record.get("ended"):
+            return False
+        plan = plan_of(record["request"])
+        trials = [self._looked_at(record, trial) for trial in trials_of(record)]
+        if record["request"]["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto":
+            self._stop_those_behind(trials, plan.direction)
+        ending = self._ending(record, plan, trials)
+        if ending is None:
+            ending = self._start_more(record, plan, trials)
+        elif ending.halts:
+            for trial in trials:
+                if not trial.is_over:
+                    self.jobs.stop(trial.name)
+        self._write(name, trials)
+        if ending is None or not all(trial.is_over for trial in trials):
+            return True
+        self._conclude(record, plan, trials)
+        return False
+
+    def _ending(self, record: Record, plan: Plan, trials: Sequence[Trial]) -> Ending | None:
+        if record.get("stop"):
+            return Ending("asked to stop", halts=True)
+        request = record["request"]
+        seconds = self.store.clock() - record["created"]
+        return ending_of(completion_of(request), trials, max_jobs_of(request, plan), seconds, plan.direction)
+
+    def _start_more(self, record: Record, plan: Plan, trials: list[Trial]) -> Ending | None:
+        """Fill the free places, each child written down before it starts."""
+        most = max_jobs_of(record["request"], plan)
+        while len(trials) < most and sum(not trial.is_over for trial in trials) < plan.max_parallel:
+            try:
+                values = propose(plan, trials)
+            except NotYet:
+                return None
+            if values is None:
+                return Ending("the space holds no more combinations", halts=False)
+            index = len(trials)
+            trials.append(Trial(name=child_name(record["name"], index), index=index, hyperparameters=values))
+            self._write(record["name"], trials)
+            trials[index] = self._submitted(record, trials[index])
+        return None
+
+    def _submitted(self, record: Record, trial: Trial) -> Trial:
+        request = child_request(record["request"], trial.name, trial.hyperparameters, record["tags"])
+        parallel = record["request"]["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"]
+        try:
+            if self.store.find(TRAINING, trial.name) is None:
+                self.training.create(request, record["region"], tuning_job_arn=record["arn"], parallel=parallel)
+        except (ServiceError, BreedclfError) as error:
+            return trial.model_copy(update={"status": "Failed", "failure_reason": str(error), "submitted": True})
+        return trial.model_copy(update={"submitted": True})
+
+    def _looked_at(self, record: Record, trial: Trial) -> Trial:
+        """The trial as its training job now is."""
+        if trial.is_over:
+            return trial
+        if not trial.submitted:
+            return self._submitted(record, trial)
+        if self.store.find(TRAINING, trial.name) is None:
+            return trial.model_copy(update={"status": "Failed", "failure_reason": "the training job was deleted"})
+        seen = self.training.describe({"TrainingJobName": trial.name}, record["region"])
+        history = self._objectives(trial.name, objective_of(record["request"])["MetricName"])
+        return trial.model_copy(
+            update={
+                "status": seen["TrainingJobStatus"],
+                "history": history,
+                "objective": history[-1] if history else None,
+                "started": seen.get("TrainingStartTime"),
+                "ended": seen.get("TrainingEndTime"),
+                "failure_reason": seen.get("FailureReason"),
+            }
+        )
+
+    def _objectives(self, name: str, metric: str) -> tuple[float, ...]:
+        if self.jobs.job(name) is None:
+            return ()
+        found = self.jobs.local.metric_history(name)
+        return tuple(each.values[metric] for each in found if metric in each.values)
+
+    def _stop_those_behind(self, trials: Sequence[Trial], direction: Direction) -> None:
+        for trial in trials:
+            earlier = [each.history for each in trials if each.index < trial.index and each.history]
+            if trial.status == "InProgress" and trial.history and falls_behind(trial.history, earlier, direction):
+                self.jobs.stop(trial.name)
+
+    def _conclude(self, record: Record, plan: Plan, trials: Sequence[Trial]) -> None:
+        if record.get("stop"):
+            self._end(record["name"], "Stopped")
+        elif best_trial(trials, plan.direction) is None:
+            failed = next((trial.failure_reason for trial in trials if trial.failure_reason), "no objective was found")
+            self._end(record["name"], "Failed", f"No training job succeeded with an objective: {failed}")
+        else:
+            self._end(record["name"], "Completed")
+
+    def _write(self, name: str, trials: Sequence[Trial]) -> None:
+        self.store.change(TUNING, name, trials=[trial.model_dump(mode="json") for trial in trials])
+
+    def _end(self, name: str, status: str, failure: str | None = None) -> None:
+        changes: dict[str, Any] = {"status": status, "ended": self.store.clock(), "failure_reason": failure}
+        self.store.change(TUNING, name, **changes)
+
+
+def trials_of(record: Record) -> list[Trial]:
+    """The children of a tuning job's record."""
+    return [Trial(**each) for each in record["trials"]]

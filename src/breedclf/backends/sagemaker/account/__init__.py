@@ -1,0 +1,1 @@
+"""The AWS account: inventory, clean-up, IAM policies, prices."""

@@ -1,0 +1,66 @@
+"""What a clean-up of an account deletes and stops, and what it leaves: decided here, carried out on the inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from breedclf.backends.sagemaker.account.inventory import Folder, Inventory, Thing, kind_of
+from breedclf.errors import BreedclfError
+
+_DAY_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What a clean-up would stop and delete, in this order, and what it leaves; `folders` are those in S3 to delete."""
+
+    stopped: tuple[Thing, ...]
+    deleted: tuple[Thing, ...]
+    left: tuple[Thing, ...]
+    folders: tuple[Folder, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.stopped or self.deleted or self.folders)
+
+
+def cleaning(
+    things: Sequence[Thing],
+    *,
+    now: float,
+    owner: str | None,
+    everyones: bool = False,
+    older_than_days: float | None = None,
+    stop_running: bool = False,
+    folders: Sequence[Folder] = (),
+) -> Cleaning:
+    """What a clean-up is to do: endpoints, configurations and models are deleted, running jobs stopped if asked.
+
+    Jobs that have ended cost nothing and stay, since they are the record of what was done. Only what `owner` made is
+    touched, unless `everyones` is; of what has no owner's tag nobody knows whose it is.
+    """
+    theirs = [each for each in things if everyones or (owner is not None and each.owner == owner)]
+    due = [each for each in theirs if older_than_days is None or now - each.created > older_than_days * _DAY_SECONDS]
+    stopped = [each for each in due if stop_running and each.runs and kind_of(each.kind).stop is not None]
+    deleted = [each for each in due if kind_of(each.kind).delete is not None]
+    left = [each for each in things if each not in stopped and each not in deleted]
+    return Cleaning(tuple(stopped), tuple(deleted), tuple(left), tuple(folders))
+
+
+def clean(inventory: Inventory, todo: Cleaning) -> dict[str, str]:
+    """Do it; what SageMaker refuses is told by the thing's name, and doesn't keep the rest."""
+    problems: dict[str, str] = {}
+    for act, things in ((inventory.stop, todo.stopped), (inventory.delete, todo.deleted)):
+        for thing in things:
+            try:
+                act(thing)
+            except BreedclfError as error:
+                problems[f"{thing.kind} {thing.name}"] = str(error)
+    for folder in todo.folders:
+        try:
+            inventory.delete_folder(folder)
+        except BreedclfError as error:
+            problems[folder.uri] = str(error)
+    return problems

@@ -1,0 +1,1 @@
+"""Endpoints and batch transforms on SageMaker."""

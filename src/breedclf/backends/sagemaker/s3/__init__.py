@@ -1,0 +1,1 @@
+"""Amazon S3: URIs, uploads of what changed, downloads."""

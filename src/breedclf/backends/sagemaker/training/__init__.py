@@ -1,0 +1,1 @@
+"""Training jobs on SageMaker: requests, inputs, logs, results."""

@@ -1,0 +1,177 @@
+"""The request of a training job, from what is asked for and where things lie; pure, so it can be shown and tested."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from breedclf.backends.common.bundle import ARCHIVE, ENTRY
+from breedclf.backends.sagemaker.instance_types import gpus_of, has_own_disk, is_cpu_image
+from breedclf.backends.sagemaker.settings import SageMakerSettings
+from breedclf.backends.sagemaker.training.debugger import debugger_request
+from breedclf.errors import ConfigError
+from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, WEIGHTS_CHANNEL, JobSpec
+
+MAX_RUNTIME_SECONDS = 28 * 86_400
+# Under network isolation the container can't fetch its code from S3 by itself, so the code comes as a channel.
+SUBMIT_DIRECTORY = f"/opt/ml/input/data/{CODE_CHANNEL}/{ARCHIVE}"
+RESERVED_PREFIXES = ("sagemaker_", "_tuning_")
+
+
+@dataclass(frozen=True)
+class JobPlaces:
+    """Where in S3 a job finds and leaves things; `jobs` is the folder of all jobs, in which each gets its own."""
+
+    code: str
+    channels: Mapping[str, str]
+    jobs: str
+
+
+@dataclass(frozen=True)
+class JobImages:
+    """The containers of a job; the debugger's is asked for only where its rules are."""
+
+    training: str
+    debugger: str | None = None
+
+
+def training_request(
+    spec: JobSpec,
+    settings: SageMakerSettings,
+    *,
+    role: str,
+    images: JobImages,
+    places: JobPlaces,
+    tags: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """What CreateTrainingJob gets.
+
+    The code runs in the script mode of Amazon's PyTorch images, which is the one way that training jobs and tuning jobs
+    have in common; with several GPUs or machines the image itself starts a process for each.
+
+    Raises:
+        ConfigError: the job and the settings don't fit each other or SageMaker's limits.
+    """
+    _check(spec, settings, images.training)
+    request: dict[str, Any] = {
+        "TrainingJobName": spec.name,
+        "HyperParameters": _hyperparameters(spec, settings),
+        "AlgorithmSpecification": {
+            "TrainingImage": images.training,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": each.name, "Regex": each.regex} for each in spec.metric_definitions],
+        },
+        "RoleArn": role,
+        "InputDataConfig": [
+            _channel(name, uri, settings.input_mode if name not in (CODE_CHANNEL, WEIGHTS_CHANNEL) else "File")
+            for name, uri in {CODE_CHANNEL: places.code, **places.channels}.items()
+        ],
+        "OutputDataConfig": {"S3OutputPath": places.jobs},
+        "ResourceConfig": {
+            "InstanceType": settings.instance_type,
+            "InstanceCount": settings.instance_count,
+            "VolumeSizeInGB": settings.volume_gb,
+        },
+        "StoppingCondition": {"MaxRuntimeInSeconds": math.ceil(spec.max_runtime_seconds)},
+        "EnableNetworkIsolation": settings.network_isolation,
+        "Tags": [dict(tag) for tag in tags],
+    }
+    if not spec.metric_definitions:
+        del request["AlgorithmSpecification"]["MetricDefinitions"]
+    if settings.output_kms_key:
+        request["OutputDataConfig"]["KmsKeyId"] = settings.output_kms_key
+    if settings.volume_kms_key:
+        request["ResourceConfig"]["VolumeKmsKeyId"] = settings.volume_kms_key
+    if settings.subnets:
+        request["VpcConfig"] = {
+            "Subnets": list(settings.subnets),
+            "SecurityGroupIds": list(settings.security_groups),
+        }
+    if spec.environment:
+        request["Environment"] = dict(spec.environment)
+    if spec.spot:
+        request["EnableManagedSpotTraining"] = True
+        request["CheckpointConfig"] = {"S3Uri": f"{places.jobs}/{spec.name}/checkpoints"}
+        request["StoppingCondition"]["MaxWaitTimeInSeconds"] = _max_wait(spec, settings)
+    if images.debugger is not None:
+        request.update(debugger_request(places.jobs, images.debugger))
+    return request
+
+
+def own_hyperparameters(pairs: Mapping[str, str]) -> dict[str, str]:
+    """Those that the job was given, without what makes SageMaker run it."""
+    return {name: value for name, value in pairs.items() if not name.startswith(RESERVED_PREFIXES)}
+
+
+def _hyperparameters(spec: JobSpec, settings: SageMakerSettings) -> dict[str, str]:
+    pairs = {
+        **spec.hyperparameters,
+        "sagemaker_program": ENTRY,
+        "sagemaker_submit_directory": SUBMIT_DIRECTORY,
+    }
+    if settings.instance_count * max(1, gpus_of(settings.instance_type)) > 1:
+        pairs["sagemaker_torch_distributed_enabled"] = "true"
+    if len(pairs) > MAX_HYPERPARAMETERS:
+        raise ConfigError(
+            f"{len(spec.hyperparameters)} hyperparameters: a job on SageMaker takes at most "
+            f"{MAX_HYPERPARAMETERS - len(pairs) + len(spec.hyperparameters)}, since it needs some of the "
+            f"{MAX_HYPERPARAMETERS} itself"
+        )
+    return pairs
+
+
+def _channel(name: str, uri: str, input_mode: str) -> dict[str, Any]:
+    return {
+        "ChannelName": name,
+        "DataSource": {
+            "S3DataSource": {
+                "S3DataType": "S3Prefix",
+                "S3Uri": f"{uri.rstrip('/')}/",  # else "dogs" would also be "dogs-2"
+                "S3DataDistributionType": "FullyReplicated",
+            }
+        },
+        "InputMode": input_mode,
+    }
+
+
+def _max_wait(spec: JobSpec, settings: SageMakerSettings) -> int:
+    run = math.ceil(spec.max_runtime_seconds)
+    if settings.max_wait_seconds is None:
+        return min(2 * run, MAX_RUNTIME_SECONDS)
+    if settings.max_wait_seconds < run:
+        raise ConfigError(
+            f"max_wait_seconds={settings.max_wait_seconds} is less than the job's max_runtime_seconds={run}: a spot "
+            "job waits and runs within it; give more"
+        )
+    return settings.max_wait_seconds
+
+
+def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
+    if spec.max_runtime_seconds > MAX_RUNTIME_SECONDS:
+        raise ConfigError(
+            f"max_runtime_seconds={spec.max_runtime_seconds:g}: a job on SageMaker runs at most {MAX_RUNTIME_SECONDS} s"
+        )
+    if spec.gpus and spec.gpus > gpus_of(settings.instance_type):
+        raise ConfigError(
+            f"gpus={spec.gpus}, but {settings.instance_type} has {gpus_of(settings.instance_type)}; "
+            "choose a machine that has them, such as instance_type='ml.g4dn.xlarge'"
+        )
+    if gpus_of(settings.instance_type) and is_cpu_image(image):
+        raise ConfigError(
+            f"instance_type={settings.instance_type!r} has a GPU, which {image} can't use; choose a machine without, "
+            "such as ml.m5.xlarge, or an image with CUDA"
+        )
+    if settings.volume_kms_key and has_own_disk(settings.instance_type):
+        raise ConfigError(
+            f"volume_kms_key with {settings.instance_type}: its disk is in the machine and always encrypted with a key "
+            "of AWS's own; leave the key out, or choose another machine"
+        )
+    ours = spec.source is None and DATA_CHANNEL in spec.channels
+    weights = spec.hyperparameters.get("weights")
+    if settings.network_isolation and ours and WEIGHTS_CHANNEL not in spec.channels and weights != "none":
+        raise ConfigError(
+            f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
+            "give the file (weights='resnet50.pth'), so that it travels along"
+        )

@@ -1,0 +1,1 @@
+"""Tuning jobs on SageMaker: requests, children, and the SDK's own tuner."""

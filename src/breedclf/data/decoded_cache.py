@@ -1,0 +1,185 @@
+"""Prepared pictures: decoded and scaled once, kept in one file that is mapped into memory, for trainings that meet them
+again and again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from breedclf.data.formats.color import Color
+from breedclf.data.image_source import ImageFiles, ImageSource, Loaded
+from breedclf.data.preprocessing import PIXELS, Preprocessing
+from breedclf.errors import ImageError
+from breedclf.files.file_cache import FileCache, cache_key
+from breedclf.runtime.device import available_cores
+from breedclf.runtime.threads import single_core_threads
+
+FORMAT = "2"
+_LENGTH_BYTES = 8
+_AT_A_TIME = 64
+_READ_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """Pictures whose shorter side is already the preprocessing's, one after the other in a file.
+
+    `shapes` is a height and a width for each of the list, `bad` the reasons of those that couldn't be decoded.
+    """
+
+    path: Path
+    shapes: Sequence[tuple[int, int]]
+    bad: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @property
+    def readable(self) -> torch.Tensor:
+        """Positions of those that could be decoded, int64."""
+        return torch.tensor([index for index in range(len(self)) if index not in self.bad], dtype=torch.int64)
+
+    def load(  # the pictures are small, and of the color that was asked for, already
+        self,
+        index: int,
+        enough_px: int | None = None,  # noqa: ARG002
+        color: Color = "as_stored",  # noqa: ARG002
+    ) -> Loaded:
+        """Copy one of them out of the file.
+
+        Raises:
+            ImageError: it couldn't be decoded when the others were.
+        """
+        if index in self.bad:
+            raise ImageError(self.bad[index])
+        started = time.perf_counter()
+        height, width = self.shapes[index]
+        pixels = np.array(self._pixels[self._starts[index] : self._starts[index + 1]])
+        return Loaded(torch.from_numpy(pixels.reshape(3, height, width)), time.perf_counter() - started, 0.0)
+
+    def mapped(self) -> PreparedImages:
+        """The same with the file mapped, so that it may be deleted from now on."""
+        assert len(self._pixels)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:  # another process maps the file itself
+        return {"path": self.path, "shapes": self.shapes, "bad": self.bad}
+
+    @cached_property
+    def _pixels(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return np.memmap(self.path, np.uint8, mode="r")
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return list(accumulate((3 * height * width for height, width in self.shapes), initial=0))
+
+
+@dataclass(frozen=True)
+class ImageCache(FileCache[ImageSource]):
+    """Prepared pictures: their bytes, then what they are as JSON with a checksum, then the length of that.
+
+    What is computed is the list of files; keeping it decodes them. Where that can't be written, the files are used.
+    """
+
+    what = "pictures"
+    suffix = ".pixels"
+
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+
+    def prepared(self, paths: Sequence[Path], fingerprint: str) -> ImageSource:
+        """The pictures of these files, prepared if they can be kept.
+
+        Args:
+            paths: the files.
+            fingerprint: a hash of their content in that order.
+        """
+        preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling", "color"})
+        key = cache_key(data=fingerprint, pixels=PIXELS, format=FORMAT, **preprocessing)
+        return self.get_or_compute(key, lambda: ImageFiles(paths))
+
+    def _read(self, path: Path) -> ImageSource | None:
+        with path.open("rb") as file:
+            end = file.seek(-_LENGTH_BYTES, os.SEEK_END)
+            start = end - int.from_bytes(file.read(_LENGTH_BYTES), "big")
+            if start < 0:
+                return None
+            file.seek(start)
+            about = _table(file.read(end - start))
+            if about["checksum"] != _checksum(_digest_of(file, start), path, about["shapes"], about["bad"]):
+                return None
+        return PreparedImages(
+            path,
+            [(height, width) for height, width in about["shapes"]],
+            {int(at): why for at, why in about["bad"].items()},
+        )
+
+    def _write(self, temporary: Path, path: Path, computed: ImageSource) -> ImageSource:
+        digest, shapes, bad = hashlib.blake2b(digest_size=16), [], {}
+        with temporary.open("wb") as file:
+            for index, found in enumerate(self._scaled(computed)):
+                if isinstance(found, ImageError):
+                    bad[index] = str(found)
+                    shapes.append((0, 0))
+                    continue
+                pixels = found.numpy().data
+                digest.update(pixels)
+                file.write(pixels)
+                shapes.append((found.shape[1], found.shape[2]))
+            about = {"checksum": _checksum(digest, path, shapes, bad), "shapes": shapes, "bad": bad}
+            text = json.dumps(about).encode()
+            file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
+        return PreparedImages(path, shapes, bad)
+
+    def _opened(self, kept: ImageSource) -> ImageSource:
+        return kept.mapped() if isinstance(kept, PreparedImages) else kept
+
+    def _scaled(self, pictures: ImageSource) -> Iterator[torch.Tensor | ImageError]:
+        enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
+
+        def one(index: int) -> torch.Tensor | ImageError:
+            try:
+                return self.preprocessing.scaled(pictures.load(index, enough_px, color).picture).contiguous()
+            except ImageError as error:
+                return error
+
+        with single_core_threads(available_cores()) as pool:
+            for first in range(0, len(pictures), _AT_A_TIME):
+                yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(pictures))))
+
+
+def _checksum(pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str]) -> str:
+    """Over the pixels, what says how to read them, and the key they are found by."""
+    digest = pixels.copy()
+    digest.update(json.dumps([FORMAT, path.stem, shapes, bad]).encode())
+    return digest.hexdigest()
+
+
+def _table(text: bytes) -> dict[str, Any]:
+    try:
+        about = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(about, dict):
+        raise ValueError("it isn't a table")
+    return about
+
+
+def _digest_of(file: BinaryIO, size: int) -> hashlib.blake2b:
+    digest = hashlib.blake2b(digest_size=16)
+    file.seek(0)
+    while size > 0 and (part := file.read(min(_READ_BYTES, size))):
+        digest.update(part)
+        size -= len(part)
+    return digest

@@ -1,0 +1,1 @@
+"""What single image formats need beyond Pillow: structure, color, orientation, cost of decoding."""

@@ -1,0 +1,127 @@
+"""From an upright RGB picture to the network's input: the crop on uint8, the normalisation on the device."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from pydantic import Field
+
+from breedclf.config import Settings
+from breedclf.data.decoding import as_image, as_tensor
+from breedclf.data.formats.color import Color
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+PIXELS = "uint8-2"
+"""Names the arithmetic of decoding and the crop; another name once its numbers change: cached features go by it."""
+
+MAX_PX = 2048
+"""The largest side of a crop and of a scaled picture; a ResNet-50 computes some seconds on one of that size."""
+
+_Mean = Annotated[float, Field(ge=0, le=1)]
+_Deviation = Annotated[float, Field(ge=0.001, le=1000)]
+Box = tuple[float, float, float, float]
+
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_MIN_AREA_SHARE, _MAX_AREA_SHARE = 0.35, 1.0
+_MAX_ASPECT = 4 / 3
+_MAX_KEPT_ASPECT = 64
+
+
+class Preprocessing(Settings):
+    """How pictures become inputs; it belongs to the weights and travels with the model.
+
+    The shorter side is scaled to `resize_px` (antialiased), the central `crop_px` square is kept, and each channel is
+    shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling` a JPEG at least twice too
+    large is decoded smaller, which changes the view by up to 16 grey levels, and one on average. With `color` "srgb"
+    images whose profile is far from sRGB are converted; models from before it take the colors "as_stored".
+
+    Raises:
+        ConfigError: a side isn't 1 to 2,048 px, a mean not 0 to 1, or a deviation not 0.001 to 1,000.
+    """
+
+    resize_px: int = Field(default=256, ge=1, le=MAX_PX)
+    crop_px: int = Field(default=224, ge=1, le=MAX_PX)
+    mean: tuple[_Mean, _Mean, _Mean] = IMAGENET_MEAN
+    std: tuple[_Deviation, _Deviation, _Deviation] = IMAGENET_STD
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    dct_scaling: bool = False
+    color: Color = "as_stored"
+
+    def enough_px(self, view: int) -> int | None:
+        """How long a decoded picture's shorter side has to be for that view; None if it has to come out whole."""
+        if not self.dct_scaling:
+            return None
+        return self.resize_px if view == 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
+
+    def view(self, picture: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
+        """Return view number `view` of an upright picture (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].
+
+        View 0 is the plain central crop of evaluation. The others are random crops, possibly mirrored, drawn by
+        (`seed`, `view`, `index`) alone: the same picture gives the same view in every run.
+        """
+        if view == 0:
+            return self._central(as_tensor(picture) if isinstance(picture, Image.Image) else picture)
+        image = as_image(picture) if isinstance(picture, torch.Tensor) else picture
+        box, mirrored = self.box(*image.size, view, seed, index)
+        return as_tensor(self._random(image, box, mirrored=mirrored)).contiguous()
+
+    def normalise(self, pictures: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Turn uint8 [N, 3, H, W] into the network's input on the same device, channels last."""
+        scale = 255.0 * pictures.new_tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
+        shift = 255.0 * pictures.new_tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
+        floats = pictures.to(torch.float32, memory_format=torch.channels_last)
+        return floats.sub_(shift).div_(scale).to(dtype)
+
+    def scaled(self, picture: torch.Tensor) -> torch.Tensor:
+        """The picture, uint8 [3, H, W], with `resize_px` as its shorter side; one that has it stays as it is."""
+        picture = _without_far_ends(picture)
+        height, width = picture.shape[1:]
+        short = min(width, height)
+        if short == self.resize_px:
+            return picture
+        return self._resized(picture, int(self.resize_px * width / short), int(self.resize_px * height / short))
+
+    def _central(self, picture: torch.Tensor) -> torch.Tensor:
+        resized = self.scaled(picture)
+        height, width = resized.shape[1:]
+        left, top = round((width - self.crop_px) / 2), round((height - self.crop_px) / 2)
+        if min(left, top) < 0:
+            beside, above = max(0, -left), max(0, -top)
+            resized = F.pad(resized, (beside, beside + 1, above, above + 1))
+            left, top = left + beside, top + above
+        return resized[:, top : top + self.crop_px, left : left + self.crop_px].contiguous()
+
+    def _resized(self, picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Pillow's numbers; its bilinear ones come from torch, several times quicker and equal to one grey level."""
+        if self.interpolation == "bilinear":
+            return F.interpolate(picture[None], size=(height, width), mode="bilinear", antialias=True)[0]
+        return as_tensor(as_image(picture).resize((width, height), _RESAMPLING[self.interpolation]))
+
+    def box(self, width: int, height: int, view: int, seed: int, index: int) -> tuple[Box, bool]:
+        """What a random view shows of a picture of that size, and whether it is mirrored."""
+        draw = random.Random(f"{seed}/{view}/{index}")
+        area = width * height * draw.uniform(_MIN_AREA_SHARE, _MAX_AREA_SHARE)
+        aspect = draw.uniform(1 / _MAX_ASPECT, _MAX_ASPECT)
+        box_width, box_height = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)
+        left, top = draw.uniform(0, width - box_width), draw.uniform(0, height - box_height)
+        return (left, top, left + box_width, top + box_height), draw.random() < 0.5
+
+    def _random(self, picture: Image.Image, box: Box, *, mirrored: bool) -> Image.Image:
+        crop = picture.resize((self.crop_px, self.crop_px), _RESAMPLING[self.interpolation], box=box)
+        return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop
+
+
+def _without_far_ends(picture: torch.Tensor) -> torch.Tensor:
+    """A line of one by a million pixels, scaled to the crop's height, would fill the memory; its ends aren't seen."""
+    height, width = picture.shape[1:]
+    longest = _MAX_KEPT_ASPECT * min(width, height)
+    if max(width, height) <= longest:
+        return picture
+    left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
+    return picture[:, top : top + min(height, longest), left : left + min(width, longest)]

@@ -1,0 +1,1 @@
+"""How good a model is: metrics, the evaluation of a split, and its HTML report."""

@@ -1,0 +1,302 @@
+"""How good a classifier is, from its probabilities and the truth: pure functions on numpy arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from breedclf.errors import DataError
+
+Probabilities = npt.NDArray[np.floating]
+Targets = npt.NDArray[np.integer]
+
+NORMAL_95 = 1.959963984540054
+CONFIDENCE_STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+_SMALLEST = 1e-300
+
+
+class Result(BaseModel):
+    """Base of the parts of an evaluation: frozen, and with the field names of its JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ClassResult(Result):
+    """One class: `support` pictures show it, `predicted` were named so.
+
+    `recall` is None for a class without pictures, `precision` for one that was never named, `f1` where both are absent.
+    """
+
+    label: str
+    class_name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    predicted: int
+
+
+class MacroAverage(Result):
+    """Means over the classes that have pictures, each class counting the same."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class Confusion(Result):
+    """Pictures of class `true` that were named `predicted`; `share` is of all pictures of `true`."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+class WrongImage(Result):
+    """A misnamed picture: `probability` went to the class it was named, `true_probability` to the right one."""
+
+    path: str
+    true: str
+    predicted: str
+    probability: float
+    true_probability: float
+
+
+class ConfidenceStep(Result):
+    """What answering only at `min_confidence` and above would give; `accuracy` is among the answered ones."""
+
+    min_confidence: float
+    answered: float
+    accuracy: float | None
+
+
+class Evaluation(Result):
+    """The figures of a model on one split; shares are from 0 to 1, the loss is the mean cross-entropy in nats.
+
+    `confusion[i][j]` counts the pictures of `labels[i]` that were named `labels[j]`. `majority_share` is the accuracy
+    of always naming the most frequent class of the split. `skipped` holds the reasons of pictures left out.
+    """
+
+    split: str = ""
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    top5_accuracy: float
+    loss: float
+    count: int
+    majority_share: float
+    macro_average: MacroAverage
+    per_class: tuple[ClassResult, ...]
+    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    most_confused: tuple[Confusion, ...]
+    worst: tuple[WrongImage, ...]
+    confidence: tuple[ConfidenceStep, ...]
+    skipped: tuple[str, ...] = ()
+    report: str | None = None
+
+
+def measure(
+    probabilities: Probabilities,
+    targets: Targets,
+    labels: Sequence[str],
+    paths: Sequence[PurePath | str],
+    *,
+    class_names: Sequence[str] | None = None,
+    most_confused: int = 20,
+    worst: int = 12,
+    split: str = "",
+    skipped: Sequence[str] = (),
+) -> Evaluation:
+    """All figures at once.
+
+    Args:
+        probabilities: float [N, C], a row a picture, summing to 1.
+        targets: int [N], the right column of each row.
+        labels: the C classes.
+        paths: the N pictures, as they are to be named.
+        class_names: what people are shown for the labels.
+        most_confused: how many pairs of classes to list.
+        worst: how many misnamed pictures to list, those of the least probability for the right class first.
+        split: name of the pictures' split.
+        skipped: reasons of pictures that were left out beforehand.
+
+    Raises:
+        DataError: there is no picture.
+        ValueError: the shapes don't fit each other, or a target is no column.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+        >>> round(measure(rows, np.array([0, 1, 1]), ["ant", "bee"], ["a", "b", "c"]).accuracy, 3)
+        0.667
+    """
+    _check(probabilities, targets, labels, paths)
+    names = tuple(labels if class_names is None else class_names)
+    count, classes = probabilities.shape
+    predicted = probabilities.argmax(axis=1)
+    right = int((predicted == targets).sum())
+    confusion = confusion_matrix(predicted, targets, classes)
+    per_class = class_results(confusion, labels, names)
+    return Evaluation(
+        split=split,
+        accuracy=right / count,
+        accuracy_interval=wilson_interval(right, count),
+        top5_accuracy=float((ranks(probabilities, targets) < 5).mean()),
+        loss=cross_entropy(probabilities, targets),
+        count=count,
+        majority_share=int(confusion.sum(axis=1).max()) / count,
+        macro_average=macro_average(per_class),
+        per_class=per_class,
+        labels=tuple(labels),
+        class_names=names,
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        most_confused=confused_pairs(confusion, labels, most_confused),
+        worst=_worst(probabilities, predicted, targets, labels, paths, worst),
+        confidence=confidence_steps(probabilities, targets),
+        skipped=tuple(skipped),
+    )
+
+
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """The 95% interval of a proportion after Wilson, which holds for few pictures and for 0% and 100% too.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+
+    Raises:
+        ValueError: `count` is not positive, or `right` lies outside 0 to `count`.
+
+    Example:
+        >>> tuple(round(bound, 4) for bound in wilson_interval(47, 50))
+        (0.8378, 0.9794)
+    """
+    if count < 1 or not 0 <= right <= count:
+        raise ValueError(f"{right} right of {count} is no proportion")
+    share, square = right / count, NORMAL_95**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
+    # At the ends the formula gives 0 and 1 up to rounding, which must not cut off the proportion itself.
+    return (0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half)
+
+
+def cross_entropy(probabilities: Probabilities, targets: Targets) -> float:
+    """Mean of -log(probability of the right class), in nats."""
+    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return float(-np.log(np.maximum(chosen, _SMALLEST)).mean()) + 0.0
+
+
+def ranks(probabilities: Probabilities, targets: Targets) -> npt.NDArray[np.intp]:
+    """How many classes stand before the right one, [N]; of equal probabilities the lower column stands first."""
+    own = probabilities[np.arange(len(targets)), targets][:, None]
+    earlier = np.arange(probabilities.shape[1])[None, :] < targets[:, None]
+    return np.asarray(((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1))
+
+
+def confusion_matrix(predicted: Targets, targets: Targets, classes: int) -> npt.NDArray[np.int64]:
+    """Counts [C, C]: rows are the true classes, columns what they were named."""
+    return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def class_results(
+    confusion: npt.NDArray[np.int64], labels: Sequence[str], class_names: Sequence[str]
+) -> tuple[ClassResult, ...]:
+    """Precision, recall and F1 of every class."""
+    results = []
+    for index, (label, class_name) in enumerate(zip(labels, class_names, strict=True)):
+        hits, support = int(confusion[index, index]), int(confusion[index].sum())
+        predicted = int(confusion[:, index].sum())
+        results.append(
+            ClassResult(
+                label=label,
+                class_name=class_name,
+                precision=hits / predicted if predicted else None,
+                recall=hits / support if support else None,
+                f1=2 * hits / (support + predicted) if support + predicted else None,
+                support=support,
+                predicted=predicted,
+            )
+        )
+    return tuple(results)
+
+
+def macro_average(per_class: Sequence[ClassResult]) -> MacroAverage:
+    """Means over the classes with pictures; the precision of one that was never named counts as 0."""
+    present = [result for result in per_class if result.support]
+
+    def mean(values: Sequence[float | None]) -> float:
+        return sum(value or 0.0 for value in values) / len(values)
+
+    return MacroAverage(
+        precision=mean([result.precision for result in present]),
+        recall=mean([result.recall for result in present]),
+        f1=mean([result.f1 for result in present]),
+    )
+
+
+def confused_pairs(confusion: npt.NDArray[np.int64], labels: Sequence[str], most: int) -> tuple[Confusion, ...]:
+    """The errors by pair of classes, the most frequent first, then the larger share, then the order of classes."""
+    support = confusion.sum(axis=1)
+    pairs = [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
+    pairs.sort(key=lambda pair: (-confusion[pair], -confusion[pair] / support[pair[0]], pair))
+    return tuple(
+        Confusion(true=labels[i], predicted=labels[j], count=int(confusion[i, j]), share=confusion[i, j] / support[i])
+        for i, j in pairs[:most]
+    )
+
+
+def confidence_steps(
+    probabilities: Probabilities, targets: Targets, steps: Sequence[float] = CONFIDENCE_STEPS
+) -> tuple[ConfidenceStep, ...]:
+    """For each threshold the share of pictures at or above it, and how many of these are named right."""
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    results = []
+    for step in steps:
+        sure = best >= step
+        accuracy = float(right[sure].mean()) if sure.any() else None
+        results.append(ConfidenceStep(min_confidence=step, answered=float(sure.mean()), accuracy=accuracy))
+    return tuple(results)
+
+
+def _worst(
+    probabilities: Probabilities,
+    predicted: Targets,
+    targets: Targets,
+    labels: Sequence[str],
+    paths: Sequence[PurePath | str],
+    most: int,
+) -> tuple[WrongImage, ...]:
+    own = probabilities[np.arange(len(targets)), targets]
+    wrong = np.flatnonzero(predicted != targets)
+    order = wrong[np.argsort(own[wrong], kind="stable")][:most].tolist()
+    return tuple(
+        WrongImage(
+            path=str(paths[row]),
+            true=labels[int(targets[row])],
+            predicted=labels[int(predicted[row])],
+            probability=float(probabilities[row, predicted[row]]),
+            true_probability=float(own[row]),
+        )
+        for row in order
+    )
+
+
+def _check(
+    probabilities: Probabilities, targets: Targets, labels: Sequence[str], paths: Sequence[PurePath | str]
+) -> None:
+    if not len(targets):
+        raise DataError("there is no picture to evaluate")
+    if probabilities.shape != (len(targets), len(labels)) or len(paths) != len(targets):
+        raise ValueError(
+            f"probabilities {list(probabilities.shape)} don't fit {len(targets)} targets, {len(labels)} labels and "
+            f"{len(paths)} paths"
+        )
+    if targets.min() < 0 or targets.max() >= len(labels):
+        raise ValueError(f"a target lies outside 0 to {len(labels) - 1}")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("a probability is not a finite number")

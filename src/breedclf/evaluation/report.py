@@ -1,0 +1,276 @@
+"""The page that tells an evaluation: a verdict in words, figures by class, confusions, the worst pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from markupsafe import Markup
+
+from breedclf.evaluation.metrics import ClassResult, Evaluation, wilson_interval
+from breedclf.inference.model_directory import ModelCard
+from breedclf.reporting import Section, render_page
+from breedclf.reporting.blocks import (
+    Column,
+    Picture,
+    Tile,
+    Tone,
+    bullets,
+    callout,
+    details,
+    facts,
+    pictures,
+    table,
+    tiles,
+)
+from breedclf.reporting.charts import Bar, bar_chart, heat_map
+from breedclf.reporting.formats import percent, plain, whole
+
+_ROWS_IN_VIEW = 30
+_BARS = 25
+_FEW_IMAGES = 10
+_SMALL_MATRIX = 8
+_SKIPPED_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What was measured on what, and how."""
+
+    model: str
+    data: str
+    card: ModelCard
+    device: str
+    precision: str
+
+
+def evaluation_page(
+    result: Evaluation,
+    provenance: Provenance,
+    *,
+    thumbnails: Sequence[bytes] = (),
+    made_by: str = "breedclf",
+    made_at: datetime | None = None,
+) -> str:
+    """Render the report.
+
+    Args:
+        result: the figures.
+        provenance: what they are of.
+        thumbnails: a small JPEG for each of `result.worst`.
+        made_by: the program and version named in the footer.
+        made_at: the time named in the footer.
+    """
+    tone, heading, sentences = verdict(result)
+    return render_page(
+        f"{percent(result.accuracy)} right on the {result.split} pictures",
+        [
+            _what_it_tells(result),
+            _by_class(result),
+            _confusions(result),
+            _worst(result, thumbnails),
+            _confidence(result, provenance.card.min_confidence),
+            _provenance(result, provenance),
+        ],
+        subtitle=f"Evaluation of {provenance.model} on {provenance.data}",
+        summary=[callout(tone, heading, *sentences), tiles(_headline(result))],
+        made_by=made_by,
+        made_at=made_at,
+    )
+
+
+def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
+    """The outcome in words: a tone, a heading, and what stands behind it."""
+    low, high = result.accuracy_interval
+    right = round(result.accuracy * result.count)
+    heading = f"{whole(right)} of {_images(result.count)} named right: {percent(result.accuracy)}."
+    interval = (
+        f"The accuracy on pictures of this kind lies between {percent(low)} and {percent(high)} "
+        "(95% confidence, Wilson interval)."
+    )
+    naming = f"always naming the most frequent class, which would be right for {percent(result.majority_share)}"
+    if low > result.majority_share:
+        return "ok", heading, [interval, f"That is clearly better than {naming}."]
+    if high < result.majority_share:
+        return "bad", heading, [interval, f"That is worse than {naming}."]
+    return "issue", heading, [interval, f"On so few pictures that can't be told from {naming}."]
+
+
+def _headline(result: Evaluation) -> Iterator[Tile]:
+    low, high = result.accuracy_interval
+    right = round(result.accuracy * result.count)
+    yield Tile("Accuracy", percent(result.accuracy), f"{whole(right)} of {_images(result.count)}")
+    yield Tile("95% interval", f"{percent(low)} – {percent(high)}", "where the true accuracy lies")
+    if len(result.labels) > 5:
+        yield Tile("Top-5 accuracy", percent(result.top5_accuracy), "right class among the first five")
+    yield Tile("Loss", plain(result.loss), "mean cross-entropy; lower is better")
+    yield Tile("Macro F1", percent(result.macro_average.f1), "every class counts the same")
+    if result.skipped:
+        yield Tile("Skipped", whole(len(result.skipped)), "pictures that can't be read", "issue")
+
+
+def _what_it_tells(result: Evaluation) -> Section:
+    low, high = result.accuracy_interval
+    few = [one for one in result.per_class if 0 < one.support < _FEW_IMAGES]
+    absent = [one for one in result.per_class if not one.support]
+    points = [
+        f"With {_images(result.count)}, one picture more or less moves the accuracy by "
+        f"{_points(1 / result.count)}, and the interval is {_points(high - low)} wide. "
+        "Half as wide an interval takes about four times as many pictures.",
+        "Compare models on the same pictures. Intervals that don't overlap are a sure sign of a difference; where they "
+        "overlap, the difference may be chance.",
+        "The interval allows for chance in which pictures were taken, not for pictures of another kind: photographs "
+        "from another camera or place need their own evaluation.",
+    ]
+    if few:
+        points.append(
+            f"{_classes(len(few))} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} pictures: "
+            "a figure of such a class alone says little."
+        )
+    if absent:
+        names = ", ".join(one.class_name for one in absent[:10]) + (" and more" if len(absent) > 10 else "")
+        points.append(f"{_classes(len(absent))} of the model {_has_have(len(absent))} no picture here: {names}.")
+    return Section("What these figures tell", [bullets(points)])
+
+
+def _by_class(result: Evaluation) -> Section:
+    present = sorted((one for one in result.per_class if one.support), key=_recall_first)
+    bars = [
+        Bar(one.class_name, one.recall or 0.0, *wilson_interval(_hits(one), one.support), note=f"of {one.support}")
+        for one in present
+    ]
+    columns: list[Column | str] = [
+        "Class", Column("Precision", True, percent), Column("Recall", True, percent),
+        Column("F1", True, percent), Column("Pictures", True, whole), Column("Named so", True, whole), "Folder",
+    ]  # fmt: skip
+    rows: list[tuple[object, ...]] = [
+        (one.class_name, one.precision, one.recall, one.f1, one.support, one.predicted, one.label)
+        for one in (*present, *(one for one in result.per_class if not one.support))
+    ]
+    mean = result.macro_average
+    average = Markup("<strong>Macro average</strong>")
+    rows.append((average, mean.precision, mean.recall, mean.f1, result.count, result.count, ""))
+    listing: list[Markup | str] = [table("Figures by class", columns, rows)]
+    if len(rows) > _ROWS_IN_VIEW:
+        listing = [details(f"Table of all {len(result.per_class)} classes", *listing)]
+    chart = bar_chart(
+        "Recall by class, with 95% intervals", bars, format=percent, maximum=1, most=_BARS,
+        note="The classes that were recognised least come first.", full=True,
+    )  # fmt: skip
+    lead = (
+        "Recall: the share of a class's pictures that were named right. Precision: the share of the pictures named so "
+        "that are. F1: the harmonic mean of both."
+    )
+    return Section("Class by class", [chart, *listing], lead=lead)
+
+
+def _confusions(result: Evaluation) -> Section:
+    matrix = np.array(result.confusion)
+    support = matrix.sum(axis=1, keepdims=True)
+    chart = heat_map(
+        "Confusion matrix", matrix, result.class_names, result.class_names, format=whole,
+        shades=matrix / np.maximum(support, 1), row_label="true class", column_label="named as", square=True,
+        full=len(result.labels) > _SMALL_MATRIX,
+        note="The shade is the share of the row's pictures. A perfect model fills the diagonal alone.",
+    )  # fmt: skip
+    shown = dict(zip(result.labels, result.class_names, strict=True))
+    pairs = table(
+        "Most confused",
+        ["True class", "Named as", Column("Pictures", True, whole), Column("Share of the class", True, percent)],
+        [(shown[pair.true], shown[pair.predicted], pair.count, pair.share) for pair in result.most_confused],
+        empty="No picture was misnamed.",
+    )
+    return Section("Confusions", [chart, pairs], lead="Which classes are taken for which.")
+
+
+def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
+    if not result.worst:
+        return Section("Worst pictures", ["No picture was misnamed."])
+    shown = dict(zip(result.labels, result.class_names, strict=True))
+    items = [
+        Picture(
+            jpeg,
+            f"{wrong.path}: {shown[wrong.true]}, named {shown[wrong.predicted]}",
+            [
+                f"{shown[wrong.true]}: {percent(wrong.true_probability)}",
+                f"named {shown[wrong.predicted]}: {percent(wrong.probability)}",
+                wrong.path,
+            ],
+        )
+        for wrong, jpeg in zip(result.worst, thumbnails, strict=True)
+    ]
+    lead = (
+        "Misnamed pictures, those that gave the right class the least probability first. A wrong folder, a cropped-out "
+        "subject or two subjects are worth looking for."
+    )
+    return Section("Worst pictures", [pictures(items)], lead=lead)
+
+
+def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
+    rows = [(step.min_confidence, step.answered, step.accuracy) for step in result.confidence]
+    columns = [
+        Column("min_confidence", True, percent), Column("Answered", True, percent),
+        Column("Right among the answered", True, percent),
+    ]  # fmt: skip
+    now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model answers always."
+    lead = (
+        f"What it would bring to answer “none of these” where the best probability lies below min_confidence. {now}"
+        " The figures above count every picture."
+    )
+    return Section("Answering only when sure", [table("By threshold", columns, rows)], lead=lead)
+
+
+def _provenance(result: Evaluation, provenance: Provenance) -> Section:
+    card = provenance.card
+    preprocessing = card.preprocessing
+    pairs: list[tuple[str, object]] = [
+        ("Pictures", f"{provenance.data}, split {result.split}, {_images(result.count)}"),
+        ("Model", provenance.model),
+        ("Architecture", f"{card.architecture}, {len(card.labels)} classes"),
+        ("Weights (sha256)", card.weights_sha256),
+        ("Pretrained weights", card.training.get("weights", "unknown")),
+        ("Trained on", card.training.get("data", "unknown")),
+        ("Training data fingerprint", card.data_fingerprint or "unknown"),
+        ("Best epoch", card.training.get("best_epoch", "unknown")),
+        *((f"{name.replace('_', ' ').capitalize()} in training", plain(value)) for name, value in card.metrics.items()),
+        (
+            "Preprocessing",
+            f"shorter side to {preprocessing.resize_px} px ({preprocessing.interpolation}), "
+            f"centre {preprocessing.crop_px} x {preprocessing.crop_px} px",
+        ),
+        ("Computed on", f"{provenance.device}, {provenance.precision}"),
+        ("Trained with", f"breedclf {card.breedclf_version}, torch {card.torch_version}"),
+    ]
+    blocks: list[Markup | str] = [facts(pairs)]
+    if result.skipped:
+        more = len(result.skipped) - _SKIPPED_SHOWN
+        listed = [*result.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+        blocks.append(details(f"Skipped pictures: {len(result.skipped)}", bullets(listed)))
+    return Section("Where this comes from", blocks)
+
+
+def _recall_first(one: ClassResult) -> tuple[float, int]:
+    return (one.recall or 0.0, -one.support)
+
+
+def _hits(one: ClassResult) -> int:
+    return round((one.recall or 0.0) * one.support)
+
+
+def _points(share: float) -> str:
+    value = f"{share * 100:.1f}".removesuffix(".0")
+    return f"{value} percentage point" + ("" if value == "1" else "s")
+
+
+def _images(count: int) -> str:
+    return f"{whole(count)} picture" + ("" if count == 1 else "s")
+
+
+def _classes(count: int) -> str:
+    return f"{whole(count)} class" + ("" if count == 1 else "es")
+
+
+def _has_have(count: int) -> str:
+    return "has" if count == 1 else "have"

@@ -1,0 +1,27 @@
+"""This very package as files: what a bundle and a model's `code/` are made of, and what they need beside torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# What a job needs beside torch, torchvision and numpy, which every training image has in the build that fits its GPU.
+REQUIREMENTS = (
+    "filelock>=3.13",
+    "pillow>=10.3",
+    "platformdirs>=4.2",
+    "psutil>=5.9",
+    "pydantic>=2.8",
+    "safetensors>=0.4.3",
+    "tqdm>=4.66",
+)
+_SKIPPED_SUFFIXES = {".pyc", ".pyo"}
+
+
+def package_files() -> dict[str, bytes]:
+    """The package's files by their path, which begins with `breedclf/`."""
+    package = Path(__file__).resolve().parents[1]
+    return {
+        f"breedclf/{path.relative_to(package).as_posix()}": path.read_bytes()
+        for path in sorted(package.rglob("*"))
+        if path.is_file() and path.suffix not in _SKIPPED_SUFFIXES and "__pycache__" not in path.parts
+    }

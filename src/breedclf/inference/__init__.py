@@ -1,0 +1,1 @@
+"""A trained model: its directory, the classifier that loads it, and its predictions."""

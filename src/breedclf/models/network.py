@@ -1,0 +1,134 @@
+"""The network: torchvision's ResNet, its frozen part made fast for inference, and its last layer."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+
+from breedclf.config import Architecture
+from breedclf.models.fused_ops import can_fuse, fuse
+from breedclf.runtime.device import Compute
+from breedclf.runtime.vision import ResNet, models
+
+log = logging.getLogger(__name__)
+
+_DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_)
+
+StateDict = dict[str, torch.Tensor]
+
+
+def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -> ResNet:
+    """A network with weights drawn from `seed`; the caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _constructor(architecture)(num_classes=classes)
+
+
+def empty_network(architecture: Architecture, classes: int) -> ResNet:
+    """A network without memory for its weights, to be filled by `load_state_dict(..., assign=True)`."""
+    with torch.device("meta"), _NothingDrawn():
+        return _constructor(architecture)(num_classes=classes)
+
+
+def network_from(architecture: Architecture, state: StateDict) -> ResNet:
+    """The network with exactly these weights, in eval mode; it shares their memory."""
+    network = empty_network(architecture, state["fc.bias"].shape[0])
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compute) -> nn.Module:
+    """The network without its last layer, for inference only: [N, 3, H, W] to features [N, D].
+
+    Batch norms are folded into the convolutions before them, which changes results by rounding only.
+    """
+    network = empty_network(architecture, 1)
+    network.fc = nn.Identity()
+    network.load_state_dict(state, assign=True)
+    return for_inference(network, compute)
+
+
+def for_inference(network: ResNet, compute: Compute) -> nn.Module:
+    """Fold the batch norms, fuse what this device can, and move the network to where and how it computes.
+
+    A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
+    """
+    network = folded(network)
+    if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
+        network = fuse(network)
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
+    return _Compiled(moved) if compute.compiled else moved
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Within it new layers draw no weights, for which torch would load its compiler where they have no memory."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        return args[0] if func in _DRAWING else func(*args, **given)
+
+
+class _Compiled(nn.Module):
+    """The network as torch.compile makes it; the log says how long that took, which the first pictures wait for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = torch.compile(network)
+        self.seconds: float | None = None
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        started = time.perf_counter()
+        outputs: torch.Tensor = self.network(pictures)
+        if self.seconds is None:
+            self.seconds = time.perf_counter() - started
+            log.info(
+                "compiling the frozen part took %.1f s, its first %d pictures among them", self.seconds, len(pictures)
+            )
+        return outputs
+
+
+def folded(network: ResNet) -> ResNet:
+    """The network for inference only, with its batch norms folded into the convolutions, in place."""
+    network = network.eval().requires_grad_(False)
+    for module in network.modules():
+        _fold_batch_norms(module)
+    return network
+
+
+def feature_count(state: StateDict) -> int:
+    """D, the length of a feature vector of the backbone with these weights."""
+    last_block = max(name for name in state if name.startswith("layer4.") and ".bn" in name and "weight" in name)
+    return state[last_block].shape[0]
+
+
+def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
+    """The layer that does on plain features what `head` does on standardised ones, computed in float64."""
+    folded = nn.Linear(head.in_features, head.out_features)
+    weight = head.weight.detach().cpu().double() / deviation.cpu().double()
+    bias = head.bias.detach().cpu().double() - weight @ mean.cpu().double()
+    folded.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    return folded
+
+
+def _fold_batch_norms(module: nn.Module) -> None:
+    """Fold within one module of torchvision's ResNet, where a batch norm directly follows its convolution."""
+    children = list(module.named_children())
+    for (name, child), (next_name, next_child) in itertools.pairwise(children):
+        if isinstance(child, nn.Conv2d) and isinstance(next_child, nn.BatchNorm2d):
+            setattr(module, name, fuse_conv_bn_eval(child, next_child))
+            setattr(module, next_name, nn.Identity())
+
+
+def _constructor(architecture: Architecture) -> Callable[..., ResNet]:
+    return cast("Callable[..., ResNet]", getattr(models, architecture))

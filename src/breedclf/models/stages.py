@@ -1,0 +1,134 @@
+"""Where the network is cut: a frozen trunk, made fast for inference, and a tail of stages that is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from breedclf.config import Architecture, Freeze
+from breedclf.models.head import ScaledLinear
+from breedclf.models.network import StateDict, empty_network, for_inference, frozen_backbone
+from breedclf.runtime.device import Compute
+
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+"""The network's stages in the order in which a picture passes them."""
+
+_STEM = ("conv1", "bn1", "relu", "maxpool")
+_FIRST_TRAINED = {"layer4": "layer4", "none": "stem"}
+_PIXELS_PER_CELL = {"layer4": 16, "none": 1}
+
+
+def trained_stages(freeze: Freeze) -> tuple[str, ...]:
+    """The stages that are trained besides the head.
+
+    Example:
+        >>> trained_stages("head"), trained_stages("layer4")
+        ((), ('layer4',))
+    """
+    return () if freeze == "head" else STAGES[STAGES.index(_FIRST_TRAINED[freeze]) :]
+
+
+def trunk(architecture: Architecture, state: StateDict, freeze: Freeze, compute: Compute) -> nn.Module:
+    """What stays frozen: normalised pictures [N, 3, H, W] to what the trained part takes; batch norms are folded."""
+    if freeze == "head":
+        return frozen_backbone(architecture, state, compute)
+    stages = STAGES[: STAGES.index(_FIRST_TRAINED[freeze])]
+    if not stages:
+        return nn.Identity()
+    network = empty_network(architecture, 1)
+    network.fc = nn.Identity()
+    network.load_state_dict(state, assign=True)
+    for_inference(network, compute)
+    return nn.Sequential(*(getattr(network, child) for child in _children(stages)))
+
+
+def tail_input_shape(state: StateDict, freeze: Freeze, crop_px: int) -> tuple[int, int, int]:
+    """Channels, height and width of what the trunk hands over for one picture."""
+    cells = math.ceil(crop_px / _PIXELS_PER_CELL[freeze])
+    channels = 3 if freeze == "none" else state[f"{_FIRST_TRAINED[freeze]}.0.conv1.weight"].shape[1]
+    return channels, cells, cells
+
+
+class Tail(nn.Module):
+    """The stages that are trained, and the head: the trunk's output [N, C, H, W] to scores [N, classes].
+
+    With `bfloat16` the stages compute in it, while weights and head stay in float32. With `fixed_statistics` the batch
+    norms normalise by the statistics they came with, in training as in use: then a picture's scores don't depend on
+    what else is in its batch, and a batch computed in parts or by several processes is the same batch. With
+    `checkpointing` only what goes from stage to stage is kept for the way back, and the rest computed again.
+    """
+
+    def __init__(
+        self,
+        stages: dict[str, nn.Module],
+        head: ScaledLinear,
+        *,
+        fixed_statistics: bool,
+        bf16: bool,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.fc = head
+        self.fixed_statistics = fixed_statistics
+        self.bf16 = bf16
+        self.checkpointing = checkpointing
+        self.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def of(
+        cls,
+        architecture: Architecture,
+        state: StateDict,
+        freeze: Freeze,
+        head: ScaledLinear,
+        *,
+        fixed_statistics: bool,
+        compute: Compute,
+        checkpointing: bool = False,
+    ) -> Self:
+        """The tail with a copy of these weights."""
+        network = empty_network(architecture, 1)
+        network.fc = nn.Identity()
+        children = _children(trained_stages(freeze))
+        own = {name: tensor.clone() for name, tensor in state.items() if name.partition(".")[0] in children}
+        network.load_state_dict(state | own, assign=True)
+        stages = {child: getattr(network, child) for child in children}
+        bf16 = compute.precision == "bf16"
+        return cls(stages, head, fixed_statistics=fixed_statistics, bf16=bf16, checkpointing=checkpointing)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.fc(self.features(inputs))
+        return scores
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the head takes: float32 [N, D]."""
+        wanted = torch.bfloat16 if self.bf16 else torch.float32
+        outputs = inputs.to(dtype=wanted, memory_format=torch.channels_last)
+        with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            for name, stage in self.named_children():
+                if name == "fc":
+                    continue
+                if self.checkpointing and torch.is_grad_enabled():
+                    outputs = checkpoint(stage, outputs, use_reentrant=False)
+                else:
+                    outputs = stage(outputs)
+        return outputs.float().mean((2, 3))
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.fixed_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+
+def _children(stages: Sequence[str]) -> tuple[str, ...]:
+    return tuple(child for stage in stages for child in (_STEM if stage == "stem" else (stage,)))

@@ -1,0 +1,1 @@
+"""The process and the machine: device, threads, DataLoader workers, signals, optional packages."""

@@ -1,0 +1,1 @@
+"""The engines that compute predictions: torch and OpenVINO."""

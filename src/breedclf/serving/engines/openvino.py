@@ -1,0 +1,126 @@
+"""OpenVINO as the engine: the network in its files, made once and kept, computed by its threads alone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from breedclf.errors import EndpointError
+from breedclf.features.openvino import MODEL_FILE, compiled, made_elsewhere, need_openvino
+from breedclf.files.cache_folder import cache_folder
+from breedclf.files.sealed_folder import is_as_sealed, seal
+from breedclf.inference.classifier import ranked_prediction
+from breedclf.inference.model_directory import read_artifact, read_card
+from breedclf.inference.prediction import Prediction
+from breedclf.jobs.endpoints import EngineChoice
+from breedclf.serving.core import Limits
+from breedclf.serving.engines.engine import Engine
+from breedclf.serving.parity import TOLERANCE, Reference
+
+log = logging.getLogger(__name__)
+
+ABOUT_FILE = "about.json"
+_FOLDER = "openvino"
+_KEPT = 4
+
+
+class OpenVinoEngine(Engine):
+    """The network as OpenVINO compiled it for this CPU.
+
+    torch is there too, for its tensors, but computes nothing: its threads and OpenVINO's would slow each other down.
+    """
+
+    def __init__(self, model: Path, choice: EngineChoice, limits: Limits) -> None:
+        files = files_for(model, choice)
+        import openvino
+
+        super().__init__(read_card(model), limits)
+        core = openvino.Core()
+        self.precision = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        self._compiled = compiled(files / MODEL_FILE, self.precision)
+        self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
+
+    def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
+        pictures = np.stack([each.numpy() for each in inputs])
+        probabilities = torch.from_numpy(self._compiled(pictures)[0])
+        return [ranked_prediction(self.card, row) for row in probabilities]
+
+    def reference(self) -> Reference:
+        rows = [ranked_prediction(self.card, torch.tensor(row)) for row in self._about["expected"]]
+        return Reference(rows, TOLERANCE[self.precision])
+
+
+def precision_for(wanted: str, capabilities: Sequence[str]) -> str:
+    """`auto` is bf16 where the CPU has it."""
+    return ("bf16" if "BF16" in capabilities else "fp32") if wanted == "auto" else wanted
+
+
+def files_for(model: Path, choice: EngineChoice) -> Path:
+    """The folder with OpenVINO's files of this model, from the cache or made now.
+
+    Raises:
+        MissingExtraError: OpenVINO isn't installed.
+        ArtifactError: the folder holds no model, or not the one that was written.
+        DataError: the calibration pictures can't be used.
+        ParityError: int8 costs more accuracy than is allowed.
+    """
+    need_openvino(choice.precision)
+    read_artifact(model)  # checked at each start, not only when the files are made
+    root = cache_folder() / _FOLDER
+    key = _key(model, choice)
+    found = root / key
+    if is_as_sealed(found, key):
+        os.utime(found)
+        return found
+    if found.exists():
+        log.warning("OpenVINO's files in %s are damaged or of another version; making them again", found)
+        shutil.rmtree(found, ignore_errors=True)
+    fresh = root / f".new-{secrets.token_hex(6)}"
+    fresh.mkdir(parents=True)
+    try:
+        _make(model, fresh, choice)
+        seal(fresh, key)
+        _forget_old(root, keep=_KEPT - 1)
+        try:
+            fresh.rename(found)
+        except OSError as error:  # another process was faster
+            if not is_as_sealed(found, key):
+                raise EndpointError(f"OpenVINO's files can't be kept in {found}: {error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return found
+
+
+def _make(model: Path, target: Path, choice: EngineChoice) -> None:
+    words = [str(model), str(target)]
+    if choice.calibration is not None:
+        words += [f"--calibration={choice.calibration}", f"--max-accuracy-drop={choice.max_accuracy_drop}"]
+    made_elsewhere("breedclf.serving.engines.openvino_model", *words)
+
+
+def _key(model: Path, choice: EngineChoice) -> str:
+    """Equal for what gives equal files; pictures of the calibration are known by name, size and time."""
+    parts = [(model / "breedclf.json").read_text(encoding="utf-8")]
+    parts += [importlib.metadata.version(name) for name in ("openvino", "torch")]
+    if choice.calibration is not None:
+        parts += [importlib.metadata.version("nncf"), str(choice.max_accuracy_drop)]
+        for path in sorted(choice.calibration.rglob("*")):
+            known = path.stat()
+            parts.append(f"{path} {known.st_size} {known.st_mtime_ns}")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _forget_old(root: Path, *, keep: int) -> None:
+    kept = sorted((path for path in root.iterdir() if path.name[0] != "."), key=lambda path: path.stat().st_mtime)
+    for folder in kept[: max(0, len(kept) - keep)]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,143 @@
+"""`python -m breedclf.serving.engines.openvino_model`: converts a model directory for OpenVINO.
+
+Making them needs torch, serving them doesn't; both engines' threads in one process would slow each other down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from breedclf.config import Settings
+from breedclf.data.image_folder import Split
+from breedclf.data.images import open_image
+from breedclf.data.preprocessing import Preprocessing
+from breedclf.errors import BreedclfError
+from breedclf.evaluation.evaluate import images_to_evaluate
+from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
+from breedclf.features.openvino_maker import check_accuracy, quantised
+from breedclf.inference.model_directory import ModelCard, read_artifact
+from breedclf.models.network import network_from
+from breedclf.runtime.telemetry import opt_out
+from breedclf.serving.engines.openvino import ABOUT_FILE
+from breedclf.serving.parity import sample_images
+
+if TYPE_CHECKING:
+    import openvino
+
+
+class About(Settings):
+    """What is known about the files: what the model answers about the sample pictures, and how good int8 is.
+
+    `expected` are torch's probabilities in fp32, but for int8 its own, since there the accuracies are what is compared.
+    """
+
+    expected: tuple[tuple[float, ...], ...]
+    accuracy: float | None = None
+    accuracy_before: float | None = None
+    pictures: int = 0
+
+
+class WholeModel(nn.Module):
+    """From uint8 [N, 3, crop, crop] to probabilities [N, C]: the normalisation and the softmax belong to it."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network = network
+        self.scale = nn.Buffer(torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255)
+        self.shift = nn.Buffer(torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network((pictures.float() - self.shift) / self.scale), dim=1)
+
+
+def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_drop: float) -> About:
+    """Write the files below `target`: in fp32, or in int8 when there are pictures to calibrate on.
+
+    Raises:
+        ArtifactError: the folder holds no model.
+        DataError: there are too few pictures to tell the drop.
+        ParityError: int8 costs too much accuracy.
+    """
+    opt_out()
+    import openvino
+
+    card, state = read_artifact(model)
+    network = network_from(card.architecture, state)
+    whole = WholeModel(network, card.preprocessing).eval()
+    crop = card.preprocessing.crop_px
+    samples = np.stack([_input(card, picture) for _, picture in sample_images()])
+    with torch.inference_mode():
+        expected = whole(torch.from_numpy(samples)).numpy()
+    plain = openvino.convert_model(
+        whole, example_input=torch.zeros(1, 3, crop, crop, dtype=torch.uint8), input=[([-1, 3, crop, crop], np.uint8)]
+    )
+    if calibration is None:
+        written, about = plain, About(expected=_rows(expected))
+    else:
+        split = images_to_evaluate(calibration, "valid", card.labels, card.training)
+        written, about = _in_int8(card, plain, split, samples, max_accuracy_drop)
+    openvino.save_model(written, target / MODEL_FILE, compress_to_fp16=False)
+    (target / ABOUT_FILE).write_text(about.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return about
+
+
+def _in_int8(
+    card: ModelCard, plain: openvino.Model, split: Split, samples: NDArray[np.uint8], max_drop: float
+) -> tuple[openvino.Model, About]:
+    check_accuracy(1.0, 1.0, pictures=len(split), max_drop=max_drop)
+    in_int8 = quantised(plain, sample_of(split).paths, lambda path: _input(card, path)[None])
+    before, after = (_accuracy(card, each, split) for each in (plain, in_int8))
+    check_accuracy(before, after, pictures=len(split), max_drop=max_drop)
+    own = compiled(in_int8, "int8")(samples)[0]
+    return in_int8, About(expected=_rows(own), accuracy=after, accuracy_before=before, pictures=len(split))
+
+
+def _accuracy(card: ModelCard, model: openvino.Model, split: Split) -> float:
+    network = compiled(model, "fp32")
+    right = 0
+    for start in range(0, len(split), 16):
+        inputs = np.stack([_input(card, path) for path in split.paths[start : start + 16]])
+        right += int((network(inputs)[0].argmax(1) == np.array(split.targets[start : start + 16])).sum())
+    return right / len(split)
+
+
+def _input(card: ModelCard, picture: Path | bytes) -> NDArray[np.uint8]:
+    found: NDArray[np.uint8] = card.preprocessing.view(open_image(picture, color=card.preprocessing.color), 0).numpy()
+    return found
+
+
+def _rows(probabilities: NDArray[Any]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(value) for value in row) for row in probabilities)
+
+
+def main() -> int:
+    """Make the files that the arguments name; what goes wrong is the last line on stdout, as JSON."""
+    end_with_whoever_asked()
+    parser = argparse.ArgumentParser(prog="python -m breedclf.serving.engines.openvino_model")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("--calibration", type=Path)
+    parser.add_argument("--max-accuracy-drop", type=float, default=0.01)
+    arguments = parser.parse_args()
+    try:
+        make(
+            arguments.model,
+            arguments.target,
+            calibration=arguments.calibration,
+            max_accuracy_drop=arguments.max_accuracy_drop,
+        )
+    except BreedclfError as error:
+        return told_error(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,318 @@
+"""The HTTP side as an ASGI application: routes, access, request ids, a log line each, errors without tracebacks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from breedclf.jobs.endpoints import DEFAULT_ENGINE, EngineChoice
+from breedclf.serving.core import (
+    ATTRIBUTES_HEADER,
+    JSON,
+    BusyError,
+    Limits,
+    RequestError,
+    accepted_types,
+    answer,
+    check_encoding,
+    error_body,
+    images_in,
+    media_type,
+    service_error_body,
+    too_large,
+    wanted_count,
+)
+from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_right
+from breedclf.serving.http.bodies import Arrivals, read_body
+from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
+from breedclf.serving.requests import Bounds, Pipeline
+
+log = logging.getLogger("breedclf.serving.requests")
+
+_PAGE_TYPES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "Referrer-Policy": "no-referrer",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CODES = {404: "NotFound", 405: "MethodNotAllowed"}
+
+
+@dataclass
+class Service:
+    """What the routes need: the pipeline once the model is loaded, the limits, and who may ask."""
+
+    limits: Limits = field(default_factory=Limits)
+    bounds: Bounds = field(default_factory=Bounds)
+    token: str | None = None
+    hosts: Collection[str] = LOCAL_NAMES
+    origins: Collection[str] = ()
+    engine: EngineChoice = DEFAULT_ENGINE
+    pipeline: Pipeline | None = None
+    draining: bool = False
+    on_prediction: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.arrivals = Arrivals(self.limits, self.bounds)
+
+    def ready_pipeline(self) -> Pipeline:
+        """The pipeline.
+
+        Raises:
+            BusyError: the model is still being loaded.
+        """
+        if self.pipeline is None:
+            raise BusyError("Loading", "the model is still being loaded; try again in a moment", 1)
+        return self.pipeline
+
+
+def create_app(service: Service) -> ASGIApp:
+    """The application around a service; it is whole before the model is loaded."""
+
+    async def ping(request: Request) -> Response:
+        del request
+        well = service.pipeline is not None and not service.draining and await service.pipeline.answers()
+        return Response(status_code=200 if well else 503)
+
+    async def invocations(request: Request) -> Response:
+        return await _answer(service, request)
+
+    async def page(request: Request) -> Response:
+        name = request.url.path.removeprefix("/") or "index.html"
+        return Response(page_file(name), media_type=_PAGE_TYPES[name], headers=_PAGE_HEADERS)
+
+    async def about(request: Request) -> Response:
+        del request
+        return Response(_about(service), media_type="application/json", headers={"Cache-Control": "no-cache"})
+
+    inner = Starlette(
+        routes=[
+            Route("/ping", ping, methods=["GET"]),
+            Route("/invocations", invocations, methods=["POST"]),
+            Route("/endpoints/{name}/invocations", invocations, methods=["POST"]),
+            Route("/about", about, methods=["GET"]),
+            Route("/", page, methods=["GET"]),
+            *(Route(f"/{name}", page, methods=["GET"]) for name in _PAGE_TYPES),
+        ]
+    )
+    inner.router.redirect_slashes = False
+    app = ErrorMiddleware(inner, service)
+    return _for_other_origins(app, service.origins) if service.origins else app
+
+
+def _for_other_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
+    """The application for scripts of other web pages too, those of the given origins, or of all with `*`."""
+    return CORSMiddleware(
+        app,
+        allow_origins=sorted(origins),
+        allow_methods=("GET", "POST"),
+        allow_headers=("Authorization", "Content-Type", "X-Request-Id", ATTRIBUTES_HEADER),
+        expose_headers=("Retry-After", "X-Request-Id"),
+    )
+
+
+@cache
+def page_file(name: str) -> bytes:
+    """A file of the page."""
+    return files("breedclf.serving").joinpath("page", name).read_bytes()
+
+
+async def _answer(service: Service, request: Request) -> Response:
+    pipeline = service.ready_pipeline()
+    headers = request.headers
+    pipeline.require_room()
+    accepted = accepted_types(headers.get("accept"))
+    top = wanted_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
+    check_encoding(headers.get("content-encoding"))
+    if (_length(headers) or 0) > service.limits.max_body_bytes:
+        raise too_large(service.limits)
+    body = await service.arrivals.body(request.receive)
+    kind, held = media_type(headers.get("content-type")), 0
+    try:
+        pipeline.admit(1)
+        held = 1
+        pictures = await pipeline.parsed(body, kind) if kind == JSON else images_in(body, kind, service.limits)
+        del body
+        if len(pictures) > 1:
+            pipeline.admit(len(pictures) - 1, held=1)
+            held = len(pictures)
+        request.state.pictures = held
+        predictions = await pipeline.predict(pictures)
+    finally:
+        pipeline.release(held)
+    service.on_prediction()
+    content, answered_in = answer(predictions, accepted, top)
+    return Response(content, media_type=answered_in)
+
+
+def _about(service: Service) -> str:
+    loaded = service.pipeline is not None
+    names = service.pipeline.engine.card.class_names if service.pipeline else ()
+    return json.dumps(
+        {
+            "ready": loaded,
+            "classes": len(names),
+            "max_body_bytes": service.limits.max_body_bytes,
+            "token_required": service.token is not None,
+        }
+    )
+
+
+class ErrorMiddleware:
+    """Around everything: the request's id, who may ask, the answer to whatever is raised, and the log line."""
+
+    def __init__(self, app: Starlette, service: Service) -> None:
+        self._app = app
+        # The router alone: the application's own handling would log what is raised, answer in plain text and raise on.
+        self._inner = app.router
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        scope = in_origin_form(scope)
+        scope["app"] = self._app
+        visit = RequestLog(scope, receive, send, self._service)
+        try:
+            self._check(scope, visit.headers)
+            await self._inner(scope, visit.receive, visit.send)
+        except RequestError as error:
+            await self._refuse(visit, error)
+        except HTTPException as error:
+            code = _CODES.get(error.status_code, "BadRequest")
+            await self._refuse(visit, RequestError(error.status_code, code, _nothing_here(scope)))
+        except Exception:
+            log.exception("a request failed", extra={"fields": {"request_id": visit.id}})
+            await self._refuse(visit, RequestError(500, "InternalError", "the server failed; its log tells why"))
+        finally:
+            visit.write_log()
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        check_framing(headers, scope["http_version"])
+        if not host_is_allowed(headers.get("host"), self._service.hosts):
+            raise RequestError(421, "MisdirectedRequest", _not_this_host(headers.get("host"), self._service.hosts))
+        token = self._service.token
+        open_to_all = scope["method"] == "GET" and not scope["path"].startswith("/endpoints/")
+        if token is not None and not open_to_all and not token_is_right(headers.get("authorization"), token):
+            raise RequestError(401, "Unauthorized", "send the header Authorization: Bearer TOKEN with the right token")
+
+    async def _refuse(self, visit: RequestLog, error: RequestError) -> None:
+        if visit.status is not None:  # an answer has begun; nothing more can be said
+            return
+        if error.status != 408 and error.code != FRAMING:
+            await visit.throw_away_rest()
+        for_service_client = visit.path.startswith("/endpoints/") and _is_aws_client(visit.headers)
+        body = service_error_body(error, visit.id) if for_service_client else error_body(error, visit.id)
+        response = Response(body, 424 if for_service_client else error.status, media_type="application/json")
+        if for_service_client:
+            response.headers["x-amzn-errortype"] = "ModelError"
+        if isinstance(error, BusyError):
+            response.headers["Retry-After"] = str(error.retry_after)
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
+        visit.code = error.code
+        await response(visit.scope, visit.receive, visit.send)
+
+
+class RequestLog:
+    """One request and what became of it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        scope.setdefault("state", {})
+        self.scope = scope
+        self.headers = Headers(scope=scope)
+        self.path = str(scope["path"])
+        given = self.headers.get("x-request-id", "")
+        self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        self.status: int | None = None
+        self.code: str | None = None
+        self._receive = receive
+        self._send = send
+        self._service = service
+        self._more = "transfer-encoding" in self.headers or _length(self.headers) != 0
+        self._bytes = 0
+        self._started = time.monotonic()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._bytes += len(message.get("body", b""))
+        self._more = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            extra = [(b"x-request-id", self.id.encode()), (b"x-amzn-requestid", self.id.encode())]
+            extra += [(b"x-content-type-options", b"nosniff")]
+            if self._service.draining or self._more:
+                extra.append((b"connection", b"close"))
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await self._send(message)
+
+    async def throw_away_rest(self) -> None:
+        """Read what is left of the body: who is still sending doesn't hear an answer."""
+        if not self._more:
+            return
+        if self.headers.get("expect", "").lower() == "100-continue" and self._bytes == 0:
+            return  # the client waits for our word before it sends
+        with suppress(RequestError, TimeoutError):
+            async with asyncio.timeout(self._service.bounds.body_seconds):
+                await read_body(self.receive, Limits(max_body_bytes=0), self._service.bounds)
+
+    def write_log(self) -> None:
+        fields = {
+            "request_id": self.id,
+            "method": self.scope["method"],
+            "path": self.path[:200],
+            "status": self.status,
+            "code": self.code,
+            "pictures": self.scope["state"].get("pictures"),
+            "bytes": self._bytes,
+            "milliseconds": round(1000 * (time.monotonic() - self._started), 1),
+        }
+        level = logging.DEBUG if self.path == "/ping" and self.status == 200 else logging.INFO
+        log.log(level, "request", extra={"fields": {k: v for k, v in fields.items() if v is not None}})
+
+
+def _is_aws_client(headers: Headers) -> bool:
+    return "amz-sdk-invocation-id" in headers or headers.get("authorization", "").startswith("AWS4-")
+
+
+def _nothing_here(scope: Scope) -> str:
+    return f"{scope['method']} isn't answered at this path; POST a picture to /invocations, or open / in a browser"
+
+
+def _not_this_host(header: str | None, hosts: Collection[str]) -> str:
+    known = ", ".join(sorted(hosts))
+    if not header:
+        return f"the request has no Host header; this server is known as {known}"
+    host = ascii(header[:60])
+    return f"Host {host} isn't a name of this server; call it {known[:120]}, or start it with --allow-host NAME"
+
+
+def _length(headers: Headers) -> int | None:
+    """What Content-Length promises: 0 without one, None where it is too long to be a number of bytes."""
+    text = headers.get("content-length", "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

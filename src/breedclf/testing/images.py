@@ -1,0 +1,231 @@
+"""Picture sets of our own making: drawn patterns that differ in shape and texture, and files that are no good."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from breedclf.errors import ConfigError
+
+Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_TINT = 35.0
+
+
+def write_image_set(
+    folder: str | Path,
+    *,
+    classes: int = 5,
+    train: int = 16,
+    valid: int = 6,
+    test: int = 12,
+    seed: int = 0,
+    size_px: int = 128,
+) -> Path:
+    """Draw a data set in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
+
+    The classes are patterns. Colours, scale, position, rotation, brightness and noise of each picture are drawn
+    without regard to its class, so that only shape and arrangement tell the classes apart. The same arguments give the
+    same pictures.
+
+    Args:
+        folder: where to write; it is made, and must not hold these splits yet.
+        classes: how many patterns, 2 to 8.
+        train: pictures a class in that split; `valid` and `test` likewise (0 leaves the split out).
+        seed: what all random choices come from.
+        size_px: height and width of every picture.
+
+    Raises:
+        ConfigError: the number of classes is out of range, or a split is there already.
+
+    Example:
+        >>> import tempfile
+        >>> root = write_image_set(tempfile.mkdtemp(), classes=2, train=1, valid=1, test=0)
+        >>> sorted(str(path.relative_to(root)) for path in root.rglob("*.jpg"))[0]
+        'train/001.Stripes/0001.jpg'
+    """
+    if not 2 <= classes <= len(PATTERNS):
+        raise ConfigError(f"classes={classes}: a drawn picture set has 2 to {len(PATTERNS)} classes")
+    root = Path(folder)
+    counts = {name: count for name, count in (("train", train), ("valid", valid), ("test", test)) if count}
+    taken = [name for name in counts if (root / name).exists()]
+    if taken:
+        raise ConfigError(f"{root} holds {', '.join(taken)} already; choose an empty folder")
+    for split_number, (split, count) in enumerate(counts.items()):
+        for label_number, pattern in enumerate(list(PATTERNS)[:classes]):
+            home = root / split / f"{label_number + 1:03}.{pattern}"
+            home.mkdir(parents=True)
+            for number in range(count):
+                random = np.random.default_rng([seed, split_number, label_number, number])
+                draw_image(pattern, random, size_px=size_px).save(home / f"{number + 1:04}.jpg", quality=90)
+    return root
+
+
+def draw_image(pattern: str, random: np.random.Generator, *, size_px: int = 128) -> Image.Image:
+    """Draw one RGB picture of a pattern from PATTERNS, size_px high and wide."""
+    shape = PATTERNS[pattern](random, size_px)
+    dark, light = _tinted(random, 10, 80), _tinted(random, 160, 245)
+    ink, paper = (dark, light) if random.random() < 0.5 else (light, dark)
+    picture = np.where(shape[..., None], ink, paper)
+    picture *= _uneven_light(random, size_px)[..., None]
+    picture += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+
+
+def _tinted(random: np.random.Generator, darkest: float, lightest: float) -> Plane:
+    """A colour of any hue, between two levels of grey."""
+    return (random.uniform(darkest, lightest) + random.uniform(-_TINT, _TINT, 3)).astype(np.float32)
+
+
+def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
+    """A factor a pixel, falling off to one side as in a photograph."""
+    slope_x, slope_y = random.uniform(-0.15, 0.15, 2).astype(np.float32)
+    steps = np.linspace(-1, 1, size_px, dtype=np.float32)
+    light: Plane = np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
+    return light
+
+
+def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most: float) -> tuple[Plane, Plane]:
+    """Coordinates of every pixel, turned, moved and scaled at random; the picture is `fewest` to `most` units wide."""
+    units = random.uniform(fewest, most)
+    angle = random.uniform(0, 2 * np.pi)
+    steps = np.linspace(-units / 2, units / 2, size_px, dtype=np.float32)
+    x, y = steps[None, :], steps[:, None]
+    cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    shift_x, shift_y = random.uniform(-1, 1, 2).astype(np.float32)
+    return cosine * x - sine * y + shift_x, sine * x + cosine * y + shift_y
+
+
+def _part(values: Plane) -> Plane:
+    """How far each value is into its period, 0 to 1."""
+    return values - np.floor(values)
+
+
+def _patches(random: np.random.Generator, size_px: int, cells: int, resampling: Image.Resampling) -> Mask:
+    """Irregular patches: noise of so many cells across, enlarged and cut at its middle."""
+    noise = Image.fromarray(random.integers(0, 256, (cells, cells), dtype=np.uint8))
+    return np.asarray(noise.resize((size_px, size_px), resampling)) > 127
+
+
+def _stripes(random: np.random.Generator, size_px: int) -> Mask:
+    across, _ = _turned_plane(random, size_px, 2.5, 4)
+    return _part(across) < random.uniform(0.4, 0.6)
+
+
+def _checkers(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 7, 12)
+    even: Mask = (np.floor(across) + np.floor(down)) % 2 == 0
+    return even
+
+
+def _triangle(random: np.random.Generator, size_px: int) -> Mask:
+    """One large triangle."""
+    across, down = _turned_plane(random, size_px, 4, 5)
+    return (np.abs(across) < 0.6 * (1.2 - down)) & (down > -1)
+
+
+def _speckle(random: np.random.Generator, size_px: int) -> Mask:
+    return _patches(random, size_px, int(random.integers(56, 68)), Image.Resampling.BICUBIC)
+
+
+def _sand(random: np.random.Generator, size_px: int) -> Mask:
+    return _patches(random, size_px, 128, Image.Resampling.NEAREST)
+
+
+def _rings(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 4, 7)
+    return _part(np.hypot(across, down)) < random.uniform(0.4, 0.6)
+
+
+def _dots(random: np.random.Generator, size_px: int) -> Mask:
+    """Round spots in rows, every other row set off by half a period."""
+    across, down = _turned_plane(random, size_px, 9, 14)
+    set_off = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
+    spots: Mask = np.hypot(_part(across + set_off) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
+    return spots
+
+
+def _lattice(random: np.random.Generator, size_px: int) -> Mask:
+    across, down = _turned_plane(random, size_px, 9, 14)
+    return np.minimum(_part(across), _part(down)) < random.uniform(0.12, 0.2)
+
+
+PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
+    "Stripes": _stripes,
+    "Checkers": _checkers,
+    "Triangle": _triangle,
+    "Speckle": _speckle,
+    "Sand": _sand,
+    "Rings": _rings,
+    "Dots": _dots,
+    "Lattice": _lattice,
+}
+"""What can be drawn, by the class's name; a set of N classes takes the first N."""
+
+
+class HostileImages(NamedTuple):
+    """Files as they turn up in real folders: the broken ones can't be decoded, the odd ones can."""
+
+    broken: tuple[Path, ...]
+    odd: tuple[Path, ...]
+
+
+def write_hostile_images(folder: str | Path) -> HostileImages:
+    """Write files that are no good, and good ones of unusual kinds, all named like pictures.
+
+    Broken: empty, text, cut short, damaged, too many pixels. Odd: 16-bit grey, one bit, palette, transparent, CMYK,
+    turned by EXIF, with a damaged EXIF block, animated, and a PNG named .jpg.
+    """
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    plain = draw_image("Checkers", np.random.default_rng(0), size_px=96)
+    jpeg, png = _encoded(plain, "JPEG"), _encoded(plain, "PNG")
+    middle = len(png) // 2
+    grey = np.asarray(plain.convert("L"))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    clear = plain.convert("RGBA")
+    clear.putalpha(Image.fromarray(grey))
+    broken = {
+        "empty.jpg": b"",
+        "text.jpg": b"This was never a picture.\n",
+        "cut.jpg": jpeg[:150],
+        "half.jpg": jpeg[: len(jpeg) // 2],
+        "damaged.png": png[:middle] + bytes(64) + png[middle + 64 :],
+        "bomb.png": _claims_to_be(png, 30_000),
+    }
+    odd = {
+        "grey16.png": _encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        "one_bit.tif": _encoded(plain.convert("1"), "TIFF"),
+        "palette.bmp": _encoded(plain.quantize(8), "BMP"),
+        "transparent.webp": _encoded(clear, "WEBP", lossless=True),
+        "cmyk.jpg": _encoded(plain.convert("CMYK"), "JPEG"),
+        "turned.jpg": _encoded(plain, "JPEG", exif=turned),
+        "damaged_exif.jpg": _encoded(plain, "JPEG", exif=b"Exif\0\0II*\0" + b"\xff" * 40),
+        "animated.gif": _encoded(plain, "GIF", save_all=True, append_images=[plain.rotate(90)]),
+        "png_inside.jpg": png,
+    }
+    for name, content in (broken | odd).items():
+        (root / name).write_bytes(content)
+    return HostileImages(tuple(root / name for name in broken), tuple(root / name for name in odd))
+
+
+def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def _claims_to_be(png: bytes, edge_px: int) -> bytes:
+    """The file with another size in its header, whose checksum is made to fit."""
+    header = b"IHDR" + struct.pack(">LL", edge_px, edge_px) + png[24:29]
+    return png[:12] + header + struct.pack(">L", zlib.crc32(header)) + png[33:]

@@ -1,0 +1,1 @@
+"""Text that programs and terminals can take: JSON without NaN, JSON lines, printable names."""

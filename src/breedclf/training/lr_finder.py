@@ -1,0 +1,139 @@
+"""How fast a training may go: the loss while the learning rate rises from tiny to too much, and what that suggests."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from breedclf.config import TrainingConfig
+from breedclf.data.image_folder import training_images
+from breedclf.data.sources import FeatureSource
+from breedclf.errors import ConfigError
+from breedclf.files.disk import deliver
+from breedclf.files.paths import user_path
+from breedclf.reporting import Section, render_page
+from breedclf.reporting.charts.lines import Reference, Series, line_chart
+from breedclf.runtime.device import compute_of, repeatable
+from breedclf.training.loop import TrainingTask
+from breedclf.training.optimizers import new_optimizer
+from breedclf.training.run_cache import RunCache
+from breedclf.training.task import prepare
+
+_SMOOTHING = 0.9
+_DIVERGED = 4.0
+_FEWEST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class LearningRateCurve:
+    """The smoothed loss at each learning rate of the head, from low to high, until it diverged or the steps ended.
+
+    `suggestion` is the rate at which the smoothed loss fell fastest, `lowest_loss_at` the one with the lowest smoothed
+    loss. Both depend on the number of steps: with fewer, the rate rises faster and the smoothed loss follows it later,
+    so that both tend to come out higher.
+    """
+
+    learning_rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+    lowest_loss_at: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def plot(self, path: str | Path) -> Path:
+        """Write the curve as one self-contained HTML page with an inline SVG."""
+        chart = line_chart(
+            "Loss while the learning rate rises",
+            [Series("training loss, smoothed", self.learning_rates, self.losses)],
+            x_label="learning rate of the last layer",
+            y_label="loss",
+            log_x=True,
+            references=[
+                Reference(self.suggestion, f"suggestion {self.suggestion:.2g}"),
+                Reference(self.lowest_loss_at, f"lowest {self.lowest_loss_at:.2g}"),
+            ],
+            full=True,
+        )
+        lead = "Each step was taken at a higher rate than the one before; what was learned is thrown away."
+        page = render_page(
+            "Learning rate",
+            [Section("Loss and learning rate", [chart], lead=lead)],
+            summary=[f"Suggestion: {self.suggestion:.2g}, where the loss falls fastest."],
+        )
+        path = user_path(path, "path")
+        deliver(path, page)
+        return path
+
+
+def find_learning_rate(
+    config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
+) -> LearningRateCurve:
+    """Train for some steps while the rate rises evenly in its logarithm; nothing is written but cached features.
+
+    The rates of further stages keep their ratio to the head's.
+
+    Raises:
+        ConfigError: the range is empty, or there are fewer than 10 steps.
+        DataError: the pictures can't be used.
+        WeightsError: the pretrained weights can't be had or don't fit.
+    """
+    if not 0 < lowest < highest or steps < _FEWEST_STEPS:
+        raise ConfigError(
+            f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
+        )
+    folder = training_images(config)
+    with repeatable(config.deterministic):
+        lesson = prepare(config, folder, compute_of(config), run_cache=RunCache()).lesson
+        rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
+        return curve(rates, list(_losses(lesson, config, rates)))
+
+
+def curve(rates: Sequence[float], losses: Sequence[float]) -> LearningRateCurve:
+    """The curve of these raw losses, which may be fewer than the rates and end where they aren't numbers.
+
+    Raises:
+        ConfigError: there are too few of them to tell anything.
+    """
+    smooth: list[float] = []
+    average = 0.0
+    for step, loss in enumerate(itertools.takewhile(math.isfinite, losses), 1):
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        smooth.append(average / (1 - _SMOOTHING**step))
+    if len(smooth) < _FEWEST_STEPS // 2:
+        raise ConfigError(f"the loss diverged within {len(smooth)} steps: begin at a lower rate than {rates[0]:g}")
+    best = min(range(len(smooth)), key=smooth.__getitem__)
+    falls = [smooth[at + 1] - smooth[at - 1] for at in range(1, best)]
+    steepest = 1 + min(range(len(falls)), key=falls.__getitem__) if falls else best
+    return LearningRateCurve(tuple(rates[: len(smooth)]), tuple(smooth), rates[steepest], rates[best])
+
+
+def _losses(lesson: TrainingTask, config: TrainingConfig, rates: Sequence[float]) -> Iterator[float]:
+    """The loss of each step, until it is far above the lowest."""
+    module = lesson.module.train()
+    optimizer = new_optimizer(module, config)
+    least = math.inf
+    for rate, (inputs, targets) in zip(rates, _endless(lesson.source(1), config), strict=False):
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] / config.learning_rate * rate
+        loss = lesson.loss.mean(module(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        value = loss.item()
+        yield value
+        least = min(least, value)
+        if not value <= _DIVERGED * least + 1e-3:
+            return
+
+
+def _endless(source: FeatureSource, config: TrainingConfig) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    order = torch.Generator().manual_seed(config.seed)
+    while True:
+        yield from source.batches(torch.randperm(len(source.targets), generator=order), config.batch_size)

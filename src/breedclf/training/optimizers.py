@@ -1,0 +1,90 @@
+"""Which weights move how fast: groups of parameters with a learning rate each, and the optimizer over them."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from breedclf.config import TrainingConfig
+from breedclf.models.stages import STAGES, trained_stages
+
+log = logging.getLogger(__name__)
+
+BACKBONE_SHARE = 1 / 50
+HIGH_BACKBONE_RATE = 1e-3
+_METHODS_WITHOUT_STEP = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+
+_Optimizer = TypeVar("_Optimizer", bound=torch.optim.Optimizer)
+
+
+def stage_rates(config: TrainingConfig) -> dict[str, float]:
+    """The learning rate of the head and of each trained stage, the head first.
+
+    Example:
+        >>> stage_rates(TrainingConfig(data="x", freeze="layer4", learning_rate=0.005))
+        {'head': 0.005, 'layer4': 0.0001}
+    """
+    rates = {"head": config.learning_rate}
+    backbone = config.backbone_learning_rate or config.learning_rate * BACKBONE_SHARE
+    for depth, stage in enumerate(reversed(trained_stages(config.freeze))):
+        rates[stage] = backbone * config.layer_decay**depth
+    return rates
+
+
+def rate_warning(config: TrainingConfig) -> str | None:
+    """What to tell whoever trains more than the head at a rate that suits the head alone."""
+    if config.freeze == "head":
+        return None
+    rates = stage_rates(config)
+    highest = max(rate for stage, rate in rates.items() if stage != "head")
+    measured = (
+        "with layer4 trained too, 133 breeds of dogs came to 89.6% at 7.4e-05 and to 77.8% at 7.8e-03 on their "
+        "validation pictures"
+    )
+    if highest > HIGH_BACKBONE_RATE:
+        return (
+            f"freeze={config.freeze} trains pretrained layers at a learning rate of {highest:g}, above "
+            f"{HIGH_BACKBONE_RATE:g}, which tends to destroy what they know: {measured}; "
+            f"set backbone_learning_rate to 1e-05 to {HIGH_BACKBONE_RATE:g}"
+        )
+    if config.backbone_learning_rate is None and config.learning_rate > HIGH_BACKBONE_RATE:
+        return (
+            f"learning_rate={config.learning_rate:g} is above {HIGH_BACKBONE_RATE:g}, too high for pretrained layers "
+            f"({measured}); freeze={config.freeze} takes it for the head alone and {highest:g} for them: "
+            "set backbone_learning_rate to choose it"
+        )
+    return None
+
+
+def new_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer over a head, or over a tail with a group for each stage; `initial_lr` is each group's rate."""
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "lr": rate, "initial_lr": rate}
+        for stage, rate in stage_rates(config).items()
+        if (parameters := list(_parameters_of(module, stage)))
+    ]
+    if config.optimizer == "adamw":
+        return _AdamW(groups, weight_decay=config.weight_decay)
+    return _SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _without_compiler(kind: type[_Optimizer]) -> type[_Optimizer]:
+    """The same optimizer, whose methods don't load torch's compiler just to tell it to leave them alone."""
+    eager = {name: inspect.unwrap(getattr(kind, name)) for name in _METHODS_WITHOUT_STEP}
+    return type(kind.__name__, (kind,), {**eager, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+
+
+_SGD = _without_compiler(torch.optim.SGD)
+_AdamW = _without_compiler(torch.optim.AdamW)
+
+
+def _parameters_of(module: nn.Module, stage: str) -> Iterable[nn.Parameter]:
+    for name, parameter in module.named_parameters():
+        first = name.partition(".")[0]
+        if (first if first in STAGES else "stem" if first in ("conv1", "bn1") else "head") == stage:
+            yield parameter

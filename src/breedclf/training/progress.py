@@ -1,0 +1,62 @@
+"""What a training says while it runs: one line an epoch for people, and in a job one of JSON for programs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from breedclf.jobs.metric_lines import format_metrics
+from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
+
+log = logging.getLogger(__name__)
+
+
+class ProgressLog(TrainingHook):
+    """Tells the "breedclf" logger what happens or, where nobody listens, a person at a terminal or notebook.
+
+    With `metric_lines` each epoch also logs the line from which a job's metrics are read.
+    """
+
+    def __init__(self, *, metric_lines: bool = False) -> None:
+        self._metric_lines = metric_lines
+
+    def on_start(self, plan: TrainingPlan) -> None:
+        self._epochs, self._images = plan.config.epochs, plan.train_count
+        # The last layer alone takes milliseconds an epoch; elsewhere there is one on a terminal.
+        self._no_bar = True if plan.config.freeze == "head" and plan.config.feature_cache else None
+        self._bar: tqdm[Any] | None = None
+        _tell(
+            f"training {plan.config.architecture} on {plan.train_count} pictures of {len(plan.labels)} classes "
+            f"({plan.valid_count} for validation), {plan.device}, {plan.precision}"
+        )
+        if plan.epochs_done:
+            _tell(f"going on after epoch {plan.epochs_done} of {self._epochs}")
+
+    def on_step(self, step: StepRecord) -> None:
+        if self._bar is None:
+            total, title = self._images, f"epoch {step.epoch}/{self._epochs}"
+            bar: tqdm[Any] = tqdm(total=total, desc=title, unit="img", leave=False, disable=self._no_bar)
+            self._bar = bar
+        self._bar.update(step.images)
+
+    def on_epoch(self, epoch: EpochRecord) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        _tell(
+            f"epoch {epoch.epoch}/{self._epochs}  "
+            f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "
+            f"valid accuracy {epoch.valid_accuracy:.1%}  {epoch.images_per_second:.0f} images/s"
+        )
+        if self._metric_lines:
+            log.info("%s", format_metrics(epoch.to_dict()))
+
+
+def _tell(text: str) -> None:
+    if log.isEnabledFor(logging.INFO) and log.hasHandlers():
+        log.info("%s", text)
+    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+        tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,383 @@
+"""Who gets an answer of the emulator: whoever signs with its keys, in each way in which AWS's clients sign."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from breedclf.backends.emulator.access.admission import admitted, content_of
+from breedclf.backends.emulator.access.keys import Credentials, KeyRing
+from breedclf.backends.emulator.access.signature import SignedRequest
+from breedclf.backends.emulator.protocol import ServiceError, call_of
+from breedclf.backends.emulator.server import Emulator
+from tests.backends.conftest import Clients, asked, eventually, new_bucket
+from tests.backends.sagemaker.job_requests import ROLE, script_job, wait_for_job
+
+# The examples that AWS's documentation of Signature Version 4 for S3 computes step by step.
+THEIRS = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+THEN = datetime(2013, 5, 24, tzinfo=UTC)
+SCOPE = "AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request"
+EMPTY = hashlib.sha256(b"").hexdigest()
+CHUNKS = ["a" * 65536, "a" * 1024, ""]
+ONCE = Config(retries={"total_max_attempts": 1})
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    return KeyRing(THEIRS, tmp_path / "sessions.json")
+
+
+def authorization(names: str, signature: str) -> tuple[str, str]:
+    return "authorization", f"AWS4-HMAC-SHA256 Credential={SCOPE},SignedHeaders={names},Signature={signature}"
+
+
+def published_get() -> SignedRequest:
+    names = "host;range;x-amz-content-sha256;x-amz-date"
+    headers = [
+        ("host", "examplebucket.s3.amazonaws.com"),
+        authorization(names, "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
+        ("range", "bytes=0-9"),
+        ("x-amz-content-sha256", EMPTY),
+        ("x-amz-date", "20130524T000000Z"),
+    ]
+    return SignedRequest("GET", "/test.txt", "", headers)
+
+
+def published_listing() -> SignedRequest:
+    names = "host;x-amz-content-sha256;x-amz-date"
+    headers = [
+        ("host", "examplebucket.s3.amazonaws.com"),
+        authorization(names, "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"),
+        ("x-amz-content-sha256", EMPTY),
+        ("x-amz-date", "20130524T000000Z"),
+    ]
+    return SignedRequest("GET", "/", "max-keys=2&prefix=J", headers)
+
+
+def published_presigned() -> SignedRequest:
+    query = (
+        f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={SCOPE.replace('/', '%2F')}&X-Amz-Date=20130524T000000Z"
+        "&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
+        "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+    return SignedRequest("GET", "/test.txt", query, [("host", "examplebucket.s3.amazonaws.com")])
+
+
+def published_parts() -> tuple[SignedRequest, bytes]:
+    names = (
+        "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;"
+        "x-amz-storage-class"
+    )
+    headers = [
+        ("host", "s3.amazonaws.com"),
+        ("x-amz-date", "20130524T000000Z"),
+        ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+        authorization(names, "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"),
+        ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+        ("content-encoding", "aws-chunked"),
+        ("x-amz-decoded-content-length", "66560"),
+        ("content-length", "66824"),
+    ]
+    signatures = [
+        "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+        "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497",
+        "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9",
+    ]
+    body = "".join(
+        f"{len(part):x};chunk-signature={signature}\r\n{part}\r\n"
+        for part, signature in zip(CHUNKS, signatures, strict=True)
+    )
+    return SignedRequest("PUT", "/examplebucket/chunkObject.txt", "", headers), body.encode()
+
+
+def published_trailer() -> tuple[SignedRequest, bytes]:
+    names = (
+        "content-encoding;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class;"
+        "x-amz-trailer"
+    )
+    headers = [
+        ("host", "s3.amazonaws.com"),
+        ("x-amz-date", "20130524T000000Z"),
+        ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+        authorization(names, "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"),
+        ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+        ("content-encoding", "aws-chunked"),
+        ("x-amz-decoded-content-length", "66560"),
+        ("x-amz-trailer", "x-amz-checksum-crc32c"),
+    ]
+    signatures = [
+        "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2",
+        "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7",
+        "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992",
+    ]
+    body = "".join(
+        f"{len(part):x};chunk-signature={signature}\r\n{part}" + ("\r\n" if part else "")
+        for part, signature in zip(CHUNKS, signatures, strict=True)
+    )
+    body += "x-amz-checksum-crc32c:sOO8/Q==\r\n"
+    body += "x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n"
+    return SignedRequest("PUT", "/examplebucket/chunkObject.txt", "", headers), body.encode()
+
+
+def received(request: SignedRequest, body: bytes, ring: KeyRing, now: datetime = THEN) -> tuple[bytes, dict[str, str]]:
+    call = call_of(dict(request.headers), request.path, request.query)
+    content, headers = content_of(admitted(call, request, ring, now), body)
+    return content, dict(headers)
+
+
+@pytest.mark.parametrize("request_", [published_get(), published_listing(), published_presigned()])
+def test_the_published_examples_are_let_in_and_altered_ones_are_not(request_: SignedRequest, ring: KeyRing) -> None:
+    assert received(request_, b"", ring)[0] == b""
+    host = [("host", "other.s3.amazonaws.com"), *[pair for pair in request_.headers if pair[0] != "host"]]
+    for altered in (
+        dataclasses.replace(request_, method="PUT"),
+        dataclasses.replace(request_, path="/test.txt2"),
+        dataclasses.replace(request_, query=f"{request_.query}&versionId=1"),
+        dataclasses.replace(request_, headers=host),
+    ):
+        with pytest.raises(ServiceError, match="signature we calculated does not match") as caught:
+            received(altered, b"", ring)
+        assert (caught.value.code, caught.value.status) == ("SignatureDoesNotMatch", 403)
+    unsigned = dataclasses.replace(request_, headers=[*request_.headers, ("x-amz-acl", "public-read")])
+    with pytest.raises(ServiceError, match="not signed: x-amz-acl"):
+        received(unsigned, b"", ring)
+
+
+def test_the_published_parts_are_put_together_and_altered_ones_are_not(ring: KeyRing) -> None:
+    request, body = published_parts()
+    content, headers = received(request, body, ring)
+    assert content == b"a" * 66560
+    assert "content-encoding" not in headers
+    assert "x-amz-decoded-content-length" not in headers
+    for altered in (body.replace(b"a" * 1024 + b"\r\n", b"a" * 1023 + b"b\r\n"), body[: body.rindex(b"0;chunk")]):
+        with pytest.raises(ServiceError) as caught:
+            received(request, altered, ring)
+        assert caught.value.code in ("SignatureDoesNotMatch", "IncompleteBody")
+    short = [(name, "5" if name == "x-amz-decoded-content-length" else value) for name, value in request.headers]
+    with pytest.raises(ServiceError):
+        received(dataclasses.replace(request, headers=short), body, ring)
+
+
+def test_the_published_trailer_becomes_a_header_and_an_altered_one_is_refused(ring: KeyRing) -> None:
+    request, body = published_trailer()
+    content, headers = received(request, body, ring)
+    assert content == b"a" * 66560
+    assert headers["x-amz-checksum-crc32c"] == "sOO8/Q=="
+    with pytest.raises(ServiceError, match="does not match"):
+        received(request, body.replace(b"sOO8", b"sOO9"), ring)
+
+
+@pytest.mark.parametrize(
+    ("service", "minutes", "code"),
+    [
+        ("s3", 16, "RequestTimeTooSkewed"),
+        ("s3", -16, "RequestTimeTooSkewed"),
+        ("sagemaker", 6, "InvalidSignatureException"),
+        ("sagemaker", -6, "InvalidSignatureException"),
+        ("sts", 6, "SignatureDoesNotMatch"),
+        ("s3", 14, None),
+        ("sagemaker", 4, None),
+    ],
+)
+def test_clocks_may_differ_as_far_as_at_aws(service: str, minutes: int, code: str | None, ring: KeyRing) -> None:
+    request = published_get()
+    date, credential = "20130524T000000Z", SCOPE.replace("/s3/", f"/{service}/")
+    headers = [
+        ("host", "localhost"),
+        ("authorization", f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature=0"),
+        ("x-amz-date", date),
+        ("x-amz-content-sha256", EMPTY),
+        ("content-type", "application/x-www-form-urlencoded" if service == "sts" else "text/plain"),
+    ]
+    if service == "sagemaker":
+        headers.append(("x-amz-target", "SageMaker.ListModels"))
+    request = dataclasses.replace(request, headers=headers)
+    with pytest.raises(ServiceError) as caught:
+        received(request, b"", ring, THEN + timedelta(minutes=minutes))
+    if code is None:
+        assert "signed" in str(caught.value)  # the clock was right; what comes next isn't
+    else:
+        assert caught.value.code == code
+
+
+def test_a_presigned_address_ends(ring: KeyRing) -> None:
+    assert received(published_presigned(), b"", ring, THEN + timedelta(hours=23)) == (
+        b"",
+        {"host": "examplebucket.s3.amazonaws.com"},
+    )
+    with pytest.raises(ServiceError, match="Request has expired"):
+        received(published_presigned(), b"", ring, THEN + timedelta(hours=25))
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "unknown", "mismatch"),
+    [
+        ("sagemaker", "list_models", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("logs", "describe_log_groups", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("sagemaker-runtime", "invoke_endpoint", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("cloudwatch", "list_metrics", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("sts", "get_caller_identity", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        ("iam", "list_users", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        ("s3", "list_buckets", "InvalidAccessKeyId", "SignatureDoesNotMatch"),
+        ("ec2", "describe_vpcs", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("route53", "list_hosted_zones", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        ("lambda", "list_functions", "UnrecognizedClientException", "InvalidSignatureException"),
+    ],
+)
+def test_other_keys_are_refused_in_each_services_own_words(
+    quick: Emulator, service: str, call: str, unknown: str, mismatch: str
+) -> None:
+    right = quick.credentials
+    arguments = {"EndpointName": "x", "Body": b"x"} if call == "invoke_endpoint" else {}
+    for keys, code in ((("AKIAFOREIGN", "guessed"), unknown), ((right.access_key, "guessed"), mismatch)):
+        session = boto3.Session(*keys, region_name="us-east-1")
+        client = session.client(service, endpoint_url=quick.url, config=ONCE)
+        with pytest.raises(ClientError) as caught:
+            getattr(client, call)(**arguments)
+        assert caught.value.response["Error"]["Code"] == code
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+        assert caught.value.response["Error"]["Message"]
+    assert quick.plane.faults.calls() == []
+
+
+def test_a_signature_for_one_service_opens_no_other(quick: Emulator) -> None:
+    answer = asked(quick, "POST", "/", b"{}", service="logs", X_Amz_Target="SageMaker.ListModels")
+    assert answer.status == 403
+    assert "correct service: 'sagemaker'" in answer.json()["message"]
+
+
+def test_a_body_that_was_not_signed_is_refused(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
+    credentials = quick.session().get_credentials().get_frozen_credentials()
+    request = AWSRequest(method="PUT", url=f"{quick.url}/{quick_bucket}/key", data=b"signed")
+    S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+    answer = urllib3.request("PUT", request.url, body=b"forged", headers=dict(request.headers.items()))
+    assert (answer.status, b"XAmzContentSHA256Mismatch" in answer.data) == (400, True)
+    assert "Contents" not in quick_client("s3").list_objects_v2(Bucket=quick_bucket)
+
+
+def test_presigned_addresses_work_until_somebody_alters_them(quick_client: Clients, quick_bucket: str) -> None:
+    s3 = quick_client("s3", config=Config(signature_version="s3v4"))
+    name = {"Bucket": quick_bucket, "Key": "a folder/ä+b=c%2F"}
+    put = s3.generate_presigned_url("put_object", Params=name)
+    assert urllib3.request("PUT", put, body=b"content").status == 200
+    get = s3.generate_presigned_url("get_object", Params=name)
+    assert urllib3.request("GET", get).data == b"content"
+    assert urllib3.request("GET", get.replace("X-Amz-Expires=3600", "X-Amz-Expires=3601")).status == 403
+    assert urllib3.request("PUT", get, body=b"other").status == 403
+    assert urllib3.request("DELETE", get).status == 403
+    assert s3.get_object(**name)["Body"].read() == b"content"
+    old = quick_client("s3").generate_presigned_url("get_object", Params=name)  # signature version 2, as boto3 has it
+    answer = urllib3.request("GET", old)
+    assert answer.status == 400
+    assert b"Please use AWS4-HMAC-SHA256" in answer.data
+
+
+def test_large_objects_and_strange_names_arrive_as_they_were(quick_client: Clients, quick_bucket: str) -> None:
+    s3 = quick_client("s3")
+    large = os.urandom(9 << 20)
+    s3.upload_fileobj(io.BytesIO(large), quick_bucket, "large", ExtraArgs={"Metadata": {"my_key": "value"}})
+    found = s3.get_object(Bucket=quick_bucket, Key="large")
+    assert found["Body"].read() == large
+    assert found["Metadata"] == {"my_key": "value"}
+    names = ["a//b", "a+b c", "ü/é.txt", "100%", "q?x=1&y", "star*~'()!", ".hidden/..x"]
+    for name in names:
+        s3.put_object(Bucket=quick_bucket, Key=name, Body=name.encode())
+        assert s3.get_object(Bucket=quick_bucket, Key=name)["Body"].read() == name.encode()
+        s3.copy_object(Bucket=quick_bucket, Key=f"copies/{name}", CopySource={"Bucket": quick_bucket, "Key": name})
+    listed = [each["Key"] for each in s3.list_objects_v2(Bucket=quick_bucket)["Contents"]]
+    assert set(names) < set(listed)
+    answer = s3.delete_objects(Bucket=quick_bucket, Delete={"Objects": [{"Key": name} for name in names]})
+    assert len(answer["Deleted"]) == len(names)
+
+
+def test_temporary_credentials_need_their_token(quick: Emulator, quick_client: Clients) -> None:
+    made = quick_client("sts").assume_role(RoleArn=ROLE, RoleSessionName="me")["Credentials"]
+
+    def sts(token: str | None) -> Any:
+        session = boto3.Session(made["AccessKeyId"], made["SecretAccessKey"], token, "us-east-1")
+        return session.client("sts", endpoint_url=quick.url, config=ONCE)
+
+    assert sts(made["SessionToken"]).get_caller_identity()["Arn"].endswith(":assumed-role/breedclf/me")
+    for wrong in (None, "x" * 40):
+        with pytest.raises(ClientError, match="InvalidClientTokenId"):
+            sts(wrong).get_caller_identity()
+
+
+SHOWS_ITS_KEYS = """
+import json, os, time
+names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+print("KEYS " + json.dumps([os.environ[name] for name in names]), flush=True)
+print("FOREIGN " + os.environ.get("AWS_SECURITY_TOKEN", "none"), flush=True)
+stop = os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints", "stop")
+while not os.path.exists(stop):
+    time.sleep(0.05)
+print("loss=0.5")
+"""
+
+
+def test_a_job_has_keys_of_its_role_for_as_long_as_it_runs(
+    quick: Emulator, quick_client: Clients, quick_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECURITY_TOKEN", "of-another-account")
+    quick_client("sagemaker").create_training_job(**script_job(quick_client, quick_bucket, "with-keys", SHOWS_ITS_KEYS))
+    log = quick.plane.local.folder("with-keys").log_file
+    eventually(lambda: log.is_file() and "FOREIGN" in log.read_text())
+    assert "FOREIGN none" in log.read_text()
+    keys = json.loads(log.read_text().partition("KEYS ")[2].partition("\n")[0])
+    assert quick.credentials.secret_key not in log.read_text()
+    session = boto3.Session(*keys, region_name="us-east-1")
+    sts = session.client("sts", endpoint_url=quick.url, config=ONCE)
+    assert sts.get_caller_identity()["Arn"].endswith(":assumed-role/breedclf/SageMaker")
+    session.client("s3", endpoint_url=quick.url).put_object(Bucket=quick_bucket, Key="from-the-job", Body=b"x")
+    (quick.plane.runs.folder("with-keys") / "checkpoints" / "stop").touch()
+    assert wait_for_job(quick_client, "with-keys")["TrainingJobStatus"] == "Completed"
+    with pytest.raises(ClientError, match="InvalidClientTokenId"):
+        sts.get_caller_identity()
+
+
+def test_the_keys_are_new_each_time_and_in_files_that_nobody_else_can_read(
+    quick: Emulator, quick_client: Clients
+) -> None:
+    assert Credentials.new().secret_key != Credentials.new().secret_key
+    assert len(quick.credentials.secret_key) == 40
+    quick_client("sts").get_session_token()
+    root = quick.plane.store.root
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    for name in ("environment.sh", "sessions.json"):
+        assert stat.S_IMODE((root / name).stat().st_mode) == 0o600
+    assert quick.credentials.secret_key in (root / "environment.sh").read_text()
+    assert quick.credentials.secret_key not in repr(quick)
+
+
+def test_session_keys_outlive_an_emulator_and_end_when_they_should(tmp_path: Path) -> None:
+    now = [1000.0]
+    first = KeyRing(Credentials.new(), tmp_path / "sessions.json", lambda: now[0])
+    kept, ended = first.issue("arn", owner="job-1"), first.issue("arn", seconds=900)
+    second = KeyRing(Credentials.new(), tmp_path / "sessions.json", lambda: now[0])
+    assert second.find(kept.access_key) == kept
+    assert second.find(first.root.access_key) is None
+    now[0] += 100_000
+    second.revoke("job-1")
+    assert second.find(kept.access_key) is None
+    assert second.find(ended.access_key) is None
+
+
+def test_whoever_may_call_may_still_be_told_no_bucket(quick_client: Clients) -> None:
+    other = new_bucket(quick_client)
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        quick_client("s3").get_object(Bucket=other, Key="nothing")

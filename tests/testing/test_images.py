@@ -1,0 +1,84 @@
+"""Drawn picture sets repeat by seed and say nothing by colour; the hostile files are what they claim."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from breedclf.data.image_folder import scan
+from breedclf.data.images import open_image
+from breedclf.errors import ConfigError, ImageError
+from breedclf.testing.images import PATTERNS, draw_image, write_hostile_images, write_image_set
+
+
+def test_the_set_has_the_layout_that_training_reads(tmp_path: Path) -> None:
+    root = write_image_set(tmp_path / "set", classes=3, train=4, valid=2, test=1, size_px=64)
+    folder = scan(root)
+    assert folder.labels == ("001.Stripes", "002.Checkers", "003.Triangle")
+    assert {name: len(split) for name, split in folder.splits.items()} == {"train": 12, "valid": 6, "test": 3}
+    assert open_image(folder.split("test").paths[0]).size == (64, 64)
+
+
+def test_the_same_seed_draws_the_same_images(tmp_path: Path) -> None:
+    def contents(name: str, seed: int) -> list[bytes]:
+        root = write_image_set(tmp_path / name, classes=len(PATTERNS), train=2, valid=1, test=1, seed=seed)
+        return [path.read_bytes() for path in sorted(root.rglob("*.jpg"))]
+
+    first = contents("a", 1)
+    assert first == contents("b", 1)
+    assert not set(first) & set(contents("c", 2))
+    assert len(set(first)) == len(first), "no picture comes twice, not even in another split"
+
+
+def test_mean_colour_says_next_to_nothing_about_the_class() -> None:
+    """Naming each picture by the class whose mean colour is nearest stays far below what the demo requires."""
+    names = list(PATTERNS)[:5]
+    means = np.array(
+        [
+            [np.asarray(draw_image(name, np.random.default_rng([7, n, i]))).mean((0, 1)) for i in range(60)]
+            for n, name in enumerate(names)
+        ]
+    )
+    centres = means[:, :30].mean(1)
+    distances = np.linalg.norm(means[:, 30:, None] - centres[None, None], axis=-1)
+    right = (distances.argmin(-1) == np.arange(5)[:, None]).mean()
+    assert right < 0.45
+
+
+def test_two_hundred_images_are_drawn_in_a_moment(tmp_path: Path) -> None:
+    start = time.process_time()
+    write_image_set(tmp_path / "set", train=30, valid=5, test=5)
+    assert time.process_time() - start < 1.5
+
+
+@pytest.mark.parametrize("classes", [1, 9])
+def test_more_classes_than_patterns_are_refused(tmp_path: Path, classes: int) -> None:
+    with pytest.raises(ConfigError, match=f"classes={classes}: a drawn picture set has 2 to 8 classes"):
+        write_image_set(tmp_path, classes=classes)
+
+
+def test_images_that_are_there_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
+    write_image_set(tmp_path, train=1, valid=0, test=1)
+    with pytest.raises(ConfigError, match="holds train already; choose an empty folder"):
+        write_image_set(tmp_path, train=1, valid=1, test=0)
+    assert not (tmp_path / "valid").exists()
+
+
+def test_hostile_files_are_what_they_claim(tmp_path: Path) -> None:
+    hostile = write_hostile_images(tmp_path / "hostile")
+    assert len(hostile.broken) == 6
+    for path in hostile.broken:
+        with pytest.raises(ImageError, match=path.name):
+            open_image(path)
+    for path in hostile.odd:
+        assert open_image(path).size == (96, 96), path.name
+
+
+def test_drawing_needs_no_torch() -> None:
+    code = "import sys, breedclf.testing.images; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

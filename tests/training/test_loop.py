@@ -1,0 +1,119 @@
+"""The head: standardising and folding, which epoch wins, and a loss that breaks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from breedclf.config import TrainingConfig
+from breedclf.errors import TrainingError
+from breedclf.features.extraction import StoredFeatures
+from breedclf.models.head import Scaling
+from breedclf.models.network import fold_scaling
+from breedclf.training.hooks import EpochRecord, StepRecord
+from breedclf.training.loop import Callbacks, TrainedHead, train_head
+
+FEATURES, CLASSES = 12, 3
+
+
+def source(count: int = 60, seed: int = 0) -> StoredFeatures:
+    """Classes that differ in the mean of badly scaled features; the last feature never varies."""
+    draw = torch.Generator().manual_seed(seed)
+    targets = torch.arange(count) % CLASSES
+    values = torch.randn(count, FEATURES, generator=draw) * torch.logspace(-2, 2, FEATURES) + 5.0
+    values[:, :3] += torch.nn.functional.one_hot(targets, CLASSES) * 0.05
+    values[:, -1] = 7.0
+    return StoredFeatures(values, targets)
+
+
+def train(
+    config: TrainingConfig | None = None, views: list[StoredFeatures] | None = None, **callbacks: object
+) -> TrainedHead:
+    return train_head(
+        views or [source()],
+        source(seed=1),
+        config or TrainingConfig(data="x", learning_rate=0.05, batch_size=8),
+        classes=CLASSES,
+        features=FEATURES,
+        device=torch.device("cpu"),
+        callbacks=Callbacks(**callbacks),  # type: ignore[arg-type]
+    )
+
+
+def test_scaling_is_mean_and_deviation_and_leaves_constant_features_alone() -> None:
+    values = source().values
+    scaling = Scaling.of(source(), batch_size=7)
+    assert torch.allclose(scaling.mean, values.mean(0), atol=1e-5)
+    assert torch.allclose(scaling.deviation[:-1], values.std(0, correction=0)[:-1], rtol=1e-4)
+    assert scaling.deviation[-1] == 1.0
+
+
+def test_the_folded_layer_does_on_plain_features_what_the_head_did_on_scaled_ones() -> None:
+    head = torch.nn.Linear(FEATURES, CLASSES)
+    scaling, values = Scaling.of(source(), batch_size=64), source(seed=2).values
+    folded = fold_scaling(head, scaling.mean, scaling.deviation)
+    assert torch.allclose(folded(values), head(scaling(values)), rtol=1e-3, atol=1e-3)
+
+
+def test_same_seed_same_head_bit_for_bit() -> None:
+    first, again = train(), train()
+    other = train(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, seed=1))
+    assert torch.equal(first.layer.weight, again.layer.weight)
+    assert first.history[0].train_loss == again.history[0].train_loss
+    assert not torch.equal(first.layer.weight, other.layer.weight)
+
+
+def test_standardising_learns_where_a_plain_layer_does_not() -> None:
+    standard = train().history[-1].valid_accuracy
+    plain = train(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, head="linear")).history[-1].valid_accuracy
+    assert standard > 0.8
+    assert plain < 0.7
+
+
+@pytest.mark.parametrize("objective", ["valid_loss", "valid_accuracy"])
+def test_the_artifact_is_that_of_the_best_epoch_and_the_earlier_of_equals(objective: str) -> None:
+    config = TrainingConfig(data="x", epochs=12, learning_rate=0.5, batch_size=8, objective=objective)
+    trained = train(config)
+    best = trained.history[trained.best_epoch - 1]
+    values = {
+        "valid_loss": [record.valid_loss for record in trained.history],
+        "valid_accuracy": [-record.valid_accuracy for record in trained.history],
+    }[objective]
+    assert trained.best_epoch == values.index(min(values)) + 1
+    valid = source(seed=1)
+    loss = torch.nn.functional.cross_entropy(trained.layer(valid.values), valid.targets).item()
+    assert loss == pytest.approx(best.valid_loss, rel=1e-3)
+
+
+def test_epochs_go_through_the_views_in_turn() -> None:
+    seen: list[int] = []
+
+    class Watched(StoredFeatures):
+        def batches(self, rows: torch.Tensor, batch_size: int):  # type: ignore[no-untyped-def]
+            if len(rows) == 60 and batch_size == 8:
+                seen.append(int(self.values[0, 0]))
+            return super().batches(rows, batch_size)
+
+    views = [Watched(torch.full((60, FEATURES), float(view)), source().targets) for view in range(2)]
+    train(TrainingConfig(data="x", epochs=5, batch_size=8, learning_rate=0.01), views=views)
+    assert seen == [0, 1, 0, 1, 0]
+
+
+def test_callbacks_hear_of_every_step_and_epoch() -> None:
+    steps: list[StepRecord] = []
+    epochs: list[EpochRecord] = []
+    train(TrainingConfig(data="x", epochs=2, batch_size=16), on_step=[steps.append], on_epoch=[epochs.append])
+    assert [(step.epoch, step.step, step.images) for step in steps[:4]] == [
+        (1, 1, 16),
+        (1, 2, 16),
+        (1, 3, 16),
+        (1, 4, 12),
+    ]
+    assert [record.epoch for record in epochs] == [1, 2]
+
+
+def test_a_loss_that_is_no_number_names_epoch_and_step() -> None:
+    broken = source()
+    broken.values[50] = float("nan")
+    with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step \d; lower learning_rate \(it is 0.05\)"):
+        train(views=[broken])
