@@ -39,8 +39,8 @@ PROGRAM = """
 import json, logging, sys
 from pathlib import Path
 from breedclf import TrainingConfig
-from breedclf.learning.fit import fit
-from breedclf.learning.hooks import TrainingHook
+from breedclf.training.fit import fit
+from breedclf.training.hooks import TrainingHook
 
 def tell(line):  # in one piece: torchrun's processes share one unbuffered stdout
     sys.stdout.write(line + "\\n")

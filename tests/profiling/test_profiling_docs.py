@@ -14,7 +14,7 @@ import pytest
 from breedclf.profiling.rules import ALL_RULES
 from tests.profiling.planted_faults import FAULTS
 
-PAGE = Path(__file__).parents[3] / "docs" / "profiling.md"
+PAGE = Path(__file__).parents[2] / "docs" / "profiling.md"
 
 
 def rules_part() -> str:

@@ -150,7 +150,7 @@ def test_only_what_is_faster_is_recommended() -> None:
 def test_the_results_section_of_the_original_can_be_written_from_the_report_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    example = runpy.run_path(str(Path(__file__).parents[3] / "examples" / "05_profile.py"))
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "05_profile.py"))
     recorded = sagemaker_folder.write(tmp_path / "job")
     example["main"]("--recorded", str(recorded), "--output", str(tmp_path / "out"))
     text = capsys.readouterr().out

@@ -322,7 +322,7 @@ def test_a_job_sees_little_of_the_environment(submit: Submit, monkeypatch: pytes
 WAITING = """
 import sys
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.job_handle import Job
+from breedclf.jobs.handle import Job
 job = Job.attach("job", backend=LocalBackend(sys.argv[1], stop_grace_seconds=1))
 print("waiting", flush=True)
 job.wait()
