@@ -11,7 +11,7 @@ from sagemaker.core.resources import Endpoint, EndpointConfig, Model
 from sagemaker.core.shapes import ContainerDefinition, ProductionVariant
 from sagemaker.serve import ModelBuilder
 
-from tests.sagemaker.scenarios.sdk_train import NO_TELEMETRY, ROLE
+from tests.backends.emulator.scenarios.sdk_train import NO_TELEMETRY, ROLE
 
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cpu"
 

@@ -12,7 +12,7 @@ from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig
 from sagemaker.train import ModelTrainer
 from sagemaker.train.tuner import HyperparameterTuner
 
-from tests.sagemaker.scenarios.sdk_train import IMAGE, NO_TELEMETRY, ROLE
+from tests.backends.emulator.scenarios.sdk_train import IMAGE, NO_TELEMETRY, ROLE
 
 
 def main(bucket: str) -> None:
