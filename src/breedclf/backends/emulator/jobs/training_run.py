@@ -24,7 +24,7 @@ from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import MAX_FAILURE_REASON_CHARS, JobDescription, JobSpec, JobStatus
 from breedclf.jobs.metric_lines import MetricDefinition
 
-_CONTAINER = Path(__file__).parent / "container"
+_CONTAINER = Path(__file__).resolve().parents[1] / "container"
 _LOOK_SECONDS = 0.15
 _END_SECONDS, _KILLED_SECONDS = 15.0, 15.0
 _LOST = "InternalServerError: We encountered an internal error. Please try again."
