@@ -21,10 +21,10 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
+from breedclf.backends.common.processes import MARK
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import MARK
 from breedclf.jobs import JobSpec
 from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.server import Emulator
 from tests.backends.conftest import Clients
 from tests.backends.emulator.test_serving import ECHO, upload_echo
@@ -48,7 +49,7 @@ def test_the_sdks_model_trainer_trains(
     )
     seen = scenario("sdk_train", bucket, str(tmp_path), root=project_root)
     assert seen["status"] == "Completed"
-    log = emulator.plane.local.folder(seen["name"]).log_file.read_text()
+    log = job_folder(emulator.plane.local.home, seen["name"]).log_file.read_text()
     assert "played by the request's own entry point" in log
     assert "arguments ['--rate', '0.5', '--kind', 'adam']" in log
     assert "['one.txt']" in log

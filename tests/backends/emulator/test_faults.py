@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.errors import ConfigError
@@ -106,7 +107,7 @@ def test_two_interruptions_keep_nothing_but_the_checkpoints(
     sagemaker = quick_client("sagemaker")
     sagemaker.create_training_job(**job)
     for begun in range(2):
-        log = quick.plane.local.folder("spot").log_file
+        log = job_folder(quick.plane.local.home, "spot").log_file
         eventually(lambda: log.is_file() and f"begun {begun}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName="spot")
     done = wait_for_job(quick_client, "spot")

@@ -20,6 +20,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.access.admission import admitted, content_of
 from breedclf.backends.emulator.access.keys import Credentials, KeyRing
 from breedclf.backends.emulator.access.signature import SignedRequest
@@ -335,7 +336,7 @@ def test_a_job_has_keys_of_its_role_for_as_long_as_it_runs(
 ) -> None:
     monkeypatch.setenv("AWS_SECURITY_TOKEN", "of-another-account")
     quick_client("sagemaker").create_training_job(**script_job(quick_client, quick_bucket, "with-keys", SHOWS_ITS_KEYS))
-    log = quick.plane.local.folder("with-keys").log_file
+    log = job_folder(quick.plane.local.home, "with-keys").log_file
     eventually(lambda: log.is_file() and "FOREIGN" in log.read_text())
     assert "FOREIGN none" in log.read_text()
     keys = json.loads(log.read_text().partition("KEYS ")[2].partition("\n")[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.access.keys import Access, Credentials, KeyRing, private_folder
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.identity import answer_identity
@@ -53,7 +54,7 @@ class Plane:
         self.keys = KeyRing(options.credentials, self.store.root / "sessions.json")
         access = Access(self.keys, endpoint_url)
         storage = Storage(options.objects.client(options.region))
-        python = options.local.python
+        python = options.local.settings.python
         self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
         training = TrainingJobs(self.runs, lambda: self.faults.lags)
         self.searches = TuningRuns(self.store, training, self.runs)
@@ -156,7 +157,7 @@ class Plane:
                     group,
                     f"{record['name']}/algo-1-{int(record['created'])}",
                     record["created"],
-                    self.local.folder(record["name"]).log_file,
+                    job_folder(self.local.home, record["name"]).log_file,
                     self.runs.folder(record["name"]) / "log-times.jsonl",
                     ended=bool(record.get("ended")),
                 )

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from breedclf.backends.common.locks import is_locked, try_lock
 from breedclf.backends.local.child import Child, Command
-from breedclf.backends.local.locks import is_locked, try_lock
 from breedclf.runtime.quick_exit import leave
 
 IDLE_SECONDS = 300.0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from breedclf.backends.local.locks import locked, try_lock
+from breedclf.backends.common.locks import locked, try_lock
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.common.folder import job_folder
+from breedclf.backends.common.processes import Identity, kill_job
 from breedclf.backends.emulator.access.keys import Access, write_private
 from breedclf.backends.emulator.container.train import ORDER_VARIABLE, submitted
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.s3.storage import Place, Storage, folder_is_empty
 from breedclf.backends.emulator.store import TRAINING, Record, Store
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import Identity, kill_job
 from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import MAX_FAILURE_REASON_CHARS, JobDescription, JobSpec, JobStatus
 from breedclf.jobs.metric_lines import MetricDefinition
@@ -108,7 +109,7 @@ class TrainingRuns:
 
     def _kill(self, name: str) -> None:
         """End a job's processes without its grace time; who watches them finds that out."""
-        folder = self.local.folder(name)
+        folder = job_folder(self.local.home, name)
         with contextlib.suppress(JobError):
             process = folder.read().process
             kill_job(None if process is None else Identity.from_dict(process), str(folder.path))
@@ -202,7 +203,7 @@ class TrainingRuns:
         times = LogTimes(self.folder(name) / "log-times.jsonl")
         while not self._closing.is_set():
             job = self.local.describe(name)
-            times.note(self.local.folder(name).log_file, self.store.clock())
+            times.note(job_folder(self.local.home, name).log_file, self.store.clock())
             if "CheckpointConfig" in record["request"]:
                 place = Place.of(record["request"]["CheckpointConfig"]["S3Uri"])
                 self.storage.upload_changed(self.folder(name) / "checkpoints", place, checkpoints)
@@ -218,7 +219,7 @@ class TrainingRuns:
         name, config = record["name"], record["request"]["OutputDataConfig"]
         target = Place.of(config["S3OutputPath"])
         prefix = f"{target.key.rstrip('/')}/{name}/output".lstrip("/")
-        folder = self.local.folder(name)
+        folder = job_folder(self.local.home, name)
         if config.get("CompressionType", "GZIP") == "NONE":
             self.storage.upload_changed(folder.model, Place(target.bucket, f"{prefix}/model"), {})
             self.storage.upload_changed(folder.output_data, Place(target.bucket, f"{prefix}/output"), {})
