@@ -138,7 +138,7 @@ class LocalBackend(StoredBackend):
     def close(self) -> None:
         """End the process that `preload` started, if it runs; jobs continue, and the next job starts it again."""
         if self.settings.preload:
-            from breedclf.backends.local.forkserver import end_forkserver
+            from breedclf.backends.local.forkserver_client import end_forkserver
 
             end_forkserver(self.home, self.settings.python)
 

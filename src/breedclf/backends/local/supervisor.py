@@ -154,7 +154,7 @@ class Supervisor:
             options["python"], str(code / ENTRY), job_arguments(spec), code, environment, slots.descriptors
         )
         if options["preload"]:
-            from breedclf.backends.local.forkserver import ForkserverError, forked_child
+            from breedclf.backends.local.forkserver_client import ForkserverError, forked_child
 
             try:
                 return forked_child(Path(options["home"]), command)
