@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def archive_folder(folder: Path, archive: Path) -> None:
-    """Pack a folder's regular files atomically, sorted, without owners and times, so that equal files give equal bytes."""
+    """Pack a folder's regular files atomically; the same files give the same bytes."""
     temporary = archive.with_name(f".{archive.name}")
     try:
         _pack(folder, temporary)

@@ -70,7 +70,9 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
     model, folder = user_path(model, "model"), user_path(folder, "folder")
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]
     if missing:
-        raise ArtifactError(f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)")
+        raise ArtifactError(
+            f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
+        )
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another folder for the image")
     (folder / "model").mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,9 @@ def pack_model(model: Path, archive: Path, *, wheels: Path | None = None) -> Pat
     """
     missing = [name for name in MODEL_FILES if not (model / name).is_file()]
     if missing:
-        raise ArtifactError(f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)")
+        raise ArtifactError(
+            f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
+        )
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         staged = Path(folder)
