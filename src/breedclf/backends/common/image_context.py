@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from breedclf.backends.common.model_archive import MODEL_FILES
-from breedclf.errors import ArtifactError, ConfigError
+from breedclf.backends.common.model_files import MODEL_FILES, require_model
+from breedclf.errors import ConfigError
 from breedclf.files.package import package_files
 from breedclf.files.paths import user_path
 
@@ -68,11 +68,7 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
         ConfigError: the folder isn't empty, or a library isn't installed.
     """
     model, folder = user_path(model, "model"), user_path(folder, "folder")
-    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
-    if missing:
-        raise ArtifactError(
-            f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
-        )
+    require_model(model)
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another folder for the image")
     (folder / "model").mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,8 @@ import tempfile
 from pathlib import Path
 
 from breedclf.backends.common.archive import archive_folder
-from breedclf.errors import ArtifactError
+from breedclf.backends.common.model_files import MODEL_FILES, require_model
 from breedclf.serving.model_code import write_code
-
-__all__ = ["MODEL_FILES", "pack_model", "write_code"]
-
-MODEL_FILES = ("breedclf.json", "model.safetensors")
 
 
 def pack_model(model: Path, archive: Path, *, wheels: Path | None = None) -> Path:
@@ -24,11 +20,7 @@ def pack_model(model: Path, archive: Path, *, wheels: Path | None = None) -> Pat
         ArtifactError: the folder holds no model.
         ConfigError: a requirement has no wheel.
     """
-    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
-    if missing:
-        raise ArtifactError(
-            f"{model} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
-        )
+    require_model(model)
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         staged = Path(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from breedclf.backends.common.folder import ProcessValues, replace_text
+from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.disk import refusal
 from breedclf.files.typed import Moment, typed
@@ -20,7 +21,6 @@ FORMAT_VERSION = 1
 Parsed = TypeVar("Parsed")
 
 _ROLLED_BACK = re.compile(r"update \d+ was rolled back: ")
-MODEL_FILES = ("breedclf.json", "model.safetensors")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breedclf.backends.common.locks import locked
+from breedclf.backends.common.model_files import require_model
 from breedclf.backends.common.processes import Identity, run_supervisor
-from breedclf.backends.local.endpoint_folder import MODEL_FILES, EndpointFolder, Order, failed
-from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed
+from breedclf.errors import ConfigError, EndpointError, ModelError
 from breedclf.files.private_folder import make_private
 from breedclf.jobs import check_name, is_name
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
@@ -48,7 +49,7 @@ class LocalEndpoints:
         folder = self._folder(spec.name)
         make_private(self._home)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        _require_model(spec.artifact)
+        require_model(spec.artifact)
         with locked(folder.lock_file):
             if folder.path.exists():
                 if self._refreshed(folder).status is not EndpointStatus.FAILED:
@@ -102,7 +103,7 @@ class LocalEndpoints:
             ArtifactError: the folder holds no model.
         """
         folder = self._folder(name)
-        _require_model(artifact)
+        require_model(artifact)
         status = self.describe(name).status
         if status is not EndpointStatus.IN_SERVICE:
             raise EndpointError(f"endpoint {name} is {status}; it can be updated once it is InService")
@@ -201,15 +202,6 @@ class LocalEndpoints:
         if description.status is EndpointStatus.FAILED or Identity.from_dict(supervisor).is_alive:
             return description
         return failed(description, "its supervisor is gone; `breedclf endpoints reap` deletes it, then deploy again")
-
-
-def _require_model(artifact: Path) -> None:
-    """Refuse a folder without a model's files; the worker checks their content."""
-    missing = [name for name in MODEL_FILES if not (artifact / name).is_file()]
-    if missing:
-        raise ArtifactError(
-            f"{artifact} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
-        )
 
 
 def _start_supervisor(folder: EndpointFolder) -> None:
