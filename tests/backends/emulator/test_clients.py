@@ -50,7 +50,7 @@ def test_the_sdks_model_trainer_trains(
     seen = scenario("sdk_train", bucket, str(tmp_path), root=project_root)
     assert seen["status"] == "Completed"
     log = job_folder(emulator.plane.local.home, seen["name"]).log_file.read_text()
-    assert "played by the request's own entry point" in log
+    assert "run by the request's own entry point" in log
     assert "arguments ['--rate', '0.5', '--kind', 'adam']" in log
     assert "['one.txt']" in log
     assert client("s3").head_object(Bucket=bucket, Key=f"out/{seen['name']}/output/model.tar.gz")

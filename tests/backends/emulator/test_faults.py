@@ -80,7 +80,7 @@ def test_a_lost_answer_closes_the_connection_of_s3_too(
 
 
 def test_a_wrong_switch_is_refused(quick: Emulator) -> None:
-    with pytest.raises(ConfigError, match="no fault is called 'throtling': did you mean 'throttling'"):
+    with pytest.raises(ConfigError, match="unknown fault 'throtling': did you mean 'throttling'"):
         Fault(operation="x", preset="throtling")
     answer = asked(quick, "POST", "/_emulator/faults", json.dumps({"operation": "x", "tims": 1}).encode())
     assert answer.status == 400

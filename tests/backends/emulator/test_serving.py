@@ -97,9 +97,9 @@ def test_a_breedclf_model_answers_as_its_classifier_does(
     assert error["LogStreamArn"].endswith(f":log-group:/aws/sagemaker/Endpoints/{name}")
     group = f"/aws/sagemaker/Endpoints/{name}"
     events = client("logs").filter_log_events(logGroupName=group)["events"]
-    played = [each["message"] for each in events if "the image is played by" in each["message"]]
-    assert len(played) == 1
-    assert ("own code/" in played[0]) is (name == "own")
+    runners = [each["message"] for each in events if "the image is run by" in each["message"]]
+    assert len(runners) == 1
+    assert ("own code/" in runners[0]) is (name == "own")
     sagemaker.delete_endpoint(EndpointName=name)
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
 

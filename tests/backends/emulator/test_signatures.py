@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from breedclf.backends.common.folder import job_folder
-from breedclf.backends.emulator.access.admission import admitted, content_of
+from breedclf.backends.emulator.access.admission import admit, content_of
 from breedclf.backends.emulator.access.keys import Credentials, KeyRing
 from breedclf.backends.emulator.access.signature import SignedRequest
 from breedclf.backends.emulator.protocol import ServiceError, call_of
@@ -137,7 +137,7 @@ def published_trailer() -> tuple[SignedRequest, bytes]:
 
 def received(request: SignedRequest, body: bytes, ring: KeyRing, now: datetime = THEN) -> tuple[bytes, dict[str, str]]:
     call = call_of(dict(request.headers), request.path, request.query)
-    content, headers = content_of(admitted(call, request, ring, now), body)
+    content, headers = content_of(admit(call, request, ring, now), body)
     return content, dict(headers)
 
 

@@ -58,7 +58,7 @@ def test_a_source_in_s3_runs_without_the_toolkits(quick_client: Clients, quick_b
 
 def test_a_source_in_s3_runs_with_them_just_so(client: Clients, bucket: str, toolkit: Path) -> None:
     told = ran(client, job_from_s3(client, bucket, "from-s3"))
-    assert told[0].startswith("breedclf emulator: the image is played by sagemaker-training")
+    assert told[0].startswith("breedclf emulator: the image is run by sagemaker-training")
     assert str(toolkit) in told[0]
     assert "given {'rate': 0.5, 'k': 'v'}" in told
     assert "beside it ['helper.py', 'train.py']" in told
@@ -110,8 +110,8 @@ def test_a_source_may_come_in_every_way_that_the_toolkit_takes(
     [
         ("s3://{bucket}/nowhere/sourcedir.tar.gz", "train.py", "there is no s3://.*/nowhere/sourcedir.tar.gz"),
         ("s3://no-such-bucket-of-anybody/sourcedir.tar.gz", "train.py", "there is no s3://no-such-bucket-of-anybody/"),
-        ("/opt/ml/input/data/code/other.tar.gz", "train.py", "other.tar.gz.*neither in S3 nor in the job's channels"),
-        ("s3://{bucket}/code/{name}/sourcedir.tar.gz", "other.py", r"holds no other.py.*\['train.py'\]"),
+        ("/opt/ml/input/data/code/other.tar.gz", "train.py", "other.tar.gz.*neither in S3 nor in a channel"),
+        ("s3://{bucket}/code/{name}/sourcedir.tar.gz", "other.py", r"has no other.py.*\['train.py'\]"),
     ],
 )
 def test_a_source_that_is_not_there_is_named(

@@ -53,8 +53,8 @@ def test_the_uploaded_source_runs_and_s3_gets_what_it_wrote(
     assert "breedclf is here: False" in told
     assert "arguments ['--kind', 'adam', '--rate', '0.1']" in told
     assert "pictures ['one.txt', 'two.txt']" in told
-    played = "the container's contract alone" if container_python[1] else "sagemaker-training"
-    assert told[0].startswith(f"breedclf emulator: the image is played by {played}")
+    runner = "the container's contract alone" if container_python[1] else "sagemaker-training"
+    assert told[0].startswith(f"breedclf emulator: the image is run by {runner}")
     assert [(each["MetricName"], each["Value"]) for each in done["FinalMetricDataList"]] == [("loss", 0.25)]
     steps = [each["Status"] for each in done["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Uploading", "Completed"]

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from breedclf.backends.aws_requests.model import service_model
 from breedclf.backends.emulator.app import _json
-from breedclf.backends.emulator.control_plane import Plane
+from breedclf.backends.emulator.control_plane import ControlPlane
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.validation import check_request
@@ -90,7 +90,7 @@ def test_a_right_request_passes_and_every_operation_is_one_of_the_service(quick:
     check_request(
         "sagemaker", "CreateModel", {**MODEL, "Tags": [{"Key": "Straße 1", "Value": "ü.:/=+-@"}]}, "us-east-1"
     )
-    plane: Plane = quick.plane
+    plane: ControlPlane = quick.plane
     for service, operations in plane.operations.items():
         unknown = set(operations) - set(service_model(service).operation_names)
         assert not unknown
