@@ -1,4 +1,4 @@
-"""The one entry inside every job, `python -m breedclf.run`: reads SageMaker's environment, trains, writes the model."""
+"""The entry point of every job, `python -m breedclf.run`: reads SageMaker's environment, trains, writes the model."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MANIFEST = Path(__file__).resolve().parent.parent / "bundle.json"
-_TRAINING = "training"  # its folder among the checkpoints
+_TRAINING = "training"  # the folder of its checkpoints
 
 
 @dataclass(frozen=True)
 class JobEnvironment:
-    """What the environment tells a job; no path is known but from here."""
+    """The job as its environment describes it; all paths of a job come from here."""
 
     hyperparameters: Mapping[str, Any]
     channels: Mapping[str, Path]
@@ -48,14 +48,14 @@ class JobEnvironment:
     by_torchrun: bool
     is_first: bool
     cache: Path | None
-    tells_best: bool = False
+    reports_best: bool = False
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
         """Read the `SM_*` variables.
 
         Raises:
-            ConfigError: one that is needed is missing or can't be read.
+            ConfigError: a required variable is missing or can't be parsed.
         """
         prefix = "SM_CHANNEL_"
         try:
@@ -77,24 +77,24 @@ class JobEnvironment:
                 cache=user_path(variables["BREEDCLF_CACHE_DIR"], "BREEDCLF_CACHE_DIR")
                 if variables.get("BREEDCLF_CACHE_DIR")
                 else None,
-                tells_best=bool(variables.get(TELL_BEST_VARIABLE)),
+                reports_best=bool(variables.get(TELL_BEST_VARIABLE)),
             )
         except KeyError as error:
             raise ConfigError(
-                f"the environment has no {error.args[0]}: this is the entry of a job; elsewhere, use `breedclf train`"
+                f"the environment has no {error.args[0]}: this module runs only inside a job; use `breedclf train`"
             ) from None
         except ValueError as error:
             raise ConfigError(f"the job's environment can't be read: {error}") from error
 
     def training_config(self) -> TrainingConfig:
-        """The settings of the training, with the paths of this job.
+        """The training configuration with the paths of this job.
 
         Raises:
             ConfigError: a hyperparameter is unknown or wrong, or there is no data channel.
         """
         if DATA_CHANNEL not in self.channels:
-            raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which holds the pictures")
-        data = self.channels[DATA_CHANNEL].resolve()  # behind a link that is new in each job, the pictures are the same
+            raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which must hold the images")
+        data = self.channels[DATA_CHANNEL].resolve()  # each job has a new link to the same images
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
@@ -106,7 +106,7 @@ class JobEnvironment:
 def main() -> NoReturn:
     """Run the job that the environment describes and exit: 0, 1 with a `failure` file, or 130 when interrupted.
 
-    Of several processes the first alone reports; the others tell only of what goes wrong.
+    Of several processes only the first logs progress; the others log warnings and errors.
     """
     level = logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
@@ -115,7 +115,7 @@ def main() -> NoReturn:
     try:
         with any_encoding():
             code = run(os.environ)
-    except KeyboardInterrupt as interrupt:  # a training that was interrupted tells where its state is
+    except KeyboardInterrupt as interrupt:  # the message names the checkpoint to resume from
         log.error("%s", interrupt or "interrupted")
         code = EXIT_INTERRUPTED
     leave(code)
@@ -124,7 +124,7 @@ def main() -> NoReturn:
 def run(variables: Mapping[str, str]) -> int:
     """Run the job that these variables describe; return its exit code.
 
-    What goes wrong is told in the log, and its first 1,024 characters in `SM_OUTPUT_DIR/failure`.
+    An error is logged, and its first 1,024 characters are written to `SM_OUTPUT_DIR/failure`.
     """
     try:
         job = JobEnvironment.read(variables)
@@ -134,25 +134,25 @@ def run(variables: Mapping[str, str]) -> int:
             train(job)
     except BreedclfError as error:
         return _fail(str(error), variables)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the job's owner must hear of it
+    except Exception as error:  # noqa: BLE001 - every error becomes the failure reason
         traceback.print_exc(file=sys.stderr)
         return _fail(f"{type(error).__name__}: {error}", variables)
     return 0
 
 
 def train(job: JobEnvironment) -> FitResult:
-    """Train as the job's hyperparameters say and put the model where the job's model belongs.
+    """Train with the job's hyperparameters and write the model to the job's model folder.
 
-    A job that is started again, as after a spot interruption, goes on from its last checkpoint.
+    A job that is restarted, for instance after a spot interruption, resumes from its last checkpoint.
 
     Raises:
-        BreedclfError: the settings, the data, the weights or the machine don't fit.
+        BreedclfError: the settings, the data, the weights or the machine are unsuitable.
     """
     config = job.training_config().replace(resume=True)
     if job.processes > 1 and not job.by_torchrun:
         raise TrainingError(
-            f"the job runs as {job.processes} processes that torchrun didn't start, so that each would train alone: "
-            "ask for one instance and one GPU, or for torchrun (sagemaker_torch_distributed_enabled=true)"
+            f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
+            "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
     from breedclf.loggers.chosen import logged
     from breedclf.profiling.recorder import recorded
@@ -161,52 +161,49 @@ def train(job: JobEnvironment) -> FitResult:
     from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
-        _require_asked_gpus(job.gpus)
+        _require_gpus(job.gpus)
     checkpoints = job.checkpoints / _TRAINING
     if not job.is_first:
         return fit(config, checkpoints=checkpoints)
-    store = f"sqlite:///{config.output / 'mlflow.db'}"  # comes back with the job's output
-    tellers = [BestSoFar(config.objective)] if job.tells_best else []
+    store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
+    best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
     with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
         result = fit(
-            config, hooks=[ProgressLog(metric_lines=True), *tellers, *recorders, *loggers], checkpoints=checkpoints
+            config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
         )
-    _deliver(result.artifact, job.model)
-    chosen = getattr(result.best, config.objective)
-    print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})
+    _write_model(result.artifact, job.model)
+    value = getattr(result.best, config.objective)
+    print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
     return result
 
 
 def search(job: JobEnvironment) -> None:
-    """Run a whole search as this one job, and hand over the best trial's model.
+    """Run a whole search in this job, and write the best trial's model to the job's model folder.
 
     Raises:
-        BreedclfError: the settings don't fit, or no trial completed.
+        BreedclfError: the settings are invalid, or no trial completed.
     """
     config = job.training_config()
     if job.processes > 1:
-        raise TrainingError(f"the job runs as {job.processes} processes, but a search in one job takes one")
+        raise TrainingError(f"the job runs as {job.processes} processes, but a search in one job needs exactly one")
     if config.device in ("auto", "cuda"):
-        _require_asked_gpus(job.gpus)
+        _require_gpus(job.gpus)
     study = study_from_pairs(job.hyperparameters, config)
-    _deliver(run_packed(study, checkpoints=job.checkpoints, output_data=job.output_data), job.model)
+    _write_model(run_packed(study, checkpoints=job.checkpoints, output_data=job.output_data), job.model)
 
 
-def _require_asked_gpus(asked: int) -> None:
+def _require_gpus(count: int) -> None:
     import torch
 
-    if asked and not torch.cuda.is_available():
+    if count and not torch.cuda.is_available():
         raise TrainingError(
-            f"the job was given {asked} GPU(s), but CUDA can't use them, as happens with a driver older than this "
-            f"torch ({torch.__version__}) needs; use a matching image or driver, or device=cpu"
+            f"the job has {count} GPU(s), but CUDA can't use them; the driver may be too old for this torch "
+            f"({torch.__version__}). Use a matching image or driver, or device=cpu"
         )
 
 
-def _deliver(artifact: Path, target: Path) -> None:
-    """Move the model's files into the folder that the job hands over, with the code that serves them.
-
-    The card then tells which bundle made it.
-    """
+def _write_model(artifact: Path, target: Path) -> None:
+    """Move the model's files to the job's model folder, and add the serving code and the bundle's hash."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(artifact.iterdir()):
         shutil.move(path, target / path.name)
@@ -236,12 +233,12 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checkpoints(variables: Mapping[str, str]) -> Path:
-    """What is kept when the job is interrupted and started again."""
+    """The folder that is kept when the job is interrupted and restarted."""
     return Path(variables.get("SM_CHECKPOINT_DIR") or Path(variables["SM_MODEL_DIR"]).parent / "checkpoints")
 
 
 def _only_file(channel: Path) -> Path:
-    """A channel that holds one file, as a back end makes it of a file."""
+    """The one file of a channel; backends put single files into a folder."""
     if channel.is_file():
         return channel
     files = sorted(path for path in channel.iterdir() if path.is_file()) if channel.is_dir() else []

@@ -21,10 +21,10 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
+from breedclf.backends.common.processes import MARK
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import MARK
 from breedclf.jobs import JobSpec
 from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
@@ -111,7 +111,7 @@ Clients = Callable[..., Any]
 def emulator_session(
     container_python: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Emulator]:
-    """Images are played by an interpreter without breedclf, with SageMaker's toolkits where they can be installed."""
+    """An emulator whose images run with SageMaker's toolkits, if these can be installed, and without breedclf."""
     home = tmp_path_factory.mktemp("emulated")
     local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=container_python[0])
     with running_emulator(local) as running, checked_answers(running):
@@ -126,7 +126,7 @@ def plain_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def quick_session(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """Images are played by their contract alone."""
+    """An emulator whose images run without the toolkits."""
     home = tmp_path_factory.mktemp("quick")
     local = LocalBackend(home, cores=2, gpus=(), stop_grace_seconds=2, python=plain_python)
     with running_emulator(local) as running, checked_answers(running):

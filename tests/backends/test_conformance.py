@@ -1,4 +1,4 @@
-"""Every back end of breedclf passes the same cases."""
+"""Every backend passes the same tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from breedclf.backends.local.backend import LocalBackend
 from breedclf.testing.backend_cases import BackendCases
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the local back end needs POSIX processes")
+@pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 class TestLocal(BackendCases):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> LocalBackend:
         return LocalBackend(tmp_path / "home", cores=2, gpus=(), stop_grace_seconds=5)
 
     @pytest.fixture
-    def same_place(self, tmp_path: Path) -> LocalBackend:
+    def other_backend(self, tmp_path: Path) -> LocalBackend:
         return LocalBackend(tmp_path / "home")
 
 
@@ -31,5 +31,5 @@ class TestInline(BackendCases):
         return InlineBackend(tmp_path / "home")
 
     @pytest.fixture
-    def same_place(self, tmp_path: Path) -> InlineBackend:
+    def other_backend(self, tmp_path: Path) -> InlineBackend:
         return InlineBackend(tmp_path / "home")

@@ -44,10 +44,10 @@ SPELLINGS = {
 
 @pytest.fixture
 def variables(tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     return {
         "SM_HPS": "{}",
-        "SM_CHANNEL_TRAINING": str(tmp_path / "pictures"),
+        "SM_CHANNEL_TRAINING": str(tmp_path / "images"),
         "SM_CHANNEL_CODE": str(tmp_path),
         "SM_CHANNEL_SM_DRIVERS": str(tmp_path),
         "SM_MODEL_DIR": str(tmp_path / "model"),
@@ -113,7 +113,7 @@ def test_a_long_reason_is_cut(variables: dict[str, str], tmp_path: Path) -> None
 def test_no_data_channel_fails_the_job(variables: dict[str, str], tmp_path: Path) -> None:
     del variables["SM_CHANNEL_TRAINING"]
     assert run(variables) == 1
-    assert reason(tmp_path) == "the job has no channel 'training', which holds the pictures"
+    assert reason(tmp_path) == "the job has no channel 'training', which must hold the images"
 
 
 @pytest.mark.parametrize("more", [{"WORLD_SIZE": "2"}, {"SM_HOSTS": '["algo-1", "algo-2"]'}])
@@ -125,9 +125,9 @@ def test_several_processes_are_refused(variables: dict[str, str], tmp_path: Path
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_a_gpu_that_cuda_can_not_use_fails_the_job(variables: dict[str, str], tmp_path: Path) -> None:
     assert run({**variables, "SM_NUM_GPUS": "1"}) == 1
-    assert "the job was given 1 GPU(s), but CUDA can't use them" in reason(tmp_path)
+    assert "the job has 1 GPU(s), but CUDA can't use them" in reason(tmp_path)
 
 
 def test_outside_of_a_job_it_says_what_it_is(caplog: pytest.LogCaptureFixture) -> None:
     assert run({}) == 1
-    assert "the environment has no SM_MODEL_DIR: this is the entry of a job" in caplog.text
+    assert "the environment has no SM_MODEL_DIR: this module runs only inside a job" in caplog.text

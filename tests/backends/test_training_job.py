@@ -12,6 +12,7 @@ import pytest
 from breedclf import Classifier, LocalBackend, Trainer, TrainingConfig
 from breedclf.api.training_job import training_spec
 from breedclf.backends.common.bundle import breedclf_bundle
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.inline import InlineBackend
 from breedclf.errors import DataError, WeightsError
 from tests.backends.conftest import processes_of, until
@@ -94,7 +95,7 @@ def test_jobs_from_the_preloaded_process_train_the_same_model(
     trainer = Trainer(TrainingConfig(data=pictures, **QUICK_CPU), backend=preloading)
     first, second = (trainer.submit(name=f"job-{n}").wait(timeout=240) for n in range(2))
     assert weights_of(first.artifact) == weights_of(second.artifact) == weights_of(trained_here)
-    supervisor_log = preloading.folder("job-1").path / "supervisor.log"
+    supervisor_log = job_folder(preloading.home, "job-1").path / "supervisor.log"
     assert supervisor_log.read_text() == ""  # it was forked; the ordinary start after a failure is told there
     failing = Trainer(TrainingConfig(data=pictures.parent, **QUICK_CPU), backend=preloading).submit(name="failing")
     assert failing.wait(timeout=240, check=False).status == "Failed"

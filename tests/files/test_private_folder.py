@@ -12,7 +12,7 @@ import pytest
 
 from breedclf.backends.common.bundle import breedclf_bundle, store_bundle
 from breedclf.backends.common.folder import create_job_folder
-from breedclf.backends.local.forkserver import Address, ForkserverError
+from breedclf.backends.local.forkserver_client import Address, ForkserverError
 from breedclf.files.file_cache import FileCache
 from breedclf.files.private_folder import make_private
 from breedclf.jobs import JobSpec

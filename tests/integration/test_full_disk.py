@@ -156,7 +156,7 @@ def test_what_jobs_and_endpoints_keep_is_whole_or_not_there(tmp_path: Path) -> N
     writers: list[Callable[[], object]] = [
         lambda: store_bundle(bundle, tmp_path / "home"),
         lambda: archive_folder(source, tmp_path / "model.tar.gz"),
-        lambda: endpoint.keep_model(1, source),
+        lambda: endpoint.copy_model(1, source),
     ]
     before = contents(tmp_path)
     for write in writers:

@@ -330,12 +330,12 @@ def test_both_back_ends_of_this_machine_serve(tmp_path: Path) -> None:
 
 def test_when_an_endpoint_must_go() -> None:
     order = Order("x", 1, created=100, expires=200, idle_seconds=30, parent=None, port=0)
-    ends = {"now": 150.0, "last_activity": 149.0, "parent_lives": True}
+    ends = {"now": 150.0, "last_activity": 149.0, "is_parent_alive": True}
     assert reason_to_end(order, **ends) is None  # type: ignore[arg-type]
     assert "deleted" in str(reason_to_end(None, **ends))  # type: ignore[arg-type]
     assert "ttl" in str(reason_to_end(order, **{**ends, "now": 200.0}))  # type: ignore[arg-type]
     assert "30 seconds" in str(reason_to_end(order, **{**ends, "last_activity": 119.0}))  # type: ignore[arg-type]
-    assert "has ended" in str(reason_to_end(order, **{**ends, "parent_lives": False}))  # type: ignore[arg-type]
+    assert "has ended" in str(reason_to_end(order, **{**ends, "is_parent_alive": False}))  # type: ignore[arg-type]
 
 
 def test_an_endpoint_ends_with_its_time(backend: LocalBackend, model: Path) -> None:

@@ -57,7 +57,7 @@ print("done")
 def worker(model: Path, tmp_path: Path) -> Iterator[Worker]:
     folder = EndpointFolder(tmp_path / "dogs")
     folder.path.mkdir()
-    folder.keep_model(1, model)
+    folder.copy_model(1, model)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         begun = Worker(folder, 1, listener, DEFAULT_ENGINE, check=False)
         try:

@@ -17,8 +17,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from breedclf.backends.common.folder import job_folder
+from breedclf.backends.common.processes import Identity
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import Identity
 from breedclf.jobs import JobSpec
 from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import processes_of
@@ -100,7 +101,7 @@ def _disturb(backend: LocalBackend, name: str, act: str) -> bool:
     if act == "stop":
         backend.stop(name)
         return True
-    state = backend.folder(name).read()
+    state = job_folder(backend.home, name).read()
     process = state.supervisor if act == "kill supervisor" else state.process
     if process is None or state.description.status.is_final or not Identity.from_dict(process).is_alive:
         return False

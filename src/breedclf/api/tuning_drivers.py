@@ -31,7 +31,6 @@ OnChange = Callable[[Study], None]
 
 _FIRST_PAUSE_SECONDS = 0.02
 _LONGEST_PAUSE_SECONDS = 1.0
-_LOST = "supervisor lost"
 
 
 class Driver(Protocol):
@@ -200,7 +199,6 @@ class _JobRunner:
             return None
         objective = self._request.objective
         records = self._backend.metric_history(name)
-        reason = description.failure_reason
         return Look(
             status=description.status.value,
             history=objective_history(records, objective),
@@ -208,9 +206,9 @@ class _JobRunner:
             metrics=best_epoch(records, description.metrics.get("best_epoch")),
             started=description.started,
             ended=description.ended,
-            failure_reason=reason,
+            failure_reason=description.failure_reason,
             note=_last_word(description) if description.status is JobStatus.STOPPED else None,
-            lost=(reason or "").startswith(_LOST),
+            lost=description.lost,
         )
 
     def stop(self, name: str) -> None:

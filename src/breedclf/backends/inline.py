@@ -1,4 +1,4 @@
-"""`InlineBackend`: the job runs in this very process, so that breakpoints work; all else is as for other jobs."""
+"""`InlineBackend`: runs each job in this process, so that breakpoints work."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from breedclf import run
-from breedclf.backends.common.archive import archive_folder
-from breedclf.backends.common.bundle import Bundle, source_bundle
+from breedclf.backends.common.bundle import Bundle
 from breedclf.backends.common.container import ENTRY, job_arguments, job_environment, make_tree
-from breedclf.backends.common.failure import failure_reason
-from breedclf.backends.common.folder import JobFolder, JobState, create_job_folder
-from breedclf.backends.common.stored_jobs import StoredJobs
-from breedclf.backends.local.endpoints import LocalEndpoints
-from breedclf.backends.local.locks import try_lock
-from breedclf.backends.local.log import BoundedLog, MetricReader
-from breedclf.backends.local.processes import Identity
+from breedclf.backends.common.folder import JobFolder, create_job_folder, job_folder
+from breedclf.backends.common.job_log import BoundedLog, MetricReader
+from breedclf.backends.common.job_writer import Ending, JobWriter
+from breedclf.backends.common.locks import try_lock
+from breedclf.backends.common.processes import Identity
+from breedclf.backends.common.submission import checked_source, job_request
 from breedclf.backends.local.slots import cores_of_this_machine
+from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
-from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus, require_here
+from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.handle import Clock
 
 _MAX_LOG_BYTES = 64 << 20
@@ -38,14 +37,18 @@ _WATCH_SECONDS = 0.05
 _EXIT_CODE_STOPPED = -int(signal.SIGTERM)
 
 
-class InlineBackend(StoredJobs, LocalEndpoints):
-    """Runs each job in this process: `submit` returns when the job has ended, and a debugger stops inside of it.
+class InlineBackend(StoredBackend):
+    """Runs each job in this process: `submit` returns when the job has ended, and a debugger stops inside the job.
 
-    A stop or the time limit reaches the job as KeyboardInterrupt, so one that hangs outside of Python's code stays.
-    The job's words go to stderr and to its log. Endpoints are processes of their own, as with the local back end.
+    A stop request or the time limit raises KeyboardInterrupt in the job, which can't interrupt native code. The job's
+    output goes to stderr and to its log. Endpoints are separate processes, as with the local backend.
 
     Args:
-        home: folder that holds the jobs; `BREEDCLF_HOME` or `.breedclf` if not given.
+        home: folder of jobs and endpoints; `BREEDCLF_HOME` or `.breedclf` if not given.
+
+    Example:
+        >>> InlineBackend("/tmp/jobs").name
+        'inline'
     """
 
     name = "inline"
@@ -57,33 +60,23 @@ class InlineBackend(StoredJobs, LocalEndpoints):
         return f"InlineBackend({str(self.home)!r})"
 
     def request_for(self, spec: JobSpec) -> dict[str, Any]:
-        """The environment that the job would get, without running it."""
-        folder = self.folder(spec.name)
-        return {
-            "name": spec.name,
-            "folder": str(folder.path),
-            "environment": _environment(folder, spec),
-            "hyperparameters": dict(spec.hyperparameters),
-            "channels": {name: str(path) for name, path in spec.channels.items()},
-            "metric_definitions": [{"Name": each.name, "Regex": each.regex} for each in spec.metric_definitions],
-            "max_runtime_seconds": spec.max_runtime_seconds,
-        }
+        """The environment and inputs that the job would get, without running it."""
+        folder = job_folder(self.home, spec.name)
+        return job_request(folder, spec, _environment(folder, spec))
 
     def submit(self, spec: JobSpec) -> None:
-        """Run the job to its end; what goes wrong in it is its failure reason and isn't raised.
+        """Run the job to its end; an error of the job becomes its failure reason and isn't raised.
 
         Raises:
-            ConfigError: the name is taken, an input isn't there, or this isn't the main thread.
+            ConfigError: the name is taken, an input is missing, or this isn't the main thread.
             KeyboardInterrupt: the user pressed Ctrl-C; the job is Stopped.
         """
         if threading.current_thread() is not threading.main_thread():
-            raise ConfigError("the inline back end runs jobs in the main thread only; use LocalBackend from others")
-        for channel, path in spec.channels.items():
-            require_here(channel, path)
-        source = None if spec.source is None else source_bundle(spec.source)
+            raise ConfigError("the inline backend runs jobs in the main thread only; use LocalBackend in other threads")
+        source = checked_source(spec)
         folder = create_job_folder(self.home, spec, backend=self.name, options={}, now=self._clock.time())
         lock = try_lock(folder.lock_file)
-        assert lock is not None, "nobody else knows this job yet"
+        assert lock is not None, "the job is new"
         try:
             _InlineJob(folder, spec, source, self._clock).run()
         finally:
@@ -91,41 +84,44 @@ class InlineBackend(StoredJobs, LocalEndpoints):
 
 
 class _InlineJob:
-    """One run of one job; the writer of its state."""
+    """One run of one job."""
 
     def __init__(self, folder: JobFolder, spec: JobSpec, source: Bundle | None, clock: Clock) -> None:
         self._folder = folder
         self._spec = spec
         self._source = source
         self._clock = clock
-        self._state = replace(folder.read(), supervisor=Identity.of(os.getpid()).to_dict())
+        state = replace(folder.read(), supervisor=Identity.of(os.getpid()).to_dict())
+        self._writer = JobWriter(folder, state, clock)
 
     def run(self) -> None:
-        folder, spec = self._folder, self._spec
+        folder, spec, writer = self._folder, self._spec, self._writer
         watch = _Watch(folder, spec.max_runtime_seconds)
         try:
-            self._enter(SecondaryStatus.DOWNLOADING, "linking the input")
+            writer.enter(SecondaryStatus.DOWNLOADING, "linking the inputs")
             make_tree(folder, spec, None)
-            self._enter(SecondaryStatus.TRAINING, "running in this process", started=self._clock.time())
+            writer.enter(SecondaryStatus.TRAINING, "running in this process", started=self._clock.time())
             with BoundedLog(folder.log_file, max_bytes=_MAX_LOG_BYTES) as log:
-                tee = _Tee(log, MetricReader(spec.metric_definitions), self._note_metrics, sys.stderr)
+                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, sys.stderr)
                 exit_code = self._run_watched(tee, watch)
                 tee.end()
-            self._finish(exit_code, watch.fired)
+            if watch.ending is not None:
+                writer.enter_stopping(watch.ending)
+            writer.finish(exit_code, watch.ending)
         except KeyboardInterrupt:
-            self._enter(SecondaryStatus.STOPPING, "interrupted", JobStatus.STOPPING)
-            self._enter(SecondaryStatus.STOPPED, "stopped by Ctrl-C", JobStatus.STOPPED, ended=self._clock.time())
+            writer.enter(SecondaryStatus.STOPPING, "interrupted", JobStatus.STOPPING)
+            writer.enter(SecondaryStatus.STOPPED, "stopped by Ctrl-C", JobStatus.STOPPED, ends=True)
             raise
         except Exception as error:
-            self._fail(f"the job couldn't be run: {error}")
+            writer.fail(f"the job couldn't be run: {error}")
             raise
 
     def _run_watched(self, tee: _Tee, watch: _Watch) -> int:
         try:
-            with _job_s_surroundings(tee, self._folder, self._spec), watch:
+            with _job_surroundings(tee, self._folder, self._spec), watch:
                 return self._execute()
         except KeyboardInterrupt:
-            if watch.fired is None:
+            if watch.ending is None:
                 raise
             return _EXIT_CODE_STOPPED
 
@@ -135,63 +131,37 @@ class _InlineJob:
         code = self._folder.base / "code"
         self._source.write_to(code)
         try:
-            with _script_s_surroundings(code, job_arguments(self._spec)):
+            with _script_surroundings(code, job_arguments(self._spec)):
                 runpy.run_path(str(code / ENTRY), run_name="__main__")
         except SystemExit as error:
             if error.code is None or isinstance(error.code, int):
                 return error.code or 0
             sys.stderr.write(f"{error.code}\n")
             return 1
-        except Exception:  # noqa: BLE001 - as the interpreter does at the end of a script
+        except Exception:  # noqa: BLE001 - the interpreter does the same at the end of a script
             traceback.print_exc()
             return 1
         return 0
 
-    def _finish(self, exit_code: int, fired: str | None) -> None:
-        if fired is not None:
-            self._enter(SecondaryStatus.STOPPING, fired, JobStatus.STOPPING)
-        self._enter(SecondaryStatus.UPLOADING, "packing what the job wrote")
-        self._folder.archives.mkdir(exist_ok=True)
-        archive_folder(self._folder.model, self._folder.archives / "model.tar.gz")
-        archive_folder(self._folder.output_data, self._folder.archives / "output.tar.gz")
-        ended = self._clock.time()
-        if fired == _Watch.MAX_RUNTIME:
-            self._enter(SecondaryStatus.MAX_RUNTIME_EXCEEDED, "stopped at its limit", JobStatus.STOPPED, ended=ended)
-        elif fired is not None:
-            self._enter(SecondaryStatus.STOPPED, "stopped as asked", JobStatus.STOPPED, ended=ended)
-        elif exit_code == 0:
-            self._enter(SecondaryStatus.COMPLETED, "done", JobStatus.COMPLETED, ended=ended)
-        else:
-            self._fail(failure_reason(self._folder, exit_code))
-
-    def _fail(self, reason: str) -> None:
-        self._enter(SecondaryStatus.FAILED, "failed", JobStatus.FAILED, ended=self._clock.time(), failure_reason=reason)
-
-    def _enter(self, secondary: SecondaryStatus, message: str, status: JobStatus | None = None, **changes: Any) -> None:
-        now = self._clock.time()
-        description = self._state.description.entered(secondary, now, message, status=status, **changes)
-        self._save(replace(self._state, description=description))
-        self._folder.add_event("status", now, status=secondary, message=message)
-
-    def _note_metrics(self, values: Mapping[str, float]) -> None:
-        description = self._state.description
-        metrics = {**description.metrics, **values}
-        self._save(replace(self._state, description=replace(description, metrics=metrics)))
-        self._folder.add_event("metrics", self._clock.time(), values=dict(values))
-
-    def _save(self, state: JobState) -> None:
-        self._state = state
-        self._folder.write(state)
+    def _record_metrics(self, records: Sequence[Mapping[str, float]]) -> None:
+        self._writer.record_metrics(records)
+        self._writer.save_if_due()
 
 
 class _Tee(io.TextIOBase):
-    """Stands in for stdout and stderr: writes to the job's log and to whoever watches."""
+    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics."""
 
-    def __init__(self, log: BoundedLog, reader: MetricReader, note: Any, watched: TextIO) -> None:
+    def __init__(
+        self,
+        log: BoundedLog,
+        reader: MetricReader,
+        record: Callable[[Sequence[Mapping[str, float]]], None],
+        terminal: TextIO,
+    ) -> None:
         self._log = log
         self._reader = reader
-        self._note = note
-        self._watched = watched
+        self._record = record
+        self._terminal = terminal
         self._mutex = threading.Lock()
 
     @property
@@ -206,28 +176,25 @@ class _Tee(io.TextIOBase):
         with self._mutex:
             self._log.write(part)
             found = self._reader.feed(part)
-        for values in found:
-            self._note(values)
-        self._watched.write(text)
+        if found:
+            self._record(found)
+        self._terminal.write(text)
         return len(text)
 
     def flush(self) -> None:
-        self._watched.flush()
+        self._terminal.flush()
 
     def end(self) -> None:
-        """Read the metrics of a last line without an end."""
-        for values in self._reader.end():
-            self._note(values)
+        """Record the metrics of a last line without a newline."""
+        if found := self._reader.end():
+            self._record(found)
 
 
 class _Watch:
-    """Interrupts the main thread when the job is asked to stop or its time is over."""
-
-    MAX_RUNTIME = "its time is over"
-    STOP = "asked to stop"
+    """Interrupts the main thread at a stop request or at the time limit; `ending` is the reason then."""
 
     def __init__(self, folder: JobFolder, max_seconds: float) -> None:
-        self.fired: str | None = None
+        self.ending: Ending | None = None
         self._folder = folder
         self._max_seconds = max_seconds
         self._over = threading.Event()
@@ -240,23 +207,19 @@ class _Watch:
     def __exit__(self, *ignored: object) -> None:
         with self._mutex:
             self._over.set()
-        if self.fired is not None and ignored[0] is None:
-            time.sleep(2 * _WATCH_SECONDS)  # the interrupt is on its way: have it here, not in the caller's code
+        if self.ending is not None and ignored[0] is None:
+            time.sleep(2 * _WATCH_SECONDS)  # the interrupt is pending: receive it here, not in the caller's code
         self._thread.join()
 
     def _watch(self) -> None:
         until = time.monotonic() + self._max_seconds
         while not self._over.wait(_WATCH_SECONDS):
-            reason = (
-                self.STOP
-                if self._folder.stop_file.exists()
-                else self.MAX_RUNTIME
-                if time.monotonic() >= until
-                else None
-            )
+            ending = Ending.MAX_RUNTIME if time.monotonic() >= until else None
+            if self._folder.stop_file.exists():
+                ending = Ending.STOP
             with self._mutex:
-                if reason is not None and not self._over.is_set():
-                    self.fired = reason
+                if ending is not None and not self._over.is_set():
+                    self.ending = ending
                     _interrupt_main_thread()
                     return
 
@@ -264,14 +227,14 @@ class _Watch:
 def _interrupt_main_thread() -> None:
     main = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and main is not None:
-        signal.pthread_kill(main, signal.SIGINT)  # wakes it from a sleep, too
+        signal.pthread_kill(main, signal.SIGINT)  # wakes it from a sleep as well
     else:
         signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
-def _job_s_surroundings(tee: _Tee, folder: JobFolder, spec: JobSpec) -> Iterator[None]:
-    """The job's environment, output and logging for the block; SIGINT raises KeyboardInterrupt."""
+def _job_surroundings(tee: _Tee, folder: JobFolder, spec: JobSpec) -> Iterator[None]:
+    """Set the job's environment, output and logging during the block; SIGINT raises KeyboardInterrupt."""
     logger = logging.getLogger("breedclf")
     handlers, level, propagate = logger.handlers, logger.level, logger.propagate
     variables = dict(os.environ)
@@ -293,8 +256,8 @@ def _job_s_surroundings(tee: _Tee, folder: JobFolder, spec: JobSpec) -> Iterator
 
 
 @contextlib.contextmanager
-def _script_s_surroundings(code: Path, arguments: list[str]) -> Iterator[None]:
-    """The arguments, the folder and the module path of a script; modules it imported from its folder are forgotten."""
+def _script_surroundings(code: Path, arguments: list[str]) -> Iterator[None]:
+    """Set a script's arguments, folder and module path during the block; unload its modules afterwards."""
     argv, path, here = sys.argv, list(sys.path), Path.cwd()
     sys.argv = [str(code / ENTRY), *arguments]
     sys.path.insert(0, str(code))

@@ -1,4 +1,4 @@
-"""Back ends by name: the one place that knows which there are; each is imported when it is asked for."""
+"""Backends by name; each is imported when it is requested."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _CLASS_OF = {
 
 
 def backend_named(name: str, **options: Any) -> Backend:
-    """Make the back end of this name; or, with `module:class` as name, one of one's own.
+    """Create the backend of this name, or of a class of your own named `module:class`.
 
     Raises:
-        ConfigError: there is none of that name, or it doesn't take these options.
-        MissingExtraError: it isn't installed.
+        ConfigError: there is no such backend, or it doesn't take these options.
+        MissingExtraError: a library that it needs isn't installed.
     """
-    where = _CLASS_OF.get(name, name)
-    if ":" not in where:
-        raise ConfigError(f"backend={name!r}: choose {', '.join(backend_names())}, or module:class of your own")
-    module, _, attribute = where.partition(":")
+    location = _CLASS_OF.get(name, name)
+    if ":" not in location:
+        raise ConfigError(f"backend={name!r}: choose {', '.join(backend_names())}, or module:class for your own class")
+    module, _, attribute = location.partition(":")
     try:
-        maker = getattr(import_module(module), attribute)
+        backend_class = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"backend={name!r} needs {error.name}, which is not installed; "
             f"choose {', '.join(backend_names())} or install what it needs"
         ) from error
     except AttributeError as error:
-        raise ConfigError(f"backend={name!r}: {module} has no {attribute}") from error
+        raise ConfigError(f"backend={name!r}: module {module} has no {attribute}") from error
     try:
-        return cast(Backend, maker(**options))
+        return cast(Backend, backend_class(**options))
     except TypeError as error:
         raise ConfigError(f"backend={name!r}: {error}") from error
 
 
 def backend_names() -> list[str]:
-    """The names that `backend_named` knows."""
+    """The names that `backend_named` accepts."""
     return sorted(_CLASS_OF)

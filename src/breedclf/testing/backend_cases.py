@@ -1,20 +1,21 @@
-"""The cases that every back end passes: subclass `BackendCases` in a test module and give it a `backend` fixture."""
+"""Tests that every backend passes: subclass `BackendCases` in a test module and define the fixture `backend`."""
 
 from __future__ import annotations
 
 import json
-import textwrap
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
 
 from breedclf.errors import ConfigError, JobError, JobFailedError, JobTimeoutError
 from breedclf.jobs import Backend, JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.handle import Job
+from breedclf.testing.job_fixtures import JobFixtures, script_source
+
+__all__ = ["BackendCases", "script_source"]
 
 _ORDER = (
     SecondaryStatus.STARTING,
@@ -36,12 +37,12 @@ _RUNS_LONG = """
 """
 
 
-class BackendCases:
-    """What a back end must do, as pytest methods.
+class BackendCases(JobFixtures):
+    """Tests that every backend passes, as pytest methods.
 
-    A subclass defines a fixture `backend`; `same_place`, if another object can reach the same jobs; and, when `submit`
-    runs the job to its end before it returns, `runs_in_background = False`. No wait is longer than `patience_seconds`.
-    Where a reason can't hold the last line of the log, `reason_has_last_words = False`.
+    A subclass defines the fixture `backend`, and may define: `other_backend`, another object for the same jobs;
+    `runs_in_background = False`, if `submit` returns after the job; `patience_seconds`, the longest wait; and
+    `reason_has_last_words = False`, if a failure reason doesn't contain the last line of the log.
 
     Example:
         class TestMine(BackendCases):
@@ -49,56 +50,6 @@ class BackendCases:
             def backend(self, tmp_path):
                 return MyBackend(tmp_path)
     """
-
-    runs_in_background: ClassVar[bool] = True
-    patience_seconds: ClassVar[float] = 60.0
-    reason_has_last_words: ClassVar[bool] = True
-
-    @pytest.fixture
-    def backend(self) -> Backend:
-        raise AssertionError("a subclass of BackendCases defines the fixture `backend`")
-
-    @pytest.fixture
-    def same_place(self, backend: Backend) -> Backend:
-        """Another object for the same jobs, as another process would make it."""
-        return backend
-
-    @pytest.fixture
-    def submit(self, backend: Backend, tmp_path: Path) -> Callable[..., Job]:
-        """Submit a script as a job."""
-
-        def submit(script: str, name: str = "job", **spec: Any) -> Job:
-            job_spec = JobSpec(name=name, source=script_source(tmp_path / f"source-{name}", script), **spec)
-            backend.submit(job_spec)
-            return Job(name, backend)
-
-        return submit
-
-    def ended(self, job: Job) -> Job:
-        """Wait for the end without judging it."""
-        return job.wait(timeout=self.patience_seconds, check=False)
-
-    def lines(self, job: Job) -> list[str]:
-        """What the job's script printed; a back end whose containers print more leaves that out here."""
-        return list(job.logs())
-
-    def when_training(self, backend: Backend, name: str, act: Callable[[], None]) -> threading.Thread:
-        """Do something from another thread as soon as the job has printed that it is running."""
-
-        def wait_and_act() -> None:
-            until = time.monotonic() + self.patience_seconds
-            while time.monotonic() < until:
-                try:
-                    if "running" in backend.read_log(name)[0].splitlines():
-                        act()
-                        return
-                except JobError:
-                    pass
-                time.sleep(0.02)
-
-        thread = threading.Thread(target=wait_and_act, daemon=True)
-        thread.start()
-        return thread
 
     def test_a_job_goes_through_the_states_in_order(self, submit: Callable[..., Job]) -> None:
         before = time.time()
@@ -114,9 +65,7 @@ class BackendCases:
         assert before - 2 <= description.created <= description.started <= description.ended
         assert description.failure_reason is None
 
-    def test_the_last_value_of_each_metric_counts_and_what_is_no_number_does_not(
-        self, submit: Callable[..., Job]
-    ) -> None:
+    def test_metrics_are_the_last_numeric_values(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 print('breedclf-metrics {"epoch": 1, "train_loss": 0.5, "valid_loss": 2e-07}')
@@ -144,7 +93,7 @@ class BackendCases:
         assert before == position
         assert self.lines(job) == ["one", "two"]
 
-    def test_a_job_tells_why_it_failed(self, submit: Callable[..., Job]) -> None:
+    def test_the_failure_file_is_the_failure_reason(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 import os, pathlib, sys
@@ -153,13 +102,13 @@ class BackendCases:
             """)
         )
         assert job.status == JobStatus.FAILED
-        reason = job.failure_reason or ""  # SageMaker counts words of its own, so that some fewer are left
+        reason = job.failure_reason or ""  # SageMaker's own words count, too
         assert ("because " + "x" * 2000).startswith(reason)
         assert 1_000 <= len(reason) <= 1_024
         with pytest.raises(JobFailedError, match="job job failed: because xxx"):
             job.wait()
 
-    def test_a_job_that_told_nothing_still_has_a_reason(self, submit: Callable[..., Job]) -> None:
+    def test_a_job_without_a_failure_file_has_a_reason(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit("print('the last words')\nraise SystemExit(7)"))
         assert job.status == "Failed"
         assert job.failure_reason is not None
@@ -174,15 +123,15 @@ class BackendCases:
         assert "ValueError:nogood" in "".join("".join(job.logs()).split())
 
     def test_a_job_ended_by_a_signal_fails_with_its_name(self, submit: Callable[..., Job]) -> None:
-        self._need_background()
+        self.need_background()
         job = self.ended(submit("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"))
         assert job.status == "Failed"
         assert "SIGSEGV" in str(job.failure_reason)
 
     def test_stop_ends_a_job_and_keeps_what_it_wrote(
-        self, backend: Backend, same_place: Backend, submit: Callable[..., Job]
+        self, backend: Backend, other_backend: Backend, submit: Callable[..., Job]
     ) -> None:
-        stopper = self.when_training(same_place, "job", lambda: same_place.stop("job"))
+        stopper = self.when_training(other_backend, "job", lambda: other_backend.stop("job"))
         job = self.ended(submit(_RUNS_LONG))
         stopper.join(self.patience_seconds)
         description = job.describe()
@@ -214,9 +163,9 @@ class BackendCases:
         with pytest.raises(JobError, match="job job left no model"):
             _ = job.artifact
 
-    def test_a_job_can_be_attached_by_name(self, same_place: Backend, submit: Callable[..., Job]) -> None:
+    def test_a_job_can_be_attached_by_name(self, other_backend: Backend, submit: Callable[..., Job]) -> None:
         self.ended(submit("print('here')", hyperparameters={"epochs": "2"}))
-        job = Job.attach("job", backend=same_place)
+        job = Job.attach("job", backend=other_backend)
         assert job.status == "Completed"
         assert job.describe().hyperparameters == {"epochs": "2"}
         assert self.lines(job) == ["here"]
@@ -295,8 +244,8 @@ class BackendCases:
         assert epochs == "3"
         assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit takes the quotes off
 
-    def test_a_job_reads_its_channels_and_finds_its_way(self, submit: Callable[..., Job], tmp_path: Path) -> None:
-        folder, file = tmp_path / "pictures", tmp_path / "weights.bin"
+    def test_a_job_reads_its_channels_and_variables(self, submit: Callable[..., Job], tmp_path: Path) -> None:
+        folder, file = tmp_path / "images", tmp_path / "weights.bin"
         folder.mkdir()
         (folder / "one.txt").write_text("1")
         file.write_bytes(b"w")
@@ -310,11 +259,11 @@ class BackendCases:
         job = self.ended(submit(script, channels={"training": folder, "weights": file}, gpus=0))
         assert self.lines(job) == ["['one.txt'] ['weights.bin'] 0", "True job"]
 
-    def test_a_channel_that_is_not_there_is_refused(self, submit: Callable[..., Job], tmp_path: Path) -> None:
+    def test_a_missing_channel_is_refused(self, submit: Callable[..., Job], tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="channel training: .*gone is not there"):
             submit("pass", channels={"training": tmp_path / "gone"})
 
-    def test_a_request_can_be_looked_at_without_sending_it(self, backend: Backend) -> None:
+    def test_request_for_sends_nothing(self, backend: Backend) -> None:
         request = backend.request_for(JobSpec("job", {"epochs": "2"}))
         assert json.dumps(request, default=str).count("epochs") >= 1
         assert backend.list_jobs() == []
@@ -327,8 +276,8 @@ class BackendCases:
             backend.describe("job")
         self.ended(submit("pass"))  # and its name is free
 
-    def test_what_a_running_job_wrote_is_not_given_out(self, backend: Backend, submit: Callable[..., Job]) -> None:
-        self._need_background()
+    def test_files_of_a_running_job_are_refused(self, backend: Backend, submit: Callable[..., Job]) -> None:
+        self.need_background()
         job = submit(_RUNS_LONG)
         try:
             with pytest.raises(JobTimeoutError, match="job job is still InProgress .* after 0.1 seconds; it goes on"):
@@ -340,36 +289,26 @@ class BackendCases:
             job.stop()
         assert self.ended(job).status == "Stopped"
 
-    def test_several_may_wait_for_one_job(self, same_place: Backend, submit: Callable[..., Job]) -> None:
-        self._need_background()
+    def test_several_may_wait_for_one_job(self, other_backend: Backend, submit: Callable[..., Job]) -> None:
+        self.need_background()
         job = submit("import time\ntime.sleep(0.3)")
-        seen: list[str] = []
+        statuses: list[str] = []
         waiters = [
-            threading.Thread(target=lambda: seen.append(self.ended(Job("job", same_place)).status)) for _ in range(3)
+            threading.Thread(target=lambda: statuses.append(self.ended(Job("job", other_backend)).status))
+            for _ in range(3)
         ]
         for waiter in waiters:
             waiter.start()
         self.ended(job)
         for waiter in waiters:
             waiter.join(self.patience_seconds)
-        assert seen == ["Completed"] * 3
+        assert statuses == ["Completed"] * 3
 
     def test_the_log_can_be_followed_while_the_job_runs(self, submit: Callable[..., Job]) -> None:
-        self._need_background()
+        self.need_background()
         job = submit("import time\nprint('first', flush=True)\ntime.sleep(60)")
         lines = job.logs(follow=True)
         assert "first" in lines
         assert job.status == "InProgress"
         job.stop()
         assert "first" not in list(lines)
-
-    def _need_background(self) -> None:
-        if not self.runs_in_background:
-            pytest.skip("this back end runs a job to its end before submit returns")
-
-
-def script_source(folder: Path, script: str) -> Path:
-    """A source folder whose `train.py` is this script."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "train.py").write_text(textwrap.dedent(script), encoding="utf-8")
-    return folder

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from breedclf import LocalBackend
-from breedclf.backends.common.folder import JobFolder, JobState, create_job_folder, jobs_root
+from breedclf.backends.common.folder import JobFolder, JobState, create_job_folder, job_folder
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order
 from breedclf.cli import main
 from breedclf.errors import BreedclfError, EndpointError, JobError
@@ -71,7 +71,7 @@ def job_at(home: Path, name: str, created: float = 1000.0) -> JobFolder:
         (having("description.hyperparameters", []), r"hyperparameters: a table is wanted, not \[\]"),
         (having("description.metrics", {"loss": "low"}), "metrics.loss: a float is wanted, not 'low'"),
         (having("description.transitions", [{"status": "Failed"}]), r"transitions\.0\.time is missing"),
-        (having("description.name", "other"), "it is that of job other"),
+        (having("description.name", "other"), "it belongs to job other"),
         (having("description", 7), "not subscriptable|a table"),
     ],
 )
@@ -80,7 +80,7 @@ def test_one_damaged_job_is_shown_beside_the_others(
 ) -> None:
     for name in ("first", "broken", "last"):
         job_at(tmp_path, name)
-    file = JobFolder(jobs_root(tmp_path) / "broken").state_file
+    file = job_folder(tmp_path, "broken").state_file
     values = json.loads(file.read_text())
     change(values)
     file.write_text(json.dumps(values))
@@ -90,9 +90,9 @@ def test_one_damaged_job_is_shown_beside_the_others(
     rows = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]}
     assert rows == {"first": "Completed", "broken": "Damaged", "last": "Completed"}
     assert main(["jobs", "list", "--json"]) == 0
-    told = next(job for job in json.loads(capsys.readouterr().out)["jobs"] if job["name"] == "broken")
-    assert told["details"] == {"damaged": True}
-    with pytest.raises(JobError, match=rf"broken/job\.json can't be read: it is damaged \(.*({words})"):
+    listed = next(job for job in json.loads(capsys.readouterr().out)["jobs"] if job["name"] == "broken")
+    assert listed["details"] == {"damaged": True}
+    with pytest.raises(JobError, match=rf"broken/job\.json is damaged \(.*({words})"):
         LocalBackend(tmp_path).describe("broken")
     assert main(["jobs", "show", "broken"]) == 4
     assert "`breedclf jobs clean broken` deletes it" in capsys.readouterr().err
@@ -101,7 +101,7 @@ def test_one_damaged_job_is_shown_beside_the_others(
 
 
 @pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", '"job"', "[" * 100_000, '{"version": 1}', "\xff\xfe"])
-def test_a_state_that_is_no_state(tmp_path: Path, text: str) -> None:
+def test_a_state_file_that_is_not_a_state(tmp_path: Path, text: str) -> None:
     job_at(tmp_path, "whole")
     job_at(tmp_path, "broken").state_file.write_bytes(text.encode("latin-1"))
     backend = LocalBackend(tmp_path)
@@ -124,7 +124,7 @@ def test_a_state_that_is_no_state(tmp_path: Path, text: str) -> None:
         having("options", None),
     ],
 )
-def test_damage_in_what_only_a_running_job_needs(tmp_path: Path, change: Change) -> None:
+def test_damaged_fields_that_only_a_running_job_needs(tmp_path: Path, change: Change) -> None:
     folder = create_job_folder(tmp_path, JobSpec(name="running"), backend="local", options={}, now=1000.0)
     values = json.loads(folder.state_file.read_text())
     change(values)
@@ -133,10 +133,10 @@ def test_damage_in_what_only_a_running_job_needs(tmp_path: Path, change: Change)
     assert listed.details == {"damaged": True}
 
 
-def test_what_is_no_job_is_passed_over(tmp_path: Path) -> None:
+def test_files_that_are_not_jobs_are_skipped(tmp_path: Path) -> None:
     job_at(tmp_path, "job")
-    (jobs_root(tmp_path) / "notes.txt").write_text("mine")
-    (jobs_root(tmp_path) / "My folder!").mkdir()
+    (tmp_path / "jobs" / "notes.txt").write_text("mine")
+    (tmp_path / "jobs" / "My folder!").mkdir()
     assert [job.name for job in LocalBackend(tmp_path).list_jobs()] == ["job"]
 
 
@@ -183,14 +183,14 @@ def test_one_damaged_endpoint_is_shown_beside_the_others(
     (broken.path / file).write_text(text)
     (tmp_path / "endpoints" / "My folder!").mkdir()
     monkeypatch.setenv("BREEDCLF_HOME", str(tmp_path))
-    with pytest.raises(EndpointError, match=f"{file} can't be read: it is damaged"):
+    with pytest.raises(EndpointError, match=f"{file} is damaged"):
         broken.read_state()
         broken.read_order()
     assert main(["endpoints", "list", "--json"]) == 0
-    told = {each["name"]: each["failure_reason"] for each in json.loads(capsys.readouterr().out)}
-    assert set(told) == {"first", "broken"}
-    assert told["first"].startswith("its supervisor is gone")
-    assert f"{file} can't be read: it is damaged" in told["broken"]
+    reasons = {each["name"]: each["failure_reason"] for each in json.loads(capsys.readouterr().out)}
+    assert set(reasons) == {"first", "broken"}
+    assert reasons["first"].startswith("its supervisor is gone")
+    assert f"{file} is damaged" in reasons["broken"]
     assert main(["endpoints", "delete", "broken"]) == 0
     assert not broken.path.exists()
     assert main(["endpoints", "reap"]) == 0
@@ -198,7 +198,7 @@ def test_one_damaged_endpoint_is_shown_beside_the_others(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "[" * 100_000, '{"schema_version": 1}', '{"schema_version": "1"}'])
-def test_a_damaged_search_says_what_to_do(tmp_path: Path, text: str) -> None:
+def test_the_error_of_a_damaged_search_names_the_fix(tmp_path: Path, text: str) -> None:
     folder = StudyFolder(tmp_path / "search")
     folder.path.mkdir()
     folder.file.write_text(text)

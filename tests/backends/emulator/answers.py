@@ -1,4 +1,4 @@
-"""Every answer of an emulator compared with what botocore's model says of it, whoever asked."""
+"""Compares every answer of an emulator with botocore's model."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from breedclf.backends.emulator.server import Emulator
 
 @dataclass
 class Checks:
-    """What was found, and the operations that were answered."""
+    """Faults in answers, and the operations that were called."""
 
     faults: list[str] = field(default_factory=list)
     answered: set[str] = field(default_factory=set)
 
     def taken(self) -> list[str]:
-        """What was found since this was asked last."""
+        """The faults since the last call."""
         found, self.faults = self.faults, []
         return found
 
@@ -32,7 +32,7 @@ _CHECKS: dict[int, Checks] = {}
 
 @contextlib.contextmanager
 def checked_answers(running: Emulator) -> Iterator[Checks]:
-    """Compare every answer of SageMaker and its logs; at the end nothing may have been found."""
+    """Compare every answer of SageMaker and its logs during the block; fail at its end if there were faults."""
     checks = _CHECKS[id(running)] = Checks()
     for service, operations in running.plane.operations.items():
         for name, operation in operations.items():
@@ -43,7 +43,7 @@ def checked_answers(running: Emulator) -> Iterator[Checks]:
 
 
 def checks_of(running: Emulator) -> Checks:
-    """The checks of an emulator, which have begun."""
+    """The checks of a running emulator."""
     return _CHECKS[id(running)]
 
 

@@ -55,7 +55,7 @@ def holds(answer: Any, expected: Any) -> bool:
     return bool(answer == expected)
 
 
-def test_every_operations_answers_keep_botocores_shapes(
+def test_answers_of_every_operation_match_botocores_model(
     quick: Emulator, quick_client: Clients, quick_bucket: str
 ) -> None:
     sagemaker, logs = quick_client("sagemaker"), quick_client("logs")
@@ -121,8 +121,8 @@ def serve_and_ask(client: Clients, bucket: str) -> None:
     assert holds(model, {"PrimaryContainer": {"Mode": "SingleModel"}, "EnableNetworkIsolation": False})
     config = {"EndpointConfigName": "shaped", "ProductionVariants": variant("shaped")}
     sagemaker.create_endpoint_config(**config)
-    told = sagemaker.describe_endpoint_config(EndpointConfigName="shaped")
-    assert holds(told, {"ProductionVariants": [{"InitialVariantWeight": 1.0}], "EnableNetworkIsolation": False})
+    described = sagemaker.describe_endpoint_config(EndpointConfigName="shaped")
+    assert holds(described, {"ProductionVariants": [{"InitialVariantWeight": 1.0}], "EnableNetworkIsolation": False})
     sagemaker.create_endpoint(EndpointName="shaped", EndpointConfigName="shaped")
     assert in_service(client, "shaped")["ProductionVariants"][0]["CurrentInstanceCount"] == 1
     transform_and_ask(client, bucket)
@@ -143,7 +143,7 @@ def transform_and_ask(client: Clients, bucket: str) -> None:
     request = {
         "ModelName": "shaped",
         "TransformInput": source,
-        "TransformOutput": {"S3OutputPath": f"s3://{bucket}/told"},
+        "TransformOutput": {"S3OutputPath": f"s3://{bucket}/described"},
         "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
     }
     for name in ("shaped", "shaped-stopped"):
@@ -180,7 +180,7 @@ def parsed(quick: Emulator) -> Iterator[Clients]:
     return client
 
 
-def test_the_answers_of_sts_iam_and_the_scheduler_keep_their_shapes_too(parsed: Clients) -> None:
+def test_answers_of_sts_iam_and_the_scheduler_match_their_models(parsed: Clients) -> None:
     sts, iam, scheduler = parsed("sts"), parsed("iam"), parsed("scheduler")
     assert set(sts.get_caller_identity()) >= {"UserId", "Account", "Arn"}
     assert sts.assume_role(RoleArn=ROLE, RoleSessionName="tests")["PackedPolicySize"] == 0
@@ -192,7 +192,7 @@ def test_the_answers_of_sts_iam_and_the_scheduler_keep_their_shapes_too(parsed: 
 
     request = schedule_request("shaped", expires=(datetime.now(UTC) + timedelta(hours=1)).timestamp(), role=ROLE)
     arn = scheduler.create_schedule(**request)["ScheduleArn"]
-    told = scheduler.get_schedule(Name=request["Name"])
-    assert told["Arn"] == arn == f"arn:aws:scheduler:us-east-1:123456789012:schedule/default/{request['Name']}"
-    assert {"CreationDate", "LastModificationDate", "ScheduleExpressionTimezone", "State"} <= set(told)
+    described = scheduler.get_schedule(Name=request["Name"])
+    assert described["Arn"] == arn == f"arn:aws:scheduler:us-east-1:123456789012:schedule/default/{request['Name']}"
+    assert {"CreationDate", "LastModificationDate", "ScheduleExpressionTimezone", "State"} <= set(described)
     scheduler.delete_schedule(Name=request["Name"])

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.server import Emulator
 from tests.backends.conftest import Clients
 from tests.backends.emulator.test_serving import ECHO, upload_echo
@@ -48,8 +49,8 @@ def test_the_sdks_model_trainer_trains(
     )
     seen = scenario("sdk_train", bucket, str(tmp_path), root=project_root)
     assert seen["status"] == "Completed"
-    log = emulator.plane.local.folder(seen["name"]).log_file.read_text()
-    assert "played by the request's own entry point" in log
+    log = job_folder(emulator.plane.local.home, seen["name"]).log_file.read_text()
+    assert "run by the request's own entry point" in log
     assert "arguments ['--rate', '0.5', '--kind', 'adam']" in log
     assert "['one.txt']" in log
     assert client("s3").head_object(Bucket=bucket, Key=f"out/{seen['name']}/output/model.tar.gz")
@@ -115,24 +116,24 @@ def test_the_aws_command_line_trains_deploys_asks_and_deletes(
     aws("sagemaker", "create-endpoint", "--endpoint-name", "cli", "--endpoint-config-name", "cli")
     while aws("sagemaker", "describe-endpoint", "--endpoint-name", "cli")["EndpointStatus"] == "Creating":
         pass
-    (tmp_path / "picture").write_bytes(b"12345")
+    (tmp_path / "image").write_bytes(b"12345")
     words = ["--endpoint-name", "cli", "--body", f"fileb://{tmp_path}/picture", "--content-type", "text/csv"]
     aws("sagemaker-runtime", "invoke-endpoint", *words, str(tmp_path / "answer"))
     assert json.loads((tmp_path / "answer").read_text()) == {"word": "cli", "bytes": 5}
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "cli")
 
 
-def test_the_command_prints_where_it_is_and_ends_with_0(tmp_path: Path) -> None:
+def test_the_command_prints_its_url_and_exits_with_0(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "breedclf", "sagemaker", "emulate", "--home", str(tmp_path), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = []
         while not lines or not lines[-1].startswith("}"):
             lines.append(process.stdout.readline())
-        told = json.loads("".join(lines))
-        assert told["environment"]["AWS_ENDPOINT_URL"] == told["url"]
+        printed = json.loads("".join(lines))
+        assert printed["environment"]["AWS_ENDPOINT_URL"] == printed["url"]
         with pytest.MonkeyPatch.context() as patch:
-            for name, value in told["environment"].items():
+            for name, value in printed["environment"].items():
                 patch.setenv(name, value)
             assert boto3.Session().client("sagemaker").list_training_jobs()["TrainingJobSummaries"] == []
             assert boto3.Session().client("s3").list_buckets()["Buckets"] == []

@@ -1,4 +1,4 @@
-"""The end of an emulator: nothing that it started goes on, unless that is asked for."""
+"""The end of an emulator: its jobs and endpoints end, too."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import boto3
 import psutil
 import pytest
 
-from breedclf.backends.emulator.jobs import training_run
+from breedclf.backends.emulator.jobs import training_runs
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from tests.backends.conftest import eventually
 from tests.backends.sagemaker.job_requests import script_job, tuning_job
 
-SLEEPS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
+SLEEPS = "import time\nprint('started', flush=True)\ntime.sleep(600)\n"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPS
 
 
 def processes_below(home: Path) -> list[psutil.Process]:
-    """Those of jobs of this home, which each says in its environment."""
+    """Processes of this home's jobs, by their environment or command line."""
     found = []
     for each in psutil.process_iter():
         try:
@@ -37,8 +37,8 @@ def processes_below(home: Path) -> list[psutil.Process]:
     return [each for each in found if each.status() != psutil.STATUS_ZOMBIE]
 
 
-def begun(home: Path, name: str = "*") -> int:
-    return sum("begun" in log.read_text() for log in home.glob(f"jobs/{name}/log.txt"))
+def started(home: Path, name: str = "*") -> int:
+    return sum("started" in log.read_text() for log in home.glob(f"jobs/{name}/log.txt"))
 
 
 def test_sigterm_ends_the_command_and_its_jobs(tmp_path: Path) -> None:
@@ -49,31 +49,31 @@ def test_sigterm_ends_the_command_and_its_jobs(tmp_path: Path) -> None:
         lines = []
         while not lines or not lines[-1].startswith("}"):
             lines.append(process.stdout.readline())
-        told = json.loads("".join(lines))
-        environment = told["environment"]
-        shell = f". '{told['environment_file']}' && printenv AWS_SECRET_ACCESS_KEY"
-        seen = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
-        assert seen.stdout.strip() == environment["AWS_SECRET_ACCESS_KEY"]
+        printed = json.loads("".join(lines))
+        environment = printed["environment"]
+        shell = f". '{printed['environment_file']}' && printenv AWS_SECRET_ACCESS_KEY"
+        shown = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == environment["AWS_SECRET_ACCESS_KEY"]
 
         def client(service: str) -> Any:
             keys = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-            return boto3.Session(*keys, region_name="us-east-1").client(service, endpoint_url=told["url"])
+            return boto3.Session(*keys, region_name="us-east-1").client(service, endpoint_url=printed["url"])
 
         client("s3").create_bucket(Bucket="mine")
         client("sagemaker").create_training_job(**script_job(client, "mine", "sleeper", SLEEPS))
-        eventually(lambda: begun(home))
-        began = time.monotonic()
+        eventually(lambda: started(home))
+        signalled = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=60) == 0
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - signalled < 30
     eventually(lambda: not processes_below(home), 10)
     assert LocalBackend(home).describe("sleeper").status == "Stopped"
 
 
-def test_children_of_a_tuning_job_end_even_if_they_do_not_want_to(
+def test_children_of_a_tuning_job_are_killed_if_they_ignore_sigterm(
     tmp_path: Path, plain_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_run, "_END_SECONDS", 1.0)
+    monkeypatch.setattr(training_runs, "_END_SECONDS", 1.0)
     home = tmp_path / "home"
     config: dict[str, Any] = {
         "Strategy": "Random",
@@ -86,7 +86,7 @@ def test_children_of_a_tuning_job_end_even_if_they_do_not_want_to(
         client("s3").create_bucket(Bucket="mine")
         request = tuning_job(client, "mine", "stubborn", STUBBORN, config)
         client("sagemaker").create_hyper_parameter_tuning_job(**request)
-        eventually(lambda: begun(home, "stubborn-*") == 3)
+        eventually(lambda: started(home, "stubborn-*") == 3)
         assert len(processes_below(home)) >= 3
     eventually(lambda: not processes_below(home), 10)
     with running_emulator(local) as emulator:

@@ -1,4 +1,4 @@
-"""The emulator's switches: AWS on a bad day, as boto3 and the jobs themselves meet it."""
+"""The emulator's switches: failures of AWS, as boto3 and jobs see them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.errors import ConfigError
@@ -19,10 +20,10 @@ ONCE = Config(retries={"total_max_attempts": 1})
 CHECKPOINTED = """
 import os, time
 folder = os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints")
-begun = len(os.listdir(folder))
-open(os.path.join(folder, "run" + str(begun)), "w").write("x")
-print("begun " + str(begun), flush=True)
-while begun < 2:
+runs = len(os.listdir(folder))
+open(os.path.join(folder, "run" + str(runs)), "w").write("x")
+print("started " + str(runs), flush=True)
+while runs < 2:
     time.sleep(0.05)
 print("loss=0.5")
 """
@@ -33,7 +34,7 @@ def calls(emulator: Emulator, operation: str) -> int:
     return sum(each["operation"] == operation for each in found)
 
 
-def test_throttling_ends_after_so_many_times_and_each_call_is_counted(quick: Emulator, quick_client: Clients) -> None:
+def test_throttling_ends_after_n_calls_and_each_call_is_recorded(quick: Emulator, quick_client: Clients) -> None:
     switch(quick, "faults", operation="List*", preset="throttling", times=2)
     fast = Config(retries={"mode": "standard", "total_max_attempts": 3})
     assert quick_client("sagemaker", config=fast).list_models()["Models"] is not None
@@ -47,7 +48,7 @@ def test_throttling_ends_after_so_many_times_and_each_call_is_counted(quick: Emu
 
 
 @pytest.mark.parametrize(
-    ("preset", "code", "told"),
+    ("preset", "code", "message"),
     [
         ("server-error", "InternalFailure", "internal error"),
         ("expired", "ExpiredTokenException", "security token included in the request is expired"),
@@ -56,11 +57,11 @@ def test_throttling_ends_after_so_many_times_and_each_call_is_counted(quick: Emu
         ("not-yet", "ValidationException", "Requested resource not found."),
     ],
 )
-def test_refusals_in_awss_words(quick: Emulator, quick_client: Clients, preset: str, code: str, told: str) -> None:
+def test_refusals_have_awss_codes(quick: Emulator, quick_client: Clients, preset: str, code: str, message: str) -> None:
     switch(quick, "faults", operation="ListModels", preset=preset, after=1)
     sagemaker = quick_client("sagemaker", config=ONCE)
     sagemaker.list_models()
-    with pytest.raises(ClientError, match=told) as caught:
+    with pytest.raises(ClientError, match=message) as caught:
         sagemaker.list_models()
     assert caught.value.response["Error"]["Code"] == code
     sagemaker.list_models()
@@ -79,7 +80,7 @@ def test_a_lost_answer_closes_the_connection_of_s3_too(
 
 
 def test_a_wrong_switch_is_refused(quick: Emulator) -> None:
-    with pytest.raises(ConfigError, match="no fault is called 'throtling': did you mean 'throttling'"):
+    with pytest.raises(ConfigError, match="unknown fault 'throtling': did you mean 'throttling'"):
         Fault(operation="x", preset="throtling")
     answer = asked(quick, "POST", "/_emulator/faults", json.dumps({"operation": "x", "tims": 1}).encode())
     assert answer.status == 400
@@ -97,17 +98,15 @@ def test_no_capacity_fails_the_job_with_awss_reason(quick: Emulator, quick_clien
     assert "CapacityError: Unable to provision requested ML compute capacity" in done["FailureReason"]
 
 
-def test_two_interruptions_keep_nothing_but_the_checkpoints(
-    quick: Emulator, quick_client: Clients, quick_bucket: str
-) -> None:
+def test_only_checkpoints_survive_two_interruptions(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
     job = script_job(quick_client, quick_bucket, "spot", CHECKPOINTED, EnableManagedSpotTraining=True)
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": 300, "MaxWaitTimeInSeconds": 600}
     job["CheckpointConfig"] = {"S3Uri": f"s3://{quick_bucket}/checkpoints"}
     sagemaker = quick_client("sagemaker")
     sagemaker.create_training_job(**job)
-    for begun in range(2):
-        log = quick.plane.local.folder("spot").log_file
-        eventually(lambda: log.is_file() and f"begun {begun}" in log.read_text())  # noqa: B023
+    for runs in range(2):
+        log = job_folder(quick.plane.local.home, "spot").log_file
+        eventually(lambda: log.is_file() and f"started {runs}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName="spot")
     done = wait_for_job(quick_client, "spot")
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
@@ -132,6 +131,6 @@ def test_an_endpoint_that_fails_its_health_check(quick: Emulator, quick_client: 
         with pytest.raises(ClientError, match=f"Endpoint {name} of account 123456789012 not found"):
             quick_client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"x")
         sagemaker.delete_endpoint(EndpointName=name)
-    told = quick.plane.endpoints.log_file("ill")
-    eventually(lambda: not told.exists())
+    log_file = quick.plane.endpoints.log_file("ill")
+    eventually(lambda: not log_file.exists())
     assert sagemaker.list_endpoints(NameContains="ill")["Endpoints"] == []

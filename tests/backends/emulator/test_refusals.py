@@ -1,4 +1,4 @@
-"""What the emulator can't or won't do, told in the form of each protocol; hostile bodies are refused, never 500."""
+"""Errors of each protocol for unknown operations and hostile bodies, which never cause a 500."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ONCE = Config(retries={"total_max_attempts": 1})
         ("cloudformation", "list_stacks"),
     ],
 )
-def test_other_services_say_so_to_their_own_clients(quick_client: Clients, service: str, call: str) -> None:
+def test_other_services_answer_with_their_protocols_errors(quick_client: Clients, service: str, call: str) -> None:
     with pytest.raises(ClientError, match="breedclf's emulator doesn't emulate") as caught:
         getattr(quick_client(service, config=ONCE), call)()
     assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
-def test_the_older_protocols_of_cloudwatch_are_answered_likewise(quick: Emulator) -> None:
+def test_older_protocols_of_cloudwatch_get_errors_too(quick: Emulator) -> None:
     target = {"X_Amz_Target": "GraniteServiceVersion20100801.ListMetrics", "Content_Type": "application/x-amz-json-1.0"}
     answer = asked(quick, "POST", "/", b"{}", service="monitoring", **target)
     assert answer.json()["__type"] == "UnknownOperationException"
@@ -101,7 +101,7 @@ def test_hostile_switches_are_refused(quick: Emulator, body: bytes) -> None:
     assert asked(quick, "POST", "/_emulator/interruptions", b'{"TrainingJobName": "../x"}').status == 400
 
 
-def test_an_endpoints_name_leads_out_of_no_folder(quick: Emulator) -> None:
+def test_an_endpoints_name_is_no_path(quick: Emulator) -> None:
     for name in ("..", "%2e%2e", "a%00b", "x" * 300):
         answer = asked(quick, "POST", f"/endpoints/{name}/invocations", b"x", service="sagemaker")
         assert 400 <= answer.status < 500, (name, answer.data)
@@ -114,7 +114,7 @@ def test_a_body_that_is_too_large_is_refused(quick: Emulator) -> None:
 
 
 @pytest.mark.parametrize(("parallel", "jobs"), [(500, 500), (11, 20), (10, 751)])
-def test_a_tuning_job_keeps_to_awss_quotas(
+def test_a_tuning_job_has_awss_quotas(
     quick: Emulator, quick_client: Clients, quick_bucket: str, parallel: int, jobs: int
 ) -> None:
     config: dict[str, Any] = {
@@ -129,7 +129,7 @@ def test_a_tuning_job_keeps_to_awss_quotas(
     assert not [each for each in quick.plane.local.list_jobs() if each.name.startswith("too-many")]
 
 
-def test_the_switches_can_be_set_by_curl_as_the_page_says(quick: Emulator, quick_client: Clients) -> None:
+def test_switches_can_be_set_with_curl_as_documented(quick: Emulator, quick_client: Clients) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl isn't installed")
     keys = f"{quick.credentials.access_key}:{quick.credentials.secret_key}"

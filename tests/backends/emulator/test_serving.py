@@ -83,10 +83,10 @@ def test_a_breedclf_model_answers_as_its_classifier_does(
 
     picture = encode(draw(3))
     answer = runtime.invoke_endpoint(EndpointName=name, Body=picture, ContentType="image/jpeg")
-    told = json.loads(answer["Body"].read())
+    answer = json.loads(answer["Body"].read())
     right = Classifier(model).predict(picture)
-    assert [each["label"] for each in told["predictions"]] == [each.label for each in right.ranked]
-    assert told["predictions"][0]["probability"] == pytest.approx(right.ranked[0].probability, abs=1e-4)
+    assert [each["label"] for each in answer["predictions"]] == [each.label for each in right.ranked]
+    assert answer["predictions"][0]["probability"] == pytest.approx(right.ranked[0].probability, abs=1e-4)
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     with pytest.raises(runtime.exceptions.ModelError) as caught:
         runtime.invoke_endpoint(EndpointName=name, Body=b"GIF89a", ContentType="image/gif")
@@ -97,9 +97,9 @@ def test_a_breedclf_model_answers_as_its_classifier_does(
     assert error["LogStreamArn"].endswith(f":log-group:/aws/sagemaker/Endpoints/{name}")
     group = f"/aws/sagemaker/Endpoints/{name}"
     events = client("logs").filter_log_events(logGroupName=group)["events"]
-    played = [each["message"] for each in events if "the image is played by" in each["message"]]
-    assert len(played) == 1
-    assert ("own code/" in played[0]) is (name == "own")
+    runners = [each["message"] for each in events if "the image is run by" in each["message"]]
+    assert len(runners) == 1
+    assert ("own code/" in runners[0]) is (name == "own")
     sagemaker.delete_endpoint(EndpointName=name)
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1})
 
@@ -150,7 +150,7 @@ def test_an_update_replaces_the_model_and_a_bad_one_is_rolled_back(quick_client:
     sagemaker.delete_endpoint(EndpointName="updated")
 
 
-def test_what_is_missing_or_doesnt_fit_is_told_in_awss_words(quick_client: Clients, quick_bucket: str) -> None:
+def test_errors_of_missing_or_unsuitable_parts_are_awss(quick_client: Clients, quick_bucket: str) -> None:
     sagemaker = quick_client("sagemaker")
     uri = upload_echo(quick_client, quick_bucket, "fits")
     with pytest.raises(
@@ -174,7 +174,7 @@ def test_what_is_missing_or_doesnt_fit_is_told_in_awss_words(quick_client: Clien
         )
 
 
-def test_a_transform_answers_for_each_object_but_the_bad_ones(quick_client: Clients, quick_bucket: str) -> None:
+def test_a_transform_answers_every_object_but_bad_ones(quick_client: Clients, quick_bucket: str) -> None:
     s3, sagemaker = quick_client("s3"), quick_client("sagemaker")
     for name, body in (("a.bin", b"1"), ("deep/b.bin", b"22")):
         s3.put_object(Bucket=quick_bucket, Key=f"in/{name}", Body=body)
@@ -209,7 +209,7 @@ def test_a_transform_answers_for_each_object_but_the_bad_ones(quick_client: Clie
     assert any("in/c.bin: ClientError: 500" in each["message"] for each in events)
 
 
-def test_a_restarted_emulator_goes_on_with_jobs_and_endpoints(tmp_path: Path, plain_python: Path) -> None:
+def test_a_restarted_emulator_resumes_jobs_and_endpoints(tmp_path: Path, plain_python: Path) -> None:
     go = tmp_path / "go"
     waits = f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.05)\nprint('loss=0.5')"
     local = LocalBackend(tmp_path / "home", cores=1, gpus=(), stop_grace_seconds=1, python=plain_python)

@@ -20,7 +20,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from breedclf.backends.emulator.access.admission import admitted, content_of
+from breedclf.backends.common.folder import job_folder
+from breedclf.backends.emulator.access.admission import admit, content_of
 from breedclf.backends.emulator.access.keys import Credentials, KeyRing
 from breedclf.backends.emulator.access.signature import SignedRequest
 from breedclf.backends.emulator.protocol import ServiceError, call_of
@@ -136,12 +137,12 @@ def published_trailer() -> tuple[SignedRequest, bytes]:
 
 def received(request: SignedRequest, body: bytes, ring: KeyRing, now: datetime = THEN) -> tuple[bytes, dict[str, str]]:
     call = call_of(dict(request.headers), request.path, request.query)
-    content, headers = content_of(admitted(call, request, ring, now), body)
+    content, headers = content_of(admit(call, request, ring, now), body)
     return content, dict(headers)
 
 
 @pytest.mark.parametrize("request_", [published_get(), published_listing(), published_presigned()])
-def test_the_published_examples_are_let_in_and_altered_ones_are_not(request_: SignedRequest, ring: KeyRing) -> None:
+def test_published_examples_are_accepted_and_altered_ones_refused(request_: SignedRequest, ring: KeyRing) -> None:
     assert received(request_, b"", ring)[0] == b""
     host = [("host", "other.s3.amazonaws.com"), *[pair for pair in request_.headers if pair[0] != "host"]]
     for altered in (
@@ -158,7 +159,7 @@ def test_the_published_examples_are_let_in_and_altered_ones_are_not(request_: Si
         received(unsigned, b"", ring)
 
 
-def test_the_published_parts_are_put_together_and_altered_ones_are_not(ring: KeyRing) -> None:
+def test_published_chunks_are_joined_and_altered_ones_refused(ring: KeyRing) -> None:
     request, body = published_parts()
     content, headers = received(request, body, ring)
     assert content == b"a" * 66560
@@ -194,7 +195,7 @@ def test_the_published_trailer_becomes_a_header_and_an_altered_one_is_refused(ri
         ("sagemaker", 4, None),
     ],
 )
-def test_clocks_may_differ_as_far_as_at_aws(service: str, minutes: int, code: str | None, ring: KeyRing) -> None:
+def test_clocks_may_differ_as_much_as_at_aws(service: str, minutes: int, code: str | None, ring: KeyRing) -> None:
     request = published_get()
     date, credential = "20130524T000000Z", SCOPE.replace("/s3/", f"/{service}/")
     headers = [
@@ -215,7 +216,7 @@ def test_clocks_may_differ_as_far_as_at_aws(service: str, minutes: int, code: st
         assert caught.value.code == code
 
 
-def test_a_presigned_address_ends(ring: KeyRing) -> None:
+def test_a_presigned_url_expires(ring: KeyRing) -> None:
     assert received(published_presigned(), b"", ring, THEN + timedelta(hours=23)) == (
         b"",
         {"host": "examplebucket.s3.amazonaws.com"},
@@ -239,7 +240,7 @@ def test_a_presigned_address_ends(ring: KeyRing) -> None:
         ("lambda", "list_functions", "UnrecognizedClientException", "InvalidSignatureException"),
     ],
 )
-def test_other_keys_are_refused_in_each_services_own_words(
+def test_other_keys_are_refused_with_each_services_error(
     quick: Emulator, service: str, call: str, unknown: str, mismatch: str
 ) -> None:
     right = quick.credentials
@@ -255,7 +256,7 @@ def test_other_keys_are_refused_in_each_services_own_words(
     assert quick.plane.faults.calls() == []
 
 
-def test_a_signature_for_one_service_opens_no_other(quick: Emulator) -> None:
+def test_a_signature_is_valid_for_one_service(quick: Emulator) -> None:
     answer = asked(quick, "POST", "/", b"{}", service="logs", X_Amz_Target="SageMaker.ListModels")
     assert answer.status == 403
     assert "correct service: 'sagemaker'" in answer.json()["message"]
@@ -270,7 +271,7 @@ def test_a_body_that_was_not_signed_is_refused(quick: Emulator, quick_client: Cl
     assert "Contents" not in quick_client("s3").list_objects_v2(Bucket=quick_bucket)
 
 
-def test_presigned_addresses_work_until_somebody_alters_them(quick_client: Clients, quick_bucket: str) -> None:
+def test_presigned_urls_work_unless_they_are_altered(quick_client: Clients, quick_bucket: str) -> None:
     s3 = quick_client("s3", config=Config(signature_version="s3v4"))
     name = {"Bucket": quick_bucket, "Key": "a folder/ä+b=c%2F"}
     put = s3.generate_presigned_url("put_object", Params=name)
@@ -287,7 +288,7 @@ def test_presigned_addresses_work_until_somebody_alters_them(quick_client: Clien
     assert b"Please use AWS4-HMAC-SHA256" in answer.data
 
 
-def test_large_objects_and_strange_names_arrive_as_they_were(quick_client: Clients, quick_bucket: str) -> None:
+def test_large_objects_and_unusual_names_are_stored_unchanged(quick_client: Clients, quick_bucket: str) -> None:
     s3 = quick_client("s3")
     large = os.urandom(9 << 20)
     s3.upload_fileobj(io.BytesIO(large), quick_bucket, "large", ExtraArgs={"Metadata": {"my_key": "value"}})
@@ -330,12 +331,12 @@ print("loss=0.5")
 """
 
 
-def test_a_job_has_keys_of_its_role_for_as_long_as_it_runs(
+def test_a_job_has_keys_of_its_role_until_it_ends(
     quick: Emulator, quick_client: Clients, quick_bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECURITY_TOKEN", "of-another-account")
     quick_client("sagemaker").create_training_job(**script_job(quick_client, quick_bucket, "with-keys", SHOWS_ITS_KEYS))
-    log = quick.plane.local.folder("with-keys").log_file
+    log = job_folder(quick.plane.local.home, "with-keys").log_file
     eventually(lambda: log.is_file() and "FOREIGN" in log.read_text())
     assert "FOREIGN none" in log.read_text()
     keys = json.loads(log.read_text().partition("KEYS ")[2].partition("\n")[0])
@@ -350,9 +351,7 @@ def test_a_job_has_keys_of_its_role_for_as_long_as_it_runs(
         sts.get_caller_identity()
 
 
-def test_the_keys_are_new_each_time_and_in_files_that_nobody_else_can_read(
-    quick: Emulator, quick_client: Clients
-) -> None:
+def test_keys_are_new_for_each_start_and_in_private_files(quick: Emulator, quick_client: Clients) -> None:
     assert Credentials.new().secret_key != Credentials.new().secret_key
     assert len(quick.credentials.secret_key) == 40
     quick_client("sts").get_session_token()
@@ -364,7 +363,7 @@ def test_the_keys_are_new_each_time_and_in_files_that_nobody_else_can_read(
     assert quick.credentials.secret_key not in repr(quick)
 
 
-def test_session_keys_outlive_an_emulator_and_end_when_they_should(tmp_path: Path) -> None:
+def test_session_keys_outlive_an_emulator_until_they_expire(tmp_path: Path) -> None:
     now = [1000.0]
     first = KeyRing(Credentials.new(), tmp_path / "sessions.json", lambda: now[0])
     kept, ended = first.issue("arn", owner="job-1"), first.issue("arn", seconds=900)
@@ -377,7 +376,7 @@ def test_session_keys_outlive_an_emulator_and_end_when_they_should(tmp_path: Pat
     assert second.find(ended.access_key) is None
 
 
-def test_whoever_may_call_may_still_be_told_no_bucket(quick_client: Clients) -> None:
+def test_a_missing_bucket_is_s3s_error(quick_client: Clients) -> None:
     other = new_bucket(quick_client)
     with pytest.raises(ClientError, match="NoSuchKey"):
         quick_client("s3").get_object(Bucket=other, Key="nothing")

@@ -44,27 +44,27 @@ def ran(client: Clients, request: dict[str, Any]) -> list[str]:
     """The log of a job that must complete."""
     client("sagemaker").create_training_job(**request)
     done = wait_for_job(client, request["TrainingJobName"])
-    told = events_of(client, request["TrainingJobName"])
-    assert done["TrainingJobStatus"] == "Completed", (done.get("FailureReason"), told)
-    return told
+    lines = events_of(client, request["TrainingJobName"])
+    assert done["TrainingJobStatus"] == "Completed", (done.get("FailureReason"), lines)
+    return lines
 
 
 def test_a_source_in_s3_runs_without_the_toolkits(quick_client: Clients, quick_bucket: str) -> None:
-    told = ran(quick_client, job_from_s3(quick_client, quick_bucket, "from-s3"))
-    assert "can't import sagemaker_training" in told[0]
-    assert "given {'rate': 0.5, 'k': 'v'}" in told
-    assert "beside it ['helper.py', 'train.py']" in told
+    lines = ran(quick_client, job_from_s3(quick_client, quick_bucket, "from-s3"))
+    assert "can't import sagemaker_training" in lines[0]
+    assert "given {'rate': 0.5, 'k': 'v'}" in lines
+    assert "beside it ['helper.py', 'train.py']" in lines
 
 
-def test_a_source_in_s3_runs_with_them_just_so(client: Clients, bucket: str, toolkit: Path) -> None:
-    told = ran(client, job_from_s3(client, bucket, "from-s3"))
-    assert told[0].startswith("breedclf emulator: the image is played by sagemaker-training")
-    assert str(toolkit) in told[0]
-    assert "given {'rate': 0.5, 'k': 'v'}" in told
-    assert "beside it ['helper.py', 'train.py']" in told
+def test_a_source_in_s3_runs_with_the_toolkits(client: Clients, bucket: str, toolkit: Path) -> None:
+    lines = ran(client, job_from_s3(client, bucket, "from-s3"))
+    assert lines[0].startswith("breedclf emulator: the image is run by sagemaker-training")
+    assert str(toolkit) in lines[0]
+    assert "given {'rate': 0.5, 'k': 'v'}" in lines
+    assert "beside it ['helper.py', 'train.py']" in lines
 
 
-def test_one_toolkit_without_the_other_is_none(tmp_path: Path, toolkit: Path) -> None:
+def test_both_toolkits_are_needed(tmp_path: Path, toolkit: Path) -> None:
     """`pip install sagemaker-training` puts a program called train beside the interpreter, which isn't enough."""
     python = without_breedclf(tmp_path / "one")
     installed = next(toolkit.parent.glob("lib/python*/site-packages/sagemaker_training"))
@@ -74,15 +74,13 @@ def test_one_toolkit_without_the_other_is_none(tmp_path: Path, toolkit: Path) ->
     local = LocalBackend(tmp_path / "home", cores=1, gpus=(), stop_grace_seconds=2, python=python)
     with running_emulator(local) as running:
         client = clients_at(running)
-        told = ran(client, job_from_s3(client, new_bucket(client), "one-toolkit"))
-    assert "can't import sagemaker_pytorch_container" in told[0]
-    assert "given {'rate': 0.5, 'k': 'v'}" in told
+        lines = ran(client, job_from_s3(client, new_bucket(client), "one-toolkit"))
+    assert "can't import sagemaker_pytorch_container" in lines[0]
+    assert "given {'rate': 0.5, 'k': 'v'}" in lines
 
 
 @pytest.mark.parametrize("way", ["a folder", "a script", "a shell script", "variables"])
-def test_a_source_may_come_in_every_way_that_the_toolkit_takes(
-    quick_client: Clients, quick_bucket: str, way: str
-) -> None:
+def test_a_source_may_have_every_form_of_the_toolkit(quick_client: Clients, quick_bucket: str, way: str) -> None:
     name = way.replace(" ", "-")
     s3 = quick_client("s3")
     request = script_job(quick_client, quick_bucket, name, SCRIPT)
@@ -106,16 +104,16 @@ def test_a_source_may_come_in_every_way_that_the_toolkit_takes(
 
 
 @pytest.mark.parametrize(
-    ("place", "program", "told"),
+    ("place", "program", "message"),
     [
         ("s3://{bucket}/nowhere/sourcedir.tar.gz", "train.py", "there is no s3://.*/nowhere/sourcedir.tar.gz"),
         ("s3://no-such-bucket-of-anybody/sourcedir.tar.gz", "train.py", "there is no s3://no-such-bucket-of-anybody/"),
-        ("/opt/ml/input/data/code/other.tar.gz", "train.py", "other.tar.gz.*neither in S3 nor in the job's channels"),
-        ("s3://{bucket}/code/{name}/sourcedir.tar.gz", "other.py", r"holds no other.py.*\['train.py'\]"),
+        ("/opt/ml/input/data/code/other.tar.gz", "train.py", "other.tar.gz.*neither in S3 nor in a channel"),
+        ("s3://{bucket}/code/{name}/sourcedir.tar.gz", "other.py", r"has no other.py.*\['train.py'\]"),
     ],
 )
-def test_a_source_that_is_not_there_is_named(
-    quick_client: Clients, quick_bucket: str, place: str, program: str, told: str
+def test_the_error_of_a_missing_source_names_it(
+    quick_client: Clients, quick_bucket: str, place: str, program: str, message: str
 ) -> None:
     name = f"absent-{len(place)}"
     request = script_job(quick_client, quick_bucket, name, SCRIPT)
@@ -124,4 +122,4 @@ def test_a_source_that_is_not_there_is_named(
     quick_client("sagemaker").create_training_job(**request)
     failed = wait_for_job(quick_client, name)
     assert failed["TrainingJobStatus"] == "Failed"
-    assert re.search(told, failed["FailureReason"]), failed["FailureReason"]
+    assert re.search(message, failed["FailureReason"]), failed["FailureReason"]

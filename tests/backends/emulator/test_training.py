@@ -19,7 +19,7 @@ import os, sys
 import importlib.util
 print("breedclf is here: " + str(importlib.util.find_spec("breedclf") is not None))
 print("arguments " + str(sys.argv[1:]))
-print("pictures " + str(sorted(os.listdir(os.environ["SM_CHANNEL_TRAINING"]))))
+print("images " + str(sorted(os.listdir(os.environ["SM_CHANNEL_TRAINING"]))))
 print("loss=0.75")
 print("loss=0.25", flush=True)
 with open(os.path.join(os.environ["SM_MODEL_DIR"], "weights"), "w") as file:
@@ -48,13 +48,13 @@ def test_the_uploaded_source_runs_and_s3_gets_what_it_wrote(
     sagemaker.create_training_job(**request)
     done = wait_for_job(client, "uploaded")
 
-    told = events_of(client, "uploaded")
-    assert done["TrainingJobStatus"] == "Completed", (done.get("FailureReason"), told)
-    assert "breedclf is here: False" in told
-    assert "arguments ['--kind', 'adam', '--rate', '0.1']" in told
-    assert "pictures ['one.txt', 'two.txt']" in told
-    played = "the container's contract alone" if container_python[1] else "sagemaker-training"
-    assert told[0].startswith(f"breedclf emulator: the image is played by {played}")
+    lines = events_of(client, "uploaded")
+    assert done["TrainingJobStatus"] == "Completed", (done.get("FailureReason"), lines)
+    assert "breedclf is here: False" in lines
+    assert "arguments ['--kind', 'adam', '--rate', '0.1']" in lines
+    assert "images ['one.txt', 'two.txt']" in lines
+    runner = "the container's contract alone" if container_python[1] else "sagemaker-training"
+    assert lines[0].startswith(f"breedclf emulator: the image is run by {runner}")
     assert [(each["MetricName"], each["Value"]) for each in done["FinalMetricDataList"]] == [("loss", 0.25)]
     steps = [each["Status"] for each in done["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
@@ -67,12 +67,12 @@ def test_the_uploaded_source_runs_and_s3_gets_what_it_wrote(
     assert done["ModelArtifacts"]["S3ModelArtifacts"] == f"s3://{bucket}/out/uploaded/output/model.tar.gz"
 
 
-def test_a_failed_job_tells_its_own_reason_and_a_stopped_one_keeps_its_model(client: Any, bucket: str) -> None:
+def test_a_failed_job_has_its_reason_and_a_stopped_one_its_model(client: Any, bucket: str) -> None:
     sagemaker = client("sagemaker")
-    failing = script_job(client, bucket, "failing", "import sys; print('loss=1'); sys.exit('no pictures')")
+    failing = script_job(client, bucket, "failing", "import sys; print('loss=1'); sys.exit('no images')")
     sagemaker.create_training_job(**failing)
     endless = (
-        "import os, time; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('half'); print('begun', flush=True); "
+        "import os, time; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('half'); print('started', flush=True); "
         "time.sleep(100)"
     )
     sagemaker.create_training_job(**script_job(client, bucket, "stopping", endless))
@@ -82,7 +82,7 @@ def test_a_failed_job_tells_its_own_reason_and_a_stopped_one_keeps_its_model(cli
     assert failed["FailureReason"].startswith("AlgorithmError: ")
     while sagemaker.describe_training_job(TrainingJobName="stopping")["SecondaryStatus"] != "Training":
         time.sleep(0.05)
-    while "begun" not in events_of(client, "stopping"):
+    while "started" not in events_of(client, "stopping"):
         time.sleep(0.05)
     sagemaker.stop_training_job(TrainingJobName="stopping")
     stopped = wait_for_job(client, "stopping")
@@ -97,7 +97,7 @@ def test_a_failed_job_tells_its_own_reason_and_a_stopped_one_keeps_its_model(cli
     assert "failing" not in names
 
 
-def test_whatever_is_not_emulated_says_so(client: Any) -> None:
+def test_features_that_are_not_emulated_are_refused(client: Any) -> None:
     with pytest.raises(ClientError, match="emulator doesn't emulate sagemaker:ListActions"):
         client("sagemaker").list_actions()
     with pytest.raises(ClientError, match="emulator doesn't emulate ecr:DescribeRepositories"):

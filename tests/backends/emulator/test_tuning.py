@@ -130,7 +130,7 @@ FLEXIBLE = [
 
 
 @pytest.mark.parametrize("flexible", FLEXIBLE, ids=["one machine", "in order of preference"])
-def test_machines_may_be_given_for_the_tuning_as_the_older_sdk_does(
+def test_instances_may_be_set_for_the_tuning_job_as_the_older_sdk_does(
     quick_client: Clients, quick_bucket: str, flexible: dict[str, Any]
 ) -> None:
     config = {
@@ -152,7 +152,7 @@ def test_machines_may_be_given_for_the_tuning_as_the_older_sdk_does(
 
 
 @pytest.mark.parametrize(
-    ("resources", "told"),
+    ("resources", "message"),
     [
         ({}, "needs either a ResourceConfig or a HyperParameterTuningResourceConfig"),
         ({"HyperParameterTuningResourceConfig": {}}, "needs an InstanceType and an InstanceCount, or InstanceConfigs"),
@@ -175,8 +175,8 @@ def test_machines_may_be_given_for_the_tuning_as_the_older_sdk_does(
         ),
     ],
 )
-def test_machines_that_contradict_each_other_are_refused(
-    quick_client: Clients, quick_bucket: str, resources: dict[str, Any], told: str
+def test_contradicting_instances_are_refused(
+    quick_client: Clients, quick_bucket: str, resources: dict[str, Any], message: str
 ) -> None:
     config = {
         "Strategy": "Random",
@@ -186,11 +186,11 @@ def test_machines_that_contradict_each_other_are_refused(
     request = tuning_job(quick_client, quick_bucket, "contradicting", SCRIPT, config)
     del request["TrainingJobDefinition"]["ResourceConfig"]
     request["TrainingJobDefinition"] |= resources
-    with pytest.raises(ClientError, match=told):
+    with pytest.raises(ClientError, match=message):
         quick_client("sagemaker").create_hyper_parameter_tuning_job(**request)
 
 
-def test_a_job_without_machines_or_an_image_says_what_is_missing(quick_client: Clients, quick_bucket: str) -> None:
+def test_the_error_of_a_job_without_instances_or_image_names_them(quick_client: Clients, quick_bucket: str) -> None:
     for missing in ("ResourceConfig", "AlgorithmSpecification"):
         request = script_job(quick_client, quick_bucket, "no-machine", SCRIPT)
         del request[missing]

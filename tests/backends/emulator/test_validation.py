@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from breedclf.backends.aws_requests.model import service_model
 from breedclf.backends.emulator.app import _json
-from breedclf.backends.emulator.control_plane import Plane
+from breedclf.backends.emulator.control_plane import ControlPlane
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.validation import check_request
@@ -29,7 +29,7 @@ JOB: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("operation", "request_", "code", "told"),
+    ("operation", "request_", "code", "message"),
     [
         ("CreateModel", {**MODEL, "ModelNam": "x"}, "ValidationException", "Unknown member 'ModelNam'"),
         (
@@ -78,19 +78,21 @@ JOB: dict[str, Any] = {
         ),
     ],
 )
-def test_the_models_rules_hold(operation: str, request_: dict[str, Any], code: str, told: str) -> None:
+def test_requests_are_checked_against_the_model(
+    operation: str, request_: dict[str, Any], code: str, message: str
+) -> None:
     with pytest.raises(ServiceError) as caught:
         check_request("sagemaker", operation, request_, "us-east-1")
     assert caught.value.code == code
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_right_request_passes_and_every_operation_is_one_of_the_service(quick: Emulator) -> None:
+def test_a_correct_request_passes_and_all_operations_exist(quick: Emulator) -> None:
     check_request("sagemaker", "CreateTrainingJob", JOB, "us-east-1")
     check_request(
         "sagemaker", "CreateModel", {**MODEL, "Tags": [{"Key": "Straße 1", "Value": "ü.:/=+-@"}]}, "us-east-1"
     )
-    plane: Plane = quick.plane
+    plane: ControlPlane = quick.plane
     for service, operations in plane.operations.items():
         unknown = set(operations) - set(service_model(service).operation_names)
         assert not unknown
@@ -116,8 +118,8 @@ def test_documented_rules_of_training_jobs(quick_client: Clients, quick_bucket: 
         ),
         "doesn't exist; use one in region": _changed(job, OutputDataConfig={"S3OutputPath": "s3://no-such-bucket/x"}),
     }
-    for told, request in wrong.items():
-        with pytest.raises(ClientError, match=told) as caught:
+    for message, request in wrong.items():
+        with pytest.raises(ClientError, match=message) as caught:
             quick_client("sagemaker").create_training_job(**request)
         assert caught.value.response["Error"]["Code"] == "ValidationException"
     assert quick_client("sagemaker").list_training_jobs(NameContains="rules")["TrainingJobSummaries"] == []
@@ -165,15 +167,15 @@ def test_documented_rules_of_tuning_jobs(quick_client: Clients, quick_bucket: st
             "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "nothing"},
         },
     }
-    for told, config in wrong.items():
+    for message, config in wrong.items():
         request = tuning_job(quick_client, quick_bucket, "rules", "", config)
-        with pytest.raises(ClientError, match=told) as caught:
+        with pytest.raises(ClientError, match=message) as caught:
             quick_client("sagemaker").create_hyper_parameter_tuning_job(**request)
         assert caught.value.response["Error"]["Code"] == "ValidationException"
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"{", b"\xff"])
-def test_a_body_that_is_no_json_is_the_clients_fault(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_a_client_error(body: bytes) -> None:
     with pytest.raises(ServiceError, match="the body is (no JSON|nested too deeply)") as error:
         _json(body)
     assert error.value.code == "SerializationException"

@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from breedclf.backends.common.folder import JobFolder
+from breedclf.backends.common.folder import JobFolder, job_folder
+from breedclf.backends.common.processes import Identity
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import Identity
 from breedclf.backends.local.slots import SlotPool
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobSpec, SecondaryStatus
@@ -27,7 +27,7 @@ from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import PATIENCE_SECONDS, processes_of, until
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local back end needs POSIX processes")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 
 Submit = Callable[..., Job]
 
@@ -90,8 +90,8 @@ def test_a_flood_is_bounded_and_its_metrics_are_read(tmp_path: Path) -> None:
     assert lines[0] == "the begin"
     assert lines[-1] == "the end"
     assert any("the log is too long" in line for line in lines)
-    assert any("bytes were left out here" in line for line in lines)
-    assert backend.folder("job").log_file.stat().st_size < 200_000
+    assert any("bytes were dropped here" in line for line in lines)
+    assert job_folder(backend.home, "job").log_file.stat().st_size < 200_000
 
 
 def test_a_line_without_an_end_is_no_trouble(submit: Submit) -> None:
@@ -119,7 +119,7 @@ def test_a_full_disk_fails_the_job_and_says_so(tmp_path: Path) -> None:
 def test_a_killed_supervisor_is_a_failed_job_with_nothing_left(backend: LocalBackend, submit: Submit) -> None:
     job = submit(STUBBORN_FAMILY)
     until(has_printed(job, "ready"))
-    supervisor = backend.folder("job").read().supervisor
+    supervisor = job_folder(backend.home, "job").read().supervisor
     assert supervisor is not None
     os.kill(supervisor["pid"], signal.SIGKILL)
     until(lambda: not psutil.pid_exists(supervisor["pid"]))
@@ -143,7 +143,7 @@ def test_a_killed_supervisor_is_a_failed_job_with_nothing_left(backend: LocalBac
 def test_a_killed_supervisor_takes_its_job_with_it_though_nobody_looks(backend: LocalBackend, submit: Submit) -> None:
     job = submit("import time\nprint('on', flush=True)\ntime.sleep(300)")
     until(has_printed(job, "on"))
-    state = backend.folder("job").read()
+    state = job_folder(backend.home, "job").read()
     assert state.supervisor is not None and state.process is not None
     os.kill(state.supervisor["pid"], signal.SIGKILL)
     child = Identity.from_dict(state.process)
@@ -220,36 +220,36 @@ def test_a_clock_that_jumps_loses_no_job(backend: LocalBackend, submit: Submit, 
     job = submit("import time\nprint('on', flush=True)\ntime.sleep(1.5)")
     until(has_printed(job, "on"))
     other = LocalBackend(backend.home, clock=JumpedClock())
-    state = backend.folder("job").read()
+    state = job_folder(backend.home, "job").read()
     assert state.supervisor is not None
     shifted = {**state.to_dict(), "supervisor": {"pid": state.supervisor["pid"], "create_time": 1.0}}
-    backend.folder("job").state_file.write_text(json.dumps(shifted))  # as the times look after a jump
+    job_folder(backend.home, "job").state_file.write_text(json.dumps(shifted))  # as the times look after a jump
     assert other.describe("job").status == "InProgress"
     assert ended(Job("job", other)).status == "Completed"
 
 
-def test_a_folder_from_a_newer_version_is_told_apart(
+def test_a_folder_of_a_newer_version_is_refused(
     backend: LocalBackend, submit: Submit, caplog: pytest.LogCaptureFixture
 ) -> None:
     ended(submit("pass", "new"))
     ended(submit("pass", "old"))
-    file = backend.folder("new").state_file
+    file = job_folder(backend.home, "new").state_file
     file.write_text(json.dumps({**json.loads(file.read_text()), "version": 99}))
-    with pytest.raises(JobError, match=r"job new was written by another breedclf \(format 99; this one reads 1\)"):
+    with pytest.raises(JobError, match=r"another version of breedclf \(format 99; this version reads 1\)"):
         backend.describe("new")
     with caplog.at_level(logging.WARNING, "breedclf"):
         logging.getLogger("breedclf").propagate = True
         assert [job.name for job in backend.list_jobs()] == ["old"]
-    assert "left out: job new was written by another breedclf" in caplog.text
+    assert "job skipped: job new was written by another version of breedclf" in caplog.text
 
 
 def test_a_damaged_job_can_be_deleted(backend: LocalBackend, submit: Submit) -> None:
     ended(submit("pass"))
-    backend.folder("job").state_file.write_text("{")
-    with pytest.raises(JobError, match="can't be read"):
+    job_folder(backend.home, "job").state_file.write_text("{")
+    with pytest.raises(JobError, match="is damaged"):
         backend.describe("job")
     backend.delete("job")
-    assert not backend.folder("job").path.exists()
+    assert not job_folder(backend.home, "job").path.exists()
 
 
 def test_jobs_share_no_core_and_a_waiting_one_can_be_stopped(backend: LocalBackend, submit: Submit) -> None:
@@ -274,9 +274,9 @@ def test_jobs_share_no_core_and_a_waiting_one_can_be_stopped(backend: LocalBacke
 
 
 def test_more_than_the_machine_has_is_refused(submit: Submit) -> None:
-    with pytest.raises(ConfigError, match="cores=9: only 1 are there for jobs"):
+    with pytest.raises(ConfigError, match="cores=9: only 1 are available for jobs"):
         submit("pass", cores=9)
-    with pytest.raises(ConfigError, match="gpus=1: only 0 are there for jobs"):
+    with pytest.raises(ConfigError, match="gpus=1: only 0 are available for jobs"):
         submit("pass", gpus=1)
 
 

@@ -9,6 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 from breedclf import LocalBackend, Trainer, TrainingConfig
+from breedclf.backends.common.folder import job_folder
 from breedclf.jobs import SecondaryStatus
 from tests.backends.conftest import processes_of, until
 from tests.integration.conftest import QUICK, write_patterns
@@ -44,7 +45,7 @@ def test_an_interrupted_spot_training_goes_on_from_its_last_epoch(tmp_path: Path
     epochs = [record.values["epoch"] for record in job.metric_history if "epoch" in record.values]
     assert epochs == list(range(1, EPOCHS + 1)), "each epoch was trained once"
     assert len((job.output / "history.jsonl").read_text().splitlines()) == EPOCHS
-    kept = backend.folder("spot").checkpoints / "training"
+    kept = job_folder(backend.home, "spot").checkpoints / "training"
     assert len(list(kept.glob("epoch-*.safetensors"))) == 2
     assert not list(job.output.glob("checkpoints"))
     whole = load_file(Trainer(config).fit().artifact / "model.safetensors")

@@ -66,7 +66,7 @@ class TestSageMaker(BackendCases):
             backend.delete(left.name)
 
     @pytest.fixture
-    def same_place(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
+    def other_backend(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
         assert backend.home != tmp_path / "elsewhere"
         return backend_at(*place, tmp_path / "elsewhere", delay_seconds=self.delay_seconds)
 

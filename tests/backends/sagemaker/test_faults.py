@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from breedclf import Job, SageMakerBackend
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.aws import explained
@@ -123,7 +124,7 @@ def test_a_job_interrupted_twice_goes_on_from_its_checkpoints(
     backend.submit(job_spec)
     job = Job(job_spec.name, backend)
     for begun in range(2):
-        log = quick.plane.local.folder(job.name).log_file
+        log = job_folder(quick.plane.local.home, job.name).log_file
         eventually(lambda: log.is_file() and f"begun {begun}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName=job.name)
     assert job.wait().status == "Completed"

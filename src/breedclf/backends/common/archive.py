@@ -1,4 +1,4 @@
-"""The archives that a job hands over: `.tar.gz` that is stored, not compressed, since it doesn't leave this machine."""
+"""A job's archives: uncompressed `.tar.gz` files, since they remain on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def archive_folder(folder: Path, archive: Path) -> None:
-    """Pack a folder's regular files, in order, of nobody and of no time; whole or not at all."""
+    """Pack a folder's regular files atomically; the same files give the same bytes."""
     temporary = archive.with_name(f".{archive.name}")
     try:
         _pack(folder, temporary)

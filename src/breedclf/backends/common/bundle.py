@@ -1,4 +1,4 @@
-"""The source bundle of a job: `train.py`, this very package and its requirements, as one reproducible archive."""
+"""The source bundle of a job: `train.py`, this package and its requirements in one reproducible archive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from breedclf.files.private_folder import make_private
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
 ARCHIVE = "sourcedir.tar.gz"
-# What some settings of a training need beside that, by what their values name.
+# Additional requirements of some settings, by the names in their values.
 _REQUIREMENTS_OF: dict[str, dict[str, tuple[str, ...]]] = {
     "log_to": {"mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"), "tensorboard": ("tensorboard>=2.18",)},
     "engine": {"openvino": ("openvino>=2025.4", "nncf>=2.19")},
@@ -52,7 +52,7 @@ class Bundle:
 
     def __post_init__(self) -> None:
         if ENTRY not in self.files:
-            raise ConfigError(f"the job's source has no {ENTRY} at its root, which is what a job runs")
+            raise ConfigError(f"the job's source has no {ENTRY} at its root, which a job runs")
         if "setup.py" in self.files:
             raise ConfigError("the job's source has a setup.py at its root: SageMaker would install it; move it away")
 
@@ -66,7 +66,7 @@ class Bundle:
         return digest.hexdigest()
 
     def archive(self) -> bytes:
-        """The tar.gz: regular files only, in order, of nobody and of no time."""
+        """The bundle as tar.gz: regular files only, sorted, without owners and times."""
         plain = io.BytesIO()
         with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as tar:
             for name in sorted(self.files):
@@ -80,7 +80,7 @@ class Bundle:
         return packed.getvalue()
 
     def write_to(self, folder: Path) -> None:
-        """Write the files below a folder."""
+        """Write the files to a folder."""
         for name, content in self.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ class Bundle:
 
 
 def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
-    """The bundle that every breedclf job runs, with a manifest that tells its own hash; some jobs require more."""
+    """The bundle of breedclf itself with a manifest of its hash; `requirements` are added to its own."""
     files = package_files()
     files[ENTRY] = _SHIM.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
@@ -97,7 +97,7 @@ def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
 
 
 def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
-    """What a training with these settings needs beside what every one does."""
+    """Requirements that these settings add to those of every training job."""
     return [
         line
         for setting, by_name in _REQUIREMENTS_OF.items()
@@ -107,10 +107,10 @@ def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
 
 
 def source_bundle(folder: Path) -> Bundle:
-    """A bundle of one's own files.
+    """A bundle of the files in a user's folder.
 
     Raises:
-        ConfigError: the folder isn't there, is too big, or has no train.py.
+        ConfigError: the folder doesn't exist, is too big, or has no train.py.
     """
     if not folder.is_dir():
         raise ConfigError(f"source={str(folder)!r} is not a folder")
@@ -118,10 +118,10 @@ def source_bundle(folder: Path) -> Bundle:
 
 
 def store_bundle(bundle: Bundle, home: Path) -> Path:
-    """Keep a bundle below `home/bundles`, unpacked in `code/` and as archive beside it, once for all jobs with it.
+    """Store a bundle in `home/bundles`, unpacked in `code/` and as an archive, once for all its jobs.
 
     Raises:
-        DiskError: the disk refuses; nothing is left behind.
+        DiskError: it can't be written; nothing is left behind.
     """
     target = home / "bundles" / bundle.content_sha256[:32]
     if target.is_dir():
@@ -132,16 +132,16 @@ def store_bundle(bundle: Bundle, home: Path) -> Path:
         with writing(target):
             bundle.write_to(fresh / "code")
             (fresh / ARCHIVE).write_bytes(bundle.archive())
-            _rename_unless_there(fresh, target)
+            _rename_if_missing(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target
 
 
-def _rename_unless_there(fresh: Path, target: Path) -> None:
+def _rename_if_missing(fresh: Path, target: Path) -> None:
     try:
         fresh.rename(target)
-    except OSError:  # another process was faster with the same bundle
+    except OSError:  # another process stored the same bundle
         if not target.is_dir():
             raise
 

@@ -1,4 +1,4 @@
-"""What a job finds around it, as SageMaker makes it: the tree of `/opt/ml`, the `SM_*` variables, the arguments."""
+"""The environment of a job as SageMaker sets it up: the files of `/opt/ml`, the `SM_*` variables, the arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from breedclf.jobs import CODE_CHANNEL, JobSpec
 ENTRY = "train.py"
 HOST = "localhost"
 INSTANCE_TYPE = "local"
-_PASSED_ON = {
+_INHERITED = {
     "CURL_CA_BUNDLE",
     "HOME",
     "HTTPS_PROXY",
@@ -38,15 +38,15 @@ _PASSED_ON = {
     "VIRTUAL_ENV",
     "BREEDCLF_CACHE_DIR",
 }
-_PASSED_ON_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
+_INHERITED_PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def make_tree(folder: JobFolder, spec: JobSpec, source_archive: Path | None) -> None:
-    """Make the folders and configuration files below the job's `/opt/ml`; channels are linked, not copied.
+    """Create the folders and configuration files in the job's `/opt/ml`; channels are linked, not copied.
 
     Raises:
-        JobError: a channel's folder or file is no longer there.
+        JobError: a channel's folder or file no longer exists.
     """
     config = folder.base / "input" / "config"
     channels = folder.base / "input" / "data"
@@ -54,7 +54,7 @@ def make_tree(folder: JobFolder, spec: JobSpec, source_archive: Path | None) -> 
         path.mkdir(parents=True, exist_ok=True)
     for name, target in spec.channels.items():
         if not target.exists():
-            raise JobError(f"channel {name}: {target} is not there (any more)")
+            raise JobError(f"channel {name}: {target} no longer exists")
         if target.is_dir():
             _link(channels / name, target)
         else:  # a channel is always a folder
@@ -70,7 +70,7 @@ def make_tree(folder: JobFolder, spec: JobSpec, source_archive: Path | None) -> 
 
 
 def clear_for_restart(folder: JobFolder) -> None:
-    """What a new instance would find after an interruption: nothing but the checkpoints."""
+    """Delete everything but the checkpoints, as a new instance after an interruption has it."""
     for path in (folder.model, folder.output_data):
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir(parents=True)
@@ -82,9 +82,9 @@ def clear_for_restart(folder: JobFolder) -> None:
 def job_environment(
     folder: JobFolder, spec: JobSpec, *, cores: int, gpus: Sequence[str], outer: Mapping[str, str]
 ) -> dict[str, str]:
-    """The whole environment of a job: little of the outer one, then what SageMaker sets, then the job's own."""
-    passed = {
-        name: value for name, value in outer.items() if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    """The whole environment of a job: a few variables of `outer`, those SageMaker sets, and the job's own."""
+    inherited = {
+        name: value for name, value in outer.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     base = folder.base
     channels = sorted(spec.channels)
@@ -115,15 +115,15 @@ def job_environment(
         **{f"SM_HP_{name.upper()}": value for name, value in spec.hyperparameters.items()},
         **dict.fromkeys(_THREAD_VARIABLES, cores),
     }
-    if gpus or "CUDA_VISIBLE_DEVICES" in passed:
+    if gpus or "CUDA_VISIBLE_DEVICES" in inherited:
         own["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     if spec.cache_dir is not None:
         own["BREEDCLF_CACHE_DIR"] = spec.cache_dir.absolute()
-    return passed | {name: str(value) for name, value in own.items()} | dict(spec.environment)
+    return inherited | {name: str(value) for name, value in own.items()} | dict(spec.environment)
 
 
 def job_arguments(spec: JobSpec) -> list[str]:
-    """The hyperparameters as arguments, as the toolkit passes them to a script."""
+    """The hyperparameters as command-line arguments, as SageMaker's toolkit passes them to a script."""
     return [word for name, value in sorted(spec.hyperparameters.items()) for word in (f"--{name}", value)]
 
 
@@ -145,7 +145,7 @@ def _resource_config() -> dict[str, object]:
 
 
 def _decoded(value: str) -> object:
-    """A hyperparameter as the toolkit puts it into SM_HPS: read as JSON where that works, the plain text elsewhere."""
+    """A hyperparameter's value in SM_HPS: parsed as JSON if possible, else the text, as SageMaker's toolkit does."""
     try:
         return json.loads(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Why a job failed, in words: its own, if it left any, or those of its exit code."""
+"""The failure reason of a job: its `failure` file, or else its exit code."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ _TAIL_BYTES = 4_096
 
 
 def failure_reason(folder: JobFolder, exit_code: int) -> str:
-    """The first 1,024 characters of the job's `failure` file, or what its exit code and its log tell."""
+    """The first 1,024 characters of the job's `failure` file, or else its exit code and its last log line."""
     try:
         with folder.failure_file.open(encoding="utf-8", errors="replace") as file:
-            own = file.read(MAX_FAILURE_REASON_CHARS).strip()
+            reason = file.read(MAX_FAILURE_REASON_CHARS).strip()
     except OSError:
-        own = ""
-    if own:
-        return own
+        reason = ""
+    if reason:
+        return reason
     last = _last_line(folder)
-    return (words_of_code(exit_code) + (f"; the last line of its log: {last}" if last else ""))[
-        :MAX_FAILURE_REASON_CHARS
-    ]
+    reason = describe_exit_code(exit_code) + (f"; the last line of its log: {last}" if last else "")
+    return reason[:MAX_FAILURE_REASON_CHARS]
 
 
-def words_of_code(exit_code: int) -> str:
-    """What an exit code tells; a negative one is that of a signal.
+def describe_exit_code(exit_code: int) -> str:
+    """A sentence about an exit code; a negative one is the number of a signal.
 
     Example:
-        >>> words_of_code(7)
+        >>> describe_exit_code(7)
         "the job's process ended with exit code 7"
     """
     if exit_code >= 0:
@@ -38,7 +37,7 @@ def words_of_code(exit_code: int) -> str:
         name = signal.Signals(-exit_code).name
     except ValueError:
         name = "a signal"
-    hint = ", as happens when memory runs out" if name == "SIGKILL" else ""
+    hint = ", possibly because memory ran out" if name == "SIGKILL" else ""
     return f"the job's process was ended by {name} (signal {-exit_code}){hint}"
 
 

@@ -1,4 +1,4 @@
-"""A job's folder on this machine: the one place where its state, events, log and files lie."""
+"""A job's folder on this machine: its state, events, log and files."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from breedclf.files.disk import write_whole
 from breedclf.files.paths import user_path
 from breedclf.files.private_folder import make_private
 from breedclf.files.typed import typed
-from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus
+from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, check_name
 from breedclf.text.json_lines import read_json_lines
 
 FORMAT_VERSION = 1
 HOME_VARIABLE = "BREEDCLF_HOME"
 _MAX_LOG_PART_BYTES = 1 << 20
 
-Made = TypeVar("Made")
+Parsed = TypeVar("Parsed")
 
 
 class ProcessValues(TypedDict):
-    """A process as `job.json` names it."""
+    """A process as `job.json` stores it."""
 
     pid: int
     create_time: float
 
 
 class DamagedJobError(JobError):
-    """A job's state isn't what was written."""
+    """A job's state file is damaged."""
 
 
 @dataclass(frozen=True)
 class JobState:
-    """All that `job.json` holds: the order, what became of it, and who looks after it."""
+    """The content of `job.json`: specification, description, the backend's options, and the job's processes."""
 
     spec: JobSpec
     description: JobDescription
@@ -62,13 +62,13 @@ class JobState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        """The state of `to_dict`'s values; ValueError or ConfigError where a part is missing or wrong."""
         return typed(cls, values)
 
 
 @dataclass(frozen=True)
 class JobFolder:
-    """`<root>/jobs/<name>`: one writer at a time (who holds `lock`), any number of readers."""
+    """`<home>/jobs/<name>`: one writer at a time, which holds `lock`, and any number of readers."""
 
     path: Path
 
@@ -90,17 +90,17 @@ class JobFolder:
 
     @property
     def lock_file(self) -> Path:
-        """Held by the supervisor as long as it lives."""
+        """Locked by the supervisor until it exits."""
         return self.path / "lock"
 
     @property
     def stop_file(self) -> Path:
-        """Its presence asks the job to stop."""
+        """Exists once a stop was requested."""
         return self.path / "stop"
 
     @property
     def interrupt_file(self) -> Path:
-        """Its presence asks for a spot interruption."""
+        """Exists once a spot interruption was requested."""
         return self.path / "interrupt"
 
     @property
@@ -129,47 +129,48 @@ class JobFolder:
         return self.path / "artifacts"
 
     def read(self) -> JobState:
-        """The state as it was written last.
+        """The state that was written last.
 
         Raises:
-            JobError: there is no such job, or it was written by a newer breedclf, or not by breedclf.
-            DamagedJobError: it isn't what was written.
+            JobError: there is no such job, or another version of breedclf wrote it.
+            DamagedJobError: the file is damaged.
         """
         return self._read(JobState.from_dict)
 
     def read_description(self) -> JobDescription:
-        """The description alone, which is all that a list of jobs needs."""
+        """The description alone, which is faster than `read`."""
         return self._read(lambda values: JobDescription.from_dict(values["description"]))
 
     def write(self, state: JobState) -> None:
         """Replace the state as a whole."""
         replace_text(self.state_file, json.dumps(state.to_dict()))
 
-    def _read(self, made_of: Callable[[Mapping[str, Any]], Made]) -> Made:
+    def _read(self, parse: Callable[[Mapping[str, Any]], Parsed]) -> Parsed:
         try:
             values = json.loads(self.state_file.read_text(encoding="utf-8"))
             version = values["version"]
             if version == FORMAT_VERSION:
                 if (name := values["description"]["name"]) != self.name:
-                    raise ValueError(f"it is that of job {name}")
-                return made_of(values)
+                    raise ValueError(f"it belongs to job {name}")
+                _add_lost(values["description"])
+                return parse(values)
         except FileNotFoundError:
             raise JobError(
-                f"no job {self.name} in {self.path.parent}; `breedclf jobs list` shows what is there, and "
-                f"{HOME_VARIABLE} chooses another place"
+                f"no job {self.name} in {self.path.parent}; `breedclf jobs list` shows all jobs there, "
+                f"{HOME_VARIABLE} selects another folder"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
-            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            problem = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise DamagedJobError(
-                f"{self.state_file} can't be read: it is damaged ({why}); `breedclf jobs clean {self.name}` deletes it"
+                f"{self.state_file} is damaged ({problem}); `breedclf jobs clean {self.name}` deletes it"
             ) from error
         raise JobError(
-            f"job {self.name} was written by another breedclf (format {version}; this one reads {FORMAT_VERSION}); "
-            "use that version, or upgrade this one"
+            f"job {self.name} was written by another version of breedclf (format {version}; this version reads "
+            f"{FORMAT_VERSION}); use that version or upgrade this one"
         )
 
     def damaged(self, reason: str) -> JobDescription:
-        """What can be told of a job whose state can't be read."""
+        """A description of a job whose state can't be read."""
         return JobDescription(
             name=self.name,
             status=JobStatus.FAILED,
@@ -185,7 +186,7 @@ class JobFolder:
             file.write(json.dumps({"time": time, "kind": kind, **values}) + "\n")
 
     def metric_history(self) -> list[MetricRecord]:
-        """What the metric events hold, in order; lines cut short by a crash or damaged are left out."""
+        """The metric events, in order; damaged lines and those cut short by a crash are skipped."""
         return list(self._metric_records())
 
     def _metric_records(self) -> Iterator[MetricRecord]:
@@ -195,34 +196,39 @@ class JobFolder:
                     yield typed(MetricRecord, event)
 
     def read_log(self, position: int) -> tuple[str, int]:
-        """The log from a byte position, up to 1 MiB and never through the middle of a character."""
+        """Up to 1 MiB of whole characters of the log from a byte position, and the position to continue from."""
         try:
             with self.log_file.open("rb") as file:
                 file.seek(position)
                 part = file.read(_MAX_LOG_PART_BYTES)
         except FileNotFoundError:
             return "", position
-        whole = _without_cut_character(part)
+        whole = _without_partial_character(part)
         return whole.decode("utf-8", errors="replace"), position + len(whole)
 
     def disk_usage(self) -> int:
-        """Bytes below the folder."""
+        """Size of the folder in bytes."""
         files = (Path(parent) / name for parent, _, names in os.walk(self.path) for name in names)
         return sum(file.lstat().st_size for file in files)
 
 
-def jobs_root(home: Path) -> Path:
-    return home / "jobs"
+def job_folder(home: Path, name: str) -> JobFolder:
+    """The folder that a job of this name has or would have.
+
+    Raises:
+        ConfigError: the name isn't valid.
+    """
+    return JobFolder(_jobs_root(home) / check_name(name))
 
 
 def home_folder(home: str | Path | None = None) -> Path:
-    """The folder of jobs: the one given, `BREEDCLF_HOME`, or `.breedclf` here; absolute."""
+    """The home folder as an absolute path: `home`, `BREEDCLF_HOME`, or `.breedclf` in the working directory."""
     chosen = home if home is not None else os.environ.get(HOME_VARIABLE) or ".breedclf"
     return user_path(chosen, "home").absolute()
 
 
 def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mapping[str, Any], now: float) -> JobFolder:
-    """Make the job's folder with its first state, whole or not at all.
+    """Create the job's folder with its first state, atomically.
 
     Raises:
         ConfigError: the name is taken, or the folder can't be written.
@@ -235,8 +241,8 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
         hyperparameters=dict(spec.hyperparameters),
         tags=dict(spec.tags),
     ).entered(SecondaryStatus.STARTING, now, "the job's folder is ready")
-    target = JobFolder(jobs_root(home) / spec.name)
-    fresh = JobFolder(jobs_root(home) / f".new-{secrets.token_hex(6)}")
+    target = job_folder(home, spec.name)
+    fresh = JobFolder(_jobs_root(home) / f".new-{secrets.token_hex(6)}")
     try:
         make_private(home)
         fresh.path.mkdir(parents=True)
@@ -250,26 +256,37 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
             raise ConfigError(
                 f"job name {spec.name!r} is taken; choose another, or free it with `breedclf jobs clean {spec.name}`"
             ) from None
-        raise ConfigError(f"the job's folder {target.path} can't be made: {error}") from error
+        raise ConfigError(f"the job's folder {target.path} can't be created: {error}") from error
     return target
 
 
 def folders_of_jobs(home: Path) -> list[JobFolder]:
-    """The folders of all jobs, in no order."""
+    """The folders of all jobs, in no particular order."""
     try:
-        with os.scandir(jobs_root(home)) as entries:
+        with os.scandir(_jobs_root(home)) as entries:
             return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
     except FileNotFoundError:
         return []
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file as a whole: a reader sees the old text or the new one, also after a crash."""
+    """Write a file atomically: a reader gets the old text or the new one, even after a crash."""
     write_whole(path, text)
 
 
-def _without_cut_character(part: bytes) -> bytes:
-    """Leave off the begin of a UTF-8 character whose rest hasn't been written yet."""
+def _jobs_root(home: Path) -> Path:
+    return home / "jobs"
+
+
+def _add_lost(description: dict[str, Any]) -> None:
+    """Set `lost` in descriptions of versions that marked a lost job by its failure reason alone."""
+    reason = description.get("failure_reason")
+    if "lost" not in description and isinstance(reason, str):
+        description["lost"] = reason.startswith("supervisor lost")
+
+
+def _without_partial_character(part: bytes) -> bytes:
+    """Cut off the start of a UTF-8 character whose last bytes haven't been written yet."""
     for length in range(1, min(4, len(part) + 1)):
         byte = part[-length]
         if byte >= 0xC0:

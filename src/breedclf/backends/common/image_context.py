@@ -1,4 +1,4 @@
-"""The folder from which a container image of a model is built: a Dockerfile, the model, and this package."""
+"""The build context of a model's container image: a Dockerfile, the model, and this package."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from breedclf.backends.common.model_archive import MODEL_FILES
-from breedclf.errors import ArtifactError, ConfigError
+from breedclf.backends.common.model_files import MODEL_FILES, require_model
+from breedclf.errors import ConfigError
 from breedclf.files.package import package_files
 from breedclf.files.paths import user_path
 
@@ -30,8 +30,8 @@ _NEEDED = (
     "uvicorn",
 )
 _DOCKERFILE = """\
-# Serves the model beside it; built by `docker build -t breeds .`, run by `docker run -p 8080:8080 breeds`.
-# SageMaker appends the word "serve" and mounts its own model at /opt/ml/model, which then takes this one's place.
+# Serves the model in this folder. Build: `docker build -t classifier .`; run: `docker run -p 8080:8080 classifier`.
+# SageMaker appends the argument "serve" and mounts its model at /opt/ml/model, which replaces this one.
 FROM {base}
 
 ENV PYTHONUNBUFFERED=1 \\
@@ -52,7 +52,7 @@ EXPOSE 8080
 HEALTHCHECK --interval=30s --timeout=3s --start-period=120s \\
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/ping', timeout=2)"]
 
-# Set BREEDCLF_TOKEN, or BREEDCLF_NO_TOKEN=1 where something in front checks who asks, as SageMaker does.
+# Set BREEDCLF_TOKEN, or BREEDCLF_NO_TOKEN=1 behind a proxy that authenticates requests, as SageMaker does.
 ENTRYPOINT ["python", "-m", "breedclf.serving"]
 CMD ["serve"]
 """
@@ -61,16 +61,14 @@ CMD ["serve"]
 def write_image_context(model: Path, folder: Path, *, installed: Callable[[str], str] = version) -> list[str]:
     """Write Dockerfile, pinned requirements, the package and the model into an empty folder; return the files' names.
 
-    The pins are the versions installed here, so that the image answers as this environment does.
+    The pinned versions are those installed here, so that the image gives the same answers as this environment.
 
     Raises:
         ArtifactError: `model` holds no model.
         ConfigError: the folder isn't empty, or a library isn't installed.
     """
     model, folder = user_path(model, "model"), user_path(folder, "folder")
-    missing = [name for name in MODEL_FILES if not (model / name).is_file()]
-    if missing:
-        raise ArtifactError(f"{model} is not a breedclf model: it has no {missing[0]} (a training writes OUTPUT/model)")
+    require_model(model)
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another folder for the image")
     (folder / "model").mkdir(parents=True, exist_ok=True)
@@ -91,4 +89,4 @@ def _pins(names: tuple[str, ...], installed: Callable[[str], str]) -> str:
     try:
         return "".join(f"{name}=={installed(name).partition('+')[0]}\n" for name in names)
     except PackageNotFoundError as error:
-        raise ConfigError(f"{error.name} is not installed here, so that its version can't be pinned") from error
+        raise ConfigError(f"{error.name} is not installed here, so its version can't be pinned") from error

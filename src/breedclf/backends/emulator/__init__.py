@@ -1,1 +1,1 @@
-"""A stand-in for SageMaker on this machine: its wire protocol over the local back end; needs `breedclf[sagemaker]`."""
+"""SageMaker's emulator on this machine: its wire protocol over the local backend; needs `breedclf[sagemaker]`."""

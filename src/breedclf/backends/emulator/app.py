@@ -1,6 +1,6 @@
-"""The emulator's HTTP side: one address for SageMaker, its runtime, logs, S3, STS and IAM, and for the switches.
+"""The emulator's HTTP application: one URL for SageMaker, its runtime, logs, S3, STS and IAM, and for the switches.
 
-Nothing is done for a request, and no more than its headers is read, before `door` and `signature` have let it in.
+Only the headers of a request are read before its origin and its signature have been verified.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from breedclf.backends.emulator.access.admission import Admitted, admitted, content_of
-from breedclf.backends.emulator.access.door import Door
+from breedclf.backends.emulator.access.admission import Admitted, admit, content_of
+from breedclf.backends.emulator.access.origin import OriginMiddleware
 from breedclf.backends.emulator.access.signature import SignedRequest
-from breedclf.backends.emulator.control_plane import Plane
+from breedclf.backends.emulator.control_plane import ControlPlane
 from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.faults import DroppedCall, fault_of
 from breedclf.backends.emulator.protocol import (
@@ -45,14 +45,14 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 _MAX_BODY_BYTES = 26 << 20  # of all services but S3; an endpoint takes 25 MiB
 
 
-def create_app(plane: Plane, objects: Objects) -> Starlette:
-    """The application around a plane; requests of S3 are handed to `objects`."""
+def create_app(plane: ControlPlane, objects: Objects) -> Starlette:
+    """The application of a control plane; S3 requests go to `objects`."""
 
     async def aws(request: Request) -> Response:
-        asked = _signed_request(request)
-        call = call_of(request.headers, request.url.path, asked.query)
+        signed = _signed_request(request)
+        call = call_of(request.headers, request.url.path, signed.query)
         try:
-            entry = admitted(call, asked, plane.keys, datetime.now(UTC))
+            entry = admit(call, signed, plane.keys, datetime.now(UTC))
             body = await _body(request, None if call.service == "s3" else _MAX_BODY_BYTES)
         except ServiceError as error:
             return _response(error_answer(error, call.protocol))
@@ -63,11 +63,11 @@ def create_app(plane: Plane, objects: Objects) -> Starlette:
                 return _s3(plane, objects, request, entry, content, headers)
             if call.service == SWITCHES:
                 return _switch(plane, request, content)
-            return _answered(plane, with_action(call, asked.query, content), request, content)
+            return _dispatch(plane, with_action(call, signed.query, content), request, content)
 
-        return await _carefully(call.protocol, work)
+        return await _run_safely(call.protocol, work)
 
-    return Starlette(routes=[Route("/{path:path}", aws, methods=_METHODS)], middleware=[Middleware(Door)])
+    return Starlette(routes=[Route("/{path:path}", aws, methods=_METHODS)], middleware=[Middleware(OriginMiddleware)])
 
 
 def _signed_request(request: Request) -> SignedRequest:
@@ -83,23 +83,23 @@ def _decoded(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-async def _body(request: Request, most: int | None) -> bytes:
-    found = bytearray()
+async def _body(request: Request, max_bytes: int | None) -> bytes:
+    body = bytearray()
     async for part in request.stream():
-        found += part
-        if most is not None and len(found) > most:
-            raise ServiceError("RequestEntityTooLarge", f"The body is larger than the {most} bytes allowed.", 413)
-    return bytes(found)
+        body += part
+        if max_bytes is not None and len(body) > max_bytes:
+            raise ServiceError("RequestEntityTooLarge", f"The body is larger than the {max_bytes} bytes allowed.", 413)
+    return bytes(body)
 
 
-async def _carefully(protocol: str, work: Callable[[], Response]) -> Response:
-    """The answer of some work in a thread, whatever happens in it."""
+async def _run_safely(protocol: str, work: Callable[[], Response]) -> Response:
+    """Run `work` in a thread; every exception becomes an error response of the protocol."""
     try:
         return await run_in_threadpool(work)
     except ServiceError as error:
         return _response(error_answer(error, protocol))
     except DroppedCall:
-        return _Lost()
+        return _DroppedResponse()
     except BreedclfError as error:
         return _response(error_answer(ServiceError("ValidationException", str(error)), protocol))
     except Exception as error:
@@ -108,32 +108,37 @@ async def _carefully(protocol: str, work: Callable[[], Response]) -> Response:
         return _response(error_answer(ServiceError("InternalFailure", message, 500), protocol))
 
 
-def _answered(plane: Plane, call: Call, request: Request, body: bytes) -> Response:
+def _dispatch(plane: ControlPlane, call: Call, request: Request, body: bytes) -> Response:
     if call.service == "runtime":
-        plane.faults.meet(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
+        plane.faults.apply(call.service, call.operation, "".join(request.url.path.split("/")[2:3]))
         return _response(plane.invoke(call, request.url.path, request.headers, body))
     if call.service == "scheduler":
-        plane.faults.meet(call.service, f"{request.method} {request.url.path}")
+        plane.faults.apply(call.service, f"{request.method} {request.url.path}")
         answer = plane.schedules.answer(request.method, request.url.path, _json(body), call.region)
         return _response(json_answer(answer))
     parameters = _json(body) if call.protocol == "json" else {}
-    plane.faults.meet(call.service, call.operation, _name_in(parameters))
+    plane.faults.apply(call.service, call.operation, _name_in(parameters))
     return _response(plane.answer(call, body, parameters))
 
 
 def _s3(
-    plane: Plane, objects: Objects, request: Request, entry: Admitted, body: bytes, headers: list[tuple[str, str]]
+    plane: ControlPlane,
+    objects: Objects,
+    request: Request,
+    entry: Admitted,
+    body: bytes,
+    headers: list[tuple[str, str]],
 ) -> Response:
-    plane.faults.meet("s3", _s3_operation(request), request.url.path)
-    asked = entry.request
-    answer = objects.answer(S3Request(asked.method, asked.path, asked.query, headers, body))
+    plane.faults.apply("s3", _s3_operation(request), request.url.path)
+    signed = entry.request
+    answer = objects.answer(S3Request(signed.method, signed.path, signed.query, headers, body))
     response = StreamingResponse(answer.body, status_code=answer.status)
     response.raw_headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
     return response
 
 
 def _s3_operation(request: Request) -> str:
-    """The S3 operation of a request, as far as switches and counts tell them apart."""
+    """The S3 operation of a request, as switches and call records name it."""
     has_key = "/" in request.url.path.strip("/")
     query = request.query_params
     if not has_key:
@@ -148,25 +153,25 @@ def _s3_operation(request: Request) -> str:
     return names.get(request.method, request.method)
 
 
-def _switch(plane: Plane, request: Request, body: bytes) -> Response:
-    what, method = request.url.path.removeprefix("/_emulator/"), request.method
+def _switch(plane: ControlPlane, request: Request, body: bytes) -> Response:
+    switch, method = request.url.path.removeprefix("/_emulator/"), request.method
     if method == "POST" and request.headers.get("content-type") != "application/json":
         _refuse("send the switch as application/json")
-    if what == "calls" and method == "GET":
+    if switch == "calls" and method == "GET":
         return Response(json.dumps(plane.faults.calls()), media_type="application/json")
-    if what == "faults" and method == "POST":
+    if switch == "faults" and method == "POST":
         plane.faults.add(fault_of(_json(body)))
-    elif what == "faults" and method == "DELETE":
+    elif switch == "faults" and method == "DELETE":
         plane.faults.clear()
-    elif what == "lags" and method == "POST":
+    elif switch == "lags" and method == "POST":
         plane.faults.lags = Lags(**_json(body))
-    elif what == "interruptions" and method == "POST":
+    elif switch == "interruptions" and method == "POST":
         name = _json(body).get("TrainingJobName")
         if not isinstance(name, str):
             _refuse('an interruption needs {"TrainingJobName": "..."}')
         plane.local.interrupt(name)
     else:
-        _refuse(f"there is no switch {method} /_emulator/{what}")
+        _refuse(f"there is no switch {method} /_emulator/{switch}")
     return Response("{}", media_type="application/json")
 
 
@@ -176,14 +181,14 @@ def _json(body: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise ServiceError("SerializationException", "the body is nested too deeply") from error
     except ValueError as error:
-        raise ServiceError("SerializationException", f"the body is no JSON: {error}") from error
+        raise ServiceError("SerializationException", f"the body isn't JSON: {error}") from error
     if not isinstance(document, dict):
         raise ServiceError("SerializationException", "the body must be a JSON object")
     return document
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} isn't a JSON number")
 
 
 def _refuse(message: str) -> NoReturn:
@@ -191,7 +196,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _name_in(parameters: Mapping[str, Any]) -> str | None:
-    """The name of the thing that a request is about: the first parameter that ends in Name."""
+    """The name of a request's resource: the first parameter that ends in Name."""
     return next((value for key, value in parameters.items() if key.endswith("Name") and isinstance(value, str)), None)
 
 
@@ -199,8 +204,8 @@ def _response(answer: Answer) -> Response:
     return Response(answer.body, answer.status, {**answer.headers, "x-amzn-RequestId": new_request_id()})
 
 
-class _Lost(Response):
-    """Begins an answer and leaves it there, upon which the server closes the connection."""
+class _DroppedResponse(Response):
+    """Starts a response without finishing it, so the server closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope, receive

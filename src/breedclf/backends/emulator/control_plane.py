@@ -1,4 +1,4 @@
-"""The emulator put together: every operation by its name, over one store, one S3 and one local back end."""
+"""The emulator's operations by name, over one store, one S3 and one local backend."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.access.keys import Access, Credentials, KeyRing, private_folder
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.identity import answer_identity
 from breedclf.backends.emulator.jobs.training import TrainingJobs
-from breedclf.backends.emulator.jobs.training_run import TrainingRuns
+from breedclf.backends.emulator.jobs.training_runs import TrainingRuns
 from breedclf.backends.emulator.jobs.transform import TRANSFORM_GROUP, TransformJobs
 from breedclf.backends.emulator.jobs.tuning import TuningJobs
-from breedclf.backends.emulator.jobs.tuning_run import TuningRuns
+from breedclf.backends.emulator.jobs.tuning_runs import TuningRuns
 from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
 from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
 from breedclf.backends.emulator.s3.objects import Objects
@@ -35,7 +36,7 @@ _INVOCATIONS = re.compile(r"/endpoints/([^/]+)/invocations")
 
 @dataclass(frozen=True)
 class Options:
-    """What an emulator is made of: the local back end, whose interpreter plays images, the S3 behind it, its keys."""
+    """The parts of an emulator: the local backend, whose interpreter runs images, the S3 and the keys."""
 
     local: LocalBackend
     objects: Objects
@@ -43,8 +44,8 @@ class Options:
     region: str = "us-east-1"
 
 
-class Plane:
-    """Answers calls; `endpoint_url` is where it can be reached itself, which jobs are told."""
+class ControlPlane:
+    """Answers calls; jobs call the emulator at `endpoint_url`."""
 
     def __init__(self, options: Options, endpoint_url: str) -> None:
         self.local = options.local
@@ -53,7 +54,7 @@ class Plane:
         self.keys = KeyRing(options.credentials, self.store.root / "sessions.json")
         access = Access(self.keys, endpoint_url)
         storage = Storage(options.objects.client(options.region))
-        python = options.local.python
+        python = options.local.settings.python
         self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
         training = TrainingJobs(self.runs, lambda: self.faults.lags)
         self.searches = TuningRuns(self.store, training, self.runs)
@@ -111,12 +112,12 @@ class Plane:
         }
 
     def start(self) -> None:
-        """Go on with what an earlier emulator left."""
+        """Resume the jobs and endpoints of an earlier emulator."""
         for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules):
             part.resume()
 
     def close(self, *, end_jobs: bool = False) -> None:
-        """End what serves; jobs are ended too, or left to themselves, and the next emulator goes on with them."""
+        """Stop endpoints; jobs are stopped, too, or continue, so that the next emulator resumes them."""
         if end_jobs:
             self.searches.end_all()
             self.runs.end_all()
@@ -128,7 +129,7 @@ class Plane:
         """The answer to a call of SageMaker, its logs, STS or IAM.
 
         Raises:
-            ServiceError: it is refused.
+            ServiceError: the call is refused.
         """
         if call.service in ("sts", "iam"):
             return answer_identity(call, body, self.keys)
@@ -142,7 +143,7 @@ class Plane:
         """The answer of a model.
 
         Raises:
-            ServiceError: it is refused.
+            ServiceError: the call is refused.
         """
         match = _INVOCATIONS.fullmatch(path)
         if match is None:
@@ -156,7 +157,7 @@ class Plane:
                     group,
                     f"{record['name']}/algo-1-{int(record['created'])}",
                     record["created"],
-                    self.local.folder(record["name"]).log_file,
+                    job_folder(self.local.home, record["name"]).log_file,
                     self.runs.folder(record["name"]) / "log-times.jsonl",
                     ended=bool(record.get("ended")),
                 )

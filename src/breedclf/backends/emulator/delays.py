@@ -1,4 +1,4 @@
-"""How much later than it is true the emulator says a thing, as AWS does."""
+"""How many seconds the emulator's answers lag behind, as AWS's do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from breedclf.config import Settings
 
 
 class Lags(Settings):
-    """Seconds by which answers lag behind what has happened; 0 is at once.
+    """Seconds by which answers lag behind events; 0 means no delay.
 
     Raises:
         ConfigError: a field is unknown or out of range.
@@ -23,14 +23,12 @@ class Lags(Settings):
     """
 
     logs_seconds: float = Field(default=0.0, ge=0, le=600, description="until CloudWatch has a log line")
-    metrics_seconds: float = Field(
-        default=0.0, ge=0, le=600, description="until an ended job's final metrics are there"
-    )
-    search_seconds: float = Field(default=0.0, ge=0, le=600, description="until Search knows of a job, or of its end")
-    endpoint_seconds: float = Field(default=0.0, ge=0, le=600, description="until an endpoint is said to be InService")
+    metrics_seconds: float = Field(default=0.0, ge=0, le=600, description="until an ended job has its final metrics")
+    search_seconds: float = Field(default=0.0, ge=0, le=600, description="until Search finds a job, or its end")
+    endpoint_seconds: float = Field(default=0.0, ge=0, le=600, description="until an endpoint is InService")
 
     def hides_log_line(self, written: float, *, now: float) -> bool:
-        """Whether CloudWatch doesn't have a line yet that was written then (seconds since 1970)."""
+        """Whether CloudWatch lacks a line written at `written` (seconds since 1970)."""
         return now < written + self.logs_seconds
 
     def hides_metrics(self, ended: float | None, *, now: float) -> bool:
@@ -38,7 +36,7 @@ class Lags(Settings):
         return bool(self.metrics_seconds) and (ended is None or now < ended + self.metrics_seconds)
 
     def found(self, described: Mapping[str, Any], *, now: float) -> dict[str, Any] | None:
-        """A training job as Search knows it; None while it doesn't."""
+        """A training job as Search describes it; None while Search doesn't find it."""
         if now < described["CreationTime"] + self.search_seconds:
             return None
         if now >= described.get("TrainingEndTime", now) + self.search_seconds:
@@ -47,7 +45,7 @@ class Lags(Settings):
         return {**known, "TrainingJobStatus": "InProgress", "SecondaryStatus": "Training"}
 
     def endpoint_status(self, record: Record, *, now: float) -> str:
-        """What DescribeEndpoint and ListEndpoints say of an endpoint."""
+        """The endpoint's status in DescribeEndpoint and ListEndpoints."""
         if record["status"] != "InService" or now >= record["modified"] + self.endpoint_seconds:
             return str(record["status"])
         return "Creating" if record["generation"] == 1 else "Updating"

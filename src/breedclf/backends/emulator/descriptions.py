@@ -1,6 +1,6 @@
-"""A request as AWS tells it again: with the defaults, and the empty strings, that its descriptions always hold; pure.
+"""Requests as AWS's Describe operations return them, with defaults and empty strings; pure.
 
-What is added stands in the SageMaker API Reference as a default, or in the answers that AWS's own guides print.
+The added values are the defaults in the SageMaker API Reference, and those in the responses that AWS's guides print.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS
 
-# A table or a list completes what is there and is never made; everything else is put where it is missing.
+# Dictionaries and lists complete existing ones and are never added; other values are added where they are missing.
 _CHANNEL = {
     "DataSource": {"S3DataSource": {"S3DataDistributionType": "FullyReplicated"}},
     "CompressionType": "None",
@@ -41,39 +41,39 @@ _TRANSFORM = {
 _NO_JOIN = {"InputFilter": "$", "OutputFilter": "$", "JoinSource": "None"}
 
 
-def training_told(request: Mapping[str, Any]) -> dict[str, Any]:
+def described_training(request: Mapping[str, Any]) -> dict[str, Any]:
     """A CreateTrainingJob request."""
-    return completed(_told(request), _TRAINING | _PROFILED)
+    return completed(_without_tags(request), _TRAINING | _PROFILED)
 
 
-def definition_told(definition: Mapping[str, Any]) -> dict[str, Any]:
+def described_definition(definition: Mapping[str, Any]) -> dict[str, Any]:
     """The TrainingJobDefinition of a tuning job."""
     return completed(definition, _TRAINING)
 
 
-def tuning_told(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The HyperParameterTuningJobConfig of a tuning job; the kinds of range that it hasn't are empty."""
-    told = completed(config, _TUNING)
-    return told | {"ParameterRanges": {name: [] for name in _RANGES} | dict(told.get("ParameterRanges", {}))}
+def described_tuning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The HyperParameterTuningJobConfig of a tuning job; missing kinds of ranges are empty lists."""
+    described = completed(config, _TUNING)
+    return described | {"ParameterRanges": {name: [] for name in _RANGES} | dict(described.get("ParameterRanges", {}))}
 
 
-def model_told(request: Mapping[str, Any]) -> dict[str, Any]:
+def described_model(request: Mapping[str, Any]) -> dict[str, Any]:
     """A CreateModel request."""
-    return completed(_told(request), _MODEL)
+    return completed(_without_tags(request), _MODEL)
 
 
-def config_told(request: Mapping[str, Any]) -> dict[str, Any]:
+def described_config(request: Mapping[str, Any]) -> dict[str, Any]:
     """A CreateEndpointConfig request."""
-    return completed(_told(request), _CONFIG)
+    return completed(_without_tags(request), _CONFIG)
 
 
-def transform_told(request: Mapping[str, Any]) -> dict[str, Any]:
+def described_transform(request: Mapping[str, Any]) -> dict[str, Any]:
     """A CreateTransformJob request."""
-    return {"DataProcessing": _NO_JOIN, **completed(_told(request), _TRANSFORM)}
+    return {"DataProcessing": _NO_JOIN, **completed(_without_tags(request), _TRANSFORM)}
 
 
 def completed(value: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with its defaults.
+    """A dictionary with its defaults.
 
     Example:
         >>> completed({"Output": {"Path": "s3://b"}}, {"Output": {"KmsKeyId": ""}, "Input": {"Type": "None"}})
@@ -91,5 +91,5 @@ def _completed(value: Any, defaults: Any) -> Any:
     return value
 
 
-def _told(request: Mapping[str, Any]) -> dict[str, Any]:
+def _without_tags(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in request.items() if name != "Tags"}

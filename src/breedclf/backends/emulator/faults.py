@@ -1,4 +1,4 @@
-"""Switches that make the emulator answer as AWS does on a bad day: refusals, delays, lost answers, failing machines."""
+"""Switches for the failures that AWS may have: refused calls, delays, lost responses, failing machines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-_S3_WORDS = {  # what S3 calls the same, and its status
+_S3_ERRORS = {  # S3's code and status for the same error
     "AccessDeniedException": ("AccessDenied", 403),
     "ExpiredTokenException": ("ExpiredToken", 400),
     "ThrottlingException": ("SlowDown", 503),
@@ -46,13 +46,13 @@ _MAX_CALLS = 100_000
 
 
 class Fault(Settings):
-    """One switch: which operations it hits, after how many calls, how often, and what happens then.
+    """One switch: the operations it applies to, when, how often, and the failure.
 
-    `operation` is a name such as CreateTrainingJob, S3's `s3:PutObject`, a pattern (`List*`), or TrainingJob or
-    Endpoint for what happens to the machine of one. `preset` fills in what isn't given.
+    `operation` is a name such as CreateTrainingJob, `s3:PutObject` for S3, a pattern (`List*`), or TrainingJob,
+    TransformJob or Endpoint for a failure of the machine. `preset` sets the fields that aren't given.
 
     Raises:
-        ConfigError: a field is unknown or out of range, or the preset is.
+        ConfigError: a field or preset is unknown, or a field is out of range.
 
     Example:
         >>> Fault(operation="DescribeTrainingJob", preset="throttling", times=2).code
@@ -64,11 +64,11 @@ class Fault(Settings):
     code: str | None = None
     message: str | None = None
     status: int = Field(default=400, ge=200, le=599)
-    times: int | None = Field(default=1, ge=1, description="how often; None is for ever")
+    times: int | None = Field(default=1, ge=1, description="how often; None means always")
     after: int = Field(default=0, ge=0, description="how many matching calls pass first")
     delay_seconds: float = Field(default=0, ge=0)
     drop: bool = Field(default=False, description="close the connection with no answer")
-    name: str | None = Field(default=None, description="only calls about the thing of this name")
+    name: str | None = Field(default=None, description="only calls about the resource of this name")
 
     def __init__(self, **fields: Any) -> None:
         preset = fields.get("preset")
@@ -79,16 +79,16 @@ class Fault(Settings):
             from breedclf.config import nearest
             from breedclf.errors import ConfigError
 
-            raise ConfigError(f"no fault is called {preset!r}: {nearest(preset, PRESETS)}")
+            raise ConfigError(f"unknown fault {preset!r}: {nearest(preset, PRESETS)}")
 
 
-class DroppedCall(Exception):  # noqa: N818 - no error of ours: the connection is to be closed
-    """The answer is to get lost."""
+class DroppedCall(Exception):  # noqa: N818 - not an error: the connection is closed
+    """The response must be dropped."""
 
 
 @dataclass
 class Faults:
-    """The switches that are on, how far answers lag behind, and every call that came in."""
+    """The active switches, the delays of answers, and a record of all calls."""
 
     lags: Lags = field(default_factory=Lags)
     _faults: list[tuple[Fault, list[int]]] = field(default_factory=list)
@@ -96,12 +96,12 @@ class Faults:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, fault: Fault) -> None:
-        """Turn one on."""
+        """Activate a switch."""
         with self._lock:
             self._faults.append((fault, [0]))
 
     def clear(self) -> None:
-        """Turn all off, answer at once, and forget the calls."""
+        """Remove all switches, delays and recorded calls."""
         with self._lock:
             self._faults.clear()
             self._calls.clear()
@@ -112,12 +112,12 @@ class Faults:
         with self._lock:
             return list(self._calls)
 
-    def meet(self, service: str, operation: str, name: str | None = None) -> None:
-        """Note a call, and let what is switched on happen to it.
+    def apply(self, service: str, operation: str, name: str | None = None) -> None:
+        """Record a call, and apply the first switch that is due.
 
         Raises:
-            ServiceError: it is refused.
-            DroppedCall: its answer gets lost.
+            ServiceError: the call is refused.
+            DroppedCall: the response must be dropped.
         """
         word = operation if service in ("sagemaker", "runtime", "logs") else f"{service}:{operation}"
         with self._lock:
@@ -131,21 +131,21 @@ class Faults:
             raise DroppedCall
         if fault.code:
             usual = (fault.code, fault.status)
-            code, status = _S3_WORDS.get(fault.code, usual) if service == "s3" else usual
-            raise ServiceError(code, fault.message or _usual_message(fault, service, operation), status)
+            code, status = _S3_ERRORS.get(fault.code, usual) if service == "s3" else usual
+            raise ServiceError(code, fault.message or _default_message(fault, service, operation), status)
 
-    def job_failure(self, what: str, name: str) -> str | None:
-        """Why the machine of a thing fails, if it is to: TrainingJob, TransformJob or Endpoint."""
-        fault = self._due(what, name)
+    def job_failure(self, kind: str, name: str) -> str | None:
+        """The failure of a machine, if a switch is due: TrainingJob, TransformJob or Endpoint."""
+        fault = self._due(kind, name)
         return None if fault is None else (fault.message or fault.preset or "InternalServerError")
 
     def _due(self, word: str, name: str | None) -> Fault | None:
         with self._lock:
-            for fault, seen in self._faults:
+            for fault, matches in self._faults:
                 if not fnmatch.fnmatchcase(word, fault.operation) or fault.name not in (None, name):
                     continue
-                seen[0] += 1
-                if seen[0] > fault.after and (fault.times is None or seen[0] <= fault.after + fault.times):
+                matches[0] += 1
+                if matches[0] > fault.after and (fault.times is None or matches[0] <= fault.after + fault.times):
                     return fault
         return None
 
@@ -155,7 +155,7 @@ def fault_of(document: Mapping[str, Any]) -> Fault:
     return Fault(**document)
 
 
-def _usual_message(fault: Fault, service: str, operation: str) -> str:
+def _default_message(fault: Fault, service: str, operation: str) -> str:
     if fault.code == "AccessDeniedException":
         word = "sagemaker" if service == "runtime" else service
         return (
@@ -168,4 +168,4 @@ def _usual_message(fault: Fault, service: str, operation: str) -> str:
             "utilization of 0 Instances and a request delta of 1 Instances. Please use AWS Service Quotas to request "
             "an increase for this quota."
         )
-    return f"{fault.code}: the emulator was asked to answer so"
+    return f"{fault.code}: requested by a switch of the emulator"

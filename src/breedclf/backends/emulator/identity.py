@@ -1,4 +1,4 @@
-"""Who asks and what a role may do, as far as SDKs ask STS and IAM before they train; everything is allowed."""
+"""The operations of STS and IAM that SDKs call before they train; every action is allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def answer_identity(call: Call, body: bytes, keys: KeyRing) -> Answer:
     """The answer to an operation of STS or IAM.
 
     Raises:
-        ServiceError: it isn't emulated.
+        ServiceError: the operation isn't emulated.
     """
     form = dict(form_of(body))
     if call.service == "sts" and call.operation == "GetCallerIdentity":
@@ -44,26 +44,26 @@ def answer_identity(call: Call, body: bytes, keys: KeyRing) -> Answer:
 
 
 def _session(call: Call, form: Mapping[str, str], keys: KeyRing) -> str:
-    """Temporary credentials, and whom they make of the caller."""
+    """Temporary credentials and their identity as XML."""
     text = form.get("DurationSeconds", str(DEFAULT_SESSION_SECONDS))
     if not text.isdecimal() or not 900 <= int(text[:9]) <= 129_600:
         raise ServiceError("ValidationError", f"DurationSeconds {text} must be between 900 and 129600")
     if call.operation == "GetSessionToken":
-        made = keys.issue((keys.find(call.access_key) or keys.root).arn, seconds=int(text))
-        return _credentials(made)
+        issued = keys.issue((keys.find(call.access_key) or keys.root).arn, seconds=int(text))
+        return _credentials(issued)
     role, name = form.get("RoleArn", ""), form.get("RoleSessionName", "")
     if not _ROLE.fullmatch(role) or not _SESSION.fullmatch(name):
-        raise ServiceError("ValidationError", f"{role!r} is no role's ARN, or {name!r} no RoleSessionName")
-    made = keys.issue(assumed_role_arn(role, name), seconds=int(text))
-    user = f"<Arn>{escape(made.arn)}</Arn><AssumedRoleId>{_ROLE_ID}:{escape(name)}</AssumedRoleId>"
-    return f"{_credentials(made)}<AssumedRoleUser>{user}</AssumedRoleUser><PackedPolicySize>0</PackedPolicySize>"
+        raise ServiceError("ValidationError", f"{role!r} isn't a role's ARN, or {name!r} isn't a RoleSessionName")
+    issued = keys.issue(assumed_role_arn(role, name), seconds=int(text))
+    user = f"<Arn>{escape(issued.arn)}</Arn><AssumedRoleId>{_ROLE_ID}:{escape(name)}</AssumedRoleId>"
+    return f"{_credentials(issued)}<AssumedRoleUser>{user}</AssumedRoleUser><PackedPolicySize>0</PackedPolicySize>"
 
 
-def _credentials(made: Credentials) -> str:
-    expires = datetime.fromtimestamp(made.expires or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _credentials(issued: Credentials) -> str:
+    expires = datetime.fromtimestamp(issued.expires or 0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        f"<Credentials><AccessKeyId>{made.access_key}</AccessKeyId><SecretAccessKey>{made.secret_key}</SecretAccessKey>"
-        f"<SessionToken>{made.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
+        f"<Credentials><AccessKeyId>{issued.access_key}</AccessKeyId><SecretAccessKey>{issued.secret_key}</SecretAccessKey>"
+        f"<SessionToken>{issued.token}</SessionToken><Expiration>{expires}</Expiration></Credentials>"
     )
 
 

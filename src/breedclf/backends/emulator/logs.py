@@ -1,4 +1,4 @@
-"""CloudWatch's logs of jobs and endpoints, read from their files on this machine."""
+"""The operations of CloudWatch Logs on the log files of jobs and endpoints."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_DIGITS = 18
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream: its name, when it began (seconds since 1970), its file, and when that had which size.
+    """A log stream: its name, creation time (seconds since 1970), log file, and the file with the times of its sizes.
 
-    Until it has `ended`, a last line without its end is held back.
+    A last line without a newline is held back until the stream has `ended`.
     """
 
     group: str
@@ -34,7 +34,7 @@ class Stream:
     ended: bool = False
 
     def lines(self) -> list[tuple[int, str]]:
-        """The whole lines so far, each with its time in milliseconds."""
+        """The complete lines so far, each with its time in milliseconds."""
         try:
             data = self.file.read_bytes()
         except FileNotFoundError:
@@ -59,7 +59,7 @@ class Stream:
 
 
 class Logs:
-    """The operations on logs; `streams` tells the streams of a group, `lags` how late their lines come."""
+    """The operations on logs; `streams` returns the streams of a group, `lags` the delay of their lines."""
 
     def __init__(
         self,
@@ -86,9 +86,9 @@ class Logs:
             chosen.sort(key=lambda stream: stream.name)
         if request.get("descending"):
             chosen.reverse()
-        begin = _position(request.get("nextToken"), "s")
-        end = begin + request.get("limit", _DEFAULT_STREAMS)
-        answer: dict[str, Any] = {"logStreams": [_described(stream, region) for stream in chosen[begin:end]]}
+        start = _position(request.get("nextToken"), "s")
+        end = start + request.get("limit", _DEFAULT_STREAMS)
+        answer: dict[str, Any] = {"logStreams": [_described(stream, region) for stream in chosen[start:end]]}
         return answer | ({"nextToken": f"s/{end}"} if end < len(chosen) else {})
 
     def get_log_events(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
@@ -98,22 +98,22 @@ class Logs:
         token = request.get("nextToken", "")
         if token.startswith("b/"):
             end = min(_position(token, "b"), len(events))
-            begin = max(0, end - limit)
+            start = max(0, end - limit)
         elif token:
-            begin = min(_position(token, "f"), len(events))
-            end = min(begin + limit, len(events))
+            start = min(_position(token, "f"), len(events))
+            end = min(start + limit, len(events))
         elif request.get("startFromHead"):
-            begin, end = 0, min(limit, len(events))
+            start, end = 0, min(limit, len(events))
         else:
-            begin, end = max(0, len(events) - limit), len(events)
+            start, end = max(0, len(events) - limit), len(events)
         return {
-            "events": [_event(time, text) for time, text in events[begin:end]],
+            "events": [_event(time, text) for time, text in events[start:end]],
             "nextForwardToken": f"f/{end}",
-            "nextBackwardToken": f"b/{begin}",
+            "nextBackwardToken": f"b/{start}",
         }
 
     def filter_log_events(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """The events of several streams by time; a pattern is searched as plain text, in quotes or not."""
+        """The events of several streams by time; a pattern is plain text with or without quotes."""
         prefix, names = request.get("logStreamNamePrefix", ""), request.get("logStreamNames")
         pattern = request.get("filterPattern", "").strip().strip('"')
         found = []
@@ -123,17 +123,17 @@ class Logs:
                     if pattern in text:
                         found.append((time, stream.name, number, text))
         found.sort(key=lambda each: each[:3])
-        begin = _position(request.get("nextToken"), "e")
-        end = begin + request.get("limit", _DEFAULT_EVENTS)
+        start = _position(request.get("nextToken"), "e")
+        end = start + request.get("limit", _DEFAULT_EVENTS)
         events = [
             {**_event(time, text), "logStreamName": name, "eventId": f"{name}/{number}"}
-            for time, name, number, text in found[begin:end]
+            for time, name, number, text in found[start:end]
         ]
         answer: dict[str, Any] = {"events": events, "searchedLogStreams": []}
         return answer | ({"nextToken": f"e/{end}"} if end < len(found) else {})
 
     def _lines(self, stream: Stream) -> list[tuple[int, str]]:
-        """The lines that have arrived; one that is late holds back those after it."""
+        """The lines that have arrived; a late line holds back those after it."""
         lines, lags, now = stream.lines(), self._lags(), self._clock()
         late = next(
             (at for at, (time, _) in enumerate(lines) if lags.hides_log_line(time / 1_000, now=now)), len(lines)
@@ -155,8 +155,8 @@ class Logs:
 
 
 def _between(events: list[tuple[int, str]], request: Mapping[str, Any]) -> list[tuple[int, str]]:
-    begin, end = request.get("startTime", 0), request.get("endTime", float("inf"))
-    return [(time, text) for time, text in events if begin <= time < end and text]
+    start, end = request.get("startTime", 0), request.get("endTime", float("inf"))
+    return [(time, text) for time, text in events if start <= time < end and text]
 
 
 def _event(time: int, text: str) -> dict[str, Any]:

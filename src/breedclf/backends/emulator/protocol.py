@@ -1,4 +1,4 @@
-"""How AWS's clients ask and are answered: which service a request is for, bodies of each protocol, errors; pure."""
+"""AWS's protocols: the service of a request, and bodies and errors of responses; pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ JSON_TYPE = "application/x-amz-json-1.1"
 _SCOPE = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _SERVICE_OF_TARGET = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 _RUNTIME_PATH = re.compile(r"/endpoints/[^/]+/(invocations|async-invocations|invocations-response-stream)")
-_REST_XML = {"cloudfront", "route53"}  # beside S3, which has errors of its own form
+_REST_XML = {"cloudfront", "route53"}  # besides S3, whose errors have their own format
 SWITCHES = "emulator"  # the service that the emulator's own switches are signed for
 
 
 class ServiceError(Exception):
-    """An answer that refuses: AWS's word for it, its sentence, and HTTP's status."""
+    """An error response: AWS's code, its message, and the HTTP status."""
 
     def __init__(self, code: str, message: str, status: int = 400, **fields: Any) -> None:
         super().__init__(message)
@@ -34,8 +34,8 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Call:
-    """What a request asks for: `runtime` is the service that invokes endpoints, `operation` is empty where the path
-    tells it; `protocol` is how it asks, and so how it is answered."""
+    """What a request calls: `runtime` is the service that invokes endpoints, `operation` is empty where the path
+    identifies it; the response uses the same `protocol`."""
 
     service: str
     operation: str
@@ -46,7 +46,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back, whatever carries it."""
+    """A response without its transport."""
 
     body: bytes
     status: int = 200
@@ -54,9 +54,9 @@ class Answer:
 
 
 def call_of(headers: Mapping[str, str], path: str, query: str) -> Call:
-    """Which service a request is for and in which protocol, by its headers and its path; its body isn't read.
+    """The service and protocol of a request by its headers and path; the body isn't read.
 
-    A form tells its operation in its body, which `with_action` reads.
+    The operation of a form is in its body; `with_action` reads it.
 
     Example:
         >>> call_of({"x-amz-target": "SageMaker.ListModels"}, "/", "").operation
@@ -87,7 +87,7 @@ def call_of(headers: Mapping[str, str], path: str, query: str) -> Call:
 
 
 def with_action(call: Call, query: str, body: bytes) -> Call:
-    """The call with the operation that a form names."""
+    """The call with the operation of a form."""
     if call.protocol not in ("query", "ec2") or call.operation:
         return call
     return replace(call, operation=dict(form_of(body) or parse_qsl(query)).get("Action", ""))
@@ -99,7 +99,7 @@ def signed_service(call: Call) -> str:
 
 
 def form_of(body: bytes) -> list[tuple[str, str]]:
-    """The pairs of a form, as the older services ask."""
+    """The name and value pairs of a form, which older services use."""
     return parse_qsl(body.decode("utf-8", errors="replace"), keep_blank_values=True)
 
 
@@ -109,7 +109,7 @@ def json_answer(document: Mapping[str, Any], status: int = 200) -> Answer:
 
 
 def xml_answer(operation: str, namespace: str, result: str) -> Answer:
-    """An answer of the query protocol; `result` is the inside of its result, as XML."""
+    """An answer of the query protocol; `result` is the content of its result element as XML."""
     text = (
         f'<{operation}Response xmlns="{namespace}"><{operation}Result>{result}</{operation}Result>'
         f"<ResponseMetadata><RequestId>{new_request_id()}</RequestId></ResponseMetadata></{operation}Response>"
@@ -118,7 +118,7 @@ def xml_answer(operation: str, namespace: str, result: str) -> Answer:
 
 
 def error_answer(error: ServiceError, protocol: str) -> Answer:
-    """The refusal in the form that a client of this protocol reads."""
+    """The error in the format of this protocol."""
     code, message = error.code, str(error)
     inner = f"<Code>{_text(code)}</Code><Message>{_text(message)}</Message>"
     if protocol == "s3":
@@ -141,21 +141,21 @@ def error_answer(error: ServiceError, protocol: str) -> Answer:
 
 
 def new_request_id() -> str:
-    """An id in the form of AWS's."""
+    """A request id in AWS's format."""
     digits = secrets.token_hex(16)
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def not_emulated(service: str, operation: str) -> ServiceError:
-    """The answer to whatever AWS has and the emulator hasn't."""
-    asked = f"{service}:{operation}" if operation else service
+    """The error for an operation that the emulator doesn't have."""
+    name = f"{service}:{operation}" if operation else service
     return ServiceError(
-        "UnknownOperationException", f"breedclf's emulator doesn't emulate {asked}; AWS itself may well have it", 400
+        "UnknownOperationException", f"breedclf's emulator doesn't emulate {name}; AWS itself may support it", 400
     )
 
 
 def _presigned(query: str) -> str:
-    """The scope of a presigned address, in the form of a header's."""
+    """The scope of a presigned URL in the format of the Authorization header."""
     return "".join(f"Credential={value}" for name, value in parse_qsl(query) if name.lower() == "x-amz-credential")
 
 
@@ -166,7 +166,7 @@ def _runtime_operation(path: str) -> str:
 
 
 def _text(value: str) -> str:
-    """Text that XML can hold."""
+    """Escaped text without control characters, which XML can't contain."""
     return escape("".join(each if each >= " " or each in "\n\t" else "?" for each in value))
 
 

@@ -1,4 +1,4 @@
-"""An emulator that runs: moto's S3 unless another is given, and the plane behind a loopback port."""
+"""Starts and stops the emulator: the control plane on a loopback port, with moto's S3 unless another is given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import uvicorn
 
 from breedclf.backends.emulator.access.keys import Credentials, shell_lines, write_private
 from breedclf.backends.emulator.app import create_app
-from breedclf.backends.emulator.control_plane import Options, Plane
+from breedclf.backends.emulator.control_plane import ControlPlane, Options
 from breedclf.backends.emulator.protocol import DEFAULT_REGION
 from breedclf.backends.emulator.s3.objects import MotoObjects, RemoteObjects
 from breedclf.backends.local.backend import LocalBackend
@@ -28,16 +28,16 @@ _START_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator: where it is, its key pair, the file that holds both, and the plane behind it."""
+    """A running emulator: its URL, key pair, environment file and control plane."""
 
     url: str
     credentials: Credentials
     environment_file: Path
-    plane: Plane
+    plane: ControlPlane
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead AWS's SDKs and command line here; without them nobody gets an answer."""
+        """The variables that AWS's SDKs and command line need to use the emulator."""
         return self.credentials.environment(self.url, DEFAULT_REGION)
 
     def session(self) -> Any:
@@ -51,16 +51,15 @@ class Emulator:
 def emulator(
     local: LocalBackend, *, port: int = 0, s3_endpoint: str | None = None, end_jobs: bool = False
 ) -> Iterator[Emulator]:
-    """An emulator in threads of this process, until the end of the block.
+    """Run an emulator in threads of this process until the end of the block.
 
-    It has a key pair of its own, and answers nobody without it.
+    It accepts only requests signed with its own key pair.
 
     Args:
-        local: the back end that runs the jobs; its home holds the emulator's state too, its interpreter plays images.
+        local: the backend that runs the jobs; its home also holds the emulator's state, its interpreter runs images.
         port: the port to listen on, 0 for any.
-        s3_endpoint: the address of an S3, asked with the credentials of this process; moto's own if not given, which
-            forgets everything at the end.
-        end_jobs: stop training and tuning jobs at the end; else they go on, and the next emulator finds them.
+        s3_endpoint: the URL of an S3 service, called with the credentials of this process; moto in memory if not given.
+        end_jobs: stop training and tuning jobs at the end; otherwise they continue, and the next emulator finds them.
 
     Raises:
         ConfigError: the port is taken.
@@ -70,7 +69,7 @@ def emulator(
     credentials = Credentials.new()
     with _listen(port) as listener:
         url = f"http://{HOST}:{listener.getsockname()[1]}"
-        plane = Plane(Options(local, objects, credentials), url)
+        plane = ControlPlane(Options(local, objects, credentials), url)
         running = Emulator(url, credentials, plane.store.root / ENVIRONMENT_FILE, plane)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -99,7 +98,7 @@ def emulator(
 
 
 def _listen(port: int) -> socket.socket:
-    # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP's; else, after 40 ms.
+    # asyncio sets TCP_NODELAY only on sockets created with IPPROTO_TCP; without it small responses take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What the emulator knows about, as a JSON file each below its home: it finds them again after a restart."""
+"""The emulator's records, one JSON file each in its home, so that they survive a restart."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
 
 Record = dict[str, Any]
 _DEFAULT_PAGE, _LARGEST_PAGE = 10, 100
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")  # what names a file; whatever else is asked for isn't there
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,127}")  # valid names of files; no record has another name
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of thing: its folder, its word in ARNs, and how AWS says that one is missing or already there."""
+    """A kind of record: its folder, its part of ARNs, and AWS's errors for a missing and an existing one."""
 
     folder: str
     arn_word: str  # with the service before it, where that isn't SageMaker
@@ -84,7 +84,7 @@ class Store:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def create(self, kind: Kind, name: str, region: str, request: Mapping[str, Any], **fields: Any) -> Record:
-        """Keep a new record.
+        """Store a new record.
 
         Raises:
             ServiceError: the name is taken.
@@ -123,7 +123,7 @@ class Store:
         return record
 
     def change(self, kind: Kind, name: str, **changes: Any) -> Record | None:
-        """Put fields into a record and return it; None when it is gone."""
+        """Change fields of a record and return it; None when it was deleted."""
         with self._lock:
             record = self.find(kind, name)
             if record is None:
@@ -133,7 +133,7 @@ class Store:
             return record
 
     def all(self, kind: Kind, region: str | None = None) -> list[Record]:
-        """All records of a kind, the oldest first; those of one region if given."""
+        """All records of a kind, or those of one region, oldest first."""
         folder = self.root / kind.folder
         files = [path for path in folder.iterdir() if path.suffix == ".json"] if folder.is_dir() else []
         found = [record for path in files if (record := self.find(kind, path.stem)) is not None]
@@ -141,7 +141,7 @@ class Store:
         return sorted(chosen, key=lambda record: (record["created"], record["name"]))
 
     def delete(self, kind: Kind, name: str) -> None:
-        """Forget a record."""
+        """Delete a record."""
         with self._lock:
             self._file(kind, name).unlink(missing_ok=True)
 
@@ -155,25 +155,25 @@ class Store:
 
 
 def arn_of(kind: Kind, name: str, region: str) -> str:
-    """The ARN, in the emulator's one account."""
+    """The ARN in the emulator's account."""
     service, _, word = kind.arn_word.rpartition(":")
     return f"arn:aws:{service or 'sagemaker'}:{region}:{ACCOUNT}:{word}/{name}"
 
 
 def page(items: Sequence[Any], request: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """One page of a listing, and the token of the next one if there is one.
+    """One page of a listing, with the token of the next page if there is one.
 
     Raises:
-        ServiceError: the token isn't one that a listing gave.
+        ServiceError: the token is invalid.
     """
-    begin = 0
+    start = 0
     if token := request.get("NextToken"):
         try:
-            begin = max(0, int(base64.urlsafe_b64decode(token).decode().removeprefix("at-")))
+            start = max(0, int(base64.urlsafe_b64decode(token).decode().removeprefix("at-")))
         except ValueError:
             raise ServiceError("ValidationException", "Invalid pagination token") from None
-    end = begin + min(request.get("MaxResults", _DEFAULT_PAGE), _LARGEST_PAGE)
-    answer: dict[str, Any] = {key: list(items[begin:end])}
+    end = start + min(request.get("MaxResults", _DEFAULT_PAGE), _LARGEST_PAGE)
+    answer: dict[str, Any] = {key: list(items[start:end])}
     if end < len(items):
         answer["NextToken"] = base64.urlsafe_b64encode(f"at-{end}".encode()).decode()
     return answer
@@ -188,15 +188,15 @@ def selected(
     sort_by: str = "CreationTime",
     order: str = "Descending",
 ) -> list[dict[str, Any]]:
-    """Summaries that a listing's filters let through, in the order that it asks for, or else in the listing's own."""
-    kept = [each for each in summaries if _passes(each, request, name, status)]
+    """The summaries that match a listing's filters, in the requested or default order."""
+    matching = [each for each in summaries if _matches(each, request, name, status)]
     keys = {"Name": name, "Status": status or name, "CreationTime": "CreationTime"}
     key = keys.get(request.get("SortBy", sort_by), "CreationTime")
-    kept.sort(key=lambda each: (each[key], each["CreationTime"]))
-    return kept if request.get("SortOrder", order) == "Ascending" else kept[::-1]
+    matching.sort(key=lambda each: (each[key], each["CreationTime"]))
+    return matching if request.get("SortOrder", order) == "Ascending" else matching[::-1]
 
 
-def _passes(summary: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
+def _matches(summary: Mapping[str, Any], request: Mapping[str, Any], name: str, status: str | None) -> bool:
     created = summary["CreationTime"]
     modified = summary.get("LastModifiedTime", created)
     endless = float("inf")

@@ -1,4 +1,4 @@
-"""Tags of whatever has an ARN, and the search that finds training jobs by them."""
+"""Tags of all resources, and Search, which finds training jobs by them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from breedclf.backends.emulator.protocol import ServiceError, not_emulated
 from breedclf.backends.emulator.store import KINDS, TRAINING, Kind, Record, Store, page
 
 MAX_TAGS = 50
-# What a description tells and Search doesn't.
-_NOT_FOUND = {"ProfilingStatus", "ProfilerRuleConfigurations", "ProfilerRuleEvaluationStatuses"}
-_NOT_FOUND |= {"RemoteDebugConfig", "InfraCheckConfig"}
+# Fields of descriptions that Search doesn't return.
+_NOT_SEARCHED = {"ProfilingStatus", "ProfilerRuleConfigurations", "ProfilerRuleEvaluationStatuses"}
+_NOT_SEARCHED |= {"RemoteDebugConfig", "InfraCheckConfig"}
 
 
 @dataclass(frozen=True)
 class Tags:
-    """AddTags, ListTags, DeleteTags and the little of Search that the command line's users ask."""
+    """AddTags, ListTags, DeleteTags, and Search for training jobs."""
 
     store: Store
     describe_training: Callable[[Mapping[str, Any], str], dict[str, Any]]
@@ -37,15 +37,15 @@ class Tags:
 
     def delete(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         kind, record = self._owner(request["ResourceArn"], region)
-        kept = {key: value for key, value in record["tags"].items() if key not in request["TagKeys"]}
-        self.store.change(kind, record["name"], tags=kept)
+        tags = {key: value for key, value in record["tags"].items() if key not in request["TagKeys"]}
+        self.store.change(kind, record["name"], tags=tags)
         return {}
 
     def search(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         """Training jobs by name, status or tag.
 
         Raises:
-            ServiceError: it asks for another kind, or in a way that isn't emulated.
+            ServiceError: another resource is searched for, or the expression isn't emulated.
         """
         if request["Resource"] != "TrainingJob":
             raise not_emulated("sagemaker", f"Search of {request['Resource']}")
@@ -56,12 +56,12 @@ class Tags:
         every = all if expression.get("Operator", "And") == "And" else any
         found = []
         for record in self.store.all(TRAINING, region):
-            told = self.describe_training({"TrainingJobName": record["name"]}, region)
-            described = self.lags().found(told, now=self.store.clock())
+            current = self.describe_training({"TrainingJobName": record["name"]}, region)
+            described = self.lags().found(current, now=self.store.clock())
             if described is None:
                 continue
             if not filters or every(_passes(each, described, record["tags"]) for each in filters):
-                shown = {name: value for name, value in described.items() if name not in _NOT_FOUND}
+                shown = {name: value for name, value in described.items() if name not in _NOT_SEARCHED}
                 found.append({"TrainingJob": {**shown, "Tags": as_list(record["tags"])}})
         if request.get("SortOrder", "Descending") == "Descending":
             found.reverse()
@@ -77,7 +77,7 @@ class Tags:
 
 
 def as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
-    """Tags as the service tells them."""
+    """Tags as the service returns them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 

@@ -1,4 +1,4 @@
-"""What the emulator refuses before it does anything, in the service's own words."""
+"""Validates requests before they are executed, with the service's error messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from breedclf.backends.emulator.protocol import ServiceError
 
 
 def check_request(service: str, operation: str, parameters: Mapping[str, Any], region: str) -> None:
-    """Check a request by the service's model and by the documented rules beside it.
+    """Check a request against the service's model and its documented rules.
 
     Raises:
         ServiceError: SerializationException for a wrong type, ValidationException for the rest, naming all faults.

@@ -1,4 +1,4 @@
-"""The job's first process: started with its own session, and never left behind when its supervisor is killed."""
+"""The job's first process: has its own session, and is killed with its supervisor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Command:
-    """What to start, where, with exactly which environment, and the descriptors that it inherits."""
+    """The script to start, its folder, its whole environment, and the file descriptors it inherits."""
 
     python: str
     script: str
@@ -37,7 +37,7 @@ class Child(Protocol):
         """Its exit code, negative for a signal; None while it runs."""
 
     def close(self) -> None:
-        """Give back what the handle holds, once the process has ended."""
+        """Release the handle's resources after the process has ended."""
 
 
 class SpawnedChild:
@@ -55,7 +55,7 @@ class SpawnedChild:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=command.inherited,
-                preexec_fn=_dying_with_parent(),
+                preexec_fn=_kill_with_parent(),
             )
         except BaseException:
             os.close(read_end)
@@ -73,19 +73,19 @@ class SpawnedChild:
         self._process.wait()
 
 
-def _dying_with_parent() -> Callable[[], None] | None:
-    """What the new process does first on Linux: ask to be killed when the supervisor is.
+def _kill_with_parent() -> Callable[[], None] | None:
+    """A function that makes the kernel kill the new process with the supervisor; None where it can't (not Linux).
 
-    The library is loaded before the fork, where it is safe.
+    It runs between fork and exec, so the library is loaded here, before the fork.
     """
     if sys.platform != "linux":
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     supervisor = os.getpid()
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != supervisor:  # it died before we asked
+        if os.getppid() != supervisor:  # it died before this call
             os._exit(1)
 
-    return ask
+    return set_death_signal

@@ -1,29 +1,31 @@
-"""A local endpoint's folder: what its users order, what its supervisor reports, and the models it has served."""
+"""A local endpoint's folder: the order of its users, the reports of its supervisor, and copies of its models."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from breedclf.backends.common.folder import ProcessValues, replace_text
+from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.disk import refusal
 from breedclf.files.typed import Moment, typed
 from breedclf.jobs.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 
 FORMAT_VERSION = 1
-Made = TypeVar("Made")
+Parsed = TypeVar("Parsed")
 
-MODEL_FILES = ("breedclf.json", "model.safetensors")
+_ROLLED_BACK = re.compile(r"update \d+ was rolled back: ")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What users want: which generation of the model, until when, and whether at all. Only users write it."""
+    """What users want: the model's generation, the end, and whether to delete the endpoint. Only users write it."""
 
     name: str
     generation: int
@@ -38,7 +40,7 @@ class Order:
 
 @dataclass(frozen=True)
 class _State:
-    """What `endpoint.json` holds."""
+    """The content of `endpoint.json`."""
 
     description: EndpointDescription
     supervisor: ProcessValues
@@ -56,7 +58,7 @@ class EndpointFolder:
 
     @property
     def lock_file(self) -> Path:
-        """Held while an order is changed."""
+        """Locked while the order is changed."""
         return self.path.parent / f".{self.path.name}.lock"
 
     @property
@@ -65,15 +67,15 @@ class EndpointFolder:
 
     @property
     def activity_file(self) -> Path:
-        """Its time is that of the last request."""
+        """Its modification time is the time of the last request."""
         return self.path / "activity"
 
     def model(self, generation: int) -> Path:
-        """The folder with the endpoint's own copy of a model."""
+        """The folder of the endpoint's own copy of a model."""
         return self.path / "models" / str(generation)
 
-    def keep_model(self, generation: int, artifact: Path) -> None:
-        """Copy a model folder, so that nobody changes it under the endpoint.
+    def copy_model(self, generation: int, artifact: Path) -> None:
+        """Copy a model directory, so that changes to the original don't affect the endpoint.
 
         Raises:
             EndpointError: it can't be copied.
@@ -87,14 +89,14 @@ class EndpointFolder:
             shutil.rmtree(target, ignore_errors=True)
             raise EndpointError(f"the model {artifact} can't be copied to {target}: {refusal(error)}") from error
 
-    def forget_models(self, *, keep: set[int]) -> None:
-        """Delete the copies that nobody needs any more."""
+    def delete_models(self, *, except_for: set[int]) -> None:
+        """Delete all copies but these generations."""
         for folder in (self.path / "models").iterdir():
-            if folder.name.isdigit() and int(folder.name) not in keep:
+            if folder.name.isdigit() and int(folder.name) not in except_for:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def read_order(self) -> Order | None:
-        """What is wanted; None when the folder is gone.
+        """The order; None when the folder is gone.
 
         Raises:
             EndpointError: the file is damaged.
@@ -105,15 +107,15 @@ class EndpointFolder:
         replace_text(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
 
     def read_state(self) -> tuple[EndpointDescription, ProcessValues] | None:
-        """What the supervisor reported last, and who it is; None when there is nothing.
+        """The last reported description and the supervisor's process; None before the first report.
 
         Raises:
             EndpointError: the file is damaged.
         """
         state = self._read("endpoint.json", _State)
-        return None if state is None else (state.description, state.supervisor)
+        return None if state is None else (_with_rolled_back(state.description), state.supervisor)
 
-    def _read(self, name: str, kind: type[Made]) -> Made | None:
+    def _read(self, name: str, kind: type[Parsed]) -> Parsed | None:
         file = self.path / name
         try:
             return typed(kind, json.loads(file.read_text(encoding="utf-8")))
@@ -121,7 +123,7 @@ class EndpointFolder:
             return None
         except (OSError, ValueError, RecursionError, ConfigError) as error:
             raise EndpointError(
-                f"{file} can't be read: it is damaged ({error}); `breedclf endpoints delete {self.name}` forgets it"
+                f"{file} is damaged ({error}); `breedclf endpoints delete {self.name}` deletes it"
             ) from error
 
     def write_state(self, description: EndpointDescription, supervisor: Mapping[str, Any]) -> None:
@@ -129,31 +131,36 @@ class EndpointFolder:
         replace_text(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
 
     def last_activity(self, created: float) -> float:
-        """When something was asked last, or else when it all began."""
+        """The time of the last request, or the creation time before any request."""
         try:
             return self.activity_file.stat().st_mtime
         except FileNotFoundError:
             return created
 
     def remove(self) -> None:
-        """Forget the endpoint."""
+        """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def reason_to_end(order: Order | None, *, now: float, last_activity: float, parent_lives: bool) -> str | None:
-    """Why an endpoint must go, if it must."""
+def reason_to_end(order: Order | None, *, now: float, last_activity: float, is_parent_alive: bool) -> str | None:
+    """Why an endpoint has to end; None if it doesn't."""
     if order is None or order.delete:
         return "deleted"
-    if not parent_lives:
+    if not is_parent_alive:
         return "the process that deployed it has ended"
     if order.expires is not None and now >= order.expires:
-        return "its time (ttl) is over"
+        return "its time to live (ttl) has passed"
     if order.idle_seconds is not None and now - last_activity >= order.idle_seconds:
-        return f"nobody asked it anything for {order.idle_seconds:g} seconds"
+        return f"no request for {order.idle_seconds:g} seconds"
     return None
+
+
+def _with_rolled_back(description: EndpointDescription) -> EndpointDescription:
+    """Set `rolled_back` in descriptions of versions that marked it by the failure reason alone."""
+    is_rolled_back = _ROLLED_BACK.match(description.failure_reason or "") is not None
+    return replace(description, rolled_back=True) if is_rolled_back else description
 
 
 def failed(description: EndpointDescription, reason: str) -> EndpointDescription:
     """The description of an endpoint that has failed."""
-    values = {**description.to_dict(), "status": EndpointStatus.FAILED, "failure_reason": reason}
-    return EndpointDescription(**values)
+    return replace(description, status=EndpointStatus.FAILED, failure_reason=reason)

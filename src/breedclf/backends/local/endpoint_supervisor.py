@@ -1,6 +1,6 @@
-"""`python -m breedclf.backends.local.endpoint_supervisor FOLDER`: keeps one endpoint's socket and its worker alive.
+"""`python -m breedclf.backends.local.endpoint_supervisor FOLDER` keeps the socket and the worker of one endpoint alive.
 
-The listening socket is the supervisor's: while a worker is replaced or restarted, connections wait in its queue.
+The supervisor owns the listening socket, so connections wait in its queue while a worker is replaced or restarted.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from breedclf.backends.common.processes import Identity
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed, reason_to_end
-from breedclf.backends.local.processes import Identity
 from breedclf.errors import EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus, EngineChoice
 
@@ -43,11 +43,11 @@ class Worker:
         self.accepts = False
         self.failure: str | None = None
         self._is_group_dead = False
-        words = [str(folder.model(generation)), "--socket", str(listener.fileno())]
-        words += ["--activity", str(folder.activity_file), *(["--check"] if check else []), *engine.flags()]
+        arguments = [str(folder.model(generation)), "--socket", str(listener.fileno())]
+        arguments += ["--activity", str(folder.activity_file), *(["--check"] if check else []), *engine.flags()]
         with folder.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "breedclf.serving.worker", *words],
+                [sys.executable, "-m", "breedclf.serving.worker", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -59,7 +59,7 @@ class Worker:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is gone; whatever it began and left behind goes with it."""
+        """Whether the process has exited; everything it started is killed then."""
         ended = self.process.poll() is not None
         if ended:
             self._kill_group()
@@ -70,7 +70,7 @@ class Worker:
         return time.monotonic() - self.started
 
     def accept(self) -> None:
-        """Let it take the endpoint's requests."""
+        """Let it accept the endpoint's requests."""
         assert self.process.stdin is not None
         self.accepts = True
         with contextlib.suppress(OSError):
@@ -78,7 +78,7 @@ class Worker:
             self.process.stdin.flush()
 
     def ask_to_end(self) -> None:
-        """Let it answer what it took, and end."""
+        """Let it answer the requests it accepted, and exit."""
         self.started = time.monotonic()
         with contextlib.suppress(OSError):
             self.process.terminate()
@@ -88,14 +88,14 @@ class Worker:
         self.process.wait()
 
     def _kill_group(self) -> None:
-        if self._is_group_dead:  # its number may be another's by now
+        if self._is_group_dead:  # the group's number may belong to another by now
             return
         self._is_group_dead = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def why_it_failed(self) -> str:
-        return self.failure or f"its process ended with {self.process.returncode}; the log tells why"
+    def failure_reason(self) -> str:
+        return self.failure or f"its process ended with exit code {self.process.returncode}; see the log"
 
     def _listen(self, out: IO[bytes]) -> None:
         for line in out:
@@ -106,7 +106,7 @@ class Worker:
 
 
 class Supervisor:
-    """Brings an endpoint to what its order says, again and again, until the order is to delete it."""
+    """Keeps an endpoint in the state that its order describes, until the order is to delete it."""
 
     def __init__(self, folder: EndpointFolder, order: Order) -> None:
         self._folder = folder
@@ -120,12 +120,12 @@ class Supervisor:
         self._restarts = 0
         self._current: Worker | None = None
         self._candidate: Worker | None = None
-        self._leaving: list[Worker] = []
-        self._told_to_end = False
+        self._draining: list[Worker] = []
+        self._is_end_requested = False
         self._is_taking_over = False
 
     def run(self, order: Order) -> None:
-        """Until the endpoint is gone."""
+        """Run until the endpoint is deleted."""
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
         self._report()
@@ -136,15 +136,15 @@ class Supervisor:
             return
         host, port = self._listener.getsockname()
         self._report(url=f"http://{host}:{port}")
-        wanted: Order | None = order
+        current: Order | None = order
         while self._description.status is not EndpointStatus.FAILED:
-            with contextlib.suppress(EndpointError):  # a damaged order: the last whole one holds
-                wanted = self._folder.read_order()
-            if reason := self._reason_to_end(wanted):
+            with contextlib.suppress(EndpointError):  # damaged: keep the last valid order
+                current = self._folder.read_order()
+            if reason := self._reason_to_end(current):
                 self._close(reason)
                 return
-            assert wanted is not None
-            self._step(wanted)
+            assert current is not None
+            self._step(current)
             time.sleep(TICK_SECONDS)
         self._drain()
 
@@ -153,28 +153,28 @@ class Supervisor:
             self._tried = order.generation
             self._candidate = Worker(self._folder, order.generation, self._listener, self._engine, check=True)
             if self._current is not None:
-                self._report(status=EndpointStatus.UPDATING, failure_reason=None)
+                self._report(status=EndpointStatus.UPDATING, failure_reason=None, rolled_back=False)
         if self._candidate is not None:
             self._watch_candidate(self._candidate)
         if self._current is not None:
             self._watch_current(self._current)
-        self._see_off()
-        if self._is_taking_over and not self._leaving and self._current is not None:
-            self._is_taking_over = False  # only now: the model before gives no more answers
+        self._kill_late_workers()
+        if self._is_taking_over and not self._draining and self._current is not None:
+            self._is_taking_over = False  # the previous model gives no more answers
             self._report(status=EndpointStatus.IN_SERVICE, generation=self._current.generation, failure_reason=None)
 
     def _watch_candidate(self, candidate: Worker) -> None:
         if candidate.ready and not candidate.has_ended:
             candidate.accept()
             if self._current is not None:
-                self._leave(self._current)
+                self._retire(self._current)
             self._current, self._candidate = candidate, None
-            self._folder.forget_models(keep={candidate.generation, self._tried, self._tried + 1})
+            self._folder.delete_models(except_for={candidate.generation, self._tried, self._tried + 1})
             self._is_taking_over = True
         elif candidate.has_ended or candidate.age > START_SECONDS:
             candidate.kill()
             self._candidate = None
-            reason = candidate.why_it_failed()
+            reason = candidate.failure_reason()
             if self._current is None:
                 self._fail(reason)
                 return
@@ -182,6 +182,7 @@ class Supervisor:
             self._report(
                 status=EndpointStatus.IN_SERVICE,
                 failure_reason=f"update {candidate.generation} was rolled back: {reason}",
+                rolled_back=True,
             )
 
     def _watch_current(self, current: Worker) -> None:
@@ -192,20 +193,20 @@ class Supervisor:
         if not current.has_ended:
             return
         if self._restarts >= MAX_RESTARTS_IN_A_ROW:
-            self._fail(f"the worker died {self._restarts + 1} times in a row: {current.why_it_failed()}")
+            self._fail(f"the worker died {self._restarts + 1} times in a row: {current.failure_reason()}")
             return
         self._restarts += 1
         self._current = Worker(self._folder, current.generation, self._listener, self._engine, check=False)
         self._report(details={"restarts": self._description.details.get("restarts", 0) + 1})
 
     def _reason_to_end(self, order: Order | None) -> str | None:
-        if self._told_to_end:
-            return "its supervisor was asked to end"
+        if self._is_end_requested:
+            return "its supervisor received a signal to end"
         return reason_to_end(
             order,
             now=time.time(),
             last_activity=self._folder.last_activity(self._description.created),
-            parent_lives=self._parent is None or self._parent.is_alive,
+            is_parent_alive=self._parent is None or self._parent.is_alive,
         )
 
     def _close(self, reason: str) -> None:
@@ -217,23 +218,23 @@ class Supervisor:
     def _drain(self) -> None:
         for worker in (self._current, self._candidate):
             if worker is not None:
-                self._leave(worker)
+                self._retire(worker)
         self._current = self._candidate = None
         self._listener.close()
-        while self._leaving:
-            self._see_off()
+        while self._draining:
+            self._kill_late_workers()
             time.sleep(TICK_SECONDS)
 
-    def _leave(self, worker: Worker) -> None:
+    def _retire(self, worker: Worker) -> None:
         worker.ask_to_end()
-        self._leaving.append(worker)
+        self._draining.append(worker)
 
-    def _see_off(self) -> None:
-        for worker in list(self._leaving):
+    def _kill_late_workers(self) -> None:
+        for worker in list(self._draining):
             if not worker.has_ended and worker.age > DRAIN_SECONDS:
                 worker.kill()
             if worker.has_ended:
-                self._leaving.remove(worker)
+                self._draining.remove(worker)
 
     def _fail(self, reason: str) -> None:
         self._description = failed(self._description, reason)
@@ -247,11 +248,11 @@ class Supervisor:
         self._folder.write_state(self._description, self._identity)
 
     def _end(self, *_: object) -> None:
-        self._told_to_end = True
+        self._is_end_requested = True
 
 
 def main() -> int:
-    """Become a process of its own, and return in the first one as soon as that has reported."""
+    """Fork the supervisor; the first process returns once the supervisor has reported its first state."""
     folder = EndpointFolder(Path(sys.argv[1]))
     order = folder.read_order()
     assert order is not None, f"{folder.path} holds no order"

@@ -1,4 +1,4 @@
-"""Endpoints in processes of this machine: the part of the local back ends that serves."""
+"""`LocalEndpoints`: endpoints in processes of this machine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breedclf.backends.local.endpoint_folder import MODEL_FILES, EndpointFolder, Order, failed
-from breedclf.backends.local.locks import locked
-from breedclf.backends.local.processes import Identity, run_supervisor
-from breedclf.errors import ArtifactError, ConfigError, EndpointError, ModelError
+from breedclf.backends.common.locks import locked
+from breedclf.backends.common.model_files import require_model
+from breedclf.backends.common.processes import Identity, run_supervisor
+from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed
+from breedclf.errors import ConfigError, EndpointError, ModelError
 from breedclf.files.private_folder import make_private
-from breedclf.jobs import is_name
+from breedclf.jobs import check_name, is_name
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 
 if TYPE_CHECKING:
@@ -29,27 +30,29 @@ _LONGEST_PAUSE_SECONDS = 1.0
 class LocalEndpoints:
     """Runs each endpoint as a process of its own behind a socket that outlives it, in `<home>/endpoints/<name>`.
 
-    An endpoint ends with the process that created it, unless it is detached. Requests that a dying or replaced process
-    leaves unanswered are sent again.
+    An endpoint ends with the process that created it, unless it is detached. A request without an answer because its
+    worker died or was replaced is sent again.
     """
 
-    home: Path
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._root = home / "endpoints"
 
-    def create_endpoint(self, spec: EndpointSpec) -> None:
-        """Begin to serve a model on a loopback port.
+    def create(self, spec: EndpointSpec) -> None:
+        """Start serving a model on a loopback port.
 
         Raises:
             ConfigError: the name is taken.
             ArtifactError: the folder holds no model.
-            EndpointError: the model can't be copied, or nothing can be started.
+            EndpointError: the model can't be copied, or the supervisor didn't start.
         """
         folder = self._folder(spec.name)
-        make_private(self.home)
+        make_private(self._home)
         folder.path.parent.mkdir(parents=True, exist_ok=True)
-        _require_model(spec.artifact)
+        require_model(spec.artifact)
         with locked(folder.lock_file):
             if folder.path.exists():
-                if self._settled(folder).status is not EndpointStatus.FAILED:
+                if self._refreshed(folder).status is not EndpointStatus.FAILED:
                     raise ConfigError(
                         f"endpoint name {spec.name!r} is taken; update that endpoint, delete it "
                         f"(`breedclf endpoints delete {spec.name}`), or choose another name"
@@ -57,7 +60,7 @@ class LocalEndpoints:
                 folder.remove()
             folder.path.mkdir()
             now = time.time()
-            folder.keep_model(1, spec.artifact)
+            folder.copy_model(1, spec.artifact)
             folder.write_order(
                 Order(
                     name=spec.name,
@@ -72,8 +75,8 @@ class LocalEndpoints:
             )
             _start_supervisor(folder)
 
-    def describe_endpoint(self, name: str) -> EndpointDescription:
-        """What its supervisor reported last; Failed when that is gone.
+    def describe(self, name: str) -> EndpointDescription:
+        """The state that the supervisor reported last; Failed if the supervisor is gone.
 
         Raises:
             EndpointError: there is no such endpoint.
@@ -82,42 +85,42 @@ class LocalEndpoints:
         if not folder.path.is_dir():
             raise EndpointError(
                 f"there is no endpoint {name!r} in {folder.path.parent}; `breedclf endpoints list` shows all, "
-                "BREEDCLF_HOME chooses another place"
+                "BREEDCLF_HOME selects another folder"
             )
-        return self._settled(folder)
+        return self._refreshed(folder)
 
-    def list_endpoints(self) -> list[EndpointDescription]:
-        """All endpoints, the oldest first."""
-        root = self.home / "endpoints"
-        folders = [path for path in root.iterdir() if path.is_dir() and is_name(path.name)] if root.is_dir() else []
-        return sorted((self._settled(EndpointFolder(path)) for path in folders), key=lambda each: each.created)
+    def describe_all(self) -> list[EndpointDescription]:
+        """All endpoints, oldest first."""
+        paths = self._root.iterdir() if self._root.is_dir() else ()
+        folders = [path for path in paths if path.is_dir() and is_name(path.name)]
+        return sorted((self._refreshed(EndpointFolder(path)) for path in folders), key=lambda each: each.created)
 
-    def update_endpoint(self, name: str, artifact: Path) -> int:
-        """Begin to replace the model; the old one answers until the new one has passed its check.
+    def update(self, name: str, artifact: Path) -> int:
+        """Start replacing the model and return the new generation; the old model answers until the new one is checked.
 
         Raises:
             EndpointError: there is no such endpoint, or it isn't in service.
             ArtifactError: the folder holds no model.
         """
         folder = self._folder(name)
-        _require_model(artifact)
-        status = self.describe_endpoint(name).status
+        require_model(artifact)
+        status = self.describe(name).status
         if status is not EndpointStatus.IN_SERVICE:
             raise EndpointError(f"endpoint {name} is {status}; it can be updated once it is InService")
         with locked(folder.lock_file):
             order = self._order(folder)
-            folder.keep_model(order.generation + 1, artifact)
+            folder.copy_model(order.generation + 1, artifact)
             folder.write_order(replace(order, generation=order.generation + 1))
             return order.generation + 1
 
-    def delete_endpoint(self, name: str) -> None:
-        """Take it down once it has answered what it took; one that is dead is just forgotten.
+    def delete(self, name: str) -> None:
+        """Shut the endpoint down after it has answered the requests it accepted; of a failed one, delete the folder.
 
         Raises:
             EndpointError: there is no such endpoint.
         """
         folder = self._folder(name)
-        if self.describe_endpoint(name).status is EndpointStatus.FAILED:
+        if self.describe(name).status is EndpointStatus.FAILED:
             folder.remove()
         else:
             with locked(folder.lock_file):
@@ -127,24 +130,17 @@ class LocalEndpoints:
                     folder.remove()
         folder.lock_file.unlink(missing_ok=True)
 
-    def reap_endpoints(self) -> list[str]:
-        """Forget endpoints that have failed or whose processes are gone; return their names."""
-        gone = [each.name for each in self.list_endpoints() if each.status is EndpointStatus.FAILED]
-        for name in gone:
-            self.delete_endpoint(name)
-        return gone
-
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
-        """Send a request; one that meets a full queue or a dying process is sent again until the time is over.
+    def invoke(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float) -> bytes:
+        """Send a request; retry after a full queue or a lost connection until `timeout_seconds` have passed.
 
         Raises:
             ModelError: the model's server refused it.
-            EndpointError: there is no such endpoint, it has failed, or there is no answer in time.
+            EndpointError: there is no such endpoint, it has failed, or there was no answer in time.
         """
-        import urllib3  # jobs don't need it
+        import urllib3  # not needed by jobs
 
         until = time.monotonic() + timeout_seconds
-        pause, last = _FIRST_PAUSE_SECONDS, "nothing was tried"
+        pause, last = _FIRST_PAUSE_SECONDS, "no attempt was made"
         while (left := until - time.monotonic()) > 0:
             url = self._url(name)
             try:
@@ -174,7 +170,7 @@ class LocalEndpoints:
         return urllib3.PoolManager(maxsize=64, retries=False)
 
     def _url(self, name: str) -> str:
-        description = self.describe_endpoint(name)
+        description = self.describe(name)
         if description.url is None or description.status is EndpointStatus.FAILED:
             raise EndpointError(
                 f"endpoint {name} is {description.status}: {description.failure_reason or 'wait for it'}"
@@ -182,7 +178,7 @@ class LocalEndpoints:
         return description.url
 
     def _folder(self, name: str) -> EndpointFolder:
-        return EndpointFolder(self.home / "endpoints" / EndpointSpec(name, Path()).name)
+        return EndpointFolder(self._root / check_name(name))
 
     def _order(self, folder: EndpointFolder) -> Order:
         order = folder.read_order()
@@ -190,8 +186,8 @@ class LocalEndpoints:
             raise EndpointError(f"endpoint {folder.name} is gone")
         return order
 
-    def _settled(self, folder: EndpointFolder) -> EndpointDescription:
-        """What was reported last, corrected when nobody is left to report."""
+    def _refreshed(self, folder: EndpointFolder) -> EndpointDescription:
+        """The reported state; Failed if the folder is damaged or the supervisor is gone."""
         try:
             state = folder.read_state()
             order = folder.read_order() if state is None else None
@@ -201,24 +197,14 @@ class LocalEndpoints:
             )
         if state is None:
             blank = EndpointDescription(folder.name, EndpointStatus.CREATING, order.created if order else 0.0)
-            return blank if order else failed(blank, "it was never started; `breedclf endpoints reap` forgets it")
+            return blank if order else failed(blank, "it was never started; `breedclf endpoints reap` deletes it")
         description, supervisor = state
-        ended = description.status is EndpointStatus.FAILED
-        if ended or Identity.from_dict(supervisor).is_alive:
+        if description.status is EndpointStatus.FAILED or Identity.from_dict(supervisor).is_alive:
             return description
-        return failed(description, "its supervisor is gone; `breedclf endpoints reap` forgets it, deploy it again")
-
-
-def _require_model(artifact: Path) -> None:
-    """Refuse early what is plainly no model; whether it is whole, the worker checks."""
-    missing = [name for name in MODEL_FILES if not (artifact / name).is_file()]
-    if missing:
-        raise ArtifactError(
-            f"{artifact} is not a breedclf model: it has no {missing[0]} (a training writes OUTPUT/model)"
-        )
+        return failed(description, "its supervisor is gone; `breedclf endpoints reap` deletes it, then deploy again")
 
 
 def _start_supervisor(folder: EndpointFolder) -> None:
-    """Start it; it detaches itself and has reported when this returns."""
+    """Start the supervisor; it has reported its first state when this returns."""
     if run_supervisor(SUPERVISOR, folder.path, folder.log_file, os.environ):
-        raise EndpointError(f"the endpoint's supervisor didn't start; {folder.log_file} tells why")
+        raise EndpointError(f"the endpoint's supervisor didn't start; see {folder.log_file}")

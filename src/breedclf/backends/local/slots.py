@@ -1,4 +1,4 @@
-"""Slots for cores and GPUs, so that jobs side by side never share one; first come, first served."""
+"""Slots for cores and GPUs: parallel jobs never share one, and waiting jobs get theirs in order of arrival."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from breedclf.backends.local.locks import locked, try_lock
+from breedclf.backends.common.locks import locked, try_lock
 
 
 @dataclass(frozen=True)
 class Slots:
-    """Cores and GPUs that a job owns while any process that inherited the descriptors lives."""
+    """Cores and GPUs of a job, taken until every process that inherited the descriptors has exited."""
 
     cores: tuple[str, ...]
     gpus: tuple[str, ...]
     descriptors: tuple[int, ...]
 
     def release(self) -> None:
-        """Give up this process's hold; a job that still lives keeps its own."""
+        """Close this process's descriptors; a running job keeps its own."""
         for descriptor in self.descriptors:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 
 
 class SlotPool:
-    """The slots of one home folder: a lock file for each core and each GPU of this machine."""
+    """The slots of one home folder: a lock file per core and per GPU of this machine."""
 
     def __init__(self, home: Path, *, cores: int, gpus: Sequence[str]) -> None:
         self._folder = home / "slots"
@@ -36,7 +36,7 @@ class SlotPool:
         self._gpus = list(gpus)
 
     def queue(self, name: str) -> Ticket:
-        """A place in the line, behind all who came before."""
+        """A ticket at the end of the queue."""
         (self._folder / "queue").mkdir(parents=True, exist_ok=True)
         with locked(self._folder / "mutex"):
             path = self._folder / "queue" / f"{time.time_ns():020d}-{name}"
@@ -45,9 +45,9 @@ class SlotPool:
         return Ticket(path, descriptor)
 
     def take(self, ticket: Ticket, cores: int, gpus: int) -> Slots | None:
-        """The slots asked for, if it is this ticket's turn and enough are free; otherwise none of them."""
+        """The requested slots; None if it isn't this ticket's turn or not enough are free."""
         with locked(self._folder / "mutex"):
-            if self._someone_before(ticket):
+            if self._is_behind_another(ticket):
                 return None
             held: list[int] = []
             free_cores = self._lock_some("core", self._cores, cores, held)
@@ -70,27 +70,27 @@ class SlotPool:
                 taken.append(name)
         return taken
 
-    def _someone_before(self, ticket: Ticket) -> bool:
+    def _is_behind_another(self, ticket: Ticket) -> bool:
         for path in sorted((self._folder / "queue").iterdir()):
             if path == ticket.path:
                 return False
             descriptor = try_lock(path)
             if descriptor is None:
                 return True
-            path.unlink(missing_ok=True)  # who waited with it is dead
+            path.unlink(missing_ok=True)  # the process that held it is gone
             os.close(descriptor)
         return False
 
 
 class Ticket:
-    """A place in the line of a pool, held by a lock, so that the dead don't wait."""
+    """A position in a pool's queue, held by a lock, so that it ends with its process."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
         self._descriptor: int | None = descriptor
 
     def give_up(self) -> None:
-        """Leave the line; harmless when it was left before."""
+        """Leave the queue; does nothing the second time."""
         if self._descriptor is not None:
             self.path.unlink(missing_ok=True)
             os.close(self._descriptor)
@@ -103,9 +103,9 @@ def cores_of_this_machine() -> int:
 
 
 def gpus_of_this_machine() -> tuple[str, ...]:
-    """Names of the NVIDIA GPUs that a job could use, as CUDA_VISIBLE_DEVICES takes them; found without torch."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return tuple(name for name in chosen.split(",") if name and name != "-1")
+    """Names of the usable NVIDIA GPUs, as in CUDA_VISIBLE_DEVICES; found without torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(name for name in visible.split(",") if name and name != "-1")
     devices = [path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*")]
     return tuple(str(index) for index in range(len(devices)))

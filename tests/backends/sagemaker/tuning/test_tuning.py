@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 from breedclf import Categorical, Classifier, TrainingConfig, TuningJob
-from breedclf.backends.emulator.descriptions import definition_told
+from breedclf.backends.emulator.descriptions import described_definition
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.cli import main
@@ -159,7 +159,7 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     ours = backend.tuning_request_for(_search_of(tuning))
     assert _plain(theirs["HyperParameterTuningJobConfig"]) == _plain(ours["HyperParameterTuningJobConfig"])
-    assert _plain(theirs["TrainingJobDefinition"]) == _plain(definition_told(ours["TrainingJobDefinition"]))
+    assert _plain(theirs["TrainingJobDefinition"]) == _plain(described_definition(ours["TrainingJobDefinition"]))
 
 
 def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Who may call the emulator: keys, Signature Version 4, origins."""
+"""Access control of the emulator: keys, Signature Version 4, origins."""

@@ -1,4 +1,4 @@
-"""Who is let in: a request's signature, first by its headers, then over its body."""
+"""Verifies signed requests: first what the headers allow, then the body."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True)
 class Admitted:
-    """A request that is let in, as far as its headers tell; `payload` is S3's word for the body, checked already."""
+    """A request whose headers were verified; `payload` is S3's x-amz-content-sha256, whose signature was checked."""
 
     call: Call
     request: SignedRequest
@@ -37,11 +37,11 @@ class Admitted:
     payload: str | None = None
 
 
-def admitted(call: Call, request: SignedRequest, keys: KeyRing, now: datetime) -> Admitted:
-    """Check everything that can be checked before the body is read; of S3 that is the whole signature.
+def admit(call: Call, request: SignedRequest, keys: KeyRing, now: datetime) -> Admitted:
+    """Verify everything that doesn't need the body; for S3 that is the whole signature.
 
     Raises:
-        ServiceError: the request isn't signed, or not by a key of this emulator.
+        ServiceError: the request isn't signed with a valid key of this emulator.
     """
     claim = claim_of(request, call.protocol)
     credentials = check_claim(claim, keys, call.protocol, now)
@@ -60,19 +60,19 @@ def admitted(call: Call, request: SignedRequest, keys: KeyRing, now: datetime) -
 
 
 def content_of(entry: Admitted, body: bytes) -> tuple[bytes, list[tuple[str, str]]]:
-    """The body as it was meant, and the headers that describe it.
+    """Verify the body, and return it decoded with the headers that describe it.
 
     Raises:
-        ServiceError: it isn't the body that was signed.
+        ServiceError: the body differs from the one that was signed.
     """
     request, claim, protocol = entry.request, entry.claim, entry.call.protocol
     headers = list(request.headers)
     if entry.payload is None:
-        found = sha256(body)
+        digest = sha256(body)
         announced = request.header(_HASH_HEADER)
-        if announced is not None and not _same(announced, found):
+        if announced is not None and not _same(announced, digest):
             raise refusal("content", protocol)
-        check_signature(claim, request, entry.credentials, found, protocol)
+        check_signature(claim, request, entry.credentials, digest, protocol)
         return body, headers
     if entry.payload.startswith(STREAMING):
         length = request.header("x-amz-decoded-content-length")
@@ -88,7 +88,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _without_chunks(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of the content itself, without those of its parts."""
+    """The headers of the content, without those of the chunked encoding."""
     found = []
     for name, value in headers:
         if name in ("x-amz-decoded-content-length", "x-amz-trailer", _HASH_HEADER):

@@ -1,4 +1,4 @@
-"""S3's `aws-chunked` bodies: parts with signatures of their own, each over the one before, and trailing headers."""
+"""S3's `aws-chunked` bodies: parts with chained signatures, and trailing headers."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def decoded(
 
     Args:
         body: what was sent.
-        claim: that of the request, whose signature the first part's goes on from.
-        credentials: those of the claim's key.
+        claim: the request's claim; its signature is the first of the chain.
+        credentials: the credentials of the claim's key.
         payload: the request's x-amz-content-sha256, such as STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER.
         length: the request's x-amz-decoded-content-length.
 
     Raises:
-        ServiceError: a part is cut short or isn't signed right.
+        ServiceError: a part is cut short or its signature is wrong.
     """
     if payload not in _KINDS:
-        raise ServiceError("InvalidRequest", f"x-amz-content-sha256 {payload} isn't one that S3 knows.", 400)
+        raise ServiceError("InvalidRequest", f"x-amz-content-sha256 {payload} isn't supported by S3.", 400)
     is_signed, has_trailer = _KINDS[payload]
     key, before = signing_key(claim, credentials), claim.signature
     content, position = bytearray(), 0
     while True:
         begin = _PART.match(body, position)
         if begin is None:
-            raise ServiceError("IncompleteBody", "The request body is no series of signed parts.", 400)
+            raise ServiceError("IncompleteBody", "The request body isn't a sequence of signed parts.", 400)
         size = int(begin[1], 16)
         part = body[begin.end() : begin.end() + size]
         position = begin.end() + size
@@ -49,7 +49,7 @@ def decoded(
         if size == 0:
             break
         if body[position : position + 2] != b"\r\n":
-            raise ServiceError("IncompleteBody", "A part isn't as long as it says.", 400)
+            raise ServiceError("IncompleteBody", "A part is longer than announced.", 400)
         position += 2
         content += part
     trailer = _trailer(body[position:]) if has_trailer else {}

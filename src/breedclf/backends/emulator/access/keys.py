@@ -1,4 +1,4 @@
-"""Who may call: a random key pair for each start, and the temporary ones that jobs and endpoints get from it."""
+"""Keys of the emulator: a random key pair for each start, and temporary credentials for jobs and endpoints."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONTAINER_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE"
 
 @dataclass(frozen=True)
 class Credentials:
-    """A key pair, with the token and the end of a temporary one; `owner` is the job or endpoint that it is for."""
+    """A key pair; temporary ones have a token, an expiry time, and the job or endpoint that owns them."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -35,23 +35,23 @@ class Credentials:
 
     @classmethod
     def new(cls) -> Credentials:
-        """A long-term key pair, as an IAM user has it."""
+        """A long-term key pair like that of an IAM user."""
         return cls(_key_id("AKIA"), secrets.token_urlsafe(30))
 
     def environment(self, url: str, region: str) -> dict[str, str]:
         """The variables that AWS's SDKs and command line read."""
-        found = {
+        variables = {
             "AWS_ENDPOINT_URL": url,
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_DEFAULT_REGION": region,
             "AWS_REGION": region,
         }
-        return found | ({"AWS_SESSION_TOKEN": self.token} if self.token else {})
+        return variables | ({"AWS_SESSION_TOKEN": self.token} if self.token else {})
 
 
 class KeyRing:
-    """Every key pair that is valid now; the temporary ones are in a private file, since jobs outlive an emulator."""
+    """All valid key pairs; temporary ones are stored in a private file, since jobs outlive the emulator."""
 
     def __init__(self, root: Credentials, file: Path, clock: Callable[[], float] = time.time) -> None:
         self._file = file
@@ -61,14 +61,14 @@ class KeyRing:
         self.root = root
 
     def find(self, access_key: str) -> Credentials | None:
-        """The credentials of a key, for some time after their end too; None when nobody has that key."""
+        """The credentials of a key, also for a day after they expired; None for an unknown key."""
         if access_key == self.root.access_key:
             return self.root
         with self._lock:
             return self._sessions.get(access_key)
 
     def issue(self, arn: str, *, seconds: float | None = None, owner: str | None = None) -> Credentials:
-        """Temporary credentials of a role; without `seconds` they last until they are revoked."""
+        """Create temporary credentials of a role; without `seconds` they are valid until they are revoked."""
         expires = None if seconds is None else self._clock() + seconds
         made = Credentials(
             _key_id("ASIA"), secrets.token_urlsafe(30), arn, secrets.token_urlsafe(96), expires=expires, owner=owner
@@ -79,11 +79,11 @@ class KeyRing:
         return made
 
     def revoke(self, owner: str) -> None:
-        """End the credentials of a job or an endpoint."""
+        """Revoke the credentials of a job or an endpoint."""
         with self._lock:
-            kept = {key: each for key, each in self._sessions.items() if each.owner != owner}
-            if len(kept) < len(self._sessions):
-                self._sessions = kept
+            others = {key: each for key, each in self._sessions.items() if each.owner != owner}
+            if len(others) < len(self._sessions):
+                self._sessions = others
                 self._write()
 
     def _write(self) -> None:
@@ -96,13 +96,13 @@ class KeyRing:
 
 @dataclass(frozen=True)
 class Access:
-    """How what the emulator starts gets at it: the address, and the keys of which each gets some of its own."""
+    """What jobs and endpoints need to call the emulator: its URL, and keys to issue credentials from."""
 
     keys: KeyRing
     url: str
 
     def as_role(self, owner: str, role: str, region: str = DEFAULT_REGION) -> RoleAccess:
-        """That of one job or endpoint, which runs as a role."""
+        """The access of one job or endpoint with its role."""
         return RoleAccess(self, owner, role, region)
 
 
@@ -116,18 +116,18 @@ class RoleAccess:
     region: str
 
     def environment(self) -> dict[str, str]:
-        """AWS's variables, with temporary credentials of the role, as a real container has them."""
+        """AWS's variables with temporary credentials of the role, as in a real container."""
         self.revoke()
         made = self.access.keys.issue(assumed_role_arn(self.role, "SageMaker"), owner=self.owner)
         return made.environment(self.access.url, self.region) | _CONTAINER_FILES
 
     def revoke(self) -> None:
-        """End the credentials."""
+        """Revoke the credentials."""
         self.access.keys.revoke(self.owner)
 
 
 def assumed_role_arn(role: str, session: str) -> str:
-    """Who one is with a role's temporary credentials.
+    """The ARN of a session with a role's temporary credentials.
 
     Example:
         >>> assumed_role_arn("arn:aws:iam::123456789012:role/breedclf", "SageMaker")
@@ -137,13 +137,13 @@ def assumed_role_arn(role: str, session: str) -> str:
 
 
 def shell_lines(environment: Mapping[str, str]) -> str:
-    """Lines for a shell: these variables, and none of another account's session."""
+    """Shell commands that set these variables and unset those of another session."""
     lines = [f"export {name}={value}" for name, value in environment.items()]
     return "\n".join(lines if "AWS_SESSION_TOKEN" in environment else [*lines, "unset AWS_SESSION_TOKEN AWS_PROFILE"])
 
 
 def write_private(file: Path, text: str) -> None:
-    """Replace a file by one that this user alone can read."""
+    """Replace a file with one that only this user can read."""
     fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
@@ -152,7 +152,7 @@ def write_private(file: Path, text: str) -> None:
 
 
 def private_folder(folder: Path) -> Path:
-    """The folder, made if need be, and closed to other users in any case: what lies below it are keys."""
+    """Create the folder if necessary and make it private, since it holds keys."""
     make_private(folder)
     folder.chmod(0o700)
     return folder

@@ -1,4 +1,4 @@
-"""Signature Version 4 on the side that checks it: botocore's own signer computes anew what a request claims."""
+"""Checks Signature Version 4: botocore's signer computes the signature that a request must have."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ try:
     from botocore.compat import HTTPHeaders
 except ImportError as missing:
     raise MissingExtraError(
-        "the emulator checks signatures by botocore's signer: pip install 'breedclf[sagemaker]'"
+        "the emulator checks signatures with botocore: pip install 'breedclf[sagemaker]'"
     ) from missing
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"
 STREAMING = "STREAMING-"
-_MINUTES, _S3_MINUTES = 5, 15  # how far a clock may be wrong, as the services have it
+_MINUTES, _S3_MINUTES = 5, 15  # tolerated clock skew, as in AWS's services
 _MAX_EXPIRES_SECONDS = 604_800
 _STAMP = "%Y%m%dT%H%M%SZ"
 _HEADER = re.compile(rf"{ALGORITHM}\s+(.*)", re.DOTALL)
@@ -36,7 +36,7 @@ _CALCULATED = "The request signature we calculated does not match the signature 
 _NO_TOKEN = "The security token included in the request is invalid."
 _MISMATCH = _CALCULATED + "AWS Secret Access Key and signing method. Consult the service documentation for details."
 _NOT_THE_HASH = "The payload's hash isn't the one that was signed."
-# What each family of services calls a refusal and says of it: S3, those that answer in other XML, and all others.
+# Code and message of each refusal for S3, for other services that answer in XML, and for the rest.
 _WORDS: dict[str, tuple[tuple[str, str], tuple[str, str], tuple[str, str]]] = {
     "missing": (
         ("AccessDenied", "Access Denied"),
@@ -86,7 +86,7 @@ _BAD_REQUESTS = {"AuthorizationHeaderMalformed", "InvalidToken", "XAmzContentSHA
 
 @dataclass(frozen=True)
 class SignedRequest:
-    """A request as far as a signature covers it: path and query as they were sent, header names in lower case."""
+    """The signed parts of a request: path and query as they were sent, header names in lower case."""
 
     method: str
     path: str
@@ -100,7 +100,7 @@ class SignedRequest:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request says about its own signature."""
+    """What a request claims about its signature."""
 
     access_key: str
     date: str
@@ -110,7 +110,7 @@ class Claim:
     signature: str
     stamp: str
     token: str | None = None
-    expires_seconds: int | None = None  # a presigned address has them
+    expires_seconds: int | None = None  # of a presigned URL
 
     @property
     def scope(self) -> str:
@@ -118,16 +118,16 @@ class Claim:
 
 
 def refusal(kind: str, protocol: str, message: str = "") -> ServiceError:
-    """A refusal in the words of the services that speak a protocol."""
+    """The error of the services that use a protocol."""
     code, sentence = _WORDS[kind][{"s3": 0, "query": 1, "rest-xml": 1}.get(protocol, 2)]
     return ServiceError(code, message or sentence, 400 if code in _BAD_REQUESTS else 403)
 
 
 def claim_of(request: SignedRequest, protocol: str) -> Claim:
-    """Read the Authorization header, or the query of a presigned address.
+    """Read the Authorization header, or the query of a presigned URL.
 
     Raises:
-        ServiceError: there is none, or it isn't whole.
+        ServiceError: it is missing or incomplete.
     """
     header = request.header("authorization")
     if (header or "").startswith("AWS ") or (header is None and "AWSAccessKeyId=" in request.query):
@@ -155,10 +155,10 @@ def claim_of(request: SignedRequest, protocol: str) -> Claim:
 
 
 def check_claim(claim: Claim, keys: KeyRing, protocol: str, now: datetime) -> Credentials:
-    """The credentials that a claim names, before anything of the body is read.
+    """The credentials of a claim, without reading the body.
 
     Raises:
-        ServiceError: nobody has that key, its token is wrong or has ended, or the clocks differ too much.
+        ServiceError: the key is unknown, its token is wrong or expired, or the clocks differ too much.
     """
     credentials = keys.find(claim.access_key)
     if credentials is None:
@@ -175,29 +175,29 @@ def check_claim(claim: Claim, keys: KeyRing, protocol: str, now: datetime) -> Cr
         if at > now + tolerance:
             raise refusal("expired", protocol, "Request is not yet valid")
     elif abs(now - at) > tolerance:
-        words = "" if protocol == "s3" else _clock_words(claim.stamp, at, now, tolerance)
-        raise refusal("clock", protocol, words)
+        message = "" if protocol == "s3" else _clock_message(claim.stamp, at, now, tolerance)
+        raise refusal("clock", protocol, message)
     return credentials
 
 
 def check_signature(
     claim: Claim, request: SignedRequest, credentials: Credentials, payload: str, protocol: str
 ) -> None:
-    """Compare the signature with the one that these credentials give.
+    """Compare the signature with the one that these credentials produce.
 
     Args:
-        claim: what the request says.
-        request: what was sent.
-        credentials: those of the claim's key.
-        payload: the SHA-256 of the body as hexadecimal digits, or the word that stands for it.
-        protocol: how to say no.
+        claim: the request's claim.
+        request: the request.
+        credentials: the credentials of the claim's key.
+        payload: the SHA-256 of the body as hexadecimal digits, or a keyword such as UNSIGNED-PAYLOAD.
+        protocol: the protocol of error responses.
 
     Raises:
-        ServiceError: they differ, or a header that matters wasn't signed.
+        ServiceError: they differ, or a required header wasn't signed.
     """
-    must = {"host"} | {name for name, _ in request.headers if name.startswith("x-amz-")}
-    if lacking := sorted(must - set(claim.signed_headers)):
-        raise refusal("not signed", protocol, f"There were headers that were not signed: {', '.join(lacking)}")
+    required = {"host"} | {name for name, _ in request.headers if name.startswith("x-amz-")}
+    if missing := sorted(required - set(claim.signed_headers)):
+        raise refusal("not signed", protocol, f"There were headers that were not signed: {', '.join(missing)}")
     if not hmac.compare_digest(_computed(claim, request, credentials, payload), claim.signature.encode()):
         raise refusal("mismatch", protocol)
 
@@ -211,12 +211,12 @@ def signing_key(claim: Claim, credentials: Credentials) -> bytes:
 
 
 def sha256(content: bytes) -> str:
-    """The hash as a signature has it."""
+    """The SHA-256 as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 class _Signer(SigV4Auth):  # type: ignore[misc]
-    """botocore's signer, told which headers were signed and what stands for the body."""
+    """botocore's signer with given signed headers and payload hash."""
 
     def __init__(self, claim: Claim, request: SignedRequest, credentials: Credentials, payload: str) -> None:
         super().__init__(credentials, claim.service, claim.region)
@@ -239,22 +239,22 @@ class _Signer(SigV4Auth):  # type: ignore[misc]
 def _computed(claim: Claim, request: SignedRequest, credentials: Credentials, payload: str) -> bytes:
     pairs = [(name, value) for name, value in _raw_pairs(request.query) if name != "X-Amz-Signature"]
     query = "&".join("=".join(quote(unquote_to_bytes(part), safe="-_.~") for part in pair) for pair in pairs)
-    asked = AWSRequest(
+    unsigned = AWSRequest(
         method=request.method,
         url=f"http://localhost{request.path}" + (f"?{query}" if query else ""),
         headers={"X-Amz-Content-SHA256": payload},
     )
-    asked.context["timestamp"] = claim.stamp
+    unsigned.context["timestamp"] = claim.stamp
     signer = _Signer(claim, request, credentials, payload)
-    text = signer.string_to_sign(asked, signer.canonical_request(asked))
-    return str(signer.signature(text, asked)).encode()
+    text = signer.string_to_sign(unsigned, signer.canonical_request(unsigned))
+    return str(signer.signature(text, unsigned)).encode()
 
 
 def _claim(fields: dict[str, str], stamp: str, token: str | None, expires_seconds: int | None, protocol: str) -> Claim:
     scope = fields.get("Credential", "").split("/")
     lacking = [name for name in ("Credential", "SignedHeaders", "Signature") if not fields.get(name)]
     if lacking or len(scope) != 5 or scope[4] != "aws4_request":
-        raise refusal("incomplete", protocol, f"The authorization isn't whole: {', '.join(lacking) or 'Credential'}")
+        raise refusal("incomplete", protocol, f"The authorization is incomplete: {', '.join(lacking) or 'Credential'}")
     if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", stamp) or stamp[:8] != scope[1] or not _is_time(stamp):
         raise refusal("incomplete", protocol, "X-Amz-Date or Date is missing, or isn't of the credential's day")
     headers = tuple(fields["SignedHeaders"].lower().split(";"))
@@ -278,7 +278,7 @@ def _http_date(text: str) -> str:
         return ""
 
 
-def _clock_words(stamp: str, at: datetime, now: datetime, tolerance: timedelta) -> str:
+def _clock_message(stamp: str, at: datetime, now: datetime, tolerance: timedelta) -> str:
     minutes = f"{tolerance.seconds // 60} min."
     if at < now:
         limit = f"{now - tolerance:{_STAMP}} ({now:{_STAMP}} - {minutes})"

@@ -1,1 +1,1 @@
-"""What plays a container of SageMaker's: scripts of the standard library alone, started by the job's interpreter."""
+"""Scripts that run in place of SageMaker's containers: standard library only, started by the job's interpreter."""

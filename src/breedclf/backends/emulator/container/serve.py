@@ -1,7 +1,7 @@
-"""Plays a serving container on a loopback port, from nothing but the model's own code; ends when its stdin does.
+"""Runs a model's own code on a loopback port in place of a serving container; exits when stdin is closed.
 
-`package` runs the server of the breedclf that lies in the model's code/, as an image of one's own does. `handlers`
-calls code/inference.py by `sagemaker-inference` where this interpreter has it, and otherwise directly.
+`package` runs the server of the breedclf in the model's code/, as a custom image does. `handlers` calls
+code/inference.py with `sagemaker-inference` if this interpreter has it, and directly otherwise.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Answering = Callable[[bytes, str, str], tuple[int, str, bytes]]
 
 
 def main() -> None:
-    """Serve a model folder on a port: `serve.py handlers|package MODEL PORT`."""
-    way, model, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    if way == "package":
+    """Serve a model directory on a port: `serve.py handlers|package MODEL PORT`."""
+    kind, model, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    if kind == "package":
         _run_package(model, port)
         return
     threading.Thread(target=_end_with_stdin, daemon=True).start()
@@ -39,14 +39,14 @@ def main() -> None:
 
 
 def _run_package(model: Path, port: int) -> None:
-    """Run the model's own breedclf as a server, and end it when stdin ends."""
-    _say("the server of the breedclf in the model's own code/")
+    """Run the server of the model's own breedclf, and end it when stdin is closed."""
+    _log_runner("the server of the breedclf in the model's own code/")
     environment = {**os.environ, "PYTHONPATH": str(model / "code"), "SAGEMAKER_BIND_TO_PORT": str(port)}
     command = [sys.executable, "-m", "breedclf.serving", "serve"]
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as server:
         threading.Thread(target=_end_with_stdin, args=(server.terminate,), daemon=True).start()
-        code = server.wait()
-    sys.exit(code)
+        exit_code = server.wait()
+    sys.exit(exit_code)
 
 
 def _end_with_stdin(end: Callable[[], None] = lambda: os._exit(0)) -> None:
@@ -56,73 +56,73 @@ def _end_with_stdin(end: Callable[[], None] = lambda: os._exit(0)) -> None:
 
 def _load(model: Path, state: dict[str, Answering]) -> None:
     try:
-        state["answer"] = _by_toolkit(model) or _directly(model)
-    except BaseException:  # noqa: BLE001 - whatever a model's code raises ends the container
+        state["answer"] = _with_toolkit(model) or _without_toolkit(model)
+    except BaseException:  # noqa: BLE001 - every error of the model's code ends the container
         traceback.print_exc()
         os._exit(1)
 
 
-def _by_toolkit(model: Path) -> Answering | None:
-    """Through the real `sagemaker-inference`; None where it isn't installed."""
+def _with_toolkit(model: Path) -> Answering | None:
+    """Answer with `sagemaker-inference`; None if it isn't installed."""
     try:
         transformer_module = importlib.import_module("sagemaker_inference.transformer")
     except ImportError:
         return None
     transformer = transformer_module.Transformer()
-    lock, context = threading.Lock(), _Context(model)  # one context for all requests, as the model servers have it
+    lock, context = threading.Lock(), _Context(model)  # one context for all requests, as in the model servers
 
     def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
         with lock:
-            context.begin(content_type, accept)
-            found = transformer.transform([{"body": body}], context)[0]
-            return context.status, context.content_type, found.encode() if isinstance(found, str) else bytes(found)
+            context.start(content_type, accept)
+            output = transformer.transform([{"body": body}], context)[0]
+            return context.status, context.content_type, output.encode() if isinstance(output, str) else bytes(output)
 
     transformer.validate_and_initialize(model_dir=str(model), context=context)
-    _say("the model's code/inference.py by sagemaker-inference")
+    _log_runner("the model's code/inference.py, called by sagemaker-inference")
     return answer
 
 
-def _directly(model: Path) -> Answering:
-    """By calling the four handlers one after the other."""
+def _without_toolkit(model: Path) -> Answering:
+    """Answer by calling the four handlers in order."""
     module = importlib.import_module("inference")
     loaded = module.model_fn(str(model))
-    _say("the model's code/inference.py, its four functions called directly")
+    _log_runner("the model's code/inference.py, whose four functions are called directly")
 
     def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
         context = _Context(model)
         try:
-            data = _called(module.input_fn, body, content_type, context)
-            prediction = _called(module.predict_fn, data, loaded, context)
-            found = _called(module.output_fn, prediction, accept, context)
-        except Exception:  # noqa: BLE001 - the toolkits answer so too
+            data = _call(module.input_fn, body, content_type, context)
+            prediction = _call(module.predict_fn, data, loaded, context)
+            output = _call(module.output_fn, prediction, accept, context)
+        except Exception:  # noqa: BLE001 - the toolkits give the same answer
             return 500, "application/json", json.dumps({"error": traceback.format_exc()}).encode()
-        out, kind = found if isinstance(found, tuple) else (found, accept)
-        return context.status, kind, out.encode() if isinstance(out, str) else bytes(out)
+        content, content_type = output if isinstance(output, tuple) else (output, accept)
+        return context.status, content_type, content.encode() if isinstance(content, str) else bytes(content)
 
     return answer
 
 
-def _called(handler: Callable[..., Any], *arguments: Any) -> Any:
-    """A handler's answer; the context, which comes last, goes to those alone that take it."""
-    taken = len(inspect.signature(handler).parameters)
-    return handler(*arguments[:taken])
+def _call(handler: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a handler; the context is the last argument, which handlers may omit."""
+    count = len(inspect.signature(handler).parameters)
+    return handler(*arguments[:count])
 
 
-def _say(who: str) -> None:
-    sys.stdout.write(f"breedclf emulator: the image is played by {who}\n")
+def _log_runner(runner: str) -> None:
+    sys.stdout.write(f"breedclf emulator: the image is run by {runner}\n")
     sys.stdout.flush()
 
 
 class _Context:
-    """What the toolkits hand to handlers, as far as theirs use it."""
+    """The part of the toolkits' context that handlers use."""
 
     def __init__(self, model: Path) -> None:
         self.system_properties = {"model_dir": str(model)}
         self.request_processor = [self]
-        self.begin("", "")
+        self.start("", "")
 
-    def begin(self, content_type: str, accept: str) -> None:
-        """Be the context of the next request."""
+    def start(self, content_type: str, accept: str) -> None:
+        """Reset the context for the next request."""
         self.status = 200
         self.content_type = "application/json"
         self._properties = {"Content-Type": content_type, "Accept": accept}
@@ -151,10 +151,10 @@ def _handler_class(state: dict[str, Answering]) -> type[BaseHTTPRequestHandler]:
             self._send(200 if self.path == "/ping" and "answer" in state else 503, "text/plain", b"")
 
         def do_POST(self) -> None:
-            given, wanted = self.headers.get("Authorization") or "", f"Bearer {os.environ[TOKEN_VARIABLE]}"
-            if not hmac.compare_digest(given.encode(), wanted.encode()):  # another user of this machine
+            sent, expected = self.headers.get("Authorization") or "", f"Bearer {os.environ[TOKEN_VARIABLE]}"
+            if not hmac.compare_digest(sent.encode(), expected.encode()):  # another user of this machine
                 self.close_connection = True
-                self._send(401, "text/plain", b"not yours")
+                self._send(401, "text/plain", b"unauthorized")
                 return
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             if self.path != "/invocations" or "answer" not in state:

@@ -1,7 +1,7 @@
-"""Plays a training container: SageMaker's files below `SAGEMAKER_BASE_DIR`, then the image's own way of starting.
+"""Runs a training job as its container would: writes SageMaker's files to `SAGEMAKER_BASE_DIR`, then starts the job.
 
-The image is played by the request's own entry point if it names one, by SageMaker's toolkits where this interpreter can
-import them, and otherwise by unpacking the uploaded source and running its script with the same variables.
+It runs the request's entry point if there is one, SageMaker's toolkits if this interpreter can import them, and
+otherwise unpacks the uploaded source and runs its script with the same variables.
 """
 
 from __future__ import annotations
@@ -24,44 +24,44 @@ TOOLKIT_MODULE = "sagemaker_pytorch_container.training:main"
 _START_TOOLKIT = (
     "import sys; sys.path[:] = filter(None, sys.path); from sagemaker_training.cli.train import main; sys.exit(main())"
 )
-# What the toolkit keeps from scripts, beside all that begins with sagemaker_.
+# Hyperparameters that the toolkit doesn't pass to scripts, besides those that start with sagemaker_.
 _RESERVED = ("_tuning_objective_metric", "default_user_module_name")
 
 
 def main() -> None:
-    """Lay out what the order says and become the job's process."""
+    """Write the order's files, then replace this process with the job's."""
     order_folder = Path(os.environ[ORDER_VARIABLE])
     order = json.loads((order_folder / "order.json").read_text(encoding="utf-8"))
     base = Path(os.environ["SAGEMAKER_BASE_DIR"])
-    lay_out(base, order_folder, order)
+    write_files(base, order_folder, order)
     environment = container_environment(base, order)
     missing = [name for name in TOOLKITS if importlib.util.find_spec(name) is None]
     if order["entrypoint"]:
-        say(f"the request's own entry point, with {CONTAINER_BASE} rewritten to {base}")
+        log_runner(f"the request's own entry point, with {CONTAINER_BASE} rewritten to {base}")
         command = [rewritten(word, base) for word in [*order["entrypoint"], *order["arguments"]]]
         rewrite_drivers(base)
     elif not missing:
-        say(f"sagemaker-training, which {sys.executable} imports")
+        log_runner(f"sagemaker-training, which {sys.executable} imports")
         environment["SAGEMAKER_TRAINING_MODULE"] = TOOLKIT_MODULE
         command = [sys.executable, "-c", _START_TOOLKIT]
     else:
-        say(f"the container's contract alone: {sys.executable} can't import {' and '.join(missing)}")
+        log_runner(f"the container's contract alone: {sys.executable} can't import {' and '.join(missing)}")
         command, more = script_command(base, order)
         environment |= more
     os.execvpe(command[0], command, environment)
 
 
-def say(played_by: str) -> None:
-    """Tell the log who plays the image."""
-    sys.stdout.write(f"breedclf emulator: the image is played by {played_by}\n")
+def log_runner(runner: str) -> None:
+    """Log what runs the image."""
+    sys.stdout.write(f"breedclf emulator: the image is run by {runner}\n")
     sys.stdout.flush()
 
 
-def lay_out(base: Path, order_folder: Path, order: dict[str, Any]) -> None:
-    """The channels, the checkpoints and the three configuration files."""
+def write_files(base: Path, order_folder: Path, order: dict[str, Any]) -> None:
+    """Link the channels and checkpoints, and write the three configuration files."""
     data, config = base / "input" / "data", base / "input" / "config"
     os.chdir(base)
-    shutil.rmtree(base / "code", ignore_errors=True)  # holds this script; the toolkit unpacks the source there
+    shutil.rmtree(base / "code", ignore_errors=True)  # contains this script; the toolkit unpacks the source there
     for name in order["channels"]:
         link(data / name, order_folder / "channels" / name)
     link(base / "checkpoints", order_folder / "checkpoints")
@@ -79,7 +79,7 @@ def lay_out(base: Path, order_folder: Path, order: dict[str, Any]) -> None:
 
 
 def link(path: Path, target: Path) -> None:
-    """Make `path` lead to `target`, whatever was there."""
+    """Replace `path` with a link to `target`."""
     if path.is_symlink() or path.is_file():
         path.unlink()
     elif path.is_dir():
@@ -102,14 +102,14 @@ def resources(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def container_environment(base: Path, order: dict[str, Any]) -> dict[str, str]:
-    """What a container is born with: no breedclf of ours, no keys but its role's, no SM_*, which the image makes."""
-    kept = {
+    """The variables of a new container: without this breedclf, with its role's keys alone, without the image's SM_*."""
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("SM_", "PYTHONPATH", "BREEDCLF_EMULATED", "VIRTUAL_ENV", "AWS_"))
     }
     own = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}",
         "SAGEMAKER_BASE_DIR": str(base),
         "TRAINING_JOB_NAME": order["name"],
         "TRAINING_JOB_ARN": order["arn"],
@@ -117,11 +117,11 @@ def container_environment(base: Path, order: dict[str, Any]) -> dict[str, str]:
         **order["credentials"],
     }
     users: dict[str, str] = order["environment"]
-    return kept | own | users
+    return inherited | own | users
 
 
 def submitted(hyperparameters: dict[str, str], environment: dict[str, str]) -> tuple[str, str]:
-    """The script to run and where it was uploaded to, by hyperparameters or variables; each empty if it isn't told."""
+    """The script to run and its upload location, from hyperparameters or variables; empty if missing."""
     return (
         str(decoded(hyperparameters.get("sagemaker_program", environment.get("SAGEMAKER_PROGRAM", "")))),
         str(
@@ -133,7 +133,7 @@ def submitted(hyperparameters: dict[str, str], environment: dict[str, str]) -> t
 
 
 def unpack(source: Path, code: Path) -> None:
-    """Put what was uploaded into the folder of the code: an archive, a folder, or the script itself."""
+    """Copy the uploaded source to the code folder: an archive, a folder, or a single script."""
     if source.is_dir():
         shutil.copytree(source, code)
         return
@@ -146,21 +146,21 @@ def unpack(source: Path, code: Path) -> None:
 
 
 def script_command(base: Path, order: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
-    """The uploaded script, unpacked, and the variables that the toolkit would set for it; its folder is the current."""
+    """Unpack the uploaded script and change to its folder; return its command and the toolkit's variables for it."""
     pairs = {name: decoded(value) for name, value in order["hyperparameters"].items()}
-    program, place = submitted(order["hyperparameters"], order["environment"])
-    program, source = program or "train.py", order["source"] or rewritten(place, base)
+    program, location = submitted(order["hyperparameters"], order["environment"])
+    program, source = program or "train.py", order["source"] or rewritten(location, base)
     code = base / "code"
     if not source or not Path(source).exists():
         sys.exit(
-            f"sagemaker_submit_directory={place!r} is neither in S3 nor in the job's channels; it must hold {program}"
+            f"sagemaker_submit_directory={location!r} is neither in S3 nor in a channel; it must contain {program}"
         )
     unpack(Path(source), code)
     if not (code / program).is_file():
         found = sorted(path.name for path in code.iterdir())
-        sys.exit(f"{place} holds no {program}, which sagemaker_program names, but {found}")
+        sys.exit(f"{location} has no {program}, which sagemaker_program names; it has {found}")
     if (code / "requirements.txt").is_file():
-        say("this interpreter as it is: requirements.txt isn't installed without SageMaker's toolkits")
+        log_runner("this interpreter as it is: requirements.txt isn't installed without SageMaker's toolkits")
     os.chdir(code)
     users = {
         name: value for name, value in pairs.items() if not name.startswith("sagemaker_") and name not in _RESERVED
@@ -197,17 +197,17 @@ def script_command(base: Path, order: dict[str, Any]) -> tuple[list[str], dict[s
 
 
 def flag(name: str) -> str:
-    """A hyperparameter's name as the toolkit hands it to a script."""
+    """A hyperparameter's name as the toolkit passes it to a script."""
     return f"--{name}" if len(name) > 1 else f"-{name}"
 
 
 def argument(value: Any) -> str:
-    """Its value likewise."""
+    """A hyperparameter's value as the toolkit passes it to a script."""
     return ",".join(f"{key}={each}" for key, each in sorted(value.items())) if isinstance(value, dict) else str(value)
 
 
 def decoded(value: str) -> Any:
-    """A hyperparameter as the toolkit reads it: as JSON where that works."""
+    """A hyperparameter as the toolkit reads it: parsed as JSON if possible."""
     try:
         return json.loads(value)
     except ValueError:
@@ -215,12 +215,12 @@ def decoded(value: str) -> Any:
 
 
 def rewritten(text: str, base: Path) -> str:
-    """The text with the container's folder replaced by the one that stands for it here."""
+    """The text with the container's folder replaced by `base`."""
     return text.replace(f"{CONTAINER_BASE}/", f"{base}/")
 
 
 def rewrite_drivers(base: Path) -> None:
-    """Give the SDK's own driver scripts, which name the container's folder outright, the one that stands for it."""
+    """Replace the container's folder, which is hard-coded in the SDK's driver scripts."""
     drivers = base / "input" / "data" / "sm_drivers"
     if not drivers.exists():
         return

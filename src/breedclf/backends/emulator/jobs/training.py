@@ -1,4 +1,4 @@
-"""The operations on training jobs: checked, written down, carried out by `training_run`, described from both."""
+"""The operations on training jobs; `training_runs` executes the jobs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from breedclf.backends.emulator.delays import Lags
-from breedclf.backends.emulator.descriptions import training_told
-from breedclf.backends.emulator.jobs.training_run import TrainingRuns
+from breedclf.backends.emulator.descriptions import described_training
+from breedclf.backends.emulator.jobs.training_runs import TrainingRuns
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.backends.emulator.s3.storage import Place
+from breedclf.backends.emulator.s3.storage import S3Location
 from breedclf.backends.emulator.store import TRAINING, Record, page, selected
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus
@@ -31,9 +31,9 @@ class TrainingJobs:
         self._store = runs.store
 
     def create(self, request: Mapping[str, Any], region: str, **fields: Any) -> dict[str, Any]:
-        """Begin a job; `fields` are further ones of its record, such as the tuning job that it belongs to."""
+        """Start a job; `fields` are added to its record, such as its tuning job."""
         check_training(request)
-        self.check_places(request, region)
+        self.check_locations(request, region)
         record = self._store.create(
             TRAINING, request["TrainingJobName"], region, request, phases=[["Starting", self._store.clock()]], **fields
         )
@@ -71,21 +71,21 @@ class TrainingJobs:
         self._runs.delete(record["name"])
         return {}
 
-    def check_places(self, request: Mapping[str, Any], region: str) -> None:
-        """Inputs must be there and all buckets in this region."""
+    def check_locations(self, request: Mapping[str, Any], region: str) -> None:
+        """Inputs must exist, and all buckets must be in this region."""
         for channel in request.get("InputDataConfig", ()):
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            place = Place.of(uri)
-            if self._runs.storage.region_of(place.bucket) != region or not self._runs.storage.any(place):
+            location = S3Location.parse(uri)
+            if self._runs.storage.region_of(location.bucket) != region or not self._runs.storage.any(location):
                 raise ServiceError(
                     "ValidationException",
                     f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the '
                     f"bucket exists in the selected region ({region}), that objects exist under that S3 prefix, and "
                     f'that the role "{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket '
-                    f'"{place.bucket}".',
+                    f'"{location.bucket}".',
                 )
-        for name, uri in _written_places(request):
-            bucket = Place.of(uri).bucket
+        for name, uri in _output_locations(request):
+            bucket = S3Location.parse(uri).bucket
             found = self._runs.storage.region_of(bucket)
             if found != region:
                 where = "doesn't exist" if found is None else f"is in region {found}"
@@ -95,10 +95,10 @@ class TrainingJobs:
 
 
 def check_training(request: Mapping[str, Any]) -> None:
-    """What needs the whole request, and what isn't emulated.
+    """Check rules across fields, and refuse features that aren't emulated.
 
     Raises:
-        ServiceError: the request asks for something else.
+        ServiceError: a rule is broken, or a feature isn't emulated.
     """
     algorithm = request["AlgorithmSpecification"]
     if algorithm.get("AlgorithmName"):
@@ -124,7 +124,7 @@ def metric_definitions(request: Mapping[str, Any]) -> tuple[MetricDefinition, ..
 
 
 def status_of(record: Record, job: JobDescription | None) -> tuple[JobStatus, str]:
-    """A job's two statuses: its process may have ended while its outputs are still on their way to S3."""
+    """A job's status and secondary status; after its process has ended, its outputs are still being uploaded."""
     if record.get("ended"):
         return JobStatus(record["status"]), record["phases"][-1][0]
     if job is None:
@@ -137,7 +137,7 @@ def status_of(record: Record, job: JobDescription | None) -> tuple[JobStatus, st
 
 
 def summary_of(record: Record, job: JobDescription | None) -> dict[str, Any]:
-    """What listings tell about a job."""
+    """A job in listings."""
     status, secondary = status_of(record, job)
     summary = {
         "TrainingJobName": record["name"],
@@ -151,9 +151,9 @@ def summary_of(record: Record, job: JobDescription | None) -> dict[str, Any]:
 
 
 def description_of(record: Record, job: JobDescription | None) -> dict[str, Any]:
-    """What DescribeTrainingJob tells: the request, and what became of it."""
+    """The answer of DescribeTrainingJob."""
     request = record["request"]
-    answer = training_told(request)
+    answer = described_training(request)
     output = request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
     packed = request["OutputDataConfig"].get("CompressionType", "GZIP") == "GZIP"
     answer |= summary_of(record, job)
@@ -178,25 +178,25 @@ def description_of(record: Record, job: JobDescription | None) -> dict[str, Any]
             seconds = max(1, round(record["ended"] - job.started))
             answer |= {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
     answer["ProfilingStatus"] = "Enabled" if _profiles(request) else "Disabled"
-    for given, told in _RULES.items():
-        if request.get(given):
-            answer[told] = [_rule_status(each, record) for each in request[given]]
+    for configurations, statuses in _RULES.items():
+        if request.get(configurations):
+            answer[statuses] = [_rule_status(each, record) for each in request[configurations]]
     return answer
 
 
 def _transitions(record: Record, job: JobDescription | None) -> list[dict[str, Any]]:
-    steps = [(phase, begin, "") for phase, begin in record["phases"] if phase in ("Starting", "Downloading")]
+    steps = [(phase, start, "") for phase, start in record["phases"] if phase in ("Starting", "Downloading")]
     trained = False
     for each in job.transitions if job else ():
         trained = trained or each.status is SecondaryStatus.TRAINING
         if SecondaryStatus(each.status) not in _FINAL and (trained or each.status is SecondaryStatus.PENDING):
             steps.append((each.status, each.time, each.message))
-    steps += [(phase, begin, "") for phase, begin in record["phases"] if phase not in ("Starting", "Downloading")]
-    ends: Sequence[float | None] = [begin for _, begin, _ in steps[1:]] + [record.get("ended")]
+    steps += [(phase, start, "") for phase, start in record["phases"] if phase not in ("Starting", "Downloading")]
+    ends: Sequence[float | None] = [start for _, start, _ in steps[1:]] + [record.get("ended")]
     return [
-        {"Status": status, "StartTime": begin, "StatusMessage": message or str(status)}
+        {"Status": status, "StartTime": start, "StatusMessage": message or str(status)}
         | ({"EndTime": end} if end is not None else {})
-        for (status, begin, message), end in zip(steps, ends, strict=True)
+        for (status, start, message), end in zip(steps, ends, strict=True)
     ]
 
 
@@ -248,11 +248,11 @@ def _check_channels(request: Mapping[str, Any]) -> None:
             _refuse(f"S3DataType {source['S3DataType']} isn't emulated by breedclf's emulator; use S3Prefix.")
 
 
-def _written_places(request: Mapping[str, Any]) -> list[tuple[str, str]]:
-    places = [("OutputDataConfig", request["OutputDataConfig"]["S3OutputPath"])]
+def _output_locations(request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    locations = [("OutputDataConfig", request["OutputDataConfig"]["S3OutputPath"])]
     if "CheckpointConfig" in request:
-        places.append(("CheckpointConfig", request["CheckpointConfig"]["S3Uri"]))
-    return places
+        locations.append(("CheckpointConfig", request["CheckpointConfig"]["S3Uri"]))
+    return locations
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The operations on batch transforms: a played container is asked for each object of a prefix; S3 gets its answers."""
+"""The operations on batch transforms: a container predicts each object of a prefix, and its answers go to S3."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from breedclf.backends.emulator.access.keys import Access
-from breedclf.backends.emulator.descriptions import transform_told
+from breedclf.backends.emulator.descriptions import described_transform
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.backends.emulator.s3.storage import Place, Storage
+from breedclf.backends.emulator.s3.storage import S3Location, Storage
 from breedclf.backends.emulator.serving.container import Container
 from breedclf.backends.emulator.serving.models import container_of
 from breedclf.backends.emulator.store import MODEL, TRANSFORM, Record, Store, page, selected
@@ -50,7 +50,7 @@ class TransformJobs:
             _refuse(f"MaxConcurrentTransforms * MaxPayloadInMB must not be more than {_MAX_PAYLOADS_MB} MB.")
         if "DataProcessing" in request or "DataCaptureConfig" in request:
             _refuse("DataProcessing and DataCaptureConfig aren't emulated by breedclf's emulator.")
-        target = Place.of(request["TransformOutput"]["S3OutputPath"])
+        target = S3Location.parse(request["TransformOutput"]["S3OutputPath"])
         if self.storage.region_of(target.bucket) != region:
             _refuse(f"The bucket {target.bucket} of TransformOutput isn't in region {region}.")
         record = self.store.create(TRANSFORM, request["TransformJobName"], region, request, status="InProgress")
@@ -59,7 +59,7 @@ class TransformJobs:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(TRANSFORM, request["TransformJobName"], region)
-        answer = {**transform_told(record["request"]), **_summary(record)}
+        answer = {**described_transform(record["request"]), **_summary(record)}
         answer.pop("LastModifiedTime")
         return answer | ({"TransformStartTime": record["started"]} if record.get("started") else {})
 
@@ -76,17 +76,17 @@ class TransformJobs:
         return {}
 
     def folder(self, name: str) -> Path:
-        """Where a job's model and logs lie."""
+        """The folder of a job's model and logs."""
         return self.store.root / "transforms" / name
 
     def resume(self) -> None:
-        """Begin again what an earlier emulator left."""
+        """Restart the running jobs of an earlier emulator."""
         for record in self.store.all(TRANSFORM):
             if not record.get("ended"):
                 self._start(record["name"])
 
     def close(self) -> None:
-        """Leave the jobs; `resume` begins them again."""
+        """Abandon the jobs; `resume` restarts them."""
         self._closing.set()
         for thread in self._threads:
             thread.join(timeout=15)
@@ -100,11 +100,11 @@ class TransformJobs:
         record = self.store.find(TRANSFORM, name)
         assert record is not None
         try:
-            problem = self._carry_out(record)
+            problem = self._execute(record)
         except BreedclfError as error:
             problem = f"ClientError: {error}"
         except Exception as error:
-            log.exception("transform job %s can't be carried out", name)
+            log.exception("transform job %s can't be executed", name)
             problem = f"InternalServerError: {type(error).__name__}: {error}"
         if self._closing.is_set():
             return
@@ -113,15 +113,15 @@ class TransformJobs:
         changes = {"failure_reason": problem} if status == "Failed" else {}
         self.store.change(TRANSFORM, name, status=status, ended=self.store.clock(), **changes)
 
-    def _carry_out(self, record: Record) -> str | None:
-        """Ask for every object; why the job failed, if it did: the other objects' answers are there all the same."""
+    def _execute(self, record: Record) -> str | None:
+        """Predict every object, also after failures; return the reason if the job failed."""
         name, request = record["name"], record["request"]
         if reason := self.faults.job_failure("TransformJob", name):
             return reason
         model = self.store.get(MODEL, request["ModelName"], record["region"])
         definition = dict(container_of(model["request"]))
         definition["Environment"] = {**definition.get("Environment", {}), **request.get("Environment", {})}
-        source = Place.of(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        source = S3Location.parse(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
         keys = [each["Key"] for each in self.storage.list(source) if not each["Key"].endswith("/")]
         if not keys:
             return f"ClientError: No objects found under {source}"
@@ -138,34 +138,34 @@ class TransformJobs:
             container.end()
         return None if all(done) else "ClientError: See job logs for more information"
 
-    def _transform(self, record: Record, container: Container, source: Place, key: str) -> bool:
+    def _transform(self, record: Record, container: Container, source: S3Location, key: str) -> bool:
         request = record["request"]
         if self._closing.is_set() or self._is_stopping(record["name"]):
             return True
-        body = self.storage.read(Place(source.bucket, key))
+        body = self.storage.read(S3Location(source.bucket, key))
         headers = {"Content-Type": request["TransformInput"].get("ContentType", "")}
         headers |= {"Accept": request["TransformOutput"].get("Accept", "*/*")}
-        most = request.get("MaxPayloadInMB", 6) << 20
-        if most and len(body) > most:
+        max_bytes = request.get("MaxPayloadInMB", 6) << 20
+        if max_bytes and len(body) > max_bytes:
             return self._failed(record, source.bucket, key, f"payload of {len(body)} bytes is over MaxPayloadInMB")
         seconds = request.get("ModelClientConfig", {}).get("InvocationsTimeoutInSeconds", 600)
         try:
-            reply = container.ask(body, headers, seconds=seconds)
+            reply = container.invoke(body, headers, seconds=seconds)
         except EndpointError as error:
             return self._failed(record, source.bucket, key, str(error))
         if reply.status != 200:
             text = reply.body.decode("utf-8", errors="replace")
             return self._failed(record, source.bucket, key, f"ClientError: {reply.status}: {text}")
-        target = Place.of(request["TransformOutput"]["S3OutputPath"])
+        target = S3Location.parse(request["TransformOutput"]["S3OutputPath"])
         prefix = source.key[: source.key.rfind("/") + 1]
         name = f"{target.key.rstrip('/')}/{key.removeprefix(prefix)}.out".lstrip("/")
         end = b"\n" if request["TransformOutput"].get("AssembleWith") == "Line" else b""
-        self.storage.write(reply.body + end, Place(target.bucket, name))
+        self.storage.write(reply.body + end, S3Location(target.bucket, name))
         return True
 
-    def _failed(self, record: Record, bucket: str, key: str, why: str) -> bool:
+    def _failed(self, record: Record, bucket: str, key: str, reason: str) -> bool:
         with (self.folder(record["name"]) / "data-log.txt").open("a", encoding="utf-8") as file:
-            file.write(f"[sagemaker logs]: {bucket}/{key}: {why}\n")
+            file.write(f"[sagemaker logs]: {bucket}/{key}: {reason}\n")
         return False
 
     def _is_stopping(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The operations on tuning jobs: checked, written down, driven by `tuning_run`, described."""
+"""The operations on tuning jobs; `tuning_runs` executes the jobs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breedclf.backends.emulator.descriptions import definition_told, tuning_told
+from breedclf.backends.emulator.descriptions import described_definition, described_tuning
 from breedclf.backends.emulator.jobs.training import TrainingJobs, check_training
 from breedclf.backends.emulator.jobs.tuning_plan import (
     MAX_RUNNING,
@@ -20,7 +20,7 @@ from breedclf.backends.emulator.jobs.tuning_plan import (
     resources_of,
     tuned,
 )
-from breedclf.backends.emulator.jobs.tuning_run import TuningRuns, trials_of
+from breedclf.backends.emulator.jobs.tuning_runs import TuningRuns, trials_of
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.store import TRAINING, TUNING, Record, Store, arn_of, page, selected
 from breedclf.tuning.trials import Trial, best_trial
@@ -39,7 +39,7 @@ class TuningJobs:
         completion_of(request)
         probe = child_request(request, child_name(request["HyperParameterTuningJobName"], 0), {}, {})
         check_training(probe)
-        self.training.check_places(probe, region)
+        self.training.check_locations(probe, region)
         running = sum(not record.get("ended") for record in self.store.all(TUNING, region))
         require_quota("parallel hyperparameter tuning jobs", MAX_RUNNING, running, 1)
         record = self.store.create(TUNING, request["HyperParameterTuningJobName"], region, request, trials=[])
@@ -48,24 +48,27 @@ class TuningJobs:
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(TUNING, request["HyperParameterTuningJobName"], region)
-        asked = record["request"]
-        definition = definition_told(asked["TrainingJobDefinition"])
+        submitted = record["request"]
+        definition = described_definition(submitted["TrainingJobDefinition"])
         until = record.get("ended") or self.store.clock()
-        static = {**definition.get("StaticHyperParameters", {}), OBJECTIVE_PARAMETER: objective_of(asked)["MetricName"]}
+        static = {
+            **definition.get("StaticHyperParameters", {}),
+            OBJECTIVE_PARAMETER: objective_of(submitted)["MetricName"],
+        }
         answer = {
             **_summary(record),
-            "HyperParameterTuningJobConfig": tuning_told(asked["HyperParameterTuningJobConfig"]),
+            "HyperParameterTuningJobConfig": described_tuning(submitted["HyperParameterTuningJobConfig"]),
             "TrainingJobDefinition": {
                 **definition,
                 "StaticHyperParameters": static,
-                "ResourceConfig": resources_of(definition),  # the SDK's attach reads it, whichever was given
+                "ResourceConfig": resources_of(definition),  # the SDK's attach reads it in either case
             },
             "ConsumedResources": {"RuntimeInSeconds": round(until - record["created"])},
         }
         del answer["Strategy"], answer["ResourceLimits"]
         if record.get("failure_reason"):
             answer["FailureReason"] = record["failure_reason"]
-        best = best_trial(trials_of(record), plan_of(asked).direction)
+        best = best_trial(trials_of(record), plan_of(submitted).direction)
         if best is not None:
             answer["BestTrainingJob"] = self._child(record, best)
         if record.get("ended"):
@@ -88,15 +91,15 @@ class TuningJobs:
     def list_children(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(TUNING, request["HyperParameterTuningJobName"], region)
         children = [self._child(record, trial) for trial in trials_of(record) if trial.submitted]
-        wanted = request.get("StatusEquals")
-        children = [each for each in children if wanted in (None, each["TrainingJobStatus"])]
-        asked = request.get("SortBy", "Name")
-        if asked == "FinalObjectiveMetricValue":
+        status = request.get("StatusEquals")
+        children = [each for each in children if status in (None, each["TrainingJobStatus"])]
+        sort_by = request.get("SortBy", "Name")
+        if sort_by == "FinalObjectiveMetricValue":
             metric = "FinalHyperParameterTuningJobObjectiveMetric"
-            children = [each for each in children if metric in each]  # as AWS leaves out those without
+            children = [each for each in children if metric in each]  # AWS omits those without a metric
             children.sort(key=lambda each: each[metric]["Value"])
         else:
-            key = {"Name": "TrainingJobName", "Status": "TrainingJobStatus", "CreationTime": "CreationTime"}[asked]
+            key = {"Name": "TrainingJobName", "Status": "TrainingJobStatus", "CreationTime": "CreationTime"}[sort_by]
             children.sort(key=lambda each: (each[key], each["CreationTime"]))
         if request.get("SortOrder") == "Descending":
             children.reverse()

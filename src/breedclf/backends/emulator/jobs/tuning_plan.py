@@ -1,4 +1,4 @@
-"""A tuning job's request in terms of our own search: its space, its plan, its end, its children's requests; pure."""
+"""Converts a tuning job's request: its search space, plan, completion criteria, and its children's requests; pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _FLEXIBLE = "HyperParameterTuningResourceConfig"
 _NOT_OF_CHILDREN = ("StaticHyperParameters", "TuningObjective", "DefinitionName", "RetryStrategy", _FLEXIBLE)
 _STRATEGIES: dict[str, Strategy] = {"Grid": "grid", "Random": "random", "Bayesian": "bayesian"}
 _SCALINGS = {"Auto": "linear", "Linear": "linear", "Logarithmic": "log"}
-# AWS's defaults, as "Resource Limits for Automatic Model Tuning" in SageMaker's developer guide has them; the number of
-# training jobs at a time can be raised to 100 there, by asking.
+# AWS's default quotas, from "Resource Limits for Automatic Model Tuning" in SageMaker's developer guide; the number of
+# parallel training jobs can be raised to 100 on request.
 _MAX_PARALLEL, _MAX_JOBS, _MAX_VALUES, MAX_RUNNING = 10, 750, 30, 100
 
 
 def plan_of(request: Mapping[str, Any]) -> Plan:
-    """The search that a request asks for.
+    """The search of a request.
 
     Raises:
-        ServiceError: it breaks a documented rule, or asks for what isn't emulated.
+        ServiceError: a documented rule is broken, or a feature isn't emulated.
     """
     config = request["HyperParameterTuningJobConfig"]
     strategy = config["Strategy"]
@@ -57,10 +57,10 @@ def plan_of(request: Mapping[str, Any]) -> Plan:
 
 
 def space_of(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The parameters in the order categorical, continuous, integer; categorical values stay the text that was sent.
+    """The parameters in the order categorical, continuous, integer; categorical values remain text.
 
     Raises:
-        ServiceError: a range is empty, isn't one, or isn't emulated.
+        ServiceError: a range is empty or invalid, or isn't emulated.
 
     Example:
         >>> space_of({"IntegerParameterRanges": [{"Name": "epochs", "MinValue": "1", "MaxValue": "4"}]})["epochs"].high
@@ -81,7 +81,7 @@ def space_of(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
     except ConfigError as error:
         refuse(f"Invalid ParameterRanges: {error}")
     except ValueError as error:
-        refuse(f"Invalid ParameterRanges: a MinValue or MaxValue is no number: {error}")
+        refuse(f"Invalid ParameterRanges: a MinValue or MaxValue isn't a number: {error}")
     if not space:
         refuse("At least one hyperparameter range must be given in ParameterRanges.")
     if len(space) > MAX_PARAMETERS:
@@ -90,7 +90,7 @@ def space_of(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def max_jobs_of(request: Mapping[str, Any], plan: Plan) -> int:
-    """How many training jobs there are at most."""
+    """The largest number of training jobs."""
     limits = request["HyperParameterTuningJobConfig"]["ResourceLimits"]
     most = limits.get("MaxNumberOfTrainingJobs")
     if most is not None:
@@ -99,10 +99,10 @@ def max_jobs_of(request: Mapping[str, Any], plan: Plan) -> int:
 
 
 def completion_of(request: Mapping[str, Any]) -> Completion:
-    """When the tuning job ends before its jobs are used up.
+    """The criteria that end the tuning job early.
 
     Raises:
-        ServiceError: it asks for a criterion that isn't emulated.
+        ServiceError: a criterion isn't emulated.
     """
     config = request["HyperParameterTuningJobConfig"]
     criteria = config.get("TuningJobCompletionCriteria", {})
@@ -124,15 +124,15 @@ def objective_of(request: Mapping[str, Any]) -> dict[str, str]:
 def child_request(request: Mapping[str, Any], name: str, values: Values, tags: Mapping[str, str]) -> dict[str, Any]:
     """The CreateTrainingJob request of a child: the definition, the tuned values and the objective's name."""
     definition = request["TrainingJobDefinition"]
-    kept = {key: value for key, value in definition.items() if key not in _NOT_OF_CHILDREN}
+    inherited = {key: value for key, value in definition.items() if key not in _NOT_OF_CHILDREN}
     pairs = dict(definition.get("StaticHyperParameters", {}))
     pairs |= tuned(values) | {OBJECTIVE_PARAMETER: objective_of(request)["MetricName"]}
-    child = {**kept, "ResourceConfig": resources_of(definition), "TrainingJobName": name, "HyperParameters": pairs}
+    child = {**inherited, "ResourceConfig": resources_of(definition), "TrainingJobName": name, "HyperParameters": pairs}
     return child | ({"Tags": [{"Key": key, "Value": value} for key, value in tags.items()]} if tags else {})
 
 
 def resources_of(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A child's ResourceConfig: of several configurations the first, which AWS tries first, too."""
+    """A child's ResourceConfig; of several, the first, which AWS also tries first."""
     if (flexible := definition.get(_FLEXIBLE)) is None:
         return dict(definition["ResourceConfig"])
     preferred: Mapping[str, Any] = flexible.get("InstanceConfigs", [flexible])[0]
@@ -142,12 +142,12 @@ def resources_of(definition: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tuned(values: Values) -> dict[str, str]:
-    """The tuned values as a training job gets them: text."""
+    """The tuned values as text, for a training job's hyperparameters."""
     return {name: value if isinstance(value, str) else repr(value) for name, value in values.items()}
 
 
 def child_name(tuning_job: str, index: int) -> str:
-    """The name of a child, the same after a restart."""
+    """A child's name, which is the same after a restart."""
     digest = hashlib.sha256(f"{tuning_job}:{index}".encode()).hexdigest()[:8]
     return f"{tuning_job}-{index + 1:03d}-{digest}"
 
@@ -199,7 +199,7 @@ def _check_count(plan: Plan, limits: Mapping[str, Any]) -> None:
             refuse("Grid search takes categorical parameters only.")
         if most not in (None, total):
             refuse(
-                f"MaxNumberOfTrainingJobs {most} must be left out or be the number of the grid's combinations, {total}."
+                f"MaxNumberOfTrainingJobs {most} must be omitted or be the number of the grid's combinations, {total}."
             )
     if most is not None and plan.max_parallel > most:
         refuse(f"MaxParallelTrainingJobs {plan.max_parallel} can't be more than MaxNumberOfTrainingJobs {most}.")
@@ -207,18 +207,18 @@ def _check_count(plan: Plan, limits: Mapping[str, Any]) -> None:
     require_quota("training jobs per hyperparameter tuning job", _MAX_JOBS, 0, total)
 
 
-def require_quota(what: str, most: int, used: int, asked: int) -> None:
-    """Keep to one of the account's quotas.
+def require_quota(resource: str, limit: int, used: int, requested: int) -> None:
+    """Check one of the account's quotas.
 
     Raises:
-        ServiceError: it is used up.
+        ServiceError: it is exceeded.
     """
-    if used + asked > most:
+    if used + requested > limit:
         raise ServiceError(
             "ResourceLimitExceeded",
-            f"The account-level service limit 'Number of {what}' is {most} Jobs, with current utilization of {used} "
-            f"Jobs and a request delta of {asked} Jobs. Please use AWS Service Quotas to request an increase for this "
-            "quota.",
+            f"The account-level service limit 'Number of {resource}' is {limit} Jobs, with current utilization of "
+            f"{used} Jobs and a request delta of {requested} Jobs. Please use AWS Service Quotas to request an "
+            "increase for this quota.",
         )
 
 

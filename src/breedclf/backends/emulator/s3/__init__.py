@@ -1,1 +1,1 @@
-"""The S3 behind the emulator."""
+"""The emulator's S3."""

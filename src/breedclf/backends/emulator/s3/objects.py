@@ -1,4 +1,4 @@
-"""The S3 behind the emulator: moto's, called within this process, or another one, asked with this process's keys."""
+"""The emulator's S3: moto in this process, or another S3 service, called with the keys of this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from breedclf.errors import ConfigError, MissingExtraError
 _WORKERS = 8
 _TIMEOUT = urllib3.Timeout(connect=10, read=300)
 _PART_BYTES = 256 << 10
-_NOT_PASSED_ON = {
+_NOT_FORWARDED = {
     "connection",
     "keep-alive",
     "transfer-encoding",
@@ -27,7 +27,7 @@ _NOT_PASSED_ON = {
     "server",
     "expect",
 }
-_OF_A_SIGNATURE = {
+_SIGNATURE_HEADERS = {
     "authorization",
     "x-amz-date",
     "x-amz-security-token",
@@ -39,7 +39,7 @@ _OF_A_SIGNATURE = {
 
 @dataclass(frozen=True)
 class S3Request:
-    """A request whose signature was checked and whose body is decoded; path and query as they were sent."""
+    """A verified request with decoded body; path and query as they were sent."""
 
     method: str
     path: str
@@ -50,7 +50,7 @@ class S3Request:
 
 @dataclass(frozen=True)
 class S3Answer:
-    """What S3 answers."""
+    """A response of S3."""
 
     status: int
     headers: Sequence[tuple[str, str]]
@@ -58,7 +58,7 @@ class S3Answer:
 
 
 class Objects(Protocol):
-    """An S3 that requests are handed to, and botocore's client for the emulator's own use of it."""
+    """An S3 that answers requests, and botocore's client for the emulator's own use."""
 
     def answer(self, request: S3Request) -> S3Answer: ...
 
@@ -66,7 +66,7 @@ class Objects(Protocol):
 
 
 class MotoObjects:
-    """moto's S3 and nothing else of moto, as a function call: it has no port, and forgets everything at the end.
+    """moto's S3 in memory, called as a function; it has no port.
 
     Raises:
         MissingExtraError: moto isn't installed.
@@ -77,7 +77,7 @@ class MotoObjects:
             from moto.moto_server.werkzeug_app import create_backend_app
         except ImportError as error:
             raise MissingExtraError(
-                "the emulator's S3 is moto's: pip install 'moto[s3,server]', or name another with --s3-endpoint"
+                "the emulator's S3 is moto: pip install 'moto[s3,server]', or use another S3 with --s3-endpoint"
             ) from error
         self._app = create_backend_app("s3")
 
@@ -88,12 +88,12 @@ class MotoObjects:
         return S3Answer(int(status.split()[0]), list(headers), body)
 
     def client(self, region: str) -> Any:
-        made = _client(region, None, aws_access_key_id="emulator", aws_secret_access_key="emulator")
-        made.meta.events.register("before-send.s3", self._sent)
-        return made
+        client = _client(region, None, aws_access_key_id="emulator", aws_secret_access_key="emulator")
+        client.meta.events.register("before-send.s3", self._sent)
+        return client
 
     def _sent(self, request: Any, **_: Any) -> Any:
-        """botocore's hook in place of a network: the answer to a prepared request."""
+        """botocore's hook that answers a prepared request without a network."""
         from botocore.awsrequest import AWSResponse
 
         parts = urlsplit(request.url)
@@ -108,7 +108,7 @@ class MotoObjects:
 
 
 class RemoteObjects:
-    """Another S3, such as MinIO; it never sees the emulator's keys, but those of this process's environment."""
+    """Another S3, such as MinIO; requests are signed again with the keys of this process's environment."""
 
     def __init__(self, endpoint: str, region: str) -> None:
         self._endpoint = endpoint.rstrip("/")
@@ -118,19 +118,20 @@ class RemoteObjects:
     def answer(self, request: S3Request) -> S3Answer:
         pairs = [pair for pair in request.query.split("&") if pair and not pair.lower().startswith("x-amz-")]
         url = f"{self._endpoint}{request.path}" + (f"?{'&'.join(pairs)}" if pairs else "")
-        kept = {name: value for name, value in request.headers if name.lower() not in _NOT_PASSED_ON | _OF_A_SIGNATURE}
+        dropped = _NOT_FORWARDED | _SIGNATURE_HEADERS
+        headers = {name: value for name, value in request.headers if name.lower() not in dropped}
         answer = self._pool.request(
             request.method,
             url,
             body=request.body or None,
-            headers=self._signed(request.method, url, kept, request.body),
+            headers=self._signed(request.method, url, headers, request.body),
             redirect=False,
             preload_content=False,
             decode_content=False,
             timeout=_TIMEOUT,
         )
-        passed = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_PASSED_ON]
-        return S3Answer(answer.status, passed, _parts(answer))
+        forwarded = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FORWARDED]
+        return S3Answer(answer.status, forwarded, _parts(answer))
 
     def client(self, region: str) -> Any:
         return _client(region, self._endpoint)
@@ -143,13 +144,13 @@ class RemoteObjects:
         credentials = botocore.session.Session().get_credentials()
         if credentials is None:
             raise ConfigError(f"no credentials for the S3 at {self._endpoint}: set AWS_ACCESS_KEY_ID and its secret")
-        asked = AWSRequest(method=method, url=url, data=body, headers=headers)
-        S3SigV4Auth(credentials.get_frozen_credentials(), "s3", self._region).add_auth(asked)
-        return dict(asked.headers.items())
+        signed = AWSRequest(method=method, url=url, data=body, headers=headers)
+        S3SigV4Auth(credentials.get_frozen_credentials(), "s3", self._region).add_auth(signed)
+        return dict(signed.headers.items())
 
 
 class _Raw(io.BytesIO):
-    """A body as botocore reads it from urllib3."""
+    """A response body in urllib3's form, which botocore reads."""
 
     def stream(self, size: int = 1 << 16, decode_content: bool | None = None) -> Iterator[bytes]:
         del decode_content
@@ -177,7 +178,7 @@ def _parts(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
 
 
 def _environ(request: S3Request) -> dict[str, Any]:
-    """The request as WSGI has it, with the raw path and the spelling of metadata's names that moto wants to know."""
+    """The WSGI environment of a request, with the raw path and the original case of metadata names for moto."""
     from moto.core.request import PRESERVED_HEADER_NAMES_ENVIRON_KEY, should_preserve_original_header_name
 
     target = request.path + (f"?{request.query}" if request.query else "")
@@ -201,7 +202,7 @@ def _environ(request: S3Request) -> dict[str, Any]:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
     }
-    spelled: dict[str, str] = {}
+    original_names: dict[str, str] = {}
     for name, value in request.headers:
         if name.lower() in ("expect", "origin", "transfer-encoding"):
             continue
@@ -209,7 +210,7 @@ def _environ(request: S3Request) -> dict[str, Any]:
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         found[key] = f"{found[key]},{value}" if key in found else value
         if should_preserve_original_header_name(name):
-            spelled[key] = name
+            original_names[key] = name
     found["CONTENT_LENGTH"] = str(len(request.body))
-    found[PRESERVED_HEADER_NAMES_ENVIRON_KEY] = spelled
+    found[PRESERVED_HEADER_NAMES_ENVIRON_KEY] = original_names
     return found

@@ -1,4 +1,4 @@
-"""A serving container played here: the uploaded model unpacked, its own code started, asked and ended."""
+"""`Container`: unpacks an uploaded model and serves it with its own code in a process of this machine."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ import urllib3
 
 from breedclf.backends.emulator.access.keys import RoleAccess
 from breedclf.backends.emulator.container import serve
-from breedclf.backends.emulator.s3.storage import Place, Storage
+from breedclf.backends.emulator.s3.storage import S3Location, Storage
 from breedclf.errors import EndpointError
 
 _SCRIPT = Path(serve.__file__)
 _PING_SECONDS, _PING_PAUSE_SECONDS = 2.0, 0.1
 _END_SECONDS = 10.0
-_PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "TORCH_HOME", "OMP_NUM_THREADS")
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "TORCH_HOME", "OMP_NUM_THREADS")
 _MAX_MEMBERS = 20_000
-_NO_PING = (
+NO_PING = (
     "The primary container for production variant {variant} did not pass the ping health check. Please check "
     "CloudWatch logs for this endpoint."
 )
@@ -38,7 +38,7 @@ _NO_PING = (
 
 @dataclass(frozen=True)
 class Reply:
-    """What a container answered."""
+    """A container's response."""
 
     status: int
     body: bytes
@@ -63,7 +63,7 @@ class Container:
         self._definition = definition
         self._python = python
         self._access = access
-        self._token = secrets.token_urlsafe(32)  # without it nobody else on this machine gets an answer of the model
+        self._token = secrets.token_urlsafe(32)  # keeps other users of this machine out
         self._variant = variant
         self._pool = urllib3.PoolManager(maxsize=16, retries=False)
         self._process: subprocess.Popen[bytes] | None = None
@@ -71,10 +71,10 @@ class Container:
         self._lock = threading.Lock()
 
     def start(self, storage: Storage, *, seconds: float) -> None:
-        """Fetch the model, start its code and wait until it answers to /ping.
+        """Download the model, start its code and wait until /ping answers.
 
         Raises:
-            EndpointError: the model isn't there, or the container doesn't pass its health check in time.
+            EndpointError: the model is missing, or the container doesn't pass its health check in time.
         """
         model = self.folder / "model"
         shutil.rmtree(model, ignore_errors=True)
@@ -83,16 +83,16 @@ class Container:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        way = self._way(model)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        kind = self._server_kind(model)
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment |= {"SAGEMAKER_BASE_DIR": str(self.folder), "PYTHONUNBUFFERED": "1", "BREEDCLF_HOST": "127.0.0.1"}
         environment |= self._access.environment()
-        given = self._definition.get("Environment", {})
-        environment |= {name: value.replace("/opt/ml/", f"{self.folder}/") for name, value in given.items()}
+        variables = self._definition.get("Environment", {})
+        environment |= {name: value.replace("/opt/ml/", f"{self.folder}/") for name, value in variables.items()}
         environment["BREEDCLF_TOKEN"] = self._token
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, "-u", str(_SCRIPT), way, str(model), str(port)],
+                [self._python, "-u", str(_SCRIPT), kind, str(model), str(port)],
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -103,11 +103,11 @@ class Container:
         self._url = f"http://127.0.0.1:{port}"
         self._await_ping(seconds)
 
-    def ask(self, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Reply:
+    def invoke(self, body: bytes, headers: Mapping[str, str], *, seconds: float) -> Reply:
         """Send a request to /invocations.
 
         Raises:
-            EndpointError: there is no answer, or none in time.
+            EndpointError: there is no answer in time.
         """
         try:
             answer = self._pool.request(
@@ -125,7 +125,7 @@ class Container:
         return Reply(answer.status, answer.data, dict(answer.headers))
 
     def end(self) -> None:
-        """End the process, by force if it takes too long."""
+        """End the process; kill it if it takes too long."""
         with self._lock:
             process, self._process = self._process, None
         if process is None:
@@ -142,18 +142,18 @@ class Container:
             process.wait()
         self._pool.clear()
 
-    def _way(self, model: Path) -> str:
-        """How the image is played; the log tells it."""
+    def _server_kind(self, model: Path) -> str:
+        """What serves the model, which is also logged."""
         image = self._definition["Image"]
-        told = f"image {image}"
-        way = "handlers"
+        note = f"image {image}"
+        kind = "handlers"
         if re.search(r"/ray:serve", image):
-            told += f": Ray itself isn't played; {_import_path(model)}, and the model's handlers answer"
+            note += f": Ray itself isn't emulated; {_import_path(model)}, and the model's handlers answer"
         elif "pytorch-inference" not in image and (model / "code" / "breedclf").is_dir():
-            way = "package"
+            kind = "package"
         with self.log_file.open("a", encoding="utf-8") as log:
-            log.write(f"breedclf emulator: {told}\n")
-        return way
+            log.write(f"breedclf emulator: {note}\n")
+        return kind
 
     def _await_ping(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -169,51 +169,51 @@ class Container:
                 return
             time.sleep(_PING_PAUSE_SECONDS)
         self.end()
-        raise EndpointError(_NO_PING.format(variant=self._variant))
+        raise EndpointError(NO_PING.format(variant=self._variant))
 
 
 def _listens(pid: int, url: str) -> bool:
-    """Whether this process or a child of it has the port: another user's may have been quicker to take it."""
+    """Whether this process or a child of it has the port, which another user's process may have taken."""
     port = int(url.rpartition(":")[2])
     try:
         parent = psutil.Process(pid)
-        found = [
+        connections = [
             each for process in (parent, *parent.children(recursive=True)) for each in process.net_connections("tcp")
         ]
     except psutil.Error:
         return False
-    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in found)
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
 
 
-def model_place(definition: Mapping[str, Any]) -> tuple[Place, bool]:
-    """Where the model's data lies, and whether it is one archive."""
+def model_location(definition: Mapping[str, Any]) -> tuple[S3Location, bool]:
+    """The location of the model's data, and whether it is an archive."""
     source = definition.get("ModelDataSource", {}).get("S3DataSource")
     if source is None:
-        return Place.of(definition["ModelDataUrl"]), True
-    return Place.of(source["S3Uri"]), source.get("CompressionType", "None") == "Gzip"
+        return S3Location.parse(definition["ModelDataUrl"]), True
+    return S3Location.parse(source["S3Uri"]), source.get("CompressionType", "None") == "Gzip"
 
 
 def _fetch_model(definition: Mapping[str, Any], storage: Storage, folder: Path, model: Path) -> None:
-    place, packed = model_place(definition)
+    location, packed = model_location(definition)
     if not packed:
-        storage.download(place, model)
+        storage.download(location, model)
         return
     archive = folder / "model.tar.gz"
     try:
-        archive.write_bytes(storage.read(place))
+        archive.write_bytes(storage.read(location))
         with tarfile.open(archive) as tar:
             members = tar.getmembers()
             if len(members) > _MAX_MEMBERS:
-                raise EndpointError(f"The model data archive {place} has {len(members)} members.")
+                raise EndpointError(f"The model data archive {location} has {len(members)} members.")
             tar.extractall(model, filter="data")
     except (OSError, tarfile.TarError) as error:
-        raise EndpointError(f"The model data archive at {place} can't be extracted: {error}") from error
+        raise EndpointError(f"The model data archive at {location} can't be extracted: {error}") from error
     finally:
         archive.unlink(missing_ok=True)
 
 
 def _import_path(model: Path) -> str:
-    """What a Ray Serve image would start, as its config.yaml says."""
+    """A sentence about what a Ray Serve image would start, from its config.yaml."""
     for file in (model / "config.yaml", model / "code" / "config.yaml"):
         if file.is_file():
             found = re.search(r"import_path:\s*(\S+)", file.read_text(encoding="utf-8"))

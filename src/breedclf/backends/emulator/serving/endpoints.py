@@ -1,4 +1,4 @@
-"""The operations on endpoints and their invocation: each is a played container, replaced only by one that answers."""
+"""The operations on endpoints; each is a container, which is replaced only by one that passes its health check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from breedclf.backends.emulator.access.keys import Access
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.protocol import ACCOUNT, Answer, ServiceError
 from breedclf.backends.emulator.s3.storage import Storage
-from breedclf.backends.emulator.serving.container import Container, Reply
+from breedclf.backends.emulator.serving.container import NO_PING, Container, Reply
 from breedclf.backends.emulator.serving.models import container_of
 from breedclf.backends.emulator.store import CONFIG, ENDPOINT, MODEL, Record, Store, page, selected
 from breedclf.errors import EndpointError
@@ -24,12 +24,8 @@ INSTANCE = "i-0emulator"
 _HEALTH_SECONDS = 180.0
 _INVOKE_SECONDS = 60.0
 _MAX_BODY_BYTES, _MAX_SERVERLESS_BYTES = 25 << 20, 4 << 20
-_NO_PING = (
-    "The primary container for production variant {variant} did not pass the ping health check. Please check "
-    "CloudWatch logs for this endpoint."
-)
-_PASSED_ON = ("content-type", "accept")
-_PASSED_ON_PREFIX = "x-amzn-sagemaker-"
+_FORWARDED = ("content-type", "accept")
+_FORWARDED_PREFIX = "x-amzn-sagemaker-"
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +54,7 @@ class Endpoints:
             generation=1,
             **self._served(config),
         )
-        self._begin(self._deploy, record["name"])
+        self._start_thread(self._deploy, record["name"])
         return {"EndpointArn": record["arn"]}
 
     def describe(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
@@ -83,7 +79,7 @@ class Endpoints:
         served = self._served(config)
         changes = {"status": "Updating", "generation": record["generation"] + 1, "failure_reason": None}
         self.store.change(ENDPOINT, record["name"], **changes)
-        self._begin(self._replace, record["name"], served)
+        self._start_thread(self._replace, record["name"], served)
         return {"EndpointArn": record["arn"]}
 
     def delete(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
@@ -91,7 +87,7 @@ class Endpoints:
         if record["status"] in ("Creating", "Updating", "RollingBack"):
             raise ServiceError("ValidationException", f'Cannot update in-progress endpoint "{record["arn"]}".')
         self.store.change(ENDPOINT, record["name"], status="Deleting")
-        self._begin(self._remove, record["name"])
+        self._start_thread(self._remove, record["name"])
         return {}
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str], region: str) -> Answer:
@@ -107,43 +103,45 @@ class Endpoints:
         if record is None or not usable or container is None:
             raise ServiceError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
         variant = record["variant"]
-        wanted = headers.get(f"{_PASSED_ON_PREFIX}target-variant", variant["VariantName"])
-        if wanted != variant["VariantName"]:
-            raise ServiceError("ValidationError", f"Variant {wanted} of endpoint {name} not found.")
-        most = _MAX_SERVERLESS_BYTES if "ServerlessConfig" in variant else _MAX_BODY_BYTES
-        if len(body) > most:
-            raise ServiceError("ValidationError", f"Request body of {len(body)} bytes exceeds the {most} allowed.", 413)
-        passed = {k: v for k, v in headers.items() if k in _PASSED_ON or k.startswith(_PASSED_ON_PREFIX)}
+        target = headers.get(f"{_FORWARDED_PREFIX}target-variant", variant["VariantName"])
+        if target != variant["VariantName"]:
+            raise ServiceError("ValidationError", f"Variant {target} of endpoint {name} not found.")
+        max_bytes = _MAX_SERVERLESS_BYTES if "ServerlessConfig" in variant else _MAX_BODY_BYTES
+        if len(body) > max_bytes:
+            raise ServiceError(
+                "ValidationError", f"Request body of {len(body)} bytes exceeds the {max_bytes} allowed.", 413
+            )
+        forwarded = {k: v for k, v in headers.items() if k in _FORWARDED or k.startswith(_FORWARDED_PREFIX)}
         try:
-            reply = container.ask(body, passed, seconds=_INVOKE_SECONDS)
+            reply = container.invoke(body, forwarded, seconds=_INVOKE_SECONDS)
         except EndpointError as error:
             raise _model_error(record, 0, str(error)) from error
         if not 200 <= reply.status < 300:
             raise _model_error(record, reply.status, reply.body.decode("utf-8", errors="replace"))
-        return Answer(reply.body, 200, _runtime_headers(reply, wanted))
+        return Answer(reply.body, 200, _runtime_headers(reply, target))
 
     def log_file(self, name: str) -> Path:
         """The log of an endpoint's containers."""
         return self._folder(name) / "log.txt"
 
     def resume(self) -> None:
-        """Start again what an earlier emulator served."""
+        """Restart the endpoints of an earlier emulator."""
         for record in self.store.all(ENDPOINT):
             if record["status"] == "Deleting":
-                self._begin(self._remove, record["name"])
+                self._start_thread(self._remove, record["name"])
             elif record["status"] != "Failed":
                 self.store.change(ENDPOINT, record["name"], status="Creating")
-                self._begin(self._deploy, record["name"])
+                self._start_thread(self._deploy, record["name"])
 
     def close(self) -> None:
-        """End all containers; `resume` starts them again."""
+        """Stop all containers; `resume` restarts them."""
         self._closing.set()
         for container in list(self._containers.values()):
             container.end()
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def _begin(self, work: Any, *arguments: Any) -> None:
+    def _start_thread(self, work: Any, *arguments: Any) -> None:
         thread = threading.Thread(target=work, args=arguments, name=f"endpoint {arguments[0]}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
@@ -153,7 +151,7 @@ class Endpoints:
         assert record is not None
         try:
             self._containers[name] = self._started(record)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the endpoint must not stay in creation
+        except Exception as error:  # noqa: BLE001 - the endpoint must not remain in Creating
             if not self._closing.is_set():
                 self.store.change(ENDPOINT, name, status="Failed", failure_reason=str(error)[:1024])
             return
@@ -185,7 +183,7 @@ class Endpoints:
         fault = self.faults.job_failure("Endpoint", name)
         if fault is not None:
             plain = fault == "health-check"
-            raise EndpointError(_NO_PING.format(variant=variant["VariantName"]) if plain else fault)
+            raise EndpointError(NO_PING.format(variant=variant["VariantName"]) if plain else fault)
         folder = self._folder(name) / str(record["generation"])
         folder.mkdir(parents=True, exist_ok=True)
         container = Container(
@@ -203,7 +201,7 @@ class Endpoints:
         return container
 
     def _served(self, config: Record) -> dict[str, Any]:
-        """What an endpoint keeps of its configuration and model, which may be deleted meanwhile."""
+        """Copies of the configuration and the model, which may be deleted later."""
         variant = config["request"]["ProductionVariants"][0]
         model = self.store.get(MODEL, variant["ModelName"], config["region"])
         return {
@@ -261,6 +259,6 @@ def _model_error(record: Record, status: int, message: str) -> ServiceError:
 
 
 def _runtime_headers(reply: Reply, variant: str) -> dict[str, str]:
-    kept = {name: value for name, value in reply.headers.items() if name.lower() == "content-type"}
-    kept |= {name: value for name, value in reply.headers.items() if name.lower().startswith(_PASSED_ON_PREFIX)}
-    return kept | {"x-Amzn-Invoked-Production-Variant": variant}
+    headers = {name: value for name, value in reply.headers.items() if name.lower() == "content-type"}
+    headers |= {name: value for name, value in reply.headers.items() if name.lower().startswith(_FORWARDED_PREFIX)}
+    return headers | {"x-Amzn-Invoked-Production-Variant": variant}

@@ -1,4 +1,4 @@
-"""The operations on models and endpoint configurations, with the rules that the service's model doesn't hold."""
+"""The operations on models and endpoint configurations, with rules that aren't in the service's model."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from breedclf.backends.emulator.descriptions import config_told, model_told
+from breedclf.backends.emulator.descriptions import described_config, described_model
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.s3.storage import Storage
-from breedclf.backends.emulator.serving.container import model_place
+from breedclf.backends.emulator.serving.container import model_location
 from breedclf.backends.emulator.store import CONFIG, MODEL, Record, Store, page, selected
 
 _NOT_EMULATED = ("AsyncInferenceConfig", "DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants")
@@ -26,15 +26,15 @@ class Models:
         definition = container_of(request)
         if not request.get("ExecutionRoleArn"):
             _refuse("ExecutionRoleArn must be given.")
-        place, _ = model_place(definition)
-        if self.storage.region_of(place.bucket) != region or not self.storage.any(place):
-            _refuse(f"Could not find model data at {place}.")
+        location, _ = model_location(definition)
+        if self.storage.region_of(location.bucket) != region or not self.storage.any(location):
+            _refuse(f"Could not find model data at {location}.")
         record = self.store.create(MODEL, request["ModelName"], region, request)
         return {"ModelArn": record["arn"]}
 
     def describe_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(MODEL, request["ModelName"], region)
-        return model_told(record["request"]) | {"ModelArn": record["arn"], "CreationTime": record["created"]}
+        return described_model(record["request"]) | {"ModelArn": record["arn"], "CreationTime": record["created"]}
 
     def list_models(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         return self._list(MODEL, "Model", "Models", request, region)
@@ -60,7 +60,10 @@ class Models:
 
     def describe_config(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         record = self.store.get(CONFIG, request["EndpointConfigName"], region)
-        return config_told(record["request"]) | {"EndpointConfigArn": record["arn"], "CreationTime": record["created"]}
+        return described_config(record["request"]) | {
+            "EndpointConfigArn": record["arn"],
+            "CreationTime": record["created"],
+        }
 
     def list_configs(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         return self._list(CONFIG, "EndpointConfig", "EndpointConfigs", request, region)
@@ -82,7 +85,7 @@ def container_of(request: Mapping[str, Any]) -> dict[str, Any]:
     """The one container of a CreateModel request.
 
     Raises:
-        ServiceError: there is none, or several, or one that isn't emulated.
+        ServiceError: there isn't exactly one container, or it isn't emulated.
     """
     several = request.get("Containers", [])
     if bool(several) == ("PrimaryContainer" in request):
@@ -100,10 +103,10 @@ def container_of(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_variant(variant: Mapping[str, Any], model: Record) -> None:
-    """The rules of a production variant.
+    """Check the rules of a production variant.
 
     Raises:
-        ServiceError: one is broken.
+        ServiceError: a rule is broken.
     """
     serverless = variant.get("ServerlessConfig")
     if serverless is None:

@@ -1,4 +1,4 @@
-"""EventBridge Scheduler, as far as it ends endpoints: one-time schedules that delete one when they are due."""
+"""EventBridge Scheduler for one purpose: one-time schedules that delete an endpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from breedclf.backends.emulator.protocol import ServiceError, not_emulated
 from breedclf.backends.emulator.serving.endpoints import Endpoints
 from breedclf.backends.emulator.store import ENDPOINT, SCHEDULE, Record, Store
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _TARGET = ":scheduler:::aws-sdk:sagemaker:deleteEndpoint"
 _EXPRESSION = "at(%Y-%m-%dT%H:%M:%S)"
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Schedules:
-    """Create, get and delete schedules; a thread carries out those that are due."""
+    """Create, get and delete schedules; a thread executes those that are due."""
 
     store: Store
     endpoints: Endpoints
@@ -39,10 +39,10 @@ class Schedules:
     _thread: threading.Thread | None = None
 
     def answer(self, method: str, path: str, document: Mapping[str, Any], region: str) -> dict[str, Any]:
-        """The answer to a request, which this service tells by method and path.
+        """The answer to a request; method and path identify the operation.
 
         Raises:
-            ServiceError: it is refused.
+            ServiceError: the request is refused.
         """
         name = path.removeprefix("/schedules/")
         if not path.startswith("/schedules/") or "/" in name or method not in ("POST", "GET", "DELETE"):
@@ -58,15 +58,15 @@ class Schedules:
             self.store.delete(SCHEDULE, name)
             return {}
         times = {"CreationDate": record["created"], "LastModificationDate": record["modified"]}
-        return {"Arn": record["arn"], **times, **_DEFAULTS, **_told(record["request"])}
+        return {"Arn": record["arn"], **times, **_DEFAULTS, **_without_token(record["request"])}
 
     def resume(self) -> None:
-        """Carry out what is due, also what came due while no emulator ran."""
+        """Execute due schedules, including those that became due while no emulator ran."""
         self._thread = threading.Thread(target=self._watch, name="schedules", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Leave the schedules to the next emulator."""
+        """Stop executing schedules; the next emulator resumes them."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
@@ -85,13 +85,13 @@ class Schedules:
         return {"ScheduleArn": record["arn"]}
 
     def _watch(self) -> None:
-        while not self._closing.wait(_LOOK_SECONDS):
+        while not self._closing.wait(_POLL_SECONDS):
             for record in self.store.all(SCHEDULE):
                 if record["due"] <= self.store.clock():
-                    self._carry_out(record)
+                    self._execute(record)
 
-    def _carry_out(self, record: Record) -> None:
-        """Delete the endpoint; while it is being changed that is refused, and tried again."""
+    def _execute(self, record: Record) -> None:
+        """Delete the endpoint; try again later if it is being changed."""
         try:
             self.endpoints.delete({"EndpointName": record["endpoint"]}, record["region"])
         except ServiceError as error:
@@ -101,7 +101,7 @@ class Schedules:
         self.store.delete(SCHEDULE, record["name"])
 
 
-def _told(request: Mapping[str, Any]) -> dict[str, Any]:
+def _without_token(request: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in request.items() if name != "ClientToken"}
 
 
@@ -111,7 +111,7 @@ def _due(request: Mapping[str, Any]) -> float:
     try:
         moment = datetime.strptime(request["ScheduleExpression"], _EXPRESSION)
     except ValueError as error:
-        message = f"Invalid Schedule Expression {request['ScheduleExpression']}; the emulator takes at(...) only."
+        message = f"Invalid Schedule Expression {request['ScheduleExpression']}; the emulator accepts only at(...)."
         raise ServiceError("ValidationException", message) from error
     return moment.replace(tzinfo=UTC).timestamp()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from breedclf.backends.common.failure import words_of_code
+from breedclf.backends.common.failure import describe_exit_code
 from breedclf.backends.sagemaker.training.debugger import rule_statuses
 from breedclf.backends.sagemaker.training.request import own_hyperparameters
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus, Transition
@@ -93,7 +93,7 @@ def _reason(text: str | None) -> str | None:
             text = text.removeprefix(prefix)
     if text and (toolkit := _TOOLKIT_REASON.match(text)):
         code = int(toolkit[1])
-        words = words_of_code(_SIGNALLED - code if code > _SIGNALLED else code)
+        words = describe_exit_code(_SIGNALLED - code if code > _SIGNALLED else code)
         message = " ".join(toolkit[2].split())
         return f"{words}; {message}" if message else words
     return text

@@ -1,4 +1,4 @@
-"""A job's log on disk: bounded, however much the job prints, and read for metrics on the way."""
+"""A job's log on disk: limited in size, and searched for metrics while it is written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LONGEST_LINE_BYTES = 64 << 10
 
 
 class BoundedLog:
-    """Keeps the begin of what is written, and, once that is full, its end; metrics go on being read in between."""
+    """A log file of at most `max_bytes`: the start of the output and, from a ring buffer, its last `tail_bytes`."""
 
     def __init__(self, path: Path, *, max_bytes: int, tail_bytes: int | None = None) -> None:
         self._tail_bytes = min(1 << 20, max_bytes // 4) if tail_bytes is None else tail_bytes
         self._head_bytes = max_bytes - self._tail_bytes
         self._file = path.open("ab", buffering=0)
         self._written = self._file.tell()
-        self._left_out = 0
+        self._dropped_bytes = 0
         self._full = False
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
@@ -36,41 +36,41 @@ class BoundedLog:
         self.close()
 
     def write(self, part: bytes) -> None:
-        """Append bytes.
+        """Append bytes to the log.
 
         Raises:
             OSError: the disk is full.
         """
-        room = max(0, self._head_bytes - self._written)
+        free = max(0, self._head_bytes - self._written)
         if not self._full:
-            self._write_all(part[:room])
-            part = part[room:]
+            self._write_all(part[:free])
+            part = part[free:]
         if part and not self._full:
             self._full = True
-            self._write_all(b"\n[breedclf: the log is too long; what follows is left out, but for its end]\n")
+            self._write_all(b"\n[breedclf: the log is too long; only its end follows]\n")
         if part:
-            self._keep(part)
+            self._buffer(part)
 
     def close(self) -> None:
-        """Write the end that was kept, and close the file."""
+        """Write the buffered end, and close the file."""
         try:
             if self._tail_size:
-                left_out = self._left_out
-                if left_out:
-                    self._write_all(f"[breedclf: {left_out} bytes were left out here]\n".encode())
+                dropped = self._dropped_bytes
+                if dropped:
+                    self._write_all(f"[breedclf: {dropped} bytes were dropped here]\n".encode())
                 self._write_all(b"".join(self._tail))
                 self._tail.clear()
                 self._tail_size = 0
         finally:
             self._file.close()
 
-    def _keep(self, part: bytes) -> None:
+    def _buffer(self, part: bytes) -> None:
         self._tail.append(part)
         self._tail_size += len(part)
         while self._tail_size - len(self._tail[0]) >= self._tail_bytes:
-            gone = self._tail.popleft()
-            self._tail_size -= len(gone)
-            self._left_out += len(gone)
+            dropped = self._tail.popleft()
+            self._tail_size -= len(dropped)
+            self._dropped_bytes += len(dropped)
 
     def _write_all(self, part: bytes) -> None:
         view = memoryview(part)
@@ -81,7 +81,7 @@ class BoundedLog:
 
 
 class MetricReader:
-    """Finds metrics in pieces of a log cut anywhere."""
+    """Finds metrics in a log that arrives in pieces of any size."""
 
     def __init__(self, definitions: Sequence[MetricDefinition]) -> None:
         self._definitions = tuple(definitions)
@@ -89,14 +89,14 @@ class MetricReader:
         self._rest = b""
 
     def feed(self, part: bytes) -> list[dict[str, float]]:
-        """The metrics of each line that this piece ends."""
+        """The metrics of each line that this piece completes."""
         whole, newline, self._rest = (self._rest + part).rpartition(b"\n")
         if len(self._rest) > _LONGEST_LINE_BYTES:
             self._rest = self._rest[-_LONGEST_LINE_BYTES:]
         return self._find(whole) if newline else []
 
     def end(self) -> list[dict[str, float]]:
-        """The metrics of a last line without an end."""
+        """The metrics of a last line without a newline."""
         rest, self._rest = self._rest, b""
         return self._find(rest)
 

@@ -1,8 +1,9 @@
-"""Web pages and other users of this machine at the emulator: without its keys nobody gets anything done."""
+"""Requests of web pages and of other users of this machine, which are refused without the emulator's keys."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -50,14 +51,14 @@ def signed_headers(emulator: Emulator, method: str, path: str) -> dict[str, str]
 def test_foreign_requests_are_refused_before_their_body_is_read_even_when_signed(
     quick: Emulator, quick_bucket: str, headers: dict[str, str]
 ) -> None:
-    where = urlsplit(quick.url)
-    given = {"Host": where.netloc, **signed_headers(quick, "PUT", f"/{quick_bucket}/key"), **headers}
-    lines = [f"PUT /{quick_bucket}/key HTTP/1.1", *(f"{name}: {value}" for name, value in given.items())]
-    with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as raw:
-        raw.sendall("\r\n".join([*lines, "Content-Length: 1000000", "", ""]).encode())  # and not a byte of it
+    target = urlsplit(quick.url)
+    sent = {"Host": target.netloc, **signed_headers(quick, "PUT", f"/{quick_bucket}/key"), **headers}
+    lines = [f"PUT /{quick_bucket}/key HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items())]
+    with socket.create_connection((target.hostname or "", target.port or 0), timeout=10) as raw:
+        raw.sendall("\r\n".join([*lines, "Content-Length: 1000000", "", ""]).encode())  # without the body
         answer = b"".join(iter(lambda: raw.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 403")
-    assert b"breedclf's emulator: it answers" in answer
+    assert re.search(rb"breedclf's emulator: (web pages are refused|only requests to)", answer)
     assert b"access-control" not in answer.lower()
 
 
@@ -66,15 +67,15 @@ def test_foreign_requests_are_refused_before_their_body_is_read_even_when_signed
     "path", ["/", "/bucket/key", "/_emulator/faults", "/endpoints/x/invocations", "/moto-api/reset"]
 )
 def test_unsigned_requests_are_refused_before_their_body_is_read(quick: Emulator, method: str, path: str) -> None:
-    where = urlsplit(quick.url)
-    with socket.create_connection((where.hostname or "", where.port or 0), timeout=10) as raw:
-        raw.sendall(f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 1000000\r\n\r\n".encode())
+    target = urlsplit(quick.url)
+    with socket.create_connection((target.hostname or "", target.port or 0), timeout=10) as raw:
+        raw.sendall(f"{method} {path} HTTP/1.1\r\nHost: {target.netloc}\r\nContent-Length: 1000000\r\n\r\n".encode())
         answer = raw.recv(4096)
     assert answer.startswith(b"HTTP/1.1 405" if method == "OPTIONS" else b"HTTP/1.1 403")
     assert quick.plane.faults.calls() == []
 
 
-def test_a_buckets_own_rules_let_no_page_in(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
+def test_cors_rules_of_a_bucket_allow_no_page(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
     s3 = quick_client("s3")
     rule = {"AllowedMethods": ["GET"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"]}
     s3.put_bucket_cors(Bucket=quick_bucket, CORSConfiguration={"CORSRules": [rule]})
@@ -86,7 +87,7 @@ def test_a_buckets_own_rules_let_no_page_in(quick: Emulator, quick_client: Clien
     assert urllib3.request("GET", f"{quick.url}/{quick_bucket}/page.html").status == 403
 
 
-def test_moto_answers_as_s3_and_as_nothing_else(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
+def test_moto_answers_s3_calls_alone(quick: Emulator, quick_client: Clients, quick_bucket: str) -> None:
     quick_client("s3").put_object(Bucket=quick_bucket, Key="key", Body=b"x")
     for method, path in (("POST", "/moto-api/reset"), ("GET", "/moto-api/data.json"), ("GET", "/latest/meta-data/")):
         answer = asked(quick, method, path, service="s3")
@@ -99,14 +100,14 @@ def ports_of(process: psutil.Process) -> set[int]:
     return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
 
 
-def test_another_user_gets_nothing_done_on_any_port(tmp_path: Path, plain_python: Path) -> None:
-    """With the emulator's old, well-known keys, and with none; also at the containers that serve."""
+def test_another_user_is_refused_on_every_port(tmp_path: Path, plain_python: Path) -> None:
+    """Without keys and with guessed ones, at the emulator and at serving containers."""
     mine = psutil.Process()
     before = ports_of(mine)
     marker = tmp_path / "was-here"
     with running_emulator(LocalBackend(tmp_path / "home", cores=1, gpus=(), python=plain_python)) as emulator:
         port = urlsplit(emulator.url).port
-        assert ports_of(mine) - before == {port}, "moto and the rest have no port of their own"
+        assert ports_of(mine) - before == {port}, "nothing else listens"
         client = lambda service, **more: emulator.session().client(service, endpoint_url=emulator.url, **more)  # noqa: E731
         client("s3").create_bucket(Bucket="mine")
         sagemaker = client("sagemaker")
@@ -127,7 +128,7 @@ def test_another_user_gets_nothing_done_on_any_port(tmp_path: Path, plain_python
                 try:
                     answer = urllib3.request("POST", url + path, body=body, headers=headers, retries=False)
                 except urllib3.exceptions.ProtocolError:
-                    continue  # hung up on before the body was read
+                    continue  # the connection was closed before the body was read
                 assert answer.status in (401, 403), (url, path, answer.status)
                 assert b"word" not in answer.data
         with pytest.raises(ClientError, match="UnrecognizedClientException"):
@@ -165,7 +166,7 @@ async function all() {
     form.submit();
   });
   const image = new Image();
-  await new Promise(done => { image.onload = image.onerror = done; image.src = at + "/" + bucket + "/picture.gif"; });
+  await new Promise(done => { image.onload = image.onerror = done; image.src = at + "/" + bucket + "/image.gif"; });
   seen.push(["image", image.naturalWidth]);
   document.title = "done";
 }
@@ -175,7 +176,7 @@ window.addEventListener("load", all);
 
 @contextmanager
 def page_of(text: str) -> Iterator[str]:
-    """A site of its own on this machine, with this one page."""
+    """A web site on another port with this page."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -207,7 +208,7 @@ def test_a_foreign_page_in_a_real_browser_reads_and_writes_nothing(
 ) -> None:
     s3, key = quick_client("s3"), "code/0123/sourcedir.tar.gz"
     s3.put_object(Bucket=quick_bucket, Key=key, Body=b"secret")
-    s3.put_object(Bucket=quick_bucket, Key="picture.gif", Body=GIF, ContentType="image/gif")
+    s3.put_object(Bucket=quick_bucket, Key="image.gif", Body=GIF, ContentType="image/gif")
     rule = {"AllowedMethods": ["GET", "PUT", "POST"], "AllowedOrigins": ["*"], "AllowedHeaders": ["*"]}
     s3.put_bucket_cors(Bucket=quick_bucket, CORSConfiguration={"CORSRules": [rule]})
     quick.plane.faults.clear()
@@ -222,4 +223,4 @@ def test_a_foreign_page_in_a_real_browser_reads_and_writes_nothing(
     assert {word for word in seen.values() if word != "opaque"} == {"blocked"}, seen
     assert quick.plane.faults.calls() == []
     assert s3.get_object(Bucket=quick_bucket, Key=key)["Body"].read() == b"secret"
-    assert [each["Key"] for each in s3.list_objects_v2(Bucket=quick_bucket)["Contents"]] == [key, "picture.gif"]
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket=quick_bucket)["Contents"]] == [key, "image.gif"]

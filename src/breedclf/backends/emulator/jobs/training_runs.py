@@ -1,4 +1,4 @@
-"""How a training job is carried out: S3 down, a job of the local back end, S3 up; resumed where a restart left it."""
+"""Executes training jobs: downloads inputs, runs a job of the local backend, uploads outputs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.common.folder import job_folder
+from breedclf.backends.common.processes import Identity, kill_job
 from breedclf.backends.emulator.access.keys import Access, write_private
 from breedclf.backends.emulator.container.train import ORDER_VARIABLE, submitted
 from breedclf.backends.emulator.faults import Faults
-from breedclf.backends.emulator.s3.storage import Place, Storage, folder_is_empty
+from breedclf.backends.emulator.s3.storage import S3Location, Storage, folder_is_empty
 from breedclf.backends.emulator.store import TRAINING, Record, Store
 from breedclf.backends.local.backend import LocalBackend
-from breedclf.backends.local.processes import Identity, kill_job
 from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import MAX_FAILURE_REASON_CHARS, JobDescription, JobSpec, JobStatus
 from breedclf.jobs.metric_lines import MetricDefinition
 
-_CONTAINER = Path(__file__).parents[1] / "container"
-_LOOK_SECONDS = 0.15
+_CONTAINER = Path(__file__).resolve().parents[1] / "container"
+_POLL_SECONDS = 0.15
 _END_SECONDS, _KILLED_SECONDS = 15.0, 15.0
 _LOST = "InternalServerError: We encountered an internal error. Please try again."
 
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainingRuns:
-    """A thread for each job that hasn't ended; what they know is in the store, so that others can go on."""
+    """Runs each job in a thread; its state is in the store, so that another emulator can resume it."""
 
     store: Store
     storage: Storage
@@ -45,19 +46,19 @@ class TrainingRuns:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def resume(self) -> None:
-        """Go on with the jobs that an earlier emulator left."""
+        """Resume the running jobs of an earlier emulator."""
         for record in self.store.all(TRAINING):
             if not record.get("ended"):
                 self.start(record["name"])
 
     def start(self, name: str) -> None:
-        """Carry out a job in the background."""
-        thread = threading.Thread(target=self._carry_out, args=(name,), name=f"job {name}", daemon=True)
+        """Execute a job in the background."""
+        thread = threading.Thread(target=self._execute, args=(name,), name=f"job {name}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
 
     def job(self, name: str) -> JobDescription | None:
-        """What the local back end knows about it; None before it was handed over."""
+        """The local backend's description of a job; None before it was submitted."""
         try:
             return self.local.describe(name)
         except JobError:
@@ -70,7 +71,7 @@ class TrainingRuns:
             self.local.stop(name)
 
     def delete(self, name: str) -> None:
-        """Forget a job that has ended, and what it left on this machine; what is in S3 stays."""
+        """Delete a job that has ended, and its files on this machine; its objects in S3 remain."""
         self.store.delete(TRAINING, name)
         shutil.rmtree(self.folder(name), ignore_errors=True)
         if self.job(name) is not None:
@@ -78,19 +79,19 @@ class TrainingRuns:
             self.local.delete(name)
 
     def folder(self, name: str) -> Path:
-        """Where a job's order, channels and checkpoints lie."""
+        """The folder of a job's order, channels and checkpoints."""
         return self.store.root / "runs" / name
 
     def end_all(self) -> None:
-        """Stop every job and wait until its processes have ended and S3 has what it left; by force in the end."""
-        began = time.monotonic()
-        asked: set[str] = set()
+        """Stop all jobs and wait until their outputs are uploaded; kill those that don't end in time."""
+        started = time.monotonic()
+        stopped: set[str] = set()
         killed = False
         while running := [record["name"] for record in self.store.all(TRAINING) if not record.get("ended")]:
-            for name in set(running) - asked:
+            for name in set(running) - stopped:
                 self.stop(name)
-                asked.add(name)
-            seconds = time.monotonic() - began
+                stopped.add(name)
+            seconds = time.monotonic() - started
             if seconds > _END_SECONDS and not killed:
                 for name in running:
                     self._kill(name)
@@ -98,22 +99,22 @@ class TrainingRuns:
             if seconds > _END_SECONDS + _KILLED_SECONDS:
                 log.warning("%d jobs haven't ended in time, such as %s", len(running), running[0])
                 return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def close(self) -> None:
-        """Leave the jobs to themselves; they go on, and `resume` finds them."""
+        """Stop watching the jobs; they continue, and `resume` finds them."""
         self._closing.set()
         for thread in self._threads:
             thread.join(timeout=10)
 
     def _kill(self, name: str) -> None:
-        """End a job's processes without its grace time; who watches them finds that out."""
-        folder = self.local.folder(name)
+        """Kill a job's processes; its thread notices."""
+        folder = job_folder(self.local.home, name)
         with contextlib.suppress(JobError):
             process = folder.read().process
             kill_job(None if process is None else Identity.from_dict(process), str(folder.path))
 
-    def _carry_out(self, name: str) -> None:
+    def _execute(self, name: str) -> None:
         record = self.store.find(TRAINING, name)
         try:
             if record is None:
@@ -126,15 +127,15 @@ class TrainingRuns:
                     self._end(name, JobStatus.STOPPED, "Stopped")
                     return
                 self.local.submit(self._spec(record))
-            self._stay_with(record)
+            self._follow(record)
         except BreedclfError as error:
             self._end(name, JobStatus.FAILED, "Failed", f"ClientError: {error}")
         except Exception as error:
-            log.exception("job %s can't be carried out", name)
+            log.exception("job %s can't be executed", name)
             self._end(name, JobStatus.FAILED, "Failed", f"{_LOST} ({type(error).__name__}: {error})")
 
     def _prepare(self, record: Record) -> None:
-        """Bring what the job needs to this machine."""
+        """Download the job's inputs."""
         name, request = record["name"], record["request"]
         if reason := self.faults.job_failure("TrainingJob", name):
             raise JobError(reason)
@@ -143,24 +144,24 @@ class TrainingRuns:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "checkpoints").mkdir(parents=True)
         for channel in request.get("InputDataConfig", ()):
-            place = Place.of(channel["DataSource"]["S3DataSource"]["S3Uri"])
-            if self.storage.download(place, folder / "channels" / channel["ChannelName"]) == 0:
-                raise JobError(f"Data download failed: {place} holds no objects")
+            location = S3Location.parse(channel["DataSource"]["S3DataSource"]["S3Uri"])
+            if self.storage.download(location, folder / "channels" / channel["ChannelName"]) == 0:
+                raise JobError(f"Data download failed: {location} has no objects")
         if "CheckpointConfig" in request:
-            place = Place.of(request["CheckpointConfig"]["S3Uri"])
-            self.storage.download(Place(place.bucket, place.key.rstrip("/") + "/"), folder / "checkpoints")
+            location = S3Location.parse(request["CheckpointConfig"]["S3Uri"])
+            self.storage.download(S3Location(location.bucket, location.key.rstrip("/") + "/"), folder / "checkpoints")
         source = self._fetch_source(request, folder / "source")
         write_private(folder / "order.json", json.dumps(self._order(record) | {"source": source}))
 
     def _fetch_source(self, request: Mapping[str, Any], folder: Path) -> str:
-        """Fetch an uploaded script from S3 as its image would, for interpreters that have no client of S3; its path."""
+        """Download the uploaded script, which the image would do with its own S3 client, and return its path."""
         _, uri = submitted(request.get("HyperParameters", {}), request.get("Environment", {}))
         if not uri.startswith("s3://") or request["AlgorithmSpecification"].get("ContainerEntrypoint"):
             return ""
-        place = Place.of(uri)
-        if self.storage.region_of(place.bucket) is None or not self.storage.download(place, folder):
-            raise JobError(f"Code download failed: there is no {place}, which sagemaker_submit_directory names")
-        file = folder / place.key.rpartition("/")[2]
+        location = S3Location.parse(uri)
+        if self.storage.region_of(location.bucket) is None or not self.storage.download(location, folder):
+            raise JobError(f"Code download failed: {location} of sagemaker_submit_directory doesn't exist")
+        file = folder / location.key.rpartition("/")[2]
         return str(file if file.is_file() else folder)
 
     def _order(self, record: Record) -> dict[str, Any]:
@@ -183,50 +184,50 @@ class TrainingRuns:
     def _spec(self, record: Record) -> JobSpec:
         request = record["request"]
         definitions = request["AlgorithmSpecification"].get("MetricDefinitions", ())
-        longest = request["StoppingCondition"].get("MaxRuntimeInSeconds")
+        max_seconds = request["StoppingCondition"].get("MaxRuntimeInSeconds")
         spec = JobSpec(
             name=record["name"],
             source=_CONTAINER,
             metric_definitions=tuple(MetricDefinition(each["Name"], each["Regex"]) for each in definitions),
             environment={ORDER_VARIABLE: str(self.folder(record["name"]))},
             spot=request.get("EnableManagedSpotTraining", False),
-            **({"max_runtime_seconds": longest} if longest else {}),
+            **({"max_runtime_seconds": max_seconds} if max_seconds else {}),
         )
         parallel = record.get("parallel", 1)
         return self.local.parallel_spec(spec, parallel) if parallel > 1 else spec
 
-    def _stay_with(self, record: Record) -> None:
-        """Until the job has ended and its outputs are in S3, or the emulator closes."""
+    def _follow(self, record: Record) -> None:
+        """Watch the job until its outputs are uploaded, or the emulator closes."""
         name = record["name"]
         checkpoints: dict[str, tuple[int, float]] = {}
         times = LogTimes(self.folder(name) / "log-times.jsonl")
         while not self._closing.is_set():
             job = self.local.describe(name)
-            times.note(self.local.folder(name).log_file, self.store.clock())
+            times.record(job_folder(self.local.home, name).log_file, self.store.clock())
             if "CheckpointConfig" in record["request"]:
-                place = Place.of(record["request"]["CheckpointConfig"]["S3Uri"])
-                self.storage.upload_changed(self.folder(name) / "checkpoints", place, checkpoints)
+                location = S3Location.parse(record["request"]["CheckpointConfig"]["S3Uri"])
+                self.storage.upload_changed(self.folder(name) / "checkpoints", location, checkpoints)
             if job.status.is_final:
-                self._hand_over(record, job)
+                self._upload_outputs(record, job)
                 return
             if (self.store.find(TRAINING, name) or {}).get("stop"):
                 self.local.stop(name)
-            self._closing.wait(_LOOK_SECONDS)
+            self._closing.wait(_POLL_SECONDS)
 
-    def _hand_over(self, record: Record, job: JobDescription) -> None:
-        """Put what the job left into S3, and only then say that it has ended."""
+    def _upload_outputs(self, record: Record, job: JobDescription) -> None:
+        """Upload the job's outputs, and then mark it as ended."""
         name, config = record["name"], record["request"]["OutputDataConfig"]
-        target = Place.of(config["S3OutputPath"])
+        target = S3Location.parse(config["S3OutputPath"])
         prefix = f"{target.key.rstrip('/')}/{name}/output".lstrip("/")
-        folder = self.local.folder(name)
+        folder = job_folder(self.local.home, name)
         if config.get("CompressionType", "GZIP") == "NONE":
-            self.storage.upload_changed(folder.model, Place(target.bucket, f"{prefix}/model"), {})
-            self.storage.upload_changed(folder.output_data, Place(target.bucket, f"{prefix}/output"), {})
+            self.storage.upload_changed(folder.model, S3Location(target.bucket, f"{prefix}/model"), {})
+            self.storage.upload_changed(folder.output_data, S3Location(target.bucket, f"{prefix}/output"), {})
         else:
             for archive, content in (("model.tar.gz", folder.model), ("output.tar.gz", folder.output_data)):
                 packed = folder.archives / archive
                 if packed.is_file() and (archive == "model.tar.gz" or not folder_is_empty(content)):
-                    self.storage.upload_file(packed, Place(target.bucket, f"{prefix}/{archive}"))
+                    self.storage.upload_file(packed, S3Location(target.bucket, f"{prefix}/{archive}"))
         reason = None
         if job.status is JobStatus.FAILED:
             reason = f"AlgorithmError: {job.failure_reason}"
@@ -250,13 +251,13 @@ class TrainingRuns:
 
 @dataclass
 class LogTimes:
-    """When a log had grown to which size, so that its lines have a time: the file itself has none."""
+    """Records the sizes of a log file over time, which give its lines their times."""
 
     file: Path
     _size: int = 0
 
-    def note(self, log_file: Path, now: float) -> None:
-        """Remember the log's size if it has grown."""
+    def record(self, log_file: Path, now: float) -> None:
+        """Record the log's size if it has changed."""
         try:
             size = log_file.stat().st_size
         except FileNotFoundError:
@@ -270,9 +271,9 @@ class LogTimes:
 def _channel(channel: Mapping[str, Any], algorithm: Mapping[str, Any]) -> dict[str, str]:
     """A channel in `inputdataconfig.json`."""
     source = channel["DataSource"]["S3DataSource"]
-    told = {
+    config = {
         "TrainingInputMode": channel.get("InputMode", algorithm["TrainingInputMode"]),
         "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
         "RecordWrapperType": channel.get("RecordWrapperType", "None"),
     }
-    return told | ({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {})
+    return config | ({"ContentType": channel["ContentType"]} if channel.get("ContentType") else {})

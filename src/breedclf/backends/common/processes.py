@@ -1,4 +1,4 @@
-"""Who is who among the processes of a job, and how all of them are ended."""
+"""Finding, recognizing and ending the processes of a job."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Identity:
-    """A process, told from a later one with the same number by when it started (seconds since 1970)."""
+    """A process, identified by its number and its start time (seconds since 1970), since numbers are reused."""
 
     pid: int
     create_time: float
 
     @classmethod
     def of(cls, pid: int) -> Self:
-        """The identity of a process; of one that is gone, an identity that no process has."""
+        """The identity of a process; for one that is gone, an identity that no process has."""
         try:
             return cls(pid, psutil.Process(pid).create_time())
         except psutil.Error:
@@ -45,7 +45,7 @@ class Identity:
 
     @property
     def was_replaced(self) -> bool:
-        """Whether the number belongs to another process by now."""
+        """Whether the number belongs to another process now."""
         try:
             return abs(psutil.Process(self.pid).create_time() - self.create_time) >= _SAME_START_SECONDS
         except psutil.Error:
@@ -53,6 +53,7 @@ class Identity:
 
     @property
     def is_alive(self) -> bool:
+        """Whether the process exists and isn't a zombie."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.create_time) < _SAME_START_SECONDS
@@ -62,10 +63,10 @@ class Identity:
 
 
 def processes_of_job(first: Identity | None, mark: str) -> list[psutil.Process]:
-    """Everything a job started that still lives.
+    """All living processes that a job started.
 
-    Found as descendants of its first process, by its session, which children keep when their parent dies, and by a
-    variable in their environment, which daemons keep that began a session of their own.
+    They are the descendants of its first process, processes of its session, which children keep when their parent dies,
+    and processes with the variable `MARK` in their environment, which daemons keep when they start their own session.
     """
     found: dict[int, psutil.Process] = {}
     leader = None if first is None or first.was_replaced else first.pid
@@ -83,30 +84,30 @@ def processes_of_job(first: Identity | None, mark: str) -> list[psutil.Process]:
     return [process for process in found.values() if not _is_zombie(process)]
 
 
-def ask_to_end(leader: int) -> None:
-    """SIGTERM to the job's process group."""
+def terminate_group(leader: int) -> None:
+    """Send SIGTERM to the job's process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGTERM)
 
 
 def kill(processes: Iterable[psutil.Process], *, wait_seconds: float = 5.0) -> None:
-    """SIGKILL each of them and wait until they are gone."""
+    """Send SIGKILL to each process and wait until it is gone."""
     processes = list(processes)
     for process in processes:
         with contextlib.suppress(psutil.Error):
-            process.kill()  # psutil checks that the number still means the same process
+            process.kill()  # psutil checks that the number wasn't reused
     psutil.wait_procs(processes, timeout=wait_seconds)
 
 
 def kill_job(first: Identity | None, mark: str) -> int:
-    """Kill whatever is left of a job, also what was born meanwhile; return how many processes there were."""
+    """Kill all processes of a job, including those started in the meantime; return their number."""
     count = 0
     for _ in range(5):
-        left = processes_of_job(first, mark)
-        if not left:
+        alive = processes_of_job(first, mark)
+        if not alive:
             break
-        count += len(left)
-        kill(left)
+        count += len(alive)
+        kill(alive)
     return count
 
 
@@ -124,7 +125,7 @@ def _is_zombie(process: psutil.Process) -> bool:
 def run_supervisor(
     module: str, folder: Path, log: Path, environment: Mapping[str, str], *, cwd: Path | None = None
 ) -> int:
-    """Run a module of this package on a folder; it detaches itself, and has reported when its exit code is returned."""
+    """Run a supervisor module on a folder and return its exit code; the supervisor detaches once it has started."""
     with log.open("ab") as output:
         started = subprocess.run(
             [sys.executable, "-m", module, str(folder)],

@@ -1,4 +1,4 @@
-"""How a tuning job is driven: children are real training jobs, chosen and stopped by our own search's pure rules."""
+"""Executes tuning jobs: their children are training jobs, which breedclf's own search proposes and stops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from breedclf.backends.emulator.jobs.training import TrainingJobs
-from breedclf.backends.emulator.jobs.training_run import TrainingRuns
+from breedclf.backends.emulator.jobs.training_runs import TrainingRuns
 from breedclf.backends.emulator.jobs.tuning_plan import (
     child_name,
     child_request,
@@ -26,7 +26,7 @@ from breedclf.tuning.stopping import Ending, ending_of, falls_behind
 from breedclf.tuning.strategies import NotYet, Plan, propose
 from breedclf.tuning.trials import Direction, Trial, best_trial
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _END_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TuningRuns:
-    """A thread for each tuning job that hasn't ended; what it knows is in the store, so that another can go on."""
+    """Runs each tuning job in a thread; its state is in the store, so that another emulator can resume it."""
 
     store: Store
     training: TrainingJobs
@@ -43,12 +43,12 @@ class TuningRuns:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def resume(self) -> None:
-        """Go on with the tuning jobs that an earlier emulator left."""
+        """Resume the running tuning jobs of an earlier emulator."""
         for record in self._running():
             self.start(record["name"])
 
     def start(self, name: str) -> None:
-        """Drive a tuning job in the background."""
+        """Execute a tuning job in the background."""
         thread = threading.Thread(target=self._drive, args=(name,), name=f"tuning {name}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
@@ -59,16 +59,16 @@ class TuningRuns:
             self.store.change(TUNING, record["name"], stop=True)
 
     def await_end(self) -> None:
-        """Wait until those have noticed that their training jobs have ended."""
+        """Wait until the tuning jobs have ended."""
         until = time.monotonic() + _END_SECONDS
         while self._running() and time.monotonic() < until:
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _running(self) -> list[Record]:
         return [record for record in self.store.all(TUNING) if not record.get("ended")]
 
     def close(self) -> None:
-        """Leave them as they are; `resume` finds them."""
+        """Stop watching the tuning jobs; `resume` finds them."""
         self._closing.set()
         for thread in self._threads:
             thread.join(timeout=10)
@@ -76,20 +76,20 @@ class TuningRuns:
     def _drive(self, name: str) -> None:
         try:
             while not self._closing.is_set() and self._step(name):
-                self._closing.wait(_LOOK_SECONDS)
+                self._closing.wait(_POLL_SECONDS)
         except Exception as error:
-            log.exception("tuning job %s can't go on", name)
+            log.exception("tuning job %s can't continue", name)
             self._end(name, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
 
     def _step(self, name: str) -> bool:
-        """Look at the children, stop and start what is due; False once the tuning job has ended."""
+        """Update the children, stop and start those that are due; False once the tuning job has ended."""
         record = self.store.find(TUNING, name)
         if record is None or record.get("ended"):
             return False
         plan = plan_of(record["request"])
-        trials = [self._looked_at(record, trial) for trial in trials_of(record)]
+        trials = [self._refreshed(record, trial) for trial in trials_of(record)]
         if record["request"]["HyperParameterTuningJobConfig"].get("TrainingJobEarlyStoppingType") == "Auto":
-            self._stop_those_behind(trials, plan.direction)
+            self._stop_early(trials, plan.direction)
         ending = self._ending(record, plan, trials)
         if ending is None:
             ending = self._start_more(record, plan, trials)
@@ -105,21 +105,21 @@ class TuningRuns:
 
     def _ending(self, record: Record, plan: Plan, trials: Sequence[Trial]) -> Ending | None:
         if record.get("stop"):
-            return Ending("asked to stop", halts=True)
+            return Ending("stop requested", halts=True)
         request = record["request"]
         seconds = self.store.clock() - record["created"]
         return ending_of(completion_of(request), trials, max_jobs_of(request, plan), seconds, plan.direction)
 
     def _start_more(self, record: Record, plan: Plan, trials: list[Trial]) -> Ending | None:
-        """Fill the free places, each child written down before it starts."""
-        most = max_jobs_of(record["request"], plan)
-        while len(trials) < most and sum(not trial.is_over for trial in trials) < plan.max_parallel:
+        """Start children in free slots; each is stored before it starts."""
+        max_jobs = max_jobs_of(record["request"], plan)
+        while len(trials) < max_jobs and sum(not trial.is_over for trial in trials) < plan.max_parallel:
             try:
                 values = propose(plan, trials)
             except NotYet:
                 return None
             if values is None:
-                return Ending("the space holds no more combinations", halts=False)
+                return Ending("the space has no more combinations", halts=False)
             index = len(trials)
             trials.append(Trial(name=child_name(record["name"], index), index=index, hyperparameters=values))
             self._write(record["name"], trials)
@@ -136,24 +136,24 @@ class TuningRuns:
             return trial.model_copy(update={"status": "Failed", "failure_reason": str(error), "submitted": True})
         return trial.model_copy(update={"submitted": True})
 
-    def _looked_at(self, record: Record, trial: Trial) -> Trial:
-        """The trial as its training job now is."""
+    def _refreshed(self, record: Record, trial: Trial) -> Trial:
+        """The trial with the current state of its training job."""
         if trial.is_over:
             return trial
         if not trial.submitted:
             return self._submitted(record, trial)
         if self.store.find(TRAINING, trial.name) is None:
             return trial.model_copy(update={"status": "Failed", "failure_reason": "the training job was deleted"})
-        seen = self.training.describe({"TrainingJobName": trial.name}, record["region"])
+        described = self.training.describe({"TrainingJobName": trial.name}, record["region"])
         history = self._objectives(trial.name, objective_of(record["request"])["MetricName"])
         return trial.model_copy(
             update={
-                "status": seen["TrainingJobStatus"],
+                "status": described["TrainingJobStatus"],
                 "history": history,
                 "objective": history[-1] if history else None,
-                "started": seen.get("TrainingStartTime"),
-                "ended": seen.get("TrainingEndTime"),
-                "failure_reason": seen.get("FailureReason"),
+                "started": described.get("TrainingStartTime"),
+                "ended": described.get("TrainingEndTime"),
+                "failure_reason": described.get("FailureReason"),
             }
         )
 
@@ -163,7 +163,7 @@ class TuningRuns:
         found = self.jobs.local.metric_history(name)
         return tuple(each.values[metric] for each in found if metric in each.values)
 
-    def _stop_those_behind(self, trials: Sequence[Trial], direction: Direction) -> None:
+    def _stop_early(self, trials: Sequence[Trial], direction: Direction) -> None:
         for trial in trials:
             earlier = [each.history for each in trials if each.index < trial.index and each.history]
             if trial.status == "InProgress" and trial.history and falls_behind(trial.history, earlier, direction):

@@ -1,6 +1,6 @@
-"""File locks that a child process can inherit: the lock lasts as long as anyone who holds it lives.
+"""File locks that child processes can inherit: a lock is held until every process that has its descriptor has exited.
 
-filelock, used elsewhere, keeps its descriptor to itself; a slot must stay taken while the job lives, even when the
+filelock, used elsewhere, doesn't share its descriptor. A slot must remain taken while the job runs, even when the
 supervisor that took it was killed.
 """
 
@@ -16,7 +16,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
 
 
 def try_lock(path: Path) -> int | None:
-    """Take the lock and return the descriptor that holds it until it is closed; None if another has it."""
+    """Take the lock and return its descriptor, which holds it until it is closed; None if it is taken."""
     descriptor = os.open(path, _FLAGS, 0o644)
     try:
         _lock(descriptor, wait=False)
@@ -47,7 +47,7 @@ else:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock for the block; waits for it, so keep the block short."""
+    """Wait for the lock and hold it during the block; keep the block short."""
     descriptor = os.open(path, _FLAGS, 0o644)
     try:
         _lock(descriptor, wait=True)
@@ -57,7 +57,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether someone holds the lock now."""
+    """Whether any process holds the lock now."""
     if not path.exists():
         return False
     descriptor = try_lock(path)
