@@ -26,7 +26,7 @@ from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.features.extraction import fingerprint_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
-from breedclf.runtime.extras import need
+from breedclf.runtime.extras import require_extra
 from breedclf.runtime.forking import OPENVINO, check_usable, in_use
 from breedclf.runtime.telemetry import opt_out
 
@@ -132,7 +132,7 @@ def need_openvino(precision: str) -> None:
     """
     check_usable(OPENVINO)
     packages = ("openvino", "nncf") if precision == "int8" else ("openvino",)
-    need(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
+    require_extra(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
 
 
 def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], Any]:
