@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import astuple, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import PIL
 from breedclf.data.images import MAX_FILE_BYTES, MAX_PIXELS, ImageFacts
 from breedclf.data_check.inspection import Look
 from breedclf.data_check.listing import Candidate
+from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 from breedclf.files.private_folder import make_private
 
@@ -54,13 +54,7 @@ def remember(cache: Path, root: Path, looks: Mapping[Candidate, Look]) -> None:
     try:
         make_private(file.parent.parent)
         file.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as temporary:
-            try:
-                temporary.write(text.encode("ascii"))
-                temporary.close()
-                Path(temporary.name).replace(file)
-            finally:
-                Path(temporary.name).unlink(missing_ok=True)
+        write_atomic(file, text)
         _drop_the_oldest(file.parent)
     except OSError as error:
         log.warning("what was found can't be kept at %s (%s)", file.parent, error)

@@ -22,7 +22,7 @@ from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.features.extraction import FeatureExtractor, left_out
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier, numbers
 from breedclf.text.printable import storable
@@ -205,4 +205,4 @@ def _beside(artifact: Path) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    deliver(path, text, "make room, or choose another --output")
+    write_output(path, text, "make room, or choose another --output")

@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from breedclf.errors import ConfigError
 from breedclf.files.cache_folder import cache_folder
+from breedclf.files.disk import replacing
 from breedclf.files.private_folder import make_private
 
 log = logging.getLogger(__name__)
@@ -122,18 +122,12 @@ class FileCache(ABC, Generic[Kept]):
         return None
 
     def _keep(self, path: Path, computed: Kept) -> Kept:
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                temporary = Path(file.name)
-            kept = self._write(temporary, path, computed)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                kept = self._write(temporary, path, computed)
         except OSError as error:
             log.warning("%s can't be cached at %s (%s); going on without", self.what, path, error)
             return computed
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
         total = 0
         for entry in self.entries():
             total += entry.size_bytes

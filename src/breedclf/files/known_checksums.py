@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from breedclf.files.cache_folder import cache_folder
-from breedclf.files.disk import write_whole
+from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def sha256_of(path: Path) -> str:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memory, json.dumps({"stamp": stamp, "sha256": found}))
+        write_atomic(memory, json.dumps({"stamp": stamp, "sha256": found}))
     except OSError as error:
         log.debug("the hash of %s can't be remembered: %s", path, error)
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar
 
 from breedclf.errors import ConfigError, JobError
-from breedclf.files.disk import write_whole
+from breedclf.files.disk import write_atomic
 from breedclf.files.paths import user_path
 from breedclf.files.private_folder import make_private
 from breedclf.files.typed import typed
@@ -143,7 +143,7 @@ class JobFolder:
 
     def write(self, state: JobState) -> None:
         """Replace the state as a whole."""
-        replace_text(self.state_file, json.dumps(state.to_dict()))
+        write_atomic(self.state_file, json.dumps(state.to_dict()))
 
     def _read(self, made_of: Callable[[Mapping[str, Any]], Made]) -> Made:
         try:
@@ -261,11 +261,6 @@ def folders_of_jobs(home: Path) -> list[JobFolder]:
             return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
     except FileNotFoundError:
         return []
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file as a whole: a reader sees the old text or the new one, also after a crash."""
-    write_whole(path, text)
 
 
 def _without_cut_character(part: bytes) -> bytes:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from breedclf.backends.common.folder import ProcessValues, replace_text
+from breedclf.backends.common.folder import ProcessValues
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.files.disk import refusal
+from breedclf.files.disk import refusal, write_atomic
 from breedclf.files.typed import Moment, typed
 from breedclf.jobs.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 
@@ -102,7 +102,7 @@ class EndpointFolder:
         return self._read("order.json", Order)
 
     def write_order(self, order: Order) -> None:
-        replace_text(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
+        write_atomic(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
 
     def read_state(self) -> tuple[EndpointDescription, ProcessValues] | None:
         """What the supervisor reported last, and who it is; None when there is nothing.
@@ -126,7 +126,7 @@ class EndpointFolder:
 
     def write_state(self, description: EndpointDescription, supervisor: Mapping[str, Any]) -> None:
         values = {"version": FORMAT_VERSION, "description": description.to_dict(), "supervisor": dict(supervisor)}
-        replace_text(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
+        write_atomic(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
 
     def last_activity(self, created: float) -> float:
         """When something was asked last, or else when it all began."""
