@@ -25,17 +25,17 @@ class MissingExtraError(ConfigError):
 
 
 class DataError(BreedclfError):
-    """The pictures on disk can't be used as they are."""
+    """The images on disk can't be used as they are."""
 
     exit_code = 3
 
 
 class ImageError(DataError):
-    """One picture can't be decoded."""
+    """One image can't be decoded."""
 
 
 class ImageTooLargeError(ImageError):
-    """One picture has more pixels or bytes than are decoded."""
+    """One image has more pixels or bytes than are decoded."""
 
 
 class ImageTooCostlyError(ImageTooLargeError):
@@ -43,7 +43,7 @@ class ImageTooCostlyError(ImageTooLargeError):
 
 
 class DownloadError(DataError):
-    """A published set of pictures can't be fetched, or isn't the one that was published."""
+    """A published set of images can't be fetched, or isn't the one that was published."""
 
 
 class WeightsError(BreedclfError):
@@ -93,7 +93,7 @@ class JobTimeoutError(JobError):
 
 
 class DemoError(BreedclfError):
-    """The demonstration ran, but its model names too few test pictures rightly."""
+    """The demonstration ran, but its model names too few test images rightly."""
 
 
 class EndpointError(BreedclfError):

@@ -63,7 +63,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         fresh=arguments.fresh,
         quiet=console.quiet,
     )
-    console.result(examination.model_dump(mode="json"), as_text(examination))
+    console.result(examination.to_dict(), as_text(examination))
     return 0 if examination.clean else EXIT_PROBLEMS_FOUND
 
 

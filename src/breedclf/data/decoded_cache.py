@@ -1,4 +1,4 @@
-"""Prepared pictures: decoded and scaled once, kept in one file that is mapped into memory, for trainings that meet them
+"""Prepared images: decoded and scaled once, kept in one file that is mapped into memory, for trainings that meet them
 again and again.
 """
 
@@ -34,7 +34,7 @@ _READ_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """Pictures whose shorter side is already the preprocessing's, one after the other in a file.
+    """Images whose shorter side is already the preprocessing's, one after the other in a file.
 
     `shapes` is a height and a width for each of the list, `bad` the reasons of those that couldn't be decoded.
     """
@@ -51,7 +51,7 @@ class PreparedImages:
         """Positions of those that could be decoded, int64."""
         return torch.tensor([index for index in range(len(self)) if index not in self.bad], dtype=torch.int64)
 
-    def load(  # the pictures are small, and of the color that was asked for, already
+    def load(  # the images are small, and of the color that was asked for, already
         self,
         index: int,
         enough_px: int | None = None,  # noqa: ARG002
@@ -88,18 +88,18 @@ class PreparedImages:
 
 @dataclass(frozen=True)
 class ImageCache(FileCache[ImageSource]):
-    """Prepared pictures: their bytes, then what they are as JSON with a checksum, then the length of that.
+    """Prepared images: their bytes, then what they are as JSON with a checksum, then the length of that.
 
     What is computed is the list of files; keeping it decodes them. Where that can't be written, the files are used.
     """
 
-    what = "pictures"
+    what = "images"
     suffix = ".pixels"
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def prepared(self, paths: Sequence[Path], fingerprint: str) -> ImageSource:
-        """The pictures of these files, prepared if they can be kept.
+        """The images of these files, prepared if they can be kept.
 
         Args:
             paths: the files.
@@ -145,18 +145,18 @@ class ImageCache(FileCache[ImageSource]):
     def _opened(self, kept: ImageSource) -> ImageSource:
         return kept.mapped() if isinstance(kept, PreparedImages) else kept
 
-    def _scaled(self, pictures: ImageSource) -> Iterator[torch.Tensor | ImageError]:
+    def _scaled(self, images: ImageSource) -> Iterator[torch.Tensor | ImageError]:
         enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
 
         def one(index: int) -> torch.Tensor | ImageError:
             try:
-                return self.preprocessing.scaled(pictures.load(index, enough_px, color).picture).contiguous()
+                return self.preprocessing.scaled(images.load(index, enough_px, color).image).contiguous()
             except ImageError as error:
                 return error
 
         with single_core_threads(available_cores()) as pool:
-            for first in range(0, len(pictures), _AT_A_TIME):
-                yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(pictures))))
+            for first in range(0, len(images), _AT_A_TIME):
+                yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(images))))
 
 
 def _checksum(pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str]) -> str:

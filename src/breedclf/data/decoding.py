@@ -1,4 +1,4 @@
-"""From a picture file to the network's kind of picture, uint8 [3, H, W]: plain JPEGs the quick way, all else by Pillow.
+"""From an image file to the network's kind of image, uint8 [3, H, W]: plain JPEGs the quick way, all else by Pillow.
 
 Both ways give the same pixels, and what one refuses the other refuses, too: a file that isn't plain, or that the quick
 way stumbles over, goes the general way, whose errors are those that users read.
@@ -37,7 +37,7 @@ def decode_image(
     enough_px: int | None = None,
     color: Color = "as_stored",
 ) -> torch.Tensor:
-    """Decode a file or its bytes into an upright picture, uint8 [3, H, W].
+    """Decode a file or its bytes into an upright image, uint8 [3, H, W].
 
     Args:
         source: the file, or its bytes.
@@ -60,14 +60,14 @@ def decode_image(
     return as_tensor(read_image(data, name, max_pixels=max_pixels, color=color)[0])
 
 
-def as_tensor(picture: Image.Image) -> torch.Tensor:
-    """An RGB picture as uint8 [3, H, W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def as_tensor(image: Image.Image) -> torch.Tensor:
+    """An RGB image as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def as_image(picture: torch.Tensor) -> Image.Image:
+def as_image(image: torch.Tensor) -> Image.Image:
     """The other way round."""
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
 
 
 class PlainJpeg(NamedTuple):
@@ -96,9 +96,9 @@ def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, *, color: Color = "as_
     return PlainJpeg(jpegs.without_metadata(data, about), about.size, turn)
 
 
-def is_whole(picture: torch.Tensor) -> bool:
-    """Whether a decoder had data up to the last pixel of a picture [3, H, W]: it fills in a grey where it hadn't."""
-    last = picture.numpy()[:, -1, -1]  # torch takes 10 times as long for one number
+def is_whole(image: torch.Tensor) -> bool:
+    """Whether a decoder had data up to the last pixel of an image [3, H, W]: it fills in a grey where it hadn't."""
+    last = image.numpy()[:, -1, -1]  # torch takes 10 times as long for one number
     return not ran_out_of_data(int(last[0])) or not ran_out_of_data(tuple(last.tolist()))
 
 
@@ -117,12 +117,12 @@ def _may_be_converted(profile: bytes) -> bool:
         return False
 
 
-def turned(picture: torch.Tensor, value: int) -> torch.Tensor:
-    """A picture [3, H, W] upright, by its EXIF orientation: a mirrored one first, then a quarter turn or a half."""
+def turned(image: torch.Tensor, value: int) -> torch.Tensor:
+    """An image [3, H, W] upright, by its EXIF orientation: a mirrored one first, then a quarter turn or a half."""
     if value >= 5:
-        picture = picture.transpose(1, 2)
+        image = image.transpose(1, 2)
     flipped = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(value, ())
-    return picture.flip(flipped) if flipped else picture
+    return image.flip(flipped) if flipped else image
 
 
 def _decoded(jpeg: PlainJpeg, enough_px: int | None) -> torch.Tensor | None:
@@ -154,7 +154,7 @@ def _scaled(jpeg: bytes, size: tuple[int, int], factor: int) -> torch.Tensor | N
 
 
 def _factor(shorter_px: int, enough_px: int) -> int:
-    """By how much a picture may be decoded smaller."""
+    """By how much an image may be decoded smaller."""
     return next((factor for factor in _FACTORS if shorter_px // factor >= enough_px), 1)
 
 

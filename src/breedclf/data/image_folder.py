@@ -1,4 +1,4 @@
-"""From a folder on disk to lists of pictures: which classes there are, and which picture belongs to which split."""
+"""From a folder on disk to lists of images: which classes there are, and which image belongs to which split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of one split, in a fixed order.
+    """The images of one split, in a fixed order.
 
     `paths[i]` shows the class `targets[i]`, an index into the folder's labels.
     """
@@ -38,7 +38,7 @@ class Split:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of pictures in classes; `labels` are the names, sorted, of the class folders with a training picture."""
+    """A folder of images in classes; `labels` are the names, sorted, of the class folders with a training image."""
 
     root: Path
     labels: tuple[str, ...]
@@ -52,12 +52,12 @@ class ImageFolder:
         """The split of that name.
 
         Raises:
-            DataError: the folder has no such split, or no picture in it.
+            DataError: the folder has no such split, or no image in it.
         """
         canonical = canonical_split(name)
         if not self.splits.get(canonical):
             have = ", ".join(found for found, split in self.splits.items() if len(split)) or "none"
-            raise DataError(f"{self.root} has no {name!r} split with pictures; splits with pictures: {have}")
+            raise DataError(f"{self.root} has no {name!r} split with images; splits with images: {have}")
         return self.splits[canonical]
 
 
@@ -68,14 +68,14 @@ def canonical_split(name: str) -> str:
 
 
 def scan(root: str | Path, *, valid_share: float = 0.15, test_share: float = 0.15, split_seed: int = 0) -> ImageFolder:
-    """Find the pictures below `root`.
+    """Find the images below `root`.
 
     Either `root` holds a folder for each split, each with one folder a class, or it holds the class folders themselves
     and is split by class with a seed. A training folder without a validation split gives up `valid_share` of its
-    pictures for one.
+    images for one.
 
     Raises:
-        DataError: the folder is missing or holds no pictures, can be read in more than one way, has fewer than two
+        DataError: the folder is missing or holds no images, can be read in more than one way, has fewer than two
             classes, or a class of another split is absent from training.
     """
     root = Path(root)
@@ -83,14 +83,14 @@ def scan(root: str | Path, *, valid_share: float = 0.15, test_share: float = 0.1
     if refusal := layout.training_refusal():
         raise DataError(f"{root}: {refusal.detail}")
     tell(root, layout)
-    pictures = images_by_split(root, layout, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
+    images = images_by_split(root, layout, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
     labels = layout.classes
-    splits = {name: as_split(name, labels, by_label) for name, by_label in pictures.items()}
+    splits = {name: as_split(name, labels, by_label) for name, by_label in images.items()}
     return ImageFolder(root, labels, splits)
 
 
 def training_images(config: TrainingConfig) -> ImageFolder:
-    """The pictures that a training with these settings is about, its test split among them.
+    """The images that a training with these settings is about, its test split among them.
 
     Raises:
         DataError: as `scan`.
@@ -109,13 +109,13 @@ def tell(root: Path, layout: Layout) -> None:
 def images_by_split(
     root: Path, layout: Layout, *, valid_share: float, test_share: float, split_seed: int
 ) -> dict[str, dict[str, list[Path]]]:
-    """Each split's pictures by class folder; what the layout leaves undivided is divided."""
-    pictures = {split: _images_by_label(root, layout, split) for split in layout.splits}
+    """Each split's images by class folder; what the layout leaves undivided is divided."""
+    images = {split: _images_by_label(root, layout, split) for split in layout.splits}
     if not layout.divided:
-        return _divide(pictures[UNDIVIDED], {"valid": valid_share, "test": test_share}, split_seed)
-    if "train" in pictures and "valid" not in pictures:
-        pictures |= _divide(pictures["train"], {"valid": valid_share}, split_seed)
-    return pictures
+        return _divide(images[UNDIVIDED], {"valid": valid_share, "test": test_share}, split_seed)
+    if "train" in images and "valid" not in images:
+        images |= _divide(images["train"], {"valid": valid_share}, split_seed)
+    return images
 
 
 def display_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ def _images_of(root: Path, parts: Sequence[Part]) -> list[Path]:
 
 
 def images_below(folder: Path) -> Iterator[Path]:
-    """Regular files with a picture's suffix at any depth, as a class folder's; symbolic links are followed."""
+    """Regular files with an image's suffix at any depth, as a class folder's; symbolic links are followed."""
     for part in everything_below(list_folder(folder)):
         yield from (folder / part.path / name for name in part.folder.images)
 
@@ -174,7 +174,7 @@ def images_below(folder: Path) -> Iterator[Path]:
 def _divide(
     by_label: Mapping[str, Sequence[Path]], shares: Mapping[str, float], seed: int
 ) -> dict[str, dict[str, list[Path]]]:
-    """Give each further split its share of every class, at least one picture while two are left to train on."""
+    """Give each further split its share of every class, at least one image while two are left to train on."""
     parts: dict[str, dict[str, list[Path]]] = {name: {} for name in ("train", *shares)}
     for label, paths in by_label.items():
         left = list(paths)
@@ -189,6 +189,6 @@ def _divide(
 
 
 def as_split(name: str, labels: Sequence[str], by_label: Mapping[str, Sequence[Path]]) -> Split:
-    """The pictures in the order of `labels`; those of other classes are left out."""
+    """The images in the order of `labels`; those of other classes are left out."""
     pairs = [(path, index) for index, label in enumerate(labels) for path in by_label.get(label, ())]
     return Split(name, tuple(path for path, _ in pairs), tuple(index for _, index in pairs))

@@ -1,4 +1,4 @@
-"""Pictures of a list, decoded and cropped into chunks by loader processes or threads, with what that took."""
+"""Images of a list, decoded and cropped into chunks by loader processes or threads, with what that took."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from breedclf.runtime.workers import loader_errors, start_method
 
 
 class Loaded(NamedTuple):
-    """An upright picture, uint8 [3, H, W], the seconds that reading it took, and those of a processor to decode it."""
+    """An upright image, uint8 [3, H, W], the seconds that reading it took, and those of a processor to decode it."""
 
-    picture: torch.Tensor
+    image: torch.Tensor
     read_seconds: float
     decode_seconds: float
 
 
 class ImageSource(Protocol):
-    """A list of pictures that can be had one by one, from several processes."""
+    """A list of images that can be had one by one, from several processes."""
 
     def __len__(self) -> int: ...
 
@@ -45,7 +45,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Pictures as the files that they are, read and decoded each time."""
+    """Images as the files that they are, read and decoded each time."""
 
     paths: Sequence[Path]
 
@@ -56,39 +56,39 @@ class ImageFiles:
         started = time.perf_counter()
         data = read_file(self.paths[index])
         read, begun = time.perf_counter() - started, time.thread_time()
-        picture = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
-        return Loaded(picture, read, time.thread_time() - begun)
+        image = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
+        return Loaded(image, read, time.thread_time() - begun)
 
 
 class Chunk(NamedTuple):
-    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
+    """Some images of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
 
     `seconds` is what all of them took to read, and of a processor's time to decode and to transform.
     """
 
-    pictures: torch.Tensor
+    images: torch.Tensor
     positions: torch.Tensor
     bad: dict[int, str]
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class Item(NamedTuple):
-    """One picture: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
+    """One image: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
 
     position: int
-    picture: torch.Tensor | None
+    image: torch.Tensor | None
     reason: str
     seconds: tuple[float, float, float]
 
 
 class ViewDataset(Dataset[Item]):
-    """Pictures of a list in one view."""
+    """Images of a list in one view."""
 
     def __init__(
-        self, pictures: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
+        self, images: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
     ) -> None:
-        self.pictures = pictures
-        self.indices = range(len(pictures)) if indices is None else indices
+        self.images = images
+        self.indices = range(len(images)) if indices is None else indices
         self.preprocessing = preprocessing
         self.view = view
         self.seed = seed
@@ -99,25 +99,25 @@ class ViewDataset(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         index = self.indices[position]
         try:
-            loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view), self.preprocessing.color)
+            loaded = self.images.load(index, self.preprocessing.enough_px(self.view), self.preprocessing.color)
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
         started = time.thread_time()
-        view = self.preprocessing.view(loaded.picture, self.view, seed=self.seed, index=index)
+        view = self.preprocessing.view(loaded.image, self.view, seed=self.seed, index=index)
         seconds = (loaded.read_seconds, loaded.decode_seconds, time.thread_time() - started)
         return Item(position, view, "", seconds)
 
 
 def collate(items: list[Item]) -> Chunk:
     """The readable ones in one tensor."""
-    good = [item for item in items if item.picture is not None]
+    good = [item for item in items if item.image is not None]
     read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
     return Chunk(
-        torch.stack([item.picture for item in good if item.picture is not None])
+        torch.stack([item.image for item in good if item.image is not None])
         if good
         else torch.empty(0, dtype=torch.uint8),
         torch.tensor([item.position for item in good], dtype=torch.int64),
-        {item.position: item.reason for item in items if item.picture is None},
+        {item.position: item.reason for item in items if item.image is None},
         (read, decode, transform),
     )
 

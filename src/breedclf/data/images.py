@@ -1,4 +1,4 @@
-"""Pictures from foreign bytes: any common format comes out RGB, upright and fully decoded, or is refused with a reason.
+"""Images from foreign bytes: any common format comes out RGB, upright and fully decoded, or is refused with a reason.
 
 The format is told by the content, never by the file's name, and nothing of Pillow's process-wide state is changed.
 """
@@ -23,13 +23,13 @@ from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""Lower-case suffixes that mark a file as a picture when a folder is scanned."""
+"""Lower-case suffixes that mark a file as an image when a folder is scanned."""
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Pictures with more pixels are refused before they are decoded (89,478,485, where Pillow would begin to warn)."""
+"""Images with more pixels are refused before they are decoded (89,478,485, where Pillow would begin to warn)."""
 
 MAX_FILE_BYTES = 1 << 30
-"""Longer files are refused unread: no picture within MAX_PIXELS needs so many bytes."""
+"""Longer files are refused unread: no image within MAX_PIXELS needs so many bytes."""
 
 _URL = re.compile(r"(https?:|ftp:|s3:|gs:|file:)/+(?=[^/])|data:image/", re.IGNORECASE)
 _SHOWN_OF_URL = 120
@@ -37,7 +37,7 @@ _SHOWN_OF_URL = 120
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a picture was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8).
+    """What an image was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8).
 
     `converted` says whether its colors were far from sRGB and were converted, `flaws` what is wrong with it.
     """
@@ -52,7 +52,7 @@ class ImageFacts:
 
 
 def open_image(source: Path | bytes, *, name: str | None = None, color: Color = "as_stored") -> Image.Image:
-    """Decode a picture into an upright RGB image.
+    """Decode an image into an upright RGB image.
 
     Transparent parts come out white, 16-bit greys are scaled to 8 bits, and of an animation the first frame is taken.
     Safe to call from several threads.
@@ -91,7 +91,7 @@ def read_image(
     color: Color = "as_stored",
     thorough: bool = False,
 ) -> tuple[Image.Image, ImageFacts]:
-    """As `open_image`, with what the picture was before; `name` is what an error calls it.
+    """As `open_image`, with what the image was before; `name` is what an error calls it.
 
     With `thorough` a JPEG is decoded a second time, to notice what decoders pass over in silence.
 
@@ -134,13 +134,13 @@ def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Imag
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"a picture opened with Pillow can't be decoded: {error or type(error).__name__}") from error
+        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
     value = 1 if isinstance(image, TiffImageFile) else orientation_of(image.info)  # Pillow turns TIFF while it loads
     return turned_upright(_rgb(image, color)[0], value)
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
-    """A picture from uint8 [height, width] or [height, width, 3 or 4].
+    """An image from uint8 [height, width] or [height, width, 3 or 4].
 
     Raises:
         ImageError: the array has another type or shape.
@@ -149,20 +149,20 @@ def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
     if array.dtype != np.uint8 or not fits or 0 in array.shape:
         raise ImageError(
             f"an array must be uint8 [height, width] or [height, width, 3 or 4], not {array.dtype} "
-            f"{list(array.shape)}; pass several pictures as a list"
+            f"{list(array.shape)}; pass several images as a list"
         )
     return Image.fromarray(array)
 
 
-def as_path(picture: str | Path) -> Path:
+def as_path(image: str | Path) -> Path:
     """The path of an image file.
 
     Raises:
         ImageError: it is a URL; a path made of one has lost a slash.
     """
-    text = str(picture)
+    text = str(image)
     if (scheme := _URL.match(text)) is None:
-        return Path(picture)
+        return Path(image)
     mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")
     shown = f"{scheme[1]}//{text[scheme.end() :]}" if mangled else text
     shown = shown if len(shown) <= _SHOWN_OF_URL else shown[:_SHOWN_OF_URL] + "..."

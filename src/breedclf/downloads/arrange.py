@@ -1,4 +1,4 @@
-"""From what published archives unpack to, to `SPLIT/CLASS/picture`."""
+"""From what published archives unpack to, to `SPLIT/CLASS/image`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Arranged:
-    """Pictures by split, the number of classes, and the listed pictures that the archives lack."""
+    """Images by split, the number of classes, and the listed images that the archives lack."""
 
     splits: dict[str, int]
     classes: int
@@ -26,30 +26,30 @@ class Arranged:
 
 
 def arrange_lists(unpacked: Path, into: Path) -> Arranged:
-    """The layout of Oxford-IIIT Pet: all pictures in `images/`, and a list for each split in `annotations/`.
+    """The layout of Oxford-IIIT Pet: all images in `images/`, and a list for each split in `annotations/`.
 
-    A line of a list begins with the picture's name, which is its class and a number: `great_pyrenees_42 16 2 11`. The
+    A line of a list begins with the image's name, which is its class and a number: `great_pyrenees_42 16 2 11`. The
     published lists divide into training (with validation) and test; a training takes its validation share itself.
 
     Raises:
-        DataError: a list is missing or reads otherwise, or no listed picture is there.
+        DataError: a list is missing or reads otherwise, or no listed image is there.
     """
     splits: Counter[str] = Counter()
     labels: set[str] = set()
     missing: list[str] = []
     for split, file in _LISTS.items():
         for name, label in _listed(unpacked / "annotations" / file):
-            picture = unpacked / "images" / f"{name}.jpg"
-            if not picture.is_file():
+            image = unpacked / "images" / f"{name}.jpg"
+            if not image.is_file():
                 missing.append(f"{name}.jpg")
                 continue
             folder = into / split / label
             folder.mkdir(parents=True, exist_ok=True)
-            picture.replace(folder / picture.name)
+            image.replace(folder / image.name)
             splits[split] += 1
             labels.add(label)
     if not splits:
-        raise DataError(f"none of the {len(missing)} listed pictures is in the archive, such as {missing[:_SHOWN]}")
+        raise DataError(f"none of the {len(missing)} listed images is in the archive, such as {missing[:_SHOWN]}")
     return Arranged(dict(splits), len(labels), missing)
 
 
@@ -86,6 +86,6 @@ def _listed(file: Path) -> list[tuple[str, str]]:
         name = line.split()[0]
         match = _IMAGE_NAME.fullmatch(name)
         if match is None:
-            raise DataError(f"{file.name}, line {number}: {name!r} is no picture's name like 'great_pyrenees_42'")
+            raise DataError(f"{file.name}, line {number}: {name!r} is no image's name like 'great_pyrenees_42'")
         found.append((name, match["label"]))
     return found

@@ -21,7 +21,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Published:
-    """A set of pictures; `arrange` turns what its archives unpack to into split and class folders."""
+    """A set of images; `arrange` turns what its archives unpack to into split and class folders."""
 
     name: str
     title: str
@@ -42,9 +42,9 @@ PUBLISHED = {
     for published in (
         Published(
             name="oxford-pets",
-            title="Oxford-IIIT Pet: 37 breeds of cats and dogs, about 200 pictures each, with a test split",
+            title="Oxford-IIIT Pet: 37 breeds of cats and dogs, about 200 images each, with a test split",
             page="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-            licence="CC BY-SA 4.0; the pictures' copyright remains with their owners",
+            licence="CC BY-SA 4.0; the images' copyright remains with their owners",
             # Sizes and sums as TensorFlow Datasets records them.
             archives=(
                 Archive(
@@ -64,9 +64,9 @@ PUBLISHED = {
         ),
         Published(
             name="udacity-dogs",
-            title="Udacity's dogImages: 133 breeds, 8,351 pictures in train, valid and test",
+            title="Udacity's dogImages: 133 breeds, 8,351 images in train, valid and test",
             page="https://github.com/udacity/dog-project",
-            licence="none is stated; some pictures are from ImageNet",
+            licence="none is stated; some images are from ImageNet",
             # No sum of it is published; the size is the one that the server told in 2022.
             archives=(
                 Archive(

@@ -24,12 +24,12 @@ WORK_FOLDER = ".breedclf-download"
 MOVING_MARK = "moving"
 SOURCE_FILE = "SOURCE.txt"
 _UNPACKED_SHARE = 1.15
-"""Photographs hardly shrink in an archive, so that they unpack to about its size."""
+"""Photos hardly shrink in an archive, so that they unpack to about its size."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was fetched: pictures by split, the number of classes, and listed pictures that the archives lack."""
+    """What was fetched: images by split, the number of classes, and listed images that the archives lack."""
 
     name: str
     output: str
@@ -51,7 +51,7 @@ def get(
     free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     quiet: bool = False,
 ) -> Fetched:
-    """Fetch the archives, unpack them and arrange the pictures as `output/SPLIT/CLASS/`.
+    """Fetch the archives, unpack them and arrange the images as `output/SPLIT/CLASS/`.
 
     Until all is done everything lies in `output/.breedclf-download`, and a further call goes on from there.
 
@@ -93,7 +93,7 @@ def _alone(output: Path, work: Path) -> Iterator[None]:
         lock = FileLock(work / "lock")
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise ConfigError(f"output {output}: another process is fetching pictures into it") from error
+        raise ConfigError(f"output {output}: another process is fetching images into it") from error
     except OSError as error:
         raise ConfigError(f"output {output} can't be written: {error.strerror}") from error
     try:

@@ -1,4 +1,4 @@
-"""Measure a model folder on a split of pictures, through its own preprocessing, and write down the outcome."""
+"""Measure a model folder on a split of images, through its own preprocessing, and write down the outcome."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ def evaluate(
     on_bad_image: OnBadImage = "error",
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Evaluation:
-    """Measure a model on pictures and write metrics.json and report.html.
+    """Measure a model on images and write metrics.json and report.html.
 
     Args:
         artifact: the model folder; which classes there are, and in which order, comes from it alone.
         data: a folder with a folder for the split (`test/CLASS/...`), or of class folders, which is then divided as
             the model's training divides such a folder; the model's classes decide where a name may be both.
-        split: train, valid, test, or `all` for every picture of `data`.
+        split: train, valid, test, or `all` for every image of `data`.
         output: folder for the two files; `evaluation-SPLIT` beside the model when None.
         device: where to compute.
         precision: `auto` takes bf16 where the hardware has it.
-        batch_size: pictures per pass through the network.
-        workers: processes that decode pictures; chosen for this machine when None.
-        on_bad_image: `error` stops at an unreadable picture, `skip` leaves it out and names it in `skipped`.
+        batch_size: images per pass through the network.
+        workers: processes that decode images; chosen for this machine when None.
+        on_bad_image: `error` stops at an unreadable image, `skip` leaves it out and names it in `skipped`.
         clock: the time that the report names.
 
     Returns:
@@ -71,7 +71,7 @@ def evaluate(
     Raises:
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or answers NaN.
         DataError: the split is missing or empty, or has a class that the model doesn't know.
-        ImageError: a picture can't be read and `on_bad_image` is `error`.
+        ImageError: an image can't be read and `on_bad_image` is `error`.
         ConfigError: the output can't be written.
         DiskError: the disk is full.
 
@@ -82,9 +82,9 @@ def evaluate(
     artifact, data = user_path(artifact, "model"), user_path(data, "data")
     output = None if output is None else user_path(output, "output")
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    pictures = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
-    folder = own_output(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else output)
-    result = _measure(classifier, pictures, data, workers, on_bad_image)
+    images = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
+    folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
+    result = _measure(classifier, images, data, workers, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
         data=storable(str(data)),
@@ -92,7 +92,7 @@ def evaluate(
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_told_path(path, data): path for path in pictures.paths}
+    originals = {_told_path(path, data): path for path in images.paths}
     page = evaluation_page(
         result,
         provenance,
@@ -106,13 +106,13 @@ def evaluate(
 
 
 def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: dict[str, object]) -> Split:
-    """The pictures of a split with their targets, by the model's labels.
+    """The images of a split with their targets, by the model's labels.
 
     `training` are the model's settings: a folder without splits is divided by their shares and seed.
 
     Raises:
         ConfigError: there is no such split.
-        DataError: the folder or the split is missing or empty, or a class with pictures is not among `labels`.
+        DataError: the folder or the split is missing or empty, or a class with images is not among `labels`.
     """
     name = canonical_split(split)
     if name not in ("train", "valid", "test", ALL):
@@ -125,7 +125,7 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     by_split = images_by_split(data, layout, **division)  # type: ignore[arg-type]
     if not layout.divided and name != ALL:
         log.info(
-            "%s has no split folders: its %s share is taken, as training divides it; --split all takes every picture",
+            "%s has no split folders: its %s share is taken, as training divides it; --split all takes every image",
             data,
             name,
         )
@@ -135,12 +135,12 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     if not chosen:
         have = ", ".join(found for found, classes in by_split.items() if found != ALL and any(classes.values()))
         raise DataError(
-            f"{data} has no pictures for the split {split!r}; splits with pictures: {have or 'none'} "
-            f"(expected: SPLIT/CLASS/picture.jpg){_and(set_aside_line(layout))}"
+            f"{data} has no images for the split {split!r}; splits with images: {have or 'none'} "
+            f"(expected: SPLIT/CLASS/image.jpg){_and(set_aside_line(layout))}"
         )
     if strangers := [label for label in chosen if label not in labels]:
         raise DataError(
-            f"the {name} pictures of {data} show classes that the model doesn't know: "
+            f"the {name} images of {data} show classes that the model doesn't know: "
             f"{some_names(strangers)}. It knows {some_names(labels)}{_and(layout.hint)}"
         )
     return as_split(name, labels, chosen)
@@ -151,9 +151,9 @@ def _and(more: str) -> str:
 
 
 def _measure(
-    classifier: Classifier, pictures: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
+    classifier: Classifier, images: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
 ) -> Evaluation:
-    # The whole network in place of the frozen part: its "features" are the scores.
+    # The whole network in place of the frozen backbone: its "features" are the scores.
     extractor = FeatureExtractor(
         make_backbone=lambda: classifier.network,
         preprocessing=classifier.card.preprocessing,
@@ -163,22 +163,22 @@ def _measure(
         workers=workers,
         stop_at_bad=on_bad_image == "error",
     )
-    scores = extractor.extract(ImageFiles(pictures.paths), title=f"evaluating {pictures.name}")
+    scores = extractor.extract(ImageFiles(images.paths), title=f"evaluating {images.name}")
     skipped = left_out(scores, on_bad_image)
     kept = scores.kept.tolist()
     return measure(
         numbers(torch.softmax(scores.values.double(), dim=1)).numpy(),
-        torch.tensor(pictures.targets)[scores.kept].numpy(),
+        torch.tensor(images.targets)[scores.kept].numpy(),
         classifier.card.labels,
-        [_told_path(pictures.paths[position], data) for position in kept],
+        [_told_path(images.paths[position], data) for position in kept],
         class_names=classifier.card.class_names,
-        split=pictures.name,
+        split=images.name,
         skipped=skipped,
     )
 
 
 def _told_path(path: Path, data: Path) -> Path:
-    """How a report names a picture: below the folder, and as text whatever bytes its name holds."""
+    """How a report names an image: below the folder, and as text whatever bytes its name holds."""
     return Path(storable(str(path.relative_to(data))))
 
 
@@ -191,11 +191,11 @@ def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Pa
 
 
 def _thumbnail(path: Path) -> bytes:
-    """The picture as a small JPEG."""
-    picture = open_image(path, color="srgb")
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    """The image as a small JPEG."""
+    image = open_image(path, color="srgb")
+    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = BytesIO()
-    picture.save(file, "JPEG", quality=75, optimize=True)
+    image.save(file, "JPEG", quality=75, optimize=True)
     return file.getvalue()
 
 

@@ -27,9 +27,9 @@ class Result(BaseModel):
 
 
 class ClassResult(Result):
-    """One class: `support` pictures show it, `predicted` were named so.
+    """One class: `support` images show it, `predicted` were named so.
 
-    `recall` is None for a class without pictures, `precision` for one that was never named, `f1` where both are absent.
+    `recall` is None for a class without images, `precision` for one that was never named, `f1` where both are absent.
     """
 
     label: str
@@ -42,7 +42,7 @@ class ClassResult(Result):
 
 
 class MacroAverage(Result):
-    """Means over the classes that have pictures, each class counting the same."""
+    """Means over the classes that have images, each class counting the same."""
 
     precision: float
     recall: float
@@ -50,7 +50,7 @@ class MacroAverage(Result):
 
 
 class Confusion(Result):
-    """Pictures of class `true` that were named `predicted`; `share` is of all pictures of `true`."""
+    """Images of class `true` that were named `predicted`; `share` is of all images of `true`."""
 
     true: str
     predicted: str
@@ -59,7 +59,7 @@ class Confusion(Result):
 
 
 class WrongImage(Result):
-    """A misnamed picture: `probability` went to the class it was named, `true_probability` to the right one."""
+    """A misnamed image: `probability` went to the class it was named, `true_probability` to the right one."""
 
     path: str
     true: str
@@ -79,8 +79,8 @@ class ConfidenceStep(Result):
 class Evaluation(Result):
     """The figures of a model on one split; shares are from 0 to 1, the loss is the mean cross-entropy in nats.
 
-    `confusion[i][j]` counts the pictures of `labels[i]` that were named `labels[j]`. `majority_share` is the accuracy
-    of always naming the most frequent class of the split. `skipped` holds the reasons of pictures left out.
+    `confusion[i][j]` counts the images of `labels[i]` that were named `labels[j]`. `majority_share` is the accuracy
+    of always naming the most frequent class of the split. `skipped` holds the reasons of images left out.
     """
 
     split: str = ""
@@ -117,18 +117,18 @@ def measure(
     """All figures at once.
 
     Args:
-        probabilities: float [N, C], a row a picture, summing to 1.
+        probabilities: float [N, C], a row an image, summing to 1.
         targets: int [N], the right column of each row.
         labels: the C classes.
-        paths: the N pictures, as they are to be named.
+        paths: the N images, as they are to be named.
         class_names: what people are shown for the labels.
         most_confused: how many pairs of classes to list.
-        worst: how many misnamed pictures to list, those of the least probability for the right class first.
-        split: name of the pictures' split.
-        skipped: reasons of pictures that were left out beforehand.
+        worst: how many misnamed images to list, those of the least probability for the right class first.
+        split: name of the images' split.
+        skipped: reasons of images that were left out beforehand.
 
     Raises:
-        DataError: there is no picture.
+        DataError: there is no image.
         ValueError: the shapes don't fit each other, or a target is no column.
 
     Example:
@@ -165,7 +165,7 @@ def measure(
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """The 95% interval of a proportion after Wilson, which holds for few pictures and for 0% and 100% too.
+    """The 95% interval of a proportion after Wilson, which holds for few images and for 0% and 100% too.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 
@@ -226,7 +226,7 @@ def class_results(
 
 
 def macro_average(per_class: Sequence[ClassResult]) -> MacroAverage:
-    """Means over the classes with pictures; the precision of one that was never named counts as 0."""
+    """Means over the classes with images; the precision of one that was never named counts as 0."""
     present = [result for result in per_class if result.support]
 
     def mean(values: Sequence[float | None]) -> float:
@@ -253,7 +253,7 @@ def confused_pairs(confusion: npt.NDArray[np.int64], labels: Sequence[str], most
 def confidence_steps(
     probabilities: Probabilities, targets: Targets, steps: Sequence[float] = CONFIDENCE_STEPS
 ) -> tuple[ConfidenceStep, ...]:
-    """For each threshold the share of pictures at or above it, and how many of these are named right."""
+    """For each threshold the share of images at or above it, and how many of these are named right."""
     best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     results = []
     for step in steps:
@@ -290,7 +290,7 @@ def _check(
     probabilities: Probabilities, targets: Targets, labels: Sequence[str], paths: Sequence[PurePath | str]
 ) -> None:
     if not len(targets):
-        raise DataError("there is no picture to evaluate")
+        raise DataError("there is no image to evaluate")
     if probabilities.shape != (len(targets), len(labels)) or len(paths) != len(targets):
         raise ValueError(
             f"probabilities {list(probabilities.shape)} don't fit {len(targets)} targets, {len(labels)} labels and "

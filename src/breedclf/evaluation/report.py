@@ -1,4 +1,4 @@
-"""The page that tells an evaluation: a verdict in words, figures by class, confusions, the worst pictures."""
+"""The page that tells an evaluation: a verdict in words, figures by class, confusions, the worst images."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def evaluation_page(
     """
     tone, heading, sentences = verdict(result)
     return render_page(
-        f"{percent(result.accuracy)} right on the {result.split} pictures",
+        f"{percent(result.accuracy)} right on the {result.split} images",
         [
             _what_it_tells(result),
             _by_class(result),
@@ -87,7 +87,7 @@ def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
     right = round(result.accuracy * result.count)
     heading = f"{whole(right)} of {_images(result.count)} named right: {percent(result.accuracy)}."
     interval = (
-        f"The accuracy on pictures of this kind lies between {percent(low)} and {percent(high)} "
+        f"The accuracy on images of this kind lies between {percent(low)} and {percent(high)} "
         "(95% confidence, Wilson interval)."
     )
     naming = f"always naming the most frequent class, which would be right for {percent(result.majority_share)}"
@@ -95,7 +95,7 @@ def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
         return "ok", heading, [interval, f"That is clearly better than {naming}."]
     if high < result.majority_share:
         return "bad", heading, [interval, f"That is worse than {naming}."]
-    return "issue", heading, [interval, f"On so few pictures that can't be told from {naming}."]
+    return "issue", heading, [interval, f"On so few images that can't be told from {naming}."]
 
 
 def _headline(result: Evaluation) -> Iterator[Tile]:
@@ -108,7 +108,7 @@ def _headline(result: Evaluation) -> Iterator[Tile]:
     yield Tile("Loss", plain(result.loss), "mean cross-entropy; lower is better")
     yield Tile("Macro F1", percent(result.macro_average.f1), "every class counts the same")
     if result.skipped:
-        yield Tile("Skipped", whole(len(result.skipped)), "pictures that can't be read", "issue")
+        yield Tile("Skipped", whole(len(result.skipped)), "images that can't be read", "issue")
 
 
 def _what_it_tells(result: Evaluation) -> Section:
@@ -116,22 +116,22 @@ def _what_it_tells(result: Evaluation) -> Section:
     few = [one for one in result.per_class if 0 < one.support < _FEW_IMAGES]
     absent = [one for one in result.per_class if not one.support]
     points = [
-        f"With {_images(result.count)}, one picture more or less moves the accuracy by "
+        f"With {_images(result.count)}, one image more or less moves the accuracy by "
         f"{_points(1 / result.count)}, and the interval is {_points(high - low)} wide. "
-        "Half as wide an interval takes about four times as many pictures.",
-        "Compare models on the same pictures. Intervals that don't overlap are a sure sign of a difference; where they "
+        "Half as wide an interval takes about four times as many images.",
+        "Compare models on the same images. Intervals that don't overlap are a sure sign of a difference; where they "
         "overlap, the difference may be chance.",
-        "The interval allows for chance in which pictures were taken, not for pictures of another kind: photographs "
+        "The interval allows for chance in which images were taken, not for images of another kind: photos "
         "from another camera or place need their own evaluation.",
     ]
     if few:
         points.append(
-            f"{_classes(len(few))} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} pictures: "
+            f"{_classes(len(few))} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} images: "
             "a figure of such a class alone says little."
         )
     if absent:
         names = ", ".join(one.class_name for one in absent[:10]) + (" and more" if len(absent) > 10 else "")
-        points.append(f"{_classes(len(absent))} of the model {_has_have(len(absent))} no picture here: {names}.")
+        points.append(f"{_classes(len(absent))} of the model {_has_have(len(absent))} no image here: {names}.")
     return Section("What these figures tell", [bullets(points)])
 
 
@@ -143,7 +143,7 @@ def _by_class(result: Evaluation) -> Section:
     ]
     columns: list[Column | str] = [
         "Class", Column("Precision", True, percent), Column("Recall", True, percent),
-        Column("F1", True, percent), Column("Pictures", True, whole), Column("Named so", True, whole), "Folder",
+        Column("F1", True, percent), Column("Images", True, whole), Column("Named so", True, whole), "Folder",
     ]  # fmt: skip
     rows: list[tuple[object, ...]] = [
         (one.class_name, one.precision, one.recall, one.f1, one.support, one.predicted, one.label)
@@ -160,7 +160,7 @@ def _by_class(result: Evaluation) -> Section:
         note="The classes that were recognised least come first.", full=True,
     )  # fmt: skip
     lead = (
-        "Recall: the share of a class's pictures that were named right. Precision: the share of the pictures named so "
+        "Recall: the share of a class's images that were named right. Precision: the share of the images named so "
         "that are. F1: the harmonic mean of both."
     )
     return Section("Class by class", [chart, *listing], lead=lead)
@@ -173,21 +173,21 @@ def _confusions(result: Evaluation) -> Section:
         "Confusion matrix", matrix, result.class_names, result.class_names, format=whole,
         shades=matrix / np.maximum(support, 1), row_label="true class", column_label="named as", square=True,
         full=len(result.labels) > _SMALL_MATRIX,
-        note="The shade is the share of the row's pictures. A perfect model fills the diagonal alone.",
+        note="The shade is the share of the row's images. A perfect model fills the diagonal alone.",
     )  # fmt: skip
     shown = dict(zip(result.labels, result.class_names, strict=True))
     pairs = table(
         "Most confused",
-        ["True class", "Named as", Column("Pictures", True, whole), Column("Share of the class", True, percent)],
+        ["True class", "Named as", Column("Images", True, whole), Column("Share of the class", True, percent)],
         [(shown[pair.true], shown[pair.predicted], pair.count, pair.share) for pair in result.most_confused],
-        empty="No picture was misnamed.",
+        empty="No image was misnamed.",
     )
     return Section("Confusions", [chart, pairs], lead="Which classes are taken for which.")
 
 
 def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
     if not result.worst:
-        return Section("Worst pictures", ["No picture was misnamed."])
+        return Section("Worst images", ["No image was misnamed."])
     shown = dict(zip(result.labels, result.class_names, strict=True))
     items = [
         Picture(
@@ -202,10 +202,10 @@ def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
         for wrong, jpeg in zip(result.worst, thumbnails, strict=True)
     ]
     lead = (
-        "Misnamed pictures, those that gave the right class the least probability first. A wrong folder, a cropped-out "
+        "Misnamed images, those that gave the right class the least probability first. A wrong folder, a cropped-out "
         "subject or two subjects are worth looking for."
     )
-    return Section("Worst pictures", [pictures(items)], lead=lead)
+    return Section("Worst images", [pictures(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
@@ -217,7 +217,7 @@ def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
     now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model answers always."
     lead = (
         f"What it would bring to answer “none of these” where the best probability lies below min_confidence. {now}"
-        " The figures above count every picture."
+        " The figures above count every image."
     )
     return Section("Answering only when sure", [table("By threshold", columns, rows)], lead=lead)
 
@@ -226,7 +226,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
     card = provenance.card
     preprocessing = card.preprocessing
     pairs: list[tuple[str, object]] = [
-        ("Pictures", f"{provenance.data}, split {result.split}, {_images(result.count)}"),
+        ("Images", f"{provenance.data}, split {result.split}, {_images(result.count)}"),
         ("Model", provenance.model),
         ("Architecture", f"{card.architecture}, {len(card.labels)} classes"),
         ("Weights (sha256)", card.weights_sha256),
@@ -247,7 +247,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
     if result.skipped:
         more = len(result.skipped) - _SKIPPED_SHOWN
         listed = [*result.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        blocks.append(details(f"Skipped pictures: {len(result.skipped)}", bullets(listed)))
+        blocks.append(details(f"Skipped images: {len(result.skipped)}", bullets(listed)))
     return Section("Where this comes from", blocks)
 
 
@@ -265,7 +265,7 @@ def _points(share: float) -> str:
 
 
 def _images(count: int) -> str:
-    return f"{whole(count)} picture" + ("" if count == 1 else "s")
+    return f"{whole(count)} image" + ("" if count == 1 else "s")
 
 
 def _classes(count: int) -> str:

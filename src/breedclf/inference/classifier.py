@@ -1,4 +1,4 @@
-"""A trained model that names what is in a picture; everything it needs to know comes from the artifact."""
+"""A trained model that names what is in an image; everything it needs to know comes from the artifact."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from breedclf.models.network import for_inference, network_from
 from breedclf.runtime.device import compute_for
 from breedclf.runtime.forking import check_usable
 
-__all__ = ["NONE_OF_THESE", "Classifier", "Picture", "Prediction", "RankedClass"]
+__all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
-Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 
 class Classifier:
@@ -35,7 +35,7 @@ class Classifier:
         artifact: the folder that a training wrote (`OUTPUT/model`).
         device: where to compute; `auto` takes a GPU when there is one.
         precision: `auto` takes bf16 where the hardware has it.
-        batch_size: how many pictures go through the network at a time.
+        batch_size: how many images go through the network at a time.
 
     Raises:
         ArtifactError: the folder is missing, damaged, foreign or newer than this breedclf.
@@ -63,44 +63,44 @@ class Classifier:
         return self.card.class_names
 
     @overload
-    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(self, images: ImageLike) -> Prediction: ...
 
     @overload
-    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def predict(self, images: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 
-    def predict(self, pictures: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Rank the classes for one picture, or for each of a list.
+    def predict(self, images: ImageLike | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
+        """Rank the classes for one image, or for each of a list.
 
-        A picture is a path, the bytes of a file, a PIL image, or a uint8 array [height, width] or
+        An image is a path, the bytes of a file, a PIL image, or a uint8 array [height, width] or
         [height, width, 3 or 4].
 
         Raises:
-            ImageError: a picture can't be read; the message names it.
+            ImageError: an image can't be read; the message names it.
             ArtifactError: the model's answer holds NaN.
         """
-        if isinstance(pictures, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
-            return self._rank(self.probabilities([pictures]))[0]
-        return self._rank(self.probabilities(pictures))
+        if isinstance(images, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
+            return self._rank(self.probabilities([images]))[0]
+        return self._rank(self.probabilities(images))
 
-    def probabilities(self, pictures: Sequence[Picture]) -> torch.Tensor:
+    def probabilities(self, images: Sequence[ImageLike]) -> torch.Tensor:
         """float32 [N, C] on the CPU, columns as in `card.labels`.
 
         Raises:
-            ImageError: a picture can't be read.
+            ImageError: an image can't be read.
             ArtifactError: the model's answer holds NaN.
         """
-        found = torch.empty(len(pictures), len(self.card.labels))
-        for start in range(0, len(pictures), self.batch_size):
-            batch = [self._input(picture) for picture in pictures[start : start + self.batch_size]]
+        found = torch.empty(len(images), len(self.card.labels))
+        for start in range(0, len(images), self.batch_size):
+            batch = [self._input(image) for image in images[start : start + self.batch_size]]
             found[start : start + len(batch)] = self.probabilities_of_inputs(torch.stack(batch))
         return numbers(found)
 
     @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The same for pictures already cropped: uint8 [N, 3, crop, crop]."""
+        """The same for images already cropped: uint8 [N, 3, crop, crop]."""
         check_usable(self.compute.device.type)
         inputs = inputs.to(self.compute.device)
-        scores = self.network(self.card.preprocessing.normalise(inputs, self.compute.dtype))
+        scores = self.network(self.card.preprocessing.normalize(inputs, self.compute.dtype))
         return torch.softmax(scores.float(), dim=1).cpu()
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
@@ -110,9 +110,9 @@ class Classifier:
     def _rank(self, probabilities: torch.Tensor) -> list[Prediction]:
         return [self.prediction(row) for row in probabilities]
 
-    def _input(self, picture: Picture) -> torch.Tensor:
+    def _input(self, image: ImageLike) -> torch.Tensor:
         preprocessing = self.card.preprocessing
-        return preprocessing.view(_upright(picture, preprocessing.enough_px(0), preprocessing.color), 0)
+        return preprocessing.view(_upright(image, preprocessing.enough_px(0), preprocessing.color), 0)
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
@@ -143,14 +143,14 @@ def numbers(probabilities: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _upright(picture: Picture, enough_px: int | None, color: Color) -> torch.Tensor:
-    match picture:
+def _upright(image: ImageLike, enough_px: int | None, color: Color) -> torch.Tensor:
+    match image:
         case str() | Path():
-            return decode_image(user_path(as_path(picture), "picture"), enough_px=enough_px, color=color)
+            return decode_image(user_path(as_path(image), "image"), enough_px=enough_px, color=color)
         case bytes() | bytearray():
-            return decode_image(bytes(picture), enough_px=enough_px, color=color)
+            return decode_image(bytes(image), enough_px=enough_px, color=color)
         case Image.Image():
-            return as_tensor(upright_rgb(picture, color=color))
+            return as_tensor(upright_rgb(image, color=color))
         case np.ndarray():
-            return as_tensor(upright_rgb(image_from_array(picture)))
-    raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")
+            return as_tensor(upright_rgb(image_from_array(image)))
+    raise ImageError(f"an image must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")

@@ -1,4 +1,4 @@
-"""What a model answers about one picture: its classes, ranked. Needs no torch, so that a client can hold one too."""
+"""What a model answers about one image: its classes, ranked. Needs no torch, so that a client can hold one too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RankedClass:
 
 @dataclass(frozen=True)
 class Prediction:
-    """All classes of one picture, best first.
+    """All classes of one image, best first.
 
     `known` is False when the best probability lies below the model's `min_confidence`: the answer is "none of these".
     """

@@ -58,7 +58,7 @@ def loader_settings(
     pin_memory: bool = True,
     may_start_processes: bool = True,
 ) -> LoaderSettings:
-    """Decide how pictures are loaded.
+    """Decide how images are loaded.
 
     On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and
     copied without blocking, unless `pin_memory` says otherwise; elsewhere pinning does nothing and isn't done. On a
@@ -87,7 +87,7 @@ def compute_of(config: TrainingConfig) -> Compute:
     """Where and how a training computes; OpenVINO does so on the CPU alone.
 
     Raises:
-        ConfigError: the device asked for isn't there, or can't decode pictures.
+        ConfigError: the device asked for isn't there, or can't decode images.
         ForkError: this process was forked from one that used what doesn't work in a fork.
     """
     check_trainable()

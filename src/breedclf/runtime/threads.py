@@ -1,4 +1,4 @@
-"""Threads that decode pictures beside the network, without taking its cores' attention."""
+"""Threads that decode images beside the network, without taking its cores' attention."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class StepTimer:
     def lap(self, part: str) -> None:
         """The time since the last lap, step or phase went into this part."""
 
-    def step(self, pictures: int) -> None:
-        """A step ends; it handled so many pictures."""
+    def step(self, images: int) -> None:
+        """A step ends; it handled so many images."""
 
     def loss(self, value: torch.Tensor) -> None:
         """The loss of the step that runs, still on the device: reading it would make a GPU wait."""
@@ -31,11 +31,11 @@ class StepTimer:
     def losses(self, values: Sequence[float]) -> None:
         """The losses of the last phase's steps, in their order."""
 
-    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
-        """Seconds that so many pictures took to read, decode and transform, in whichever process."""
+    def loading(self, images: int, read: float, decode: float, transform: float) -> None:
+        """Seconds that so many images took to read, decode and transform, in whichever process."""
 
     def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
-        """How pictures are loaded from now on."""
+        """How images are loaded from now on."""
 
     def watch(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
         """A network runs in this training; with an optimizer, it is trained."""
@@ -58,9 +58,9 @@ class _Several(StepTimer):
         for timer in self.timers:
             timer.lap(part)
 
-    def step(self, pictures: int) -> None:
+    def step(self, images: int) -> None:
         for timer in self.timers:
-            timer.step(pictures)
+            timer.step(images)
 
     def loss(self, value: torch.Tensor) -> None:
         for timer in self.timers:
@@ -70,9 +70,9 @@ class _Several(StepTimer):
         for timer in self.timers:
             timer.losses(values)
 
-    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
+    def loading(self, images: int, read: float, decode: float, transform: float) -> None:
         for timer in self.timers:
-            timer.loading(pictures, read, decode, transform)
+            timer.loading(images, read, decode, transform)
 
     def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
         for timer in self.timers:

@@ -296,7 +296,7 @@ class BackendCases:
         assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit takes the quotes off
 
     def test_a_job_reads_its_channels_and_finds_its_way(self, submit: Callable[..., Job], tmp_path: Path) -> None:
-        folder, file = tmp_path / "pictures", tmp_path / "weights.bin"
+        folder, file = tmp_path / "images", tmp_path / "weights.bin"
         folder.mkdir()
         (folder / "one.txt").write_text("1")
         file.write_bytes(b"w")

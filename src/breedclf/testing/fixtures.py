@@ -1,4 +1,4 @@
-"""Pytest fixtures for users' own tests: tiny pictures, and a back end that runs real jobs on them within seconds.
+"""Pytest fixtures for users' own tests: tiny images, and a back end that runs real jobs on them within seconds.
 
 Name the module in a `conftest.py`: `pytest_plugins = ["breedclf.testing.fixtures"]`.
 """
@@ -24,13 +24,13 @@ _PATIENCE_SECONDS = 60.0
 
 @pytest.fixture(scope="session")
 def breedclf_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 16 small drawn pictures of two classes, in train/, valid/ and test/."""
-    return write_image_set(tmp_path_factory.mktemp("breedclf") / "pictures", classes=2, train=4, valid=2, test=2)
+    """A folder of 16 small drawn images of two classes, in train/, valid/ and test/."""
+    return write_image_set(tmp_path_factory.mktemp("breedclf") / "images", classes=2, train=4, valid=2, test=2)
 
 
 @pytest.fixture(scope="session")
 def breedclf_config(breedclf_images: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
-    """Settings of the quickest training: one epoch of ResNet-18 without pretrained weights, on the tiny pictures."""
+    """Settings of the quickest training: one epoch of ResNet-18 without pretrained weights, on the tiny images."""
     settings: dict[str, Any] = {
         "data": breedclf_images,
         "architecture": "resnet18",

@@ -1,4 +1,4 @@
-"""Picture sets of our own making: drawn patterns that differ in shape and texture, and files that are no good."""
+"""Image sets of our own making: drawn patterns that differ in shape and texture, and files that are no good."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def write_image_set(
 ) -> Path:
     """Draw a data set in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
 
-    The classes are patterns. Colours, scale, position, rotation, brightness and noise of each picture are drawn
+    The classes are patterns. Colours, scale, position, rotation, brightness and noise of each image are drawn
     without regard to its class, so that only shape and arrangement tell the classes apart. The same arguments give the
-    same pictures.
+    same images.
 
     Args:
         folder: where to write; it is made, and must not hold these splits yet.
         classes: how many patterns, 2 to 8.
-        train: pictures a class in that split; `valid` and `test` likewise (0 leaves the split out).
+        train: images a class in that split; `valid` and `test` likewise (0 leaves the split out).
         seed: what all random choices come from.
-        size_px: height and width of every picture.
+        size_px: height and width of every image.
 
     Raises:
         ConfigError: the number of classes is out of range, or a split is there already.
@@ -54,7 +54,7 @@ def write_image_set(
         'train/001.Stripes/0001.jpg'
     """
     if not 2 <= classes <= len(PATTERNS):
-        raise ConfigError(f"classes={classes}: a drawn picture set has 2 to {len(PATTERNS)} classes")
+        raise ConfigError(f"classes={classes}: a drawn image set has 2 to {len(PATTERNS)} classes")
     root = Path(folder)
     counts = {name: count for name, count in (("train", train), ("valid", valid), ("test", test)) if count}
     taken = [name for name in counts if (root / name).exists()]
@@ -71,14 +71,14 @@ def write_image_set(
 
 
 def draw_image(pattern: str, random: np.random.Generator, *, size_px: int = 128) -> Image.Image:
-    """Draw one RGB picture of a pattern from PATTERNS, size_px high and wide."""
+    """Draw one RGB image of a pattern from PATTERNS, size_px high and wide."""
     shape = PATTERNS[pattern](random, size_px)
     dark, light = _tinted(random, 10, 80), _tinted(random, 160, 245)
     ink, paper = (dark, light) if random.random() < 0.5 else (light, dark)
-    picture = np.where(shape[..., None], ink, paper)
-    picture *= _uneven_light(random, size_px)[..., None]
-    picture += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
-    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    image = np.where(shape[..., None], ink, paper)
+    image *= _uneven_light(random, size_px)[..., None]
+    image += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
+    return Image.fromarray(image.clip(0, 255).astype(np.uint8))
 
 
 def _tinted(random: np.random.Generator, darkest: float, lightest: float) -> Plane:
@@ -87,7 +87,7 @@ def _tinted(random: np.random.Generator, darkest: float, lightest: float) -> Pla
 
 
 def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
-    """A factor a pixel, falling off to one side as in a photograph."""
+    """A factor a pixel, falling off to one side as in a photo."""
     slope_x, slope_y = random.uniform(-0.15, 0.15, 2).astype(np.float32)
     steps = np.linspace(-1, 1, size_px, dtype=np.float32)
     light: Plane = np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
@@ -95,7 +95,7 @@ def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
 
 
 def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most: float) -> tuple[Plane, Plane]:
-    """Coordinates of every pixel, turned, moved and scaled at random; the picture is `fewest` to `most` units wide."""
+    """Coordinates of every pixel, turned, moved and scaled at random; the image is `fewest` to `most` units wide."""
     units = random.uniform(fewest, most)
     angle = random.uniform(0, 2 * np.pi)
     steps = np.linspace(-units / 2, units / 2, size_px, dtype=np.float32)
@@ -180,7 +180,7 @@ class HostileImages(NamedTuple):
 
 
 def write_hostile_images(folder: str | Path) -> HostileImages:
-    """Write files that are no good, and good ones of unusual kinds, all named like pictures.
+    """Write files that are no good, and good ones of unusual kinds, all named like images.
 
     Broken: empty, text, cut short, damaged, too many pixels. Odd: 16-bit grey, one bit, palette, transparent, CMYK,
     turned by EXIF, with a damaged EXIF block, animated, and a PNG named .jpg.
@@ -197,7 +197,7 @@ def write_hostile_images(folder: str | Path) -> HostileImages:
     clear.putalpha(Image.fromarray(grey))
     broken = {
         "empty.jpg": b"",
-        "text.jpg": b"This was never a picture.\n",
+        "text.jpg": b"This was never an image.\n",
         "cut.jpg": jpeg[:150],
         "half.jpg": jpeg[: len(jpeg) // 2],
         "damaged.png": png[:middle] + bytes(64) + png[middle + 64 :],

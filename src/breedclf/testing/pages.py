@@ -1,4 +1,4 @@
-"""Checks a report's page: balanced tags, nothing fetched from outside, no dead links, described pictures."""
+"""Checks a report's page: balanced tags, nothing fetched from outside, no dead links, described images."""
 
 from __future__ import annotations
 
@@ -78,6 +78,6 @@ class _Reader(HTMLParser):
                 elif not value.startswith("data:"):
                     self.problems.append(f"<{tag} {name}> points outside: {value}")
         if tag == "img" and not attributes.get("alt"):
-            self.problems.append("a picture has no alt text")
+            self.problems.append("an image has no alt text")
         if tag == "script":
             self.problems.append("the page runs a script")

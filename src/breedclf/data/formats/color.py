@@ -18,7 +18,7 @@ Color = Literal["as_stored", "srgb"]
 """`srgb` converts what is far from sRGB; `as_stored` takes the numbers as they are, whatever they mean."""
 
 FAR_LEVELS = 10.0
-"""Display P3 is 7 levels off and Adobe RGB 8 (about 2 on photographs); a gamma of 1.8 is 15, ProPhoto 25, linear 55."""
+"""Display P3 is 7 levels off and Adobe RGB 8 (about 2 on photos); a gamma of 1.8 is 15, ProPhoto 25, linear 55."""
 
 # The 24 patches of the ColorChecker chart, sRGB.
 _CHART = bytes.fromhex(

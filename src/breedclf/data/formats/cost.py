@@ -138,7 +138,7 @@ def _webp(data: bytes) -> ImageCost:
 
 def _gif(data: bytes) -> ImageCost:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at, parts, junk = 13 + _colours(flags), 0, 0
+    at, parts, junk = 13 + _color_bytes(flags), 0, 0
     while (kind := data[at]) != 0x2C:
         if kind != 0x21:
             at, junk = at + 1, junk + 1
@@ -202,7 +202,7 @@ def _one_more(parts: int, most: int, name: str) -> int:
     return parts + 1
 
 
-def _colours(flags: int) -> int:
+def _color_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

@@ -104,7 +104,7 @@ def scans(jpeg: bytes, about: Parts) -> tuple[list[Scan], int]:
     """The scans, and where the end marker is (-1 if there is none).
 
     Raises:
-        ValueError: there are more scans than any picture needs.
+        ValueError: there are more scans than any image needs.
     """
     found: list[Scan] = []
     at = about.scan

@@ -124,7 +124,7 @@ def _patched(data: bytes, tags: dict[int, Number], changes: dict[int, int]) -> b
 
 
 def levels(image: Image.Image, about: Greys) -> Image.Image:
-    """A picture of more than 8 bits as 8-bit grey, by the depth and the white that its tags name.
+    """An image of more than 8 bits as 8-bit grey, by the depth and the white that its tags name.
 
     Raises:
         ImageError: its samples have no agreed white level (floats, signed ones, and integers of 32 bits).

@@ -120,23 +120,23 @@ class Layout:
             return self.refusal
         if self.divided and "train" not in self.splits:
             have = some_names(sorted(self.splits.values()))
-            return Refusal("no_pictures", ".", f"no pictures to train on: there is {have}, and no train folder")
+            return Refusal("no_pictures", ".", f"no images to train on: there is {have}, and no train folder")
         classes = self.classes
         home = self.splits["train" if self.divided else UNDIVIDED] or "."
         if not classes:
             suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-            detail = f"no pictures to train on: put them in one folder a class ({suffixes})"
+            detail = f"no images to train on: put them in one folder a class ({suffixes})"
             return Refusal("no_pictures", home, detail)
         if len(classes) < 2:
             more = f"; {self.hint}" if self.hint else ""
-            detail = f"pictures of one class only, {classes[0]!r}; a classifier needs two or more{more}"
+            detail = f"images of one class only, {classes[0]!r}; a classifier needs two or more{more}"
             return Refusal("one_class", home, detail)
         known = set(classes)
         for split in self.splits:
             if strangers := [label for label in self.labels_with_images(split) if label not in known]:
                 detail = (
                     f"the {split} split ({self.splits[split]}/) has classes that train lacks: {some_names(strangers)}; "
-                    f"add training pictures of them or take them out of {split}"
+                    f"add training images of them or take them out of {split}"
                 )
                 return Refusal("class_missing_in_train", join(self.splits[split], strangers[0]), detail)
         return None
