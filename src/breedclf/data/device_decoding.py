@@ -1,4 +1,4 @@
-"""Decoding and cropping on the device: on CUDA by nvJPEG, many files at a time, and all else from the CPU."""
+"""Decode and crop on the GPU: JPEGs by nvJPEG, many files at a time; other formats are decoded on the CPU."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PIXELS = "device-2"
 
 
 class DevicePreprocessing(Preprocessing):
-    """The same views from images on a device, scaled in floats there, since CUDA scales no bytes.
+    """Preprocessing of images that are on the device; they are scaled as floats, since CUDA can't resize bytes.
 
-    Against Pillow's numbers the central view is off by one grey level at most; a random one is cut at whole pixels.
+    Compared with Pillow, the central view differs by at most one level; random views are cropped at whole pixels.
     """
 
     def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
@@ -49,7 +49,7 @@ class DevicePreprocessing(Preprocessing):
 
 
 class _Read(NamedTuple):
-    """A file's bytes as a plain JPEG, or the image decoded already, or why there is neither."""
+    """A file as a plain JPEG, or as a decoded image, or the reason why it can't be read."""
 
     jpeg: PlainJpeg | None
     image: torch.Tensor | None
@@ -59,7 +59,7 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceChunks:
-    """Chunks of a list of files in order, decoded and cropped on the device; threads read the next ones meanwhile."""
+    """The chunks of a list of files, in order, decoded and cropped on the device; threads read ahead."""
 
     files: ImageFiles
     indices: Sequence[int]
@@ -117,9 +117,9 @@ class DeviceChunks:
 
 
 def decode_jpegs(jpegs: Sequence[PlainJpeg], device: torch.device) -> list[torch.Tensor | None]:
-    """The images as the files hold them, uint8 [3, H, W] on the device; None for one that can't be decoded there.
+    """Decode JPEGs to uint8 [3, H, W] on the device, not turned; None for each that can't be decoded there.
 
-    One call for all of them; where that fails, whose fault it is isn't told, so that each is tried alone.
+    All are decoded in one call. If that fails, the error doesn't say which file caused it, so each is tried alone.
     """
     files = [torch.frombuffer(bytearray(jpeg.data), dtype=torch.uint8) for jpeg in jpegs]
     try:
@@ -129,7 +129,7 @@ def decode_jpegs(jpegs: Sequence[PlainJpeg], device: torch.device) -> list[torch
 
 
 def only_whole(images: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
-    """The images, but None for those that may have run out of data: the general way tells whether one has."""
+    """The images, with None for those whose data may have ended early: the general decoder decides about these."""
     last = [image[:, -1, -1] for image in images if image is not None]
     pixels = iter(torch.stack(last).tolist() if last else [])
     return [None if image is None or ran_out_of_data(tuple(next(pixels))) else image for image in images]
@@ -143,7 +143,7 @@ def _decoded_alone(file: torch.Tensor, device: torch.device) -> torch.Tensor | N
 
 
 def _decode(files: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    with warnings.catch_warnings(action="ignore"):  # the function is to move to another package
+    with warnings.catch_warnings(action="ignore"):  # torchvision announces that the function will move
         found = decode_jpeg(files, mode=ImageReadMode.RGB, device=device)
     assert isinstance(found, list)
     return found

@@ -1,4 +1,4 @@
-"""Images of a list, decoded and cropped into chunks by loader processes or threads, with what that took."""
+"""Lists of images, decoded and cropped into chunks by DataLoader workers or threads, with the time this took."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from breedclf.runtime.workers import loader_errors, start_method
 
 
 class Loaded(NamedTuple):
-    """An upright image, uint8 [3, H, W], the seconds that reading it took, and those of a processor to decode it."""
+    """An upright image, uint8 [3, H, W], with the seconds to read it (wall time) and to decode it (CPU time)."""
 
     image: torch.Tensor
     read_seconds: float
@@ -30,12 +30,12 @@ class Loaded(NamedTuple):
 
 
 class ImageSource(Protocol):
-    """A list of images that can be had one by one, from several processes."""
+    """A list of images that can be loaded one by one, also from several processes."""
 
     def __len__(self) -> int: ...
 
     def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
-        """One of them; `enough_px` and `color` as in `decode_image`.
+        """Load one image; `enough_px` and `color` as in `decode_image`.
 
         Raises:
             ImageError: it can't be read.
@@ -45,7 +45,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images as the files that they are, read and decoded each time."""
+    """Image files, read and decoded each time they are loaded."""
 
     paths: Sequence[Path]
 
@@ -55,15 +55,15 @@ class ImageFiles:
     def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
         started = time.perf_counter()
         data = read_file(self.paths[index])
-        read, begun = time.perf_counter() - started, time.thread_time()
+        read, decoding_started = time.perf_counter() - started, time.thread_time()
         image = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
-        return Loaded(image, read, time.thread_time() - begun)
+        return Loaded(image, read, time.thread_time() - decoding_started)
 
 
 class Chunk(NamedTuple):
-    """Some images of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
+    """Some images of a list: uint8 [N, 3, H, W], their positions int64 [N], and by position why others are unreadable.
 
-    `seconds` is what all of them took to read, and of a processor's time to decode and to transform.
+    `seconds` is the time for all of them: wall time to read, CPU time to decode and to transform.
     """
 
     images: torch.Tensor
@@ -73,7 +73,7 @@ class Chunk(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One image: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
+    """One image: uint8 [3, H, W], or None and the reason; the seconds to read, decode and transform it."""
 
     position: int
     image: torch.Tensor | None
@@ -82,7 +82,7 @@ class Item(NamedTuple):
 
 
 class ViewDataset(Dataset[Item]):
-    """Images of a list in one view."""
+    """One view of the images of a list."""
 
     def __init__(
         self, images: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
@@ -109,7 +109,7 @@ class ViewDataset(Dataset[Item]):
 
 
 def collate(items: list[Item]) -> Chunk:
-    """The readable ones in one tensor."""
+    """Stack the readable images into a chunk."""
     good = [item for item in items if item.image is not None]
     read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
     return Chunk(
@@ -123,7 +123,7 @@ def collate(items: list[Item]) -> Chunk:
 
 
 class LoadedChunks:
-    """The chunks of a dataset in order, by loader processes, or by the loop itself where there are none."""
+    """The chunks of a dataset, in order, loaded by DataLoader workers, or in this thread if there are none."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, settings: LoaderSettings) -> None:
         self.workers = settings.workers
@@ -135,7 +135,7 @@ class LoadedChunks:
             prefetch_factor=settings.prefetch,
             multiprocessing_context=start_method() if settings.workers else None,
             collate_fn=collate,
-            generator=torch.Generator(),  # leaves the caller's random state alone
+            generator=torch.Generator(),  # keeps the caller's random state unchanged
         )
 
     def __len__(self) -> int:
@@ -147,7 +147,7 @@ class LoadedChunks:
 
 
 class ThreadedChunks:
-    """The chunks of a dataset in order, decoded by threads of this process, the next one while a chunk is in use."""
+    """The chunks of a dataset, in order, decoded by threads; the next chunk is decoded while one is in use."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, threads: int) -> None:
         self.dataset = dataset

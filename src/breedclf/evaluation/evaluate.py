@@ -12,7 +12,7 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
-from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, tell
+from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, log_set_aside
 from breedclf.data.image_source import ImageFiles
 from breedclf.data.images import open_image
 from breedclf.data.layout import layout_of, set_aside_line
@@ -120,7 +120,7 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     layout = layout_of(list_folder(data), labels=labels)
     if layout.refusal:
         raise DataError(f"{data}: {layout.refusal.detail}")
-    tell(data, layout)
+    log_set_aside(data, layout)
     division = {key: training.get(key, default) for key, default in _DIVISION.items()}
     by_split = images_by_split(data, layout, **division)  # type: ignore[arg-type]
     if not layout.divided and name != ALL:

@@ -17,7 +17,7 @@ from breedclf.backends.sagemaker.training.inputs import set_aside_in
 from breedclf.data.image_folder import scan
 from breedclf.data.layout import UNDIVIDED, Folder, Layout, layout_of, set_aside_line
 from breedclf.data.layout.disk import OUTPUT_MARKER, list_folder
-from breedclf.data.layout.names import is_image_name, is_passed_over
+from breedclf.data.layout.names import is_image_name, skip_reason
 from breedclf.data_check.listing import list_images
 from breedclf.errors import DataError
 from breedclf.evaluation.evaluate import images_to_evaluate
@@ -292,7 +292,7 @@ def test_every_class_has_a_training_image_and_every_image_counts_once(content: T
     layout = layout_of(root)
     read = read_paths(layout)
     assert len(set(read)) == len(read)
-    assert not [path for path in read if any(map(is_passed_over, path.split("/")))]
+    assert not [path for path in read if any(map(skip_reason, path.split("/")))]
     if layout.training_refusal() is None:
         train = "train" if layout.divided else UNDIVIDED
         assert len(layout.classes) >= 2
