@@ -74,7 +74,7 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"no published pictures are called {arguments.name!r}: {nearest(arguments.name, PUBLISHED)}")
     published = PUBLISHED[arguments.name]
     console.note(f"{published.title}; {published.size_bytes / 1e6:,.0f} MB from {published.page}")
-    console.note(f"licence: {published.licence}")
+    console.note(f"license: {published.license}")
     fetched = get(published, arguments.output, quiet=console.quiet)
     splits = ", ".join(f"{split} {count:,}" for split, count in fetched.splits.items())
     lines = [f"{sum(fetched.splits.values()):,} pictures of {fetched.classes} classes in {fetched.output} ({splits})"]

@@ -27,7 +27,7 @@ from breedclf.features.extraction import fingerprint_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
 from breedclf.runtime.extras import require_extra
-from breedclf.runtime.forking import OPENVINO, check_usable, in_use
+from breedclf.runtime.forking import OPENVINO, check_usable, mark_in_use
 from breedclf.runtime.telemetry import opt_out
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
         ForkError: this process was forked from one that used OpenVINO; the result raises it, too.
     """
     check_usable(OPENVINO)
-    in_use(OPENVINO)
+    mark_in_use(OPENVINO)
     opt_out()
     import openvino
 

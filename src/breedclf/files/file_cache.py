@@ -49,7 +49,7 @@ class FileCache(ABC, Generic[Cached]):
 
     @classmethod
     def at(cls, folder: Path | None, **settings: Any) -> Self:
-        """The cache below `folder`; by default below the folder set by the environment, or the platform's cache folder."""
+        """The cache below `folder`; None means the folder set by the environment, or the platform's."""
         return cls(cache_folder(folder) / cls.what, _max_bytes_from_environment(), **settings)
 
     def get_or_compute(self, key: str, compute: Callable[[], Cached]) -> Cached:

@@ -22,9 +22,9 @@ def require_extra(*packages: str, purpose: str, install: str) -> None:
     opt_out()
     missing = [package for package in packages if not _is_installed(package)]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
+        are = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(
-            f"{purpose} needs {', '.join(missing)}, which {verb} not installed: pip install {install}"
+            f"{purpose} needs {', '.join(missing)}, which {are} not installed: pip install {install}"
         )
 
 

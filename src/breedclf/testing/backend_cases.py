@@ -1,4 +1,4 @@
-"""The cases that every back end passes: subclass `BackendCases` in a test module and give it a `backend` fixture."""
+"""Tests that every backend must pass: subclass `BackendCases` in a test module and define a `backend` fixture."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _RUNS_LONG = """
 
 
 class BackendCases:
-    """What a back end must do, as pytest methods.
+    """The contract of a backend, as pytest methods.
 
-    A subclass defines a fixture `backend`; `same_place`, if another object can reach the same jobs; and, when `submit`
-    runs the job to its end before it returns, `runs_in_background = False`. No wait is longer than `patience_seconds`.
-    Where a reason can't hold the last line of the log, `reason_has_last_words = False`.
+    A subclass defines the fixture `backend`, and `same_jobs` if another object can access the same jobs. It sets
+    `runs_in_background = False` if `submit` returns only after the job has ended, and `reason_has_last_line = False` if
+    a failure reason can't contain the last line of the log. No test waits longer than `timeout_seconds`.
 
     Example:
         class TestMine(BackendCases):
@@ -51,16 +51,16 @@ class BackendCases:
     """
 
     runs_in_background: ClassVar[bool] = True
-    patience_seconds: ClassVar[float] = 60.0
-    reason_has_last_words: ClassVar[bool] = True
+    timeout_seconds: ClassVar[float] = 60.0
+    reason_has_last_line: ClassVar[bool] = True
 
     @pytest.fixture
     def backend(self) -> Backend:
-        raise AssertionError("a subclass of BackendCases defines the fixture `backend`")
+        raise AssertionError("a subclass of BackendCases must define the fixture `backend`")
 
     @pytest.fixture
-    def same_place(self, backend: Backend) -> Backend:
-        """Another object for the same jobs, as another process would make it."""
+    def same_jobs(self, backend: Backend) -> Backend:
+        """Another backend object for the same jobs, as another process would create it."""
         return backend
 
     @pytest.fixture
@@ -75,19 +75,19 @@ class BackendCases:
         return submit
 
     def ended(self, job: Job) -> Job:
-        """Wait for the end without judging it."""
-        return job.wait(timeout=self.patience_seconds, check=False)
+        """Wait until the job has ended, whatever its status."""
+        return job.wait(timeout=self.timeout_seconds, check=False)
 
     def lines(self, job: Job) -> list[str]:
-        """What the job's script printed; a back end whose containers print more leaves that out here."""
+        """The output of the job's script; override it to remove what a backend's containers print in addition."""
         return list(job.logs())
 
     def when_training(self, backend: Backend, name: str, act: Callable[[], None]) -> threading.Thread:
-        """Do something from another thread as soon as the job has printed that it is running."""
+        """Call `act` in another thread as soon as the job has printed that it is running."""
 
         def wait_and_act() -> None:
-            until = time.monotonic() + self.patience_seconds
-            while time.monotonic() < until:
+            deadline = time.monotonic() + self.timeout_seconds
+            while time.monotonic() < deadline:
                 try:
                     if "running" in backend.read_log(name)[0].splitlines():
                         act()
@@ -114,9 +114,7 @@ class BackendCases:
         assert before - 2 <= description.created <= description.started <= description.ended
         assert description.failure_reason is None
 
-    def test_the_last_value_of_each_metric_counts_and_what_is_no_number_does_not(
-        self, submit: Callable[..., Job]
-    ) -> None:
+    def test_the_last_value_of_each_metric_counts_and_text_is_ignored(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 print('breedclf-metrics {"epoch": 1, "train_loss": 0.5, "valid_loss": 2e-07}')
@@ -144,7 +142,7 @@ class BackendCases:
         assert before == position
         assert self.lines(job) == ["one", "two"]
 
-    def test_a_job_tells_why_it_failed(self, submit: Callable[..., Job]) -> None:
+    def test_a_failed_job_has_a_reason(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 import os, pathlib, sys
@@ -153,24 +151,24 @@ class BackendCases:
             """)
         )
         assert job.status == JobStatus.FAILED
-        reason = job.failure_reason or ""  # SageMaker counts words of its own, so that some fewer are left
+        reason = job.failure_reason or ""  # SageMaker adds words of its own, so fewer characters are left
         assert ("because " + "x" * 2000).startswith(reason)
         assert 1_000 <= len(reason) <= 1_024
         with pytest.raises(JobFailedError, match="job job failed: because xxx"):
             job.wait()
 
-    def test_a_job_that_told_nothing_still_has_a_reason(self, submit: Callable[..., Job]) -> None:
-        job = self.ended(submit("print('the last words')\nraise SystemExit(7)"))
+    def test_a_job_without_a_failure_file_has_a_reason_too(self, submit: Callable[..., Job]) -> None:
+        job = self.ended(submit("print('the last line')\nraise SystemExit(7)"))
         assert job.status == "Failed"
         assert job.failure_reason is not None
         assert "exit code 7" in job.failure_reason
-        if self.reason_has_last_words:
-            assert "the last words" in job.failure_reason
+        if self.reason_has_last_line:
+            assert "the last line" in job.failure_reason
 
     def test_an_exception_fails_the_job_and_is_in_the_log(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit("raise ValueError('no good')"))
         assert job.status == "Failed"
-        # A container may make a line of each piece that Python writes, without its spaces.
+        # A container may log each piece that Python writes as a line of its own, without spaces.
         assert "ValueError:nogood" in "".join("".join(job.logs()).split())
 
     def test_a_job_ended_by_a_signal_fails_with_its_name(self, submit: Callable[..., Job]) -> None:
@@ -180,20 +178,20 @@ class BackendCases:
         assert "SIGSEGV" in str(job.failure_reason)
 
     def test_stop_ends_a_job_and_keeps_what_it_wrote(
-        self, backend: Backend, same_place: Backend, submit: Callable[..., Job]
+        self, backend: Backend, same_jobs: Backend, submit: Callable[..., Job]
     ) -> None:
-        stopper = self.when_training(same_place, "job", lambda: same_place.stop("job"))
+        stopper = self.when_training(same_jobs, "job", lambda: same_jobs.stop("job"))
         job = self.ended(submit(_RUNS_LONG))
-        stopper.join(self.patience_seconds)
+        stopper.join(self.timeout_seconds)
         description = job.describe()
         assert description.status == "Stopped"
         assert description.secondary_status == "Stopped"
         assert SecondaryStatus.STOPPING in [transition.status for transition in description.transitions]
         assert (job.artifact / "half.txt").read_text() == "so far"
-        backend.stop("job")  # nothing happens to a job that has ended
+        backend.stop("job")  # has no effect on a job that has ended
         assert job.status == "Stopped"
 
-    def test_a_job_over_its_time_is_stopped(self, submit: Callable[..., Job]) -> None:
+    def test_a_job_that_exceeds_its_runtime_is_stopped(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit(_RUNS_LONG, max_runtime_seconds=0.5))
         assert job.status == "Stopped"
         assert job.secondary_status == "MaxRuntimeExceeded"
@@ -209,14 +207,14 @@ class BackendCases:
         assert (job.artifact / "model.bin").read_bytes() == b"weights"
         assert (job.output / "table.csv").read_text() == "a,b"
 
-    def test_a_job_without_a_model_says_so(self, submit: Callable[..., Job]) -> None:
+    def test_a_job_without_a_model_raises_an_error(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit("pass"))
         with pytest.raises(JobError, match="job job left no model"):
             _ = job.artifact
 
-    def test_a_job_can_be_attached_by_name(self, same_place: Backend, submit: Callable[..., Job]) -> None:
+    def test_a_job_can_be_attached_by_name(self, same_jobs: Backend, submit: Callable[..., Job]) -> None:
         self.ended(submit("print('here')", hyperparameters={"epochs": "2"}))
-        job = Job.attach("job", backend=same_place)
+        job = Job.attach("job", backend=same_jobs)
         assert job.status == "Completed"
         assert job.describe().hyperparameters == {"epochs": "2"}
         assert self.lines(job) == ["here"]
@@ -293,9 +291,9 @@ class BackendCases:
         values, epochs, arguments = json.loads(next(line for line in job.logs() if line.startswith("[{")))
         assert values == {"epochs": 3, "learning_rate": 0.005, "weights": "none", "quoted": "adam", "on": True}
         assert epochs == "3"
-        assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit takes the quotes off
+        assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit removes the quotes
 
-    def test_a_job_reads_its_channels_and_finds_its_way(self, submit: Callable[..., Job], tmp_path: Path) -> None:
+    def test_a_job_reads_its_channels_and_environment(self, submit: Callable[..., Job], tmp_path: Path) -> None:
         folder, file = tmp_path / "images", tmp_path / "weights.bin"
         folder.mkdir()
         (folder / "one.txt").write_text("1")
@@ -314,7 +312,7 @@ class BackendCases:
         with pytest.raises(ConfigError, match="channel training: .*gone is not there"):
             submit("pass", channels={"training": tmp_path / "gone"})
 
-    def test_a_request_can_be_looked_at_without_sending_it(self, backend: Backend) -> None:
+    def test_a_request_can_be_inspected_without_sending_it(self, backend: Backend) -> None:
         request = backend.request_for(JobSpec("job", {"epochs": "2"}))
         assert json.dumps(request, default=str).count("epochs") >= 1
         assert backend.list_jobs() == []
@@ -325,9 +323,9 @@ class BackendCases:
         assert backend.list_jobs() == []
         with pytest.raises(JobError, match="no job job"):
             backend.describe("job")
-        self.ended(submit("pass"))  # and its name is free
+        self.ended(submit("pass"))  # its name can be used again
 
-    def test_what_a_running_job_wrote_is_not_given_out(self, backend: Backend, submit: Callable[..., Job]) -> None:
+    def test_a_running_job_has_no_results_yet(self, backend: Backend, submit: Callable[..., Job]) -> None:
         self._need_background()
         job = submit(_RUNS_LONG)
         try:
@@ -340,19 +338,19 @@ class BackendCases:
             job.stop()
         assert self.ended(job).status == "Stopped"
 
-    def test_several_may_wait_for_one_job(self, same_place: Backend, submit: Callable[..., Job]) -> None:
+    def test_several_may_wait_for_one_job(self, same_jobs: Backend, submit: Callable[..., Job]) -> None:
         self._need_background()
         job = submit("import time\ntime.sleep(0.3)")
-        seen: list[str] = []
+        statuses: list[str] = []
         waiters = [
-            threading.Thread(target=lambda: seen.append(self.ended(Job("job", same_place)).status)) for _ in range(3)
+            threading.Thread(target=lambda: statuses.append(self.ended(Job("job", same_jobs)).status)) for _ in range(3)
         ]
         for waiter in waiters:
             waiter.start()
         self.ended(job)
         for waiter in waiters:
-            waiter.join(self.patience_seconds)
-        assert seen == ["Completed"] * 3
+            waiter.join(self.timeout_seconds)
+        assert statuses == ["Completed"] * 3
 
     def test_the_log_can_be_followed_while_the_job_runs(self, submit: Callable[..., Job]) -> None:
         self._need_background()
@@ -365,11 +363,11 @@ class BackendCases:
 
     def _need_background(self) -> None:
         if not self.runs_in_background:
-            pytest.skip("this back end runs a job to its end before submit returns")
+            pytest.skip("this backend runs a job to its end before submit returns")
 
 
 def script_source(folder: Path, script: str) -> Path:
-    """A source folder whose `train.py` is this script."""
+    """Create a source folder whose `train.py` is this script."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.py").write_text(textwrap.dedent(script), encoding="utf-8")
     return folder

@@ -41,8 +41,8 @@ class Folder:
     """A listed folder; a folder that is reached by several links is the same object everywhere.
 
     `images` are its image files, without the `hidden_images` whose names start with a dot. `links` are the names
-    of those `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output` marks a folder that
-    breedclf wrote, `unreadable` is the reason if it couldn't be listed.
+    of those `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output`
+    marks a folder that breedclf wrote, `unreadable` is the reason if it couldn't be listed.
     """
 
     folders: dict[str, Folder] = field(default_factory=dict)
