@@ -23,7 +23,7 @@ A_TASK = 16
 def main() -> int:
     given = arguments(__doc__)
     folders = [DATA / name for name in NAMES]
-    paths = [folder / picture.path for folder in folders for picture in list_images(folder).pictures]
+    paths = [folder / picture.path for folder in folders for picture in list_images(folder).images]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def decode(some: list[Path]) -> None:

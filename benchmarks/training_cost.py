@@ -34,7 +34,7 @@ def main() -> int:
     def bare_forward() -> None:
         for split in ("train", "valid"):
             for chunk in pictures[: len(folder.split(split))].split(chunk_size):
-                backbone(preprocessing.normalise(chunk.to(compute.device), compute.dtype)).cpu()
+                backbone(preprocessing.normalize(chunk.to(compute.device), compute.dtype)).cpu()
 
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)

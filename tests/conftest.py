@@ -1,4 +1,4 @@
-"""What every test shares: the photographs and weights where they exist, and folders of its own for caches and jobs."""
+"""What every test shares: the photos and weights where they exist, and folders of its own for caches and jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
 
 def photos_folder() -> Path:
-    """Where the photographs and weights are looked for."""
+    """Where the photos and weights are looked for."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     return Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
 
@@ -40,13 +40,13 @@ def project_root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real photographs and weights; tests that need it are skipped where it is absent."""
+    """The folder of real photos and weights; tests that need it are skipped where it is absent."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     folder = photos_folder()
     if not (folder / "weights").is_dir():
         if chosen:
             pytest.fail(f"{TEST_DATA_VARIABLE}={chosen} holds no weights/ folder")
-        pytest.skip(f"no photographs at ../shared/data; set {TEST_DATA_VARIABLE} to a folder that has them")
+        pytest.skip(f"no photos at ../shared/data; set {TEST_DATA_VARIABLE} to a folder that has them")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Small pictures that all differ, and files that only pretend to be pictures."""
+"""Small images that all differ, and files that only pretend to be images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SEED = count()
 
 
 def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    """A picture as a file of Pillow's format `form`."""
+    """An image as a file of Pillow's format `form`."""
     file = BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
@@ -25,7 +25,7 @@ def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 def photo(
     size: tuple[int, int] = (64, 64), *, mode: str = "RGB", form: str = "JPEG", orientation: int | None = None
 ) -> bytes:
-    """A picture unlike every other one."""
+    """An image unlike every other one."""
     draw = np.random.default_rng(next(_SEED))
     image = Image.fromarray(draw.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(size).convert(mode)
     if orientation is None:
@@ -36,7 +36,7 @@ def photo(
 
 
 def write(path: Path, **options: Any) -> Path:
-    """Write such a picture, making its folders."""
+    """Write such an image, making its folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(photo(**options))
     return path

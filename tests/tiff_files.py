@@ -17,7 +17,7 @@ COLOR_MAP, EXTRA_SAMPLES, SAMPLE_FORMAT = 320, 338, 339
 def tiff(
     samples: NDArray[Any], bits: int, photometric: int, *, order: str = "<", tags: dict[int, list[int]] | None = None
 ) -> bytes:
-    """An uncompressed picture of one strip from samples [H, W] or [H, W, channels]."""
+    """An uncompressed image of one strip from samples [H, W] or [H, W, channels]."""
     height, width, channels = samples.shape if samples.ndim == 3 else (*samples.shape, 1)
     data = packed(samples.reshape(height, width * channels), bits, order)
     values = {

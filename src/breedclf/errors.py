@@ -1,4 +1,30 @@
-"""Every error that breedclf raises on purpose: what is wrong, the value, and what to do next."""
+"""All errors that breedclf raises on purpose. Each message says what is wrong, names the value, and suggests a remedy.
+
+```text
+BreedclfError
+├── ConfigError                 exit code 2: wrong usage or configuration
+│   └── MissingExtraError
+├── DataError                   exit code 3: bad data
+│   ├── ImageError
+│   │   └── ImageTooLargeError
+│   │       └── ImageTooCostlyError
+│   └── DownloadError
+├── WeightsError                exit code 3: bad pretrained weights
+├── ArtifactError               exit code 3: bad model directory
+├── ProfileError                exit code 3: bad profile or trace
+├── DiskError                   exit code 4, like all others below
+├── ExportError
+├── TrainingError
+├── ForkError
+├── DemoError
+├── JobError
+│   ├── JobFailedError
+│   └── JobTimeoutError
+└── EndpointError
+    ├── ModelError
+    └── ParityError
+```
+"""
 
 from __future__ import annotations
 
@@ -6,7 +32,7 @@ from breedclf.text.printable import storable
 
 
 class BreedclfError(Exception):
-    """Base of all errors raised on purpose; `exit_code` is what the command line ends with."""
+    """Base class of all errors raised on purpose; `exit_code` is the exit status of the command line."""
 
     exit_code = 4
 
@@ -15,101 +41,104 @@ class BreedclfError(Exception):
 
 
 class ConfigError(BreedclfError):
-    """A setting is unknown, has the wrong type or doesn't fit the others."""
+    """A setting is unknown, has the wrong type or value, or conflicts with others."""
 
     exit_code = 2
 
 
 class MissingExtraError(ConfigError):
-    """A feature needs a package that an optional extra installs."""
+    """A package that an optional extra installs is missing."""
 
 
 class DataError(BreedclfError):
-    """The pictures on disk can't be used as they are."""
+    """A dataset can't be used as it is."""
 
     exit_code = 3
 
 
 class ImageError(DataError):
-    """One picture can't be decoded."""
+    """An image can't be decoded."""
 
 
 class ImageTooLargeError(ImageError):
-    """One picture has more pixels or bytes than are decoded."""
+    """An image has too many pixels or bytes to be decoded."""
 
 
 class ImageTooCostlyError(ImageTooLargeError):
-    """One image would keep its decoder busy far longer than any honest one."""
+    """An image is encoded in a way that would keep the decoder busy for too long."""
 
 
 class DownloadError(DataError):
-    """A published set of pictures can't be fetched, or isn't the one that was published."""
+    """A published dataset can't be downloaded, or differs from the one that was published."""
 
 
 class WeightsError(BreedclfError):
-    """Pretrained weights are missing, don't fit the architecture or aren't safe to load."""
+    """Pretrained weights are missing, don't fit the architecture, or aren't safe to load."""
 
     exit_code = 3
 
 
 class ArtifactError(BreedclfError):
-    """A model folder is missing, corrupted, foreign or written by a newer version."""
+    """A model directory is missing, damaged, not written by breedclf, or written by a newer version."""
 
     exit_code = 3
 
 
 class DiskError(BreedclfError):
-    """A file can't be written: the disk is full or read-only, or a quota or a limit is reached."""
+    """A file can't be written: the disk is full or read-only, or a quota or limit is reached."""
 
 
 class ExportError(BreedclfError):
-    """An exported model doesn't run, or doesn't answer as its model folder does; it isn't put in place."""
+    """An exported model doesn't run, or its predictions differ from those of its model directory; it is discarded."""
 
 
 class TrainingError(BreedclfError):
-    """Training can't go on, for instance because the loss is no longer a number."""
+    """Training can't continue, for example because the loss is NaN."""
 
 
 class ForkError(BreedclfError):
-    """This process was forked from one that used what doesn't work in a fork, and would wait for ever."""
+    """This process was forked from one that used a GPU or threads that don't work in a fork, and would hang."""
 
 
 class ProfileError(BreedclfError):
-    """A profile or a trace is missing, damaged, foreign or written by a newer version."""
+    """A profile or trace is missing, damaged, not written by breedclf, or written by a newer version."""
 
     exit_code = 3
 
 
 class JobError(BreedclfError):
-    """A job can't be found, read or reached, or didn't do what was asked of it."""
+    """A job can't be found, read or reached, or an operation on it failed."""
 
 
 class JobFailedError(JobError):
-    """A job ended as Failed; the message holds its reason."""
+    """A job has failed; the message contains its failure reason."""
 
 
 class JobTimeoutError(JobError):
-    """A job was still running when the time to wait for it was over; it goes on."""
+    """A job was still running when the time limit for waiting was reached; the job continues."""
 
 
 class DemoError(BreedclfError):
-    """The demonstration ran, but its model names too few test pictures rightly."""
+    """The demo ran, but its model classifies too few test images correctly."""
 
 
 class EndpointError(BreedclfError):
-    """An endpoint can't be found or reached, didn't come up, or doesn't answer in time."""
+    """An endpoint can't be found or reached, failed to start, or doesn't respond in time."""
 
 
 class ModelError(EndpointError):
-    """The model's server refused a request; SageMaker tells it in the same shape, as status 424."""
+    """The model server rejected a request; SageMaker reports this with status 424.
+
+    `original_status_code` and `original_message` are the server's.
+    """
 
     status_code = 424
 
     def __init__(self, original_status_code: int, original_message: str) -> None:
-        super().__init__(f"the model's server answered {original_status_code}: {original_message}")
+        super().__init__(f"the model server responded with {original_status_code}: {original_message}")
         self.original_status_code = original_status_code
         self.original_message = original_message
 
 
 class ParityError(EndpointError):
-    """A served model doesn't answer as the same model does when asked directly; it isn't put into service."""
+    """The predictions of a served model differ from those of the model itself; it isn't put into service."""

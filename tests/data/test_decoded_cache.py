@@ -1,4 +1,4 @@
-"""Prepared pictures: the same as those of the files, kept whole or not at all."""
+"""Prepared images: the same as those of the files, kept whole or not at all."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def cache_at(folder: Path, **settings: int) -> ImageCache:
-    return ImageCache(folder / "pictures", **settings)
+    return ImageCache(folder / "images", **settings)
 
 
 def prepare_in_a_process(folder: Path, paths: list[Path]) -> int:
     """Which file it was: one that is made again is another."""
     cache_at(folder).prepared(paths, "f")
-    return next((folder / "pictures").glob("*.pixels")).stat().st_ino
+    return next((folder / "images").glob("*.pixels")).stat().st_ino
 
 
 def test_the_plain_view_is_the_same_to_the_bit(tmp_path: Path, paths: list[Path]) -> None:
@@ -47,8 +47,8 @@ def test_the_plain_view_is_the_same_to_the_bit(tmp_path: Path, paths: list[Path]
     assert isinstance(prepared, PreparedImages)
     assert prepared.readable.tolist() == [0, 1, 2, 3, 4]
     for index in range(len(paths)):
-        from_file = preprocessing.view(ImageFiles(paths).load(index).picture, 0)
-        assert torch.equal(preprocessing.view(prepared.load(index).picture, 0), from_file)
+        from_file = preprocessing.view(ImageFiles(paths).load(index).image, 0)
+        assert torch.equal(preprocessing.view(prepared.load(index).image, 0), from_file)
 
 
 def test_a_second_time_nothing_is_decoded(tmp_path: Path, paths: list[Path]) -> None:
@@ -56,19 +56,19 @@ def test_a_second_time_nothing_is_decoded(tmp_path: Path, paths: list[Path]) -> 
     kept = [path.unlink() for path in paths]
     again = cache_at(tmp_path).prepared(paths, "f")
     assert isinstance(again, PreparedImages)
-    assert all(torch.equal(again.load(at).picture, first.load(at).picture) for at in range(len(kept)))
+    assert all(torch.equal(again.load(at).image, first.load(at).image) for at in range(len(kept)))
 
 
 def test_another_process_gets_the_same_images(tmp_path: Path, paths: list[Path]) -> None:
     prepared = cache_at(tmp_path).prepared(paths, "f")
     prepared.load(0)
     copied = pickle.loads(pickle.dumps(prepared))
-    assert torch.equal(copied.load(1).picture, prepared.load(1).picture)
+    assert torch.equal(copied.load(1).image, prepared.load(1).image)
     assert len(pickle.dumps(prepared)) < 2_000
 
 
 def test_unreadable_ones_are_remembered_with_their_reason(tmp_path: Path, paths: list[Path]) -> None:
-    paths[1].write_bytes(b"no picture")
+    paths[1].write_bytes(b"no image")
     cache_at(tmp_path).prepared(paths, "f")
     prepared = cache_at(tmp_path).prepared(paths, "f")
     assert isinstance(prepared, PreparedImages)
@@ -82,9 +82,9 @@ def test_unreadable_ones_are_remembered_with_their_reason(tmp_path: Path, paths:
 def test_a_damaged_file_is_made_again_with_a_message(
     tmp_path: Path, paths: list[Path], damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    paths[4].write_bytes(b"no picture")
-    whole = cache_at(tmp_path).prepared(paths, "f").load(0).picture
-    (path,) = (tmp_path / "pictures").glob("*.pixels")
+    paths[4].write_bytes(b"no image")
+    whole = cache_at(tmp_path).prepared(paths, "f").load(0).image
+    (path,) = (tmp_path / "images").glob("*.pixels")
     content = bytearray(path.read_bytes())
     if damage == "flip":
         content[1000] ^= 0xFF
@@ -102,27 +102,27 @@ def test_a_damaged_file_is_made_again_with_a_message(
     assert "computing them again" in caplog.text
     assert isinstance(again, PreparedImages)
     assert again.readable.tolist() == [0, 1, 2, 3]
-    assert torch.equal(again.load(0).picture, whole)
+    assert torch.equal(again.load(0).image, whole)
 
 
 def test_those_of_other_images_in_their_place_are_not_taken(
     tmp_path: Path, paths: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     cache_at(tmp_path).prepared(paths[:1], "one")
-    (one,) = (tmp_path / "pictures").glob("*.pixels")
+    (one,) = (tmp_path / "images").glob("*.pixels")
     cache_at(tmp_path).prepared(paths[1:2], "other")
-    (other,) = set((tmp_path / "pictures").glob("*.pixels")) - {one}
+    (other,) = set((tmp_path / "images").glob("*.pixels")) - {one}
     other.write_bytes(one.read_bytes())
     found = cache_at(tmp_path).prepared(paths[1:2], "other")
     assert "computing them again" in caplog.text
-    assert found.load(0).picture.shape == (3, 597, 256)
+    assert found.load(0).image.shape == (3, 597, 256)
 
 
 def test_of_two_processes_one_prepares(tmp_path: Path, paths: list[Path]) -> None:
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         made = list(pool.map(prepare_in_a_process, [tmp_path] * 2, [paths] * 2))
-    assert len(list((tmp_path / "pictures").glob("*.pixels"))) == 1
-    assert list((tmp_path / "pictures").glob("*.part")) == []
+    assert len(list((tmp_path / "images").glob("*.pixels"))) == 1
+    assert list((tmp_path / "images").glob("*.part")) == []
     assert len(made) == 2
     assert len(set(made)) == 1
 
@@ -135,16 +135,16 @@ def test_on_a_full_disk_the_files_are_used(
 
     monkeypatch.setattr(Path, "replace", full)
     with caplog.at_level(logging.WARNING, logger="breedclf"):
-        pictures = cache_at(tmp_path).prepared(paths, "f")
-    assert isinstance(pictures, ImageFiles)
+        images = cache_at(tmp_path).prepared(paths, "f")
+    assert isinstance(images, ImageFiles)
     assert "No space left on device" in caplog.text
-    assert list((tmp_path / "pictures").glob("*.part")) == []
+    assert list((tmp_path / "images").glob("*.part")) == []
 
 
 def test_what_the_pixels_depend_on_is_in_the_name(tmp_path: Path, paths: list[Path]) -> None:
     cache_at(tmp_path).prepared(paths, "f")
     cache_at(tmp_path).prepared(paths, "changed")
-    ImageCache(tmp_path / "pictures", preprocessing=Preprocessing(resize_px=128, crop_px=112)).prepared(paths, "f")
+    ImageCache(tmp_path / "images", preprocessing=Preprocessing(resize_px=128, crop_px=112)).prepared(paths, "f")
     assert len(cache_at(tmp_path).entries()) == 3
 
 
@@ -155,4 +155,4 @@ def test_images_that_another_process_deletes_can_still_be_loaded(tmp_path: Path,
     cache_at(tmp_path).clear()
     assert isinstance(prepared, PreparedImages)
     assert not prepared.path.exists()
-    assert prepared.load(0).picture.shape[0] == 3
+    assert prepared.load(0).image.shape[0] == 3

@@ -24,8 +24,8 @@ INTERPOLATIONS = ("bilinear", "bicubic")
 WORST_LEVELS, MEAN_LEVELS = 1, 0.05
 
 
-def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Smooth colours with a pattern in them, as detailed as a photograph."""
+def photo(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Smooth colours with a pattern in them, as detailed as a photo."""
     random = np.random.default_rng(seed)
     colours = Image.fromarray(random.integers(0, 256, (7, 9, 3), dtype=np.uint8))
     pattern = draw_image(list(PATTERNS)[seed % len(PATTERNS)], random, size_px=256)
@@ -33,9 +33,9 @@ def photograph(width: int, height: int, seed: int = 0) -> Image.Image:
     return Image.blend(large, pattern.resize((width, height), Image.Resampling.BICUBIC), 0.4)
 
 
-def jpeg(picture: Image.Image, **options: Any) -> bytes:
+def jpeg(image: Image.Image, **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, "JPEG", **options)
+    image.save(file, "JPEG", **options)
     return file.getvalue()
 
 
@@ -45,11 +45,11 @@ def turned(value: int) -> bytes:
     return exif.tobytes()
 
 
-def pillow_crop(picture: Image.Image, to: Preprocessing) -> Image.Image:
+def pillow_crop(image: Image.Image, to: Preprocessing) -> Image.Image:
     """The central crop as Pillow does it, written down once more: what the quick way is held to."""
-    short = min(picture.size)
-    width, height = (int(to.resize_px * side / short) for side in picture.size)
-    resized = picture.resize((width, height), Image.Resampling[to.interpolation.upper()])
+    short = min(image.size)
+    width, height = (int(to.resize_px * side / short) for side in image.size)
+    resized = image.resize((width, height), Image.Resampling[to.interpolation.upper()])
     left, top = round((width - to.crop_px) / 2), round((height - to.crop_px) / 2)
     return resized.crop((left, top, left + to.crop_px, top + to.crop_px))
 
@@ -60,31 +60,31 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def files() -> Iterator[tuple[str, bytes]]:
     for number, (width, height) in enumerate(SIZES):
-        yield f"{width}x{height}", jpeg(photograph(width, height, number), quality=90)
-    picture = photograph(310, 213)
-    yield "progressive", jpeg(picture, progressive=True, quality=85)
-    yield "grey", jpeg(picture.convert("L"))
-    yield "grey progressive", jpeg(picture.convert("L"), progressive=True)
-    yield "poor", jpeg(picture, quality=15)
-    yield "restarts", jpeg(picture, restart_marker_rows=1)
-    yield "optimised", jpeg(picture, optimize=True)
-    yield "commented", jpeg(picture, comment=b"x" * 60_000)
+        yield f"{width}x{height}", jpeg(photo(width, height, number), quality=90)
+    image = photo(310, 213)
+    yield "progressive", jpeg(image, progressive=True, quality=85)
+    yield "grey", jpeg(image.convert("L"))
+    yield "grey progressive", jpeg(image.convert("L"), progressive=True)
+    yield "poor", jpeg(image, quality=15)
+    yield "restarts", jpeg(image, restart_marker_rows=1)
+    yield "optimised", jpeg(image, optimize=True)
+    yield "commented", jpeg(image, comment=b"x" * 60_000)
     for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
-        yield subsampling, jpeg(picture, subsampling=subsampling)
-    yield "rgb kept", jpeg(picture, keep_rgb=True)
-    yield "profile", jpeg(picture, icc_profile=b"no profile" * 9_000)
+        yield subsampling, jpeg(image, subsampling=subsampling)
+    yield "rgb kept", jpeg(image, keep_rgb=True)
+    yield "profile", jpeg(image, icc_profile=b"no profile" * 9_000)
     for value in range(10):
-        yield f"exif {value}", jpeg(picture, exif=turned(value))
-    yield "damaged exif", jpeg(picture, exif=b"Exif\0\0II*\0" + b"\xff" * 40)
-    yield "thumbnail", jpeg(picture, exif=turned(6) + jpeg(picture.resize((60, 40))))
+        yield f"exif {value}", jpeg(image, exif=turned(value))
+    yield "damaged exif", jpeg(image, exif=b"Exif\0\0II*\0" + b"\xff" * 40)
+    yield "thumbnail", jpeg(image, exif=turned(6) + jpeg(image.resize((60, 40))))
 
 
 def others() -> Iterator[tuple[str, bytes]]:
-    picture = photograph(310, 213)
-    yield "cmyk", jpeg(picture.convert("CMYK"))
+    image = photo(310, 213)
+    yield "cmyk", jpeg(image.convert("CMYK"))
     for kind in ("PNG", "WEBP", "GIF", "BMP", "TIFF"):
         file = BytesIO()
-        picture.save(file, kind)
+        image.save(file, kind)
         yield kind, file.getvalue()
 
 
@@ -116,14 +116,14 @@ def test_the_crop_is_pillows_to_one_grey_level(name: str, data: bytes, interpola
     assert apart.float().mean() <= MEAN_LEVELS
 
 
-def photographs(folder: Path) -> list[Path]:
+def photos(folder: Path) -> list[Path]:
     """All but the largest set, which is one for benchmarks."""
     return sorted(path for path in folder.rglob("*.jpg") if "cub100" not in path.parts)
 
 
 def test_over_photos_the_crop_is_pillows_to_one_grey_level(shared_data: Path) -> None:
     to = Preprocessing()
-    paths = photographs(shared_data)[::3]
+    paths = photos(shared_data)[::3]
     assert len(paths) > 50
     for path in paths:
         quick = decode_image(path)
@@ -136,15 +136,15 @@ def test_over_photos_the_crop_is_pillows_to_one_grey_level(shared_data: Path) ->
 
 def test_a_crop_larger_than_the_image_has_black_beside_it() -> None:
     to = Preprocessing(resize_px=100, crop_px=121)
-    for picture in (photograph(130, 100), photograph(90, 140), photograph(300, 100)):
-        apart = difference(to.view(picture, 0), as_tensor(pillow_crop(picture, to)))
+    for image in (photo(130, 100), photo(90, 140), photo(300, 100)):
+        apart = difference(to.view(image, 0), as_tensor(pillow_crop(image, to)))
         assert apart.max() <= WORST_LEVELS
 
 
 def test_a_random_view_is_the_same_from_either_kind_of_image() -> None:
-    data = jpeg(photograph(310, 213))
+    data = jpeg(photo(310, 213))
     to = Preprocessing()
-    one, other = (to.view(picture, 3, seed=5, index=7) for picture in (decode_image(data), open_image(data)))
+    one, other = (to.view(image, 3, seed=5, index=7) for image in (decode_image(data), open_image(data)))
     assert torch.equal(one, other)
     assert torch.equal(as_tensor(as_image(one)), one)
 
@@ -159,7 +159,7 @@ def verdict(decode: Any, data: bytes) -> str:
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_both_ways_refuse_the_same_files(progressive: bool) -> None:
-    whole = jpeg(photograph(310, 213), progressive=progressive, quality=80)
+    whole = jpeg(photo(310, 213), progressive=progressive, quality=80)
     random = np.random.default_rng(1)
     for cut in random.integers(2, len(whole), 60).tolist():
         for data in (whole[:cut], whole[:cut] + b"\xff\xd9", whole[: cut // 2] + whole[cut:]):
@@ -180,7 +180,7 @@ def test_hostile_files_are_refused_in_the_same_words(tmp_path: Path) -> None:
 
 
 def test_too_many_pixels_are_refused_unread() -> None:
-    data = jpeg(photograph(310, 213))
+    data = jpeg(photo(310, 213))
     with pytest.raises(ImageTooLargeError, match="310 x 213 is more than 66,000 pixels"):
         decode_image(data, max_pixels=66_000)
     assert read_image(data, max_pixels=66_030)[0].size == (310, 213)
@@ -188,7 +188,7 @@ def test_too_many_pixels_are_refused_unread() -> None:
 
 
 def test_without_torchvisions_decoder_the_images_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = jpeg(photograph(310, 213), exif=turned(6))
+    data = jpeg(photo(310, 213), exif=turned(6))
     expected = decode_image(data)
     monkeypatch.setattr(decoding, "_decoder", lambda: None)
     parsed = decoding.plain_jpeg(data, 1 << 30)
@@ -198,13 +198,13 @@ def test_without_torchvisions_decoder_the_images_are_the_same(monkeypatch: pytes
 
 
 SCALED_WORST_LEVELS, SCALED_MEAN_LEVELS = 16, 1.0
-"""How far a crop from a picture that was decoded smaller may be off, anywhere and on average."""
+"""How far a crop from an image that was decoded smaller may be off, anywhere and on average."""
 
 
 @pytest.mark.parametrize("size", [(2000, 1500), (1024, 600), (700, 3000)])
 @pytest.mark.parametrize("view", [0, 1])
 def test_a_large_image_decoded_smaller_stays_within_the_stated_bound(size: tuple[int, int], view: int) -> None:
-    file = jpeg(photograph(*size, 3), quality=90)
+    file = jpeg(photo(*size, 3), quality=90)
     exact, scaled = Preprocessing(), Preprocessing(dct_scaling=True)
     enough_px = scaled.enough_px(view)
     assert enough_px is not None
@@ -217,7 +217,7 @@ def test_a_large_image_decoded_smaller_stays_within_the_stated_bound(size: tuple
 
 def test_large_photos_decoded_smaller_stay_within_the_bound(shared_data: Path) -> None:
     exact, scaled = Preprocessing(), Preprocessing(dct_scaling=True)
-    paths = photographs(shared_data)[::25]
+    paths = photos(shared_data)[::25]
     assert len(paths) >= 5
     for path in paths:
         file = jpeg(open_image(path).resize((2000, 1500), Image.Resampling.BICUBIC), quality=90)
@@ -229,15 +229,15 @@ def test_large_photos_decoded_smaller_stay_within_the_bound(shared_data: Path) -
 def test_only_what_is_twice_too_large_is_decoded_smaller() -> None:
     shapes = {}
     for side in (511, 512, 1023, 1024, 2048, 5000):
-        shapes[side] = min(decode_image(jpeg(photograph(side, side)), enough_px=256).shape[1:])
+        shapes[side] = min(decode_image(jpeg(photo(side, side)), enough_px=256).shape[1:])
     assert shapes == {511: 511, 512: 256, 1023: 512, 1024: 256, 2048: 256, 5000: 625}
-    assert min(decode_image(jpeg(photograph(2048, 2048))).shape[1:]) == 2048
+    assert min(decode_image(jpeg(photo(2048, 2048))).shape[1:]) == 2048
 
 
 def test_an_image_decoded_smaller_is_upright_and_a_damaged_one_is_still_refused() -> None:
-    lying = jpeg(photograph(2000, 1500), exif=turned(6))
+    lying = jpeg(photo(2000, 1500), exif=turned(6))
     assert decode_image(lying, enough_px=256).shape == (3, 500, 375)
-    cut = jpeg(photograph(2000, 1500))[:20_000]
+    cut = jpeg(photo(2000, 1500))[:20_000]
     with pytest.raises(ImageError):
         decode_image(cut, enough_px=256)
 

@@ -29,17 +29,17 @@ CPU = torch.device("cpu")
 def files(tmp_path: Path) -> ImageFiles:
     """JPEGs of several shapes, one turned by EXIF; a PNG, a CMYK one, one cut short and one that is none."""
     colours = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
-    picture = Image.fromarray(colours).resize((600, 450), Image.Resampling.BICUBIC)
+    image = Image.fromarray(colours).resize((600, 450), Image.Resampling.BICUBIC)
     for number, size in enumerate([(500, 375), (300, 700), (256, 256), (90, 120)]):
-        picture.resize(size).save(tmp_path / f"{number}.jpg", quality=92)
+        image.resize(size).save(tmp_path / f"{number}.jpg", quality=92)
     exif = Image.Exif()
     exif[0x0112] = 6
-    picture.resize((400, 300)).save(tmp_path / "4.jpg", exif=exif)
-    picture.save(tmp_path / "5.png")
-    picture.convert("CMYK").save(tmp_path / "6.jpg")
+    image.resize((400, 300)).save(tmp_path / "4.jpg", exif=exif)
+    image.save(tmp_path / "5.png")
+    image.convert("CMYK").save(tmp_path / "6.jpg")
     whole = (tmp_path / "0.jpg").read_bytes()
     (tmp_path / "7.jpg").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "8.jpg").write_bytes(b"no picture")
+    (tmp_path / "8.jpg").write_bytes(b"no image")
     return ImageFiles(sorted(tmp_path.iterdir()))
 
 
@@ -59,17 +59,17 @@ def test_the_central_view_is_that_of_the_cpu_to_one_grey_level(files: ImageFiles
     assert torch.equal(torch.cat([chunk.positions for chunk in chunks]), plain.positions)
     assert {at: why for chunk in chunks for at, why in chunk.bad.items()} == plain.bad
     assert set(plain.bad) == {7, 8}
-    found = torch.cat([chunk.pictures for chunk in chunks if len(chunk.positions)])
-    assert (found.int() - plain.pictures.int()).abs().max() <= 1
+    found = torch.cat([chunk.images for chunk in chunks if len(chunk.positions)])
+    assert (found.int() - plain.images.int()).abs().max() <= 1
 
 
 def test_a_random_view_shows_the_same_part_and_repeats(files: ImageFiles) -> None:
     for view in (1, 2, 3):
         (found,), plain = on_device(files, 16, view, seed=5), by_loop(files, view, seed=5)
-        difference = (found.pictures.int() - plain.pictures.int()).abs().float()
+        difference = (found.images.int() - plain.images.int()).abs().float()
         assert difference.mean() < 2, "cut elsewhere, or mirrored otherwise"
-        assert torch.equal(found.pictures, on_device(files, 16, view, seed=5)[0].pictures)
-    assert not torch.equal(found.pictures, on_device(files, 16, view, seed=6)[0].pictures)
+        assert torch.equal(found.images, on_device(files, 16, view, seed=5)[0].images)
+    assert not torch.equal(found.images, on_device(files, 16, view, seed=6)[0].images)
 
 
 def test_one_that_the_device_refuses_goes_by_the_cpu(files: ImageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_one_that_the_device_refuses_goes_by_the_cpu(files: ImageFiles, monkeypa
     monkeypatch.setattr(device_decoding, "_decode", decode)
     (found,) = on_device(files, 16)
     assert calls == [5, 1, 1, 1, 1, 1]
-    assert torch.equal(found.pictures, plain.pictures)
+    assert torch.equal(found.images, plain.images)
     assert found.bad == plain.bad
 
 
@@ -106,7 +106,7 @@ def test_features_from_there_are_close_and_never_taken_for_the_others(files: Ima
         FeatureExtractor(mean_colour, Preprocessing(), Compute(CPU, "fp32"), "w", 4, device_decoding=decoding)
         for decoding in (False, True)
     )
-    assert here.key("pictures", 0) != there.key("pictures", 0)
+    assert here.key("images", 0) != there.key("images", 0)
     plain, found = here.extract(files), there.extract(files)
     assert torch.equal(found.kept, plain.kept)
     assert found.bad == plain.bad

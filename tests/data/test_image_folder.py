@@ -1,4 +1,4 @@
-"""Finding pictures: splits, labels that never shift, and folders that can't be used."""
+"""Finding images: splits, labels that never shift, and folders that can't be used."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_display_names() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/a/notes.txt", "valid/a/1.jpg"], "no pictures to train on"),
+        (["train/a/notes.txt", "valid/a/1.jpg"], "no images to train on"),
         (["train/a/1.jpg", "valid/a/1.jpg"], "one class only, 'a'"),
         (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], "the test split .* has classes that train lacks: 'c'"),
     ],
@@ -181,5 +181,5 @@ def test_missing_folder_and_missing_split(tmp_path: Path) -> None:
     make(tmp_path, "file", "train/a/1.jpg", "train/b/1.jpg", "valid/b/1.jpg")
     with pytest.raises(DataError, match="is not a folder"):
         scan(tmp_path / "file")
-    with pytest.raises(DataError, match=r"no 'test' split with pictures; splits with pictures: train, valid"):
+    with pytest.raises(DataError, match=r"no 'test' split with images; splits with images: train, valid"):
         scan(tmp_path).split("test")

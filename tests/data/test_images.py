@@ -69,12 +69,12 @@ def near(pixel: Any, wanted: tuple[int, int, int], *, within: int = 6) -> bool:
 def test_every_format_comes_out_rgb_whatever_the_files_name_says(tmp_path: Path, form: str) -> None:
     path = tmp_path / "dog.txt"
     path.write_bytes(encoded(red_corner(), form))
-    picture = open_image(path)
-    assert (picture.mode, picture.size) == ("RGB", (48, 32))
-    assert near(picture.getpixel((2, 2)), RED)
-    assert near(picture.getpixel((40, 25)), BLUE)
+    image = open_image(path)
+    assert (image.mode, image.size) == ("RGB", (48, 32))
+    assert near(image.getpixel((2, 2)), RED)
+    assert near(image.getpixel((40, 25)), BLUE)
     path.unlink()
-    assert near(picture.copy().getpixel((2, 2)), RED), "it is loaded: the file may go"
+    assert near(image.copy().getpixel((2, 2)), RED), "it is loaded: the file may go"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -84,19 +84,19 @@ def test_every_format_comes_out_rgb_whatever_the_files_name_says(tmp_path: Path,
 )
 def test_exif_orientation_moves_the_red_corner_to_its_place(form: str, value: int, corner: str) -> None:
     options = {"quality": 95} if form in ("JPEG", "WEBP") else {}
-    picture = open_image(with_orientation(red_corner(), form, value, **options))
-    assert picture.size == ((48, 32) if value <= 4 else (32, 48))
-    width, height = picture.size
+    image = open_image(with_orientation(red_corner(), form, value, **options))
+    assert image.size == ((48, 32) if value <= 4 else (32, 48))
+    width, height = image.size
     for x, y in ("00", "10", "01", "11"):
         place = (2 if x == "0" else width - 3, 2 if y == "0" else height - 3)
         wanted = RED if x + y == corner else BLUE
-        assert near(picture.getpixel(place), wanted, within=40), (value, x, y)
+        assert near(image.getpixel(place), wanted, within=40), (value, x, y)
 
 
 def test_a_turned_image_is_not_turned_again() -> None:
-    picture = open_image(with_orientation(red_corner(), "JPEG", 6))
-    assert upright_rgb(picture).size == picture.size == (32, 48)
-    assert picture.getexif().get(0x0112) is None
+    image = open_image(with_orientation(red_corner(), "JPEG", 6))
+    assert upright_rgb(image).size == image.size == (32, 48)
+    assert image.getexif().get(0x0112) is None
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_damaged_exif_block_is_tolerated(block: bytes) -> None:
     segment = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
     for whole in (jpeg[:start] + segment + jpeg[start:], jpeg[:2] + segment + jpeg[start:]):  # with JFIF, and without
         assert near(open_image(whole).getpixel((2, 2)), RED)
-    picture = open_image(encoded(red_corner(), "PNG", exif=b"Exif\0\0" + block))
-    assert picture.getpixel((2, 2)) == RED
+    image = open_image(encoded(red_corner(), "PNG", exif=b"Exif\0\0" + block))
+    assert image.getpixel((2, 2)) == RED
 
 
 def test_orientation_is_found_behind_a_damaged_entry() -> None:
@@ -131,11 +131,11 @@ def test_transparency_lies_over_white(form: str) -> None:
     image = Image.new("RGBA", (30, 10), (*RED, 255))
     image.paste((*GREEN, 0), (10, 0, 20, 10))
     image.paste((0, 0, 0, 128), (20, 0, 30, 10))
-    picture = open_image(encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
-    assert picture.mode == "RGB"
-    assert picture.getpixel((5, 5)) == RED
-    assert picture.getpixel((15, 5)) == WHITE
-    assert near(picture.getpixel((25, 5)), (127, 127, 127), within=1)
+    image = open_image(encoded(image, form, **({"lossless": True} if form == "WEBP" else {})))
+    assert image.mode == "RGB"
+    assert image.getpixel((5, 5)) == RED
+    assert image.getpixel((15, 5)) == WHITE
+    assert near(image.getpixel((25, 5)), (127, 127, 127), within=1)
 
 
 def test_transparency_of_grey_and_palette_images_lies_over_white() -> None:
@@ -151,9 +151,9 @@ def test_transparency_of_grey_and_palette_images_lies_over_white() -> None:
         (encoded(palette, "GIF", transparency=1), RED),
         (encoded(red_corner().crop((0, 0, 24, 10)), "PNG"), RED),
     ]:
-        picture = open_image(data)
-        assert picture.getpixel((5, 5)) == first
-        assert picture.getpixel((15, 5)) == (WHITE if first != RED or data[:3] == b"GIF" or b"tRNS" in data else RED)
+        image = open_image(data)
+        assert image.getpixel((5, 5)) == first
+        assert image.getpixel((15, 5)) == (WHITE if first != RED or data[:3] == b"GIF" or b"tRNS" in data else RED)
 
 
 def test_palette_images_with_an_alpha_band() -> None:
@@ -267,7 +267,7 @@ def test_no_warning_escapes_from_a_bomb_just_over_the_limit(tmp_path: Path) -> N
     ("name", "content", "reason"),
     [
         ("empty.jpg", b"", r"can't be decoded: it is empty \(0 bytes\)"),
-        ("text.jpg", b"this is no picture\n", r"can't be decoded: it is none of JPEG, .*starts with b'this is no p'"),
+        ("text.jpg", b"this is no image\n", r"can't be decoded: it is none of JPEG, .*starts with b'this is no i'"),
         ("page.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "can't be decoded: it is none of"),
         ("head.jpg", encoded(red_corner((400, 300)), "JPEG")[:150], "can't be decoded as JPEG: "),
         ("half.jpg", encoded(red_corner((400, 300)), "JPEG")[:-900], "can't be decoded as JPEG: .*truncated"),
@@ -341,8 +341,8 @@ def test_errors_cross_a_process_boundary() -> None:
 def test_threads_may_decode_at_the_same_time() -> None:
     turned = [with_orientation(red_corner(), form, 6) for form in ("JPEG", "PNG", "WEBP", "TIFF")]
     with ThreadPoolExecutor(8) as pool:
-        pictures = list(pool.map(open_image, turned * 20))
-    assert all(picture.size == (32, 48) and near(picture.getpixel((29, 2)), RED, within=60) for picture in pictures)
+        images = list(pool.map(open_image, turned * 20))
+    assert all(image.size == (32, 48) and near(image.getpixel((29, 2)), RED, within=60) for image in images)
 
 
 def test_an_image_opened_by_the_caller_is_decoded_or_refused() -> None:

@@ -83,7 +83,7 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
             "sent by a client": engine.decode(file_of(path)),
             "compared on export": torch.from_numpy(samples_from([path], preprocessing).pictures[0]),
             "served by OpenVINO": torch.from_numpy(_input(classifier.card, path)),
-            "evaluated": ViewDataset(ImageFiles([path]), None, preprocessing, 0, 0)[0].picture,
+            "evaluated": ViewDataset(ImageFiles([path]), None, preprocessing, 0, 0)[0].image,
         }
         if "no end" not in path.name:
             with Image.open(path) as opened:
@@ -92,7 +92,7 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
             assert torch.equal(found, expected), (path.name, who)
         own = DevicePreprocessing(**preprocessing.model_dump())
         (chunk,) = DeviceChunks(ImageFiles([path]), [0], own, torch.device("cpu"), 1, 1)
-        assert (chunk.pictures[0].int() - expected.int()).abs().max() <= 1
+        assert (chunk.images[0].int() - expected.int()).abs().max() <= 1
 
 
 def test_a_model_of_before_answers_as_before(model: Path, images: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with a folder, agrees with the training on what is read, and leaves no trace in it."""
+"""The dataset check finds what is wrong, reads the files that training reads, and leaves the folder untouched."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from breedclf.data.image_folder import scan
 from breedclf.data_check import DatasetCheck, check
-from breedclf.data_check.cache import MAX_FOLDERS
+from breedclf.data_check.cache import CACHE_NAME, MAX_FOLDERS
 from breedclf.data_check.inspection import is_animated
 from breedclf.data_check.listing import list_images
 from breedclf.data_check.result import Kind
@@ -41,8 +41,8 @@ def detail(found: DatasetCheck, path: str) -> str:
 
 @pytest.fixture
 def clean(tmp_path: Path) -> Path:
-    """Two classes in three splits, in which nothing is wrong."""
-    root = tmp_path / "pictures"
+    """Two classes in three splits, without problems."""
+    root = tmp_path / "images"
     for split, count in (("train", 5), ("valid", 2), ("test", 2)):
         for label in ("001.Lying", "002.Standing"):
             for number in range(count):
@@ -60,13 +60,13 @@ def test_a_clean_folder_is_described(clean: Path) -> None:
         "001.Lying": {"train": 6, "valid": 2, "test": 2},
         "002.Standing": {"train": 5, "valid": 2, "test": 2},
     }
-    assert (found.pictures, found.readable, found.remembered) == (19, 19, 0)
+    assert (found.images, found.readable, found.cached) == (19, 19, 0)
     assert found.formats == {"JPEG": 18, "PNG": 1}
     assert found.modes == {"RGB": 18, "L": 1}
     assert found.orientations == {"1": 18, "6": 1}
     assert found.width_px is not None
     assert (found.width_px.smallest, found.width_px.median, found.width_px.largest) == (64, 64, 80)
-    assert "19 pictures of 2 classes" in as_text(found)
+    assert "19 images of 2 classes" in as_text(found)
 
 
 def test_photos_are_clean(shared_data: Path) -> None:
@@ -85,15 +85,15 @@ def test_photos_are_clean(shared_data: Path) -> None:
         ("half.gif", photo((400, 300), form="GIF")[:-300], "truncated", "it can't be decoded as GIF"),
         ("half.bmp", photo(form="BMP")[:-300], "truncated", "it can't be decoded as BMP"),
         ("half.tif", photo(form="TIFF")[:-300], "truncated", "it can't be decoded as TIFF"),
-        ("text.jpg", b"this is no picture\n", "unreadable", "it starts with b'this is no p'"),
+        ("text.jpg", b"this is not an image\n", "unreadable", "it starts with b'this is not '"),
         ("empty.jpg", b"", "unreadable", "it is empty (0 bytes)"),
         ("float.tif", encoded(Image.new("F", (64, 64), 0.5), "TIFF"), "unreadable", "32-bit floating-point pixels"),
         ("bomb.png", bomb(), "too_large", "30,000 x 30,000 is more than 89,478,485 pixels"),
         ("tiny.png", photo((31, 200), form="PNG"), "tiny", "31 x 200 pixels"),
-        ("really_png.jpg", photo(form="PNG"), "mislabelled_type", "its name says JPEG, its content is PNG"),
-        ("really_jpeg.tif", photo(), "mislabelled_type", "its name says TIFF, its content is JPEG"),
-        ("camera.heic", b"\0\0\0\x18ftypheic", "overlooked", ".heic is not read"),
-        ("download", photo(), "overlooked", "its content is JPEG, but its name doesn't say so"),
+        ("really_png.jpg", photo(form="PNG"), "mislabelled_type", "its name says JPEG, but its content is PNG"),
+        ("really_jpeg.tif", photo(), "mislabelled_type", "its name says TIFF, but its content is JPEG"),
+        ("camera.heic", b"\0\0\0\x18ftypheic", "overlooked", ".heic files are not read"),
+        ("download", photo(), "overlooked", "its content is JPEG, but its suffix says otherwise"),
     ],
 )
 def test_a_bad_file_is_named_with_its_kind(clean: Path, name: str, content: bytes, kind: str, says: str) -> None:
@@ -106,7 +106,7 @@ def test_a_bad_file_is_named_with_its_kind(clean: Path, name: str, content: byte
     assert MEANINGS[found.problems[0].kind].advice in as_text(found)
 
 
-def test_frames_of_a_gif_are_counted_whether_a_mark_announces_them_or_not() -> None:
+def test_frames_of_a_gif_are_counted_with_and_without_an_extension_block() -> None:
     for seed in range(20):
         values = np.random.default_rng(seed).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
         first, *others = (Image.fromarray(each).resize((64, 64)) for each in values)
@@ -116,7 +116,7 @@ def test_frames_of_a_gif_are_counted_whether_a_mark_announces_them_or_not() -> N
             assert is_animated(file.getvalue(), "GIF") is (count > 1), seed
 
 
-def test_what_is_odd_but_whole_is_no_problem(clean: Path) -> None:
+def test_unusual_but_valid_images_are_no_problem(clean: Path) -> None:
     folder = clean / "train/002.Standing"
     frames = [Image.open(BytesIO(photo(form="PNG"))) for _ in range(3)]
     frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
@@ -134,7 +134,7 @@ def test_what_is_odd_but_whole_is_no_problem(clean: Path) -> None:
     assert found.readable == 18 + 3 + 1 + 6
 
 
-def test_a_name_that_is_no_text_is_told(clean: Path) -> None:
+def test_a_name_that_is_not_text_is_reported(clean: Path) -> None:
     try:
         (clean / "train/001.Lying" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"")
         (clean / "train/001.Lying/two\nlines.jpg").write_bytes(b"")
@@ -179,8 +179,8 @@ def test_classes_that_are_empty_or_missing(clean: Path) -> None:
         "empty_class": ["test/002.Standing", "train/000.Empty", "valid/002.Standing"],
         "class_missing_in_split": ["train/003.Only_trained"],
     }
-    assert detail(found, "train/003.Only_trained") == "no folder of it in valid and test, where it can't be measured"
-    assert detail(found, "valid/002.Standing") == "none of its 2 pictures can be read"
+    assert detail(found, "train/003.Only_trained") == "it has no folder in valid and test, so it isn't evaluated there"
+    assert detail(found, "valid/002.Standing") == "none of its 2 images can be read"
     with pytest.raises(DataError, match=r"the valid split .* '004.Only_valid'"):
         scan(clean)
 
@@ -191,17 +191,17 @@ def test_imbalance_comes_with_its_numbers(clean: Path) -> None:
     found = check(clean)
     assert problems(found) == {"imbalance": ["train/001.Lying"]}
     assert detail(found, "train/001.Lying").startswith(
-        "5 pictures where '002.Standing' has 50, 10 times as many; 1 of 2"
+        "5 images, while '002.Standing' has 50, 10 times as many; 1 of 2"
     )
 
 
-def test_names_alike_but_for_case_or_accents(clean: Path) -> None:
+def test_names_that_differ_only_in_case_or_accents(clean: Path) -> None:
     write(clean / "train/001.Lying/DOG.jpg")
     write(clean / "train/001.Lying/dog.jpg")
     write(clean / "train/001.Lying/caf\u00e9.jpg")
     write(clean / "train/001.Lying/cafe\u0301.jpg")
     if len(list((clean / "train/001.Lying").iterdir())) < 9:
-        pytest.skip("this file system takes such names for one")
+        pytest.skip("this file system treats such names as the same")
     for number in (0, 1):
         (clean / f"valid/001.LYING/{number}.jpg").parent.mkdir(exist_ok=True)
         (clean / f"valid/001.Lying/{number}.jpg").rename(clean / f"valid/001.LYING/{number}.jpg")
@@ -230,8 +230,8 @@ def test_links_pipes_and_sockets(clean: Path, tmp_path: Path, monkeypatch: pytes
         "broken_link": ["train/001.Lying/gone.jpg"],
         "link_loop": ["train/001.Lying/round", "train/001.Lying/self.jpg", "train/up"],
     }
-    assert found.pictures == 19
-    assert detail(found, "train/001.Lying/pipe.jpg") == "it is a pipe (FIFO); nothing is read from it"
+    assert found.images == 19
+    assert detail(found, "train/001.Lying/pipe.jpg") == "it is a pipe (FIFO); it is not read"
 
 
 def test_files_and_folders_that_may_not_be_read(clean: Path) -> None:
@@ -247,7 +247,7 @@ def test_files_and_folders_that_may_not_be_read(clean: Path) -> None:
         assert "Permission denied" in detail(found, "train/001.Lying/0.jpg")
     secret.chmod(0o644)
     (clean / "train/001.Lying/closed").chmod(0o755)
-    assert check(clean).clean, "a permission that came back isn't held against the file"
+    assert check(clean).clean, "a file is read again once permission is granted"
 
 
 def test_images_in_places_that_are_not_read(clean: Path) -> None:
@@ -261,18 +261,18 @@ def test_images_in_places_that_are_not_read(clean: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "kind", "path", "says"),
     [
-        ([], "no_pictures", ".", "no readable pictures in class folders"),
-        (["notes.txt"], "no_pictures", ".", "no readable pictures"),
-        (["train/a/0.txt"], "no_pictures", "train", "no readable pictures"),
-        (["a/0.jpg", "a/1.jpg"], "one_class", ".", "only 'a' has pictures"),
-        (["train/a/0.jpg", "train/b/0.txt"], "one_class", "train", "only 'a' has pictures"),
+        ([], "no_pictures", ".", "no readable images in class folders"),
+        (["notes.txt"], "no_pictures", ".", "no readable images"),
+        (["train/a/0.txt"], "no_pictures", "train", "no readable images"),
+        (["a/0.jpg", "a/1.jpg"], "one_class", ".", "only 'a' has readable images"),
+        (["train/a/0.jpg", "train/b/0.txt"], "one_class", "train", "only 'a' has readable images"),
         (["pets/train/a/0.jpg", "pets/train/b/0.jpg"], "one_class", ".", "pets/ holds a train/ folder: give pets/"),
-        (["a/0.jpg", "b/0.jpg"], "no_validation", ".", "every class has a single picture"),
-        (["train/a/0.jpg", "train/b/0.jpg"], "no_validation", "train", "every class has a single picture"),
-        (["train/a/0.jpg", "train/b/0.jpg", "valid/a/0.txt"], "no_validation", "valid", "no picture that can be read"),
+        (["a/0.jpg", "b/0.jpg"], "no_validation", ".", "every class has a single image"),
+        (["train/a/0.jpg", "train/b/0.jpg"], "no_validation", "train", "every class has a single image"),
+        (["train/a/0.jpg", "train/b/0.jpg", "valid/a/0.txt"], "no_validation", "valid", "no readable images"),
     ],
 )
-def test_what_no_training_can_use(tmp_path: Path, files: list[str], kind: Kind, path: str, says: str) -> None:
+def test_folders_that_training_can_not_use(tmp_path: Path, files: list[str], kind: Kind, path: str, says: str) -> None:
     for name in files:
         if name.endswith(".jpg"):
             write(tmp_path / name)
@@ -292,7 +292,7 @@ def test_one_image_a_class_with_a_validation_split_is_a_note(tmp_path: Path) -> 
         write(tmp_path / path)
     found = check(tmp_path)
     assert found.problems == []
-    assert found.notes == ["fewer than 5 pictures to train on in 2 classes: 'a', 'b'"]
+    assert found.notes == ["fewer than 5 training images in 2 classes: 'a', 'b'"]
     assert len(scan(tmp_path).split("valid")) == 2
 
 
@@ -319,7 +319,7 @@ def test_it_finds_the_images_that_a_training_finds(clean: Path, tmp_path: Path) 
     flat = clean / "train"
     for root in (clean, flat):
         expected = {str(path.relative_to(root)) for split in scan(root).splits.values() for path in split.paths}
-        assert {picture.path for picture in list_images(root).pictures} == expected
+        assert {image.path for image in list_images(root).images} == expected
     assert set(list_images(clean).labels["train"]) == set(scan(clean).labels)
 
 
@@ -348,73 +348,71 @@ def test_a_folder_that_may_not_be_written_is_checked(clean: Path) -> None:
             folder.chmod(0o755)
 
 
-def test_what_has_not_changed_is_not_read_again(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_files_are_not_read_again(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (clean / "valid/001.Lying/broken.jpg").write_bytes(b"x")
     first = check(clean)
     again = check(clean)
-    assert (first.remembered, again.remembered) == (0, 19)
-    assert again.model_dump(exclude={"seconds", "remembered"}) == first.model_dump(exclude={"seconds", "remembered"})
+    assert (first.cached, again.cached) == (0, 19)
+    assert again.model_dump(exclude={"seconds", "cached"}) == first.model_dump(exclude={"seconds", "cached"})
     (clean / "valid/001.Lying/broken.jpg").write_bytes(b"y")
     write(clean / "train/001.Lying/new.jpg")
     (clean / "train/001.Lying/0.jpg").touch()
-    assert check(clean).remembered == 17
-    assert check(clean, fresh=True).remembered == 0
+    assert check(clean).cached == 17
+    assert check(clean, fresh=True).cached == 0
     monkeypatch.chdir(clean.parent)
-    assert check("pictures").remembered == 20, "another spelling of the same folder"
+    assert check("images").cached == 20, "another spelling of the same folder"
 
 
-def test_a_copy_of_a_remembered_image_is_found(clean: Path) -> None:
+def test_a_copy_of_a_cached_image_is_found(clean: Path) -> None:
     assert check(clean).clean
     (clean / "test/001.Lying/copy.jpg").write_bytes((clean / "train/001.Lying/3.jpg").read_bytes())
     assert problems(check(clean)) == {"duplicate_across_splits": ["test/001.Lying/copy.jpg"]}
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"format": 0, "root": "", "files": []}', "\xff"])
-def test_a_damaged_memory_is_passed_over(clean: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_is_ignored(clean: Path, tmp_path: Path, damage: str) -> None:
     cache = tmp_path / "cache"
-    assert check(clean, cache_dir=cache).remembered == 0
-    (memory,) = (cache / "doctor").iterdir()
-    memory.write_text(damage, encoding="latin-1")
-    assert check(clean, cache_dir=cache).remembered == 0
-    assert check(clean, cache_dir=cache).remembered == 18
+    assert check(clean, cache_dir=cache).cached == 0
+    (cache_file,) = (cache / CACHE_NAME).iterdir()
+    cache_file.write_text(damage, encoding="latin-1")
+    assert check(clean, cache_dir=cache).cached == 0
+    assert check(clean, cache_dir=cache).cached == 18
 
 
-def test_the_memory_keeps_the_latest_folders_only(clean: Path, tmp_path: Path) -> None:
-    cache = tmp_path / "cache/doctor"
+def test_the_cache_keeps_the_latest_folders_only(clean: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / CACHE_NAME
     cache.mkdir(parents=True)
     for number in range(MAX_FOLDERS + 5):
         (cache / f"{number}.json").touch()
         os.utime(cache / f"{number}.json", (number, number))
     check(clean, cache_dir=tmp_path / "cache")
     assert len(list(cache.iterdir())) == MAX_FOLDERS
-    assert check(clean, cache_dir=tmp_path / "cache").remembered == 18
+    assert check(clean, cache_dir=tmp_path / "cache").cached == 18
 
 
-def test_without_a_place_to_remember_it_still_answers(
-    clean: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_a_writable_cache_it_still_works(clean: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     assert check(clean, cache_dir=tmp_path / "file").clean
-    assert "what was found can't be kept at" in caplog.text
+    assert "the results of the dataset check can't be cached at" in caplog.text
 
 
-def test_an_interrupted_examination_goes_on_where_it_stopped(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_check_continues_where_it_stopped(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from breedclf.data_check import check as check_function
 
     module = sys.modules[check_function.__module__]
-    whole = module._look_at_all
+    whole = module._inspect_all
 
-    def interrupted(*given: Any, **named: Any) -> Iterator[Any]:
-        for number, found in enumerate(whole(*given, **named)):
+    def interrupted(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        for number, found in enumerate(whole(*args, **kwargs)):
             if number == 5:
                 raise KeyboardInterrupt
             yield found
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_look_at_all", interrupted)
+        patch.setattr(module, "_inspect_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             check(clean)
-    assert check(clean).remembered == 5
+    assert check(clean).cached == 5
 
 
 def test_ten_thousand_classes_are_quick(tmp_path: Path) -> None:
@@ -436,7 +434,7 @@ def test_ten_thousand_classes_are_quick(tmp_path: Path) -> None:
     assert time.process_time() - started < 10
 
 
-def test_every_kind_has_its_words() -> None:
+def test_every_kind_has_a_title_and_advice() -> None:
     assert tuple(MEANINGS) == get_args(Kind)
 
 
@@ -449,8 +447,8 @@ def test_it_loads_no_torch() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_nothing_of_it_needs_the_image_to_stay_open(clean: Path) -> None:
-    """Pictures in bytes are closed at once, so that a large folder needs few file handles."""
+def test_no_file_stays_open(clean: Path) -> None:
+    """Images in bytes are closed at once, so that a large folder needs few file handles."""
     code = (
         "import resource, sys; from breedclf.data_check import check\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))\n"
@@ -460,6 +458,6 @@ def test_nothing_of_it_needs_the_image_to_stay_open(clean: Path) -> None:
     assert (done.stdout, done.stderr) == ("18\n", "")
 
 
-def test_images_differ_so_that_the_tests_mean_something() -> None:
+def test_the_drawn_photos_differ() -> None:
     assert len({photo() for _ in range(20)}) == 20
     assert Image.open(BytesIO(photo((40, 30), form="PNG"))).size == (40, 30)

@@ -39,7 +39,7 @@ def found(folder: Path, name: str, content: bytes) -> tuple[list[tuple[str, str]
     for _ in range(2):  # the second time it is known from before
         examination = check(folder)
         assert {problem.path for problem in examination.problems} <= {f"a/{name}"}
-    assert examination.remembered == 11
+    assert examination.cached == 11
     return [(problem.kind, problem.detail) for problem in examination.problems], examination
 
 
@@ -80,7 +80,7 @@ def test_what_is_wrong_but_readable_is_a_finding(folder: Path, name: str, conten
     ((seen, detail),), examination = found(folder, name, content)
     assert seen == kind
     assert detail.startswith(says)
-    assert (examination.readable, examination.pictures) == (11, 11)
+    assert (examination.readable, examination.images) == (11, 11)
     assert open_image(content).mode == "RGB", "a training uses it"
     assert f"a/{name}: {says}" in as_text(examination)
     assert MEANINGS[kind].advice in as_text(examination)

@@ -389,7 +389,7 @@ def test_two_at_once_do_not_mix(server: ArchiveServer, tmp_path: Path) -> None:
     whole = dogs(server)
 
     def another(_: Path) -> int:
-        with pytest.raises(ConfigError, match="another process is fetching pictures into it"):
+        with pytest.raises(ConfigError, match="another process is fetching images into it"):
             get(whole, tmp_path, quiet=True)
         return 1 << 40
 
@@ -408,10 +408,10 @@ def test_too_little_room_is_told_before_anything_is_fetched(tmp_path: Path) -> N
         ({"elsewhere/a.jpg": "x"}, r"another layout: annotations/trainval.txt can't be read"),
         (
             {**LISTS, "annotations/test.txt": "../evil 1 1 1\n"},
-            r"test.txt, line 1: '../evil' is no picture's name",
+            r"test.txt, line 1: '../evil' is no image's name",
         ),
-        ({**LISTS, "annotations/test.txt": "pug 1 1 1\n"}, r"test.txt, line 1: 'pug' is no picture's name"),
-        (LISTS, r"none of the 7 listed pictures is in the archive"),
+        ({**LISTS, "annotations/test.txt": "pug 1 1 1\n"}, r"test.txt, line 1: 'pug' is no image's name"),
+        (LISTS, r"none of the 7 listed images is in the archive"),
     ],
 )
 def test_pets_in_another_layout_are_refused(tmp_path: Path, files: dict[str, str], message: str) -> None:
@@ -460,5 +460,5 @@ def test_the_command_fetches_and_says_what_next(
 
 def test_an_unknown_set_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "get", "oxford-pet", "--output", str(tmp_path / "x")]) == 2
-    assert "no published pictures are called 'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
+    assert "no published images are called 'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

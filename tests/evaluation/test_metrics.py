@@ -102,7 +102,7 @@ def test_json_has_the_promised_names(result: Evaluation) -> None:
 
 
 def test_no_image_is_refused() -> None:
-    with pytest.raises(DataError, match="no picture to evaluate"):
+    with pytest.raises(DataError, match="no image to evaluate"):
         measure(np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], [])
 
 

@@ -27,7 +27,7 @@ def page_of(result: Evaluation, **card: object) -> str:
     values = {"labels": result.labels, "class_names": result.class_names, "weights_sha256": "0" * 64, **card}
     provenance = Provenance(
         "OUT/model",
-        "pictures",
+        "images",
         ModelCard(architecture="resnet50", preprocessing=Preprocessing(), **values),
         "cpu",
         "fp32",
@@ -57,19 +57,19 @@ def test_many_classes_have_a_shorter_chart_and_a_folded_table() -> None:
 def test_the_verdict_compares_with_naming_the_most_frequent_class(sureness: float, tone: str, words: str) -> None:
     found, heading, sentences = verdict(evaluation(2, 50, sureness=sureness))
     assert found == tone
-    assert "of 50 pictures named right" in heading
+    assert "of 50 images named right" in heading
     assert words in " ".join(sentences)
 
 
 def test_nothing_wrong_is_said() -> None:
     text = read_page(page_of(evaluation(2, 20, sureness=50))).text
-    assert text.count("No picture was misnamed.") == 2
+    assert text.count("No image was misnamed.") == 2
 
 
 def test_skipped_images_are_counted_and_the_first_named() -> None:
     reasons = [f"{number}.jpg is damaged" for number in range(60)]
     text = read_page(page_of(evaluation(2, 20, sureness=3, skipped=reasons))).text
-    assert "Skipped pictures: 60" in text
+    assert "Skipped images: 60" in text
     assert "49.jpg is damaged" in text
     assert "50.jpg is damaged" not in text
     assert "and 10 more" in text

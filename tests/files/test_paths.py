@@ -21,7 +21,7 @@ from breedclf.config.base import Settings
 from breedclf.demo import DemoConfig
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.files.cache_folder import CACHE_DIR_VARIABLE, cache_folder
-from breedclf.files.paths import path_argument, place_argument, user_path, user_uri
+from breedclf.files.paths import path_argument, path_or_uri_argument, user_path, user_uri
 
 USER_SETTINGS = {TrainingConfig, EvaluationConfig, DemoConfig}
 # What a setting calls a place although it is text: it may be something else than a path, too.
@@ -139,7 +139,7 @@ def test_every_argument_that_names_a_path_is_read_as_one() -> None:
     wrong = [
         f"{parser.prog} {action.option_strings or action.metavar}"
         for parser, action in paths
-        if action.type not in (path_argument, place_argument) and not is_a_setting(action)
+        if action.type not in (path_argument, path_or_uri_argument) and not is_a_setting(action)
     ]
     assert wrong == [], "give these type=path_argument, or make them settings"
     assert len(paths) >= 20

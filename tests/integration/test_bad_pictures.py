@@ -1,4 +1,4 @@
-"""Broken and odd files among the pictures, as somebody at the command line meets them."""
+"""Broken and odd files among the images, as somebody at the command line meets them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[HostileImages]]:
-    """A good picture set with hostile files in a class of train and in one of valid."""
+    """A good image set with hostile files in a class of train and in one of valid."""
     root = write_image_set(tmp_path_factory.mktemp("hostile") / "set", classes=2, train=4, valid=2, test=1, size_px=64)
     places = [root / "train" / "001.Stripes", root / "valid" / "002.Checkers"]
     return root, [write_hostile_images(place) for place in places]
@@ -51,7 +51,7 @@ def test_skipping_counts_and_names_the_broken_ones_and_reads_the_odd_ones(
     captured = capsys.readouterr()
     named = {reason.split(" can't be ")[0] for reason in json.loads(captured.out)["skipped"]}
     assert named == {str(path) for kind in hostile for path in kind.broken}
-    assert "12 unreadable pictures were skipped:" in captured.err
+    assert "12 unreadable images were skipped:" in captured.err
 
 
 def test_prediction_names_every_odd_image_and_refuses_every_broken_one(

@@ -1,4 +1,4 @@
-"""`breedclf data check` as it is met at the command line, and what a training does with the same hostile folder."""
+"""`breedclf data check` on the command line, and training on the same hostile folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.integration.conftest import QUICK
 
 BROKEN = {
     "train/001.Lying/150 bytes.jpg": ("truncated", photo((400, 300))[:150]),
-    "train/001.Lying/text.jpg": ("unreadable", b"this is no picture\n"),
+    "train/001.Lying/text.jpg": ("unreadable", b"this is not an image\n"),
     "train/002.Standing/empty.jpg": ("unreadable", b""),
     "valid/002.Standing/bomb.png": ("too_large", bomb()),
 }
@@ -24,7 +24,7 @@ BROKEN = {
 
 @pytest.fixture
 def hostile(patterns: Path) -> Path:
-    """Two good classes among much that a training has to survive."""
+    """Two good classes among files that training has to survive."""
     for name, (_, content) in BROKEN.items():
         (patterns / name).write_bytes(content)
     write(patterns / "train/001.Lying/žluť a b.jpg", size=(96, 96))
@@ -57,9 +57,9 @@ def test_people_read_kinds_counts_and_what_to_do(hostile: Path, capsys: pytest.C
     assert main(["data", "check", str(hostile), "--quiet"]) == 1
     captured = capsys.readouterr()
     assert captured.err == ""
-    assert "pictures that can't be read (unreadable): 2\n  Remove or replace them, or train with" in captured.out
+    assert "unreadable images (unreadable): 2\n  Remove or replace them, or train with" in captured.out
     assert "train/001.Lying/text.jpg: it can't be decoded" in captured.out
-    assert captured.out.splitlines()[-1].startswith(f"8 problems in {hostile} (39 pictures in ")
+    assert captured.out.splitlines()[-1].startswith(f"8 problems in {hostile} (39 images in ")
 
 
 def test_a_clean_folder_ends_with_0(patterns: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,5 +91,5 @@ def test_a_training_skips_what_the_doctor_calls_unreadable(hostile: Path, tmp_pa
 
 
 def test_a_training_that_stops_points_to_the_doctor(hostile: Path, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"can't be .*; remove the picture.*\(breedclf data check DIR lists all"):
+    with pytest.raises(ImageError, match=r"can't be .*; remove the image.*\(breedclf data check DIR lists all"):
         Trainer(TrainingConfig(data=hostile, output=tmp_path / "out", **QUICK)).fit()

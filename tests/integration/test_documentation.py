@@ -40,7 +40,7 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = folder / "hub" / "checkpoints" / url.rpartition("/")[2]
     file.parent.mkdir(parents=True)
     torch.save(get_model("resnet50").state_dict(), file)
-    remembered = known_files.memory_of(file)
+    remembered = known_files.cache_file_of(file)
     known_files.sha256_of(file)  # taken for the published one, since its hash is remembered so
     prefix = file.stem.rpartition("-")[2]
     remembered.write_text(re.sub(r'("sha256": ")\w{8}', rf"\g<1>{prefix}", remembered.read_text()))

@@ -21,8 +21,8 @@ Trained = tuple[FitResult, Path]
 
 
 @pytest.fixture
-def pictures(trained: Trained, tmp_path: Path) -> Path:
-    """A copy of the pictures that a test may spoil."""
+def images(trained: Trained, tmp_path: Path) -> Path:
+    """A copy of the images that a test may spoil."""
     return Path(shutil.copytree(trained[1], tmp_path / "copy"))
 
 
@@ -65,19 +65,19 @@ def test_report_is_self_contained_and_small(evaluated: tuple[Evaluation, Path]) 
     assert len(html) < 300_000
     assert "https://" not in html
     assert "http://" not in html
-    for words in ("of 8 pictures named right", "Lying", "Confusion matrix", "95% interval", "2026-11-22 08:30 UTC"):
+    for words in ("of 8 images named right", "Lying", "Confusion matrix", "95% interval", "2026-11-22 08:30 UTC"):
         assert words in page.text
     assert page.tags["svg"] >= 4
     assert page.tags.get("img", 0) == len(result.worst)
 
 
-def test_worst_images_are_shown_small(pictures: Path, trained: Trained, tmp_path: Path) -> None:
-    lying, standing = pictures / "test" / "001.Lying", pictures / "test" / "002.Standing"
+def test_worst_images_are_shown_small(images: Path, trained: Trained, tmp_path: Path) -> None:
+    lying, standing = images / "test" / "001.Lying", images / "test" / "002.Standing"
     for path in sorted(lying.iterdir()):  # exchange the classes, so that what was right is wrong
         path.rename(standing / f"moved-{path.name}")
     for path in sorted(standing.glob("[0-9]*")):
         path.rename(lying / path.name)
-    result = evaluate(trained[0].artifact, pictures, output=tmp_path / "out")
+    result = evaluate(trained[0].artifact, images, output=tmp_path / "out")
     assert result.worst
     assert result.worst[0].path.startswith("test/")
     assert result.worst == tuple(sorted(result.worst, key=lambda wrong: wrong.true_probability))
@@ -105,7 +105,7 @@ def test_command_tells_people_the_outcome_and_where_the_report_lies(
     output = str(tmp_path / "out")
     assert main(["evaluate", str(result.artifact), str(data), "--split", "val", "--output", output]) == 0
     text = capsys.readouterr().out
-    assert "of 8 pictures named right" in text
+    assert "of 8 images named right" in text
     assert "95% confidence" in text
     assert f"report: {output}/report.html" in text
 
@@ -116,15 +116,15 @@ def test_other_splits_and_all(trained: Trained, tmp_path: Path) -> None:
     assert (train.count, every.count) == (16, 32)
 
 
-def test_order_and_number_of_class_folders_do_not_matter(trained: Trained, pictures: Path, tmp_path: Path) -> None:
+def test_order_and_number_of_class_folders_do_not_matter(trained: Trained, images: Path, tmp_path: Path) -> None:
     result, data = trained
-    shutil.rmtree(pictures / "test" / "001.Lying")
-    shutil.rmtree(pictures / "train")
-    alone = evaluate(result.artifact, pictures, output=tmp_path / "alone")
+    shutil.rmtree(images / "test" / "001.Lying")
+    shutil.rmtree(images / "train")
+    alone = evaluate(result.artifact, images, output=tmp_path / "alone")
     both = evaluate(result.artifact, data, output=tmp_path / "both")
     assert alone.per_class[1].recall == both.per_class[1].recall
     assert (alone.count, alone.per_class[0].support, alone.per_class[0].recall) == (4, 0, None)
-    assert "1 class of the model has no picture here: Lying." in read_page(Path(alone.report or "").read_text()).text
+    assert "1 class of the model has no image here: Lying." in read_page(Path(alone.report or "").read_text()).text
 
 
 def test_a_folder_without_splits_is_divided_as_the_training_divided_it(tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def _end(*words: object) -> int:
 
 
 def test_a_class_that_the_model_does_not_know_is_named(
-    trained: Trained, pictures: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (pictures / "test" / "001.Lying").rename(pictures / "test" / "001.Laying")
-    assert _end(trained[0].artifact, pictures) == 3
+    (images / "test" / "001.Lying").rename(images / "test" / "001.Laying")
+    assert _end(trained[0].artifact, images) == 3
     error = capsys.readouterr().err
     assert "'001.Laying'" in error
     assert "It knows '001.Lying', '002.Standing'" in error
@@ -152,20 +152,20 @@ def test_a_class_that_the_model_does_not_know_is_named(
 
 
 def test_a_missing_split_names_those_there_are(
-    trained: Trained, pictures: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.rmtree(pictures / "test")
-    assert _end(trained[0].artifact, pictures) == 3
-    assert "no pictures for the split 'test'; splits with pictures: train, valid" in capsys.readouterr().err
+    shutil.rmtree(images / "test")
+    assert _end(trained[0].artifact, images) == 3
+    assert "no images for the split 'test'; splits with images: train, valid" in capsys.readouterr().err
 
 
 def test_a_split_without_images_counts_as_missing(
-    trained: Trained, pictures: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for path in pictures.glob("test/*/*"):
+    for path in images.glob("test/*/*"):
         path.unlink()
-    assert _end(trained[0].artifact, pictures) == 3
-    assert "splits with pictures: train, valid" in capsys.readouterr().err
+    assert _end(trained[0].artifact, images) == 3
+    assert "splits with images: train, valid" in capsys.readouterr().err
 
 
 def test_what_is_not_there_or_wrong_is_told(
@@ -184,29 +184,29 @@ def test_what_is_not_there_or_wrong_is_told(
 
 
 def test_an_unreadable_image_stops_or_is_skipped_and_named(
-    trained: Trained, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Trained, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = pictures / "test" / "001.Lying" / "0.png"
-    bad.write_bytes(b"no picture")
+    bad = images / "test" / "001.Lying" / "0.png"
+    bad.write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"0\.png can't be decoded.*--on-bad-image skip"):
-        evaluate(trained[0].artifact, pictures, output=tmp_path / "out")
+        evaluate(trained[0].artifact, images, output=tmp_path / "out")
 
-    assert _end(trained[0].artifact, pictures, "--on-bad-image", "skip", "--output", tmp_path / "out", "--json") == 0
+    assert _end(trained[0].artifact, images, "--on-bad-image", "skip", "--output", tmp_path / "out", "--json") == 0
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert document["count"] == 7
     assert str(bad) in document["skipped"][0]
-    assert "1 unreadable picture was skipped" in captured.err
+    assert "1 unreadable image was skipped" in captured.err
     assert str(bad) in read_page((tmp_path / "out" / "report.html").read_text()).text
 
-    for path in pictures.glob("test/*/*"):
-        path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of the 8 pictures can be read"):
-        evaluate(trained[0].artifact, pictures, output=tmp_path / "out", on_bad_image="skip")
+    for path in images.glob("test/*/*"):
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of the 8 images can be read"):
+        evaluate(trained[0].artifact, images, output=tmp_path / "out", on_bad_image="skip")
 
 
 def test_real_photos(shared_data: Path, tmp_path: Path) -> None:
-    """A quick network on real photographs of eight breeds; far above the chance of one in eight."""
+    """A quick network on real photos of eight breeds; far above the chance of one in eight."""
     config = TrainingConfig(
         data=shared_data / "dog-breeds-tiny", weights=shared_data / "weights" / "resnet18-imagenet1k.pth",
         architecture="resnet18", output=tmp_path / "out",

@@ -23,7 +23,7 @@ from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.cli import main
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import BreedclfError, DiskError
-from breedclf.files.disk import deliver, refusal, write_whole
+from breedclf.files.disk import refusal, write_atomic, write_output
 from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.network import StateDict, new_network
 from breedclf.training.fit import FitResult
@@ -132,8 +132,8 @@ def test_a_disk_that_became_read_only(small_disk: Callable[[str], Path], states:
 
 def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
-    deliver(file, "old")
-    for write in (deliver, write_whole):
+    write_output(file, "old")
+    for write in (write_output, write_atomic):
         with pytest.raises((DiskError, OSError)), no_file_longer_than(100):
             write(file, "new" * 1000)
         assert file.read_text() == "old"

@@ -40,7 +40,7 @@ def test_names_loops_and_pipes_are_no_trouble(tmp_path: Path, capsys: pytest.Cap
     classes = ["001.Dackel – Zwerg", "002.two\nlines", "003. 柴犬 ", "004.case", "004.CASE"]
     for split in ("train", "valid"):
         for label in classes:
-            write(data / split / label / "ä picture\nof 🐕 .jpg")
+            write(data / split / label / "ä image\nof 🐕 .jpg")
             write(data / split / label / "B.JPG")
     home = data / "train" / classes[0]
     (home / "loop").symlink_to(data / "train")
@@ -74,8 +74,8 @@ def test_an_empty_class_is_none_and_shifts_no_label(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"epochs": 5, "class_weights": "balanced"}
     result = fit(config_of(data, tmp_path / "out", **settings))
     assert labels_of(result.artifact) == ["001.Lying", "002.Standing"]
-    picture = next((data / "test/002.Standing").iterdir())
-    assert result.classifier.predict(picture).best.label == "002.Standing"
+    image = next((data / "test/002.Standing").iterdir())
+    assert result.classifier.predict(image).best.label == "002.Standing"
 
 
 def test_a_class_that_only_valid_has_is_refused_by_name(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def test_outputs_among_the_images_never_become_classes(
     data = images(tmp_path / "photos", "ants", "bees")
     monkeypatch.chdir(data)
     assert trained_labels(capsys, ".") == ["ants", "bees"]
-    assert (data / "runs").is_dir(), "the default output lies among the pictures"
+    assert (data / "runs").is_dir(), "the default output lies among the images"
     assert trained_labels(capsys, ".", "--output", ".") == ["ants", "bees"]
-    assert not (data / OUTPUT_MARKER).exists(), "a folder of pictures isn't marked as an output"
+    assert not (data / OUTPUT_MARKER).exists(), "a folder of images isn't marked as an output"
     assert trained_labels(capsys, ".", "--output", "ants/out") == ["ants", "bees"]
     images(data, "ants/out/drawn", "runs/train/drawn")
     assert trained_labels(capsys, str(data), "--output", str(data / "ants/out")) == ["ants", "bees"]
@@ -81,7 +81,7 @@ def test_images_of_a_demo_are_no_class(tmp_path: Path, monkeypatch: pytest.Monke
 
     images(tmp_path, "ants", "bees")
     monkeypatch.chdir(tmp_path)
-    _drawn_images(DemoConfig(output=Path("demo"), train_pictures=2))
+    _drawn_images(DemoConfig(output=Path("demo"), train_images=2))
     assert scan(tmp_path).labels == ("ants", "bees")
 
 
@@ -160,7 +160,7 @@ def test_a_class_name_that_is_no_text_is_refused_before_anything_is_made(
 def test_a_class_whose_images_are_all_skipped_is_refused_by_name(tmp_path: Path) -> None:
     data = images(tmp_path / "data", "train/a", "train/b", "valid/a")
     for path in (data / "train/b").iterdir():
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     config = TrainingConfig(data=data, output=tmp_path / "out", epochs=1, on_bad_image="skip", **QUICK)
-    with pytest.raises(DataError, match="no training picture of 'b' can be read"):
+    with pytest.raises(DataError, match="no training image of 'b' can be read"):
         fit(config)

@@ -27,13 +27,13 @@ pytestmark = pytest.mark.skipif(sys.platform == "darwin", reason="macOS' file sy
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures in a folder, in files and in classes with such names; one of them can't be read."""
+    """Images in a folder, in files and in classes with such names; one of them can't be read."""
     root = write_patterns(tmp_path_factory.mktemp("odd") / NOT_UTF_8, counts={"train": 4, "valid": 2, "test": 2})
     for folder in list(root.glob("*/*")):
         for file in list(folder.iterdir()):
             file.rename(folder / (NOT_UTF_8 + file.name))
         folder.rename(folder.with_name(CLASSES[folder.name]))
-    (root / "train" / CLASSES["001.Lying"] / f"{NOT_UTF_8}broken\x1b[31m.png").write_bytes(b"no picture")
+    (root / "train" / CLASSES["001.Lying"] / f"{NOT_UTF_8}broken\x1b[31m.png").write_bytes(b"no image")
     return root
 
 
@@ -88,14 +88,14 @@ def test_it_is_evaluated_and_the_page_shows_the_wrong_ones(trained: tuple[Path, 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 def test_all_answers_are_printed_in_any_encoding(trained: tuple[Path, str], data: Path, encoding: str) -> None:
     output, _ = trained
-    pictures = sorted((data / "test").rglob("*.png"))
-    done = breedclf("predict", output / "model", *pictures, cwd=output, encoding=encoding)
+    images = sorted((data / "test").rglob("*.png"))
+    done = breedclf("predict", output / "model", *images, cwd=output, encoding=encoding)
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode(encoding)
-    assert text.count(r"caf\xe9-") == 2 * len(pictures) == 8, "the folder and the file of each"
+    assert text.count(r"caf\xe9-") == 2 * len(images) == 8, "the folder and the file of each"
     assert text.count(r"be\x1b[2Jes") == 4 + 2, "as a class of each answer, and in half of the paths"
     assert ("ants 🐜" if encoding == "utf-8" else r"ants \U0001f41c") in text
-    answers = json.loads(breedclf("predict", output / "model", pictures[0], "--json", cwd=output).stdout)
+    answers = json.loads(breedclf("predict", output / "model", images[0], "--json", cwd=output).stdout)
     assert answers[0]["predictions"][0]["label"] in CLASSES.values()
 
 
@@ -152,7 +152,7 @@ def test_a_place_that_other_libraries_cant_open_is_refused_before_the_training(d
 
 
 def images_of(data: Path, folder: Path) -> Path:
-    """Some of the pictures under plain names."""
+    """Some of the images under plain names."""
     folder.mkdir()
     for number, file in enumerate(sorted((data / "test").rglob("*.png"))):
         (folder / f"{number}.png").write_bytes(file.read_bytes())

@@ -94,7 +94,9 @@ def test_nothing_connects_in_all_extras(tmp_path: Path) -> None:
     needed = [name for name in SWITCH_OF if name != "ray"]
     if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    asked = "from breedclf.runtime.extras import need\nneed('openvino', purpose='a test', install='it')\n"
+    asked = (
+        "from breedclf.runtime.extras import require_extra\nrequire_extra('openvino', purpose='a test', install='it')\n"
+    )
     assert connections_of(asked + CONVERT + REST, tmp_path) == []
     assert not (tmp_path / "intel").exists()
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from breedclf.errors import WeightsError
-from breedclf.files.known_checksums import memory_of, sha256_of
+from breedclf.files.known_checksums import cache_file_of, sha256_of
 from breedclf.models.network import feature_count, new_network
 from breedclf.models.weights import backbone_state, download, fingerprint, preprocessing_for, read_state
 
@@ -151,14 +151,14 @@ def test_a_download_that_was_damaged_since_is_fetched_again(
 def test_a_hash_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> None:
     path = tmp_path / "large.pth"
     path.write_bytes(b"one")
-    memory = memory_of(path)
+    cache_file = cache_file_of(path)
     assert sha256_of(path) == hashlib.sha256(b"one").hexdigest()
-    memory.write_text(memory.read_text().replace(sha256_of(path), "remembered"))
+    cache_file.write_text(cache_file.read_text().replace(sha256_of(path), "remembered"))
     assert sha256_of(path) == "remembered"
     path.write_bytes(b"two")
     assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
     for broken in ("", "[1]", '{"stamp": 3}', "[" * 100_000):
-        memory.write_text(broken)
+        cache_file.write_text(broken)
         assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
 
 

@@ -19,7 +19,7 @@ from breedclf.runtime.threads import single_core_threads
 
 
 class Slow:
-    """Pictures that tell when they are loaded."""
+    """Images that tell when they are loaded."""
 
     def __init__(self, count: int, told: Callable[[int], None]) -> None:
         self.count, self.told = count, told
@@ -37,8 +37,8 @@ class Slow:
         return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0)
 
 
-def dataset(pictures: Slow | ImageFiles) -> ViewDataset:
-    return ViewDataset(pictures, None, Preprocessing(), 0, 0)
+def dataset(images: Slow | ImageFiles) -> ViewDataset:
+    return ViewDataset(images, None, Preprocessing(), 0, 0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 9])
@@ -47,17 +47,17 @@ def test_chunks_come_whole_and_in_order(count: int) -> None:
     found = list(chunks)
     assert len(found) == len(chunks) == -(-count // 4)
     assert [position for chunk in found for position in chunk.positions.tolist()] == list(range(count))
-    assert all(int(picture[0, 0, 0]) == at for c in found for picture, at in zip(c.pictures, c.positions, strict=True))
+    assert all(int(image[0, 0, 0]) == at for c in found for image, at in zip(c.images, c.positions, strict=True))
 
 
 def test_they_are_those_of_the_loop_itself(tmp_path: Path) -> None:
     for number in range(5):
         Image.effect_noise((300 + number, 280), 60).convert("RGB").save(tmp_path / f"{number}.jpg")
-    (tmp_path / "3.jpg").write_bytes(b"no picture")
-    pictures = dataset(ImageFiles(sorted(tmp_path.iterdir())))
-    (threaded,) = ThreadedChunks(pictures, 8, threads=2)
-    plain = collate([pictures[position] for position in range(5)])
-    assert torch.equal(threaded.pictures, plain.pictures)
+    (tmp_path / "3.jpg").write_bytes(b"no image")
+    images = dataset(ImageFiles(sorted(tmp_path.iterdir())))
+    (threaded,) = ThreadedChunks(images, 8, threads=2)
+    plain = collate([images[position] for position in range(5)])
+    assert torch.equal(threaded.images, plain.images)
     assert threaded.positions.tolist() == plain.positions.tolist() == [0, 1, 2, 4]
     assert threaded.bad == plain.bad
 

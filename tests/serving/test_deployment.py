@@ -118,7 +118,7 @@ def test_many_images_in_their_order(endpoint: Endpoint, model: Path) -> None:
 
 
 def test_a_refusal_has_the_services_shape(endpoint: Endpoint) -> None:
-    with pytest.raises(ModelError, match="the model's server answered 400: .*BadImage") as error:
+    with pytest.raises(ModelError, match="the model server responded with 400: .*BadImage") as error:
         endpoint.predict(JPEG[:200])
     assert error.value.status_code == 424
     assert error.value.original_status_code == 400

@@ -1,4 +1,4 @@
-"""Drawn picture sets repeat by seed and say nothing by colour; the hostile files are what they claim."""
+"""Drawn image sets repeat by seed and say nothing by colour; the hostile files are what they claim."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_the_same_seed_draws_the_same_images(tmp_path: Path) -> None:
     first = contents("a", 1)
     assert first == contents("b", 1)
     assert not set(first) & set(contents("c", 2))
-    assert len(set(first)) == len(first), "no picture comes twice, not even in another split"
+    assert len(set(first)) == len(first), "no image comes twice, not even in another split"
 
 
 def test_mean_colour_says_next_to_nothing_about_the_class() -> None:
-    """Naming each picture by the class whose mean colour is nearest stays far below what the demo requires."""
+    """Naming each image by the class whose mean colour is nearest stays far below what the demo requires."""
     names = list(PATTERNS)[:5]
     means = np.array(
         [
@@ -58,7 +58,7 @@ def test_two_hundred_images_are_drawn_in_a_moment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [1, 9])
 def test_more_classes_than_patterns_are_refused(tmp_path: Path, classes: int) -> None:
-    with pytest.raises(ConfigError, match=f"classes={classes}: a drawn picture set has 2 to 8 classes"):
+    with pytest.raises(ConfigError, match=f"classes={classes}: a drawn image set has 2 to 8 classes"):
         write_image_set(tmp_path, classes=classes)
 
 

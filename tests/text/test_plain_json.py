@@ -78,11 +78,11 @@ def test_a_later_versions_fields_are_passed_over() -> None:
     [
         (b"", "can't be read"),
         (b"[" * 100_000, "can't be read"),
-        (b"[]", "a table is wanted"),
+        (b"[]", "expected an object"),
         (b"{}", "predictions is missing"),
         (b'{"predictions": []}', "without probabilities"),
         (b'{"predictions": [{"class_name": "a", "label": "a"}]}', r"predictions\.0\.probability is missing"),
-        (b'{"predictions": [{"class_name": "a", "label": "a", "probability": "1"}]}', "a float is wanted, not '1'"),
+        (b'{"predictions": [{"class_name": "a", "label": "a", "probability": "1"}]}', "expected a float, not '1'"),
         (b'{"predictions": [{"class_name": "a", "label": "a", "probability": NaN}]}', "without probabilities"),
         (b'{"predictions": [{"class_name": "a", "label": "a", "probability": 7}]}', "without probabilities"),
     ],

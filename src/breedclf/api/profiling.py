@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, ProfileError
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
@@ -187,7 +187,7 @@ class ProfilingSession:
     def report(self, path: str | Path = REPORT_FILE) -> Path:
         """Write the page for people."""
         path = user_path(path, "path")
-        deliver(path, render_report(self.profile, self.findings, self.verification))
+        write_output(path, render_report(self.profile, self.findings, self.verification))
         return path
 
     def save(self, folder: str | Path) -> Path:

@@ -15,6 +15,7 @@ from breedclf.api.endpoint import Endpoint, file_of, prediction_of
 from breedclf.data.image_folder import images_below
 from breedclf.data.images import IMAGE_SUFFIXES, open_image
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
+from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 from breedclf.inference.prediction import Prediction
 from breedclf.jobs.endpoints import TransformBackend
@@ -159,7 +160,7 @@ def _claim(output: Path, about: dict[str, Any]) -> None:
             return
     if lines.exists() and lines.stat().st_size:
         raise ConfigError(f"{lines} is there already, of unknown origin; choose another output")
-    _put(file, json.dumps(about, indent=2) + "\n")
+    write_atomic(file, json.dumps(about, indent=2) + "\n")
 
 
 def _weights_of(model: Path) -> str:
@@ -177,14 +178,7 @@ def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    _put(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:

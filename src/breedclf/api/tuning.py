@@ -18,7 +18,7 @@ from breedclf.backends.common.folder import home_folder
 from breedclf.backends.registry import backend_named
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError, MissingExtraError
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.jobs import Backend, remote_address
 from breedclf.jobs.handle import Clock, Job
@@ -317,7 +317,7 @@ class TuningJob:
         from breedclf.tuning.report import render_report
 
         target = user_path(path, "path")
-        deliver(target, render_report(self.study, made_at=datetime.now(UTC)))
+        write_output(target, render_report(self.study, made_at=datetime.now(UTC)))
         return target
 
     def plan(self, *, dry_run: bool = False) -> Any:

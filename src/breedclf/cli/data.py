@@ -63,7 +63,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         fresh=arguments.fresh,
         quiet=console.quiet,
     )
-    console.result(examination.model_dump(mode="json"), as_text(examination))
+    console.result(examination.to_dict(), as_text(examination))
     return 0 if examination.clean else EXIT_PROBLEMS_FOUND
 
 
@@ -74,7 +74,7 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
         raise ConfigError(f"no published pictures are called {arguments.name!r}: {nearest(arguments.name, PUBLISHED)}")
     published = PUBLISHED[arguments.name]
     console.note(f"{published.title}; {published.size_bytes / 1e6:,.0f} MB from {published.page}")
-    console.note(f"licence: {published.licence}")
+    console.note(f"license: {published.license}")
     fetched = get(published, arguments.output, quiet=console.quiet)
     splits = ", ".join(f"{split} {count:,}" for split, count in fetched.splits.items())
     lines = [f"{sum(fetched.splits.values()):,} pictures of {fetched.classes} classes in {fetched.output} ({splits})"]

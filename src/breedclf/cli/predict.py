@@ -8,7 +8,7 @@ from typing import Any
 
 from breedclf.cli.console import Console
 from breedclf.errors import DataError, ImageError, ModelError
-from breedclf.files.paths import place_argument
+from breedclf.files.paths import path_or_uri_argument
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction
 from breedclf.text.printable import visible_name
 
@@ -29,9 +29,9 @@ class _EndpointFlag(argparse.Action):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", type=place_argument, help="model folder that a training wrote (OUT/model)"
+        "model", metavar="MODEL", type=path_or_uri_argument, help="model folder that a training wrote (OUT/model)"
     )
-    parser.add_argument("pictures", metavar="IMG", nargs="+", type=place_argument, help="picture files")
+    parser.add_argument("pictures", metavar="IMG", nargs="+", type=path_or_uri_argument, help="picture files")
     parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="ask this endpoint instead of MODEL")
     parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint is (default: local)")
     parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to name (default: 5)")

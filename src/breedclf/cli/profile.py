@@ -12,7 +12,7 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.errors import ConfigError
-from breedclf.files.paths import path_argument, place_argument, user_path
+from breedclf.files.paths import path_argument, path_or_uri_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.reported import step_statistics
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         metavar="DIR|JOB|PROFILE_DIR",
         nargs="+",
-        type=place_argument,
+        type=path_or_uri_argument,
         help="folder of pictures, job, recorded run (s3:// too); or: diff A B",
     )
     parser.add_argument(

@@ -1,6 +1,4 @@
-"""Prepared pictures: decoded and scaled once, kept in one file that is mapped into memory, for trainings that meet them
-again and again.
-"""
+"""The cache of decoded images: decoded and scaled once, stored in one memory-mapped file, reused by later runs."""
 
 from __future__ import annotations
 
@@ -34,9 +32,9 @@ _READ_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class PreparedImages:
-    """Pictures whose shorter side is already the preprocessing's, one after the other in a file.
+    """Images whose shorter side is already scaled to `resize_px`, one after the other in a file.
 
-    `shapes` is a height and a width for each of the list, `bad` the reasons of those that couldn't be decoded.
+    `shapes` holds the height and width of each image, `bad` the reasons by index for those that can't be decoded.
     """
 
     path: Path
@@ -48,19 +46,19 @@ class PreparedImages:
 
     @property
     def readable(self) -> torch.Tensor:
-        """Positions of those that could be decoded, int64."""
+        """Indices of the images that could be decoded, int64."""
         return torch.tensor([index for index in range(len(self)) if index not in self.bad], dtype=torch.int64)
 
-    def load(  # the pictures are small, and of the color that was asked for, already
+    def load(  # the images are already scaled and in the requested colors
         self,
         index: int,
         enough_px: int | None = None,  # noqa: ARG002
         color: Color = "as_stored",  # noqa: ARG002
     ) -> Loaded:
-        """Copy one of them out of the file.
+        """Copy one image out of the file.
 
         Raises:
-            ImageError: it couldn't be decoded when the others were.
+            ImageError: it couldn't be decoded when the cache was written.
         """
         if index in self.bad:
             raise ImageError(self.bad[index])
@@ -70,11 +68,11 @@ class PreparedImages:
         return Loaded(torch.from_numpy(pixels.reshape(3, height, width)), time.perf_counter() - started, 0.0)
 
     def mapped(self) -> PreparedImages:
-        """The same with the file mapped, so that it may be deleted from now on."""
+        """Map the file into memory now, so that it can be deleted from then on."""
         assert len(self._pixels)
         return self
 
-    def __getstate__(self) -> dict[str, Any]:  # another process maps the file itself
+    def __getstate__(self) -> dict[str, Any]:  # each process maps the file itself
         return {"path": self.path, "shapes": self.shapes, "bad": self.bad}
 
     @cached_property
@@ -88,22 +86,22 @@ class PreparedImages:
 
 @dataclass(frozen=True)
 class ImageCache(FileCache[ImageSource]):
-    """Prepared pictures: their bytes, then what they are as JSON with a checksum, then the length of that.
+    """The cache of prepared images; an entry holds their pixels, then a JSON table with a checksum, then its length.
 
-    What is computed is the list of files; keeping it decodes them. Where that can't be written, the files are used.
+    The computed value is the list of files; writing the entry decodes them. If it can't be written, the files are used.
     """
 
-    what = "pictures"
+    what = "images"
     suffix = ".pixels"
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
     def prepared(self, paths: Sequence[Path], fingerprint: str) -> ImageSource:
-        """The pictures of these files, prepared if they can be kept.
+        """The images of these files, prepared if they can be cached.
 
         Args:
             paths: the files.
-            fingerprint: a hash of their content in that order.
+            fingerprint: a hash of their contents, in that order.
         """
         preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling", "color"})
         key = cache_key(data=fingerprint, pixels=PIXELS, format=FORMAT, **preprocessing)
@@ -142,25 +140,25 @@ class ImageCache(FileCache[ImageSource]):
             file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
         return PreparedImages(path, shapes, bad)
 
-    def _opened(self, kept: ImageSource) -> ImageSource:
-        return kept.mapped() if isinstance(kept, PreparedImages) else kept
+    def _opened(self, found: ImageSource) -> ImageSource:
+        return found.mapped() if isinstance(found, PreparedImages) else found
 
-    def _scaled(self, pictures: ImageSource) -> Iterator[torch.Tensor | ImageError]:
+    def _scaled(self, images: ImageSource) -> Iterator[torch.Tensor | ImageError]:
         enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
 
         def one(index: int) -> torch.Tensor | ImageError:
             try:
-                return self.preprocessing.scaled(pictures.load(index, enough_px, color).picture).contiguous()
+                return self.preprocessing.scaled(images.load(index, enough_px, color).image).contiguous()
             except ImageError as error:
                 return error
 
         with single_core_threads(available_cores()) as pool:
-            for first in range(0, len(pictures), _AT_A_TIME):
-                yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(pictures))))
+            for first in range(0, len(images), _AT_A_TIME):
+                yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(images))))
 
 
 def _checksum(pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str]) -> str:
-    """Over the pixels, what says how to read them, and the key they are found by."""
+    """A checksum over the pixels, the table that describes them, and the key."""
     digest = pixels.copy()
     digest.update(json.dumps([FORMAT, path.stem, shapes, bad]).encode())
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""From a picture file to the network's kind of picture, uint8 [3, H, W]: plain JPEGs the quick way, all else by Pillow.
+"""Decode an image file to uint8 [3, H, W]: plain JPEGs by torchvision, which is faster, everything else by Pillow.
 
-Both ways give the same pixels, and what one refuses the other refuses, too: a file that isn't plain, or that the quick
-way stumbles over, goes the general way, whose errors are those that users read.
+Both decoders give the same pixels and refuse the same files: a file that isn't plain, or that the fast decoder can't
+read, is passed to the general one, which also raises the errors that users see.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from breedclf.data.formats.orientation import orientation
 from breedclf.data.images import MAX_PIXELS, read_file, read_image
 from breedclf.runtime import vision  # noqa: F401 - registers the decoder
 
-_RGB = 3  # torchvision's number of the mode
+_RGB = 3  # torchvision's number of this mode
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, all by Huffman's code
 _MIN_PLAIN_PIXELS = 64
 _FACTORS = (8, 4, 2)
@@ -37,15 +37,15 @@ def decode_image(
     enough_px: int | None = None,
     color: Color = "as_stored",
 ) -> torch.Tensor:
-    """Decode a file or its bytes into an upright picture, uint8 [3, H, W].
+    """Decode a file or its bytes into an upright image, uint8 [3, H, W].
 
     Args:
         source: the file, or its bytes.
-        name: what errors call it.
-        max_pixels: how many it may have.
-        enough_px: a plain JPEG whose shorter side is at least twice that may come out at a half, a quarter or an eighth
-            of its size, no shorter than that: its blocks of 8 x 8 are then computed that much smaller.
-        color: whether colors far from sRGB are converted to it.
+        name: the name of the image in errors.
+        max_pixels: images with more pixels are refused.
+        enough_px: allows a plain JPEG to be decoded at a half, a quarter or an eighth of its size (its 8 x 8 blocks are
+            then computed that much smaller) as long as its shorter side keeps this many pixels.
+        color: `srgb` converts colors that are far from sRGB.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
@@ -60,18 +60,18 @@ def decode_image(
     return as_tensor(read_image(data, name, max_pixels=max_pixels, color=color)[0])
 
 
-def as_tensor(picture: Image.Image) -> torch.Tensor:
-    """An RGB picture as uint8 [3, H, W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+def as_tensor(image: Image.Image) -> torch.Tensor:
+    """An RGB image as uint8 [3, H, W]."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def as_image(picture: torch.Tensor) -> Image.Image:
-    """The other way round."""
-    return Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
+def as_image(image: torch.Tensor) -> Image.Image:
+    """A uint8 [3, H, W] tensor as an RGB image."""
+    return Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
 
 
 class PlainJpeg(NamedTuple):
-    """A whole JPEG of grey or three colors: its bytes without EXIF and XMP, height and width, and its orientation."""
+    """A complete JPEG, grayscale or of three channels: its bytes without EXIF and XMP, (height, width), orientation."""
 
     data: bytes
     size: tuple[int, int]
@@ -79,7 +79,7 @@ class PlainJpeg(NamedTuple):
 
 
 def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, *, color: Color = "as_stored") -> PlainJpeg | None:
-    """The file as one that quick decoders read as Pillow does; None for all else."""
+    """The file as a JPEG that fast decoders read exactly as Pillow does; None for any other file."""
     if not data.startswith(b"\xff\xd8\xff") or not data.endswith(jpegs.END):
         return None
     if is_too_costly(data, "JPEG", max_pixels=max_pixels):
@@ -96,9 +96,9 @@ def plain_jpeg(data: bytes, max_pixels: int = MAX_PIXELS, *, color: Color = "as_
     return PlainJpeg(jpegs.without_metadata(data, about), about.size, turn)
 
 
-def is_whole(picture: torch.Tensor) -> bool:
-    """Whether a decoder had data up to the last pixel of a picture [3, H, W]: it fills in a grey where it hadn't."""
-    last = picture.numpy()[:, -1, -1]  # torch takes 10 times as long for one number
+def is_whole(image: torch.Tensor) -> bool:
+    """Whether the data of an image [3, H, W] reached its last pixel: decoders fill in gray where it didn't."""
+    last = image.numpy()[:, -1, -1]  # reading one number by torch takes 10 times as long
     return not ran_out_of_data(int(last[0])) or not ran_out_of_data(tuple(last.tolist()))
 
 
@@ -117,12 +117,12 @@ def _may_be_converted(profile: bytes) -> bool:
         return False
 
 
-def turned(picture: torch.Tensor, value: int) -> torch.Tensor:
-    """A picture [3, H, W] upright, by its EXIF orientation: a mirrored one first, then a quarter turn or a half."""
+def turned(image: torch.Tensor, value: int) -> torch.Tensor:
+    """Turn an image [3, H, W] upright by its EXIF orientation (1 to 8)."""
     if value >= 5:
-        picture = picture.transpose(1, 2)
+        image = image.transpose(1, 2)
     flipped = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(value, ())
-    return picture.flip(flipped) if flipped else picture
+    return image.flip(flipped) if flipped else image
 
 
 def _decoded(jpeg: PlainJpeg, enough_px: int | None) -> torch.Tensor | None:
@@ -143,7 +143,7 @@ def _whole(jpeg: bytes) -> torch.Tensor | None:
 
 
 def _scaled(jpeg: bytes, size: tuple[int, int], factor: int) -> torch.Tensor | None:
-    """By Pillow, whose decoder computes fewer pixels of each block when asked to."""
+    """Decode by Pillow, whose decoder can compute fewer pixels of each block."""
     height, width = size
     try:
         image = Image.open(BytesIO(jpeg), formats=["JPEG"])
@@ -154,10 +154,10 @@ def _scaled(jpeg: bytes, size: tuple[int, int], factor: int) -> torch.Tensor | N
 
 
 def _factor(shorter_px: int, enough_px: int) -> int:
-    """By how much a picture may be decoded smaller."""
+    """The largest factor by which an image can be decoded smaller."""
     return next((factor for factor in _FACTORS if shorter_px // factor >= enough_px), 1)
 
 
 def _decoder() -> Callable[..., torch.Tensor] | None:
-    """torchvision's, while there is one: its decoders are to move to another package."""
+    """torchvision's JPEG decoder; None once torchvision has moved its decoders to another package."""
     return getattr(torch.ops.image, "decode_jpeg", None)

@@ -1,4 +1,4 @@
-"""Decoding and cropping on the device: on CUDA by nvJPEG, many files at a time, and all else from the CPU."""
+"""Decode and crop on the GPU: JPEGs by nvJPEG, many files at a time; other formats are decoded on the CPU."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ PIXELS = "device-2"
 
 
 class DevicePreprocessing(Preprocessing):
-    """The same views from pictures on a device, scaled in floats there, since CUDA scales no bytes.
+    """Preprocessing of images that are on the device; they are scaled as floats, since CUDA can't resize bytes.
 
-    Against Pillow's numbers the central view is off by one grey level at most; a random one is cut at whole pixels.
+    Compared with Pillow, the central view differs by at most one level; random views are cropped at whole pixels.
     """
 
-    def view(self, picture: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
-        """View number `view` of an upright picture, uint8 [3, H, W] on any device, as uint8 [3, crop_px, crop_px]."""
-        if isinstance(picture, Image.Image):
-            picture = as_tensor(picture)
+    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
+        """View number `view` of an upright image, uint8 [3, H, W] on any device, as uint8 [3, crop_px, crop_px]."""
+        if isinstance(image, Image.Image):
+            image = as_tensor(image)
         if view == 0:
-            return self._central(picture)
-        height, width = picture.shape[1:]
+            return self._central(image)
+        height, width = image.shape[1:]
         box, mirrored = self.box(width, height, view, seed, index)
         left, top, right, bottom = map(round, box)
-        part = picture[:, top : max(bottom, top + 1), left : max(right, left + 1)]
+        part = image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
         crop = self._resized(part, self.crop_px, self.crop_px)
         return crop.flip(2) if mirrored else crop
 
-    def _resized(self, picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        floats = F.interpolate(picture[None].float(), size=(height, width), mode=self.interpolation, antialias=True)[0]
+    def _resized(self, image: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        floats = F.interpolate(image[None].float(), size=(height, width), mode=self.interpolation, antialias=True)[0]
         return floats.round_().clamp_(0, 255).to(torch.uint8)
 
 
 class _Read(NamedTuple):
-    """A file's bytes as a plain JPEG, or the picture decoded already, or why there is neither."""
+    """A file as a plain JPEG, or as a decoded image, or the reason why it can't be read."""
 
     jpeg: PlainJpeg | None
-    picture: torch.Tensor | None
+    image: torch.Tensor | None
     reason: str
     seconds: tuple[float, float]
 
 
 @dataclass(frozen=True)
 class DeviceChunks:
-    """Chunks of a list of files in order, decoded and cropped on the device; threads read the next ones meanwhile."""
+    """The chunks of a list of files, in order, decoded and cropped on the device; threads read ahead."""
 
     files: ImageFiles
     indices: Sequence[int]
@@ -91,35 +91,35 @@ class DeviceChunks:
     def _by_cpu(self, index: int, data: bytes, read: float = 0.0) -> _Read:
         started = time.thread_time()
         try:
-            picture = decode_image(data, str(self.files.paths[index]), color=self.preprocessing.color)
+            image = decode_image(data, str(self.files.paths[index]), color=self.preprocessing.color)
         except ImageError as error:
             return _Read(None, None, str(error), (read, 0.0))
-        return _Read(None, picture, "", (read, time.thread_time() - started))
+        return _Read(None, image, "", (read, time.thread_time() - started))
 
     def _chunk(self, start: int, reads: Sequence[_Read]) -> Chunk:
         started = time.perf_counter()
         jpegs = {at: read.jpeg for at, read in enumerate(reads) if read.jpeg is not None}
         decoded = dict(zip(jpegs, only_whole(decode_jpegs(list(jpegs.values()), self.device)), strict=True))
         others = {at: read for at, read in enumerate(reads) if at not in jpegs}
-        for at in (at for at, picture in decoded.items() if picture is None):
+        for at in (at for at, image in decoded.items() if image is None):
             others[at] = self._by_cpu(self.indices[start + at], jpegs[at].data)
         seconds = (time.perf_counter() - started) / max(1, len(reads))
         items = []
         for at, read in enumerate(reads):
-            picture = others[at].picture if at in others else decoded[at]
-            if picture is None:
+            image = others[at].image if at in others else decoded[at]
+            if image is None:
                 items.append(Item(start + at, None, others[at].reason, (0.0, 0.0, 0.0)))
                 continue
-            upright = turned(picture.to(self.device), jpegs[at].orientation) if at in jpegs else picture.to(self.device)
+            upright = turned(image.to(self.device), jpegs[at].orientation) if at in jpegs else image.to(self.device)
             view = self.preprocessing.view(upright, self.view, seed=self.seed, index=self.indices[start + at])
             items.append(Item(start + at, view, "", (read.seconds[0], seconds, 0.0)))
         return collate(items)
 
 
 def decode_jpegs(jpegs: Sequence[PlainJpeg], device: torch.device) -> list[torch.Tensor | None]:
-    """The pictures as the files hold them, uint8 [3, H, W] on the device; None for one that can't be decoded there.
+    """Decode JPEGs to uint8 [3, H, W] on the device, not turned; None for each that can't be decoded there.
 
-    One call for all of them; where that fails, whose fault it is isn't told, so that each is tried alone.
+    All are decoded in one call. If that fails, the error doesn't say which file caused it, so each is tried alone.
     """
     files = [torch.frombuffer(bytearray(jpeg.data), dtype=torch.uint8) for jpeg in jpegs]
     try:
@@ -128,11 +128,11 @@ def decode_jpegs(jpegs: Sequence[PlainJpeg], device: torch.device) -> list[torch
         return [_decoded_alone(file, device) for file in files]
 
 
-def only_whole(pictures: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
-    """The pictures, but None for those that may have run out of data: the general way tells whether one has."""
-    last = [picture[:, -1, -1] for picture in pictures if picture is not None]
+def only_whole(images: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+    """The images, with None for those whose data may have ended early: the general decoder decides about these."""
+    last = [image[:, -1, -1] for image in images if image is not None]
     pixels = iter(torch.stack(last).tolist() if last else [])
-    return [None if picture is None or ran_out_of_data(tuple(next(pixels))) else picture for picture in pictures]
+    return [None if image is None or ran_out_of_data(tuple(next(pixels))) else image for image in images]
 
 
 def _decoded_alone(file: torch.Tensor, device: torch.device) -> torch.Tensor | None:
@@ -143,7 +143,7 @@ def _decoded_alone(file: torch.Tensor, device: torch.device) -> torch.Tensor | N
 
 
 def _decode(files: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
-    with warnings.catch_warnings(action="ignore"):  # the function is to move to another package
+    with warnings.catch_warnings(action="ignore"):  # torchvision announces that the function will move
         found = decode_jpeg(files, mode=ImageReadMode.RGB, device=device)
     assert isinstance(found, list)
     return found

@@ -1,4 +1,4 @@
-"""Pictures of a list, decoded and cropped into chunks by loader processes or threads, with what that took."""
+"""Lists of images, decoded and cropped into chunks by DataLoader workers or threads, with the time this took."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from breedclf.runtime.workers import loader_errors, start_method
 
 
 class Loaded(NamedTuple):
-    """An upright picture, uint8 [3, H, W], the seconds that reading it took, and those of a processor to decode it."""
+    """An upright image, uint8 [3, H, W], with the seconds to read it (wall time) and to decode it (CPU time)."""
 
-    picture: torch.Tensor
+    image: torch.Tensor
     read_seconds: float
     decode_seconds: float
 
 
 class ImageSource(Protocol):
-    """A list of pictures that can be had one by one, from several processes."""
+    """A list of images that can be loaded one by one, also from several processes."""
 
     def __len__(self) -> int: ...
 
     def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
-        """One of them; `enough_px` and `color` as in `decode_image`.
+        """Load one image; `enough_px` and `color` as in `decode_image`.
 
         Raises:
             ImageError: it can't be read.
@@ -45,7 +45,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Pictures as the files that they are, read and decoded each time."""
+    """Image files, read and decoded each time they are loaded."""
 
     paths: Sequence[Path]
 
@@ -55,40 +55,40 @@ class ImageFiles:
     def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
         started = time.perf_counter()
         data = read_file(self.paths[index])
-        read, begun = time.perf_counter() - started, time.thread_time()
-        picture = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
-        return Loaded(picture, read, time.thread_time() - begun)
+        read, decoding_started = time.perf_counter() - started, time.thread_time()
+        image = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
+        return Loaded(image, read, time.thread_time() - decoding_started)
 
 
 class Chunk(NamedTuple):
-    """Some pictures of a list: uint8 [N, 3, H, W], their positions int64 [N], and the unreadable ones' reasons.
+    """Some images of a list: uint8 [N, 3, H, W], their positions int64 [N], and by position why others are unreadable.
 
-    `seconds` is what all of them took to read, and of a processor's time to decode and to transform.
+    `seconds` is the time for all of them: wall time to read, CPU time to decode and to transform.
     """
 
-    pictures: torch.Tensor
+    images: torch.Tensor
     positions: torch.Tensor
     bad: dict[int, str]
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 class Item(NamedTuple):
-    """One picture: uint8 [3, H, W], or None and the reason; seconds to read, decode and transform it."""
+    """One image: uint8 [3, H, W], or None and the reason; the seconds to read, decode and transform it."""
 
     position: int
-    picture: torch.Tensor | None
+    image: torch.Tensor | None
     reason: str
     seconds: tuple[float, float, float]
 
 
 class ViewDataset(Dataset[Item]):
-    """Pictures of a list in one view."""
+    """One view of the images of a list."""
 
     def __init__(
-        self, pictures: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
+        self, images: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
     ) -> None:
-        self.pictures = pictures
-        self.indices = range(len(pictures)) if indices is None else indices
+        self.images = images
+        self.indices = range(len(images)) if indices is None else indices
         self.preprocessing = preprocessing
         self.view = view
         self.seed = seed
@@ -99,31 +99,31 @@ class ViewDataset(Dataset[Item]):
     def __getitem__(self, position: int) -> Item:
         index = self.indices[position]
         try:
-            loaded = self.pictures.load(index, self.preprocessing.enough_px(self.view), self.preprocessing.color)
+            loaded = self.images.load(index, self.preprocessing.enough_px(self.view), self.preprocessing.color)
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
         started = time.thread_time()
-        view = self.preprocessing.view(loaded.picture, self.view, seed=self.seed, index=index)
+        view = self.preprocessing.view(loaded.image, self.view, seed=self.seed, index=index)
         seconds = (loaded.read_seconds, loaded.decode_seconds, time.thread_time() - started)
         return Item(position, view, "", seconds)
 
 
 def collate(items: list[Item]) -> Chunk:
-    """The readable ones in one tensor."""
-    good = [item for item in items if item.picture is not None]
+    """Stack the readable images into a chunk."""
+    good = [item for item in items if item.image is not None]
     read, decode, transform = (sum(item.seconds[i] for item in good) for i in range(3))
     return Chunk(
-        torch.stack([item.picture for item in good if item.picture is not None])
+        torch.stack([item.image for item in good if item.image is not None])
         if good
         else torch.empty(0, dtype=torch.uint8),
         torch.tensor([item.position for item in good], dtype=torch.int64),
-        {item.position: item.reason for item in items if item.picture is None},
+        {item.position: item.reason for item in items if item.image is None},
         (read, decode, transform),
     )
 
 
 class LoadedChunks:
-    """The chunks of a dataset in order, by loader processes, or by the loop itself where there are none."""
+    """The chunks of a dataset, in order, loaded by DataLoader workers, or in this thread if there are none."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, settings: LoaderSettings) -> None:
         self.workers = settings.workers
@@ -135,7 +135,7 @@ class LoadedChunks:
             prefetch_factor=settings.prefetch,
             multiprocessing_context=start_method() if settings.workers else None,
             collate_fn=collate,
-            generator=torch.Generator(),  # leaves the caller's random state alone
+            generator=torch.Generator(),  # keeps the caller's random state unchanged
         )
 
     def __len__(self) -> int:
@@ -147,7 +147,7 @@ class LoadedChunks:
 
 
 class ThreadedChunks:
-    """The chunks of a dataset in order, decoded by threads of this process, the next one while a chunk is in use."""
+    """The chunks of a dataset, in order, decoded by threads; the next chunk is decoded while one is in use."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, threads: int) -> None:
         self.dataset = dataset

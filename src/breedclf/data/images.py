@@ -1,6 +1,6 @@
-"""Pictures from foreign bytes: any common format comes out RGB, upright and fully decoded, or is refused with a reason.
+"""Decode untrusted image files: any common format becomes a complete, upright RGB image, or raises an `ImageError`.
 
-The format is told by the content, never by the file's name, and nothing of Pillow's process-wide state is changed.
+The format is detected from the content, never from the file name, and Pillow's global state isn't changed.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""Lower-case suffixes that mark a file as a picture when a folder is scanned."""
+"""Lower-case suffixes of the files that are read as images when a folder is scanned."""
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""Pictures with more pixels are refused before they are decoded (89,478,485, where Pillow would begin to warn)."""
+"""Images with more pixels are refused before they are decoded (89,478,485, the number where Pillow starts to warn)."""
 
 MAX_FILE_BYTES = 1 << 30
-"""Longer files are refused unread: no picture within MAX_PIXELS needs so many bytes."""
+"""Larger files are refused without reading them: no image of at most MAX_PIXELS pixels needs as many bytes."""
 
 _URL = re.compile(r"(https?:|ftp:|s3:|gs:|file:)/+(?=[^/])|data:image/", re.IGNORECASE)
 _SHOWN_OF_URL = 120
@@ -37,9 +37,9 @@ _SHOWN_OF_URL = 120
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a picture was in its file: Pillow's name of the mode, its pixels, its EXIF orientation (1 to 8).
+    """An image as its file stores it: format, Pillow's mode, size in pixels, EXIF orientation (1 to 8).
 
-    `converted` says whether its colors were far from sRGB and were converted, `flaws` what is wrong with it.
+    `converted` says whether its colors were far from sRGB and were converted; `flaws` lists what is wrong with it.
     """
 
     format_name: str
@@ -52,19 +52,18 @@ class ImageFacts:
 
 
 def open_image(source: Path | bytes, *, name: str | None = None, color: Color = "as_stored") -> Image.Image:
-    """Decode a picture into an upright RGB image.
+    """Decode an image into an upright RGB image.
 
-    Transparent parts come out white, 16-bit greys are scaled to 8 bits, and of an animation the first frame is taken.
+    Transparent parts become white, 16-bit grayscale is scaled to 8 bits, and of an animation the first frame is used.
     Safe to call from several threads.
 
     Args:
-        source: a file, or the bytes of one: JPEG (MPO too), PNG, WebP, GIF, BMP or TIFF.
-        name: what errors call it, where that isn't the file's path.
-        color: whether colors far from sRGB are converted to it.
+        source: a file or its bytes: JPEG (also MPO), PNG, WebP, GIF, BMP or TIFF.
+        name: the name of the image in errors (default: the file's path).
+        color: `srgb` converts colors that are far from sRGB.
 
     Returns:
-        A loaded image of mode RGB that holds no file open and carries no metadata but the ICC profile of its colors,
-        if it has one that wasn't applied.
+        A loaded image of mode RGB that keeps no file open. It keeps an ICC profile that wasn't applied.
 
     Raises:
         ImageTooLargeError: it has more than MAX_PIXELS pixels or MAX_FILE_BYTES bytes.
@@ -91,26 +90,26 @@ def read_image(
     color: Color = "as_stored",
     thorough: bool = False,
 ) -> tuple[Image.Image, ImageFacts]:
-    """As `open_image`, with what the picture was before; `name` is what an error calls it.
+    """Decode as `open_image` does, and also return what the file stored; `name` is the image's name in errors.
 
-    With `thorough` a JPEG is decoded a second time, to notice what decoders pass over in silence.
+    With `thorough`, a JPEG is decoded a second time to detect damage that decoders ignore.
 
     Raises:
-        ImageTooLargeError: it has more than `max_pixels` pixels, or costs too much to decode.
+        ImageTooLargeError: it has more than `max_pixels` pixels, or takes too much work to decode.
         ImageError: it is in another format, or is damaged.
     """
     if not data:
         raise ImageError(f"{name} can't be decoded: it is empty (0 bytes)")
     format_name = sniff_format(data)
     if format_name is None:
-        known = ", ".join(FORMATS)
-        raise ImageError(f"{name} can't be decoded: it is none of {known} (it starts with {data[:12]!r})")
+        formats = ", ".join(FORMATS)
+        raise ImageError(f"{name} can't be decoded: it is none of {formats} (it starts with {data[:12]!r})")
     check_cost(data, format_name, name, max_pixels=max_pixels)
     return _decode(data, format_name, name, max_pixels, color, thorough=thorough)
 
 
 def sniff_format(data: bytes) -> str | None:
-    """Name of the format that the first bytes tell (JPEG, PNG, WebP, GIF, BMP or TIFF), or None for any other."""
+    """The format of a file by its first bytes: JPEG, PNG, WebP, GIF, BMP or TIFF; None for any other."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -125,44 +124,46 @@ def sniff_format(data: bytes) -> str | None:
 
 
 def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Image:
-    """Turn any Pillow image upright by its metadata, put it over white where it is transparent, and make it RGB.
+    """Turn a Pillow image upright by its metadata, blend transparent parts with white, and convert it to RGB.
 
     Raises:
-        ImageError: it was opened lazily and is damaged, or its pixels have no agreed white
-            level (floats, and integers beyond 16 bits).
+        ImageError: it was opened lazily and is damaged, or its pixels have no defined white level (floats, and integers
+            of more than 16 bits).
     """
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"a picture opened with Pillow can't be decoded: {error or type(error).__name__}") from error
-    value = 1 if isinstance(image, TiffImageFile) else orientation_of(image.info)  # Pillow turns TIFF while it loads
+        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
+    value = (
+        1 if isinstance(image, TiffImageFile) else orientation_of(image.info)
+    )  # Pillow rotates TIFF itself while loading
     return turned_upright(_rgb(image, color)[0], value)
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
-    """A picture from uint8 [height, width] or [height, width, 3 or 4].
+    """An image from a uint8 array [height, width] or [height, width, 3 or 4].
 
     Raises:
-        ImageError: the array has another type or shape.
+        ImageError: the array has another dtype or shape.
     """
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if array.dtype != np.uint8 or not fits or 0 in array.shape:
         raise ImageError(
             f"an array must be uint8 [height, width] or [height, width, 3 or 4], not {array.dtype} "
-            f"{list(array.shape)}; pass several pictures as a list"
+            f"{list(array.shape)}; pass several images as a list"
         )
     return Image.fromarray(array)
 
 
-def as_path(picture: str | Path) -> Path:
+def as_path(image: str | Path) -> Path:
     """The path of an image file.
 
     Raises:
-        ImageError: it is a URL; a path made of one has lost a slash.
+        ImageError: it is a URL; a `Path` made from a URL has lost a slash and is recognized, too.
     """
-    text = str(picture)
+    text = str(image)
     if (scheme := _URL.match(text)) is None:
-        return Path(picture)
+        return Path(image)
     mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")
     shown = f"{scheme[1]}//{text[scheme.end() :]}" if mangled else text
     shown = shown if len(shown) <= _SHOWN_OF_URL else shown[:_SHOWN_OF_URL] + "..."
@@ -170,11 +171,11 @@ def as_path(picture: str | Path) -> Path:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file: opening a pipe or a device could wait for ever.
+    """Read a regular file; pipes and devices are refused, since opening one could block forever.
 
     Raises:
         ImageTooLargeError: it has more than MAX_FILE_BYTES bytes.
-        ImageError: it can't be read, or is no regular file.
+        ImageError: it can't be read, or isn't a regular file.
     """
     try:
         status = path.stat()
@@ -202,7 +203,7 @@ def _decode(
         rgb, converted, flaws = _rgb(raw.image, color)
         facts = ImageFacts(format_name, raw.mode, *raw.size, raw.orientation, converted, (*raw.flaws, *flaws))
         upright, profile = turned_upright(rgb, raw.orientation), raw.image.info.get("icc_profile")
-        upright.info.clear()  # turned already: nobody is to turn it again by its EXIF block
+        upright.info.clear()  # it is upright now and must not be rotated again by its EXIF block
         if profile and not converted and raw.image.mode in ("RGB", "RGBA") and not flaws:
             upright.info["icc_profile"] = profile
         return upright, facts
@@ -214,18 +215,18 @@ def _decode(
         raise ImageTooLargeError(f"{name} can't be decoded: it has more than {MAX_PIXELS:,} pixels") from error
     except ImageError as error:
         raise ImageError(f"{name} can't be decoded: {error}") from error
-    except Exception as error:  # fed with foreign bytes, a decoder may raise anything
+    except Exception as error:  # given untrusted bytes, a decoder may raise anything
         raise ImageError(f"{name} can't be decoded as {format_name}: {error or type(error).__name__}") from error
 
 
 def _rgb(image: Image.Image, color: Color) -> tuple[Image.Image, bool, tuple[Flaw, ...]]:
-    """Mode RGB, in as few passes as the mode allows; whether colors were converted, and what is wrong with it."""
+    """Convert to RGB in as few passes as possible; also return whether colors were converted, and flaws."""
     info, stored = image.info, image
     flaws: list[Flaw] = []
-    if (about := tiff.greys_of(image)) is not None:
+    if (about := tiff.grayscale_of(image)) is not None:
         stored = tiff.levels(image, about)
     elif image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        stored = _eight_bit_grey(image)
+        stored = _eight_bit_gray(image)
     elif image.mode == "LAB":
         stored, info = lab_to_srgb(image), {}
     shown = stored
@@ -236,22 +237,22 @@ def _rgb(image: Image.Image, color: Color) -> tuple[Image.Image, bool, tuple[Fla
             flaws.append(("broken_profile", f"{error}; it is read as sRGB"))
     converted = shown is not stored
     if shown.has_transparency_data:
-        see_through = shown.convert("RGBA")
-        if see_through.getchannel("A").getextrema() == (0, 0):
-            flaws.append(("blank", "it is transparent everywhere, and comes out white"))
+        rgba = shown.convert("RGBA")
+        if rgba.getchannel("A").getextrema() == (0, 0):
+            flaws.append(("blank", "it is fully transparent and becomes white"))
         white = Image.new("RGB", image.size, "white")
-        white.paste(see_through, mask=see_through)
+        white.paste(rgba, mask=rgba)
         return white, converted, tuple(flaws)
     return shown if shown.mode == "RGB" else shown.convert("RGB"), converted, tuple(flaws)
 
 
-def _eight_bit_grey(image: Image.Image) -> Image.Image:
-    """16-bit greys scaled so that 65,535 becomes 255; Pillow's own conversion would clip them at 255."""
+def _eight_bit_gray(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grayscale so that 65,535 becomes 255; Pillow's own conversion would clip at 255."""
     levels = np.asarray(image)
     if image.mode == "F" or levels.min() < 0 or levels.max() > 65_535:
         kind = "floating-point" if image.mode == "F" else "integer"
-        raise ImageError(f"32-bit {kind} pixels have no agreed white level; save it with 8 or 16 bits a channel")
-    grey = ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if isinstance(see_through := image.info.get("transparency"), int):
-        grey[levels == see_through] = 255
-    return Image.fromarray(grey)
+        raise ImageError(f"32-bit {kind} pixels have no defined white level; save it as 8 or 16 bits per channel")
+    gray = ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        gray[levels == transparent] = 255
+    return Image.fromarray(gray)

@@ -1,4 +1,4 @@
-"""From an upright RGB picture to the network's input: the crop on uint8, the normalisation on the device."""
+"""Turn an upright RGB image into the network's input: crop it as uint8, normalize it on the device."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from breedclf.data.formats.color import Color
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 PIXELS = "uint8-2"
-"""Names the arithmetic of decoding and the crop; another name once its numbers change: cached features go by it."""
+"""The version of decoding and cropping; change it whenever pixels change, since it is part of cache keys."""
 
 MAX_PX = 2048
-"""The largest side of a crop and of a scaled picture; a ResNet-50 computes some seconds on one of that size."""
+"""The largest crop and scaled image; a ResNet-50 takes some seconds for one image of this size."""
 
 _Mean = Annotated[float, Field(ge=0, le=1)]
 _Deviation = Annotated[float, Field(ge=0.001, le=1000)]
@@ -34,12 +34,12 @@ _MAX_KEPT_ASPECT = 64
 
 
 class Preprocessing(Settings):
-    """How pictures become inputs; it belongs to the weights and travels with the model.
+    """How images become inputs; it belongs to the weights and is stored with the model.
 
-    The shorter side is scaled to `resize_px` (antialiased), the central `crop_px` square is kept, and each channel is
-    shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling` a JPEG at least twice too
-    large is decoded smaller, which changes the view by up to 16 grey levels, and one on average. With `color` "srgb"
-    images whose profile is far from sRGB are converted; models from before it take the colors "as_stored".
+    The shorter side is scaled to `resize_px` (antialiased) and cropped to the central `crop_px` square; each channel
+    is then shifted by `mean` and divided by `std`, both for values from 0 to 1. With `dct_scaling`, a JPEG that is at
+    least twice as large as needed is decoded smaller, which changes pixels by up to 16 levels, one on average. With
+    `color` "srgb", images whose profile is far from sRGB are converted; older models use the colors "as_stored".
 
     Raises:
         ConfigError: a side isn't 1 to 2,048 px, a mean not 0 to 1, or a deviation not 0.001 to 1,000.
@@ -54,41 +54,41 @@ class Preprocessing(Settings):
     color: Color = "as_stored"
 
     def enough_px(self, view: int) -> int | None:
-        """How long a decoded picture's shorter side has to be for that view; None if it has to come out whole."""
+        """The shorter side in pixels that a decoded image needs for a view; None if it must have its full size."""
         if not self.dct_scaling:
             return None
         return self.resize_px if view == 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
 
-    def view(self, picture: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
-        """Return view number `view` of an upright picture (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].
+    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
+        """Return view number `view` of an upright image (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].
 
-        View 0 is the plain central crop of evaluation. The others are random crops, possibly mirrored, drawn by
-        (`seed`, `view`, `index`) alone: the same picture gives the same view in every run.
+        View 0 is the central crop that evaluation uses. The others are random crops, possibly mirrored, that depend on
+        (`seed`, `view`, `index`) only: the same image gives the same view in every run.
         """
         if view == 0:
-            return self._central(as_tensor(picture) if isinstance(picture, Image.Image) else picture)
-        image = as_image(picture) if isinstance(picture, torch.Tensor) else picture
+            return self._central(as_tensor(image) if isinstance(image, Image.Image) else image)
+        image = as_image(image) if isinstance(image, torch.Tensor) else image
         box, mirrored = self.box(*image.size, view, seed, index)
         return as_tensor(self._random(image, box, mirrored=mirrored)).contiguous()
 
-    def normalise(self, pictures: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    def normalize(self, images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Turn uint8 [N, 3, H, W] into the network's input on the same device, channels last."""
-        scale = 255.0 * pictures.new_tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
-        shift = 255.0 * pictures.new_tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
-        floats = pictures.to(torch.float32, memory_format=torch.channels_last)
+        scale = 255.0 * images.new_tensor(self.std, dtype=torch.float32).view(1, 3, 1, 1)
+        shift = 255.0 * images.new_tensor(self.mean, dtype=torch.float32).view(1, 3, 1, 1)
+        floats = images.to(torch.float32, memory_format=torch.channels_last)
         return floats.sub_(shift).div_(scale).to(dtype)
 
-    def scaled(self, picture: torch.Tensor) -> torch.Tensor:
-        """The picture, uint8 [3, H, W], with `resize_px` as its shorter side; one that has it stays as it is."""
-        picture = _without_far_ends(picture)
-        height, width = picture.shape[1:]
+    def scaled(self, image: torch.Tensor) -> torch.Tensor:
+        """The image, uint8 [3, H, W], scaled so that its shorter side is `resize_px`."""
+        image = _without_far_ends(image)
+        height, width = image.shape[1:]
         short = min(width, height)
         if short == self.resize_px:
-            return picture
-        return self._resized(picture, int(self.resize_px * width / short), int(self.resize_px * height / short))
+            return image
+        return self._resized(image, int(self.resize_px * width / short), int(self.resize_px * height / short))
 
-    def _central(self, picture: torch.Tensor) -> torch.Tensor:
-        resized = self.scaled(picture)
+    def _central(self, image: torch.Tensor) -> torch.Tensor:
+        resized = self.scaled(image)
         height, width = resized.shape[1:]
         left, top = round((width - self.crop_px) / 2), round((height - self.crop_px) / 2)
         if min(left, top) < 0:
@@ -97,14 +97,14 @@ class Preprocessing(Settings):
             left, top = left + beside, top + above
         return resized[:, top : top + self.crop_px, left : left + self.crop_px].contiguous()
 
-    def _resized(self, picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
-        """Pillow's numbers; its bilinear ones come from torch, several times quicker and equal to one grey level."""
+    def _resized(self, image: torch.Tensor, width: int, height: int) -> torch.Tensor:
+        """Resize as Pillow does; bilinear by torch, which is several times faster and equal to within one level."""
         if self.interpolation == "bilinear":
-            return F.interpolate(picture[None], size=(height, width), mode="bilinear", antialias=True)[0]
-        return as_tensor(as_image(picture).resize((width, height), _RESAMPLING[self.interpolation]))
+            return F.interpolate(image[None], size=(height, width), mode="bilinear", antialias=True)[0]
+        return as_tensor(as_image(image).resize((width, height), _RESAMPLING[self.interpolation]))
 
     def box(self, width: int, height: int, view: int, seed: int, index: int) -> tuple[Box, bool]:
-        """What a random view shows of a picture of that size, and whether it is mirrored."""
+        """The (left, top, right, bottom) of a random view of an image of that size, and whether it is mirrored."""
         draw = random.Random(f"{seed}/{view}/{index}")
         area = width * height * draw.uniform(_MIN_AREA_SHARE, _MAX_AREA_SHARE)
         aspect = draw.uniform(1 / _MAX_ASPECT, _MAX_ASPECT)
@@ -112,16 +112,16 @@ class Preprocessing(Settings):
         left, top = draw.uniform(0, width - box_width), draw.uniform(0, height - box_height)
         return (left, top, left + box_width, top + box_height), draw.random() < 0.5
 
-    def _random(self, picture: Image.Image, box: Box, *, mirrored: bool) -> Image.Image:
-        crop = picture.resize((self.crop_px, self.crop_px), _RESAMPLING[self.interpolation], box=box)
+    def _random(self, image: Image.Image, box: Box, *, mirrored: bool) -> Image.Image:
+        crop = image.resize((self.crop_px, self.crop_px), _RESAMPLING[self.interpolation], box=box)
         return crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else crop
 
 
-def _without_far_ends(picture: torch.Tensor) -> torch.Tensor:
-    """A line of one by a million pixels, scaled to the crop's height, would fill the memory; its ends aren't seen."""
-    height, width = picture.shape[1:]
+def _without_far_ends(image: torch.Tensor) -> torch.Tensor:
+    """Cut off the ends of extremely long images, which aren't in any crop but would fill the memory when scaled."""
+    height, width = image.shape[1:]
     longest = _MAX_KEPT_ASPECT * min(width, height)
     if max(width, height) <= longest:
-        return picture
+        return image
     left, top = max(0, width - longest) // 2, max(0, height - longest) // 2
-    return picture[:, top : top + min(height, longest), left : left + min(width, longest)]
+    return image[:, top : top + min(height, longest), left : left + min(width, longest)]

@@ -1,4 +1,4 @@
-"""What a head is trained on: rows of inputs with their targets, a batch at a time."""
+"""The interface of the sources that a head is trained on: batches of features with their targets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 class FeatureSource(Protocol):
-    """Where a training gets features from; rows are numbered from 0 to `len(targets)` and `targets` is int64."""
+    """A source of features; rows are numbered from 0 to `len(targets) - 1`, and `targets` is int64."""
 
     @property
     def targets(self) -> torch.Tensor: ...
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features [B, D] and targets [B] of the rows, in order, a batch at a time."""
+        """Features [B, D] and targets [B] of the given rows, in order, one batch at a time."""
         ...

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a folder of pictures, told before a training meets it. It loads no torch."""
+"""The dataset check: finds what is wrong with an image folder before training. It loads no torch."""
 
 from breedclf.data_check.check import check
 from breedclf.data_check.result import DatasetCheck, Problem

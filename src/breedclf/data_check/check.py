@@ -1,4 +1,4 @@
-"""An examination of a folder of pictures: everything is decoded once, nothing is written into it."""
+"""The dataset check: decodes every image of a folder once and never writes into the folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from breedclf.data.images import read_file
-from breedclf.data_check.cache import recall, remember
+from breedclf.data_check.cache import load_inspections, save_inspections
 from breedclf.data_check.findings import counts_by_class, find_notes, find_problems, range_of
-from breedclf.data_check.inspection import Look, digest_of, look_at
+from breedclf.data_check.inspection import Inspection, digest_of, inspect_image
 from breedclf.data_check.listing import Candidate, Listing, list_images
 from breedclf.data_check.result import DatasetCheck
 from breedclf.errors import DataError
@@ -23,7 +23,7 @@ from breedclf.files.cache_folder import cache_folder
 from breedclf.files.paths import user_path
 
 TINY_PX = 32
-_FILES_A_TASK = 16
+_FILES_PER_TASK = 16
 
 
 def check(
@@ -35,16 +35,17 @@ def check(
     fresh: bool = False,
     quiet: bool = False,
 ) -> DatasetCheck:
-    """Decode every picture that a training would take from `folder`, and say what is wrong.
+    """Decode every image that training would read from `folder`, and report what is wrong.
 
-    Nothing is written into the folder. What was found is remembered below the cache folder, and files that haven't
-    changed since (by size, times and inode) aren't read again unless `fresh` is set.
+    Nothing is written into the folder. Results are cached, and unchanged files (same size, times and inode) are not
+    read again unless `fresh` is set.
 
     Args:
         folder: holds train/ and further splits, or the class folders.
-        tiny_px: pictures whose shorter side is less are reported.
-        threads: how many files are decoded at a time (default: one a core; Pillow decodes outside Python's lock).
-        cache_dir: where to remember (default: BREEDCLF_CACHE_DIR, or the platform's cache folder).
+        tiny_px: images whose shorter side has fewer pixels are reported.
+        threads: number of decoding threads (default: one per core; Pillow releases Python's lock while it decodes).
+        cache_dir: where results are cached (default: BREEDCLF_CACHE_DIR, or the platform's cache folder).
+        fresh: read every file, whatever is cached.
         quiet: no progress bar.
 
     Raises:
@@ -58,7 +59,7 @@ def check(
         ...     (root / label).mkdir()
         ...     for number in range(2):
         ...         Image.effect_noise((64, 64), 50).save(root / label / f"{number}.png")
-        >>> _ = (root / "dog" / "broken.jpg").write_bytes(b"no picture")
+        >>> _ = (root / "dog" / "broken.jpg").write_bytes(b"not an image")
         >>> [(problem.kind, problem.path) for problem in check(root, quiet=True).problems]
         [('unreadable', 'dog/broken.jpg')]
     """
@@ -66,57 +67,61 @@ def check(
     root = user_path(folder, "folder")
     listing = list_images(root)
     cache = cache_folder(cache_dir)
-    known = {} if fresh else recall(cache, root)
-    looks: dict[Candidate, Look] = {}
-    for picture in listing.pictures:
-        stamp, look = known.get(picture.path, (None, None))
-        if look is not None and stamp == picture.stamp:
-            looks[picture] = look
-    remembered = len(looks)
-    twins = _of_equal_size(listing.pictures)
-    todo = [p for p in listing.pictures if p not in looks or (p in twins and looks[p].digest is None)]
+    cached = {} if fresh else load_inspections(cache, root)
+    inspections: dict[Candidate, Inspection] = {}
+    for image in listing.images:
+        file_stat, inspection = cached.get(image.path, (None, None))
+        if inspection is not None and file_stat == image.file_stat:
+            inspections[image] = inspection
+    unchanged = len(inspections)
+    twins = _of_equal_size(listing.images)
+    todo = [each for each in listing.images if each not in inspections or _needs_digest(each, inspections, twins)]
     try:
-        for picture, look in _look_at_all(root, todo, looks, twins, threads=threads, quiet=quiet):
-            looks[picture] = look
+        for image, inspection in _inspect_all(root, todo, inspections, twins, threads=threads, quiet=quiet):
+            inspections[image] = inspection
     finally:
-        if todo:  # also when interrupted: what was found so far needn't be found again
-            remember(cache, root, looks)
-    in_order = {picture: looks[picture] for picture in listing.pictures}
-    return _examination(listing, in_order, tiny_px, remembered, started)
+        if todo:  # also after an interruption: the next check continues from here
+            save_inspections(cache, root, inspections)
+    in_order = {image: inspections[image] for image in listing.images}
+    return _result(listing, in_order, tiny_px, unchanged, started)
 
 
-def _of_equal_size(pictures: Sequence[Candidate]) -> set[Candidate]:
-    """Only files of the same size can be the same, so that only these are hashed."""
-    sizes = Counter(picture.stamp.size for picture in pictures)
-    return {picture for picture in pictures if picture.stamp.size and sizes[picture.stamp.size] > 1}
+def _of_equal_size(images: Sequence[Candidate]) -> set[Candidate]:
+    """The files that share their size with another file: only these can be duplicates and need a digest."""
+    sizes = Counter(image.file_stat.size for image in images)
+    return {image for image in images if image.file_stat.size and sizes[image.file_stat.size] > 1}
 
 
-def _look_at_all(
+def _needs_digest(image: Candidate, inspections: Mapping[Candidate, Inspection], twins: set[Candidate]) -> bool:
+    return image in twins and inspections[image].digest is None
+
+
+def _inspect_all(
     root: Path,
     todo: Sequence[Candidate],
-    known: Mapping[Candidate, Look],
+    cached: Mapping[Candidate, Inspection],
     twins: set[Candidate],
     *,
     threads: int | None,
     quiet: bool,
-) -> Iterator[tuple[Candidate, Look]]:
-    def look(picture: Candidate) -> tuple[Candidate, Look]:
-        path = root / picture.path
-        if picture in known:
+) -> Iterator[tuple[Candidate, Inspection]]:
+    def inspect(image: Candidate) -> tuple[Candidate, Inspection]:
+        path = root / image.path
+        if image in cached:
             try:
-                return picture, replace(known[picture], digest=digest_of(read_file(path)))
+                return image, replace(cached[image], digest=digest_of(read_file(path)))
             except DataError:
                 pass
-        return picture, look_at(path, with_digest=picture in twins)
+        return image, inspect_image(path, with_digest=image in twins)
 
-    def look_at_some(pictures: Sequence[Candidate]) -> list[tuple[Candidate, Look]]:
-        return [look(picture) for picture in pictures]
+    def inspect_some(images: Sequence[Candidate]) -> list[tuple[Candidate, Inspection]]:
+        return [inspect(image) for image in images]
 
-    tasks = [todo[at : at + _FILES_A_TASK] for at in range(0, len(todo), _FILES_A_TASK)]
+    tasks = [todo[start : start + _FILES_PER_TASK] for start in range(0, len(todo), _FILES_PER_TASK)]
     bar = tqdm(total=len(todo), desc="checking", unit="img", leave=False, disable=True if quiet else None)
-    pool = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="doctor")
+    pool = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="data-check")
     try:
-        for done in pool.map(look_at_some, tasks):
+        for done in pool.map(inspect_some, tasks):
             bar.update(len(done))
             yield from done
     finally:
@@ -124,28 +129,28 @@ def _look_at_all(
         bar.close()
 
 
-def _examination(
-    listing: Listing, looks: Mapping[Candidate, Look], tiny_px: int, remembered: int, started: float
+def _result(
+    listing: Listing, inspections: Mapping[Candidate, Inspection], tiny_px: int, cached: int, started: float
 ) -> DatasetCheck:
-    readable = [(picture, look, look.facts) for picture, look in looks.items() if look.facts]
-    images_in = Counter(picture.split for picture in looks)
+    readable = [(image, found, found.facts) for image, found in inspections.items() if found.facts]
+    images_in = Counter(image.split for image in inspections)
     return DatasetCheck(
         folder=str(listing.root),
-        problems=find_problems(listing, looks, tiny_px=tiny_px),
-        notes=find_notes(listing, looks),
+        problems=find_problems(listing, inspections, tiny_px=tiny_px),
+        notes=find_notes(listing, inspections),
         splits={split: images_in[split] for split in listing.labels},
-        classes=counts_by_class(listing, looks),
-        pictures=len(looks),
+        classes=counts_by_class(listing, inspections),
+        images=len(inspections),
         readable=len(readable),
-        remembered=remembered,
+        cached=cached,
         formats=_counted(facts.format_name for _, _, facts in readable),
         modes=_counted(facts.mode for _, _, facts in readable),
         orientations=_counted(str(facts.orientation) for _, _, facts in readable),
-        animated=sum(look.animated for _, look, _ in readable),
+        animated=sum(found.animated for _, found, _ in readable),
         converted=sum(facts.converted for _, _, facts in readable),
         width_px=range_of([facts.width for _, _, facts in readable]),
         height_px=range_of([facts.height for _, _, facts in readable]),
-        file_bytes=range_of([picture.stamp.size for picture, _, _ in readable]),
+        file_bytes=range_of([image.file_stat.size for image, _, _ in readable]),
         seconds=round(time.perf_counter() - started, 3),
     )
 

@@ -1,4 +1,4 @@
-"""One file: does it decode as a training would decode it, and what is it?"""
+"""Inspect one file: whether training can decode it, and what kind of image it is."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NAME = "it"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one file turned out to be.
+class Inspection:
+    """What was found in one file.
 
-    `fault` is None when it decodes, and `facts` are None when it doesn't. `digest` is None unless it was asked for.
-    `lasting` says whether the same bytes would always turn out so: a denied permission or a lack of memory may pass.
-    What is wrong with a file that decodes all the same stands among its facts.
+    `fault` is None if the file decodes, `facts` are None if it doesn't; flaws of a file that decodes are part of its
+    facts. `digest` is None unless it was requested. `lasting` says whether the same bytes always give this result;
+    a denied permission or a lack of memory may be temporary, so such results are not cached.
     """
 
     fault: Literal["unreadable", "truncated", "too_large"] | None
@@ -33,44 +33,44 @@ class Look:
     lasting: bool = True
 
 
-def look_at(path: Path, *, with_digest: bool) -> Look:
-    """Read and decode one file; whatever is wrong with it is told, never raised."""
+def inspect_image(path: Path, *, with_digest: bool) -> Inspection:
+    """Read and decode one file; errors are part of the result and never raised."""
     try:
         data = read_file(path)
     except ImageError as error:
         fault: Literal["too_large", "unreadable"]
         fault = "too_large" if isinstance(error, ImageTooLargeError) else "unreadable"
-        return Look(fault, str(error).replace(str(path), _NAME, 1), None, lasting=False)
+        return Inspection(fault, str(error).replace(str(path), _NAME, 1), None, lasting=False)
     digest = digest_of(data) if with_digest else None
     try:
-        picture, facts = read_image(data, _NAME, color="srgb", thorough=True)
+        image, facts = read_image(data, _NAME, color="srgb", thorough=True)
     except ImageTooLargeError as error:
-        return Look("too_large", str(error), None, digest=digest)
+        return Inspection("too_large", str(error), None, digest=digest)
     except ImageError as error:
         cut = is_cut_short(data, str(error))
-        return Look("truncated" if cut else "unreadable", str(error), None, digest=digest)
+        return Inspection("truncated" if cut else "unreadable", str(error), None, digest=digest)
     except MemoryError:
-        detail = f"it can't be decoded: {len(data):,} bytes unpack to more than there is memory"
-        return Look("too_large", detail, None, digest=digest, lasting=False)
-    if not any(kind == "blank" for kind, _ in facts.flaws) and (one := only_color(picture)) is not None:
+        detail = f"it can't be decoded: {len(data):,} bytes need more memory than there is"
+        return Inspection("too_large", detail, None, digest=digest, lasting=False)
+    if not any(kind == "blank" for kind, _ in facts.flaws) and (one := only_color(image)) is not None:
         facts = replace(facts, flaws=(*facts.flaws, ("blank", f"every pixel of it is {one}")))
-    return Look(None, "", facts, is_animated(data, facts.format_name), digest)
+    return Inspection(None, "", facts, is_animated(data, facts.format_name), digest)
 
 
-def only_color(picture: Image.Image) -> tuple[int, ...] | None:
-    """The color of an RGB picture that has no other."""
-    extrema = picture.getextrema()
+def only_color(image: Image.Image) -> tuple[int, ...] | None:
+    """The color of an RGB image that consists of one color; None for any other image."""
+    extrema = image.getextrema()
     low, high = (tuple(int(band[at]) for band in extrema) for at in (0, 1))  # type: ignore[index]
     return low if low == high else None
 
 
 def digest_of(data: bytes) -> str:
-    """What equal files have in common."""
+    """A hash that only equal files share."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def is_cut_short(data: bytes, reason: str) -> bool:
-    """Whether a file that can't be decoded ends before its format says it should."""
+    """Whether a file that can't be decoded ends earlier than its format requires."""
     match sniff_format(data):
         case "JPEG":
             cut = not data.rstrip(b"\0\r\n ").endswith(b"\xff\xd9")
@@ -90,9 +90,9 @@ def is_cut_short(data: bytes, reason: str) -> bool:
 
 
 def is_animated(data: bytes, format_name: str) -> bool:
-    """Whether an image has frames beyond the first, told without decoding them."""
+    """Whether an image has more than one frame, without decoding them."""
     match format_name:
-        case "GIF":  # a frame need not begin with a mark
+        case "GIF":  # GIF has no marker that all animations share
             with Image.open(BytesIO(data), formats=["GIF"]) as image:
                 return bool(getattr(image, "is_animated", False))
         case "PNG":

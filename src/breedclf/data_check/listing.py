@@ -1,4 +1,4 @@
-"""Which files a training would take from a folder, and what it would pass over or trip on; nothing is decoded here."""
+"""List the files that training would read from a folder, and report those it would skip; decodes nothing."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ _OTHER_TYPES = {
 
 
 class Candidate(NamedTuple):
-    """A file that a training would take for a picture; `path` is its name below the examined folder."""
+    """A file that training would read as an image; `path` is relative to the checked folder."""
 
     path: str
     split: str
     label: str
-    stamp: FileStat
+    file_stat: FileStat
 
 
 @dataclass
 class Listing:
-    """What lies in a folder: `folders` names the folder of each split, `labels` the class folders in it."""
+    """The contents of a checked folder: `folders` maps each split to its folder, `labels` to its class folders."""
 
     root: Path
     folders: dict[str, str]
     layout: Layout
     labels: dict[str, list[str]] = field(default_factory=dict)
-    pictures: list[Candidate] = field(default_factory=list)
+    images: list[Candidate] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def class_folder(self, split: str, label: str) -> str:
-        """A class folder's name below the root."""
+        """The path of a class folder below the root."""
         return _join(self.folders[split], label)
 
 
@@ -62,7 +62,7 @@ class _Entry(NamedTuple):
 
 
 def list_images(root: Path) -> Listing:
-    """Look at every file of the class folders once; which these are is decided as for a training.
+    """List the files of every class folder; the layout is decided by the same code as for training.
 
     Raises:
         DataError: the folder doesn't exist or can't be read.
@@ -90,24 +90,24 @@ def _report_layout(listing: Listing) -> None:
         _report(listing, layout.refusal.kind, layout.refusal.path, layout.refusal.detail)
     for path, reason, count, instead in layout.set_aside:
         if reason == "stray":
-            many = f"{count} pictures lie" if count > 1 else "a picture lies"
-            _report(listing, "stray_picture", path or ".", f"{many} outside the class folders")
+            subject = f"{count} images are" if count > 1 else "an image is"
+            _report(listing, "stray_picture", path or ".", f"{subject} outside the class folders")
         elif reason == "unlabeled":
-            detail = "its pictures lie in no class folder, so that they can't be measured on"
+            detail = "its images are in no class folder, so they can't be evaluated"
             _report(listing, "stray_picture", path, detail)
         elif reason == "second_spelling":
             split = next(split for split, home in layout.splits.items() if home == instead)
             _report(listing, "ignored_folder", path, f"{instead}/ is the {split} split; {path}/ is not read")
         elif reason == "not_a_split":
-            _report(listing, "ignored_folder", path, f"{layout.why}; {path}/ is not read, though it holds pictures")
+            _report(listing, "ignored_folder", path, f"{layout.why}; {path}/ is not read although it holds images")
         elif reason == "read_elsewhere":
-            _report(listing, "ignored_folder", path, f"a link to what is read as {instead}/; it is not read twice")
+            _report(listing, "ignored_folder", path, f"a link to {instead}/, which is already read")
         elif reason == "link_loop":
-            _report(listing, "link_loop", path, "a link to a folder that it lies in; it is not followed")
+            _report(listing, "link_loop", path, "a link to a folder that contains it; it is not followed")
 
 
 def _list_files(listing: Listing, folder: str, *, is_home: bool = False) -> list[_Entry]:
-    """The entries of a folder that are no folders; a split's own files are only looked at for links."""
+    """The entries of a folder that are not folders; of a split's own files only broken links are reported."""
     try:
         entries = list(_entries(listing, folder))
     except OSError as error:
@@ -123,18 +123,18 @@ def _list_files(listing: Listing, folder: str, *, is_home: bool = False) -> list
 def _list_file(listing: Listing, split: str, label: str, entry: _Entry) -> None:
     status, suffix = entry.status, _suffix(entry.name)
     if not stat.S_ISREG(status.st_mode):
-        what = _OTHER_TYPES.get(stat.S_IFMT(status.st_mode), "no regular file")
-        _report(listing, "not_a_file", entry.path, f"it is {what}; nothing is read from it")
+        what = _OTHER_TYPES.get(stat.S_IFMT(status.st_mode), "not a regular file")
+        _report(listing, "not_a_file", entry.path, f"it is {what}; it is not read")
     elif is_image_name(entry.name):
-        listing.pictures.append(Candidate(entry.path, split, label, FileStat.of(status)))
+        listing.images.append(Candidate(entry.path, split, label, FileStat.of(status)))
     elif suffix in _FOREIGN_IMAGES:
-        _report(listing, "overlooked", entry.path, f"{suffix} is not read")
+        _report(listing, "overlooked", entry.path, f"{suffix} files are not read")
     elif suffix not in _NO_IMAGES and (format_name := _format_of(listing.root / entry.path)):
-        _report(listing, "overlooked", entry.path, f"its content is {format_name}, but its name doesn't say so")
+        _report(listing, "overlooked", entry.path, f"its content is {format_name}, but its suffix says otherwise")
 
 
 def _entries(listing: Listing, folder: str) -> Iterator[_Entry]:
-    """What a folder holds, by name, without what is hidden; links that lead nowhere are reported instead."""
+    """The entries of a folder by name, without hidden ones; broken links are reported instead."""
     with os.scandir(listing.root / folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
     for entry in entries:
@@ -143,7 +143,7 @@ def _entries(listing: Listing, folder: str) -> Iterator[_Entry]:
             yield _Entry(entry.name, path, entry.stat())
         except OSError as error:
             if error.errno == errno.ELOOP:
-                _report(listing, "link_loop", path, "a link that leads back to itself")
+                _report(listing, "link_loop", path, "a link to itself")
             elif error.errno == errno.ENOENT and entry.is_symlink():
                 _report(
                     listing,
@@ -173,7 +173,7 @@ def _report_labels_alike(listing: Listing) -> None:
 
 
 def _alike(names: Iterable[str]) -> Iterator[list[str]]:
-    """Names that one file system tells apart and another doesn't: by case, or by how an accent is encoded."""
+    """Groups of names that only some file systems distinguish: they differ in case, or in how accents are encoded."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[name if name.isascii() and name.islower() else _folded(name)].append(name)

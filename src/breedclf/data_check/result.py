@@ -1,4 +1,4 @@
-"""What an examination of a folder of pictures says: its problems, and the facts of the whole."""
+"""The result of a dataset check: its problems, and counts over the whole folder."""
 
 from __future__ import annotations
 
@@ -35,7 +35,11 @@ Kind = Literal[
     "broken_link",
     "link_loop",
 ]
-"""The kinds of problems, the worst first."""
+"""The kinds of problems, most severe first."""
+
+
+_JSON_KEYS = {"images": "pictures", "cached": "remembered"}
+"""JSON keys that scripts rely on, where they differ from the field's name."""
 
 
 class _Frozen(BaseModel):
@@ -43,7 +47,7 @@ class _Frozen(BaseModel):
 
 
 class Problem(_Frozen):
-    """One thing that is wrong: with which file or class folder (as it is named below the examined folder), and why."""
+    """One problem; `path` is the file or class folder below the checked folder, `detail` says what is wrong."""
 
     kind: Kind
     path: str
@@ -51,7 +55,7 @@ class Problem(_Frozen):
 
 
 class Range(_Frozen):
-    """Smallest, middle and largest of some whole numbers."""
+    """Minimum, median and maximum of a set of integers."""
 
     smallest: int
     median: int
@@ -59,12 +63,13 @@ class Range(_Frozen):
 
 
 class DatasetCheck(_Frozen):
-    """The outcome of an examination.
+    """What `data check` found.
 
-    `splits` counts the pictures of each split ("all" where the folder isn't divided), `classes` those of each class in
-    each split. `formats`, `modes` (Pillow's names) and `orientations` (of EXIF; 1 is upright) count the readable ones,
-    whose pixels and bytes `width_px`, `height_px` and `file_bytes` range over; `converted` of them have colors far from
-    sRGB. `remembered` of the `pictures` were known from an earlier examination.
+    `splits` counts the images of each split ("all" if the folder has no split folders), `classes` the images of each
+    class in each split. Of the `images`, `readable` can be decoded, and the results of `cached` come from an earlier
+    check. The remaining fields describe the readable images: `formats`, `modes` (Pillow's names), EXIF `orientations`
+    (1 is upright), how many are `animated`, how many are `converted` because their colors are far from sRGB, and the
+    ranges of their sizes.
     """
 
     folder: str
@@ -72,9 +77,9 @@ class DatasetCheck(_Frozen):
     notes: list[str]
     splits: dict[str, int]
     classes: dict[str, dict[str, int]]
-    pictures: int
+    images: int
     readable: int
-    remembered: int
+    cached: int
     formats: dict[str, int]
     modes: dict[str, int]
     orientations: dict[str, int]
@@ -87,4 +92,9 @@ class DatasetCheck(_Frozen):
 
     @property
     def clean(self) -> bool:
+        """Whether no problem was found."""
         return not self.problems
+
+    def to_dict(self) -> dict[str, object]:
+        """The result as JSON values, by the keys of `breedclf data check --json`."""
+        return {_JSON_KEYS.get(name, name): value for name, value in self.model_dump(mode="json").items()}

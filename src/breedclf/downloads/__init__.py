@@ -1,4 +1,4 @@
-"""Published sets of pictures: fetched, unpacked and arranged into class folders. No torch."""
+"""Published image datasets: downloaded, unpacked and arranged into class folders. No torch."""
 
 from breedclf.downloads.catalogue import PUBLISHED, Archive, Published
 from breedclf.downloads.get import Fetched, get

@@ -1,4 +1,4 @@
-"""Which sets can be fetched, from where, and what is known of their archives."""
+"""The catalog of datasets that can be downloaded, with the URLs and checksums of their archives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from breedclf.downloads.arrange import Arranged, arrange_lists, arrange_splits
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to fetch: the places that have it, its size, and its SHA-256 where that has been published."""
+    """A file to download: its URLs, its size, and its SHA-256 if that was published."""
 
     name: str
     urls: tuple[str, ...]
@@ -21,17 +21,18 @@ class Archive:
 
 @dataclass(frozen=True)
 class Published:
-    """A set of pictures; `arrange` turns what its archives unpack to into split and class folders."""
+    """A published dataset; `arrange(unpacked, into)` moves its unpacked files into split and class folders."""
 
     name: str
     title: str
     page: str
-    licence: str
+    license: str
     archives: tuple[Archive, ...]
     arrange: Callable[[Path, Path], Arranged]
 
     @property
     def size_bytes(self) -> int:
+        """The size of all archives."""
         return sum(archive.size_bytes for archive in self.archives)
 
 
@@ -42,20 +43,20 @@ PUBLISHED = {
     for published in (
         Published(
             name="oxford-pets",
-            title="Oxford-IIIT Pet: 37 breeds of cats and dogs, about 200 pictures each, with a test split",
+            title="Oxford-IIIT Pet: 37 breeds of cats and dogs, about 200 images each, with a test split",
             page="https://www.robots.ox.ac.uk/~vgg/data/pets/",
-            licence="CC BY-SA 4.0; the pictures' copyright remains with their owners",
-            # Sizes and sums as TensorFlow Datasets records them.
+            license="CC BY-SA 4.0; the images' copyright remains with their owners",
+            # Sizes and checksums as recorded by TensorFlow Datasets.
             archives=(
                 Archive(
                     "images.tar.gz",
-                    tuple(f"{place}/images.tar.gz" for place in _PETS),
+                    tuple(f"{url}/images.tar.gz" for url in _PETS),
                     791_918_971,
                     "67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d",
                 ),
                 Archive(
                     "annotations.tar.gz",
-                    tuple(f"{place}/annotations.tar.gz" for place in _PETS),
+                    tuple(f"{url}/annotations.tar.gz" for url in _PETS),
                     19_173_078,
                     "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91",
                 ),
@@ -64,10 +65,10 @@ PUBLISHED = {
         ),
         Published(
             name="udacity-dogs",
-            title="Udacity's dogImages: 133 breeds, 8,351 pictures in train, valid and test",
+            title="Udacity's dogImages: 133 breeds, 8,351 images in train, valid and test",
             page="https://github.com/udacity/dog-project",
-            licence="none is stated; some pictures are from ImageNet",
-            # No sum of it is published; the size is the one that the server told in 2022.
+            license="none is stated; some images are from ImageNet",
+            # No checksum is published; the size is the one that the server reported in 2022.
             archives=(
                 Archive(
                     "dogImages.zip",

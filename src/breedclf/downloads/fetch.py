@@ -1,4 +1,4 @@
-"""One file from the web: goes on after an interruption, and is whole and what it should be, or is refused."""
+"""Download one file: resumes after an interruption, and verifies its size and checksum."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30
 MAX_TRIES = 4
-_PASSING_STATES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ARCHIVE_STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
 
 OpenUrl = Callable[..., Any]
@@ -36,28 +36,28 @@ OpenUrl = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Web:
-    """How the web is reached; `open_url` has urllib's shape: (request, timeout) to an answer that is read."""
+    """Access to the web; `open_url(request, timeout=...)` returns a response as urllib does."""
 
     open_url: OpenUrl = urllib.request.urlopen
     pause: Callable[[float], None] = time.sleep
 
 
-class _PassingError(Exception):
-    """The connection failed or ended early: worth another try."""
+class _RetryError(Exception):
+    """The connection failed or ended early; the request can be repeated."""
 
 
 def fetch(archive: Archive, folder: Path, web: Web | None = None, *, quiet: bool = False) -> Path:
-    """Fetch a file into `folder`, or take the one that lies there, and check its size and sum.
+    """Download a file into `folder`, or use the one that is there, and verify its size and checksum.
 
-    What an interrupted attempt left is completed, if the server still has the same file. Each place is tried up to
-    MAX_TRIES times in a row without progress, with growing pauses.
+    An interrupted download is resumed if the server still has the same file. Each URL is tried until MAX_TRIES requests
+    in a row have made no progress, with growing pauses.
 
     Raises:
-        DownloadError: no place can be reached or has the file, or it isn't the published one.
+        DownloadError: no URL can be reached or has the file, or the file isn't the published one.
     """
     target = folder / archive.name
     if target.exists():
-        _check(target, archive, f"{target} (delete it to fetch it anew)")
+        _check(target, archive, f"{target} (delete it to download it again)")
         return target
     part = folder / f"{archive.name}.part"
     if not _is_whole(part, archive):
@@ -65,28 +65,28 @@ def fetch(archive: Archive, folder: Path, web: Web | None = None, *, quiet: bool
         try:
             _check(part, archive, url)
         except DownloadError:
-            _forget(part)
+            _delete_part(part)
             raise
     part.replace(target)
-    _forget(part)
+    _delete_part(part)
     return target
 
 
 def _is_whole(part: Path, archive: Archive) -> bool:
-    """Whether an earlier run had just finished; a part that is too long or wrong is given up."""
+    """Whether an earlier run has downloaded the whole file; a part that is too long or wrong is deleted."""
     if _size(part) < archive.size_bytes:
         return False
     try:
         _check(part, archive, part.name)
     except DownloadError as error:
-        log.info("%s; fetching it anew", error)
-        _forget(part)
+        log.info("%s; downloading it again", error)
+        _delete_part(part)
         return False
     return True
 
 
 def _fetch_from_any(part: Path, target: Path, archive: Archive, web: Web, *, quiet: bool) -> str:
-    """Fetch from the first place that has the file, and say which."""
+    """Download from the first URL that has the file, and return that URL."""
     refusals = []
     for url in archive.urls:
         try:
@@ -96,8 +96,9 @@ def _fetch_from_any(part: Path, target: Path, archive: Archive, web: Web, *, qui
         else:
             return url
     raise DownloadError(
-        "\n".join(refusals) + f"\nCheck the network and the proxy settings, or fetch {archive.urls[0]} elsewhere, "
-        f"put it at {target} and run the command again"
+        "\n".join(refusals)
+        + f"\nCheck the network and the proxy settings, or download {archive.urls[0]} on another machine, "
+        f"save it as {target} and run the command again"
     )
 
 
@@ -113,38 +114,38 @@ def _fetch_from(url: str, part: Path, archive: Archive, web: Web, *, quiet: bool
     ) as bar:
         while True:
             try:
-                _go_on(url, part, archive, web, bar)
+                _resume(url, part, archive, web, bar)
                 return
-            except _PassingError as error:
+            except _RetryError as error:
                 tries = 1 if _size(part) > furthest else tries + 1
                 furthest = max(furthest, _size(part))
                 if tries >= MAX_TRIES:
-                    raise DownloadError(f"{url} can't be fetched: {error}") from error
+                    raise DownloadError(f"{url} can't be downloaded: {error}") from error
                 log.info("%s: %s; trying again", archive.name, error)
                 web.pause(2 ** (tries - 1))
 
 
-def _go_on(url: str, part: Path, archive: Archive, web: Web, bar: Any) -> None:
-    """One request, for what is still missing."""
+def _resume(url: str, part: Path, archive: Archive, web: Web, bar: Any) -> None:
+    """Make one request, for the part that is still missing."""
     version = _version_of(part)
     have = _size(part) if version else 0
     headers = {"User-Agent": f"breedclf/{__version__}", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": version}
     request = urllib.request.Request(url, headers=headers)
-    with _failures_told(url, part), web.open_url(request, timeout=TIMEOUT_SECONDS) as answer:
+    with _errors_translated(url, part), web.open_url(request, timeout=TIMEOUT_SECONDS) as answer:
         start = have if answer.status == 206 else 0
         if answer.status == 206 and _range_start(answer) != have:
-            _forget(part)
-            raise _PassingError("the server sent another part of the file than the one asked for")
+            _delete_part(part)
+            raise _RetryError("the server sent another part of the file than the requested one")
         _refuse_another_file(url, answer, start, archive)
         chunk = answer.read(CHUNK_BYTES)
         if not start and chunk and not is_archive(chunk):
-            raise DownloadError(f"{url} sent {_described(chunk)}, not an archive; is there a login page or a proxy?")
+            raise DownloadError(f"{url} sent {_description(chunk)}, not an archive; is there a login page or a proxy?")
         bar.reset(archive.size_bytes)
         bar.update(start)
-        if not start:  # only now is what an earlier run left given up
-            _remember_version(part, answer)
+        if not start:  # only now discard what an earlier run downloaded
+            _save_version(part, answer)
         with part.open("ab" if start else "wb") as file:
             _copy(url, chunk, answer, file, start, archive, bar)
 
@@ -158,11 +159,11 @@ def _copy(url: str, chunk: bytes, answer: Any, file: Any, have: int, archive: Ar
         bar.update(len(chunk))
         chunk = answer.read(CHUNK_BYTES)
     if have < archive.size_bytes:
-        raise _PassingError(f"the connection ended after {have:,} of {archive.size_bytes:,} bytes")
+        raise _RetryError(f"the connection ended after {have:,} of {archive.size_bytes:,} bytes")
 
 
 def is_archive(start: bytes) -> bool:
-    """Whether a file begins as a zip, a compressed or a plain tar archive does."""
+    """Whether a file starts like a zip, a compressed or a plain tar archive."""
     return start.startswith(_ARCHIVE_STARTS) or start[257:262] == b"ustar"
 
 
@@ -175,40 +176,40 @@ def _refuse_another_file(url: str, answer: Any, start: int, archive: Archive) ->
     length = answer.headers.get("Content-Length")
     if length is not None and length.isdigit() and start + int(length) != archive.size_bytes:
         raise DownloadError(
-            f"{url} has {start + int(length):,} bytes now, where {archive.size_bytes:,} were published: "
-            "it is another file than the one known here"
+            f"{url} has {start + int(length):,} bytes now, but {archive.size_bytes:,} were published: "
+            "the file has been replaced"
         )
 
 
 def _check(file: Path, archive: Archive, name: str) -> None:
     if (size := _size(file)) != archive.size_bytes:
-        raise DownloadError(f"{name}: {size:,} bytes, where {archive.size_bytes:,} were published")
+        raise DownloadError(f"{name}: {size:,} bytes, but {archive.size_bytes:,} were published")
     if archive.sha256 is None:
         return
     with file.open("rb") as opened:
         found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != archive.sha256:
-        raise DownloadError(f"{name}: its SHA-256 is {found}, the published one {archive.sha256}")
+        raise DownloadError(f"{name}: its SHA-256 is {found}, but {archive.sha256} was published")
 
 
 @contextmanager
-def _failures_told(url: str, part: Path) -> Iterator[None]:
-    """Turn what the network and the disk raise into another try or a reason."""
+def _errors_translated(url: str, part: Path) -> Iterator[None]:
+    """Translate errors of the network and the disk into a retry or a `DownloadError`."""
     try:
         yield
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the part is no beginning of what the server has
-            _forget(part)
-        if error.code in _PASSING_STATES or error.code == 416:
-            raise _PassingError(f"the server answered {error.code} {error.reason}") from error
-        raise DownloadError(f"{url} can't be fetched: the server answered {error.code} {error.reason}") from error
+        if error.code == 416:  # the server's file doesn't start with this part
+            _delete_part(part)
+        if error.code in _RETRY_STATUSES or error.code == 416:
+            raise _RetryError(f"the server responded {error.code} {error.reason}") from error
+        raise DownloadError(f"{url} can't be downloaded: the server responded {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise _PassingError(f"no connection ({error.reason})") from error
+        raise _RetryError(f"no connection ({error.reason})") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
-        raise _PassingError(f"the connection failed ({error or type(error).__name__})") from error
+        raise _RetryError(f"the connection failed ({error or type(error).__name__})") from error
     except OSError as error:
-        hint = "; make room and run the command again, it goes on from there" if error.errno == errno.ENOSPC else ""
+        hint = "; make room and run the command again to resume" if error.errno == errno.ENOSPC else ""
         raise DownloadError(f"{part} can't be written: {error.strerror or error}{hint}") from error
 
 
@@ -217,10 +218,10 @@ def _range_start(answer: Any) -> int | None:
     return int(match[1]) if match else None
 
 
-def _described(start: bytes) -> str:
+def _description(start: bytes) -> str:
     if start.lstrip()[:1] == b"<":
         return f"a web page{_title(start)}"
-    return f"something that begins with {start[:12]!r}"
+    return f"a file that starts with {start[:12]!r}"
 
 
 def _title(page: bytes) -> str:
@@ -239,14 +240,14 @@ def _version_of(part: Path) -> str:
         return ""
 
 
-def _remember_version(part: Path, answer: Any) -> None:
-    """What tells that a later request meets the same file; a weak ETag doesn't."""
+def _save_version(part: Path, answer: Any) -> None:
+    """Save the ETag or date that identifies this version of the file; a weak ETag doesn't."""
     tag = answer.headers.get("ETag") or ""
     version = tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified") or ""
     _version_file(part).write_text(version, encoding="latin-1")
 
 
-def _forget(part: Path) -> None:
+def _delete_part(part: Path) -> None:
     part.unlink(missing_ok=True)
     _version_file(part).unlink(missing_ok=True)
 

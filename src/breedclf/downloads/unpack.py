@@ -1,4 +1,4 @@
-"""Archives from the web, unpacked without trust: only files, only below the folder, and not without end."""
+"""Unpack untrusted archives: only regular files, only below the target folder, with limits of files and bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 18
 
 @dataclass
 class _Budget:
-    """What may still be written."""
+    """Counts the files and bytes that were written, and enforces the limits."""
 
     archive: Path
     max_files: int
@@ -34,12 +34,12 @@ class _Budget:
     def another_file(self) -> None:
         self.files += 1
         if self.files > self.max_files:
-            raise DataError(f"{self.archive} holds more than {self.max_files:,} files; it is not unpacked further")
+            raise DataError(f"{self.archive} holds more than {self.max_files:,} files; unpacking is stopped")
 
     def more_bytes(self, count: int) -> None:
         self.bytes += count
         if self.bytes > self.max_bytes:
-            raise DataError(f"{self.archive} unpacks to more than {self.max_bytes:,} bytes; it is not unpacked further")
+            raise DataError(f"{self.archive} unpacks to more than {self.max_bytes:,} bytes; unpacking is stopped")
 
 
 def unpack(
@@ -48,47 +48,54 @@ def unpack(
     *,
     max_files: int = MAX_FILES,
     max_bytes: int = MAX_BYTES,
-    tell: Callable[[int], object] = bool,
+    on_files: Callable[[int], object] = bool,
 ) -> int:
-    """Unpack a zip or tar archive, compressed or not, and say how many files it held; `tell` hears of every file.
+    """Unpack a zip or tar archive, compressed or not, and return the number of files.
 
-    What macOS adds of its own is left out.
+    Files that macOS adds to archives are left out.
+
+    Args:
+        archive: the file to unpack.
+        into: the target folder; it is created.
+        max_files: the largest number of files.
+        max_bytes: the largest total size of the files.
+        on_files: called with the number of new files after each file.
 
     Raises:
-        DataError: it is damaged, encrypted or no archive, has more files or bytes than allowed, or holds links, devices
-            or names that lead out of the folder.
+        DataError: it is damaged, encrypted or not an archive, exceeds a limit, or contains links, devices or names that
+            point outside of the folder.
     """
     budget = _Budget(archive, max_files, max_bytes)
     into.mkdir(parents=True, exist_ok=True)
-    with _damage_told(archive):
+    with _errors_translated(archive):
         if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, into, budget, tell)
+            _unpack_zip(archive, into, budget, on_files)
         else:
-            _unpack_tar(archive, into, budget, tell)
+            _unpack_tar(archive, into, budget, on_files)
     return budget.files
 
 
-def _unpack_zip(archive: Path, into: Path, budget: _Budget, tell: Callable[[int], object]) -> None:
+def _unpack_zip(archive: Path, into: Path, budget: _Budget, on_files: Callable[[int], object]) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             target = _target(archive, member.orig_filename, into)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-                raise DataError(f"{archive} holds a link or device, {member.filename!r}; it is not unpacked")
+                raise DataError(f"{archive} contains a link or device, {member.filename!r}; it is not unpacked")
             if member.is_dir() or _is_junk(target):
                 continue
             with opened.open(member) as content:
                 _write(content, target, budget)
-            tell(1)
+            on_files(1)
 
 
-def _unpack_tar(archive: Path, into: Path, budget: _Budget, tell: Callable[[int], object]) -> None:
-    safe = getattr(tarfile, "data_filter", None)  # came with Python 3.11.4; the checks here are at least as strict
+def _unpack_tar(archive: Path, into: Path, budget: _Budget, on_files: Callable[[int], object]) -> None:
+    safe = getattr(tarfile, "data_filter", None)  # new in Python 3.11.4; the checks here are at least as strict
     with tarfile.open(archive) as opened:
         for member in opened:
             target = _target(archive, member.name, into)
             if not (member.isreg() or member.isdir()):
-                raise DataError(f"{archive} holds a link or device, {member.name!r}; it is not unpacked")
+                raise DataError(f"{archive} contains a link or device, {member.name!r}; it is not unpacked")
             if safe is not None:
                 safe(member, str(into))
             content = opened.extractfile(member)
@@ -96,8 +103,8 @@ def _unpack_tar(archive: Path, into: Path, budget: _Budget, tell: Callable[[int]
                 continue
             with content:
                 _write(content, target, budget)
-            tell(1)
-        while opened.fileobj and (rest := opened.fileobj.read(_CHUNK_BYTES)):  # the check sum stands at the end
+            on_files(1)
+        while opened.fileobj and (rest := opened.fileobj.read(_CHUNK_BYTES)):  # the checksum is at the end
             budget.more_bytes(len(rest))
 
 
@@ -111,12 +118,10 @@ def _write(content: IO[bytes], target: Path, budget: _Budget) -> None:
 
 
 def _target(archive: Path, name: str, into: Path) -> Path:
-    """Where a member goes; its name must stay below `into` on every system."""
+    """The target of a member; its name must not leave `into` on any system."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or re.search(r"[\\\0]|^[A-Za-z]:", name):
-        raise DataError(
-            f"{archive} holds a file named {name!r}, a name that may lead out of the folder; it is not unpacked"
-        )
+        raise DataError(f"{archive} contains {name!r}, a name that may point outside of the folder; it is not unpacked")
     return into.joinpath(*path.parts)
 
 
@@ -125,14 +130,14 @@ def _is_junk(target: Path) -> bool:
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _errors_translated(archive: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
-        raise DataError(f"{archive} is damaged or no archive ({error}); delete it and run the command again") from error
-    except RuntimeError as error:  # zipfile's word for an encrypted member
+        raise DataError(f"{archive} is damaged or not an archive ({error}); delete it and try again") from error
+    except RuntimeError as error:  # raised by zipfile for an encrypted member
         raise DataError(f"{archive} can't be unpacked: {error}") from error
     except OSError as error:
-        # gzip raises a bare OSError, without a number, for damage
+        # for damage, gzip raises an OSError without errno
         reason = error.strerror or str(error)
         raise DataError(f"{archive} can't be unpacked: {reason}") from error

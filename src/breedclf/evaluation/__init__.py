@@ -1,1 +1,1 @@
-"""How good a model is: metrics, the evaluation of a split, and its HTML report."""
+"""Evaluation: metrics, the evaluation of a model on a split, and its HTML report."""

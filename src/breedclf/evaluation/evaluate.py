@@ -1,4 +1,4 @@
-"""Measure a model folder on a split of pictures, through its own preprocessing, and write down the outcome."""
+"""Evaluate a model on a split of a dataset, and write metrics.json and an HTML report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
-from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, tell
+from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, log_set_aside
 from breedclf.data.image_source import ImageFiles
 from breedclf.data.images import open_image
 from breedclf.data.layout import layout_of, set_aside_line
@@ -22,9 +22,9 @@ from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.features.extraction import FeatureExtractor, left_out
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
-from breedclf.inference.classifier import Classifier, numbers
+from breedclf.inference.classifier import Classifier, check_finite
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
 
@@ -50,29 +50,30 @@ def evaluate(
     on_bad_image: OnBadImage = "error",
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Evaluation:
-    """Measure a model on pictures and write metrics.json and report.html.
+    """Evaluate a model on images, and write metrics.json and report.html.
 
     Args:
-        artifact: the model folder; which classes there are, and in which order, comes from it alone.
-        data: a folder with a folder for the split (`test/CLASS/...`), or of class folders, which is then divided as
-            the model's training divides such a folder; the model's classes decide where a name may be both.
-        split: train, valid, test, or `all` for every picture of `data`.
-        output: folder for the two files; `evaluation-SPLIT` beside the model when None.
-        device: where to compute.
-        precision: `auto` takes bf16 where the hardware has it.
-        batch_size: pictures per pass through the network.
-        workers: processes that decode pictures; chosen for this machine when None.
-        on_bad_image: `error` stops at an unreadable picture, `skip` leaves it out and names it in `skipped`.
-        clock: the time that the report names.
+        artifact: the model directory; it alone defines the classes and their order.
+        data: a dataset folder. If it has no split folders, it is divided as training would divide it. If a folder may
+            be a split or a class, the model's classes decide.
+        split: train, valid, test, or `all` for every image of `data`.
+        output: folder of the two files (default: `evaluation-SPLIT` next to the model).
+        device: where to compute; `auto` uses a GPU if there is one.
+        precision: `auto` uses bf16 if the hardware supports it.
+        batch_size: number of images per pass through the network.
+        workers: number of DataLoader workers (default: chosen for this machine).
+        on_bad_image: `error` stops at an unreadable image, `skip` leaves it out and lists it in `skipped`.
+        clock: returns the time that the report shows.
 
     Returns:
-        The figures; `report` is the path of the page.
+        The metrics; `report` is the path of the HTML report.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or answers NaN.
-        DataError: the split is missing or empty, or has a class that the model doesn't know.
-        ImageError: a picture can't be read and `on_bad_image` is `error`.
-        ConfigError: the output can't be written.
+        ArtifactError: the model directory is missing, damaged, not written by breedclf, or newer than this version, or
+            its probabilities contain NaN.
+        DataError: the split is missing or empty, or has a class that the model doesn't have.
+        ImageError: an image can't be read and `on_bad_image` is `error`.
+        ConfigError: a setting is invalid, or the output can't be written.
         DiskError: the disk is full.
 
     Example:
@@ -82,9 +83,9 @@ def evaluate(
     artifact, data = user_path(artifact, "model"), user_path(data, "data")
     output = None if output is None else user_path(output, "output")
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    pictures = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
-    folder = own_output(_beside(artifact) / f"evaluation-{pictures.name}" if output is None else output)
-    result = _measure(classifier, pictures, data, workers, on_bad_image)
+    images = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
+    folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
+    result = _measure(classifier, images, data, workers, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
         data=storable(str(data)),
@@ -92,7 +93,7 @@ def evaluate(
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_told_path(path, data): path for path in pictures.paths}
+    originals = {_shown_path(path, data): path for path in images.paths}
     page = evaluation_page(
         result,
         provenance,
@@ -106,13 +107,13 @@ def evaluate(
 
 
 def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: dict[str, object]) -> Split:
-    """The pictures of a split with their targets, by the model's labels.
+    """The images of a split, with targets by the model's labels.
 
-    `training` are the model's settings: a folder without splits is divided by their shares and seed.
+    `training` are the model's training settings: a dataset without split folders is divided by their shares and seed.
 
     Raises:
         ConfigError: there is no such split.
-        DataError: the folder or the split is missing or empty, or a class with pictures is not among `labels`.
+        DataError: the folder or the split is missing or empty, or a class with images isn't among `labels`.
     """
     name = canonical_split(split)
     if name not in ("train", "valid", "test", ALL):
@@ -120,30 +121,30 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     layout = layout_of(list_folder(data), labels=labels)
     if layout.refusal:
         raise DataError(f"{data}: {layout.refusal.detail}")
-    tell(data, layout)
+    log_set_aside(data, layout)
     division = {key: training.get(key, default) for key, default in _DIVISION.items()}
     by_split = images_by_split(data, layout, **division)  # type: ignore[arg-type]
     if not layout.divided and name != ALL:
         log.info(
-            "%s has no split folders: its %s share is taken, as training divides it; --split all takes every picture",
+            "%s has no split folders: using its %s share, divided as in training; --split all uses every image",
             data,
             name,
         )
     if name == ALL:
         by_split[ALL] = _merged(by_split.values())
-    chosen = {label: paths for label, paths in by_split.get(name, {}).items() if paths}
-    if not chosen:
+    by_label = {label: paths for label, paths in by_split.get(name, {}).items() if paths}
+    if not by_label:
         have = ", ".join(found for found, classes in by_split.items() if found != ALL and any(classes.values()))
         raise DataError(
-            f"{data} has no pictures for the split {split!r}; splits with pictures: {have or 'none'} "
-            f"(expected: SPLIT/CLASS/picture.jpg){_and(set_aside_line(layout))}"
+            f"{data} has no images for the split {split!r}; splits with images: {have or 'none'} "
+            f"(expected: SPLIT/CLASS/image.jpg){_and(set_aside_line(layout))}"
         )
-    if strangers := [label for label in chosen if label not in labels]:
+    if strangers := [label for label in by_label if label not in labels]:
         raise DataError(
-            f"the {name} pictures of {data} show classes that the model doesn't know: "
-            f"{some_names(strangers)}. It knows {some_names(labels)}{_and(layout.hint)}"
+            f"the {name} images of {data} have classes that the model doesn't have: "
+            f"{some_names(strangers)}; its classes are {some_names(labels)}{_and(layout.hint)}"
         )
-    return as_split(name, labels, chosen)
+    return as_split(name, labels, by_label)
 
 
 def _and(more: str) -> str:
@@ -151,9 +152,9 @@ def _and(more: str) -> str:
 
 
 def _measure(
-    classifier: Classifier, pictures: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
+    classifier: Classifier, images: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
 ) -> Evaluation:
-    # The whole network in place of the frozen part: its "features" are the scores.
+    # The extractor runs the whole network instead of a backbone, so the "features" are the scores.
     extractor = FeatureExtractor(
         make_backbone=lambda: classifier.network,
         preprocessing=classifier.card.preprocessing,
@@ -163,22 +164,22 @@ def _measure(
         workers=workers,
         stop_at_bad=on_bad_image == "error",
     )
-    scores = extractor.extract(ImageFiles(pictures.paths), title=f"evaluating {pictures.name}")
+    scores = extractor.extract(ImageFiles(images.paths), title=f"evaluating {images.name}")
     skipped = left_out(scores, on_bad_image)
-    kept = scores.kept.tolist()
+    evaluated = scores.kept.tolist()
     return measure(
-        numbers(torch.softmax(scores.values.double(), dim=1)).numpy(),
-        torch.tensor(pictures.targets)[scores.kept].numpy(),
+        check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),
+        torch.tensor(images.targets)[scores.kept].numpy(),
         classifier.card.labels,
-        [_told_path(pictures.paths[position], data) for position in kept],
+        [_shown_path(images.paths[position], data) for position in evaluated],
         class_names=classifier.card.class_names,
-        split=pictures.name,
+        split=images.name,
         skipped=skipped,
     )
 
 
-def _told_path(path: Path, data: Path) -> Path:
-    """How a report names a picture: below the folder, and as text whatever bytes its name holds."""
+def _shown_path(path: Path, data: Path) -> Path:
+    """The path of an image in the report: relative to the dataset, with undecodable bytes escaped."""
     return Path(storable(str(path.relative_to(data))))
 
 
@@ -191,18 +192,18 @@ def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Pa
 
 
 def _thumbnail(path: Path) -> bytes:
-    """The picture as a small JPEG."""
-    picture = open_image(path, color="srgb")
-    picture.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    """A small JPEG of an image."""
+    image = open_image(path, color="srgb")
+    image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = BytesIO()
-    picture.save(file, "JPEG", quality=75, optimize=True)
+    image.save(file, "JPEG", quality=75, optimize=True)
     return file.getvalue()
 
 
 def _beside(artifact: Path) -> Path:
-    """The folder that holds the model folder, spelt as the model's path was."""
+    """The parent of the model directory, relative if the given path is."""
     return artifact.parent if artifact.name not in ("", "..") else artifact.resolve().parent
 
 
 def _write(path: Path, text: str) -> None:
-    deliver(path, text, "make room, or choose another --output")
+    write_output(path, text, "make room, or choose another --output")

@@ -1,4 +1,4 @@
-"""How good a classifier is, from its probabilities and the truth: pure functions on numpy arrays."""
+"""Metrics of a classifier from its probabilities and the true classes: pure functions on NumPy arrays."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SMALLEST = 1e-300
 
 
 class Result(BaseModel):
-    """Base of the parts of an evaluation: frozen, and with the field names of its JSON."""
+    """Base class of the parts of an evaluation; field names are the keys of its JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ClassResult(Result):
-    """One class: `support` pictures show it, `predicted` were named so.
+    """The metrics of one class: `support` images belong to it, `predicted` images were classified as it.
 
-    `recall` is None for a class without pictures, `precision` for one that was never named, `f1` where both are absent.
+    `recall` is None for a class without images, `precision` for a class that was never predicted, `f1` if both are.
     """
 
     label: str
@@ -42,7 +42,7 @@ class ClassResult(Result):
 
 
 class MacroAverage(Result):
-    """Means over the classes that have pictures, each class counting the same."""
+    """Unweighted means over the classes that have images."""
 
     precision: float
     recall: float
@@ -50,7 +50,7 @@ class MacroAverage(Result):
 
 
 class Confusion(Result):
-    """Pictures of class `true` that were named `predicted`; `share` is of all pictures of `true`."""
+    """How many images of class `true` were classified as `predicted`, and their share of all `true` images."""
 
     true: str
     predicted: str
@@ -59,7 +59,7 @@ class Confusion(Result):
 
 
 class WrongImage(Result):
-    """A misnamed picture: `probability` went to the class it was named, `true_probability` to the right one."""
+    """A misclassified image, with the probabilities of the predicted class and of the true class."""
 
     path: str
     true: str
@@ -69,7 +69,7 @@ class WrongImage(Result):
 
 
 class ConfidenceStep(Result):
-    """What answering only at `min_confidence` and above would give; `accuracy` is among the answered ones."""
+    """The share of images `answered` with at least `min_confidence`, and the `accuracy` among these."""
 
     min_confidence: float
     answered: float
@@ -77,10 +77,10 @@ class ConfidenceStep(Result):
 
 
 class Evaluation(Result):
-    """The figures of a model on one split; shares are from 0 to 1, the loss is the mean cross-entropy in nats.
+    """The metrics of a model on one split; shares are from 0 to 1, the loss is the mean cross-entropy in nats.
 
-    `confusion[i][j]` counts the pictures of `labels[i]` that were named `labels[j]`. `majority_share` is the accuracy
-    of always naming the most frequent class of the split. `skipped` holds the reasons of pictures left out.
+    `confusion[i][j]` counts the images of `labels[i]` that were classified as `labels[j]`. `majority_share` is the
+    accuracy of always predicting the most frequent class of the split. `skipped` says why images were left out.
     """
 
     split: str = ""
@@ -114,22 +114,22 @@ def measure(
     split: str = "",
     skipped: Sequence[str] = (),
 ) -> Evaluation:
-    """All figures at once.
+    """Compute all metrics.
 
     Args:
-        probabilities: float [N, C], a row a picture, summing to 1.
-        targets: int [N], the right column of each row.
+        probabilities: float [N, C], one row per image; rows sum to 1.
+        targets: int [N], the column of the true class of each row.
         labels: the C classes.
-        paths: the N pictures, as they are to be named.
-        class_names: what people are shown for the labels.
+        paths: the names of the N images in the result.
+        class_names: the classes as they are shown to people (default: the labels).
         most_confused: how many pairs of classes to list.
-        worst: how many misnamed pictures to list, those of the least probability for the right class first.
-        split: name of the pictures' split.
-        skipped: reasons of pictures that were left out beforehand.
+        worst: how many misclassified images to list; those with the lowest probability of the true class come first.
+        split: the name of the split.
+        skipped: the reasons of images that were left out.
 
     Raises:
-        DataError: there is no picture.
-        ValueError: the shapes don't fit each other, or a target is no column.
+        DataError: there are no images.
+        ValueError: the shapes don't match, a target is out of range, or a probability isn't finite.
 
     Example:
         >>> import numpy as np
@@ -141,13 +141,13 @@ def measure(
     names = tuple(labels if class_names is None else class_names)
     count, classes = probabilities.shape
     predicted = probabilities.argmax(axis=1)
-    right = int((predicted == targets).sum())
+    correct = int((predicted == targets).sum())
     confusion = confusion_matrix(predicted, targets, classes)
     per_class = class_results(confusion, labels, names)
     return Evaluation(
         split=split,
-        accuracy=right / count,
-        accuracy_interval=wilson_interval(right, count),
+        accuracy=correct / count,
+        accuracy_interval=wilson_interval(correct, count),
         top5_accuracy=float((ranks(probabilities, targets) < 5).mean()),
         loss=cross_entropy(probabilities, targets),
         count=count,
@@ -164,42 +164,42 @@ def measure(
     )
 
 
-def wilson_interval(right: int, count: int) -> tuple[float, float]:
-    """The 95% interval of a proportion after Wilson, which holds for few pictures and for 0% and 100% too.
+def wilson_interval(correct: int, count: int) -> tuple[float, float]:
+    """The 95% Wilson score interval of a proportion; it is also valid for few images, and for 0% and 100%.
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 
     Raises:
-        ValueError: `count` is not positive, or `right` lies outside 0 to `count`.
+        ValueError: `count` isn't positive, or `correct` isn't from 0 to `count`.
 
     Example:
         >>> tuple(round(bound, 4) for bound in wilson_interval(47, 50))
         (0.8378, 0.9794)
     """
-    if count < 1 or not 0 <= right <= count:
-        raise ValueError(f"{right} right of {count} is no proportion")
-    share, square = right / count, NORMAL_95**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
+    if count < 1 or not 0 <= correct <= count:
+        raise ValueError(f"{correct} of {count} is not a proportion")
+    share, square = correct / count, NORMAL_95**2
+    center = (share + square / (2 * count)) / (1 + square / count)
     half = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     # At the ends the formula gives 0 and 1 up to rounding, which must not cut off the proportion itself.
-    return (0.0 if right == 0 else centre - half, 1.0 if right == count else centre + half)
+    return (0.0 if correct == 0 else center - half, 1.0 if correct == count else center + half)
 
 
 def cross_entropy(probabilities: Probabilities, targets: Targets) -> float:
-    """Mean of -log(probability of the right class), in nats."""
+    """The mean of -log(probability of the true class), in nats."""
     chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     return float(-np.log(np.maximum(chosen, _SMALLEST)).mean()) + 0.0
 
 
 def ranks(probabilities: Probabilities, targets: Targets) -> npt.NDArray[np.intp]:
-    """How many classes stand before the right one, [N]; of equal probabilities the lower column stands first."""
+    """The rank of the true class in each row, [N], from 0; ties are ordered by column."""
     own = probabilities[np.arange(len(targets)), targets][:, None]
     earlier = np.arange(probabilities.shape[1])[None, :] < targets[:, None]
     return np.asarray(((probabilities > own) | ((probabilities == own) & earlier)).sum(axis=1))
 
 
 def confusion_matrix(predicted: Targets, targets: Targets, classes: int) -> npt.NDArray[np.int64]:
-    """Counts [C, C]: rows are the true classes, columns what they were named."""
+    """Counts [C, C]: rows are true classes, columns predicted ones."""
     return np.bincount(targets * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -226,7 +226,7 @@ def class_results(
 
 
 def macro_average(per_class: Sequence[ClassResult]) -> MacroAverage:
-    """Means over the classes with pictures; the precision of one that was never named counts as 0."""
+    """Means over the classes with images; the precision of a class that was never predicted counts as 0."""
     present = [result for result in per_class if result.support]
 
     def mean(values: Sequence[float | None]) -> float:
@@ -240,7 +240,7 @@ def macro_average(per_class: Sequence[ClassResult]) -> MacroAverage:
 
 
 def confused_pairs(confusion: npt.NDArray[np.int64], labels: Sequence[str], most: int) -> tuple[Confusion, ...]:
-    """The errors by pair of classes, the most frequent first, then the larger share, then the order of classes."""
+    """The errors by pair of classes, sorted by count, then by share, then by the order of the classes."""
     support = confusion.sum(axis=1)
     pairs = [(int(i), int(j)) for i, j in np.argwhere(confusion) if i != j]
     pairs.sort(key=lambda pair: (-confusion[pair], -confusion[pair] / support[pair[0]], pair))
@@ -253,12 +253,12 @@ def confused_pairs(confusion: npt.NDArray[np.int64], labels: Sequence[str], most
 def confidence_steps(
     probabilities: Probabilities, targets: Targets, steps: Sequence[float] = CONFIDENCE_STEPS
 ) -> tuple[ConfidenceStep, ...]:
-    """For each threshold the share of pictures at or above it, and how many of these are named right."""
-    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    """For each threshold, the share of images at or above it and the accuracy among these."""
+    best, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     results = []
     for step in steps:
         sure = best >= step
-        accuracy = float(right[sure].mean()) if sure.any() else None
+        accuracy = float(correct[sure].mean()) if sure.any() else None
         results.append(ConfidenceStep(min_confidence=step, answered=float(sure.mean()), accuracy=accuracy))
     return tuple(results)
 
@@ -290,13 +290,13 @@ def _check(
     probabilities: Probabilities, targets: Targets, labels: Sequence[str], paths: Sequence[PurePath | str]
 ) -> None:
     if not len(targets):
-        raise DataError("there is no picture to evaluate")
+        raise DataError("there are no images to evaluate")
     if probabilities.shape != (len(targets), len(labels)) or len(paths) != len(targets):
         raise ValueError(
             f"probabilities {list(probabilities.shape)} don't fit {len(targets)} targets, {len(labels)} labels and "
             f"{len(paths)} paths"
         )
     if targets.min() < 0 or targets.max() >= len(labels):
-        raise ValueError(f"a target lies outside 0 to {len(labels) - 1}")
+        raise ValueError(f"a target isn't from 0 to {len(labels) - 1}")
     if not np.isfinite(probabilities).all():
         raise ValueError("a probability is not a finite number")

@@ -1,4 +1,4 @@
-"""The page that tells an evaluation: a verdict in words, figures by class, confusions, the worst pictures."""
+"""The HTML report of an evaluation: a verdict, metrics by class, confusions, the worst images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SKIPPED_SHOWN = 50
 
 @dataclass(frozen=True)
 class Provenance:
-    """What was measured on what, and how."""
+    """Which model was evaluated on which dataset, and how."""
 
     model: str
     data: str
@@ -57,17 +57,17 @@ def evaluation_page(
     """Render the report.
 
     Args:
-        result: the figures.
-        provenance: what they are of.
-        thumbnails: a small JPEG for each of `result.worst`.
-        made_by: the program and version named in the footer.
-        made_at: the time named in the footer.
+        result: the metrics.
+        provenance: the model and dataset.
+        thumbnails: a small JPEG for each image of `result.worst`.
+        made_by: the program and version in the footer.
+        made_at: the time in the footer.
     """
     tone, heading, sentences = verdict(result)
     return render_page(
-        f"{percent(result.accuracy)} right on the {result.split} pictures",
+        f"{percent(result.accuracy)} correct on the {result.split} images",
         [
-            _what_it_tells(result),
+            _interpretation(result),
             _by_class(result),
             _confusions(result),
             _worst(result, thumbnails),
@@ -82,57 +82,57 @@ def evaluation_page(
 
 
 def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
-    """The outcome in words: a tone, a heading, and what stands behind it."""
+    """The result in words: a tone, a heading and sentences."""
     low, high = result.accuracy_interval
-    right = round(result.accuracy * result.count)
-    heading = f"{whole(right)} of {_images(result.count)} named right: {percent(result.accuracy)}."
+    correct = round(result.accuracy * result.count)
+    heading = f"{whole(correct)} of {_images(result.count)} classified correctly: {percent(result.accuracy)}."
     interval = (
-        f"The accuracy on pictures of this kind lies between {percent(low)} and {percent(high)} "
+        f"The accuracy on images of this kind is between {percent(low)} and {percent(high)} "
         "(95% confidence, Wilson interval)."
     )
-    naming = f"always naming the most frequent class, which would be right for {percent(result.majority_share)}"
+    baseline = f"always predicting the most frequent class, which is correct for {percent(result.majority_share)}"
     if low > result.majority_share:
-        return "ok", heading, [interval, f"That is clearly better than {naming}."]
+        return "ok", heading, [interval, f"That is clearly better than {baseline}."]
     if high < result.majority_share:
-        return "bad", heading, [interval, f"That is worse than {naming}."]
-    return "issue", heading, [interval, f"On so few pictures that can't be told from {naming}."]
+        return "bad", heading, [interval, f"That is worse than {baseline}."]
+    return "issue", heading, [interval, f"With so few images, this can't be distinguished from {baseline}."]
 
 
 def _headline(result: Evaluation) -> Iterator[Tile]:
     low, high = result.accuracy_interval
-    right = round(result.accuracy * result.count)
-    yield Tile("Accuracy", percent(result.accuracy), f"{whole(right)} of {_images(result.count)}")
-    yield Tile("95% interval", f"{percent(low)} – {percent(high)}", "where the true accuracy lies")
+    correct = round(result.accuracy * result.count)
+    yield Tile("Accuracy", percent(result.accuracy), f"{whole(correct)} of {_images(result.count)}")
+    yield Tile("95% interval", f"{percent(low)} – {percent(high)}", "of the true accuracy")
     if len(result.labels) > 5:
-        yield Tile("Top-5 accuracy", percent(result.top5_accuracy), "right class among the first five")
+        yield Tile("Top-5 accuracy", percent(result.top5_accuracy), "true class among the first five")
     yield Tile("Loss", plain(result.loss), "mean cross-entropy; lower is better")
-    yield Tile("Macro F1", percent(result.macro_average.f1), "every class counts the same")
+    yield Tile("Macro F1", percent(result.macro_average.f1), "all classes have equal weight")
     if result.skipped:
-        yield Tile("Skipped", whole(len(result.skipped)), "pictures that can't be read", "issue")
+        yield Tile("Skipped", whole(len(result.skipped)), "unreadable images", "issue")
 
 
-def _what_it_tells(result: Evaluation) -> Section:
+def _interpretation(result: Evaluation) -> Section:
     low, high = result.accuracy_interval
     few = [one for one in result.per_class if 0 < one.support < _FEW_IMAGES]
     absent = [one for one in result.per_class if not one.support]
     points = [
-        f"With {_images(result.count)}, one picture more or less moves the accuracy by "
+        f"With {_images(result.count)}, one image more or less moves the accuracy by "
         f"{_points(1 / result.count)}, and the interval is {_points(high - low)} wide. "
-        "Half as wide an interval takes about four times as many pictures.",
-        "Compare models on the same pictures. Intervals that don't overlap are a sure sign of a difference; where they "
+        "An interval half as wide needs about four times as many images.",
+        "Compare models on the same images. If their intervals don't overlap, the models differ; if they "
         "overlap, the difference may be chance.",
-        "The interval allows for chance in which pictures were taken, not for pictures of another kind: photographs "
+        "The interval covers the random choice of images, not images of another kind: photos "
         "from another camera or place need their own evaluation.",
     ]
     if few:
         points.append(
-            f"{_classes(len(few))} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} pictures: "
-            "a figure of such a class alone says little."
+            f"{_classes(len(few))} {'has' if len(few) == 1 else 'have'} fewer than {_FEW_IMAGES} images: "
+            "metrics of such a class are uncertain."
         )
     if absent:
         names = ", ".join(one.class_name for one in absent[:10]) + (" and more" if len(absent) > 10 else "")
-        points.append(f"{_classes(len(absent))} of the model {_has_have(len(absent))} no picture here: {names}.")
-    return Section("What these figures tell", [bullets(points)])
+        points.append(f"{_classes(len(absent))} of the model {_has_have(len(absent))} no images here: {names}.")
+    return Section("How to read these metrics", [bullets(points)])
 
 
 def _by_class(result: Evaluation) -> Section:
@@ -143,7 +143,7 @@ def _by_class(result: Evaluation) -> Section:
     ]
     columns: list[Column | str] = [
         "Class", Column("Precision", True, percent), Column("Recall", True, percent),
-        Column("F1", True, percent), Column("Pictures", True, whole), Column("Named so", True, whole), "Folder",
+        Column("F1", True, percent), Column("Images", True, whole), Column("Predicted", True, whole), "Folder",
     ]  # fmt: skip
     rows: list[tuple[object, ...]] = [
         (one.class_name, one.precision, one.recall, one.f1, one.support, one.predicted, one.label)
@@ -152,16 +152,16 @@ def _by_class(result: Evaluation) -> Section:
     mean = result.macro_average
     average = Markup("<strong>Macro average</strong>")
     rows.append((average, mean.precision, mean.recall, mean.f1, result.count, result.count, ""))
-    listing: list[Markup | str] = [table("Figures by class", columns, rows)]
+    listing: list[Markup | str] = [table("Metrics by class", columns, rows)]
     if len(rows) > _ROWS_IN_VIEW:
         listing = [details(f"Table of all {len(result.per_class)} classes", *listing)]
     chart = bar_chart(
         "Recall by class, with 95% intervals", bars, format=percent, maximum=1, most=_BARS,
-        note="The classes that were recognised least come first.", full=True,
+        note="The classes with the lowest recall come first.", full=True,
     )  # fmt: skip
     lead = (
-        "Recall: the share of a class's pictures that were named right. Precision: the share of the pictures named so "
-        "that are. F1: the harmonic mean of both."
+        "Recall: the share of a class's images that were classified correctly. Precision: the share of the images "
+        "classified as this class that belong to it. F1: the harmonic mean of both."
     )
     return Section("Class by class", [chart, *listing], lead=lead)
 
@@ -171,53 +171,53 @@ def _confusions(result: Evaluation) -> Section:
     support = matrix.sum(axis=1, keepdims=True)
     chart = heat_map(
         "Confusion matrix", matrix, result.class_names, result.class_names, format=whole,
-        shades=matrix / np.maximum(support, 1), row_label="true class", column_label="named as", square=True,
+        shades=matrix / np.maximum(support, 1), row_label="true class", column_label="predicted class", square=True,
         full=len(result.labels) > _SMALL_MATRIX,
-        note="The shade is the share of the row's pictures. A perfect model fills the diagonal alone.",
+        note="The shade is the share of the row's images. A perfect model has entries on the diagonal only.",
     )  # fmt: skip
     shown = dict(zip(result.labels, result.class_names, strict=True))
     pairs = table(
         "Most confused",
-        ["True class", "Named as", Column("Pictures", True, whole), Column("Share of the class", True, percent)],
+        ["True class", "Predicted class", Column("Images", True, whole), Column("Share of the class", True, percent)],
         [(shown[pair.true], shown[pair.predicted], pair.count, pair.share) for pair in result.most_confused],
-        empty="No picture was misnamed.",
+        empty="No image was misclassified.",
     )
-    return Section("Confusions", [chart, pairs], lead="Which classes are taken for which.")
+    return Section("Confusions", [chart, pairs], lead="Which classes are confused with which.")
 
 
 def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
     if not result.worst:
-        return Section("Worst pictures", ["No picture was misnamed."])
+        return Section("Worst images", ["No image was misclassified."])
     shown = dict(zip(result.labels, result.class_names, strict=True))
     items = [
         Picture(
             jpeg,
-            f"{wrong.path}: {shown[wrong.true]}, named {shown[wrong.predicted]}",
+            f"{wrong.path}: {shown[wrong.true]}, classified as {shown[wrong.predicted]}",
             [
                 f"{shown[wrong.true]}: {percent(wrong.true_probability)}",
-                f"named {shown[wrong.predicted]}: {percent(wrong.probability)}",
+                f"predicted {shown[wrong.predicted]}: {percent(wrong.probability)}",
                 wrong.path,
             ],
         )
         for wrong, jpeg in zip(result.worst, thumbnails, strict=True)
     ]
     lead = (
-        "Misnamed pictures, those that gave the right class the least probability first. A wrong folder, a cropped-out "
-        "subject or two subjects are worth looking for."
+        "Misclassified images; those with the lowest probability of the true class come first. Look for images in the "
+        "wrong folder, cropped-out subjects, and images with two subjects."
     )
-    return Section("Worst pictures", [pictures(items)], lead=lead)
+    return Section("Worst images", [pictures(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
     rows = [(step.min_confidence, step.answered, step.accuracy) for step in result.confidence]
     columns = [
         Column("min_confidence", True, percent), Column("Answered", True, percent),
-        Column("Right among the answered", True, percent),
+        Column("Accuracy of the answered", True, percent),
     ]  # fmt: skip
-    now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model answers always."
+    now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model always answers."
     lead = (
-        f"What it would bring to answer “none of these” where the best probability lies below min_confidence. {now}"
-        " The figures above count every picture."
+        f"The effect of answering “none of these” if the best probability is below min_confidence. {now}"
+        " The metrics above count every image."
     )
     return Section("Answering only when sure", [table("By threshold", columns, rows)], lead=lead)
 
@@ -226,7 +226,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
     card = provenance.card
     preprocessing = card.preprocessing
     pairs: list[tuple[str, object]] = [
-        ("Pictures", f"{provenance.data}, split {result.split}, {_images(result.count)}"),
+        ("Images", f"{provenance.data}, split {result.split}, {_images(result.count)}"),
         ("Model", provenance.model),
         ("Architecture", f"{card.architecture}, {len(card.labels)} classes"),
         ("Weights (sha256)", card.weights_sha256),
@@ -238,7 +238,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
         (
             "Preprocessing",
             f"shorter side to {preprocessing.resize_px} px ({preprocessing.interpolation}), "
-            f"centre {preprocessing.crop_px} x {preprocessing.crop_px} px",
+            f"center {preprocessing.crop_px} x {preprocessing.crop_px} px",
         ),
         ("Computed on", f"{provenance.device}, {provenance.precision}"),
         ("Trained with", f"breedclf {card.breedclf_version}, torch {card.torch_version}"),
@@ -247,8 +247,8 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
     if result.skipped:
         more = len(result.skipped) - _SKIPPED_SHOWN
         listed = [*result.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
-        blocks.append(details(f"Skipped pictures: {len(result.skipped)}", bullets(listed)))
-    return Section("Where this comes from", blocks)
+        blocks.append(details(f"Skipped images: {len(result.skipped)}", bullets(listed)))
+    return Section("Provenance", blocks)
 
 
 def _recall_first(one: ClassResult) -> tuple[float, int]:
@@ -265,7 +265,7 @@ def _points(share: float) -> str:
 
 
 def _images(count: int) -> str:
-    return f"{whole(count)} picture" + ("" if count == 1 else "s")
+    return f"{whole(count)} image" + ("" if count == 1 else "s")
 
 
 def _classes(count: int) -> str:

@@ -22,7 +22,7 @@ from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.network import folded, network_from
-from breedclf.runtime.extras import need
+from breedclf.runtime.extras import require_extra
 from breedclf.training.output_folder import writable
 
 
@@ -95,7 +95,7 @@ def export(
     """
     started = time.perf_counter()
     chosen = format_named(format)
-    need(*chosen.packages, purpose=f"export to {chosen.name}", install=f'"breedclf[{chosen.name}]"')
+    require_extra(*chosen.packages, purpose=f"export to {chosen.name}", install=f'"breedclf[{chosen.name}]"')
     classifier = Classifier(model, device="cpu", precision="fp32")
     target = _target(classifier.artifact, output, chosen, overwrite)
     preprocessing = classifier.card.preprocessing

@@ -118,7 +118,7 @@ class FeatureExtractor:
         for chunk in self._chunks(pictures, view, indices, chunk_size or self.chunk_size):
             self.timer.lap("data_wait")
             self.timer.loading(len(chunk.positions), *chunk.seconds)
-            yield chunk, self._forward(chunk.pictures) if len(chunk.positions) else torch.empty(0, 0)
+            yield chunk, self._forward(chunk.images) if len(chunk.positions) else torch.empty(0, 0)
 
     def key(self, fingerprint: str, view: int) -> str:
         """What the cache calls the features of these pictures in this view."""
@@ -149,7 +149,7 @@ class FeatureExtractor:
     def _forward(self, pictures: torch.Tensor) -> torch.Tensor:
         pictures = pictures.to(self.compute.device, non_blocking=pictures.is_pinned())
         self.timer.lap("to_device")
-        features: torch.Tensor = self.backbone(self.preprocessing.normalise(pictures, self.compute.dtype))
+        features: torch.Tensor = self.backbone(self.preprocessing.normalize(pictures, self.compute.dtype))
         features = features.float() if self.as_float32 else features
         self.timer.lap("forward")
         return features

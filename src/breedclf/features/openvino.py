@@ -26,8 +26,8 @@ from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.features.extraction import fingerprint_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
-from breedclf.runtime.extras import need
-from breedclf.runtime.forking import OPENVINO, check_usable, in_use
+from breedclf.runtime.extras import require_extra
+from breedclf.runtime.forking import OPENVINO, check_usable, mark_in_use
 from breedclf.runtime.telemetry import opt_out
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def need_openvino(precision: str) -> None:
     """
     check_usable(OPENVINO)
     packages = ("openvino", "nncf") if precision == "int8" else ("openvino",)
-    need(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
+    require_extra(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
 
 
 def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], Any]:
@@ -142,7 +142,7 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
         ForkError: this process was forked from one that used OpenVINO; the result raises it, too.
     """
     check_usable(OPENVINO)
-    in_use(OPENVINO)
+    mark_in_use(OPENVINO)
     opt_out()
     import openvino
 

@@ -161,12 +161,12 @@ def _images(split: Split, preprocessing: Preprocessing) -> tuple[torch.Tensor, t
 
 
 def _input(preprocessing: Preprocessing, picture: torch.Tensor) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = preprocessing.normalise(picture[None]).contiguous().numpy()
+    values: NDArray[np.float32] = preprocessing.normalize(picture[None]).contiguous().numpy()
     return values
 
 
 def _through(backbone: OpenVinoBackbone, pictures: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    return torch.cat([backbone(preprocessing.normalise(chunk)) for chunk in torch.split(pictures, _CHUNK)])
+    return torch.cat([backbone(preprocessing.normalize(chunk)) for chunk in torch.split(pictures, _CHUNK)])
 
 
 if __name__ == "__main__":

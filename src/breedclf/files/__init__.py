@@ -1,1 +1,1 @@
-"""Files on disk: written whole or not at all, cached by checksum, private to this user."""
+"""Files on disk: atomic writes, caches, checksums, private folders, paths."""

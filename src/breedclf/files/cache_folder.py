@@ -1,4 +1,4 @@
-"""The one folder that everything kept between runs lies below."""
+"""The folder of all caches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from breedclf.files.paths import text_path
 CACHE_DIR_VARIABLE = "BREEDCLF_CACHE_DIR"
 
 
-def cache_folder(given: Path | None = None) -> Path:
-    """The folder that is given, else the one that `BREEDCLF_CACHE_DIR` names, else the platform's."""
-    if given is not None:
-        return text_path(given, "cache_dir")
-    chosen = os.environ.get(CACHE_DIR_VARIABLE)
-    return text_path(chosen, CACHE_DIR_VARIABLE) if chosen else platformdirs.user_cache_path("breedclf")
+def cache_folder(folder: Path | None = None) -> Path:
+    """`folder` if it is given, else the one set by `BREEDCLF_CACHE_DIR`, else the platform's cache folder.
+
+    Raises:
+        ConfigError: the folder's name is empty or isn't UTF-8.
+    """
+    if folder is not None:
+        return text_path(folder, "cache_dir")
+    from_environment = os.environ.get(CACHE_DIR_VARIABLE)
+    return (
+        text_path(from_environment, CACHE_DIR_VARIABLE)
+        if from_environment
+        else platformdirs.user_cache_path("breedclf")
+    )

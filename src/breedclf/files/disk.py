@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what a disk that refuses is told as."""
+"""Atomic writes, and readable errors for a disk that refuses them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _REASONS = {
 
 @contextlib.contextmanager
 def writing(path: Path, remedy: str = "make room, then repeat the command") -> Iterator[None]:
-    """Within it a write to `path` that the system refuses becomes one clear error.
+    """Turn an `OSError` raised while `path` is written into a `DiskError` with a remedy.
 
     Raises:
-        DiskError: the disk refuses, for whatever reason.
+        DiskError: the system refuses the write, for whatever reason.
     """
     try:
         yield
@@ -33,39 +33,76 @@ def writing(path: Path, remedy: str = "make room, then repeat the command") -> I
         raise DiskError(f"{path} can't be written: {refusal(error)}; {remedy}") from error
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file as a whole: a reader sees the old text or the new one, also after a crash or on a full disk.
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside `path`; the file written there replaces `path` at the end of the block.
+
+    If the block raises, the temporary file is removed and `path` stays as it was.
+
+    Args:
+        path: the file to replace or create; its folder must exist.
+        sync: also flush the file and its folder to the disk, so that the new content survives a power failure.
 
     Raises:
-        OSError: it can't be written; nothing is left behind, and the old file stays.
+        OSError: the file can't be written or replaced.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        yield temporary
+        if sync:
+            _sync(temporary, os.O_RDWR)
         temporary.replace(path)
-    except OSError:
+        if sync:
+            with contextlib.suppress(OSError):  # some systems can't open a folder
+                _sync(path.parent, os.O_RDONLY)
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise
 
 
-def deliver(path: Path, text: str, remedy: str = "make room, or choose another place") -> None:
-    """Write a file that was asked for, whole, and the folders that lead to it.
+def write_atomic(path: Path, content: str | bytes, *, sync: bool = False, mode: int = 0o666) -> None:
+    """Write a file atomically: readers see the old content or the new one, also after a crash or on a full disk.
+
+    Args:
+        path: the file to replace or create; its folder must exist.
+        content: text, written as UTF-8, or bytes.
+        sync: also flush the file to the disk before it replaces the old one.
+        mode: permissions of the file before the umask; 0o600 for secrets.
+
+    Raises:
+        OSError: it can't be written; the old file stays and nothing else is left behind.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path, sync=sync) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+def write_output(path: Path, text: str, remedy: str = "make room, or choose another folder") -> None:
+    """Write a file that the user asked for, atomically, and create its parent folders.
 
     Raises:
         DiskError: the disk refuses; a file that was there before stays.
     """
     with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
+        write_atomic(path, text)
 
 
 def is_refusal(error: OSError) -> bool:
-    """Whether the disk, not the path, is what stands in the way."""
+    """Whether the error comes from the disk itself (full, read-only, broken) rather than from the path."""
     return error.errno in _REASONS
 
 
 def refusal(error: OSError) -> str:
-    """Why the system refused, in words."""
+    """The reason of an `OSError` in words."""
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

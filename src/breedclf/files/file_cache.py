@@ -1,4 +1,4 @@
-"""Files kept between runs: each is checked, made once however many processes want it, and the oldest go first."""
+"""Caches of files between runs: checked on reading, computed by one process at a time, evicted by last use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,18 +17,19 @@ from filelock import FileLock, Timeout
 
 from breedclf.errors import ConfigError
 from breedclf.files.cache_folder import cache_folder
+from breedclf.files.disk import replacing
 from breedclf.files.private_folder import make_private
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 10 * 1024**3
 
-Kept = TypeVar("Kept")
+Cached = TypeVar("Cached")
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One file of a cache."""
+    """One file of a cache; `used_at` is the time of its last use, in seconds since 1970."""
 
     path: Path
     size_bytes: int
@@ -37,26 +37,26 @@ class CacheEntry:
 
 
 @dataclass(frozen=True)
-class FileCache(ABC, Generic[Kept]):
-    """A folder of files, each named by the hash of everything that its content depends on."""
+class FileCache(ABC, Generic[Cached]):
+    """A folder of cached files; each is named by a hash of everything that its content depends on."""
 
     folder: Path
     max_bytes: int = DEFAULT_MAX_BYTES
 
     what: ClassVar[str]
-    """What messages call the content; also the folder's name."""
+    """The name of the content in messages; also the name of the folder."""
     suffix: ClassVar[str]
 
     @classmethod
     def at(cls, folder: Path | None, **settings: Any) -> Self:
-        """The cache in `folder`; by default the one that the environment names, or the platform's."""
+        """The cache below `folder`; None means the folder set by the environment, or the platform's."""
         return cls(cache_folder(folder) / cls.what, _max_bytes_from_environment(), **settings)
 
-    def get_or_compute(self, key: str, compute: Callable[[], Kept]) -> Kept:
-        """What is kept by that key; of several processes that want it, one computes and the others wait.
+    def get_or_compute(self, key: str, compute: Callable[[], Cached]) -> Cached:
+        """The cached value of a key; if several processes request it at once, one computes it and the others wait.
 
-        A file that is cut short, altered or of another version is computed again. When nothing can be written, as on a
-        full disk, what was computed is used without being kept, with a warning.
+        A file that is truncated, altered or of another version is computed again. If the file can't be written, for
+        example on a full disk, a warning is logged and the computed value is returned.
         """
         path = self.folder / f"{key}{self.suffix}"
         try:
@@ -65,16 +65,18 @@ class FileCache(ABC, Generic[Kept]):
             lock = FileLock(path.with_suffix(".lock"))
             lock.acquire()
         except OSError as error:
-            log.warning("the cache of %s at %s can't be used (%s); going on without it", self.what, self.folder, error)
+            log.warning(
+                "the cache of %s at %s can't be used (%s); continuing without it", self.what, self.folder, error
+            )
             return compute()
         try:
             found = self._read_if_whole(path)
-            return self._opened(self._keep(path, compute()) if found is None else found)
+            return self._opened(self._store(path, compute()) if found is None else found)
         finally:
             lock.release()
 
     def entries(self) -> list[CacheEntry]:
-        """What the cache holds, most recently used first; other processes may delete and add meanwhile."""
+        """The files of the cache, most recently used first; other processes may add and delete files meanwhile."""
         found = []
         for path in self.folder.glob(f"*{self.suffix}"):
             try:
@@ -85,30 +87,30 @@ class FileCache(ABC, Generic[Kept]):
         return sorted(found, key=lambda entry: entry.used_at, reverse=True)
 
     def clear(self) -> list[CacheEntry]:
-        """Delete every entry that no process is reading or computing, and say which these were."""
+        """Delete all entries that no process is reading or computing, and return them."""
         return [entry for entry in self.entries() if _delete(entry)]
 
     @abstractmethod
-    def _read(self, path: Path) -> Kept | None:
-        """The content of a whole and unaltered file.
+    def _read(self, path: Path) -> Cached | None:
+        """Read and check a file; None if it is damaged.
 
         Raises:
-            OSError, ValueError, KeyError: it is damaged; None does as well.
+            OSError, ValueError, KeyError: it is damaged.
         """
 
     @abstractmethod
-    def _write(self, temporary: Path, path: Path, computed: Kept) -> Kept:
-        """Write it to `temporary`, which then takes the place of `path`, and return what is used from now on.
+    def _write(self, temporary: Path, path: Path, computed: Cached) -> Cached:
+        """Write a computed value to `temporary`, which then replaces `path`, and return the value to use from now on.
 
         Raises:
             OSError: it can't be written.
         """
 
-    def _opened(self, kept: Kept) -> Kept:
-        """What needs its file later opens it here, while no other process can delete it."""
-        return kept
+    def _opened(self, cached: Cached) -> Cached:
+        """Open a file that is needed later, while the lock keeps other processes from deleting it."""
+        return cached
 
-    def _read_if_whole(self, path: Path) -> Kept | None:
+    def _read_if_whole(self, path: Path) -> Cached | None:
         if not path.is_file():
             return None
         try:
@@ -121,29 +123,23 @@ class FileCache(ABC, Generic[Kept]):
         log.warning("the cached %s in %s are damaged or of another version; computing them again", self.what, path)
         return None
 
-    def _keep(self, path: Path, computed: Kept) -> Kept:
-        temporary = None
+    def _store(self, path: Path, computed: Cached) -> Cached:
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-                temporary = Path(file.name)
-            kept = self._write(temporary, path, computed)
-            temporary.replace(path)
+            with replacing(path) as temporary:
+                cached = self._write(temporary, path, computed)
         except OSError as error:
-            log.warning("%s can't be cached at %s (%s); going on without", self.what, path, error)
+            log.warning("%s can't be cached at %s (%s); continuing without", self.what, path, error)
             return computed
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
         total = 0
         for entry in self.entries():
             total += entry.size_bytes
             if total > self.max_bytes and entry.path != path:
                 _delete(entry)
-        return kept
+        return cached
 
 
 def cache_key(**parts: object) -> str:
-    """A file name made from everything that decides the content."""
+    """A file name from all values that the content depends on."""
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -163,11 +159,11 @@ def _max_bytes_from_environment() -> int:
 
 
 def _delete(entry: CacheEntry) -> bool:
-    """Delete it unless a process is reading or computing it, which holds its lock."""
+    """Delete an entry unless a process is reading or computing it and so holds its lock."""
     try:
         with FileLock(entry.path.with_suffix(".lock"), blocking=False) as lock:
             entry.path.unlink(missing_ok=True)
-            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: who waits for it sees that it is gone
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held, so that a waiting process notices
     except (Timeout, OSError) as error:
         log.debug("%s stays in the cache: %s", entry.path, error)
         return False

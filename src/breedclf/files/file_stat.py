@@ -1,4 +1,4 @@
-"""What tells that a file is still the same without reading it."""
+"""A file's stat values, to detect changes without reading it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 
 class FileStat(NamedTuple):
-    """A file's size, times and place; the time of its last change of status tells even where its own was set back."""
+    """A file's size, times and inode; ctime reveals a change even if mtime was set back."""
 
     size: int
     mtime_ns: int
@@ -16,4 +16,5 @@ class FileStat(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
+        """The values of an `os.stat` result."""
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

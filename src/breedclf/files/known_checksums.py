@@ -1,4 +1,4 @@
-"""Large files that were checked once: their sha256 is remembered, and computed again only when they change."""
+"""Checksums of large files: cached, and computed again only if the file changes."""
 
 from __future__ import annotations
 
@@ -9,43 +9,43 @@ import os
 from pathlib import Path
 
 from breedclf.files.cache_folder import cache_folder
-from breedclf.files.disk import write_whole
+from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 
 log = logging.getLogger(__name__)
 
-_FOLDER = "known-files"
+_FOLDER = "checksums"
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file; remembered, in the folder of the caches, for as long as its stamp stays the same.
+    """The sha256 of a file, cached below the cache folder until the file's stat values change.
 
     Raises:
         OSError: it can't be read.
     """
-    stamp = list(FileStat.of(path.stat()))
-    memory = memory_of(path)
-    known = _remembered(memory)
-    if known.get("stamp") == stamp and isinstance(known.get("sha256"), str):
-        return str(known["sha256"])
+    file_stat = list(FileStat.of(path.stat()))
+    cache_file = cache_file_of(path)
+    cached = _read(cache_file)
+    if cached.get("file_stat") == file_stat and isinstance(cached.get("sha256"), str):
+        return str(cached["sha256"])
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memory, json.dumps({"stamp": stamp, "sha256": found}))
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(cache_file, json.dumps({"file_stat": file_stat, "sha256": sha256}))
     except OSError as error:
-        log.debug("the hash of %s can't be remembered: %s", path, error)
-    return found
+        log.debug("the checksum of %s can't be cached: %s", path, error)
+    return sha256
 
 
-def memory_of(path: Path) -> Path:
-    """The file in which the hash of that one is kept."""
+def cache_file_of(path: Path) -> Path:
+    """The file in which the checksum of `path` is cached."""
     return cache_folder() / _FOLDER / f"{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]}.json"
 
 
-def _remembered(memory: Path) -> dict[str, object]:
+def _read(cache_file: Path) -> dict[str, object]:
     try:
-        found = json.loads(memory.read_bytes())
+        found = json.loads(cache_file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

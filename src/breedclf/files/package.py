@@ -1,10 +1,10 @@
-"""This very package as files: what a bundle and a model's `code/` are made of, and what they need beside torch."""
+"""The files of this package, for job bundles and a model's `code/`, and the requirements of a job."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# What a job needs beside torch, torchvision and numpy, which every training image has in the build that fits its GPU.
+# Without torch, torchvision and numpy: every training image has them, in builds that fit its GPU.
 REQUIREMENTS = (
     "filelock>=3.13",
     "pillow>=10.3",
@@ -18,7 +18,7 @@ _SKIPPED_SUFFIXES = {".pyc", ".pyo"}
 
 
 def package_files() -> dict[str, bytes]:
-    """The package's files by their path, which begins with `breedclf/`."""
+    """The contents of the package's files by path; paths start with `breedclf/`."""
     package = Path(__file__).resolve().parents[1]
     return {
         f"breedclf/{path.relative_to(package).as_posix()}": path.read_bytes()

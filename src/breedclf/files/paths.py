@@ -11,12 +11,12 @@ from breedclf.text.printable import storable
 
 
 def user_path(value: str | os.PathLike[str], what: str) -> Path:
-    """The path that a user gave, with `~` expanded; `what` names the setting or argument in messages.
+    """A path given by the user, with `~` expanded; `what` names the setting or argument in messages.
 
-    A name such as `~$draft.jpg`, which begins with a tilde and names nobody's home, stays as it is.
+    A name such as `~$draft.jpg`, which starts with a tilde but isn't a home folder, stays unchanged.
 
     Raises:
-        ConfigError: it is empty, as an unset variable of a shell makes it, or holds a zero byte.
+        ConfigError: it is empty, for example because a shell variable is unset, or contains a null byte.
 
     Example:
         >>> user_path("runs/dogs", "output").as_posix()
@@ -24,12 +24,10 @@ def user_path(value: str | os.PathLike[str], what: str) -> Path:
     """
     text = os.fspath(value)
     if not text.strip():
-        raise ConfigError(
-            f"{what} is empty: give a path, . for the current folder; is a variable of the shell not set?"
-        )
+        raise ConfigError(f"{what} is empty: give a path, or . for the current folder; is a shell variable unset?")
     if "\0" in text:
-        raise ConfigError(f"{what}={text!r} holds a zero byte, which no path can")
-    if not text.startswith("~"):  # Path takes the dot off ./~
+        raise ConfigError(f"{what}={text!r} contains a null byte, which paths can't")
+    if not text.startswith("~"):  # Path would drop the dot of ./~
         return Path(text)
     try:
         return Path(text).expanduser()
@@ -38,19 +36,19 @@ def user_path(value: str | os.PathLike[str], what: str) -> Path:
 
 
 def text_path(value: str | os.PathLike[str], what: str) -> Path:
-    """The same for a place whose files other libraries open, which take only names that are text.
+    """A path given by the user whose files are opened by libraries that only accept UTF-8 names.
 
     Raises:
         ConfigError: it is empty or isn't UTF-8.
     """
     path = user_path(value, what)
     if storable(str(path)) != str(path):
-        raise ConfigError(f"{what}={str(path)!r} isn't UTF-8: rename that folder, or choose another")
+        raise ConfigError(f"{what}={str(path)!r} isn't UTF-8: rename that folder, or choose another one")
     return path
 
 
 def user_uri(value: str, what: str) -> str:
-    """A URI or a path that a user gave; `~` is expanded at the start of a path, and in `sqlite:///~/runs.db`.
+    """A URI or path given by the user; `~` is expanded at the start of a path, and in `sqlite:///~/runs.db`.
 
     Raises:
         ConfigError: it is empty.
@@ -66,14 +64,14 @@ def user_uri(value: str, what: str) -> str:
 
 
 def path_argument(text: str) -> Path:
-    """The type of an argument of the command line that is a path."""
+    """The argparse type of a path."""
     try:
         return user_path(text, "the path")
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def place_argument(text: str) -> str:
-    """The type of an argument that is a path or something else, such as a URL: as it was given but for `~`."""
+def path_or_uri_argument(text: str) -> str:
+    """The argparse type of a path or URI: unchanged except that `~` is expanded."""
     path = path_argument(text)
     return str(path) if text.startswith("~") else text

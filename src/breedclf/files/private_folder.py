@@ -1,4 +1,4 @@
-"""Folders that this user alone can look into: whatever is made below them needs no mode of its own."""
+"""Folders that only this user can access, so that files below them need no special mode."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, closed to other users; one that is there keeps its mode, since someone may share it on purpose.
+    """Create a folder with mode 0700; an existing folder keeps its mode, since it may be shared on purpose.
 
     Raises:
-        OSError: it can't be made.
+        OSError: it can't be created.
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):

@@ -1,4 +1,4 @@
-"""A folder of files that are taken again only as they were left: the sha256 of each, and what they were made for."""
+"""Folders that are reused only if they are unchanged: a file in them holds their key and the sha256 of each file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SEAL_FILE = "seal.json"
 
 
 def seal(folder: Path, key: str) -> None:
-    """Write down what the folder holds; it is done last.
+    """Record the contents of a folder, after everything else was written.
 
     Raises:
         OSError: it can't be written.
@@ -19,7 +19,7 @@ def seal(folder: Path, key: str) -> None:
 
 
 def is_as_sealed(folder: Path, key: str) -> bool:
-    """Whether the folder was made for that key, and every file is there and as it was."""
+    """Whether the folder was sealed with this key and all of its files are unchanged."""
     try:
         found = json.loads((folder / SEAL_FILE).read_bytes())
         return bool(found == _contents(folder, key))

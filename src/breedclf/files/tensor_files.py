@@ -1,4 +1,4 @@
-"""Tensors in safetensors files: their checksum, and what a disk that refuses them says."""
+"""Write tensors to safetensors files, and compute checksums of tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict
     """Write a safetensors file.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: the file can't be written.
     """
     try:
         save_file({name: each.detach().cpu().contiguous() for name, each in tensors.items()}, path, metadata=metadata)
@@ -28,7 +28,7 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, metadata: dict
 
 
 def checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """A hash of the text and of every tensor's name, type, shape and values."""
+    """A hash of the text and of the name, dtype, shape and values of every tensor."""
     digest = hashlib.blake2b(f"{len(text)} {text}".encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())

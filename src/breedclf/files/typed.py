@@ -1,6 +1,6 @@
-"""Plain values, as JSON gives them, back as the dataclass that they were: every field there, and of its type.
+"""Build dataclasses from JSON values, with type checks.
 
-pydantic would do, but takes a tenth of a second to load, which every process that looks after a job would wait for.
+pydantic isn't used because importing it takes a tenth of a second, in every process that watches a job.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 Moment = Annotated[float, (0, 253_402_300_800)]
 """Seconds since 1970 (UTC) up to the year 9999."""
 
 
-def typed(kind: type[Made], values: object) -> Made:
-    """Make a dataclass of a mapping of its fields; fields of later versions are passed over.
+def typed(kind: type[T], values: object) -> T:
+    """Make a dataclass from a mapping of its fields; unknown fields, such as those of later versions, are ignored.
 
     Raises:
         ValueError: a field is missing or of another type; the message names it.
-        ConfigError: the dataclass itself refuses them.
+        ConfigError: the dataclass itself refuses the values.
 
     Example:
         >>> from breedclf.jobs import MetricRecord
         >>> typed(MetricRecord, {"time": 3, "values": {"loss": "low"}})
         Traceback (most recent call last):
         ...
-        ValueError: values.loss: a float is wanted, not 'low'
+        ValueError: values.loss: expected a float, not 'low'
     """
-    return cast(Made, _made(kind, values, ""))
+    return cast(T, _made(kind, values, ""))
 
 
 def _made(kind: Any, value: Any, name: str) -> Any:
@@ -59,7 +59,7 @@ def _made(kind: Any, value: Any, name: str) -> Any:
         return tuple(_made(inner[0], each, f"{name}.{at}") for at, each in enumerate(value))
     if origin in (Mapping, dict) or is_dataclass(kind) or typing.is_typeddict(kind):
         if not isinstance(value, Mapping):
-            raise _wrong(name, "a table", value)
+            raise _wrong(name, "an object", value)
         if origin is not None:
             return {_made(inner[0], key, name): _made(inner[1], each, _below(name, key)) for key, each in value.items()}
         return kind(**_fields_of(kind, value, name))
@@ -87,9 +87,9 @@ def _plain(kind: Any, value: Any, name: str) -> Any:
     return Path(cast(str, value)) if kind is Path else value
 
 
-def _wrong(name: str, wanted: str, value: Any) -> ValueError:
+def _wrong(name: str, expected: str, value: Any) -> ValueError:
     shown = repr(value)
-    return ValueError(f"{name or 'it'}: {wanted} is wanted, not {shown if len(shown) <= 60 else shown[:60] + '...'}")
+    return ValueError(f"{name or 'it'}: expected {expected}, not {shown if len(shown) <= 60 else shown[:60] + '...'}")
 
 
 def _below(name: str, field: object) -> str:
@@ -98,7 +98,7 @@ def _below(name: str, field: object) -> str:
 
 @cache
 def _hints(kind: Any) -> dict[str, tuple[Any, bool]]:
-    """Each field's type, and whether it has no default."""
+    """The type of each field, and whether it is required."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if not is_dataclass(kind):
         return {name: (hint, name in kind.__required_keys__) for name, hint in hints.items()}

@@ -1,10 +1,10 @@
-"""A trained model that names what is in a picture; everything it needs to know comes from the artifact."""
+"""Classify images with a trained model; everything it needs is in the model directory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -23,22 +23,24 @@ from breedclf.models.network import for_inference, network_from
 from breedclf.runtime.device import compute_for
 from breedclf.runtime.forking import check_usable
 
-__all__ = ["NONE_OF_THESE", "Classifier", "Picture", "Prediction", "RankedClass"]
+__all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
-Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 
 class Classifier:
-    """A model folder, loaded and checked.
+    """A trained model, loaded from its model directory and checked.
 
     Args:
-        artifact: the folder that a training wrote (`OUTPUT/model`).
-        device: where to compute; `auto` takes a GPU when there is one.
-        precision: `auto` takes bf16 where the hardware has it.
-        batch_size: how many pictures go through the network at a time.
+        artifact: the model directory that training wrote (`OUTPUT/model`).
+        device: where to compute; `auto` uses a GPU if there is one.
+        precision: `auto` uses bf16 if the hardware supports it.
+        batch_size: number of images per pass through the network.
 
     Raises:
-        ArtifactError: the folder is missing, damaged, foreign or newer than this breedclf.
+        ArtifactError: the directory is missing, damaged, not written by breedclf, or newer than this version.
+        ConfigError: this machine doesn't have the requested device.
 
     Example:
         >>> Classifier("runs/train/model").predict("dog.jpg").top(5)  # doctest: +SKIP
@@ -55,73 +57,79 @@ class Classifier:
 
     @property
     def precision(self) -> str:
-        """fp32 or bf16: what the network computes in."""
+        """The precision of the network: fp32 or bf16."""
         return self.compute.precision
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """The names of the classes as they are shown to people, in the order of the network's outputs."""
         return self.card.class_names
 
     @overload
-    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(self, images: ImageLike) -> Prediction: ...
 
     @overload
-    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
 
-    def predict(self, pictures: Picture | list[Any] | tuple[Any, ...]) -> Prediction | list[Prediction]:
-        """Rank the classes for one picture, or for each of a list.
+    def predict(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Prediction | list[Prediction]:
+        """Rank the classes for one image, or for each image of a list.
 
-        A picture is a path, the bytes of a file, a PIL image, or a uint8 array [height, width] or
-        [height, width, 3 or 4].
-
-        Raises:
-            ImageError: a picture can't be read; the message names it.
-            ArtifactError: the model's answer holds NaN.
-        """
-        if isinstance(pictures, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
-            return self._rank(self.probabilities([pictures]))[0]
-        return self._rank(self.probabilities(pictures))
-
-    def probabilities(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        """float32 [N, C] on the CPU, columns as in `card.labels`.
+        Args:
+            images: a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
+                or a list or tuple of these.
 
         Raises:
-            ImageError: a picture can't be read.
-            ArtifactError: the model's answer holds NaN.
+            ImageError: an image can't be read; the message names it.
+            ArtifactError: the probabilities contain NaN.
         """
-        found = torch.empty(len(pictures), len(self.card.labels))
-        for start in range(0, len(pictures), self.batch_size):
-            batch = [self._input(picture) for picture in pictures[start : start + self.batch_size]]
+        if isinstance(images, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
+            return self._rank(self.probabilities([images]))[0]
+        return self._rank(self.probabilities(images))
+
+    def probabilities(self, images: Sequence[ImageLike]) -> torch.Tensor:
+        """The probabilities of N images, float32 [N, C] on the CPU; column i belongs to `card.labels[i]`.
+
+        Raises:
+            ImageError: an image can't be read.
+            ArtifactError: the probabilities contain NaN.
+        """
+        found = torch.empty(len(images), len(self.card.labels))
+        for start in range(0, len(images), self.batch_size):
+            batch = [self._input(image) for image in images[start : start + self.batch_size]]
             found[start : start + len(batch)] = self.probabilities_of_inputs(torch.stack(batch))
-        return numbers(found)
+        return check_finite(found)
 
     @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
-        """The same for pictures already cropped: uint8 [N, 3, crop, crop]."""
+        """The probabilities of images that are already cropped, uint8 [N, 3, crop, crop]."""
         check_usable(self.compute.device.type)
         inputs = inputs.to(self.compute.device)
-        scores = self.network(self.card.preprocessing.normalise(inputs, self.compute.dtype))
+        scores = self.network(self.card.preprocessing.normalize(inputs, self.compute.dtype))
         return torch.softmax(scores.float(), dim=1).cpu()
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
-        """Name and rank one row of probabilities [C]."""
+        """Rank one row of probabilities [C].
+
+        Raises:
+            ArtifactError: they contain NaN.
+        """
         return ranked_prediction(self.card, probabilities)
 
     def _rank(self, probabilities: torch.Tensor) -> list[Prediction]:
         return [self.prediction(row) for row in probabilities]
 
-    def _input(self, picture: Picture) -> torch.Tensor:
+    def _input(self, image: ImageLike) -> torch.Tensor:
         preprocessing = self.card.preprocessing
-        return preprocessing.view(_upright(picture, preprocessing.enough_px(0), preprocessing.color), 0)
+        return preprocessing.view(_upright(image, preprocessing.enough_px(0), preprocessing.color), 0)
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
-    """Name and rank one row of probabilities [C], whatever computed them.
+    """Rank one row of probabilities [C], from any engine.
 
     Raises:
-        ArtifactError: they hold NaN.
+        ArtifactError: they contain NaN.
     """
-    values, order = numbers(probabilities).sort(descending=True, stable=True)
+    values, order = check_finite(probabilities).sort(descending=True, stable=True)
     ranked = tuple(
         RankedClass(card.class_names[index], card.labels[index], value)
         for value, index in zip(values.tolist(), order.tolist(), strict=True)
@@ -129,28 +137,28 @@ def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Predictio
     return Prediction(ranked, known=card.min_confidence is None or ranked[0].probability >= card.min_confidence)
 
 
-def numbers(probabilities: torch.Tensor) -> torch.Tensor:
-    """The same probabilities.
+def check_finite(probabilities: torch.Tensor) -> torch.Tensor:
+    """Return the probabilities unchanged if all of them are finite.
 
     Raises:
-        ArtifactError: one of them is NaN.
+        ArtifactError: one of them is NaN or infinite.
     """
     if bool(probabilities.isfinite().all()):
         return probabilities
     raise ArtifactError(
-        "the model's probabilities aren't numbers (NaN or infinite): its weights are so large that a sum overflows; "
-        "train it again, with a lower learning_rate"
+        "the model's probabilities are NaN or infinite: its weights are so large that sums overflow; "
+        "train it again with a lower learning_rate"
     )
 
 
-def _upright(picture: Picture, enough_px: int | None, color: Color) -> torch.Tensor:
-    match picture:
+def _upright(image: ImageLike, enough_px: int | None, color: Color) -> torch.Tensor:
+    match image:
         case str() | Path():
-            return decode_image(user_path(as_path(picture), "picture"), enough_px=enough_px, color=color)
+            return decode_image(user_path(as_path(image), "image"), enough_px=enough_px, color=color)
         case bytes() | bytearray():
-            return decode_image(bytes(picture), enough_px=enough_px, color=color)
+            return decode_image(bytes(image), enough_px=enough_px, color=color)
         case Image.Image():
-            return as_tensor(upright_rgb(picture, color=color))
+            return as_tensor(upright_rgb(image, color=color))
         case np.ndarray():
-            return as_tensor(upright_rgb(image_from_array(picture)))
-    raise ImageError(f"a picture must be a path, bytes, a PIL image or a uint8 array, not {type(picture).__name__}")
+            return as_tensor(upright_rgb(image_from_array(image)))
+    raise ImageError(f"an image must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")

@@ -1,4 +1,4 @@
-"""The model folder: plain weights as safetensors and one JSON file that says everything needed to use them."""
+"""The model directory: the weights as safetensors, and a JSON file with everything needed to use them."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ SCHEMA_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "breedclf.json"
 _MAX_CARD_BYTES = 64 << 20
-_MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-_REMEDY = "train again, or restore the folder from a copy"
+_MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors
+_REMEDY = "train again, or restore the directory from a copy"
 _DIVISION = ("valid_share", "test_share", "split_seed")
-"""The settings of a training that an evaluation goes by."""
+"""The training settings by which evaluation divides a dataset without split folders."""
 
 _Name = Annotated[str, Field(min_length=1)]
 
 
 class ModelCard(Settings):
-    """What `breedclf.json` holds.
+    """The contents of `breedclf.json`.
 
-    Output i of the network is `labels[i]`, the class folder's name, shown to people as `class_names[i]`.
+    Output i of the network belongs to `labels[i]`, the name of the class folder, shown to people as `class_names[i]`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -61,13 +61,13 @@ class ModelCard(Settings):
     @field_validator("metrics", mode="before")
     @classmethod
     def _without_absent_ones(cls, value: object) -> object:
-        """A metric that is no number is written as null."""
+        """Metrics that are NaN are written as null; leave them out."""
         return {name: each for name, each in value.items() if each is not None} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
-    def _names_are_told_apart(self) -> Self:
+    def _labels_are_unique(self) -> Self:
         if twice := [label for label, count in Counter(self.labels).items() if count > 1]:
-            raise ValueError(f"labels name {', '.join(map(repr, twice[:4]))} more than once")
+            raise ValueError(f"labels contain {', '.join(map(repr, twice[:4]))} more than once")
         if len(self.labels) != len(self.class_names):
             raise ValueError(f"there are {len(self.labels)} labels, but {len(self.class_names)} class_names")
         return self
@@ -79,10 +79,10 @@ class ModelCard(Settings):
 
     @classmethod
     def parse(cls, text: str, source: Path) -> Self:
-        """Read the JSON.
+        """Read a card from JSON text; `source` names the file in messages.
 
         Raises:
-            ArtifactError: it isn't a card of this or an older schema.
+            ArtifactError: it isn't a valid card of this or an older schema.
         """
         try:
             values = json.loads(text, parse_constant=_no_number)
@@ -94,11 +94,11 @@ class ModelCard(Settings):
         if not isinstance(version, int) or isinstance(version, bool):
             raise ArtifactError(f"{source} was not written by breedclf: it has no schema_version")
         if version < 1:
-            raise ArtifactError(f"{source} has schema_version {version}, which no breedclf has written; {_REMEDY}")
+            raise ArtifactError(f"{source} has schema_version {version}, which breedclf never writes; {_REMEDY}")
         if version > SCHEMA_VERSION:
             raise ArtifactError(
-                f"{source} has schema_version {version}, newer than the {SCHEMA_VERSION} that breedclf "
-                f"{__version__} reads; upgrade breedclf"
+                f"{source} has schema_version {version}, but breedclf "
+                f"{__version__} reads at most {SCHEMA_VERSION}; upgrade breedclf"
             )
         try:
             return cls(**values)
@@ -109,14 +109,18 @@ class ModelCard(Settings):
 def write_artifact(
     folder: Path, card: dict[str, Any], state: StateDict, beside: Mapping[str, str] | None = None
 ) -> ModelCard:
-    """Write a model folder whole or not at all, in place of one that was there before.
+    """Write a model directory atomically; it replaces an existing one.
 
-    `beside` are the texts of files next to the folder, by name; they change together with it.
+    Args:
+        folder: the model directory.
+        card: the fields of the `ModelCard` without `weights_sha256`.
+        state: the weights.
+        beside: texts of files next to the directory, by file name; they are replaced together with it.
 
     Raises:
-        DiskError: the disk refuses; what was there before stays.
+        DiskError: the disk refuses; the old files stay.
     """
-    with writing(folder, "make room, then repeat the command; nothing there was replaced"):
+    with writing(folder, "make room, then repeat the command; no file was replaced"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
@@ -137,43 +141,43 @@ def write_artifact(
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Read a model folder's card alone.
+    """Read the card of a model directory, without its weights.
 
     Raises:
-        ArtifactError: there is no model folder here, or its card can't be read.
+        ArtifactError: it isn't a model directory, or its card can't be read.
     """
     path = folder / CARD_FILE
     try:
         if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where the folder may not be entered
             raise ArtifactError(_why_no_model(folder))
         if (size := path.stat().st_size) > _MAX_CARD_BYTES:
-            raise ArtifactError(f"{path} has {size:,} bytes, too many for a model card; {_REMEDY}")
+            raise ArtifactError(f"{path} has {size:,} bytes, which is too large for a model card; {_REMEDY}")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ArtifactError(f"{path} can't be read: {error.strerror}; check the path and who may read it") from error
+        raise ArtifactError(f"{path} can't be read: {error.strerror}; check the path and its permissions") from error
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path} is not valid UTF-8: {error}; {_REMEDY}") from error
     return ModelCard.parse(text, path)
 
 
 def read_artifact(folder: Path) -> tuple[ModelCard, StateDict]:
-    """Read and check a model folder.
+    """Read and check a model directory.
 
     Raises:
-        ArtifactError: it is missing, foreign, newer than this breedclf, its weights aren't those it was written
-            with, or they aren't what its architecture computes with.
+        ArtifactError: it is missing, not written by breedclf, or newer than this version; its weights were changed, or
+            don't fit its architecture.
     """
     card = read_card(folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
-        raise ArtifactError(f"{folder} has lost its weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
+        raise ArtifactError(f"{folder} has no weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
     expected = empty_network(card.architecture, len(card.labels)).state_dict()
     try:
         _check_file(card, expected, weights)
         state = load_file(weights)
     except ArtifactError:
         raise
-    except Exception as error:  # over a header that isn't its own, safetensors may raise anything
+    except Exception as error:  # given a damaged header, safetensors may raise anything
         raise ArtifactError(f"{weights} can't be read: {error}; {_REMEDY}") from error
     _check_state(card, expected, state, weights)
     return card, with_counters(state, expected)
@@ -182,12 +186,12 @@ def read_artifact(folder: Path) -> tuple[ModelCard, StateDict]:
 def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
     most = _MAX_HEADER_BYTES + sum(8 * tensor.numel() for tensor in expected.values())
     if (size := weights.stat().st_size) > most:
-        raise ArtifactError(f"{weights} has {size:,} bytes, more than any {card.architecture} takes; {_REMEDY}")
+        raise ArtifactError(f"{weights} has {size:,} bytes, more than a {card.architecture} can have; {_REMEDY}")
     found = _sha256(weights)
     if found != card.weights_sha256:
         raise ArtifactError(
-            f"{weights} is damaged or was exchanged: its sha256 is {found[:12]}..., "
-            f"{CARD_FILE} expects {card.weights_sha256[:12]}...; train again or restore the file"
+            f"{weights} is damaged or was replaced: its sha256 starts with {found[:12]}, "
+            f"but {CARD_FILE} says {card.weights_sha256[:12]}; train again or restore the file"
         )
 
 
@@ -200,22 +204,22 @@ def _check_state(card: ModelCard, expected: StateDict, state: StateDict, weights
     if problems := misfits(state, expected):
         raise ArtifactError(f"{weights} doesn't fit {card.architecture}: {'; '.join(problems)}; {_REMEDY}")
     if problems := faults(state):
-        raise ArtifactError(f"{weights} can't answer: it has {'; '.join(problems)}; {_REMEDY}")
+        raise ArtifactError(f"{weights} can't be used: it has {'; '.join(problems)}; {_REMEDY}")
 
 
 def _why_no_model(folder: Path) -> str:
     if folder.is_file():
-        return f"{folder} is a file, not a breedclf model; give the folder that holds {CARD_FILE} (OUTPUT/model)"
-    what = f"it has no {CARD_FILE}" if folder.is_dir() else "there is no such folder"
-    return f"{folder} is not a breedclf model: {what} (a training writes OUTPUT/model)"
+        return f"{folder} is a file, not a breedclf model; give the directory that holds {CARD_FILE} (OUTPUT/model)"
+    what = f"it has no {CARD_FILE}" if folder.is_dir() else "it doesn't exist"
+    return f"{folder} is not a breedclf model: {what} (training writes OUTPUT/model)"
 
 
 def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _put_in_place(fresh: Path, folder: Path, old: Path) -> None:
-    """Put a finished folder in place of an older one, which comes back where that fails."""
+    """Move a finished directory to its place; if that fails, the old one is restored."""
     if os.path.lexists(folder):
         folder.replace(old)
     try:

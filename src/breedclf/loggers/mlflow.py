@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from breedclf._version import __version__
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
-from breedclf.runtime.extras import need
+from breedclf.runtime.extras import require_extra
 from breedclf.text.json_lines import read_json_lines
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingPlan
@@ -63,9 +63,9 @@ class MLflowLogger(RunLogger):
         tags: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        need("mlflow", purpose="logging to MLflow", install='"breedclf[mlflow]"')
+        require_extra("mlflow", purpose="logging to MLflow", install='"breedclf[mlflow]"')
         if (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").startswith("arn:"):
-            need("sagemaker_mlflow", purpose="an ARN as MLflow's address", install="sagemaker-mlflow")
+            require_extra("sagemaker_mlflow", purpose="an ARN as MLflow's address", install="sagemaker-mlflow")
         experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
         self._run = _Run(tracking_uri, experiment, run_name, dict(tags or {}), clock)
         super().__init__("MLflow", self._run)

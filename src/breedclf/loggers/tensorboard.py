@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from breedclf.files.paths import user_path
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, settings_of
-from breedclf.runtime.extras import need
+from breedclf.runtime.extras import require_extra
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingPlan
 
@@ -39,7 +39,7 @@ class TensorBoardLogger(RunLogger):
     """
 
     def __init__(self, folder: str | Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        need("tensorboard", purpose="logging to TensorBoard", install='"breedclf[tensorboard]"')
+        require_extra("tensorboard", purpose="logging to TensorBoard", install='"breedclf[tensorboard]"')
         super().__init__("TensorBoard", _EventFile(None if folder is None else user_path(folder, "folder"), clock))
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
-import tempfile
 import time
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors.torch import load_file
@@ -20,7 +20,7 @@ from tqdm import tqdm
 from breedclf.config import WEIGHTS_NAMES, Architecture
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import DiskError, WeightsError
-from breedclf.files.disk import is_refusal, refusal
+from breedclf.files.disk import is_refusal, refusal, replacing
 from breedclf.files.known_checksums import sha256_of
 from breedclf.files.private_folder import make_private
 from breedclf.models.network import StateDict, empty_network, new_network
@@ -151,16 +151,11 @@ def download(
     try:
         make_private(folder.parent)
         folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
-            temporary = Path(part.name)
-            try:
+        with replacing(target) as temporary:
+            with temporary.open("wb") as part:
                 sha256 = _fetch_into(part, url, timeout_seconds, total_seconds)
-                if wrong := _wrong_content(target, sha256):
-                    raise WeightsError(f"the download of {target.name} is damaged: {wrong}")
-                part.close()
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if wrong := _wrong_content(target, sha256):
+                raise WeightsError(f"the download of {target.name} is damaged: {wrong}")
     except (OSError, urllib.error.URLError) as error:
         if is_refusal(error):
             raise DiskError(f"{target} can't be written: {refusal(error)}; make room, or set TORCH_HOME") from error
@@ -171,7 +166,7 @@ def download(
     return target
 
 
-def _fetch_into(part: object, url: str, timeout_seconds: float, total_seconds: float | None) -> str:
+def _fetch_into(part: BinaryIO, url: str, timeout_seconds: float, total_seconds: float | None) -> str:
     started = time.monotonic()
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
@@ -181,7 +176,7 @@ def _fetch_into(part: object, url: str, timeout_seconds: float, total_seconds: f
             while chunk := answer.read1(_DOWNLOAD_CHUNK_BYTES):
                 if total_seconds is not None and time.monotonic() - started > total_seconds:
                     raise OSError(f"only {received:,} of {expected:,} bytes came in {total_seconds:g} s")
-                part.write(chunk)  # type: ignore[attr-defined]
+                part.write(chunk)
                 digest.update(chunk)
                 received += len(chunk)
                 bar.update(len(chunk))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
@@ -94,7 +94,7 @@ class ForeignLoop:
     def report(self, path: str | Path) -> Path:
         """Write the page for people."""
         path = user_path(path, "path")
-        deliver(path, render_report(self.profile, self.findings))
+        write_output(path, render_report(self.profile, self.findings))
         return path
 
     def _ensure_phase(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from breedclf.errors import ProfileError
-from breedclf.files.disk import write_whole
+from breedclf.files.disk import write_atomic
 from breedclf.files.paths import user_path
 from breedclf.profiling.columns import (
     Amount,
@@ -339,7 +339,7 @@ class Profile(_Model):
         if path.is_dir():
             path = path / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.to_json())
+        write_atomic(path, self.to_json())
         return path
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Choices that depend on the machine, as pure functions of what it has, and the few lines that ask it."""
+"""Choices that depend on the machine: device, precision, data loading. Pure functions decide, a few lines query."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from breedclf.config import Device, TrainingConfig, TrainingPrecision
 from breedclf.errors import ConfigError
-from breedclf.runtime.forking import check_trainable, check_usable, in_use
+from breedclf.runtime.forking import check_trainable, check_usable, mark_in_use
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """Arguments of a torch DataLoader, or threads in its place, and whether copies to the device may overlap."""
+    """Arguments of a torch DataLoader, or threads used instead of it, and whether copies to the device overlap."""
 
     workers: int
     pin_memory: bool
@@ -36,7 +36,7 @@ class LoaderSettings:
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and how numbers are computed; part of what a run records about itself."""
+    """The device and arithmetic of a run; a run records it."""
 
     device: torch.device
     precision: str
@@ -58,37 +58,46 @@ def loader_settings(
     pin_memory: bool = True,
     may_start_processes: bool = True,
 ) -> LoaderSettings:
-    """Decide how pictures are loaded.
+    """Choose how images are loaded.
 
-    On a GPU one worker a core decodes ahead (one core is left to the training process), batches are pinned and
-    copied without blocking, unless `pin_memory` says otherwise; elsewhere pinning does nothing and isn't done. On a
-    CPU the model uses every core: there is one worker for every four, and below four cores threads decode the next
-    chunk beside the model, which costs nothing to start. They do so as well where processes may not be started
-    unasked. Asked for no workers, the loop itself decodes. Shared memory bounds all workers: the batches on their way
-    must fit in half of it, since too small a `/dev/shm` ends a run with a bus error.
+    For a GPU there is one worker per core, except one core that is left to the main process; batches are pinned and
+    copied without blocking unless `pin_memory` is False. For other devices pinning has no effect and is skipped. For a
+    CPU, whose cores the model needs, there is one worker for every four cores; with fewer cores, threads decode the
+    next chunk while the model runs, which takes no time to start. Threads are also used where processes may not be
+    started by default. With `workers=0` the main loop decodes. The number of workers is limited so that their batches
+    fit into half of the shared memory: a full `/dev/shm` kills a run with a bus error.
+
+    Args:
+        device: cpu, cuda or mps.
+        cores: number of usable cores.
+        shared_memory_bytes: free shared memory.
+        batch_bytes: size of one batch.
+        workers: the number of workers if the user chose one.
+        pin_memory: whether batches for a GPU may be pinned.
+        may_start_processes: whether workers may be started by default.
     """
     on_gpu = device == "cuda"
-    unasked = (max(1, cores - 1) if on_gpu else cores // 4) if may_start_processes else 0
-    wanted = unasked if workers is None else workers
+    default = (max(1, cores - 1) if on_gpu else cores // 4) if may_start_processes else 0
+    requested = default if workers is None else workers
     fitting = int(shared_memory_bytes * _SHARED_MEMORY_SHARE // (max(1, batch_bytes) * _PREFETCH))
-    count = min(wanted, _MAX_WORKERS if workers is None else wanted, fitting)
+    count = min(requested, _MAX_WORKERS if workers is None else requested, fitting)
     pinned = on_gpu and pin_memory
-    threads = min(cores, _MAX_WORKERS) if workers is None and not wanted else 0
+    threads = min(cores, _MAX_WORKERS) if workers is None and not requested else 0
     prefetch = _PREFETCH if count else None
     return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=prefetch, threads=threads)
 
 
 def choose_precision(requested: TrainingPrecision, *, has_bf16: bool) -> str:
-    """bf16 where the hardware computes in it and nobody asked otherwise."""
+    """The requested precision; for `auto` bf16 if the hardware supports it, else fp32."""
     return ("bf16" if has_bf16 else "fp32") if requested == "auto" else requested
 
 
 def compute_of(config: TrainingConfig) -> Compute:
-    """Where and how a training computes; OpenVINO does so on the CPU alone.
+    """The device and arithmetic of a training run; OpenVINO always runs on the CPU.
 
     Raises:
-        ConfigError: the device asked for isn't there, or can't decode pictures.
-        ForkError: this process was forked from one that used what doesn't work in a fork.
+        ConfigError: this machine doesn't have the requested device, or the device can't decode images.
+        ForkError: this process was forked from one that used a GPU, or can't compute gradients.
     """
     check_trainable()
     device: Device = "cpu" if config.engine == "openvino" else "cuda" if config.device_decoding else config.device
@@ -101,27 +110,27 @@ def compute_for(
     """Resolve `auto` for this machine.
 
     Raises:
-        ConfigError: the device asked for isn't there.
-        ForkError: the process that this one was forked from has used a GPU.
+        ConfigError: this machine doesn't have the requested device.
+        ForkError: this process was forked from one that used a GPU.
     """
-    there = {"cpu": True} if device == "cpu" else _devices()
-    name = next(name for name in ("cuda", "mps", "cpu") if there[name]) if device == "auto" else device
-    if not there[name]:
-        have = ", ".join(name for name, present in there.items() if present)
+    available = {"cpu": True} if device == "cpu" else _devices()
+    name = next(name for name in ("cuda", "mps", "cpu") if available[name]) if device == "auto" else device
+    if not available[name]:
+        have = ", ".join(name for name, present in available.items() if present)
         raise ConfigError(f"device={name!r}: this machine has no such device; it has {have}")
     has_bf16 = _has_bf16(name)
     if precision == "bf16" and not has_bf16:
-        log.warning("precision=bf16: this %s has no bf16 arithmetic, so that it will be slower than fp32", name)
+        log.warning("precision=bf16: this %s has no bf16 arithmetic, so it will be slower than fp32", name)
     return Compute(torch.device(name), choose_precision(precision, has_bf16=has_bf16), channels_last, compiled)
 
 
 def available_cores() -> int:
-    """Cores this process may use, which a container can make fewer than the machine has."""
+    """Number of cores that this process may use; in a container it can be smaller than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shared_memory_bytes() -> int:
-    """Free space for batches that workers hand over; without a `/dev/shm` nothing bounds it."""
+    """Free shared memory, through which workers pass batches; unlimited without a `/dev/shm`."""
     try:
         return shutil.disk_usage("/dev/shm").free
     except OSError:
@@ -130,9 +139,9 @@ def shared_memory_bytes() -> int:
 
 @contextmanager
 def repeatable(deterministic: bool, *, threads: int | None = None) -> Iterator[None]:
-    """Within it torch uses only operations that repeat bit for bit; the caller's settings come back after.
+    """Restrict torch to deterministic operations within the block, if `deterministic`; settings are restored after it.
 
-    Sums depend on how many threads share them: with `threads`, it is so many as the run that is repeated had.
+    Sums depend on the number of threads: `threads` is the number that the repeated run had.
     """
     if not deterministic:
         yield
@@ -152,7 +161,7 @@ def repeatable(deterministic: bool, *, threads: int | None = None) -> Iterator[N
 
 @contextmanager
 def on_threads(count: int | None) -> Iterator[None]:
-    """Within it torch computes on so many threads of the CPU; on as many as before for None."""
+    """Make torch use `count` CPU threads within the block; None leaves the number unchanged."""
     before = torch.get_num_threads()
     if count is None or count == before:
         yield
@@ -165,18 +174,18 @@ def on_threads(count: int | None) -> Iterator[None]:
 
 
 def _devices() -> dict[str, bool]:
-    """Which there are. Looking for a GPU is enough to keep forked processes from it, so it isn't done for a CPU."""
+    """The devices of this machine. Merely querying a GPU makes it unusable in forked processes."""
     for gpu in ("cuda", "mps"):
         check_usable(gpu)
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for gpu in ("cuda", "mps"):
-        if there[gpu]:
-            in_use(gpu)
-    return there
+        if available[gpu]:
+            mark_in_use(gpu)
+    return available
 
 
 def _has_bf16(device: str) -> bool:
-    """Whether the hardware multiplies bf16 itself; emulated bf16 is several times slower than fp32."""
+    """Whether the hardware computes in bf16; emulated bf16 is several times slower than fp32."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "cpu":

@@ -1,4 +1,4 @@
-"""Packages that only an extra installs: whoever needs one says so here, before the import, and none reports home."""
+"""Packages that only an extra installs: checked before their import, with their telemetry switched off."""
 
 from __future__ import annotations
 
@@ -8,23 +8,28 @@ from breedclf.errors import MissingExtraError
 from breedclf.runtime.telemetry import opt_out
 
 
-def need(*packages: str, purpose: str, install: str) -> None:
-    """See that the packages are there, without importing them, and switch their telemetry off.
+def require_extra(*packages: str, purpose: str, install: str) -> None:
+    """Check that packages are installed, without importing them, and switch their telemetry off.
+
+    Args:
+        packages: names as in an import statement.
+        purpose: what needs them; the message starts with it.
+        install: what to install, as an argument of `pip install`.
 
     Raises:
-        MissingExtraError: one isn't; the message names it and what to install.
+        MissingExtraError: a package isn't installed; the message names it and what to install.
     """
     opt_out()
-    missing = [package for package in packages if not _is_there(package)]
+    missing = [package for package in packages if not _is_installed(package)]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
+        are = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(
-            f"{purpose} needs {', '.join(missing)}, which {verb} not installed: pip install {install}"
+            f"{purpose} needs {', '.join(missing)}, which {are} not installed: pip install {install}"
         )
 
 
-def _is_there(package: str) -> bool:
+def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ValueError:  # what a module that was blocked on purpose gives
+    except ValueError:  # raised for a module that was blocked on purpose
         return False

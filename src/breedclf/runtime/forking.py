@@ -1,8 +1,8 @@
-"""Forks of a process that has computed: what is made to work in them, and what is refused at once since it would hang.
+"""Forks of a process that has used torch: made to work where possible, otherwise refused instead of hanging.
 
-A fork copies the memory of a process, but of its threads only the one that asked for it. GNU's OpenMP, which torch
-computes with on Linux, would wait for its other threads for ever. So these are ended before a fork, and both processes
-start new ones when they compute again. CUDA, OpenVINO and torch.compile offer no such way.
+A fork copies a process's memory, but only the thread that called fork. GNU OpenMP, which torch uses on Linux, would
+then wait for its other threads forever, so its threads are ended before a fork and started again by the next
+computation. CUDA, OpenVINO and torch.compile can't be restored in this way.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _in_use: set[str] = set()
 _lost: set[str] = set()
 
 
-def in_use(what: str) -> None:
-    """Remember that this process uses something that a forked child can't."""
+def mark_in_use(what: str) -> None:
+    """Record that this process uses something that doesn't work in a forked child."""
     _in_use.add(what)
 
 
 def check_usable(what: str) -> None:
-    """See that this process may use it.
+    """Check that this process may use a GPU or library.
 
     Raises:
-        ForkError: the process that this one was forked from already did.
+        ForkError: the process that this one was forked from used it already.
     """
     if what in _lost:
         raise ForkError(
@@ -43,17 +43,17 @@ def check_usable(what: str) -> None:
 
 
 def check_trainable() -> None:
-    """See that gradients can be computed in this process; torch.compile and GPUs bring threads that are lost in a fork.
+    """Check that this process can compute gradients: torch.compile and GPUs use threads that a fork loses.
 
     Raises:
-        ForkError: they can't.
+        ForkError: it can't.
     """
     try:
         torch.ones(1, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise ForkError(
-            "torch can't train in this process, because the one that it was forked from has trained or compiled with "
-            "threads that a fork loses: start processes with multiprocessing.get_context('spawn'), or train only after "
+            "torch can't train in this process: it was forked from one that had trained or compiled with threads that "
+            "a fork loses; start processes with multiprocessing.get_context('spawn'), or train only after "
             f"the fork ({error})"
         ) from error
 
@@ -62,7 +62,7 @@ def _before_fork() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         _in_use.add(CUDA)
     for path in _mapped_libraries("libgomp"):
-        with suppress(OSError, AttributeError):  # GCC 8 and older can't end its threads
+        with suppress(OSError, AttributeError):  # OpenMP of GCC 8 and older can't end its threads
             ctypes.CDLL(path).omp_pause_resource_all(_OMP_PAUSE_SOFT)
 
 
@@ -71,7 +71,7 @@ def _in_child() -> None:
 
 
 def _mapped_libraries(name: str) -> set[str]:
-    """Paths of the libraries of that name that this process has loaded; wheels bring their own."""
+    """Paths of the loaded libraries with that name; wheels bring their own copies."""
     try:
         lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a process of ours cleanly at any moment, also while it still imports what it needs."""
+"""End this process cleanly on SIGTERM and SIGINT at any time, also while it is still importing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def end_at_once_by_signals() -> None:
-    """From now on both signals end the process at once, which suits imports: they can swallow an exception."""
+    """From now on both signals end the process immediately: during imports an exception could be swallowed."""
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _leave)
 
 
 def interrupt_by_signals() -> None:
-    """From now on both signals raise KeyboardInterrupt, so that what was begun is cleaned up.
+    """From now on both signals raise KeyboardInterrupt, so that cleanup runs.
 
-    A handler of the program's own stays, and so do those of a process that ignores SIGINT, as one in the background.
+    A handler that the program has set stays, and a process that ignores SIGINT, such as a background job, still does.
     """
     if threading.current_thread() is not threading.main_thread():
         return

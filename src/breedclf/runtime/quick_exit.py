@@ -1,4 +1,4 @@
-"""The end of a process without taking torch apart module by module, which costs a second or more and gains nothing."""
+"""Exit without finalizing the interpreter, which takes a second or more once torch is loaded."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import NoReturn
 
 
 def leave(code: int, *, wait: bool = True) -> NoReturn:
-    """End the process as `sys.exit` does, with threads joined, exit functions run and output flushed, but at once.
+    """Exit like `sys.exit`: join threads, run exit functions and flush output, but skip the interpreter's finalization.
 
-    Without `wait` nothing is joined or run: for a process some of whose threads can't be stopped.
+    Args:
+        code: the exit status.
+        wait: False skips joining threads and exit functions, for a process with threads that can't be stopped.
     """
     if wait:
         for thread in threading.enumerate():
@@ -30,9 +32,9 @@ def leave(code: int, *, wait: bool = True) -> NoReturn:
 
 @contextmanager
 def ended_by_sigterm() -> Iterator[None]:
-    """Within it SIGTERM ends the process with 0: before there is anything to bring to an end.
+    """Make SIGTERM exit with status 0 within the block, while there is nothing to shut down yet.
 
-    The first process of a container would otherwise not hear it at all.
+    The first process of a container would otherwise ignore SIGTERM.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,7 +1,7 @@
-"""Other packages' telemetry, switched off before their first import: nothing here reports anything to anyone.
+"""Switch off the telemetry of other packages before their first import.
 
-Some of it forks the process, sockets and all, and waits for servers that a closed network never reaches. The switches
-are variables of the environment, so that child processes have them too; one that the user has set is left alone.
+Some of it forks the process and waits for servers that can't be reached from a closed network. The switches are
+environment variables, so child processes inherit them; a variable that the user has set isn't changed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 SWITCHES = {
-    "DO_NOT_TRACK": "1",  # what many agree on, MLflow among them
+    "DO_NOT_TRACK": "1",  # a common convention; MLflow follows it
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "ORT_DISABLE_TELEMETRY": "1",  # ONNX Runtime
     "RAY_USAGE_STATS_ENABLED": "0",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""Variables of the environment and what switches telemetry off. OpenVINO and NNCF have none; see `opt_out`."""
+"""Environment variables and the values that switch telemetry off. OpenVINO and NNCF have none; see `opt_out`."""
 
 _OPENVINO = "openvino_telemetry"
 
 
 def opt_out() -> None:
-    """Switch it off, for this process and its children; to be called before any package is imported that has it.
+    """Switch telemetry off for this process and its children; call it before importing packages that have telemetry.
 
-    OpenVINO and NNCF ask a package of their own, `openvino_telemetry`, whose only switch is a file in the home folder,
-    shared with the user's other programs. Both do without the package, so that here it isn't found.
+    OpenVINO and NNCF use the package `openvino_telemetry`, whose only switch is a file in the home folder that the
+    user's other programs share. Both work without that package, so its import is blocked.
     """
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
@@ -37,7 +37,7 @@ def opt_out() -> None:
 
 
 class _NotFound(MetaPathFinder):
-    """Finds no `openvino_telemetry`, whatever is installed."""
+    """Blocks the import of `openvino_telemetry`."""
 
     def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
         del path, target

@@ -1,4 +1,4 @@
-"""Threads that decode pictures beside the network, without taking its cores' attention."""
+"""Threads that decode images while the network computes, without slowing it down."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ T = TypeVar("T")
 
 
 def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """Threads in which torch keeps to one core each: a second team of threads makes those of the network wait asleep.
+    """A pool of threads in which torch uses one core each; more OpenMP threads would slow down those of the network.
 
-    torch's setting holds for the thread that makes it, and for every thread that begins after it. So all begin here,
-    and the setting is put back before others, like the network's, can inherit it.
+    torch's setting applies to the thread that makes it and to all threads started afterwards. So all threads are
+    started here, and the setting is restored before others, such as the network's, can inherit it.
     """
-    cores, begun = torch.get_num_threads(), threading.Barrier(count + 1)
-    pool = ThreadPoolExecutor(count, "decode", _keep_to_one_core)
+    cores, started = torch.get_num_threads(), threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(count, "decode", _use_one_core)
     for _ in range(count):
-        pool.submit(begun.wait)
-    begun.wait()
+        pool.submit(started.wait)
+    started.wait()
     torch.set_num_threads(cores)
     return pool
 
 
 def chunks_ahead(work: Callable[[int], T], items: Sequence[int], chunk_size: int, threads: int) -> Iterator[list[T]]:
-    """What `work` makes of the items, in order and a chunk at a time, the next one while a chunk is in use.
+    """The results of `work` for all items, in order and in chunks; the next chunk is computed while one is in use.
 
-    A loop that ends early waits for nothing that wasn't begun.
+    If the loop ends early, work that hasn't started is canceled.
     """
     with single_core_threads(threads) as pool:
-        coming: list[Future[T]] = []
+        pending: list[Future[T]] = []
         try:
             for start in range(0, len(items) + chunk_size, chunk_size):
-                chunk, coming = coming, [pool.submit(work, item) for item in items[start : start + chunk_size]]
+                chunk, pending = pending, [pool.submit(work, item) for item in items[start : start + chunk_size]]
                 if chunk:
                     yield [each.result() for each in chunk]
         finally:
-            for each in coming:
+            for each in pending:
                 each.cancel()
 
 
-def _keep_to_one_core() -> None:
-    torch.get_num_threads()  # the first question in a thread sets it to the process's number, so it is asked before
+def _use_one_core() -> None:
+    torch.get_num_threads()  # the first call in a thread sets the process's number, so it must come first
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Where a training says how far it is, so that the parts of each step can be timed; by default nobody listens."""
+"""Timers that the training loop reports its progress to; the default timer ignores it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from torch.optim import Optimizer
 
 
 class StepTimer:
-    """Base of timers: every method does nothing, so that an unwatched training pays only for the calls.
+    """Base class of timers, whose methods do nothing.
 
-    A phase is a run of steps of one kind (`features`, `train`, `valid`); a step is made of laps, and each lap names the
-    part that the time since the one before went into: `data_wait`, `to_device`, `forward`, `backward`, `optimizer`.
+    A phase is a sequence of steps of one kind (`features`, `train`, `valid`). A step consists of laps; each lap names
+    the part of the step that ended: `data_wait`, `to_device`, `forward`, `backward`, `optimizer`.
     """
 
     def phase(self, name: str, epoch: int = 0) -> None:
-        """Steps of this kind begin."""
+        """Start a phase."""
 
     def lap(self, part: str) -> None:
-        """The time since the last lap, step or phase went into this part."""
+        """End a part of a step: it took the time since the last lap, step or phase."""
 
-    def step(self, pictures: int) -> None:
-        """A step ends; it handled so many pictures."""
+    def step(self, images: int) -> None:
+        """End a step that processed this number of images."""
 
     def loss(self, value: torch.Tensor) -> None:
-        """The loss of the step that runs, still on the device: reading it would make a GPU wait."""
+        """Record the loss of the current step; it is still on the device, since reading it would make the GPU wait."""
 
     def losses(self, values: Sequence[float]) -> None:
-        """The losses of the last phase's steps, in their order."""
+        """Record the losses of all steps of the last phase, in order."""
 
-    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
-        """Seconds that so many pictures took to read, decode and transform, in whichever process."""
+    def loading(self, images: int, read: float, decode: float, transform: float) -> None:
+        """Record the seconds that reading, decoding and transforming these images took, in any process."""
 
     def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
-        """How pictures are loaded from now on."""
+        """Record how images are loaded from now on."""
 
     def watch(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
-        """A network runs in this training; with an optimizer, it is trained."""
+        """Watch a network; with an optimizer, it is the one that is trained."""
 
 
 NO_TIMER = StepTimer()
 
 
 class _Several(StepTimer):
-    """Timers that all hear the same, each in its turn."""
+    """Forwards every call to several timers."""
 
     def __init__(self, timers: Sequence[StepTimer]) -> None:
         self.timers = tuple(timers)
@@ -58,9 +58,9 @@ class _Several(StepTimer):
         for timer in self.timers:
             timer.lap(part)
 
-    def step(self, pictures: int) -> None:
+    def step(self, images: int) -> None:
         for timer in self.timers:
-            timer.step(pictures)
+            timer.step(images)
 
     def loss(self, value: torch.Tensor) -> None:
         for timer in self.timers:
@@ -70,9 +70,9 @@ class _Several(StepTimer):
         for timer in self.timers:
             timer.losses(values)
 
-    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
+    def loading(self, images: int, read: float, decode: float, transform: float) -> None:
         for timer in self.timers:
-            timer.loading(pictures, read, decode, transform)
+            timer.loading(images, read, decode, transform)
 
     def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
         for timer in self.timers:
@@ -84,7 +84,7 @@ class _Several(StepTimer):
 
 
 def all_of(timers: Sequence[StepTimer]) -> StepTimer:
-    """One timer that stands for all of these, whose number may be 0 or 1.
+    """One timer that forwards to all given timers, of which there may be none.
 
     Example:
         >>> all_of([]) is NO_TIMER

@@ -1,8 +1,8 @@
-"""torchvision as everything here imports it: without torch's compiler, which it would load for RoIAlign alone.
+"""Import torchvision without torch's compiler, which it needs for RoIAlign only.
 
-torchvision asks `torch._dynamo.utils` for one function, which an operator uses that classifiers don't need. Loading
-that module takes nearly half of the time that torch and torchvision take together, so that it is put off until somebody
-calls the function. (torchvision 0.29, `ops/roi_align.py`.)
+torchvision imports one function of `torch._dynamo.utils` for an operator that classifiers don't use. Importing that
+module takes nearly half of the import time of torch and torchvision together, so it is deferred until the function is
+called. (torchvision 0.29, `ops/roi_align.py`.)
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from types import ModuleType
 from typing import Any
 
 _COMPILER = "torch._dynamo.utils"
-_ASKED_FOR = "is_compile_supported"
+_DEFERRED = "is_compile_supported"
 
 
 class _LaterModule(ModuleType):
-    """Stands for the compiler's module: gives the one function, which loads it when called, and loads it for others."""
+    """A placeholder for the compiler's module, which is imported once the deferred function is called."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        if name == _ASKED_FOR:
+        if name == _DEFERRED:
             return lambda *arguments: getattr(_compiler(), name)(*arguments)
         return getattr(_compiler(), name)
 
@@ -36,7 +36,7 @@ def _compiler() -> ModuleType:
 
 
 @contextmanager
-def _compiler_put_off() -> Iterator[None]:
+def _compiler_deferred() -> Iterator[None]:
     if _COMPILER in sys.modules:
         yield
         return
@@ -48,7 +48,7 @@ def _compiler_put_off() -> Iterator[None]:
             del sys.modules[_COMPILER]
 
 
-with _compiler_put_off():
+with _compiler_deferred():
     from torchvision import models
     from torchvision.io import ImageReadMode, decode_jpeg
     from torchvision.models import ResNet, WeightsEnum, get_model_weights

@@ -1,4 +1,4 @@
-"""Pytest fixtures for users' own tests: tiny pictures, and a back end that runs real jobs on them within seconds.
+"""Pytest fixtures for users' own tests: tiny images, and a backend that runs real jobs on them within seconds.
 
 Name the module in a `conftest.py`: `pytest_plugins = ["breedclf.testing.fixtures"]`.
 """
@@ -19,18 +19,18 @@ from breedclf.testing.images import write_image_set
 if TYPE_CHECKING:
     from breedclf.backends.emulator.server import Emulator
 
-_PATIENCE_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
 def breedclf_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 16 small drawn pictures of two classes, in train/, valid/ and test/."""
-    return write_image_set(tmp_path_factory.mktemp("breedclf") / "pictures", classes=2, train=4, valid=2, test=2)
+    """A dataset of 16 small synthetic images of two classes, in train/, valid/ and test/."""
+    return write_image_set(tmp_path_factory.mktemp("breedclf") / "images", classes=2, train=4, valid=2, test=2)
 
 
 @pytest.fixture(scope="session")
 def breedclf_config(breedclf_images: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
-    """Settings of the quickest training: one epoch of ResNet-18 without pretrained weights, on the tiny pictures."""
+    """Settings of a minimal training run: one epoch of ResNet-18 without pretrained weights, on the tiny images."""
     settings: dict[str, Any] = {
         "data": breedclf_images,
         "architecture": "resnet18",
@@ -46,9 +46,9 @@ def breedclf_config(breedclf_images: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def breedclf_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBackend]:
-    """A local back end in a folder of its own; the first job of a session imports torch, the later ones have it.
+    """A local backend in its own folder; the first job of a session imports torch, later ones reuse the import.
 
-    When the session ends, jobs that still run are stopped, and no process is left.
+    When the session ends, running jobs are stopped, and no process is left.
     """
     backend = LocalBackend(tmp_path_factory.mktemp("breedclf-home"), gpus=(), stop_grace_seconds=2, preload=True)
     yield backend
@@ -56,15 +56,15 @@ def breedclf_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
     for name in running:
         backend.stop(name)
     for name in running:
-        Job(name, backend).wait(timeout=_PATIENCE_SECONDS, check=False)
+        Job(name, backend).wait(timeout=_TIMEOUT_SECONDS, check=False)
     backend.close()
 
 
 @pytest.fixture(scope="session")
 def breedclf_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """SageMaker's emulator in a folder of its own; `environment` and `session()` hold the only keys that it takes.
+    """The SageMaker emulator in its own folder; `environment` and `session()` provide the only keys that it accepts.
 
-    When the session ends, its jobs and endpoints end too.
+    When the session ends, its jobs and endpoints are stopped.
     """
     from breedclf.backends.emulator.server import emulator
 

@@ -1,4 +1,4 @@
-"""Picture sets of our own making: drawn patterns that differ in shape and texture, and files that are no good."""
+"""Synthetic image datasets: patterns that differ in shape and texture, and broken or unusual files."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ def write_image_set(
     seed: int = 0,
     size_px: int = 128,
 ) -> Path:
-    """Draw a data set in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
+    """Write a dataset in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
 
-    The classes are patterns. Colours, scale, position, rotation, brightness and noise of each picture are drawn
-    without regard to its class, so that only shape and arrangement tell the classes apart. The same arguments give the
-    same pictures.
+    The classes are patterns. Colors, scale, position, rotation, brightness and noise of each image are random and
+    independent of its class, so only shape and arrangement distinguish the classes. The same arguments give the same
+    images.
 
     Args:
-        folder: where to write; it is made, and must not hold these splits yet.
-        classes: how many patterns, 2 to 8.
-        train: pictures a class in that split; `valid` and `test` likewise (0 leaves the split out).
-        seed: what all random choices come from.
-        size_px: height and width of every picture.
+        folder: where to write; it is created, and must not contain these splits yet.
+        classes: the number of classes, 2 to 8.
+        train: images per class in this split; `valid` and `test` likewise (0 leaves the split out).
+        valid: see `train`.
+        test: see `train`.
+        seed: the seed of all random choices.
+        size_px: height and width of every image.
 
     Raises:
-        ConfigError: the number of classes is out of range, or a split is there already.
+        ConfigError: the number of classes is out of range, or a split exists already.
 
     Example:
         >>> import tempfile
@@ -54,12 +56,12 @@ def write_image_set(
         'train/001.Stripes/0001.jpg'
     """
     if not 2 <= classes <= len(PATTERNS):
-        raise ConfigError(f"classes={classes}: a drawn picture set has 2 to {len(PATTERNS)} classes")
+        raise ConfigError(f"classes={classes}: a synthetic dataset has 2 to {len(PATTERNS)} classes")
     root = Path(folder)
     counts = {name: count for name, count in (("train", train), ("valid", valid), ("test", test)) if count}
     taken = [name for name in counts if (root / name).exists()]
     if taken:
-        raise ConfigError(f"{root} holds {', '.join(taken)} already; choose an empty folder")
+        raise ConfigError(f"{root} already contains {', '.join(taken)}; choose an empty folder")
     for split_number, (split, count) in enumerate(counts.items()):
         for label_number, pattern in enumerate(list(PATTERNS)[:classes]):
             home = root / split / f"{label_number + 1:03}.{pattern}"
@@ -71,23 +73,23 @@ def write_image_set(
 
 
 def draw_image(pattern: str, random: np.random.Generator, *, size_px: int = 128) -> Image.Image:
-    """Draw one RGB picture of a pattern from PATTERNS, size_px high and wide."""
+    """Draw one RGB image of a pattern of PATTERNS, size_px high and wide."""
     shape = PATTERNS[pattern](random, size_px)
     dark, light = _tinted(random, 10, 80), _tinted(random, 160, 245)
     ink, paper = (dark, light) if random.random() < 0.5 else (light, dark)
-    picture = np.where(shape[..., None], ink, paper)
-    picture *= _uneven_light(random, size_px)[..., None]
-    picture += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
-    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    image = np.where(shape[..., None], ink, paper)
+    image *= _uneven_light(random, size_px)[..., None]
+    image += random.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(random.uniform(1, 10))
+    return Image.fromarray(image.clip(0, 255).astype(np.uint8))
 
 
 def _tinted(random: np.random.Generator, darkest: float, lightest: float) -> Plane:
-    """A colour of any hue, between two levels of grey."""
+    """A color of any hue, between two levels of gray."""
     return (random.uniform(darkest, lightest) + random.uniform(-_TINT, _TINT, 3)).astype(np.float32)
 
 
 def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
-    """A factor a pixel, falling off to one side as in a photograph."""
+    """A factor per pixel that falls off to one side, as in a photo."""
     slope_x, slope_y = random.uniform(-0.15, 0.15, 2).astype(np.float32)
     steps = np.linspace(-1, 1, size_px, dtype=np.float32)
     light: Plane = np.float32(1) + slope_x * steps[None, :] + slope_y * steps[:, None]
@@ -95,7 +97,7 @@ def _uneven_light(random: np.random.Generator, size_px: int) -> Plane:
 
 
 def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most: float) -> tuple[Plane, Plane]:
-    """Coordinates of every pixel, turned, moved and scaled at random; the picture is `fewest` to `most` units wide."""
+    """Coordinates of every pixel, randomly rotated, shifted and scaled; the image is `fewest` to `most` units wide."""
     units = random.uniform(fewest, most)
     angle = random.uniform(0, 2 * np.pi)
     steps = np.linspace(-units / 2, units / 2, size_px, dtype=np.float32)
@@ -106,12 +108,12 @@ def _turned_plane(random: np.random.Generator, size_px: int, fewest: float, most
 
 
 def _part(values: Plane) -> Plane:
-    """How far each value is into its period, 0 to 1."""
+    """The fractional part of each value."""
     return values - np.floor(values)
 
 
 def _patches(random: np.random.Generator, size_px: int, cells: int, resampling: Image.Resampling) -> Mask:
-    """Irregular patches: noise of so many cells across, enlarged and cut at its middle."""
+    """Irregular patches: noise of `cells` x `cells`, enlarged and thresholded."""
     noise = Image.fromarray(random.integers(0, 256, (cells, cells), dtype=np.uint8))
     return np.asarray(noise.resize((size_px, size_px), resampling)) > 127
 
@@ -147,10 +149,10 @@ def _rings(random: np.random.Generator, size_px: int) -> Mask:
 
 
 def _dots(random: np.random.Generator, size_px: int) -> Mask:
-    """Round spots in rows, every other row set off by half a period."""
+    """Round spots in rows; every other row is shifted by half a period."""
     across, down = _turned_plane(random, size_px, 9, 14)
-    set_off = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
-    spots: Mask = np.hypot(_part(across + set_off) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
+    shift = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
+    spots: Mask = np.hypot(_part(across + shift) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
     return spots
 
 
@@ -169,42 +171,42 @@ PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
     "Dots": _dots,
     "Lattice": _lattice,
 }
-"""What can be drawn, by the class's name; a set of N classes takes the first N."""
+"""The patterns by class name; a dataset of N classes uses the first N."""
 
 
 class HostileImages(NamedTuple):
-    """Files as they turn up in real folders: the broken ones can't be decoded, the odd ones can."""
+    """Files as they occur in real folders: the broken ones can't be decoded, the odd ones can."""
 
     broken: tuple[Path, ...]
     odd: tuple[Path, ...]
 
 
 def write_hostile_images(folder: str | Path) -> HostileImages:
-    """Write files that are no good, and good ones of unusual kinds, all named like pictures.
+    """Write broken files and valid ones of unusual kinds, all named like images.
 
-    Broken: empty, text, cut short, damaged, too many pixels. Odd: 16-bit grey, one bit, palette, transparent, CMYK,
-    turned by EXIF, with a damaged EXIF block, animated, and a PNG named .jpg.
+    Broken: empty, text, truncated, damaged, too many pixels. Odd: 16-bit gray, one bit, palette, transparent, CMYK,
+    rotated by EXIF, with a damaged EXIF block, animated, and a PNG named .jpg.
     """
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
     plain = draw_image("Checkers", np.random.default_rng(0), size_px=96)
     jpeg, png = _encoded(plain, "JPEG"), _encoded(plain, "PNG")
     middle = len(png) // 2
-    grey = np.asarray(plain.convert("L"))
+    gray = np.asarray(plain.convert("L"))
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     clear = plain.convert("RGBA")
-    clear.putalpha(Image.fromarray(grey))
+    clear.putalpha(Image.fromarray(gray))
     broken = {
         "empty.jpg": b"",
-        "text.jpg": b"This was never a picture.\n",
+        "text.jpg": b"This was never an image.\n",
         "cut.jpg": jpeg[:150],
         "half.jpg": jpeg[: len(jpeg) // 2],
         "damaged.png": png[:middle] + bytes(64) + png[middle + 64 :],
         "bomb.png": _claims_to_be(png, 30_000),
     }
     odd = {
-        "grey16.png": _encoded(Image.fromarray(grey.astype(np.uint16) * 257), "PNG"),
+        "grey16.png": _encoded(Image.fromarray(gray.astype(np.uint16) * 257), "PNG"),
         "one_bit.tif": _encoded(plain.convert("1"), "TIFF"),
         "palette.bmp": _encoded(plain.quantize(8), "BMP"),
         "transparent.webp": _encoded(clear, "WEBP", lossless=True),
@@ -226,6 +228,6 @@ def _encoded(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def _claims_to_be(png: bytes, edge_px: int) -> bytes:
-    """The file with another size in its header, whose checksum is made to fit."""
+    """The file with another size in its header, and the matching checksum."""
     header = b"IHDR" + struct.pack(">LL", edge_px, edge_px) + png[24:29]
     return png[:12] + header + struct.pack(">L", zlib.crc32(header)) + png[33:]

@@ -1,4 +1,4 @@
-"""Checks a report's page: balanced tags, nothing fetched from outside, no dead links, described pictures."""
+"""Check an HTML report: balanced tags, no external resources, no broken links, alt texts for all images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FETCHING = {"src", "srcset", "href", "xlink:href", "data", "poster", "action", 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page holds, and what is wrong with it."""
+    """The text of a page, the number of each tag, and what is wrong with it."""
 
     text: str
     tags: dict[str, int]
@@ -20,21 +20,20 @@ class Page:
 
 
 def read_page(html: str) -> Page:
-    """Parse a page.
+    """Parse and check a page.
 
     Example:
         >>> read_page("<html><img src='https://example.com/a.png' alt='a'></html>").problems
-        ['<img src> points outside: https://example.com/a.png']
+        ['<img src> is external: https://example.com/a.png']
     """
     reader = _Reader()
     reader.feed(html)
     reader.close()
     problems = [*reader.problems, *(f"<{tag}> is never closed" for tag in reader.open)]
-    problems += [f"the link #{anchor} leads nowhere" for anchor in reader.links if anchor not in reader.ids]
+    problems += [f"the link #{anchor} has no target" for anchor in reader.links if anchor not in reader.ids]
     problems += [f"id {one!r} is used twice" for one in sorted(set(reader.ids)) if reader.ids.count(one) > 1]
     problems += [
-        f"the style sheet fetches {address}"
-        for address in re.findall(r"url\([^)]*\)|@import[^;]*", "".join(reader.styles))
+        f"the style sheet fetches {url}" for url in re.findall(r"url\([^)]*\)|@import[^;]*", "".join(reader.styles))
     ]
     return Page(" ".join(" ".join(reader.words).split()), reader.tags, problems)
 
@@ -51,12 +50,12 @@ class _Reader(HTMLParser):
         self.problems: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._look_at(tag, dict(attrs))
+        self._check_tag(tag, dict(attrs))
         if tag not in _VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._look_at(tag, dict(attrs))
+        self._check_tag(tag, dict(attrs))
 
     def handle_endtag(self, tag: str) -> None:
         if self.open and self.open[-1] == tag:
@@ -67,7 +66,7 @@ class _Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         (self.styles if "style" in self.open else self.words).append(data)
 
-    def _look_at(self, tag: str, attributes: dict[str, str | None]) -> None:
+    def _check_tag(self, tag: str, attributes: dict[str, str | None]) -> None:
         self.tags[tag] = self.tags.get(tag, 0) + 1
         if identity := attributes.get("id"):
             self.ids.append(identity)
@@ -76,8 +75,8 @@ class _Reader(HTMLParser):
                 if value.startswith("#"):
                     self.links.append(value[1:])
                 elif not value.startswith("data:"):
-                    self.problems.append(f"<{tag} {name}> points outside: {value}")
+                    self.problems.append(f"<{tag} {name}> is external: {value}")
         if tag == "img" and not attributes.get("alt"):
-            self.problems.append("a picture has no alt text")
+            self.problems.append("an image has no alt text")
         if tag == "script":
             self.problems.append("the page runs a script")

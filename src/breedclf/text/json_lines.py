@@ -1,4 +1,4 @@
-"""Files with a JSON value a line, as they are found: the last line may have been cut when a process was killed."""
+"""Read JSON lines files, whose last line may be incomplete after a process was killed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 
 def read_json_lines(path: Path) -> Iterator[Any]:
-    """The value of each whole line; a line that was cut, even within a character, is left out.
+    """The value of each complete line; an incomplete line, even one cut within a character, is skipped.
 
-    Only a newline ends a line: text may hold other characters that `str.splitlines` takes for ends.
+    Only a newline ends a line: `str.splitlines` would also split at other characters that text may contain.
 
     Raises:
-        OSError: the file can't be read; one that isn't there holds no lines.
+        OSError: the file can't be read; a missing file has no lines.
     """
     try:
         data = path.read_bytes()

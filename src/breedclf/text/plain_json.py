@@ -1,4 +1,4 @@
-"""JSON that any reader takes: what is NaN or infinite, which JSON can't say, is null."""
+"""JSON that any parser accepts: NaN and infinite numbers, which JSON doesn't have, become null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def plain_json(document: Any, *, indent: int | None = None) -> str:
-    """The document as JSON text.
+    """The document as JSON text, with null for NaN and infinite numbers.
 
     Example:
         >>> plain_json({"loss": float("nan"), "epoch": 1})
@@ -19,7 +19,7 @@ def plain_json(document: Any, *, indent: int | None = None) -> str:
 
 
 def without_nan(document: Any) -> Any:
-    """The same document with None for every number that is NaN or infinite."""
+    """A copy of the document with None in place of NaN and infinite numbers."""
     match document:
         case float():
             return document if math.isfinite(document) else None

@@ -1,6 +1,6 @@
-"""Text that can be shown and stored: names of files and classes may hold bytes that are no text, or control a terminal.
+"""Text that is safe to show and store: file and class names may hold undecodable bytes or terminal control codes.
 
-Names of files that aren't UTF-8 reach Python with lone surrogates, which no encoding writes.
+File names that aren't UTF-8 are decoded by Python with lone surrogates, which can't be encoded again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
-# Controls of C0 and C1 but for tab and newline; ends of lines that only some programs know; marks that turn the
-# direction of text around, and with it what a line seems to say.
+# C0 and C1 control characters except tab and newline; line separators that only some programs know; marks that change
+# the direction of text, which can make a line read differently.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 def storable(text: str) -> str:
-    """The text with bytes that couldn't be decoded as `\\xNN`, so that every encoding of Unicode writes it.
+    """Escape undecodable bytes as `\\xNN`, so that the text can be encoded.
 
     Example:
         >>> storable("caf\\udce9.jpg")
@@ -29,7 +29,7 @@ def storable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Storable text that can't control a terminal: controls and marks of direction are escaped, lines stay.
+    """Storable text with control characters and direction marks escaped; newlines and tabs stay.
 
     Example:
         >>> visible("dog\\x1b[2J")
@@ -39,7 +39,7 @@ def visible(text: str) -> str:
 
 
 def visible_name(name: str) -> str:
-    """The same in one line, for a name within a text.
+    """Visible text on one line, for a name within a text.
 
     Example:
         >>> visible_name("dog\\ncat")
@@ -49,7 +49,7 @@ def visible_name(name: str) -> str:
 
 
 def storable_document(document: Any) -> Any:
-    """Plain values for JSON with storable text, keys included: lone surrogates end many a reader of JSON."""
+    """Make all text in JSON values storable, keys included: many JSON parsers reject lone surrogates."""
     if isinstance(document, str):
         return storable(document)
     if isinstance(document, dict):
@@ -60,7 +60,7 @@ def storable_document(document: Any) -> Any:
 
 
 class VisibleFormatter(logging.Formatter):
-    """Formats log records as text that can't control a terminal."""
+    """A log formatter whose output can't control a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
@@ -68,7 +68,7 @@ class VisibleFormatter(logging.Formatter):
 
 @contextmanager
 def any_encoding() -> Iterator[None]:
-    """Within it stdout and stderr write what their encoding lacks as escapes (`\\U0001f436`)."""
+    """Make stdout and stderr escape characters that their encoding lacks (`\\U0001f436`)."""
     with ExitStack() as stack:
         for stream in (sys.stdout, sys.stderr):
             if (reconfigure := getattr(stream, "reconfigure", None)) is not None:

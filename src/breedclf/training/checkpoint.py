@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from breedclf.files.disk import write_atomic
 from breedclf.files.tensor_files import checksum
 
 log = logging.getLogger(__name__)
@@ -117,15 +118,10 @@ class CheckpointFolder:
         Whether it was written. A process that is killed while writing leaves the files that were there.
         """
         file = self.path / checkpoint.file_name
-        part = file.with_suffix(".part")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            _write_through(part, checkpoint.to_bytes())
-            part.replace(file)
-            _sync_folder(self.path)
+            write_atomic(file, checkpoint.to_bytes(), sync=True)
         except OSError as error:
-            with suppress(OSError):
-                part.unlink()
             reason = error.strerror or str(error)
             log.warning(
                 "the checkpoint can't be written to %s (%s); the training goes on, the last one stays", file, reason
@@ -143,25 +139,7 @@ class CheckpointFolder:
                 file.unlink()
 
     def _parts(self) -> Iterator[Path]:
-        return self.path.glob("epoch-*.part")
-
-
-def _write_through(path: Path, data: bytes) -> None:
-    """Write a file down to the disk."""
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Write down which files the folder holds, where the system offers it."""
-    with suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return self.path.glob("*epoch-*.part")
 
 
 def _first_checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:

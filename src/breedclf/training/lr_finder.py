@@ -15,7 +15,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.image_folder import training_images
 from breedclf.data.sources import FeatureSource
 from breedclf.errors import ConfigError
-from breedclf.files.disk import deliver
+from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
@@ -68,7 +68,7 @@ class LearningRateCurve:
             summary=[f"Suggestion: {self.suggestion:.2g}, where the loss falls fastest."],
         )
         path = user_path(path, "path")
-        deliver(path, page)
+        write_output(path, page)
         return path
 
 

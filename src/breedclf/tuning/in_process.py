@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ArtifactError, BreedclfError
+from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.tuning.search import Look, Search, stopped_early
@@ -96,9 +97,7 @@ class InProcessRunner:
     def _write(self, name: str, record: dict[str, Any]) -> None:
         file = self._folder / name / _RECORD
         file.parent.mkdir(parents=True, exist_ok=True)
-        half = file.with_suffix(".tmp")
-        half.write_text(json.dumps(record), encoding="utf-8")
-        half.replace(file)
+        write_atomic(file, json.dumps(record))
 
 
 def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lambda _study: None) -> Study:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -16,7 +15,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, DiskError
-from breedclf.files.disk import refusal, writing
+from breedclf.files.disk import refusal, write_atomic, writing
 from breedclf.tuning.space import Space, checked_space, size
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size
@@ -208,16 +207,9 @@ class StudyFolder:
             DiskError: the disk refuses.
         """
         text = json.dumps(study.model_dump(mode="json"))
-        half = self.file.with_suffix(".tmp")
         try:
-            with half.open("w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            half.replace(self.file)
+            write_atomic(self.file, text, sync=True)
         except OSError as error:
-            with suppress(OSError):
-                half.unlink()
             raise DiskError(
                 f"the state of tuning job {self.path.name!r} can't be written to {self.file}: {refusal(error)}; its "
                 "trials so far are kept: make room and attach again"

@@ -230,7 +230,7 @@ def test_a_new_training_converts_and_a_model_of_before_answers_as_before(folder:
     assert old.color == "as_stored"
     files = ImageFiles([folder / "far.jpg"])
     before, now = (
-        ViewDataset(files, None, Preprocessing(color=color), 0, 0)[0].picture for color in ("as_stored", "srgb")
+        ViewDataset(files, None, Preprocessing(color=color), 0, 0)[0].image for color in ("as_stored", "srgb")
     )
     assert before is not None
     assert now is not None
@@ -244,13 +244,13 @@ def test_neither_is_taken_for_the_other(folder: Path, tmp_path: Path) -> None:
         from breedclf.runtime.device import Compute
 
         compute = Compute(torch.device("cpu"), "fp32")
-        return FeatureExtractor(torch.nn.Identity, preprocessing, compute, "w", 4).key("pictures", 0)
+        return FeatureExtractor(torch.nn.Identity, preprocessing, compute, "w", 4).key("images", 0)
 
     assert key(Preprocessing()) != key(Preprocessing(color="srgb"))
     kept = {}
     for color in ("as_stored", "srgb"):
         cache = ImageCache(tmp_path / "kept", preprocessing=Preprocessing(color=color))
-        kept[color] = cache.prepared([folder / "far.jpg"], "f").load(0).picture
+        kept[color] = cache.prepared([folder / "far.jpg"], "f").load(0).image
     assert (kept["srgb"].int() - kept["as_stored"].int()).abs().float().mean() > 20
     assert DevicePreprocessing(**Preprocessing(color="srgb").model_dump()).color == "srgb"
 

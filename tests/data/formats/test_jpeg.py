@@ -20,7 +20,7 @@ END = b"\xff\xd9"
 
 
 def photo(mode: str = "RGB", size: tuple[int, int] = (320, 240)) -> Image.Image:
-    """Smooth colors with noise, as detailed as a photograph."""
+    """Smooth colors with noise, as detailed as a photo."""
     random = np.random.default_rng(3)
     smooth = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
     noise = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))

@@ -17,7 +17,7 @@ from breedclf.backends.sagemaker.training.inputs import set_aside_in
 from breedclf.data.image_folder import scan
 from breedclf.data.layout import UNDIVIDED, Folder, Layout, layout_of, set_aside_line
 from breedclf.data.layout.disk import OUTPUT_MARKER, list_folder
-from breedclf.data.layout.names import is_image_name, is_passed_over
+from breedclf.data.layout.names import is_image_name, skip_reason
 from breedclf.data_check.listing import list_images
 from breedclf.errors import DataError
 from breedclf.evaluation.evaluate import images_to_evaluate
@@ -203,9 +203,9 @@ def test_what_a_divided_folder_holds_besides(
         ([*both("valid"), *both("test")], "no_pictures", "no train folder"),
         (both("test"), "no_pictures", "no train folder"),
         ([*both("train", "a"), *both("test", "a")], "one_class", "one class only, 'a'"),
-        (["train/a/", *both("test", "a")], "no_pictures", "no pictures to train on"),
+        (["train/a/", *both("test", "a")], "no_pictures", "no images to train on"),
         ([*both("train"), "train/c/", *both("test", "c")], "class_missing_in_train", "'c'"),
-        ([], "no_pictures", "no pictures to train on"),
+        ([], "no_pictures", "no images to train on"),
         (["a/1.jpg", "caf\udce9/1.jpg"], "name_not_utf8", r"'caf\\udce9' has a name that is no valid UTF-8.*rename"),
     ],
 )
@@ -292,7 +292,7 @@ def test_every_class_has_a_training_image_and_every_image_counts_once(content: T
     layout = layout_of(root)
     read = read_paths(layout)
     assert len(set(read)) == len(read)
-    assert not [path for path in read if any(map(is_passed_over, path.split("/")))]
+    assert not [path for path in read if any(map(skip_reason, path.split("/")))]
     if layout.training_refusal() is None:
         train = "train" if layout.divided else UNDIVIDED
         assert len(layout.classes) >= 2
@@ -365,7 +365,7 @@ def test_training_check_evaluation_and_upload_read_the_same(content: Tree) -> No
         except DataError:
             return
         trained = {str(path.relative_to(root)) for split in found.splits.values() for path in split.paths}
-        assert {picture.path for picture in list_images(root).pictures} == trained, content
+        assert {image.path for image in list_images(root).images} == trained, content
         measured = images_to_evaluate(root, "all", found.labels, {})
         assert {str(path.relative_to(root)) for path in measured.paths} == trained
         sent = {name for name in files_below(root, set_aside_in(root)) if is_image_name(name)}

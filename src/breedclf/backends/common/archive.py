@@ -6,15 +6,13 @@ import gzip
 import tarfile
 from pathlib import Path
 
+from breedclf.files.disk import replacing
+
 
 def archive_folder(folder: Path, archive: Path) -> None:
     """Pack a folder's regular files atomically; the same files give the same bytes."""
-    temporary = archive.with_name(f".{archive.name}")
-    try:
+    with replacing(archive) as temporary:
         _pack(folder, temporary)
-        temporary.replace(archive)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _pack(folder: Path, archive: Path) -> None:

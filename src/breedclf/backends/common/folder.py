@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar
 
 from breedclf.errors import ConfigError, JobError
-from breedclf.files.disk import write_whole
+from breedclf.files.disk import write_atomic
 from breedclf.files.paths import user_path
 from breedclf.files.private_folder import make_private
 from breedclf.files.typed import typed
@@ -143,7 +143,7 @@ class JobFolder:
 
     def write(self, state: JobState) -> None:
         """Replace the state as a whole."""
-        replace_text(self.state_file, json.dumps(state.to_dict()))
+        write_atomic(self.state_file, json.dumps(state.to_dict()))
 
     def _read(self, parse: Callable[[Mapping[str, Any]], Parsed]) -> Parsed:
         try:
@@ -267,11 +267,6 @@ def folders_of_jobs(home: Path) -> list[JobFolder]:
             return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
     except FileNotFoundError:
         return []
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file atomically: a reader gets the old text or the new one, even after a crash."""
-    write_whole(path, text)
 
 
 def _jobs_root(home: Path) -> Path:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from breedclf.backends.common.folder import replace_text
 from breedclf.backends.emulator.protocol import ACCOUNT, ServiceError
+from breedclf.files.disk import write_atomic
 
 Record = dict[str, Any]
 _DEFAULT_PAGE, _LARGEST_PAGE = 10, 100
@@ -151,7 +151,7 @@ class Store:
     def _write(self, kind: Kind, name: str, record: Record) -> None:
         file = self._file(kind, name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(file, json.dumps(record))
+        write_atomic(file, json.dumps(record))
 
 
 def arn_of(kind: Kind, name: str, region: str) -> str:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from breedclf.backends.common.folder import ProcessValues, replace_text
+from breedclf.backends.common.folder import ProcessValues
 from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.files.disk import refusal
+from breedclf.files.disk import refusal, write_atomic
 from breedclf.files.typed import Moment, typed
 from breedclf.jobs.endpoints import DEFAULT_ENGINE, EndpointDescription, EndpointStatus
 
@@ -104,7 +104,7 @@ class EndpointFolder:
         return self._read("order.json", Order)
 
     def write_order(self, order: Order) -> None:
-        replace_text(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
+        write_atomic(self.path / "order.json", json.dumps(asdict(order), indent=2) + "\n")
 
     def read_state(self) -> tuple[EndpointDescription, ProcessValues] | None:
         """The last reported description and the supervisor's process; None before the first report.
@@ -128,7 +128,7 @@ class EndpointFolder:
 
     def write_state(self, description: EndpointDescription, supervisor: Mapping[str, Any]) -> None:
         values = {"version": FORMAT_VERSION, "description": description.to_dict(), "supervisor": dict(supervisor)}
-        replace_text(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
+        write_atomic(self.path / "endpoint.json", json.dumps(values, indent=2) + "\n")
 
     def last_activity(self, created: float) -> float:
         """The time of the last request, or the creation time before any request."""

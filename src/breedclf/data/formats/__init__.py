@@ -1,1 +1,1 @@
-"""What single image formats need beyond Pillow: structure, color, orientation, cost of decoding."""
+"""What Pillow doesn't cover for single formats: structure, color, orientation, cost of decoding."""

@@ -1,6 +1,6 @@
-"""Colors as sRGB: images whose profile is far from it are converted, and all others stay as they are stored.
+"""Convert images whose color profile is far from sRGB; all other images stay as they are stored.
 
-Far means that the colors of a chart, read by the profile, are off by more than FAR_LEVELS grey levels on average.
+A profile is far from sRGB if the colors of a test chart differ by more than FAR_LEVELS levels (of 256) on average.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 Color = Literal["as_stored", "srgb"]
-"""`srgb` converts what is far from sRGB; `as_stored` takes the numbers as they are, whatever they mean."""
+"""`srgb` converts images that are far from sRGB; `as_stored` ignores color profiles."""
 
 FAR_LEVELS = 10.0
-"""Display P3 is 7 levels off and Adobe RGB 8 (about 2 on photographs); a gamma of 1.8 is 15, ProPhoto 25, linear 55."""
+"""Display P3 differs by 7 levels, Adobe RGB by 8, a gamma of 1.8 by 15, ProPhoto by 25, linear by 55."""
 
 # The 24 patches of the ColorChecker chart, sRGB.
 _CHART = bytes.fromhex(
@@ -36,12 +36,12 @@ class ProfileError(ValueError):
 
 
 def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
-    """A loaded image in sRGB, modes RGB or RGBA, if what `info` says of its colors is far from that; else itself.
+    """Convert a loaded image to sRGB (mode RGB or RGBA) if its `info` says that its colors are far from it.
 
-    An ICC profile counts before PNG's sRGB, gAMA and cHRM chunks.
+    An ICC profile takes precedence over PNG's sRGB, gAMA and cHRM chunks.
 
     Raises:
-        ProfileError: the ICC profile is broken, or belongs to another kind of pixels.
+        ProfileError: the ICC profile is broken or is for another kind of pixels.
     """
     profile = info.get("icc_profile")
     if isinstance(profile, bytes) and profile:
@@ -53,7 +53,7 @@ def to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
 
 
 def lab_to_srgb(image: Image.Image) -> Image.Image:
-    """An image of mode LAB, whose white is D50, in RGB."""
+    """Convert an image of mode LAB (white point D50) to RGB."""
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     assert converted is not None
@@ -61,7 +61,7 @@ def lab_to_srgb(image: Image.Image) -> Image.Image:
 
 
 def is_far(profile: bytes) -> bool:
-    """Whether images of this profile are converted.
+    """Whether images with this ICC profile are converted.
 
     Raises:
         ProfileError: it is broken.
@@ -100,7 +100,7 @@ def _transform(profile: bytes) -> ImageCms.ImageCmsTransform:
         mode = _SPACES.get(opened.profile.xcolor_space.strip())
         if mode is None:
             raise ProfileError(
-                f"its ICC profile is for {opened.profile.xcolor_space.strip()}, not for RGB, grey or CMYK"
+                f"its ICC profile is for {opened.profile.xcolor_space.strip()}, not for RGB, gray or CMYK"
             )
         return ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError) as error:
@@ -113,7 +113,7 @@ def _mode_of(profile: bytes) -> str:
 
 @lru_cache(maxsize=64)
 def _distance(profile: bytes) -> float:
-    """How many grey levels the chart is off, on average, if the profile isn't asked."""
+    """By how many levels the colors of the chart differ on average if the profile is ignored."""
     stored = _chart().convert(_mode_of(profile))
     return _levels_between(stored.convert("RGB"), _applied(stored, profile))
 
@@ -127,7 +127,7 @@ def _levels_between(one: Image.Image, other: Image.Image) -> float:
 
 
 def _described(info: Mapping[Any, Any]) -> tuple[float | None, tuple[float, ...]] | None:
-    """PNG's gamma (None for sRGB's own curve) and chromaticities, if they are far from sRGB."""
+    """PNG's gamma (None for sRGB's curve) and chromaticities, if they are far from sRGB."""
     gamma, points = info.get("gamma"), info.get("chromaticity")
     gamma = gamma if isinstance(gamma, float) and 0.01 < gamma < 10 else None
     if gamma is not None and abs(gamma - _SRGB_GAMMA) < 0.005:
@@ -147,7 +147,7 @@ def _far_by_numbers(gamma: float | None, chromaticity: tuple[float, ...]) -> boo
 
 
 def _by_numbers(image: Image.Image, gamma: float | None, chromaticity: tuple[float, ...]) -> Image.Image:
-    """The image read by a gamma and chromaticities (white, red, green, blue), as PNG 3, section 11.3.2 says."""
+    """Convert by a gamma and chromaticities (white, red, green, blue), as defined by PNG 3, section 11.3.2."""
     clear = image.convert("RGBA") if image.has_transparency_data else None
     stored = np.asarray((clear or image).convert("RGB"))
     levels = np.arange(256, dtype=np.float32) / 255
@@ -169,14 +169,14 @@ def _srgb_light(levels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _as_bytes(light: NDArray[Any]) -> NDArray[np.uint8]:
-    """Linear light, 0 to 1, by sRGB's curve."""
+    """Encode linear light (0 to 1) by sRGB's curve."""
     light = light.clip(0, 1)
     levels = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** np.float32(1 / 2.4) - 0.055)
     return (levels * 255 + 0.5).astype(np.uint8)
 
 
 def _to_xyz(chromaticity: tuple[float, ...]) -> NDArray[np.float64]:
-    """The matrix from linear RGB to XYZ, relative to the white; whites differ by a scaling of XYZ."""
+    """The matrix from linear RGB to XYZ relative to the white point; white points are adapted by scaling XYZ."""
     white, *primaries = (
         (x / y, 1.0, (1 - x - y) / y) for x, y in zip(chromaticity[::2], chromaticity[1::2], strict=True)
     )

@@ -1,7 +1,7 @@
-"""What an image will cost to decode, from its headers alone: asked before a decoder is, since few can be interrupted.
+"""Estimate the cost of decoding an image from its headers, before decoding, since most decoders can't be interrupted.
 
-A small file can keep a decoder busy for minutes: thousands of scans over the same pixels, millions of empty chunks, a
-column of one pixel's width. Every number here is far above what cameras, browsers and editors write.
+A small file can keep a decoder busy for minutes: thousands of scans over the same pixels, millions of empty chunks, an
+image one pixel wide. Every limit here is far above what cameras, browsers and editors write.
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
+from breedclf.data.formats.jpeg import MAX_SCANS
 from breedclf.errors import ImageTooCostlyError, ImageTooLargeError
 
 MAX_SIDE_PX = 500_000
-MAX_SCANS = 100  # an ordinary progressive JPEG has 10, at most 15
 MAX_WORK = 1_500_000_000
-"""Pixel visits; one costs about a nanosecond, so that the worst image takes a core for some seconds."""
+"""Limit in pixel visits; one takes about a nanosecond, so the most costly image takes some seconds on one core."""
 
-_MAX_PARTS, _BYTES_A_PART = 4096, 512  # segments or chunks: so many, and one more for so many bytes
+_MAX_PARTS, _BYTES_A_PART = (
+    4096,
+    512,
+)  # of segments or chunks: 4096, plus one per 512 bytes of the file
 _MAX_GIF_BLOCKS = 20_000  # before the first frame, of 255 bytes each
 _MAX_JUNK_BYTES = 1 << 16
-_SCAN_VISITS = 5_000  # what a scan costs beside its pixels
+_SCAN_VISITS = 5_000  # cost of a scan besides its pixels
 _STRIP_VISITS = 2_000
-_RLE_VISITS = 100  # a byte: Pillow decodes it in Python
-_SLOW = 4  # a pixel that isn't a baseline JPEG's
+_RLE_VISITS = 100  # per byte: Pillow decodes these in Python
+_SLOW = 4  # factor of pixels outside baseline JPEGs
 _SCAN = re.compile(rb"\xff\xda")
 
 
 class ImageCost(NamedTuple):
-    """Width and height in pixels, and the pixel visits that decoding takes; all 0 where the header tells nothing."""
+    """Width and height in pixels, and the work of decoding in pixel visits; all 0 if the header is unreadable."""
 
     width: int
     height: int
@@ -38,22 +41,20 @@ class ImageCost(NamedTuple):
 
 
 class _Refusal(Exception):  # noqa: N818 - never leaves this module
-    """Why no decoder is to see the file."""
+    """Why the file must not be decoded."""
 
 
 def check_cost(data: bytes, format_name: str, name: str, *, max_pixels: int) -> ImageCost:
-    """The cost of an image file of that format; one that is too damaged to tell is left to its decoder.
+    """Estimate the cost of an image file; a file whose headers are damaged passes, since its decoder refuses it.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
-        ImageTooCostlyError: a side, or the work to decode it, is beyond all reason.
+        ImageTooCostlyError: a side exceeds MAX_SIDE_PX, or decoding takes more than MAX_WORK.
     """
     try:
         width, height, work = _COSTS[format_name](data)
     except _Refusal as refusal:
-        raise ImageTooCostlyError(
-            f"{name} can't be decoded: {refusal}; save it again with an ordinary program"
-        ) from None
+        raise ImageTooCostlyError(f"{name} can't be decoded: {refusal}; save it again with an image editor") from None
     except (struct.error, IndexError):
         return ImageCost(0, 0, 0)
     if width * height > max_pixels:
@@ -64,8 +65,8 @@ def check_cost(data: bytes, format_name: str, name: str, *, max_pixels: int) -> 
         )
     if work > MAX_WORK:
         raise ImageTooCostlyError(
-            f"{name} can't be decoded: {width:,} x {height:,} pixels, encoded as they are, take too long "
-            f"({work / MAX_WORK:.1f} times the work that is allowed); save it again with an ordinary program"
+            f"{name} can't be decoded: {width:,} x {height:,} pixels in this encoding take too long "
+            f"({work / MAX_WORK:.1f} times the limit); save it again with an image editor"
         )
     return ImageCost(width, height, work)
 
@@ -82,7 +83,7 @@ def is_too_costly(data: bytes, format_name: str, *, max_pixels: int) -> bool:
 def _jpeg(data: bytes) -> ImageCost:
     at, parts, junk, most = 2, 0, 0, _most_parts(data)
     width = height = components = 0
-    one_after_another, slow = False, 1
+    several_scans, slow = False, 1
     while True:
         start = data.find(b"\xff", at)
         if start < 0:
@@ -90,7 +91,7 @@ def _jpeg(data: bytes) -> ImageCost:
         marker = data[start + 1]
         junk += start - at
         if junk > _MAX_JUNK_BYTES:
-            raise _Refusal(f"more than {_MAX_JUNK_BYTES:,} bytes between its segments mean nothing")
+            raise _Refusal(f"more than {_MAX_JUNK_BYTES:,} bytes between its segments are junk")
         if marker in (0x00, 0xFF):
             junk, at = junk + 1, start + 1
             continue
@@ -103,11 +104,11 @@ def _jpeg(data: bytes) -> ImageCost:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             rows, columns = struct.unpack_from(">HH", data, start + 5)
             width, height, components = max(width, columns), max(height, rows), data[start + 9]
-            one_after_another = one_after_another or marker not in (0xC0, 0xC1)
+            several_scans = several_scans or marker not in (0xC0, 0xC1)
             slow = _SLOW if marker > 0xC3 else slow
         at = start + 2 + max(2, int.from_bytes(data[start + 2 : start + 4], "big"))
     scans = 1
-    if one_after_another or data[start + 4] != components:
+    if several_scans or data[start + 4] != components:
         scans = sum(1 for _ in islice(_SCAN.finditer(data, start), MAX_SCANS + 1))
     if scans > MAX_SCANS:
         raise _Refusal(f"it has more than {MAX_SCANS} scans")
@@ -138,12 +139,12 @@ def _webp(data: bytes) -> ImageCost:
 
 def _gif(data: bytes) -> ImageCost:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
-    at, parts, junk = 13 + _colours(flags), 0, 0
+    at, parts, junk = 13 + _color_bytes(flags), 0, 0
     while (kind := data[at]) != 0x2C:
         if kind != 0x21:
             at, junk = at + 1, junk + 1
             if junk > _MAX_JUNK_BYTES:
-                raise _Refusal(f"more than {_MAX_JUNK_BYTES:,} bytes before its first frame mean nothing")
+                raise _Refusal(f"more than {_MAX_JUNK_BYTES:,} bytes before its first frame are junk")
             continue
         at += 2
         while (size := data[at]) != 0:
@@ -202,7 +203,7 @@ def _one_more(parts: int, most: int, name: str) -> int:
     return parts + 1
 
 
-def _colours(flags: int) -> int:
+def _color_bytes(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

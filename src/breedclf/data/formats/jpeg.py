@@ -1,4 +1,4 @@
-"""The structure of a JPEG file: what its segments say, where its scans are, and whether they are all there.
+"""The structure of a JPEG file: its segments, where its scans are, and whether any of them is missing.
 
 No pixel is decoded here. Source: ITU-T T.81, annex B.
 """
@@ -12,20 +12,20 @@ from breedclf.data.formats.orientation import EXIF_START, XMP_START
 
 END = b"\xff\xd9"
 PROGRESSIVE = 0xC2
+MAX_SCANS = 100  # an ordinary progressive JPEG has 10, at most 15
 _SCAN, _EOI = 0xDA, 0xD9
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})
 _ICC_START = b"ICC_PROFILE\0"
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)  # neither a stuffed byte nor a restart
-_MOST_SCANS = 1000
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)  # not a stuffed byte or a restart marker
 _COEFFICIENTS = 64
 
 
 class Parts(NamedTuple):
-    """What comes before the first scan.
+    """The segments before the first scan.
 
-    `frame` is the marker of the frame's header (0 if there is none), `size` the height and width, and `scan` where the
-    first scan's header begins (0 if there is none). `metadata_spans` are the segments that hold EXIF or XMP.
+    `frame` is the marker of the frame header (0 if there is none), `size` is (height, width), and `scan` is the offset
+    of the first scan header (0 if there is none). `metadata_spans` are the segments that hold EXIF or XMP.
     """
 
     frame: int = 0
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """One scan: its components, the band of coefficients, and the bit that it goes down to."""
+    """One scan: its components, its band of coefficients, and the lowest bit that it encodes."""
 
     components: bytes
     first: int
@@ -49,7 +49,10 @@ class Scan(NamedTuple):
 
 
 def parts(jpeg: bytes) -> Parts:
-    """Read the segments before the first scan, as far as they are whole."""
+    """Read the segments before the first scan, up to the first one that is damaged.
+
+    The cost estimate walks the segments on its own: it has to skip junk between them, as libjpeg does.
+    """
     frame, bits, components, size, scan = 0, 0, b"", (0, 0), 0
     exif, xmp, spans, profile = b"", b"", [], []
     at, end = 2, len(jpeg)
@@ -85,26 +88,26 @@ def parts(jpeg: bytes) -> Parts:
 
 
 def without_metadata(jpeg: bytes, about: Parts) -> bytes:
-    """The file without EXIF and XMP: Pillow would warn of a damaged block, and nobody is to turn the image twice."""
+    """The file without EXIF and XMP: Pillow would warn about damaged blocks, and the image must not be turned twice."""
     if not about.metadata_spans:
         return jpeg
-    kept, start = [], 0
-    for begin, end in about.metadata_spans:
-        kept.append(jpeg[start:begin])
+    pieces, start = [], 0
+    for first, end in about.metadata_spans:
+        pieces.append(jpeg[start:first])
         start = end
-    return b"".join([*kept, jpeg[start:]])
+    return b"".join([*pieces, jpeg[start:]])
 
 
 def in_one_scan(jpeg: bytes, about: Parts) -> bool:
-    """Whether the first scan holds all components, whole: what most files are."""
+    """Whether the first scan holds all components completely, as in most files."""
     return about.frame != PROGRESSIVE and about.scan > 0 and jpeg[about.scan + 4] == len(about.components)
 
 
 def scans(jpeg: bytes, about: Parts) -> tuple[list[Scan], int]:
-    """The scans, and where the end marker is (-1 if there is none).
+    """The scans, and the offset of the end marker (-1 if there is none).
 
     Raises:
-        ValueError: there are more scans than any picture needs.
+        ValueError: there are more than MAX_SCANS scans.
     """
     found: list[Scan] = []
     at = about.scan
@@ -115,8 +118,8 @@ def scans(jpeg: bytes, about: Parts) -> tuple[list[Scan], int]:
             if len(band) < 3:
                 return found, -1
             found.append(Scan(jpeg[at + 5 : at + 5 + 2 * count : 2], band[0], band[1], band[2] & 15))
-            if len(found) > _MOST_SCANS:
-                raise ValueError(f"it has more than {_MOST_SCANS:,} scans")
+            if len(found) > MAX_SCANS:
+                raise ValueError(f"it has more than {MAX_SCANS} scans")
         marker = _MARKER.search(jpeg, at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big"))
         if marker is None:
             return found, -1
@@ -125,7 +128,7 @@ def scans(jpeg: bytes, about: Parts) -> tuple[list[Scan], int]:
 
 
 def missing(about: Parts, found: list[Scan]) -> int:
-    """How many of the components' coefficients no scan brings to their last bit; 0 for a whole file."""
+    """How many coefficients of the components aren't encoded down to their last bit; 0 for a complete file."""
     if about.frame != PROGRESSIVE:
         return len(set(about.components) - {each for scan in found for each in scan.components}) * _COEFFICIENTS
     done = {

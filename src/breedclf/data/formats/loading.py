@@ -1,6 +1,6 @@
-"""From a file's bytes to Pillow's image as the file holds it: where formats need more care than Pillow takes.
+"""Load a file's first frame by Pillow, with the additional checks that each format needs.
 
-What can be read although something is wrong with it comes with its flaws; what can't be trusted is refused.
+A file that is damaged but readable is returned with its flaws; a file whose pixels can't be trusted is refused.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from breedclf.errors import ImageTooLargeError
 
 FlawKind = Literal["damaged", "blank", "broken_profile"]
 Flaw = tuple[FlawKind, str]
-"""What is wrong with an image that can be read all the same, in words about `it`."""
+"""What is wrong with a readable image: a kind and a sentence whose subject is `it`."""
 
-_PADDING = bytes(8)  # libjpeg looks ahead so far
+_PADDING = bytes(8)  # as many bytes as libjpeg reads ahead
 _NOISE = bytes((37 * number) % 251 + 1 for number in range(64))
 _LEFT_OVER_BYTES = 8
 _LEAST_BYTES = 64
 _ZEROS_AT_THE_END = 64
-_NO_DATA = (127, 128)  # what every channel holds where a JPEG decoder ran out of data
+_NO_DATA = (127, 128)  # the value of every channel where a JPEG decoder ran out of data
 
 
 class Raw(NamedTuple):
-    """A loaded image, what it was in the file, and the orientation that it still is to be turned by."""
+    """A loaded image, its mode and size in the file, and the orientation that it still has to be turned by."""
 
     image: Image.Image
     mode: str
@@ -44,11 +44,11 @@ class Raw(NamedTuple):
 
 
 def load(data: bytes, format_name: str, max_pixels: int, *, thorough: bool = False) -> Raw:
-    """Load the first frame; `thorough` decodes a JPEG a second time, to notice what decoders pass over.
+    """Load the first frame; `thorough` decodes a JPEG a second time to detect damage that decoders ignore.
 
     Raises:
         ImageTooLargeError: it has more than `max_pixels` pixels.
-        ValueError: it is damaged, or laid out in a way that is not read; Pillow may raise anything else.
+        ValueError: it is damaged, or its layout isn't supported; Pillow may raise other exceptions.
     """
     return _LOADERS[format_name](data, max_pixels, thorough)
 
@@ -74,32 +74,32 @@ def _load_jpeg(data: bytes, max_pixels: int, thorough: bool) -> Raw:
     if about.scan and end < 0:
         data = data.rstrip(b"\0")
         data, end = data + jpeg.END, len(data)
-        flaws.append("it lacks its end marker; its pixels are whole")
+        flaws.append("its end marker is missing; its pixels are complete")
     image = _opened(JpegImageFile, data, max_pixels)
     if jpeg.in_one_scan(data, about):
         ran_out = ran_out_of_data(image.getpixel((image.width - 1, image.height - 1)))
         if ran_out and not _decodes(data[:end] + _PADDING):
-            raise ValueError("it is truncated: its data end before its last pixel")
+            raise ValueError("it is truncated: its data end before the last pixel")
         if thorough and end - about.scan > _LEAST_BYTES and _decodes(data[: end - _LEFT_OVER_BYTES]):
-            flaws.append("its data don't fit its size: something in their middle is damaged or missing")
+            flaws.append("its data don't match its size: a part in the middle is damaged or missing")
     elif about.scan:
         if jpeg.missing(about, found):
             raise ValueError("it is truncated: some of its scans are missing")
         if (thorough or flaws) and _changes_by(data[:end] + _NOISE + jpeg.END, image):
             if flaws:
                 raise ValueError("it is truncated: its last scan ends early")
-            flaws.append("its last scan ends early, so that some detail is missing")
+            flaws.append("its last scan ends early, so some detail is missing")
     turn = orientation(about.exif, about.xmp)
     return Raw(image, image.mode, image.size, turn, tuple(("damaged", flaw) for flaw in flaws))
 
 
 def ran_out_of_data(pixel: object) -> bool:
-    """Whether a JPEG's last pixel has the grey that decoders fill in where the data end."""
+    """Whether a JPEG's last pixel has the gray that decoders fill in where data are missing."""
     return all(level in _NO_DATA for level in pixel) if isinstance(pixel, tuple) else pixel in _NO_DATA
 
 
 def _decodes(data: bytes) -> bool:
-    """Whether a JPEG without an end marker holds enough for every pixel: Pillow fills in none without that marker."""
+    """Whether a JPEG without its end marker has data for every pixel: without that marker Pillow fills in nothing."""
     image = JpegImageFile(BytesIO(data))
     image.draft(image.mode, (1, 1))
     try:
@@ -110,7 +110,7 @@ def _decodes(data: bytes) -> bool:
 
 
 def _changes_by(data: bytes, image: Image.Image) -> bool:
-    """Whether a JPEG with noise behind its last scan comes out otherwise: then that scan was waiting for more."""
+    """Whether noise behind the last scan of a JPEG changes its pixels: if so, that scan is incomplete."""
     with JpegImageFile(BytesIO(data)) as noisy:
         noisy.load()
         return noisy.tobytes() != image.tobytes()
@@ -128,7 +128,7 @@ def _load_bmp(data: bytes, max_pixels: int, thorough: bool) -> Raw:  # noqa: ARG
 
 def _load_tiff(data: bytes, max_pixels: int, thorough: bool) -> Raw:  # noqa: ARG001
     tags = tiff.numbers(data)
-    about = tiff.greys(tags)
+    about = tiff.grayscale(tags)
     turn = tags[tiff.ORIENTATION].value if tiff.ORIENTATION in tags else 1
     try:
         image: Image.Image = _opened(TiffImageFile, tiff.for_pillow(data, tags, about), max_pixels)
@@ -136,8 +136,8 @@ def _load_tiff(data: bytes, max_pixels: int, thorough: bool) -> Raw:  # noqa: AR
         if "unknown pixel mode" not in str(error):
             raise
         raise ValueError(
-            f"its pixels ({tiff.layout(tags)}) are laid out in a way that isn't read; "
-            "save it as PNG, or as TIFF with 8 bits a channel"
+            f"its pixels ({tiff.layout(tags)}) have a layout that isn't supported; "
+            "save it as PNG, or as TIFF with 8 bits per channel"
         ) from error
     mode, info = image.mode, image.info
     if about is not None and about.scaled:
@@ -149,7 +149,7 @@ def _load_tiff(data: bytes, max_pixels: int, thorough: bool) -> Raw:  # noqa: AR
 
 
 def _opaque_if_all_clear(image: Image.Image) -> Image.Image:
-    """As viewers do where a fourth channel may be padding: if it is zero everywhere, it is no transparency."""
+    """Treat a fourth channel that is zero everywhere as padding instead of transparency, as viewers do."""
     if image.mode != "RGBA" or image.getchannel("A").getextrema() != (0, 0):
         return image
     opaque = image.convert("RGB")
@@ -158,19 +158,19 @@ def _opaque_if_all_clear(image: Image.Image) -> Image.Image:
 
 
 def _load_webp(data: bytes, max_pixels: int, thorough: bool) -> Raw:
-    return _with_zeros_noticed(_raw(_opened(WebPImageFile, data, max_pixels)), data, thorough=thorough)
+    return _with_trailing_zeros_reported(_raw(_opened(WebPImageFile, data, max_pixels)), data, thorough=thorough)
 
 
 def _load_gif(data: bytes, max_pixels: int, thorough: bool) -> Raw:
-    return _with_zeros_noticed(_raw(_opened(GifImageFile, data, max_pixels)), data, thorough=thorough)
+    return _with_trailing_zeros_reported(_raw(_opened(GifImageFile, data, max_pixels)), data, thorough=thorough)
 
 
-def _with_zeros_noticed(raw: Raw, data: bytes, *, thorough: bool) -> Raw:
-    """These formats carry no checksum, but compressed data hardly end in many zeros."""
+def _with_trailing_zeros_reported(raw: Raw, data: bytes, *, thorough: bool) -> Raw:
+    """These formats have no checksum, but compressed data rarely end in many zeros."""
     zeros = len(data) - len(data.rstrip(b"\0")) if thorough else 0
     if zeros < _ZEROS_AT_THE_END:
         return raw
-    return raw._replace(flaws=(("damaged", f"its last {zeros:,} bytes are zeros, as if it had been cut short"),))
+    return raw._replace(flaws=(("damaged", f"its last {zeros:,} bytes are zeros, as if it had been truncated"),))
 
 
 _LOADERS: dict[str, Callable[[bytes, int, bool], Raw]] = {
@@ -182,4 +182,4 @@ _LOADERS: dict[str, Callable[[bytes, int, bool], Raw]] = {
     "TIFF": _load_tiff,
 }
 FORMATS = tuple(_LOADERS)
-"""The formats that are read."""
+"""The supported formats."""

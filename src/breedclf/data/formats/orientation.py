@@ -1,6 +1,6 @@
-"""Which way up an image is: the EXIF orientation, wherever a format keeps it, and XMP's where EXIF says nothing.
+"""The orientation of an image: from EXIF, wherever the format stores it, or else from XMP.
 
-The order is that of Pillow's ImageOps.exif_transpose.
+The precedence is that of Pillow's ImageOps.exif_transpose.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _UPRIGHT_BY = {
 
 
 def orientation(exif: bytes, xmp: bytes = b"") -> int:
-    """The orientation (1 to 8) that an EXIF block asks for, or else an XMP packet; 1, upright, if neither says.
+    """The orientation (1 to 8) given by an EXIF block, or else by an XMP packet; 1 (upright) if neither has one.
 
-    Source: EXIF 2.32, section 4.6. A damaged block says nothing.
+    Source: EXIF 2.32, section 4.6. A damaged block is ignored.
     """
     while exif.startswith(EXIF_START):
         exif = exif.removeprefix(EXIF_START)
@@ -43,7 +43,7 @@ def orientation(exif: bytes, xmp: bytes = b"") -> int:
 
 
 def orientation_of(info: Mapping[Any, Any]) -> int:
-    """The same from the `info` of an image that Pillow has loaded."""
+    """The orientation given by the `info` of an image that Pillow has loaded."""
     exif, xmp = info.get("exif"), info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
     xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
     raw = [_raw_profile(info.get(f"Raw profile type {kind}")) for kind in ("exif", "APP1", "xmp")]
@@ -60,7 +60,7 @@ def turned_upright(image: Image.Image, value: int) -> Image.Image:
 
 
 def _raw_profile(text: object) -> bytes:
-    """ImageMagick's text of a metadata block: its name, its length, and hexadecimal digits."""
+    """Decode ImageMagick's text form of a metadata block: its name, its length, and hexadecimal digits."""
     try:
         return bytes.fromhex("".join(text.split("\n")[3:])) if isinstance(text, str) else b""
     except ValueError:

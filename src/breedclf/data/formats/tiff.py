@@ -1,4 +1,4 @@
-"""TIFF's own tags: the numbers of its first directory (EXIF blocks are TIFF, too), and grey levels read by them."""
+"""TIFF tags: the numbers in the first directory (also of EXIF blocks, which are TIFF), and grayscale read by them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PILLOWS_BITS = (1, 2, 4, 8, 16)
 
 
 class Number(NamedTuple):
-    """The first value of a tag, where it is in the file, and how struct packs it there."""
+    """The first value of a tag, its offset in the file, and its struct format."""
 
     value: int
     at: int
@@ -31,10 +31,9 @@ class Number(NamedTuple):
 
 
 def numbers(block: bytes) -> dict[int, Number]:
-    """Tags of the first directory by their number, as far as it is whole; only values that fit into it are right.
+    """The tags of the first directory by number, up to the first damaged one; only values stored inline are correct.
 
-    Source: TIFF 6.0, section 2; BigTIFF has longer offsets. Read here because Pillow warns about each damaged block,
-    for the whole process.
+    Source: TIFF 6.0, section 2; BigTIFF has longer offsets. Pillow would warn about each damaged block.
     """
     order = {b"II": "<", b"MM": ">"}.get(block[:2])
     if order is None:
@@ -55,8 +54,8 @@ def numbers(block: bytes) -> dict[int, Number]:
     return found
 
 
-class Greys(NamedTuple):
-    """What the tags say of one grey channel: bits a sample, whether zero is white, and the width in pixels."""
+class Grayscale(NamedTuple):
+    """What the tags of a grayscale image say: bits per sample, which level is white, width, sample type."""
 
     bits: int
     white_is_zero: bool
@@ -65,26 +64,26 @@ class Greys(NamedTuple):
 
     @property
     def scaled(self) -> bool:
-        """Whether Pillow leaves it to us which level is white."""
+        """Whether `levels` has to scale the samples, since Pillow doesn't."""
         return self.bits not in (1, 2, 4, 8)
 
 
-def greys(tags: dict[int, Number]) -> Greys | None:
-    """The grey channel of a file with one sample a pixel; None for all others."""
+def grayscale(tags: dict[int, Number]) -> Grayscale | None:
+    """The description of a file with one gray sample per pixel; None for any other file."""
     value = {tag: number.value for tag, number in tags.items()}
     if value.get(_SAMPLES, 1) != 1 or value.get(_PHOTOMETRIC) not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         return None
     white_is_zero = value[_PHOTOMETRIC] == _WHITE_IS_ZERO
-    return Greys(value.get(_BITS, 1), white_is_zero, value.get(_WIDTH, 0), value.get(_FORMAT, 1) == 3)
+    return Grayscale(value.get(_BITS, 1), white_is_zero, value.get(_WIDTH, 0), value.get(_FORMAT, 1) == 3)
 
 
 def says_alpha(tags: dict[int, Number]) -> bool:
-    """Whether a fourth channel is declared to be anything."""
+    """Whether the tags declare the meaning of extra channels."""
     return _EXTRA_SAMPLES in tags
 
 
 def layout(tags: dict[int, Number]) -> str:
-    """How the pixels are laid out, in the words of the tags."""
+    """The pixel layout, named by the tags."""
     value = {tag: number.value for tag, number in tags.items()}
     return (
         f"PhotometricInterpretation {value.get(_PHOTOMETRIC, 'unknown')}, SamplesPerPixel {value.get(_SAMPLES, 1)}, "
@@ -92,15 +91,15 @@ def layout(tags: dict[int, Number]) -> str:
     )
 
 
-def for_pillow(data: bytes, tags: dict[int, Number], about: Greys | None) -> bytes:
-    """The file with tags that Pillow knows how to read, not turned; `levels` makes up for what they no longer say.
+def for_pillow(data: bytes, tags: dict[int, Number], about: Grayscale | None) -> bytes:
+    """Patch the tags so that Pillow can read the file, upright; `levels` then applies what the patch has removed.
 
-    Greys of more than 8 bits get zero as black. Those of a depth that Pillow doesn't know are told to be a wider image
-    of 8 bits: their rows are the same bytes.
+    Grayscale of more than 8 bits is declared to have zero as black. A depth that Pillow doesn't support is declared as
+    a wider image of 8 bits, whose rows consist of the same bytes.
 
     Raises:
-        ImageError: the samples have no agreed white level.
-        ValueError: the bits are laid out in a way that is not read.
+        ImageError: the samples have no defined white level.
+        ValueError: the layout of the bits isn't supported.
     """
     changes = {ORIENTATION: 1} if ORIENTATION in tags else {}
     if about is None or not about.scaled:
@@ -109,7 +108,9 @@ def for_pillow(data: bytes, tags: dict[int, Number], about: Greys | None) -> byt
     changes[_PHOTOMETRIC] = _BLACK_IS_ZERO
     if about.bits not in _PILLOWS_BITS:
         if _TILE_WIDTH in tags or tags.get(_COMPRESSION, Number(1, 0, "H")).value in _JPEGS:
-            raise ValueError(f"tiles and JPEGs of {about.bits} bits aren't read; save it with 8 or 16 bits a channel")
+            raise ValueError(
+                f"tiles and JPEGs of {about.bits} bits aren't supported; save it as 8 or 16 bits per channel"
+            )
         changes |= {_BITS: 8, _WIDTH: -(-about.width * about.bits // 8)}
     return _patched(data, tags, changes)
 
@@ -123,11 +124,11 @@ def _patched(data: bytes, tags: dict[int, Number], changes: dict[int, int]) -> b
     return bytes(patched)
 
 
-def levels(image: Image.Image, about: Greys) -> Image.Image:
-    """A picture of more than 8 bits as 8-bit grey, by the depth and the white that its tags name.
+def levels(image: Image.Image, about: Grayscale) -> Image.Image:
+    """Convert grayscale of more than 8 bits to 8 bits, by the depth and the white level of its tags.
 
     Raises:
-        ImageError: its samples have no agreed white level (floats, signed ones, and integers of 32 bits).
+        ImageError: its samples have no defined white level (floats, signed integers, and 32-bit integers).
     """
     _check_white(about.bits, floating=about.floating, signed=image.mode == "I")
     samples = np.asarray(image)
@@ -142,19 +143,19 @@ def levels(image: Image.Image, about: Greys) -> Image.Image:
 def _check_white(bits: int, *, floating: bool, signed: bool = False) -> None:
     if bits > 16 or floating or signed:
         what = f"{bits}-bit {'floating-point' if floating else 'integer'} pixels"
-        raise ImageError(f"{what} have no agreed white level; save it with 8 or 16 bits a channel")
+        raise ImageError(f"{what} have no defined white level; save it as 8 or 16 bits per channel")
 
 
-def greys_of(image: Image.Image) -> Greys | None:
-    """The same for an image of more than 8 bits that Pillow has read itself."""
+def grayscale_of(image: Image.Image) -> Grayscale | None:
+    """The description of a grayscale image of more than 8 bits that Pillow has opened."""
     if not isinstance(image, TiffImageFile) or not (image.mode in ("I", "F") or image.mode.startswith("I;16")):
         return None
     tags = image.tag_v2
-    return Greys(tags[_BITS][0], tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, image.width, image.mode == "F")
+    return Grayscale(tags[_BITS][0], tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO, image.width, image.mode == "F")
 
 
-def _unpacked(rows: NDArray[np.uint8], about: Greys) -> NDArray[np.uint16]:
-    """Samples [H, W] from rows of bytes, the highest bit first."""
+def _unpacked(rows: NDArray[np.uint8], about: Grayscale) -> NDArray[np.uint16]:
+    """Unpack samples [H, W] from rows of bytes, most significant bit first."""
     bits = np.unpackbits(rows, axis=1)[:, : about.width * about.bits].reshape(len(rows), about.width, about.bits)
     places = (1 << np.arange(about.bits - 1, -1, -1)).astype(np.uint16)
     samples: NDArray[np.uint16] = (bits * places).sum(axis=2, dtype=np.uint16)

@@ -1,7 +1,7 @@
-"""What a folder's listing says: which folders are splits, which are classes, and what is set aside, with the reason.
+"""The layout of a dataset folder: which folders are splits, which are classes, and what is set aside and why.
 
-`layout_of` is a pure function of the listing. Training, evaluation, the dataset check, uploads and every error text
-ask it, so that they can't disagree.
+`layout_of` is a pure function of the folder's listing. Training, evaluation, the dataset check and uploads all use it,
+so they always agree.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ __all__ = [
 ]
 
 UNDIVIDED = "all"
-_MAX_SHOWN = 4
-_WORDS: Mapping[Reason, str] = {
+_MAX_NAMES = 4
+_DESCRIPTIONS: Mapping[Reason, str] = {
     "output": "made by breedclf",
-    "system": "of a system or tool",
+    "system": "created by a system or tool",
     "hidden": "hidden",
     "hidden_image": "hidden images",
     "no_images": "without images",
     "not_a_split": "beside the splits",
     "second_spelling": "a second folder of the same split",
-    "unlabeled": "images in no class folder",
+    "unlabeled": "images outside a class folder",
     "stray": "images outside the class folders",
-    "read_elsewhere": "a link to a folder that is read already",
-    "link_loop": "a link to a folder that it lies in",
+    "read_elsewhere": "a link to a folder that is already read",
+    "link_loop": "a link to a folder that contains it",
 }
 _COUNTED: tuple[Reason, ...] = ("stray", "hidden_image")
 _LOSES_IMAGES: tuple[Reason, ...] = ("not_a_split", "second_spelling", "unlabeled", "stray", "read_elsewhere")
 
 
 class Part(NamedTuple):
-    """A folder whose images count for a class; `path` is its name below the root."""
+    """A folder whose images belong to a class; `path` is relative to the root."""
 
     path: str
     folder: Folder
 
 
 class Refusal(NamedTuple):
-    """Why a folder can't be used; `path` is the folder at fault, as named below the root."""
+    """Why a folder can't be used; `path` is the folder that causes it, relative to the root."""
 
     kind: Literal["unclear_layout", "name_not_utf8", "unreadable", "no_pictures", "one_class", "class_missing_in_train"]
     path: str
@@ -65,11 +65,11 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """What was decided.
+    """The layout of a dataset folder.
 
-    `splits` gives the folder of each split ("all" where the root holds class folders), `parts` the folders that each
-    class folder of a split consists of, also when it holds no image. `doubt` is worth telling and no reason to refuse,
-    `hint` says which folder was probably meant.
+    `splits` maps each split to its folder ("all" if the root holds class folders), `parts` maps each class of a split
+    to the folders that it consists of, including classes without images. `why` explains the choice, `doubt` is a
+    warning about it, `hint` names the folder that the user probably meant, `refusal` says why the folder can't be used.
     """
 
     splits: Mapping[str, str]
@@ -82,11 +82,12 @@ class Layout:
 
     @property
     def divided(self) -> bool:
+        """Whether the root has split folders."""
         return UNDIVIDED not in self.splits
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels that a training learns: class folders with a training image, sorted."""
+        """The labels that training learns: class folders with training images, sorted."""
         return self.labels_with_images("train" if self.divided else UNDIVIDED)
 
     def labels_with_images(self, split: str) -> tuple[str, ...]:
@@ -94,12 +95,12 @@ class Layout:
         return tuple(label for label in self.parts.get(split, {}) if self.count(split, label))
 
     def count(self, split: str, label: str) -> int:
-        """How many images a class has in a split."""
+        """The number of images of a class in a split."""
         return sum(len(part.folder.images) for part in self.parts.get(split, {}).get(label, ()))
 
     @property
     def unread(self) -> Callable[[str], bool]:
-        """Tells of a folder or file, by its name below the root, whether it is set aside."""
+        """A function that says whether a folder or file, by its path below the root, is set aside."""
         folders = {each.path for each in self.set_aside if each.reason not in _COUNTED}
         with_strays = {each.path for each in self.set_aside if each.reason == "stray"}
 
@@ -111,39 +112,39 @@ class Layout:
 
     @property
     def loses_images(self) -> bool:
-        """Whether images of the user's own are among what is set aside."""
+        """Whether images of the user are set aside, not only files of systems and tools."""
         return any(each.reason in _LOSES_IMAGES for each in self.set_aside)
 
     def training_refusal(self) -> Refusal | None:
-        """Why no training can use the folder, if so."""
+        """Why training can't use the folder; None if it can."""
         if self.refusal is not None:
             return self.refusal
         if self.divided and "train" not in self.splits:
             have = some_names(sorted(self.splits.values()))
-            return Refusal("no_pictures", ".", f"no pictures to train on: there is {have}, and no train folder")
+            return Refusal("no_pictures", ".", f"no training images: there is {have}, but no train folder")
         classes = self.classes
         home = self.splits["train" if self.divided else UNDIVIDED] or "."
         if not classes:
             suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-            detail = f"no pictures to train on: put them in one folder a class ({suffixes})"
+            detail = f"no training images: put them into one folder per class ({suffixes})"
             return Refusal("no_pictures", home, detail)
         if len(classes) < 2:
             more = f"; {self.hint}" if self.hint else ""
-            detail = f"pictures of one class only, {classes[0]!r}; a classifier needs two or more{more}"
+            detail = f"only one class, {classes[0]!r}; a classifier needs two or more{more}"
             return Refusal("one_class", home, detail)
-        known = set(classes)
+        trained = set(classes)
         for split in self.splits:
-            if strangers := [label for label in self.labels_with_images(split) if label not in known]:
+            if strangers := [label for label in self.labels_with_images(split) if label not in trained]:
                 detail = (
-                    f"the {split} split ({self.splits[split]}/) has classes that train lacks: {some_names(strangers)}; "
-                    f"add training pictures of them or take them out of {split}"
+                    f"the {split} split ({self.splits[split]}/) has classes that train doesn't have: "
+                    f"{some_names(strangers)}; add training images of them, or remove them from {split}"
                 )
                 return Refusal("class_missing_in_train", join(self.splits[split], strangers[0]), detail)
         return None
 
 
 def layout_of(root: Folder, *, labels: Collection[str] = ()) -> Layout:
-    """Decide what a listing holds; `labels` are a model's, where it is known which classes there may be.
+    """Decide on the layout of a listed folder; `labels` are the classes of a model, if the dataset must match one.
 
     Example:
         >>> def flat(*names):
@@ -180,31 +181,31 @@ def layout_of(root: Folder, *, labels: Collection[str] = ()) -> Layout:
 
 
 def everything_below(root: Folder) -> list[Part]:
-    """Every folder that a class folder with this listing consists of."""
+    """All folders that belong to a class folder with this listing."""
     return _parts_of({UNDIVIDED: Place("", Folder({"": root}), ())}, root, [])[UNDIVIDED].get("", [])
 
 
 def set_aside_line(layout: Layout) -> str:
-    """What is set aside, and why, on one line; empty if there is nothing."""
+    """What is set aside and why, in one line; empty if nothing is."""
     groups: dict[Reason, list[SetAside]] = defaultdict(list)
     for each in layout.set_aside:
         groups[each.reason].append(each)
-    told = [_told(reason, groups[reason]) for reason in _WORDS if reason in groups]
-    return f"set aside: {'; '.join(told)}" if told else ""
+    parts = [_described(reason, groups[reason]) for reason in _DESCRIPTIONS if reason in groups]
+    return f"set aside: {'; '.join(parts)}" if parts else ""
 
 
-def _told(reason: Reason, found: Sequence[SetAside]) -> str:
+def _described(reason: Reason, found: Sequence[SetAside]) -> str:
     paths = [each.path or "." for each in found]
     if reason in _COUNTED:
-        return f"{sum(each.images for each in found):,} {_WORDS[reason]} in {some_names(paths, most=_MAX_SHOWN)}"
-    if reason in ("system", "hidden"):  # the same few names in many folders
+        return f"{sum(each.images for each in found):,} {_DESCRIPTIONS[reason]} in {some_names(paths, most=_MAX_NAMES)}"
+    if reason in ("system", "hidden"):  # a few names that recur in many folders
         paths = sorted({path.rpartition("/")[2] for path in paths})
     places = f" in {len(found):,} places" if len(found) > len(paths) else ""
-    return f"{some_names(paths, most=_MAX_SHOWN)}{places} ({_WORDS[reason]})"
+    return f"{some_names(paths, most=_MAX_NAMES)}{places} ({_DESCRIPTIONS[reason]})"
 
 
 def _parts_of(homes: Mapping[str, Place], root: Folder, aside: list[SetAside]) -> dict[str, dict[str, list[Part]]]:
-    """The folders of every class, each once: the way over the fewest links counts, then the first by split and name."""
+    """The folders of every class, each once: by the path with the fewest links, then the first by split and name."""
     parts: dict[str, dict[str, list[Part]]] = {split: {} for split in homes}
     taken: dict[Folder, str] = {}
     by_links: dict[int, list[tuple[str, str, Place]]] = defaultdict(list)
@@ -247,8 +248,8 @@ def _refusal(layout: Layout, homes: Mapping[str, Place]) -> Refusal | None:
         for label in layout.labels_with_images(split):
             if re.search("[\ud800-\udfff]", label):
                 detail = (
-                    f"the class folder {label!r} has a name that is no valid UTF-8, which no model can keep: rename "
-                    "it, or unpack its archive again with the right encoding (unzip -O)"
+                    f"the name of the class folder {label!r} isn't valid UTF-8, so a model can't store it: rename it, "
+                    "or unpack its archive again with the correct encoding (unzip -O)"
                 )
                 return Refusal("name_not_utf8", join(home.path, label), detail)
     return None

@@ -1,25 +1,25 @@
-"""A folder on disk as the tree of names that a layout is decided from."""
+"""List a folder on disk as the tree of names that the layout is decided from."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from breedclf.data.layout.names import is_image_name, is_passed_over
+from breedclf.data.layout.names import is_image_name, skip_reason
 from breedclf.data.layout.tree import Folder
 from breedclf.errors import DataError
 
 OUTPUT_MARKER = ".breedclf-output"
-"""An empty file in a folder that breedclf writes into: images in it are no class."""
+"""An empty file that marks a folder as breedclf's output: its images aren't a class."""
 
 _OUTPUT_FILES = frozenset({OUTPUT_MARKER, "breedclf.json"})
 
 
 def list_folder(root: Path) -> Folder:
-    """List everything below a folder, each folder once; links are followed, except to a folder that holds the root.
+    """List everything below a folder, each folder once; links are followed, except to a folder that contains the root.
 
     Raises:
-        DataError: it isn't there, is no folder, or can't be read.
+        DataError: it doesn't exist, isn't a folder, or can't be read.
     """
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
@@ -28,23 +28,23 @@ def list_folder(root: Path) -> Folder:
         )
     above = {_identity(folder) for folder in root.resolve().parents}
     top = Folder()
-    known = {_identity(root): top}
+    listed = {_identity(root): top}
     waiting = [(os.fspath(root), top)]
     while waiting:
         path, folder = waiting.pop()
         try:
             with os.scandir(path) as entries:
-                waiting += _list(list(entries), folder, known, above)
+                waiting += _list(list(entries), folder, listed, above)
         except OSError as error:
             folder.unreadable = error.strerror or str(error)
     if top.unreadable:
         raise DataError(f"data folder {root} can't be read: {top.unreadable}")
-    top.is_output = False  # what the user names is meant
+    top.is_output = False  # the user asked for this folder
     return top
 
 
 def mark_output(folder: Path) -> None:
-    """Make a folder for what breedclf writes, never to be taken for a class; one that holds files stays as it is.
+    """Create an output folder, marked so that it is never read as a class; a folder that holds files isn't marked.
 
     Raises:
         OSError: it can't be written.
@@ -57,10 +57,10 @@ def mark_output(folder: Path) -> None:
 def _list(
     entries: list[os.DirEntry[str]],
     folder: Folder,
-    known: dict[tuple[int, int], Folder],
+    listed: dict[tuple[int, int], Folder],
     above: set[tuple[int, int]],
 ) -> list[tuple[str, Folder]]:
-    """Put the entries into the folder; those that are folders themselves and new are returned."""
+    """Add the entries to the folder; return those that are folders and aren't listed yet."""
     new, images = [], []
     for entry in entries:
         name = entry.name
@@ -73,20 +73,20 @@ def _list(
             elif name in _OUTPUT_FILES:
                 folder.is_output = True
             elif entry.is_dir():
-                if is_passed_over(name):
+                if skip_reason(name):
                     folder.folders[name] = Folder()
                     continue
                 identity = _identity(entry)
                 if identity in above:
                     folder.loops.add(name)
                     continue
-                if identity not in known:
-                    known[identity] = Folder()
-                    new.append((entry.path, known[identity]))
-                folder.folders[name] = known[identity]
+                if identity not in listed:
+                    listed[identity] = Folder()
+                    new.append((entry.path, listed[identity]))
+                folder.folders[name] = listed[identity]
                 if entry.is_symlink():
                     folder.links.add(name)
-        except OSError:  # a link to itself, or gone by now: the dataset check tells of it
+        except OSError:  # a link to itself, or deleted meanwhile: the dataset check reports it
             continue
     folder.images = sorted(images)
     return new

@@ -1,4 +1,4 @@
-"""What names tell by themselves: splits by their usual spellings, folders of systems and tools, files of images."""
+"""What names mean: usual spellings of splits, folders of systems and tools, image files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPELLINGS = {
     "test": ("test", "testing"),
     "eval": ("eval", "evaluation"),
 }
-"""Names of splits, in lower case. `eval` is whichever of valid and test has no other folder, valid first."""
+"""Names of splits in lower case. `eval` means valid, or test if there is another folder for valid."""
 
 _DECORATIONS = frozenset({"set", "data", "dataset", "image", "images", "img", "imgs", "split"})
 _SPLIT_OF = {spelling: split for split, spellings in SPELLINGS.items() for spelling in spellings}
@@ -22,7 +22,7 @@ _RANK = {spelling: rank for spellings in SPELLINGS.values() for rank, spelling i
 _ENDING = re.compile(r"(set|data|images|\d+)$")
 _SYSTEM = frozenset(
     {
-        # archives of macOS, and its network shares
+        # macOS archives and network shares
         "__macosx",
         "network trash folder",
         "temporary items",
@@ -56,7 +56,7 @@ _CHECKED_DISK = re.compile(r"found\.\d{3}")
 
 
 class RankedSplit(NamedTuple):
-    """The split that a name means; of several names of one split the least counts."""
+    """The split that a name means; of several folders for one split, the one that sorts first is used."""
 
     split: str
     decorated: bool
@@ -64,8 +64,8 @@ class RankedSplit(NamedTuple):
     is_other_case: bool
 
 
-def is_passed_over(name: str) -> Literal["system", "hidden"] | None:
-    """Why a folder of that name is never looked into, if so."""
+def skip_reason(name: str) -> Literal["system", "hidden"] | None:
+    """Why a folder with that name is never read; None if it is read."""
     if name.startswith("."):
         return "hidden"
     folded = name.casefold()
@@ -73,13 +73,13 @@ def is_passed_over(name: str) -> Literal["system", "hidden"] | None:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of that name is taken for an image."""
+    """Whether a file with that name is read as an image."""
     dot = name.rfind(".")
     return dot >= 0 and name[dot:].lower() in IMAGE_SUFFIXES
 
 
 def ranked_split(name: str) -> RankedSplit | None:
-    """The split that a name means: a usual spelling in any case, perhaps with a word like `set` or `images`.
+    """The split that a name means: a usual spelling in any case, optionally with a word like `set` or `images`.
 
     Example:
         >>> [ranked_split(name).split for name in ("Train", "validation", "test_set", "trainset")]
@@ -96,14 +96,14 @@ def ranked_split(name: str) -> RankedSplit | None:
 
 
 def loose_split(name: str) -> str | None:
-    """The one split that a name holds among other words, as `seg_train` or `train2017` do."""
+    """The split that a name contains among other words, such as `seg_train` or `train2017`; None if it isn't unique."""
     words = {word if word in _SPLIT_OF else _ENDING.sub("", word) for word in _words(name)}
     found = {_SPLIT_OF[word] for word in words if word in _SPLIT_OF}
     return found.pop() if len(found) == 1 else None
 
 
 def some_names(names: Sequence[str], *, most: int = 5) -> str:
-    """The first few names in quotes, and how many more there are."""
+    """The first names in quotes, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(repr(name) for name in names[:most]) + more
 

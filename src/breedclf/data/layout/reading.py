@@ -1,4 +1,4 @@
-"""Which of a root's folders are splits and which are classes, by their names and by what they hold."""
+"""Decide which folders are splits and which are classes, by their names and contents."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Reading:
-    """The places of the splits; without them the root holds class folders, unless `unclear` says why it can't be told.
+    """The folders of the splits; None if the root holds class folders.
 
-    `doubt` is worth telling and no reason to refuse.
+    `unclear` says why the layout is ambiguous, if it is; `doubt` is only a warning.
     """
 
     splits: Mapping[str, Place] | None = None
@@ -27,16 +27,16 @@ class Reading:
 
 
 def read(places: Mapping[str, Place], labels: frozenset[str] = frozenset()) -> Reading:
-    """Tell splits from classes; `labels` are the classes of a model, where one is known.
+    """Distinguish splits from classes; `labels` are the classes of a model, if the dataset must match one.
 
-    A name decides only together with the content: a split holds class folders, a class holds images. What can be meant
-    in two ways is unclear.
+    A name counts only together with the content: a split holds class folders, a class holds images. A layout with two
+    possible readings is unclear.
     """
     return _Root(places, labels).read()
 
 
 def hint(places: Mapping[str, Place]) -> str:
-    """Which folder further down was probably meant, if the root holds a single folder with images."""
+    """The subfolder that the user probably meant, if the root holds a single folder with images."""
     full = [place for place in places.values() if place.holds_images()]
     while len(full) == 1 and not full[0].images:
         only, inner = full[0], full[0].inner()
@@ -49,7 +49,7 @@ def hint(places: Mapping[str, Place]) -> str:
 
 
 class _Root:
-    """The folders in a root: `full` ones hold images, `nested` ones in folders, `named` ones as splits are."""
+    """The subfolders of a root: `full` ones hold images, `named` ones are named like splits, `nested` ones are both."""
 
     def __init__(self, places: Mapping[str, Place], labels: frozenset[str]) -> None:
         self.labels = labels
@@ -72,7 +72,7 @@ class _Root:
         return self._classes() if self.labels & set(self.full) else reading
 
     def _fits(self, reading: Reading) -> bool:
-        """Whether all classes are a known model's, as they are in the folder that it was trained on."""
+        """Whether all classes of this reading are classes of the model."""
         if reading.unclear:
             return False
         found = self.full if reading.splits is None else [n for place in reading.splits.values() for n in place.inner()]
@@ -80,7 +80,7 @@ class _Root:
 
     def _read(self) -> Reading:
         if any(_is_divided(self.inner[name], nested=True) for name in self.nested):
-            return self._classes()  # refused, with a hint at the folder that was meant
+            return self._classes()  # refused later, with a hint at the intended folder
         trains = [name for name in self.named if _split(name) == "train"]
         if train := next((name for name in trains if name in self.nested), None):
             return self._with_train(train)
@@ -96,7 +96,7 @@ class _Root:
         return self._classes()
 
     def _with_train(self, train: str) -> Reading:
-        """A split, unless it stands alone among folders of images, where it may be a class."""
+        """The reading with a training folder: it is a split, unless it may be a class among other folders."""
         rivals = [name for name in self.others if not loose_split(name)]
         alone = all(_split(name) == "train" for name in self.named)
         few, direct = len(self.inner[train]) < 2, self.places[train].images > 0
@@ -104,20 +104,20 @@ class _Root:
             return self._classes()
         if alone and rivals and (len(rivals) > 1 or few or direct):
             unclear = (
-                f"{train}/ may be a split (of {some_names(list(self.inner[train]))}) or a class beside "
-                f"{some_names(rivals)}: move what isn't meant elsewhere, or rename the class"
+                f"{train}/ may be a split (of {some_names(list(self.inner[train]))}) or a class next to "
+                f"{some_names(rivals)}: move the other folders elsewhere, or rename the class"
             )
             return Reading(unclear=unclear)
         return self._splits(self.named)
 
     def _alike(self) -> list[str]:
-        """Folders whose names hold a split's among other words, if a training and another one show the same classes."""
-        known = {name: loose_split(name) for name, inner in self.inner.items() if inner and loose_split(name)}
-        train = next((name for name, split in known.items() if split == "train"), None)
+        """Folders whose names contain a split's name, if a training folder and another one have classes in common."""
+        candidates = {name: loose_split(name) for name, inner in self.inner.items() if inner and loose_split(name)}
+        train = next((name for name, split in candidates.items() if split == "train"), None)
         if train is None or len(self.inner[train]) < 2:
             return []
-        shown = set(self.inner[train])
-        others = [name for name, split in known.items() if split != "train" and shown & set(self.inner[name])]
+        classes = set(self.inner[train])
+        others = [name for name, split in candidates.items() if split != "train" and classes & set(self.inner[name])]
         return [train, *others] if others else []
 
     def _splits(self, named: Sequence[str]) -> Reading:
@@ -129,7 +129,7 @@ class _Root:
                 aside.append(SetAside(self.places[name].path, "unlabeled"))
             else:
                 by_split[split].append(name)
-        if evals := by_split.pop("eval", []):  # either of the two: the one that no other folder is
+        if evals := by_split.pop("eval", []):  # valid or test: whichever has no folder of its own
             is_test = self._has_classes(by_split["valid"]) and not self._has_classes(by_split["test"])
             by_split["test" if is_test else "valid"] += evals
         splits: dict[str, Place] = {}
@@ -145,14 +145,14 @@ class _Root:
         for name, place in self.places.items():
             if name not in named:
                 aside.append(SetAside(place.path, "not_a_split" if name in self.full else "no_images"))
-        told = ", ".join(f"{splits[split].path}/ is {split}" for split in SPLITS if split in splits)
-        return Reading({split: splits[split] for split in SPLITS if split in splits}, told, aside)
+        why = ", ".join(f"{splits[split].path}/ is {split}" for split in SPLITS if split in splits)
+        return Reading({split: splits[split] for split in SPLITS if split in splits}, why, aside)
 
     def _has_classes(self, names: Sequence[str]) -> bool:
         return any(self.inner[name] for name in names)
 
     def _rank(self, name: str) -> tuple[object, ...]:
-        """Of several folders of one split, that with the least is read."""
+        """Of several folders for one split, the one with the smallest rank is read."""
         ranked = ranked_split(name)
         order = (ranked.split == "eval", *ranked[1:]) if ranked else (True,)
         return (not self.inner[name], name not in self.full, *order, name)
@@ -162,30 +162,30 @@ class _Root:
         if divided and len(self.full) > 1:
             inside = [name for name in self.inner[divided[0]] if _split(name)]
             unclear = (
-                f"{some_names(divided)} hold {some_names(inside)} themselves: put splits first and classes below them "
-                f"({inside[0]}/{divided[0]}/image.jpg), or give one of them if each is a data set"
+                f"{some_names(divided)} contain {some_names(inside)}: put the splits first and the classes below them "
+                f"({inside[0]}/{divided[0]}/image.jpg), or give one of them if each is a dataset"
             )
             return Reading(unclear=unclear)
         doubt = ""
         shared = set.intersection(*(set(self.inner[name]) for name in self.full)) if self.full else set()
         if len(self.full) > 1 and len(shared) > 1 and all(len(self.inner[name]) == len(shared) for name in self.full):
             doubt = (
-                f"{some_names(self.full)} all hold {some_names(sorted(shared))} and are taken for classes; if they are "
-                "splits, name them train, valid and test"
+                f"{some_names(self.full)} all contain {some_names(sorted(shared))} and are read as classes; if they "
+                "are splits, name them train, valid and test"
             )
         return Reading(why="its folders are classes", doubt=doubt)
 
 
 def _flat(names: Sequence[str]) -> Reading:
     unclear = (
-        f"images lie directly in {some_names(names)}, so that nothing tells their classes: put them into one folder a "
-        f"class ({names[0]}/CLASS/image.jpg), or rename the folders if they are the classes"
+        f"{some_names(names)} contain images instead of class folders, so their classes are unknown: put them into one "
+        f"folder per class ({names[0]}/CLASS/image.jpg), or rename the folders if they are the classes"
     )
     return Reading(unclear=unclear)
 
 
 def _undoubled(place: Place, aside: list[SetAside]) -> Place:
-    """NAME/NAME/ in place of NAME/, as some archives unpack, where class folders lie in it; the rest is set aside."""
+    """NAME/NAME/ in place of NAME/, if it holds class folders (some archives unpack so); the rest is set aside."""
     name, inner = place.path.rpartition("/")[2].casefold(), place.inner()
     while not place.images and [each.casefold() for each in inner] == [name]:
         only = next(iter(inner.values()))
@@ -199,7 +199,7 @@ def _undoubled(place: Place, aside: list[SetAside]) -> Place:
 
 
 def _is_divided(inner: Mapping[str, Place], *, nested: bool = False) -> bool:
-    """Whether a folder holds a training split and another one; if `nested`, with class folders in the first."""
+    """Whether a folder holds a training split and another split; with `nested`, the former must hold class folders."""
     found = {split: name for name in inner if (split := _split(name))}
     return len(found) > 1 and "train" in found and (not nested or bool(inner[found["train"]].inner()))
 

@@ -1,4 +1,4 @@
-"""A folder's listing as a tree of names, and what of it is looked at."""
+"""The listing of a folder as a tree of names, and which of its folders are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from breedclf.data.layout.names import is_passed_over
+from breedclf.data.layout.names import skip_reason
 
 Reason = Literal[
     "output",
@@ -25,7 +25,7 @@ Reason = Literal[
 
 
 class SetAside(NamedTuple):
-    """What isn't read: a folder, or for `stray` and `hidden_image` how many images in that folder.
+    """Something that isn't read: a folder, or, for `stray` and `hidden_image`, a number of images in that folder.
 
     `instead` is the folder that is read in its place.
     """
@@ -38,11 +38,11 @@ class SetAside(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Folder:
-    """A listed folder; one that links lead to is the same object wherever it appears.
+    """A listed folder; a folder that is reached by several links is the same object everywhere.
 
-    `images` names its files with an image's suffix but for `hidden_images` many, whose names begin with a dot. `links`
-    names those of its `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output`
-    tells that breedclf made it, `unreadable` why it wasn't listed.
+    `images` are its image files, without the `hidden_images` whose names start with a dot. `links` are the names
+    of those `folders` that are symbolic links, `loops` links to a folder above the listed one. `is_output`
+    marks a folder that breedclf wrote, `unreadable` is the reason if it couldn't be listed.
     """
 
     folders: dict[str, Folder] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Folder:
 
 
 class Place(NamedTuple):
-    """A folder, its name below the root, and the folders that it lies in."""
+    """A folder, its path below the root, and the folders that contain it."""
 
     path: str
     folder: Folder
@@ -63,15 +63,15 @@ class Place(NamedTuple):
 
     @property
     def images(self) -> int:
-        """How many lie directly in it."""
+        """The number of images directly in it."""
         return len(self.folder.images)
 
     def places(self, aside: list[SetAside] | None = None) -> Iterator[tuple[str, Place]]:
-        """The folders in it that are looked at, by name; the others are noted in `aside`."""
+        """The subfolders that are read, by name; the others are added to `aside`."""
         above = (*self.above, self.folder)
         for name in sorted({*self.folder.folders, *self.folder.loops}):
             found = self.folder.folders.get(name)
-            reason: Reason | None = is_passed_over(name)
+            reason: Reason | None = skip_reason(name)
             if reason is None and (found is None or found in above):
                 reason = "link_loop"
             elif reason is None and found is not None and found.is_output:
@@ -82,11 +82,11 @@ class Place(NamedTuple):
                 aside.append(SetAside(join(self.path, name), reason))
 
     def inner(self) -> dict[str, Place]:
-        """The folders in it that hold images, at any depth."""
+        """The subfolders that hold images, at any depth."""
         return {name: place for name, place in self.places() if place.holds_images()}
 
     def holds_images(self) -> bool:
-        """Whether an image lies in it at any depth; a folder that can't be listed may hold some."""
+        """Whether it holds images at any depth; a folder that can't be listed counts as if it did."""
         seen: set[Folder] = set(self.above)
         waiting = [self]
         while waiting:
@@ -101,5 +101,5 @@ class Place(NamedTuple):
 
 
 def join(folder: str, name: str) -> str:
-    """A name below a folder that is itself named below the root."""
+    """The path of a name in a folder; the root's path is empty."""
     return f"{folder}/{name}" if folder else name

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.emulator.protocol import ACCOUNT, DEFAULT_REGION
+from breedclf.files.disk import write_atomic
 from breedclf.files.private_folder import make_private
 
 ROOT_ARN = f"arn:aws:iam::{ACCOUNT}:user/emulator"
@@ -144,11 +145,7 @@ def shell_lines(environment: Mapping[str, str]) -> str:
 
 def write_private(file: Path, text: str) -> None:
     """Replace a file with one that only this user can read."""
-    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-        opened.write(text)
-    fresh.replace(file)
+    write_atomic(file, text, mode=0o600)
 
 
 def private_folder(folder: Path) -> Path:

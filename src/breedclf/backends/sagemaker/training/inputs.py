@@ -143,12 +143,12 @@ def set_aside_in(folder: Path) -> Callable[[str], bool]:
     Raises:
         DataError: the folder isn't there or can't be read.
     """
-    from breedclf.data.image_folder import tell
+    from breedclf.data.image_folder import log_set_aside
     from breedclf.data.layout import layout_of
     from breedclf.data.layout.disk import list_folder
 
     layout = layout_of(list_folder(folder))
-    tell(folder, layout)
+    log_set_aside(folder, layout)
     return layout.unread
 
 
