@@ -98,7 +98,7 @@ def test_a_plain_c_locale_gets_all_answers() -> None:
         import logging
         from breedclf.cli import _log_on_stderr
         from breedclf.cli.console import Console
-        from breedclf.printable import any_encoding
+        from breedclf.text.printable import any_encoding
         with any_encoding(), _log_on_stderr(quiet=False):
             Console().result(None, "ants \U0001f41c \udce9")
             logging.getLogger("breedclf").info("ants \U0001f41c \udce9")

@@ -226,7 +226,7 @@ def test_a_grid_s_ranges_become_the_values_that_it_takes(data) -> None:
         ("0.0050", Categorical(0.005, 0.01), 0.005),
         ('"64"', Categorical(32, 64), 64),
         ("true", Categorical(False, True), True),
-        ("linear", Categorical("standardised", "linear"), "linear"),
+        ("linear", Categorical("standardized", "linear"), "linear"),
         ("6.1E-3", Continuous(0.005, 0.01), 0.0061),
     ],
 )

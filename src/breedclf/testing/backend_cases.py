@@ -76,7 +76,7 @@ class BackendCases:
 
     def ended(self, job: Job) -> Job:
         """Wait for the end without judging it."""
-        return job.wait(timeout=self.patience_seconds, check=False)
+        return job.wait(timeout_seconds=self.patience_seconds, check=False)
 
     def lines(self, job: Job) -> list[str]:
         """What the job's script printed; a back end whose containers print more leaves that out here."""
@@ -332,7 +332,7 @@ class BackendCases:
         job = submit(_RUNS_LONG)
         try:
             with pytest.raises(JobTimeoutError, match="job job is still InProgress .* after 0.1 seconds; it goes on"):
-                job.wait(timeout=0.1)
+                job.wait(timeout_seconds=0.1)
             for ask in (backend.artifact, backend.output, backend.delete):
                 with pytest.raises(JobError, match="job job is still InProgress"):
                     ask("job")
