@@ -1,4 +1,4 @@
-"""Back ends by name: the one place that knows which there are; each is imported when it is asked for."""
+"""Backends by name: the one place that lists them; each is imported on first use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 from breedclf.errors import ConfigError, MissingExtraError
 from breedclf.jobs import Backend
 
+DEFAULT_BACKEND = "local"
 _CLASS_OF = {
     "inline": "breedclf.backends.inline:InlineBackend",
     "local": "breedclf.backends.local.backend:LocalBackend",
@@ -16,10 +17,10 @@ _CLASS_OF = {
 
 
 def backend_named(name: str, **options: Any) -> Backend:
-    """Make the back end of this name; or, with `module:class` as name, one of one's own.
+    """Make the backend of this name, or your own with `module:class` as name.
 
     Raises:
-        ConfigError: there is none of that name, or it doesn't take these options.
+        ConfigError: there is none of that name, or it doesn't accept these options.
         MissingExtraError: it isn't installed.
     """
     where = _CLASS_OF.get(name, name)
@@ -39,6 +40,16 @@ def backend_named(name: str, **options: Any) -> Backend:
         return cast(Backend, maker(**options))
     except TypeError as error:
         raise ConfigError(f"backend={name!r}: {error}") from error
+
+
+def backend_of(backend: Backend | str | None) -> Backend:
+    """The backend that a user chose: an object, or a name as for `backend_named`; "local" if None.
+
+    Raises:
+        ConfigError: there is none of that name.
+        MissingExtraError: it isn't installed.
+    """
+    return backend_named(backend or DEFAULT_BACKEND) if backend is None or isinstance(backend, str) else backend
 
 
 def backend_names() -> list[str]:

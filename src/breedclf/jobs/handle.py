@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -46,13 +47,19 @@ class Job:
         self._clock = clock
 
     @classmethod
-    def attach(cls, name: str, *, backend: Backend) -> Self:
+    def attach(cls, name: str, *, backend: Backend | str | None = None) -> Self:
         """The handle of a job that any process submitted.
+
+        Args:
+            name: the job's name.
+            backend: where it runs: a backend, or its name; "local" if not given.
 
         Raises:
             JobError: there is no such job on this backend.
         """
-        job = cls(name, backend)
+        # Imported by name, since jobs don't depend on backends.
+        chosen: Backend = import_module("breedclf.backends.registry").backend_of(backend)
+        job = cls(name, chosen)
         job.describe()
         return job
 
@@ -223,22 +230,22 @@ def require_ended(description: JobDescription) -> None:
         )
 
 
+def progress_lines(write: Callable[[str], None] = print_on_stderr) -> Callable[[JobDescription], None]:
+    """A function for `Job.wait(progress=...)` that writes a line whenever the status or the metrics have changed."""
+    written: tuple[Any, ...] = ()
+
+    def report(description: JobDescription) -> None:
+        nonlocal written
+        now = (description.secondary_status, dict(description.metrics))
+        if now != written:
+            written = now
+            metrics = "  ".join(f"{name} {value:.4g}" for name, value in description.metrics.items())
+            write(f"{description.name}  {description.secondary_status}  {metrics}".rstrip())
+
+    return report
+
+
 def _reporter(progress: bool | Callable[[JobDescription], None]) -> Callable[[JobDescription], None]:
     if callable(progress):
         return progress
-    return _ProgressLines() if progress else lambda _: None
-
-
-class _ProgressLines:
-    """Prints a line on stderr whenever the status or the metrics have changed."""
-
-    def __init__(self) -> None:
-        self._printed: tuple[Any, ...] = ()
-
-    def __call__(self, description: JobDescription) -> None:
-        now = (description.secondary_status, dict(description.metrics))
-        if now == self._printed:
-            return
-        self._printed = now
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in description.metrics.items())
-        print_on_stderr(f"{description.name}  {description.secondary_status}  {metrics}".rstrip())
+    return progress_lines() if progress else lambda _: None
