@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
-from breedclf.files.disk import write_whole
 from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
@@ -173,7 +172,7 @@ def train(job: JobEnvironment) -> FitResult:
         result = fit(
             config, hooks=[ProgressLog(metric_lines=True), *tellers, *recorders, *loggers], checkpoints=checkpoints
         )
-    write_whole(result.output / RESULT_FILE, plain_json({"skipped": result.skipped}) + "\n")
+    (result.output / RESULT_FILE).write_text(plain_json({"skipped": result.skipped}) + "\n", encoding="utf-8")
     _deliver(result.artifact, job.model)
     chosen = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): chosen})

@@ -116,7 +116,7 @@ def test_ctrl_c_leaves_the_search_alone_and_a_second_one_stops_it(data, backend,
     tuned(data, backend).run()
     with pytest.raises(KeyboardInterrupt):
         TuningJob.attach("study", backend=backend, clock=Clock(2)).wait()
-    assert "it goes on by itself; carry it on with TuningJob.attach('study', ...)" in capsys.readouterr().err
+    assert "it goes on by itself; continue with TuningJob.attach('study', ...)" in capsys.readouterr().err
     assert backend.stopped == []
     with pytest.raises(KeyboardInterrupt):
         TuningJob.attach("study", backend=backend, clock=Clock(1, 2)).wait()

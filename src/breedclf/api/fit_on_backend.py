@@ -16,7 +16,6 @@ from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.errors import ConfigError, JobFailedError
-from breedclf.files.disk import write_whole
 from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
@@ -80,7 +79,8 @@ def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
-        write_whole(output / _CONFIG_FILE, render_settings(config.to_dict(), Path(_CONFIG_FILE)))
+        settings = render_settings(config.to_dict(), Path(_CONFIG_FILE))
+        (output / _CONFIG_FILE).write_text(settings, encoding="utf-8")
         return place_model(artifact, output / MODEL_FOLDER)
     except OSError as error:
         raise ConfigError(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.api.deployment import Deployment
-from breedclf.backends.registry import backend_named
+from breedclf.api.deployment import Deployment, serving_backend
 from breedclf.cli.console import Console
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
-from breedclf.jobs.endpoints import ServingBackend
 from breedclf.serving.engines.flags import add_engine_flags, engine_choice
 
 DEFAULT_BACKEND = "local"
@@ -23,15 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the endpoint's name (default: one is made)")
     parser.add_argument("--backend", default=DEFAULT_BACKEND, metavar="NAME", help="where to serve (default: local)")
     parser.add_argument(
-        "--ttl",
+        "--ttl-seconds",
         type=float,
         default=DEFAULT_TTL_SECONDS,
         metavar="SECONDS",
-        help="when the endpoint goes away by itself, counted from the start of this command, so that it can't be "
-        "forgotten (default: 8 hours)",
+        help="delete the endpoint this many seconds after this command started (default: 8 hours)",
     )
     parser.add_argument(
-        "--idle-timeout", type=float, metavar="SECONDS", help="it also goes away when nobody asks so long"
+        "--idle-seconds", type=float, metavar="SECONDS", help="delete it after this many seconds without requests"
     )
     parser.add_argument("--port", type=int, default=0, metavar="PORT", help="port on this machine (default: any)")
     parser.add_argument(
@@ -63,8 +60,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             arguments.model,
             backend=backend,
             name=arguments.name,
-            ttl=arguments.ttl,
-            idle_timeout=arguments.idle_timeout,
+            ttl_seconds=arguments.ttl_seconds,
+            idle_seconds=arguments.idle_seconds,
             detach=True,
             port=arguments.port,
             engine=choice.name,
@@ -83,15 +80,3 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         f"end it:  breedclf endpoints delete {known.name}{there}",
     )
     return 0
-
-
-def serving_backend(name: str) -> ServingBackend:
-    """The back end of this name, if it serves models.
-
-    Raises:
-        ConfigError: there is none of that name, or it doesn't.
-    """
-    backend: object = backend_named(name)
-    if not isinstance(backend, ServingBackend):
-        raise ConfigError(f"backend={name!r} serves no models; choose another")
-    return backend

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
+from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
@@ -106,11 +107,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
     rules = _rules(arguments.rules)
     given_output = getattr(arguments, "output", None)
     output = DEFAULT_OUTPUT if given_output is None else user_path(given_output, "output")
-    backend = None
-    if arguments.backend is not None:
-        from breedclf.backends.registry import backend_named
-
-        backend = backend_named(arguments.backend)
+    backend = None if arguments.backend is None else backend_named(arguments.backend)
     if is_remote(what):
         return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
@@ -125,11 +122,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
         return session.run(), output
     if backend is None and (Path(what).exists() or os.sep in what):  # no job is called so
         open_profile(what)  # says why it can't be read
-    if backend is None:
-        from breedclf.backends.registry import backend_named
-
-        backend = backend_named("local")
-    return ProfilingSession.attach(what, rules=rules, backend=backend), output
+    return ProfilingSession.attach(what, rules=rules, backend=backend or "local"), output
 
 
 def _rules(words: list[str]) -> Any:

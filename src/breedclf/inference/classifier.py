@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from breedclf.config import Device, Precision
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.data.decoding import as_tensor, decode_image
 from breedclf.data.formats.color import Color
 from breedclf.data.images import as_path, image_from_array, upright_rgb
@@ -32,7 +33,7 @@ class Classifier:
     """A model folder, loaded and checked.
 
     Args:
-        artifact: the folder that a training wrote (`OUTPUT/model`).
+        model: the folder that a training wrote (`OUTPUT/model`).
         device: where to compute; `auto` takes a GPU when there is one.
         precision: `auto` takes bf16 where the hardware has it.
         batch_size: how many pictures go through the network at a time.
@@ -44,10 +45,11 @@ class Classifier:
         >>> Classifier("runs/train/model").predict("dog.jpg").top(5)  # doctest: +SKIP
     """
 
+    @accept_old_keywords
     def __init__(
-        self, artifact: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = user_path(artifact, "model")
+        self.artifact = user_path(model, "model")
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)

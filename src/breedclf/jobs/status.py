@@ -78,6 +78,8 @@ class JobDescription:
     transitions: tuple[Transition, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    lost: bool = False
+    """Whether the job failed because the process that supervised it is gone."""
 
     @property
     def seconds(self) -> float | None:
