@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import breedclf
-from breedclf.cli import VERBS, main
+from breedclf.cli import COMMANDS, main
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,10 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    assert [verb for verb in VERBS if verb not in out] == []
+    assert [verb for verb in COMMANDS if verb not in out] == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_has_help_and_takes_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])

@@ -81,7 +81,7 @@ def test_images_of_a_demo_are_no_class(tmp_path: Path, monkeypatch: pytest.Monke
 
     images(tmp_path, "ants", "bees")
     monkeypatch.chdir(tmp_path)
-    _drawn_images(DemoConfig(output=Path("demo"), train_pictures=2))
+    _drawn_images(DemoConfig(output=Path("demo"), train_images=2))
     assert scan(tmp_path).labels == ("ants", "bees")
 
 

@@ -12,6 +12,7 @@ from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
+from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument, place_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
@@ -25,6 +26,7 @@ _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s DIR|JOB|PROFILE_DIR ... [OPTION ...]"
     parser.add_argument(
         "what",
         metavar="DIR|JOB|PROFILE_DIR",
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile", "resume"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "profile", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

@@ -11,17 +11,19 @@ from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
+from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
 from breedclf.training.records import EpochRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [DIR] [OPTION ...]"
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="image folder")
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job on this backend")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:

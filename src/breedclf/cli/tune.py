@@ -14,6 +14,7 @@ from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
+from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
@@ -31,6 +32,7 @@ _CARD = "breedclf.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [DIR] [OPTION ...]"
     parser.epilog = _EPILOG
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--report", type=path_argument, metavar="FILE", help="page about the search (default: OUT/tuning.html)"
     )
-    add_settings_flags(parser, TrainingConfig, leave_out=["data", "resume"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
