@@ -39,10 +39,10 @@ def main() -> int:
                 head: [
                     right(DATA / name, home / "out", epochs=epochs, seed=s, head=head, cache_dir=home) for s in SEEDS
                 ]
-                for head in ("standardised", "linear")
+                for head in ("standardized", "linear")
             }
-            total = counts["standardised"][0][1]
-            mean = statistics.mean(count for count, _ in counts["standardised"]) / total
+            total = counts["standardized"][0][1]
+            mean = statistics.mean(count for count, _ in counts["standardized"]) / total
             goals.append(at_least(f"{name}, {epochs} epochs, mean test accuracy of 5 seeds", mean, goal))
             details[f"{name}, {epochs} epochs"] = {
                 "right": {head: [count for count, _ in found] for head, found in counts.items()},
@@ -51,7 +51,7 @@ def main() -> int:
             print(name, epochs, details[f"{name}, {epochs} epochs"], file=sys.stderr, flush=True)
             if epochs == 3:
                 exact, _ = right(DATA / name, home / "exact", epochs=epochs, feature_cache=False)
-                apart = abs(exact - counts["standardised"][0][0])
+                apart = abs(exact - counts["standardized"][0][0])
                 goals.append(at_most(f"{name}: cached and exact apart, in test pictures", apart, 1))
     return report("accuracy", goals, details, given)
 

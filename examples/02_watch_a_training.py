@@ -40,7 +40,7 @@ def main() -> None:
             drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=0)
             config = TrainingConfig(data=drawn, architecture="resnet18", weights="none")
         # The second training finds the features of the first, so that only the last layer is computed.
-        for head in ("standardised", "linear"):
+        for head in ("standardized", "linear"):
             Trainer(config.replace(head=head, output=Path(folder) / head)).fit(hooks=[BestSoFar()])
 
 

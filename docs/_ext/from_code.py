@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from breedclf import errors
-from breedclf.cli import VERBS
+from breedclf.cli import COMMANDS
 from breedclf.config import TrainingConfig
 
 _BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "and below {}"}
@@ -132,7 +132,7 @@ class _Verb(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         verb = self.arguments[0]
-        return self.parse_text_to_nodes(f"{VERBS[verb][0].upper()}{VERBS[verb][1:]}.\n\n{verb_table(verb)}")
+        return self.parse_text_to_nodes(f"{COMMANDS[verb][0].upper()}{COMMANDS[verb][1:]}.\n\n{verb_table(verb)}")
 
 
 class _Errors(SphinxDirective):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from breedclf._version import __version__
 
 if TYPE_CHECKING:
+    from breedclf.api.best_trial import BestTrial
     from breedclf.api.deployment import Deployment
+    from breedclf.api.endpoint import Endpoint
     from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
     from breedclf.api.tuning import TuningJob
@@ -19,58 +21,157 @@ if TYPE_CHECKING:
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.s3.dataset import S3Dataset
-    from breedclf.config import TrainingConfig
+    from breedclf.config import EvaluationConfig, TrainingConfig
+    from breedclf.errors import (
+        ArtifactError,
+        BreedclfError,
+        ConfigError,
+        DataError,
+        DemoError,
+        DiskError,
+        DownloadError,
+        EndpointError,
+        ExportError,
+        ForkError,
+        ImageError,
+        ImageTooCostlyError,
+        ImageTooLargeError,
+        JobError,
+        JobFailedError,
+        JobTimeoutError,
+        MissingExtraError,
+        ModelError,
+        ParityError,
+        ProfileError,
+        TrainingError,
+        WeightsError,
+    )
     from breedclf.evaluation.evaluate import evaluate
+    from breedclf.evaluation.metrics import Evaluation
     from breedclf.exporting.export import export
     from breedclf.inference.classifier import Classifier
-    from breedclf.jobs import JobSpec, JobStatus
+    from breedclf.inference.prediction import Prediction, RankedClass
+    from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus
     from breedclf.jobs.handle import Job
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
+    from breedclf.training.hooks import TrainingHook
+    from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
+    from breedclf.training.result import FitResult
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
-_HOME_OF = {
+_MODULE_OF = {
+    "ArtifactError": "breedclf.errors",
+    "Backend": "breedclf.jobs",
+    "BestTrial": "breedclf.api.best_trial",
+    "BreedclfError": "breedclf.errors",
+    "Categorical": "breedclf.tuning.space",
+    "Classifier": "breedclf.inference.classifier",
+    "ConfigError": "breedclf.errors",
+    "Continuous": "breedclf.tuning.space",
+    "DataError": "breedclf.errors",
+    "DemoError": "breedclf.errors",
+    "Deployment": "breedclf.api.deployment",
+    "DiskError": "breedclf.errors",
+    "DownloadError": "breedclf.errors",
+    "Endpoint": "breedclf.api.endpoint",
+    "EndpointError": "breedclf.errors",
+    "EpochRecord": "breedclf.training.records",
+    "Evaluation": "breedclf.evaluation.metrics",
+    "EvaluationConfig": "breedclf.config",
+    "ExportError": "breedclf.errors",
+    "FitResult": "breedclf.training.result",
+    "ForkError": "breedclf.errors",
+    "ImageError": "breedclf.errors",
+    "ImageTooCostlyError": "breedclf.errors",
+    "ImageTooLargeError": "breedclf.errors",
     "InlineBackend": "breedclf.backends.inline",
+    "Integer": "breedclf.tuning.space",
     "Job": "breedclf.jobs.handle",
+    "JobDescription": "breedclf.jobs",
+    "JobError": "breedclf.errors",
+    "JobFailedError": "breedclf.errors",
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
+    "JobTimeoutError": "breedclf.errors",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
+    "MissingExtraError": "breedclf.errors",
+    "ModelError": "breedclf.errors",
+    "ParityError": "breedclf.errors",
+    "Prediction": "breedclf.inference.prediction",
+    "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
-    "TensorBoardLogger": "breedclf.loggers.tensorboard",
+    "RankedClass": "breedclf.inference.prediction",
     "S3Dataset": "breedclf.backends.sagemaker.s3.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
-    "Classifier": "breedclf.inference.classifier",
-    "Deployment": "breedclf.api.deployment",
+    "StepRecord": "breedclf.training.records",
+    "TensorBoardLogger": "breedclf.loggers.tensorboard",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
+    "TrainingError": "breedclf.errors",
+    "TrainingHook": "breedclf.training.hooks",
+    "TrainingPlan": "breedclf.training.records",
     "TuningJob": "breedclf.api.tuning",
-    "Categorical": "breedclf.tuning.space",
-    "Continuous": "breedclf.tuning.space",
-    "Integer": "breedclf.tuning.space",
+    "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
 }
 
 __all__ = [
+    "ArtifactError",
+    "Backend",
+    "BestTrial",
+    "BreedclfError",
     "Categorical",
     "Classifier",
+    "ConfigError",
     "Continuous",
+    "DataError",
+    "DemoError",
     "Deployment",
+    "DiskError",
+    "DownloadError",
+    "Endpoint",
+    "EndpointError",
+    "EpochRecord",
+    "Evaluation",
+    "EvaluationConfig",
+    "ExportError",
+    "FitResult",
+    "ForkError",
+    "ImageError",
+    "ImageTooCostlyError",
+    "ImageTooLargeError",
     "InlineBackend",
     "Integer",
     "Job",
+    "JobDescription",
+    "JobError",
+    "JobFailedError",
     "JobSpec",
     "JobStatus",
+    "JobTimeoutError",
     "LocalBackend",
     "MLflowLogger",
+    "MissingExtraError",
+    "ModelError",
+    "ParityError",
+    "Prediction",
+    "ProfileError",
     "ProfilingSession",
+    "RankedClass",
     "S3Dataset",
     "SageMakerBackend",
+    "StepRecord",
     "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
+    "TrainingError",
+    "TrainingHook",
+    "TrainingPlan",
     "TuningJob",
+    "WeightsError",
     "__version__",
     "evaluate",
     "export",
@@ -78,12 +179,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'breedclf' has no attribute {name!r}")
-    value = getattr(import_module(_HOME_OF[name]), name)
+    value = getattr(import_module(_MODULE_OF[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_HOME_OF))
+    return sorted(set(globals()) | set(_MODULE_OF))

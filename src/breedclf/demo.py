@@ -1,4 +1,4 @@
-"""The demonstration: draw pictures, train, evaluate, predict, and hold the outcome to a standard."""
+"""The demo: draw synthetic images, train, evaluate, predict, and check the accuracy."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ def _weights(value: object) -> object:
 
 
 class DemoConfig(Settings):
-    """What can be chosen about the demonstration; with nothing chosen it draws its own pictures."""
+    """The settings of the demo; by default it draws its own images."""
 
-    data: MaybeUserPath = Field(default=None, description="folder of pictures to use instead of drawn ones")
+    data: MaybeUserPath = Field(default=None, description="image folder to use instead of synthetic images")
     weights: Annotated[str | None, BeforeValidator(_weights)] = Field(
         default=None,
-        description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be had, otherwise none)",
+        description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be downloaded, otherwise none)",
     )
     architecture: Architecture | None = Field(
         default=None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
     )
     epochs: int | None = Field(
-        default=None, ge=1, le=10_000, description="passes over the pictures (default: 3, or 20 with random weights)"
+        default=None, ge=1, le=10_000, description="passes over the images (default: 3, or 20 with random weights)"
     )
-    train_pictures: int = Field(default=40, ge=2, le=10_000, description="training pictures to draw of each class")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the drawn pictures and of the training")
+    train_images: int = Field(default=40, ge=2, le=10_000, description="training images to draw per class")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the synthetic images and of the training run")
     download_seconds: float = Field(default=60, gt=0, description="how long to try to download pretrained weights")
     cache_dir: MaybeOutputPath = Field(
         default=None, description="folder of the feature cache (default: the platform's)"
     )
-    output: OutputPath = Field(default=Path("runs/demo"), description="folder that gets pictures, model and report")
+    output: OutputPath = Field(default=Path("runs/demo"), description="folder for images, model and report")
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration showed; shares are from 0 to 1.
+    """The result of the demo; shares are from 0 to 1.
 
-    `shown` is one test picture: its path, its true class and the ranked answer.
+    `shown` is one test image: its path, its true class and the ranked predictions.
     """
 
     accuracy: float
@@ -82,9 +82,7 @@ class DemoResult:
 
 
 def required_accuracy(classes: int) -> float:
-    """The least test accuracy (0 to 1) that passes: three times chance, where that can be reached.
-
-    With two or three classes three times chance is 1 or more; there it is halfway between chance and 1.
+    """The minimum test accuracy (0 to 1): three times chance, or halfway between chance and 1 for two or three classes.
 
     Example:
         >>> [round(required_accuracy(classes), 3) for classes in (2, 3, 4, 5, 133)]
@@ -94,12 +92,12 @@ def required_accuracy(classes: int) -> float:
 
 
 def run_demo(config: DemoConfig) -> DemoResult:
-    """Train, evaluate on the test split, predict one picture.
+    """Train, evaluate on the test split, predict one image.
 
     Raises:
         DemoError: the test accuracy is below `required_accuracy`.
-        DataError: the pictures of `config.data` can't be used.
-        WeightsError: the weights file can't be used; weights that can't be downloaded are replaced by random ones.
+        DataError: the images of `config.data` can't be used.
+        WeightsError: the weights file can't be used. If weights can't be downloaded, random ones are used.
         ConfigError: the output can't be written.
     """
     from breedclf.data.image_folder import scan
@@ -116,7 +114,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     folder = scan(data)
     test = folder.split("test")
     number = config.seed % len(test)
-    picture = test.paths[number]
+    image = test.paths[number]
     return DemoResult(
         accuracy=measured.accuracy,
         accuracy_interval=measured.accuracy_interval,
@@ -130,19 +128,19 @@ def run_demo(config: DemoConfig) -> DemoResult:
         artifact=str(result.artifact),
         report=str(measured.report),
         shown={
-            "path": str(picture),
+            "path": str(image),
             "label": folder.labels[test.targets[number]],
-            "predictions": [guess.to_dict() for guess in result.classifier.predict(picture).top(3)],
+            "predictions": [guess.to_dict() for guess in result.classifier.predict(image).top(3)],
         },
         seconds=round(time.perf_counter() - started, 3),
     )
 
 
 def _drawn_images(config: DemoConfig) -> Path:
-    """The drawn set below the output; one that an earlier run left complete is used again."""
-    folder = config.output / f"pictures-{CLASSES}x{config.train_pictures}-seed-{config.seed}"
+    """The synthetic images below the output; reused if an earlier run completed them."""
+    folder = config.output / f"images-{CLASSES}x{config.train_images}-seed-{config.seed}"
     if folder.is_dir():
-        log.info("using the pictures in %s", folder)
+        log.info("using the images in %s", folder)
         return folder
     mark_output(config.output)
     unfinished = folder.with_name(f"{folder.name}.part")
@@ -150,14 +148,14 @@ def _drawn_images(config: DemoConfig) -> Path:
     write_image_set(
         unfinished,
         classes=CLASSES,
-        train=config.train_pictures,
+        train=config.train_images,
         valid=VALID_IMAGES,
         test=TEST_IMAGES,
         seed=config.seed,
     )
     unfinished.rename(folder)
-    count = CLASSES * (config.train_pictures + VALID_IMAGES + TEST_IMAGES)
-    log.info("drew %d pictures of %d patterns in %s", count, CLASSES, folder)
+    count = CLASSES * (config.train_images + VALID_IMAGES + TEST_IMAGES)
+    log.info("drew %d images of %d patterns in %s", count, CLASSES, folder)
     return folder
 
 
@@ -187,14 +185,14 @@ def _pretrained_or_none(config: DemoConfig) -> str:
             total_seconds=config.download_seconds,
         )
     except WeightsError as error:
-        log.warning("going on with random weights: %s", error)
+        log.warning("continuing with random weights: %s", error)
         return "none"
     return PRETRAINED
 
 
 def _too_low(accuracy: float, required: float, count: int, report: str, weights: str) -> str:
-    advice = "random weights know little; try --weights FILE" if weights == "none" else "look for wrong labels"
+    advice = "random weights are weak; try --weights FILE" if weights == "none" else "check the labels"
     return (
-        f"the demo failed: test accuracy {accuracy:.1%} on {count} pictures is below the required {required:.1%}; "
-        f"{advice}. What was confused with what: {report}"
+        f"the demo failed: test accuracy {accuracy:.1%} on {count} images is below the required {required:.1%}; "
+        f"{advice}. See the confusion matrix in {report}"
     )

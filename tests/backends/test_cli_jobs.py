@@ -90,4 +90,4 @@ def test_train_as_a_job_needs_its_images(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["train", str(tmp_path / "gone"), "--backend", "local"]) == 3
     assert "is not a folder of pictures" in capsys.readouterr().err
     assert main(["train", str(tmp_path), "--job-name", "x"]) == 2
-    assert "--job-name x: only a job has a name; say --backend, too" in capsys.readouterr().err
+    assert "--job-name x: only a job has a name; add --backend" in capsys.readouterr().err

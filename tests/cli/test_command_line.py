@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import breedclf
-from breedclf.cli import VERBS, main
+from breedclf.cli import COMMANDS, main
 
 
 @pytest.fixture(autouse=True)
@@ -36,10 +36,10 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    assert [verb for verb in VERBS if verb not in out] == []
+    assert [verb for verb in COMMANDS if verb not in out] == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", COMMANDS)
 def test_every_verb_has_help_and_takes_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])
@@ -75,7 +75,7 @@ def test_a_superfluous_word_is_refused(capsys: pytest.CaptureFixture[str]) -> No
         (["dogs", "--epochs", "0"], "epochs='0': input should be greater than or equal to 1"),
         (["dogs", "--learning-rate", "fast"], "learning_rate='fast': input should be a valid number"),
         (["dogs", "--learning-rate", "nan"], "learning_rate='nan': "),
-        (["dogs", "--head", "liner"], "head='liner': input should be 'standardised' or 'linear'"),
+        (["dogs", "--head", "liner"], "head='liner': input should be 'standardized' or 'linear'"),
         (["dogs", "--on-bad-image", "ignore"], "on_bad_image='ignore': input should be 'error' or 'skip'"),
         (["dogs", "--config", "nowhere.yaml"], "settings file nowhere.yaml can't be read"),
         ([], "setting 'data' is required"),

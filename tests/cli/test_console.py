@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from breedclf.cli import VERBS, main
+from breedclf.cli import COMMANDS, main
 from breedclf.cli.console import Console
 from breedclf.errors import DataError
 from breedclf.text.printable import VisibleFormatter, storable, storable_document, visible, visible_name
@@ -133,7 +133,7 @@ def test_on_a_terminal_a_job_s_lines_are_harmless_and_elsewhere_as_they_were() -
     assert shown == b"100% \\x1b[31mred\r\n"
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *COMMANDS])
 def test_help_needs_no_docstrings(verb: str) -> None:
     words = [verb] if verb else []
     done = subprocess.run(

@@ -55,9 +55,9 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "ema": st.floats(0, 1, exclude_max=True),
         "patience": st.none() | st.integers(1, 10_000),
         "clip_norm": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
-        "accumulate": st.just(1),
+        "gradient_accumulation_steps": st.just(1),
         "batch_norm": st.sampled_from(["auto", "fixed", "trained"]),
-        "head": st.sampled_from(["standardised", "linear"]),
+        "head": st.sampled_from(["standardized", "linear"]),
         "objective": st.sampled_from(["valid_loss", "valid_accuracy"]),
         "seed": seeds,
         "views": st.integers(1, 1_000),
@@ -81,7 +81,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "pin_memory": st.booleans(),
         "channels_last": st.booleans(),
         "compile_network": st.booleans(),
-        "prepared_pictures": st.booleans(),
+        "decoded_cache": st.booleans(),
         "dct_scaling": st.booleans(),
         "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
@@ -210,12 +210,12 @@ def test_hyperparameters_lose_against_overrides() -> None:
 
 
 def test_a_single_quote_is_refused_in_hyperparameters() -> None:
-    with pytest.raises(ConfigError, match=r"output=.*O'Hara.* holds a single quote"):
+    with pytest.raises(ConfigError, match=r"output=.*O'Hara.* contains a single quote"):
         TrainingConfig(data="d", output=Path("O'Hara")).to_hyperparameters()
 
 
 def test_a_leading_double_quote_is_refused_in_hyperparameters() -> None:
-    with pytest.raises(ConfigError, match="begins with a quote"):
+    with pytest.raises(ConfigError, match="starts with a quote"):
         TrainingConfig(data='"dogs"').to_hyperparameters()
 
 
@@ -277,7 +277,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_valid_names() -> None:
-    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accumulate, activation_ch"):
+    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are activation_ch"):
         TrainingConfig(data="d", zzzz=2)
 
 
@@ -289,7 +289,7 @@ def test_every_problem_is_named_at_once() -> None:
         "setting 'data' is required",
         "epochs=0: input should be greater than or equal to 1",
         "learning_rate='fast': input should be a valid number, unable to parse string as a number",
-        "head='liner': input should be 'standardised' or 'linear'",
+        "head='liner': input should be 'standardized' or 'linear'",
     ]
 
 

@@ -25,7 +25,13 @@ CHOICES = {"precision": "fp32", "device": "cpu", "threads": 2}
 def other_value(name: str) -> Any:
     """A value that the setting takes and that isn't its default."""
     field = TrainingConfig.model_fields[name]
-    special = {"batch_size": 64, "accumulate": 2, "weights": "none", "log_to": "mlflow", "precision": "bf16"}
+    special = {
+        "batch_size": 64,
+        "gradient_accumulation_steps": 2,
+        "weights": "none",
+        "log_to": "mlflow",
+        "precision": "bf16",
+    }
     if name in special:
         return special[name]
     if get_origin(field.annotation) is Literal:

@@ -15,7 +15,7 @@ from pydantic import ValidationError, create_model
 
 import breedclf
 from breedclf import cli
-from breedclf.cli import VERBS
+from breedclf.cli import COMMANDS
 from breedclf.config import EvaluationConfig, TrainingConfig
 from breedclf.config.base import Settings
 from breedclf.demo import DemoConfig
@@ -118,7 +118,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> Iterator[tuple[argparse.Arg
 
 
 def all_arguments() -> list[tuple[argparse.ArgumentParser, argparse.Action]]:
-    parsers = [cli._parser([verb])._subparsers._group_actions[0].choices[verb] for verb in VERBS]  # type: ignore[union-attr]
+    parsers = [cli._parser([verb])._subparsers._group_actions[0].choices[verb] for verb in COMMANDS]  # type: ignore[union-attr]
     return [each for parser in parsers for each in arguments_of(parser)]
 
 
@@ -317,4 +317,4 @@ def test_images_of_the_home_folder_are_found(home: Path) -> None:
 def test_all_modules_that_take_paths_from_the_command_line_are_imported() -> None:
     """A verb's module that nobody lists would not be looked at above."""
     modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"console", "flags", "common"}
-    assert modules - {"sagemaker_account"} == set(VERBS)
+    assert modules - {"sagemaker_account"} == set(COMMANDS)

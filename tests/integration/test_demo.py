@@ -19,7 +19,7 @@ RANDOM = ["--weights", "none"]
 def test_it_passes_on_its_own_images_and_says_where_everything_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", *RANDOM, "--train-pictures", "20", "--output", str(tmp_path / "out")]
+    arguments = ["demo", *RANDOM, "--train-images", "20", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["accuracy"] >= shown["required_accuracy"] == pytest.approx(0.6)
@@ -29,10 +29,10 @@ def test_it_passes_on_its_own_images_and_says_where_everything_is(
     answer = Classifier(shown["artifact"]).predict(shown["shown"]["path"])
     assert answer.top(1)[0].label == shown["shown"]["predictions"][0]["label"]
 
-    assert main(arguments) == 0, "a second run uses the same pictures and features"
+    assert main(arguments) == 0, "a second run uses the same images and features"
     captured = capsys.readouterr()
-    assert "using the pictures in" in captured.err
-    assert f"test accuracy {shown['accuracy']:.1%} on 100 pictures of 5 classes" in captured.out
+    assert "using the images in" in captured.err
+    assert f"test accuracy {shown['accuracy']:.1%} on 100 images of 5 classes" in captured.out
     assert f"report: {shown['report']}" in captured.out
 
 
@@ -44,11 +44,11 @@ def test_it_fails_where_the_labels_are_shuffled(tmp_path: Path, capsys: pytest.C
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "the demo failed: test accuracy" in captured.err
-    assert "on 40 pictures is below the required 60.0%" in captured.err
+    assert "on 40 images is below the required 60.0%" in captured.err
     assert str(tmp_path / "out" / "evaluation" / "report.html") in captured.err
 
 
-def test_without_a_connection_it_goes_on_with_random_weights(
+def test_without_a_connection_it_continues_with_random_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no weights here"))
@@ -56,7 +56,7 @@ def test_without_a_connection_it_goes_on_with_random_weights(
     arguments = ["demo", "--data", str(root), "--download-seconds", "0.001", "--output", str(tmp_path / "out")]
     main([*arguments, "--json"])
     captured = capsys.readouterr()
-    assert "going on with random weights: pretrained weights can't be downloaded from https://" in captured.err
+    assert "continuing with random weights: pretrained weights can't be downloaded from https://" in captured.err
     assert "training resnet18 on 8 pictures" in captured.err
 
 
@@ -72,7 +72,7 @@ def test_without_a_connection_it_goes_on_with_random_weights(
 def test_bad_arguments_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
 ) -> None:
-    assert main(["demo", "--output", str(tmp_path), "--train-pictures", "2", *arguments]) == code
+    assert main(["demo", "--output", str(tmp_path), "--train-images", "2", *arguments]) == code
     assert message in capsys.readouterr().err
 
 

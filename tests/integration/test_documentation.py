@@ -17,7 +17,7 @@ from sybil.parsers.rest import DocTestParser
 from torchvision.models import get_model, get_model_weights
 
 from breedclf import TrainingConfig
-from breedclf.cli import VERBS, _parser, main
+from breedclf.cli import COMMANDS, _parser, main
 from breedclf.cli.flags import training_config
 from breedclf.files import known_checksums as known_files
 
@@ -120,7 +120,7 @@ def test_the_examples_of_a_docstring_run(module: Path) -> None:
 
 def test_every_verb_has_a_section() -> None:
     sections = set(re.findall(r"^```\{verb\} (\w+)", (PROJECT_ROOT / "docs/cli.md").read_text(), re.MULTILINE))
-    assert sections == {verb for verb in VERBS if (PROJECT_ROOT / f"src/breedclf/cli/{verb}.py").exists()}
+    assert sections == {verb for verb in COMMANDS if (PROJECT_ROOT / f"src/breedclf/cli/{verb}.py").exists()}
 
 
 def test_every_dependency_has_its_reason_and_its_pin() -> None:

@@ -106,7 +106,11 @@ def test_what_does_not_fit_into_memory_is_computed_anew_and_said(
 
 def test_a_batch_in_parts_trains_the_same(pictures: Path, tmp_path: Path) -> None:
     fit(config_of(pictures, tmp_path / "whole", batch_norm="fixed", epochs=1))
-    fit(config_of(pictures, tmp_path / "parts", batch_norm="fixed", epochs=1, accumulate=3, chunk_size=5))
+    fit(
+        config_of(
+            pictures, tmp_path / "parts", batch_norm="fixed", epochs=1, gradient_accumulation_steps=3, chunk_size=5
+        )
+    )
     one, other = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
     for name in one:
         assert torch.allclose(one[name].float(), other[name].float(), rtol=1e-3, atol=1e-5), name
@@ -193,11 +197,11 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
 def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
     fit(config_of(pictures, tmp_path / "files", **settings))
-    fit(config_of(pictures, tmp_path / "prepared", prepared_pictures=True, **settings))
+    fit(config_of(pictures, tmp_path / "prepared", decoded_cache=True, **settings))
     first, second = weights_of(tmp_path / "files"), weights_of(tmp_path / "prepared")
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert len(list((tmp_path / "cache" / "pictures").glob("*.pixels"))) == 2
-    crops = {**settings, "augment": "crop", "prepared_pictures": True}
+    crops = {**settings, "augment": "crop", "decoded_cache": True}
     result = fit(config_of(pictures, tmp_path / "crops", **crops))
     assert len(result.history) == 2
 

@@ -32,7 +32,7 @@ SETTINGS: dict[str, Any] = {
 POLICIES: dict[str, dict[str, Any]] = {
     "head": {"views": 2, "class_weights": "balanced", "label_smoothing": 0.1},
     "layer4": {"freeze": "layer4", "ema": 0.5, "clip_norm": 1.0},
-    "parts": {"freeze": "layer4", "augment": "none", "accumulate": 3},
+    "parts": {"freeze": "layer4", "augment": "none", "gradient_accumulation_steps": 3},
 }
 
 PROGRAM = """

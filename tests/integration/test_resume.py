@@ -126,7 +126,14 @@ def run_child(context: Any, *arguments: Any) -> int:
     "settings",
     [
         {},
-        {"optimizer": "adamw", "ema": 0.9, "mixup": 0.3, "schedule": "one_cycle", "views": 2, "accumulate": 2},
+        {
+            "optimizer": "adamw",
+            "ema": 0.9,
+            "mixup": 0.3,
+            "schedule": "one_cycle",
+            "views": 2,
+            "gradient_accumulation_steps": 2,
+        },
     ],
     ids=["plain", "everything"],
 )

@@ -43,7 +43,7 @@ def test_it_learns_and_writes_what_it_says(trained: tuple[FitResult, Path]) -> N
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("head", ["standardised", "linear"])
+@pytest.mark.parametrize("head", ["standardized", "linear"])
 @pytest.mark.parametrize("views", [1, 2])
 def test_cached_and_exact_training_give_the_same_head_to_rounding(
     patterns: Path, tmp_path: Path, head: str, views: int

@@ -28,7 +28,7 @@ MODES: dict[str, dict[str, Any]] = {
     "uncached": {"feature_cache": False},
     "uncached, augmented": {"feature_cache": False, "views": 3},
     "layer4": {"freeze": "layer4"},
-    "layer4, accumulated": {"freeze": "layer4", "accumulate": 2, "ema": 0.5},
+    "layer4, accumulated": {"freeze": "layer4", "gradient_accumulation_steps": 2, "ema": 0.5},
     "nothing frozen": {"freeze": "none"},
 }
 

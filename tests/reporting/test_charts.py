@@ -216,14 +216,14 @@ def test_timeline_refuses_a_span_that_runs_backwards() -> None:
 
 
 def test_parallel_coordinates_count_rows_left_out_and_mark_the_best() -> None:
-    rows = [{"lr": 0.01, "head": "linear", "loss": 0.3}, {"lr": 0.02, "head": "standardised", "loss": 0.2}, {"lr": 0.0}]
+    rows = [{"lr": 0.01, "head": "linear", "loss": 0.3}, {"lr": 0.02, "head": "standardized", "loss": 0.2}, {"lr": 0.0}]
     html = parallel_coordinates(
         "Title", [Dimension("lr", log=True), Dimension("head"), Dimension("loss")], rows, highlight=1
     )
     lines = [path for path in marks(html, "path") if path.get("class", "").startswith("series")]
     assert [path["class"] for path in lines] == ["series s0 thin", "series chosen"]
     assert "1 without a value are left out." in html
-    assert "standardised" in html
+    assert "standardized" in html
 
 
 def test_the_description_tells_the_data() -> None:

@@ -95,7 +95,7 @@ def test_an_image_by_its_address(endpoint: Endpoint, model: Path) -> None:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         try:
             assert same(endpoint.predict(f"{url}/dog.jpg"), Classifier(model).predict(JPEG))
-            with pytest.raises(ImageError, match="the server there answers 404"):
+            with pytest.raises(ImageError, match="the server responded 404"):
                 endpoint.predict(f"{url}/cat.jpg")
         finally:
             server.shutdown()
@@ -305,10 +305,11 @@ def test_a_port_that_is_taken_and_a_folder_without_a_model(backend: LocalBackend
     [
         ({"name": "no spaces"}, "use letters, digits and hyphens"),
         ({"name": "../x"}, "use letters, digits and hyphens"),
-        ({"ttl": 0}, "ttl=0: give an endpoint more than 0 seconds"),
-        ({"idle_timeout": -1}, "idle_timeout=-1"),
+        ({"ttl_seconds": 0}, "ttl_seconds=0: give an endpoint more than 0 seconds"),
+        ({"idle_timeout": -1}, "idle_seconds=-1"),
         ({"port": 70_000}, "port=70000: choose one from 1 to 65535"),
-        ({"backend": "local"}, "serves no models; use LocalBackend()"),
+        ({"backend": 3}, "serves no models; use LocalBackend()"),
+        ({"backend": "cloud"}, "choose inline, local, sagemaker"),
     ],
 )
 def test_orders_that_make_no_sense(model: Path, values: dict[str, object], message: str) -> None:

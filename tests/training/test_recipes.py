@@ -168,14 +168,14 @@ def trained(**settings: object) -> Trained:
 
 
 def test_a_batch_in_parts_is_the_same_batch() -> None:
-    whole, parts = trained(epochs=3), trained(epochs=3, accumulate=4)
+    whole, parts = trained(epochs=3), trained(epochs=3, gradient_accumulation_steps=4)
     assert torch.allclose(whole.state["weight"], parts.state["weight"], atol=1e-6)
     assert [r.train_loss for r in whole.history] == pytest.approx([r.train_loss for r in parts.history], rel=1e-5)
 
 
 def test_parts_that_do_not_divide_a_batch_are_refused() -> None:
-    with pytest.raises(ConfigError, match="accumulate=3 must divide batch_size=32"):
-        config(accumulate=3)
+    with pytest.raises(ConfigError, match="gradient_accumulation_steps=3 must divide batch_size=32"):
+        config(gradient_accumulation_steps=3)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_ctrl_c_leaves_the_search_alone_and_a_second_one_stops_it(data, backend,
     tuned(data, backend).run()
     with pytest.raises(KeyboardInterrupt):
         TuningJob.attach("study", backend=backend, clock=Clock(2)).wait()
-    assert "it goes on by itself; carry it on with TuningJob.attach('study', ...)" in capsys.readouterr().err
+    assert "it goes on by itself; continue with TuningJob.attach('study', ...)" in capsys.readouterr().err
     assert backend.stopped == []
     with pytest.raises(KeyboardInterrupt):
         TuningJob.attach("study", backend=backend, clock=Clock(1, 2)).wait()
@@ -226,7 +226,7 @@ def test_a_grid_s_ranges_become_the_values_that_it_takes(data) -> None:
         ("0.0050", Categorical(0.005, 0.01), 0.005),
         ('"64"', Categorical(32, 64), 64),
         ("true", Categorical(False, True), True),
-        ("linear", Categorical("standardised", "linear"), "linear"),
+        ("linear", Categorical("standardized", "linear"), "linear"),
         ("6.1E-3", Continuous(0.005, 0.01), 0.0061),
     ],
 )

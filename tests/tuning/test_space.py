@@ -78,7 +78,7 @@ def test_counts_parameters_like_the_service() -> None:
         ("learning_rate", "0.005,0.0075,0.01", Categorical(0.005, 0.0075, 0.01)),
         ("batch_size", "32, 64", Categorical(32, 64)),
         ("epochs", "2:8", Integer(2, 8)),
-        ("head", "standardised,linear", Categorical("standardised", "linear")),
+        ("head", "standardized,linear", Categorical("standardized", "linear")),
         ("deterministic", "true,false", Categorical(True, False)),
         ("learning_rate", "0.005", None),
         ("data", "a,b", None),

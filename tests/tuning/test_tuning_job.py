@@ -82,7 +82,7 @@ def test_any_process_attaches_by_name(data, backend) -> None:
     tuned(data, backend).run()
     again = TuningJob.attach("study", backend=backend, clock=Clock())
     assert again.wait().best.hyperparameters["learning_rate"] == 0.0075
-    with pytest.raises(ConfigError, match="runs on back end 'bookkeeping': attach with that one"):
+    with pytest.raises(ConfigError, match="runs on backend 'bookkeeping': attach with that one"):
         TuningJob.attach("study", home=backend.home)
     with pytest.raises(ConfigError, match="no tuning job 'other' in .*known ones are study"):
         TuningJob.attach("other", backend=backend)
@@ -204,7 +204,7 @@ def test_early_stopping_stops_jobs(data, tmp_path) -> None:
 
 def test_a_taken_name_and_a_second_tuner_are_refused(data, backend) -> None:
     first = tuned(data, backend).run()
-    with pytest.raises(ConfigError, match=r"there is a tuning job 'study' already: carry it on with TuningJob.attach"):
+    with pytest.raises(ConfigError, match=r"there is a tuning job 'study' already: continue it with TuningJob.attach"):
         tuned(data, backend).run()
     with (
         first._folder.locked(),

@@ -1,4 +1,4 @@
-"""`Deployment`: a trained model in, an endpoint that answers out; the same on every back end."""
+"""`Deployment`: a trained model in, a running endpoint out; the same on every backend."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
+from breedclf.backends.registry import backend_of
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.paths import user_path
-from breedclf.jobs import new_name
+from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.jobs.handle import Clock
 
@@ -19,20 +21,21 @@ log = logging.getLogger(__name__)
 
 
 class Deployment:
-    """A model to be put behind an address.
+    """A model to be served as an endpoint.
 
     Args:
-        model: the model folder, or a job, a training's result or a classifier that has one.
-        backend: where it is served; processes of this machine if not given.
-        name: the endpoint's name; one is made if not given.
-        ttl: seconds after which the endpoint goes away, counted from the call of `deploy`: loading is part of them.
-        idle_timeout: seconds without a request after which it goes away.
-        detach: whether it outlives this process. Without it, nobody can forget it running.
-        port: the endpoint's port on this machine; any that is free if not given.
+        model: a model directory, or a job, a `FitResult` or a classifier that has one.
+        backend: where to serve: a backend, or its name ("inline", "local", "sagemaker"); "local" if None.
+        name: the endpoint's name; made from the time if not given.
+        ttl_seconds: delete the endpoint this many seconds after `deploy` was called, loading included.
+        idle_seconds: delete the endpoint after this many seconds without requests.
+        detach: whether the endpoint outlives this process. By default it ends with the process, so that it can't be
+            forgotten.
+        port: the endpoint's port on this machine; any free one if 0.
         engine: `torch`, or `openvino` (the extra of that name).
-        precision: `auto` is bf16 where the hardware has it; fp32, bf16, or with `openvino` int8.
-        calibration: for int8, a folder of pictures as a training takes it, with a valid split.
-        max_accuracy_drop: int8 is refused when it costs more accuracy (0 to 1) on that split.
+        precision: `auto` uses bf16 where the hardware supports it; fp32, bf16, or with `openvino` int8.
+        calibration: for int8, an image folder with a valid split.
+        max_accuracy_drop: int8 is refused if it costs more accuracy (0 to 1) on that split.
         clock: the time, for tests.
 
     Example:
@@ -40,14 +43,15 @@ class Deployment:
         ...     endpoint.predict("dog.jpg").top(5)
     """
 
+    @accept_old_keywords
     def __init__(
         self,
         model: object,
-        backend: ServingBackend | None = None,
+        backend: ServingBackend | Backend | str | None = None,
         *,
         name: str | None = None,
-        ttl: float | None = None,
-        idle_timeout: float | None = None,
+        ttl_seconds: float | None = None,
+        idle_seconds: float | None = None,
         detach: bool = False,
         port: int = 0,
         engine: str = "torch",
@@ -56,13 +60,13 @@ class Deployment:
         max_accuracy_drop: float = 0.01,
         clock: Clock = time,
     ) -> None:
-        self.backend = _serving(backend)
+        self.backend = serving_backend(backend)
         self._clock = clock
         self.spec = EndpointSpec(
             name=new_name("endpoint") if name is None else name,
             artifact=artifact_of(model),
-            ttl_seconds=ttl,
-            idle_seconds=idle_timeout,
+            ttl_seconds=ttl_seconds,
+            idle_seconds=idle_seconds,
             detach=detach,
             port=port,
             engine=EngineChoice(
@@ -73,24 +77,25 @@ class Deployment:
             ),
         )
 
-    def deploy(self, *, wait: bool = True, timeout: float | None = None) -> Endpoint:
-        """Serve the model and return the endpoint, once its answers were found equal to the classifier's.
+    @accept_old_keywords
+    def deploy(self, *, wait: bool = True, timeout_seconds: float | None = None) -> Endpoint:
+        """Serve the model and return the endpoint, once its predictions were found equal to the classifier's.
 
         Args:
-            wait: whether to wait for it; without, `Endpoint.wait` does.
-            timeout: seconds to wait; as long as the back end may need if not given.
+            wait: whether to wait until it is in service; otherwise call `Endpoint.wait`.
+            timeout_seconds: how long to wait; defaults to what the backend may need.
 
         Raises:
             ConfigError: the name is taken.
-            ArtifactError: the folder holds no model.
-            EndpointError: the endpoint failed, for instance because its answers are others than the classifier's.
+            ArtifactError: the folder contains no model.
+            EndpointError: the endpoint failed, for instance because its predictions differ from the classifier's.
         """
         self.backend.create_endpoint(self.spec)
         endpoint = Endpoint(self.spec.name, self.backend, clock=self._clock)
         if not wait:
             return endpoint
         try:
-            return endpoint.wait(timeout=timeout)
+            return endpoint.wait(timeout_seconds=timeout_seconds)
         except BaseException:
             try:
                 endpoint.__exit__(None, None, None)
@@ -99,13 +104,17 @@ class Deployment:
             raise
 
     @staticmethod
-    def attach(name: str, backend: ServingBackend | None = None) -> Endpoint:
-        """The endpoint of this name, whoever deployed it.
+    def attach(name: str, backend: ServingBackend | Backend | str | None = None) -> Endpoint:
+        """The endpoint of this name, whichever process deployed it.
+
+        Args:
+            name: the endpoint's name.
+            backend: where it runs: a backend, or its name; "local" if None.
 
         Raises:
             EndpointError: there is none.
         """
-        endpoint = Endpoint(name, _serving(backend))
+        endpoint = Endpoint(name, serving_backend(backend))
         endpoint.describe()
         return endpoint
 
@@ -118,14 +127,14 @@ class Deployment:
         concurrency: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> TransformResult:
-        """Predict all pictures below a folder with an endpoint, or a batch job, that is there for this alone.
+        """Predict all images below a folder with a temporary endpoint, or a batch job.
 
-        Writes `predictions.jsonl` and `predictions.csv` to `output`, a line a picture, failures included. Started again
-        after an interruption, it goes on where it was; pictures that failed are tried again.
+        Writes `predictions.jsonl` and `predictions.csv` to `output`, one line per image, failures included. After an
+        interruption, call it again to continue; images that failed are tried again.
 
         Raises:
-            ConfigError: `output` holds the predictions of another model.
-            DataError: there is no picture.
+            ConfigError: `output` contains the predictions of another model.
+            DataError: there are no images.
         """
         return transform(
             self.deploy,
@@ -139,11 +148,13 @@ class Deployment:
         )
 
 
-def _serving(backend: ServingBackend | None) -> ServingBackend:
-    if backend is None:
-        from breedclf.backends.local.backend import LocalBackend
+def serving_backend(backend: ServingBackend | Backend | str | None) -> ServingBackend:
+    """The backend that a user chose, if it serves models; "local" if None.
 
-        return LocalBackend()
-    if not isinstance(backend, ServingBackend):
+    Raises:
+        ConfigError: there is none of that name, or it doesn't serve models.
+    """
+    chosen: object = backend_of(backend) if backend is None or isinstance(backend, str) else backend
+    if not isinstance(chosen, ServingBackend):
         raise ConfigError(f"backend={backend!r} serves no models; use LocalBackend() or another that does")
-    return backend
+    return chosen

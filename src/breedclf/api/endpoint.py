@@ -1,4 +1,4 @@
-"""`Endpoint`: ask a deployed model, replace it, take it down; by name, from any process and on any back end."""
+"""`Endpoint`: query, update or delete a deployed model by name, from any process and on any backend."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import BreedclfError, EndpointError, ImageError
 from breedclf.files.paths import user_path
 from breedclf.files.typed import typed
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    Picture = str | Path | bytes | Image.Image | NDArray[np.uint8]
+    ImageInput = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ _MAX_DOWNLOAD_BYTES = 64 << 20
 
 
 class Endpoint:
-    """A deployed model, known by its name. As a context manager it takes the endpoint down at the end.
+    """A deployed model, identified by its name. As a context manager it deletes the endpoint at the end.
 
     Example:
         >>> with Deployment("runs/dogs/model").deploy() as endpoint:  # doctest: +SKIP
@@ -69,11 +70,11 @@ class Endpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._there() is not None:
+        if self._existing() is not None:
             self.delete()
 
     def describe(self) -> EndpointDescription:
-        """Everything the back end knows about the endpoint now."""
+        """A snapshot of the endpoint."""
         return self.backend.describe_endpoint(self.name)
 
     @property
@@ -83,48 +84,50 @@ class Endpoint:
 
     @property
     def url(self) -> str | None:
-        """Where it answers over HTTP, if it can be reached by an address."""
+        """Its URL, if it can be reached over HTTP."""
         return self.describe().url
 
-    def predict(self, picture: Picture, *, timeout: float = 60) -> Prediction:
-        """Rank the classes for one picture.
+    @accept_old_keywords
+    def predict(self, image: ImageInput, *, timeout_seconds: float = 60) -> Prediction:
+        """Rank the classes for one image.
 
-        A picture is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
-        or an address beginning with http:// or https://. Files travel compressed, as they are; PIL images and arrays as
-        PNG. A file over 6 MiB (4 MiB on serverless endpoints) is sent smaller, with its longer side at 2,048 pixels.
+        An image is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
+        or a URL starting with http:// or https://. Files are sent as they are, PIL images and arrays as PNG. Images
+        over 6 MiB (4 MiB on serverless endpoints) are sent as JPEG with the longer side scaled to 2,048 pixels.
 
         Raises:
-            ImageError: the picture can't be read here.
+            ImageError: the image can't be read on this machine.
             ModelError: the model's server refused it.
-            EndpointError: there is no answer in time.
+            EndpointError: there is no response in time.
         """
-        body = file_of(picture, terms_of(self.backend).max_body_bytes)
-        answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout)
+        body = file_of(image, terms_of(self.backend).max_body_bytes)
+        answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout_seconds)
         return prediction_of(answer)
 
+    @accept_old_keywords
     def predict_many(
         self,
-        pictures: Iterable[Picture],
+        images: Iterable[ImageInput],
         *,
         concurrency: int = 8,
         progress: Callable[[int], None] | None = None,
         on_error: str = "raise",
-        timeout: float = 60,
+        timeout_seconds: float = 60,
     ) -> list[Any]:
-        """One prediction a picture, in order, asked side by side.
+        """One prediction per image, in order, with concurrent requests.
 
         Args:
-            pictures: what `predict` takes.
-            concurrency: how many are asked at a time.
-            progress: called with the number of answers so far.
-            on_error: `raise`, or `return` to get the error in the place of its prediction.
-            timeout: seconds for each.
+            images: what `predict` accepts.
+            concurrency: how many requests run at a time.
+            progress: called with the number of responses so far.
+            on_error: `raise`, or `return` to get the error in place of the prediction.
+            timeout_seconds: how long to wait for each response.
         """
-        todo: Sequence[Picture] = list(pictures)
+        todo: Sequence[ImageInput] = list(images)
 
-        def ask(picture: Picture) -> Prediction | BreedclfError:
+        def request(image: ImageInput) -> Prediction | BreedclfError:
             try:
-                return self.predict(picture, timeout=timeout)
+                return self.predict(image, timeout_seconds=timeout_seconds)
             except BreedclfError as error:
                 if on_error == "raise":
                     raise
@@ -132,7 +135,7 @@ class Endpoint:
 
         answers = []
         with ThreadPoolExecutor(max(1, concurrency)) as pool:
-            futures = [pool.submit(ask, picture) for picture in todo]
+            futures = [pool.submit(request, image) for image in todo]
             try:
                 for future in futures:
                     answers.append(future.result())
@@ -143,15 +146,16 @@ class Endpoint:
                 raise
         return answers
 
-    def update(self, model: object, *, timeout: float | None = None) -> Self:
+    @accept_old_keywords
+    def update(self, model: object, *, timeout_seconds: float | None = None) -> Self:
         """Replace the model without a failed request, and return the endpoint.
 
-        The new model takes over once it answers like itself asked directly; until then, and if it doesn't, the old one
-        goes on.
+        The new model takes over once its predictions were found equal to the classifier's; until then, or if they
+        differ, the old one keeps serving.
 
         Args:
-            model: what `Deployment` takes.
-            timeout: seconds to wait for it; as long as the back end may need if not given.
+            model: what `Deployment` accepts.
+            timeout_seconds: how long to wait; defaults to what the backend may need.
 
         Raises:
             EndpointError: the update was rolled back; the message says why.
@@ -162,54 +166,54 @@ class Endpoint:
                 now.generation >= generation
                 or (now.status is EndpointStatus.IN_SERVICE and f"update {generation} " in (now.failure_reason or ""))
             ),
-            timeout,
+            timeout_seconds,
         )
         if description.generation < generation:
-            raise EndpointError(
-                f"endpoint {self.name}: {description.failure_reason}; the model before goes on answering"
-            )
+            raise EndpointError(f"endpoint {self.name}: {description.failure_reason}; the previous model keeps serving")
         return self
 
-    def delete(self, *, timeout: float | None = None) -> None:
-        """Take the endpoint down, once it has answered what it took.
+    @accept_old_keywords
+    def delete(self, *, timeout_seconds: float | None = None) -> None:
+        """Delete the endpoint, once it has answered the requests that it accepted.
 
         Raises:
-            EndpointError: there is no such endpoint, or it is still there when the time is over.
+            EndpointError: there is no such endpoint, or it isn't gone in time.
         """
         terms = terms_of(self.backend)
-        timeout = terms.end_seconds if timeout is None else timeout
+        limit = terms.end_seconds if timeout_seconds is None else timeout_seconds
         self.backend.delete_endpoint(self.name)
-        until = self._clock.monotonic() + timeout
-        while self._there() is not None:
+        until = self._clock.monotonic() + limit
+        while self._existing() is not None:
             if self._clock.monotonic() > until:
-                raise EndpointError(f"endpoint {self.name} is still there {timeout:g} s after it was told to go")
+                raise EndpointError(f"endpoint {self.name} still exists {limit:g} s after its deletion")
             self._clock.sleep(terms.poll_seconds)
 
-    def wait(self, *, timeout: float | None = None) -> Self:
+    @accept_old_keywords
+    def wait(self, *, timeout_seconds: float | None = None) -> Self:
         """Wait until the endpoint is in service, and return it.
 
         Args:
-            timeout: seconds to wait; as long as the back end may need if not given.
+            timeout_seconds: how long to wait; defaults to what the backend may need.
 
         Raises:
             EndpointError: it failed, or isn't in service in time.
         """
-        self._wait(lambda now: now.status is EndpointStatus.IN_SERVICE, timeout)
+        self._wait(lambda now: now.status is EndpointStatus.IN_SERVICE, timeout_seconds)
         return self
 
-    def _wait(self, done: Callable[[EndpointDescription], bool], timeout: float | None) -> EndpointDescription:
+    def _wait(self, done: Callable[[EndpointDescription], bool], timeout_seconds: float | None) -> EndpointDescription:
         terms = terms_of(self.backend)
-        timeout = terms.start_seconds if timeout is None else timeout
-        until = self._clock.monotonic() + timeout
+        limit = terms.start_seconds if timeout_seconds is None else timeout_seconds
+        until = self._clock.monotonic() + limit
         while not done(now := self.describe()):
             if now.status is EndpointStatus.FAILED:
                 raise EndpointError(f"endpoint {self.name} failed: {now.failure_reason}")
             if self._clock.monotonic() > until:
-                raise EndpointError(f"endpoint {self.name} is still {now.status} after {timeout:g} s; it goes on")
+                raise EndpointError(f"endpoint {self.name} is still {now.status} after {limit:g} s; it goes on")
             self._clock.sleep(terms.poll_seconds)
         return now
 
-    def _there(self) -> EndpointDescription | None:
+    def _existing(self) -> EndpointDescription | None:
         try:
             return self.describe()
         except EndpointError:
@@ -217,7 +221,7 @@ class Endpoint:
 
 
 def prediction_of(answer: bytes) -> Prediction:
-    """The prediction that a server's answer about one picture tells.
+    """The prediction in a server's response for one image.
 
     Raises:
         EndpointError: it isn't one, or its probabilities aren't from 0 to 1.
@@ -225,9 +229,9 @@ def prediction_of(answer: bytes) -> Prediction:
     try:
         found = typed(_Answer, json.loads(answer))
     except (ValueError, RecursionError) as error:
-        raise EndpointError(f"the model's server gave an answer that can't be read: {error}") from error
+        raise EndpointError(f"the model's server sent a response that can't be read: {error}") from error
     if not found.predictions or not all(-_ROUNDING <= each.probability <= 1 + _ROUNDING for each in found.predictions):
-        raise EndpointError("the model's server gave an answer without probabilities from 0 to 1; check its model")
+        raise EndpointError("the model's server sent a response without probabilities from 0 to 1; check its model")
     return Prediction(found.predictions, known=found.known)
 
 
@@ -237,8 +241,8 @@ class _Answer:
     known: bool = True
 
 
-def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """A picture as a JPEG, PNG or WebP file of at most so many bytes.
+def file_of(image: ImageInput, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """An image as a JPEG, PNG or WebP file of at most `max_bytes` bytes.
 
     Raises:
         ImageError: it can't be read.
@@ -248,35 +252,33 @@ def file_of(picture: Picture, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     from breedclf.data.images import image_from_array, open_image, read_file, sniff_format, upright_rgb
 
     data: bytes | None = None
-    if isinstance(picture, str) and picture.startswith(("http://", "https://")):
-        data = _download(picture)
-    elif isinstance(picture, (str, Path)):
-        data = read_file(user_path(picture, "picture"))
-    elif isinstance(picture, (bytes, bytearray)):
-        data = bytes(picture)
+    if isinstance(image, str) and image.startswith(("http://", "https://")):
+        data = _download(image)
+    elif isinstance(image, (str, Path)):
+        data = read_file(user_path(image, "image"))
+    elif isinstance(image, (bytes, bytearray)):
+        data = bytes(image)
     if data is not None:
         if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
             return data
-        name = str(picture) if isinstance(picture, (str, Path)) else "the given bytes"
+        name = str(image) if isinstance(image, (str, Path)) else "the given bytes"
         return _encoded(open_image(data, name=name), max_bytes)
-    if isinstance(picture, Image.Image):
-        return _encoded(upright_rgb(picture), max_bytes)
-    if hasattr(picture, "dtype"):
-        return _encoded(image_from_array(picture), max_bytes)  # type: ignore[arg-type]
-    raise ImageError(
-        f"a picture must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(picture).__name__}"
-    )
+    if isinstance(image, Image.Image):
+        return _encoded(upright_rgb(image), max_bytes)
+    if hasattr(image, "dtype"):
+        return _encoded(image_from_array(image), max_bytes)  # type: ignore[arg-type]
+    raise ImageError(f"an image must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(image).__name__}")
 
 
-def _encoded(picture: Image.Image, max_bytes: int) -> bytes:
+def _encoded(image: Image.Image, max_bytes: int) -> bytes:
     from PIL import Image
 
     file = BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
     if file.tell() <= max_bytes:
         return file.getvalue()
-    log.info("a picture of %d x %d pixels is sent smaller, to fit into a request", *picture.size)
-    small = picture.copy()
+    log.info("an image of %d x %d pixels is scaled down to fit into a request", *image.size)
+    small = image.copy()
     small.thumbnail((_SHRUNK_SIDE_PX, _SHRUNK_SIDE_PX), Image.Resampling.LANCZOS)
     file = BytesIO()
     small.save(file, "JPEG", quality=95)
@@ -294,7 +296,7 @@ def _download(url: str) -> bytes:
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise ImageError(f"{url} can't be read: {error}") from error
     if response.status != 200:
-        raise ImageError(f"{url} can't be read: the server there answers {response.status}")
+        raise ImageError(f"{url} can't be read: the server responded {response.status}")
     if len(data) > _MAX_DOWNLOAD_BYTES:
-        raise ImageError(f"{url} can't be read: it is longer than {_MAX_DOWNLOAD_BYTES:,} bytes")
+        raise ImageError(f"{url} can't be read: it is larger than {_MAX_DOWNLOAD_BYTES:,} bytes")
     return data

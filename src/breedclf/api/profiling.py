@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
+from breedclf.config.aliases import accept_old_keywords, renamed_settings
 from breedclf.errors import ConfigError, ProfileError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
@@ -33,7 +35,7 @@ class ProfilingSession:
     Args:
         config: the training; not needed to look at a recorded run.
         rules: which to ask, see `breedclf.profiling.rules.choose_rules`; all when not given.
-        backend: where the training runs; in this process when not given.
+        backend: where the training runs: a backend, or its name; in this process if None.
         stop_on: names of rules whose issue ends the training after the epoch in which it shows.
 
     Example:
@@ -47,12 +49,12 @@ class ProfilingSession:
         config: TrainingConfig | None = None,
         *,
         rules: RuleChoice = None,
-        backend: Backend | None = None,
+        backend: Backend | str | None = None,
         stop_on: tuple[str, ...] = (),
     ) -> None:
         self.config = config
         self.rules = rules
-        self.backend = backend
+        self.backend = None if backend is None else backend_of(backend)
         self.stop_rules = choose_rules(list(stop_on)) if stop_on else []
         choose_rules(rules)  # a wrong name is told before anything runs
         self.verification: Verification | None = None
@@ -88,7 +90,9 @@ class ProfilingSession:
         return self
 
     @classmethod
-    def attach(cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | None = None) -> Self:
+    def attach(
+        cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | str | None = None
+    ) -> Self:
         """Look at a recorded run: a job that has ended (or its name, with `backend`), a folder, a file, or `s3://...`.
 
         Raises:
@@ -105,7 +109,7 @@ class ProfilingSession:
         if isinstance(source, str) and backend is not None:
             from breedclf.jobs.handle import Job as Handle
 
-            return session._load(Handle.attach(source, backend=backend))
+            return session._load(Handle.attach(source, backend=session.backend))
         if isinstance(source, str | Path):
             session._profile = open_profile(user_path(source, "the recorded run"))
             session.config = _config_of(session._profile)
@@ -149,6 +153,7 @@ class ProfilingSession:
         """Every rule's answer; the last one, ProfilerReport, sums them up."""
         return check(self.profile, self.rules)
 
+    @accept_old_keywords
     def verify(
         self, *, repeats: int = 5, most_images: int = 256, also: Sequence[Mapping[str, Any]] = ()
     ) -> Verification:
@@ -168,7 +173,8 @@ class ProfilingSession:
 
         check_repeats(repeats)
         config = self._config()
-        wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in also]
+        renamed = [renamed_settings(change) for change in also]
+        wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in renamed]
         changes = candidates(config, self.profile, self.findings, wanted)
         self.verification = verify(config, changes, timed_fit(config, most_images=most_images), repeats=repeats)
         return self.verification

@@ -1,12 +1,13 @@
-"""Three ways to carry a search on: trials in this process, trials as jobs, and the whole search as one job."""
+"""Three ways to run a search: trials in this process, trials as jobs, and the whole search as one job."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
@@ -16,7 +17,9 @@ from breedclf.jobs import (
     JobDescription,
     JobSpec,
     JobStatus,
+    JoiningBackend,
     MetricRecord,
+    TuningBackend,
     iterate_lines,
     metric_lines,
     pauses,
@@ -29,23 +32,24 @@ from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 OnChange = Callable[[Study], None]
 
-_FIRST_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE_SECONDS = 1.0
+_PAUSE_GROWTH = 1.5
+_JOBS_GO_ON = "its running jobs go on"
 
 
 class Driver(Protocol):
-    """Carries one study on; the caller holds the study's lock. `goes_on` says what becomes of it when nobody waits."""
+    """Runs one study; the caller holds the study's lock. `goes_on` says what happens to it when nobody waits."""
 
-    goes_on: str
+    @property
+    def goes_on(self) -> str: ...
 
     def begin(self, on_change: OnChange) -> Study:
-        """Start what can be started at once; a search in this process runs to its end."""
+        """Start what can be started now; a search in this process runs to its end."""
 
     def carry_on(self, on_change: OnChange) -> Study:
-        """Go on, from wherever the search stands, to its end."""
+        """Continue the search to its end."""
 
     def artifact(self, trial: str) -> Path:
-        """The model folder of a completed trial.
+        """The model directory of a completed trial.
 
         Raises:
             BreedclfError: there is none.
@@ -80,15 +84,14 @@ class InProcessDriver:
         return None
 
 
+@dataclass(frozen=True)
 class JobsDriver:
-    """Each trial a job of a back end."""
+    """Each trial is a job of a backend."""
 
-    goes_on = "its running jobs go on"
-
-    def __init__(self, folder: StudyFolder, backend: Backend, clock: Clock = time) -> None:
-        self._folder = folder
-        self._backend = backend
-        self._clock = clock
+    folder: StudyFolder
+    backend: Backend
+    clock: Clock = time
+    goes_on: ClassVar[str] = _JOBS_GO_ON
 
     def begin(self, on_change: OnChange) -> Study:
         study = self._search().step()
@@ -96,89 +99,85 @@ class JobsDriver:
         return study
 
     def carry_on(self, on_change: OnChange) -> Study:
-        search = self._search()
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            before = search.study.trials
-            study = search.step()
-            on_change(study)
-            if study.is_over:
-                _join(self._backend, [trial.name for trial in study.trials])
-                return study
-            pause = _FIRST_PAUSE_SECONDS if study.trials != before else min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
-            self._clock.sleep(pause)
+        study = _repeated(self._search().step, on_change, self.backend, self.clock)
+        _join(self.backend, [trial.name for trial in study.trials])
+        return study
 
     def artifact(self, trial: str) -> Path:
-        return self._backend.artifact(trial)
+        return self.backend.artifact(trial)
 
     def job(self, trial: str) -> str | None:
         return trial
 
     def _search(self) -> Search:
-        request = self._folder.load().request
-        return Search(self._folder, _JobRunner(self._backend, request), self._clock.monotonic)
+        request = self.folder.load().request
+        return Search(self.folder, _JobRunner(self.backend, request), self.clock.monotonic)
 
 
+@dataclass(frozen=True)
 class PackedDriver:
-    """The whole search as one job, which runs its trials one after the other."""
+    """The whole search is one job, which runs its trials one after the other."""
 
-    goes_on = "its running jobs go on"
-
-    def __init__(self, folder: StudyFolder, backend: Backend, clock: Clock = time) -> None:
-        self._folder = folder
-        self._backend = backend
-        self._clock = clock
+    folder: StudyFolder
+    backend: Backend
+    clock: Clock = time
+    goes_on: ClassVar[str] = _JOBS_GO_ON
 
     def begin(self, on_change: OnChange) -> Study:
-        study = self._folder.load()
-        if _describe(self._backend, _packed_name(study)) is None:
-            self._backend.submit(_packed_spec(study))
+        study = self.folder.load()
+        if _describe(self.backend, _packed_name(study)) is None:
+            self.backend.submit(_packed_spec(study))
         on_change(study)
         return study
 
     def carry_on(self, on_change: OnChange) -> Study:
         study = self.begin(on_change)
-        waits = pauses(self._backend, growth=1.5)
-        while not study.is_over:
-            if self._folder.stop_file.exists():
-                self._backend.stop(_packed_name(study))
-            now = self._look(study)
-            if now != study:
-                study, waits = now, pauses(self._backend, growth=1.5)
-                self._folder.save(study)
-            on_change(study)
-            if not study.is_over:
-                self._clock.sleep(next(waits))
-        _join(self._backend, [_packed_name(study)])
+        if not study.is_over:
+            study = _repeated(self._step, on_change, self.backend, self.clock)
+        _join(self.backend, [_packed_name(study)])
         return study
 
     def artifact(self, trial: str) -> Path:
-        study = self._folder.load()
+        study = self.folder.load()
         best = study.best
         if best is None or best.name != trial:
-            raise JobError(f"the model of {trial} wasn't kept: a packed search keeps that of its best trial")
-        return self._backend.artifact(_packed_name(study))
+            raise JobError(f"the model of {trial} wasn't saved: a packed search saves only that of its best trial")
+        return self.backend.artifact(_packed_name(study))
 
     def job(self, trial: str) -> str | None:  # noqa: ARG002
-        return _packed_name(self._folder.load())
+        return _packed_name(self.folder.load())
 
-    def _look(self, study: Study) -> Study:
+    def _step(self) -> Study:
+        study = self.folder.load()
+        if self.folder.stop_file.exists():
+            self.backend.stop(_packed_name(study))
+        now = self._snapshot(study)
+        if now != study:
+            self.folder.save(now)
+        return now
+
+    def _snapshot(self, study: Study) -> Study:
+        """The study as the job reported it so far."""
         name = _packed_name(study)
-        description = self._backend.describe(name)  # before reading: what came until then is read below
-        self._clock.sleep(seconds_until_complete(self._backend, description, self._clock.time()))
-        told = study_from_lines(iterate_lines(self._log(name)), study)
+        description = self.backend.describe(name)  # first, so that everything written until now is read below
+        self.clock.sleep(seconds_until_complete(self.backend, description, self.clock.time()))
+        reported = study_from_lines(iterate_lines(self._log(name)), study)
         if not description.status.is_final:
-            return told.model_copy(update={"status": "InProgress", "reason": None})
+            return reported.model_copy(update={"status": "InProgress", "reason": None})
         with contextlib.suppress(OSError, BreedclfError):
-            written = (self._backend.output(name) / STUDY_OUTPUT).read_text(encoding="utf-8")
-            told = study_from_lines([written], told)
-        return told if told.is_over else told.ended_without_word(str(description.status), description.failure_reason)
+            written = (self.backend.output(name) / STUDY_OUTPUT).read_text(encoding="utf-8")
+            reported = study_from_lines([written], reported)
+        return (
+            reported
+            if reported.is_over
+            else reported.ended_without_word(str(description.status), description.failure_reason)
+        )
 
     def _log(self, name: str) -> Iterator[str]:
-        text, position = self._backend.read_log(name, 0)
+        text, position = self.backend.read_log(name, 0)
         while text:
             yield text
-            text, position = self._backend.read_log(name, position)
+            text, position = self.backend.read_log(name, position)
 
 
 class _JobRunner:
@@ -190,8 +189,9 @@ class _JobRunner:
 
     def submit(self, name: str, config: TrainingConfig) -> None:
         spec = _spec(self._request, config, name)
-        share = getattr(self._backend, "parallel_spec", None)  # a TuningBackend fits jobs side by side
-        self._backend.submit(spec if share is None else share(spec, self._request.max_parallel_jobs))
+        if isinstance(self._backend, TuningBackend):
+            spec = self._backend.parallel_spec(spec, self._request.max_parallel_jobs)
+        self._backend.submit(spec)
 
     def look(self, name: str) -> Look | None:
         description = _describe(self._backend, name)
@@ -207,7 +207,7 @@ class _JobRunner:
             started=description.started,
             ended=description.ended,
             failure_reason=description.failure_reason,
-            note=_last_word(description) if description.status is JobStatus.STOPPED else None,
+            note=_last_message(description) if description.status is JobStatus.STOPPED else None,
             lost=description.lost,
         )
 
@@ -218,11 +218,25 @@ class _JobRunner:
         return self._backend.artifact(name)
 
 
+def _repeated(step: Callable[[], Study], on_change: OnChange, backend: Backend, clock: Clock) -> Study:
+    """Repeat a step until the study is over, with pauses that grow while no trial changes."""
+    trials: object = None
+    waits = pauses(backend, growth=_PAUSE_GROWTH)
+    while True:
+        study = step()
+        on_change(study)
+        if study.is_over:
+            return study
+        if study.trials != trials:
+            trials, waits = study.trials, pauses(backend, growth=_PAUSE_GROWTH)
+        clock.sleep(next(waits))
+
+
 def _describe(backend: Backend, name: str) -> JobDescription | None:
-    """The job, or None when there is none of that name, and only then.
+    """The job, or None if and only if there is none of that name.
 
     Raises:
-        BreedclfError: it can't be told.
+        BreedclfError: the backend can't be reached.
     """
     try:
         return backend.describe(name)
@@ -233,27 +247,26 @@ def _describe(backend: Backend, name: str) -> JobDescription | None:
 
 
 def _join(backend: Backend, names: Sequence[str]) -> None:
-    """Leave no process behind where jobs have processes on this machine."""
-    join = getattr(backend, "join", None)
-    if join is None:
+    """Leave no process behind if jobs have processes on this machine."""
+    if not isinstance(backend, JoiningBackend):
         return
     for name in names:
         with contextlib.suppress(JobError):  # a trial that could not be submitted has no job
-            join(name)
+            backend.join(name)
 
 
-def _last_word(description: JobDescription) -> str | None:
-    """Why a job was stopped, as it was told last."""
+def _last_message(description: JobDescription) -> str | None:
+    """Why a job was stopped: the last message."""
     return next((each.message for each in reversed(description.transitions) if each.message), None)
 
 
 def objective_history(records: Sequence[MetricRecord], objective: str) -> tuple[float, ...]:
-    """The objective of each epoch, as it was reported."""
+    """The objective of each epoch, as reported."""
     return tuple(record.values[objective] for record in records if objective in record.values)
 
 
 def best_epoch(records: Sequence[MetricRecord], epoch: float | None) -> dict[str, float]:
-    """What was reported of that epoch."""
+    """The metrics that were reported for that epoch."""
     for record in records:
         if epoch is not None and record.values.get("epoch") == epoch:
             return {name: value for name, value in record.values.items() if name.startswith(("train_", "valid_"))}
@@ -271,7 +284,7 @@ def _packed_spec(study: Study) -> JobSpec:
 
 
 def _spec(request: SearchRequest, config: TrainingConfig, name: str) -> JobSpec:
-    """The job of one training, found again by the search's name."""
+    """The job of one trial, tagged with the search's name."""
     spec = training_spec(config, name=name).replace(tags={"breedclf-tuning": request.name})
     limit = request.max_seconds_per_job
     return spec if limit is None else spec.replace(max_runtime_seconds=limit)

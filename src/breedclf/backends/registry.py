@@ -8,6 +8,7 @@ from typing import Any, cast
 from breedclf.errors import ConfigError, MissingExtraError
 from breedclf.jobs import Backend
 
+DEFAULT_BACKEND = "local"
 _CLASS_OF = {
     "inline": "breedclf.backends.inline:InlineBackend",
     "local": "breedclf.backends.local.backend:LocalBackend",
@@ -39,6 +40,16 @@ def backend_named(name: str, **options: Any) -> Backend:
         return cast(Backend, backend_class(**options))
     except TypeError as error:
         raise ConfigError(f"backend={name!r}: {error}") from error
+
+
+def backend_of(backend: Backend | str | None) -> Backend:
+    """The backend that a user chose: an object, or a name as for `backend_named`; "local" if None.
+
+    Raises:
+        ConfigError: there is none of that name.
+        MissingExtraError: it isn't installed.
+    """
+    return backend_named(backend or DEFAULT_BACKEND) if backend is None or isinstance(backend, str) else backend
 
 
 def backend_names() -> list[str]:

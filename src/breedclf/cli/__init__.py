@@ -1,4 +1,4 @@
-"""The command line: one module a verb, imported only when that verb is asked for, so that help stays fast."""
+"""The command line: one module per command, imported only when that command runs, so that help stays fast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from typing import Any, NoReturn, Protocol, cast
 import breedclf
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.errors import BreedclfError, DiskError
+from breedclf.config.aliases import renamed_flags
+from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import is_refusal, refusal
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED
 from breedclf.text.printable import VisibleFormatter, any_encoding
@@ -25,26 +26,26 @@ from breedclf.text.printable import VisibleFormatter, any_encoding
 EXIT_PROBLEMS_FOUND = 1
 
 DESCRIPTION = "Fine-tune, tune, profile and deploy image classifiers, on this machine or on Amazon SageMaker."
-VERBS = {
-    "data": "check a folder of pictures, or fetch a published one",
-    "train": "fine-tune a pretrained network on a folder of pictures",
-    "profile": "see where a training's time goes, what to change, and whether it helps",
-    "evaluate": "measure a trained model on a split of pictures",
+COMMANDS = {
+    "data": "check an image folder, download a public dataset, or upload one to S3",
+    "train": "fine-tune a pretrained network on a folder of images",
+    "profile": "show where training time goes, what to change, and whether it helps",
+    "evaluate": "evaluate a model on a split of a dataset",
     "jobs": "list, show, follow, stop or delete jobs",
-    "predict": "name what is in a picture",
-    "export": "write a model as one file for other runtimes, after comparing their answers",
-    "serve": "answer pictures over HTTP, with a page to try it",
-    "deploy": "put a model behind an address, after checking that it answers as measured",
-    "endpoints": "list, delete or clear away endpoints",
-    "sagemaker": "stand in for Amazon SageMaker on this machine; print policies, list and clean an account",
+    "predict": "classify images",
+    "export": "write a model as one file for other runtimes, after comparing their predictions",
+    "serve": "serve a model over HTTP, with a page to try it",
+    "deploy": "deploy a model as an endpoint, after checking its predictions",
+    "endpoints": "list, delete or clean up endpoints",
+    "sagemaker": "emulate Amazon SageMaker on this machine; print policies, list and clean an account",
     "cache": "list or clear the caches",
-    "tune": "search for the best hyperparameters and keep the best model",
-    "demo": "train, evaluate and predict on pictures drawn for the purpose",
+    "tune": "search for the best hyperparameters and save the best model",
+    "demo": "train, evaluate and predict on synthetic images",
 }
 
 
-class Verb(Protocol):
-    """What a module of this package offers: its flags, and what to do with them."""
+class Command(Protocol):
+    """A module of this package: its flags, and what to do with them."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
@@ -56,68 +57,73 @@ def main(argv: Sequence[str] | None = None) -> int:
     with any_encoding():
         try:
             return _main(list(sys.argv[1:] if argv is None else argv))
-        except BrokenPipeError:  # the reader of our output went away, as `| head` does
-            _print_into_the_void()
+        except BrokenPipeError:  # the reader of the output is gone, as with `| head`
+            _discard_output()
             return 0
         finally:
             _flush()
 
 
 def _main(argv: Sequence[str]) -> int:
+    try:
+        argv = renamed_flags(argv)
+    except ConfigError as error:
+        sys.stderr.write(f"breedclf: error: {error}\n")
+        return error.exit_code
     arguments = _parser(argv).parse_args(argv)
     console = Console(json=arguments.json, quiet=arguments.quiet)
     try:
         with _log_on_stderr(quiet=arguments.quiet):
-            return _verb(arguments.verb).run(arguments, console)
+            return _command(arguments.command).run(arguments, console)
     except BreedclfError as error:
         if arguments.debug:
             raise
         console.error(str(error))
         return error.exit_code
-    except KeyboardInterrupt as interrupt:  # an interrupted training tells how to go on
+    except KeyboardInterrupt as interrupt:  # its message says how to continue an interrupted run
         console.error(str(interrupt) or "interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `main` deals with a reader that went away
+    except BrokenPipeError:  # handled by `main`
         raise
-    except OSError as error:  # a file that no other place speaks for
+    except OSError as error:  # of a file that nothing else handles
         if arguments.debug or not is_refusal(error):
             raise
         try:
             sys.stdout.flush()
         except OSError:
-            _print_into_the_void()
+            _discard_output()
         console.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
         return DiskError.exit_code
 
 
 def _flush() -> None:
-    """What is still to be written, such as help, is written now, while a reader that is gone can be dealt with."""
+    """Write buffered output, such as help, while a broken pipe can still be handled."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _print_into_the_void()
-    except ValueError:  # somebody closed it
+        _discard_output()
+    except ValueError:  # it was closed
         pass
 
 
-def _print_into_the_void() -> None:
+def _discard_output() -> None:
     with Path(os.devnull).open("wb") as void:
         os.dup2(void.fileno(), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses a verb that it doesn't know with the nearest one that it knows."""
+    """Refuses an unknown command with the nearest known one."""
 
     def error(self, message: str) -> NoReturn:
-        if found := re.match(r"argument VERB: invalid choice: '(.*?)'", message):
+        if found := re.match(r"argument COMMAND: invalid choice: '(.*?)'", message):
             from breedclf.config import nearest  # imports pydantic, which help doesn't need
 
-            message = f"no verb is called {found[1]!r}: {nearest(found[1], VERBS)}"
+            message = f"unknown command {found[1]!r}: {nearest(found[1], COMMANDS)}"
         super().error(message)
 
 
-class _VerbParser(argparse.ArgumentParser):
-    """Refuses a flag that it doesn't know with the nearest one that it knows, and in a line: a verb has many flags."""
+class _CommandParser(argparse.ArgumentParser):
+    """Refuses an unknown flag with the nearest known one, without the long usage of a command with many flags."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n{self.prog} --help lists all arguments\n")
@@ -132,26 +138,28 @@ class _VerbParser(argparse.ArgumentParser):
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """The whole parser, in which only the asked verb knows its flags."""
+    """The parser, in which only the command to be run has its flags."""
     parser = _Parser(prog="breedclf", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"breedclf {breedclf.__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
-    asked = next((word for word in argv if not word.startswith("-")), None)
-    for name, help_text in VERBS.items():
-        verb = verbs.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
-        add_common_options(verb, default=False)
-        if name == asked:
-            _verb(name).add_arguments(verb)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", required=True, parser_class=_CommandParser
+    )
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
+        if name == chosen:
+            _command(name).add_arguments(command)
+        add_common_options(command, default=False)
     return parser
 
 
-def _verb(name: str) -> Verb:
-    return cast(Verb, import_module(f"breedclf.cli.{name}"))
+def _command(name: str) -> Command:
+    return cast(Command, import_module(f"breedclf.cli.{name}"))
 
 
 @contextmanager
 def _log_on_stderr(*, quiet: bool) -> Iterator[None]:
-    """Within it the library's log goes to stderr; the caller's own arrangement comes back after."""
+    """Send the library's log to stderr for the block, then restore the caller's handlers."""
     logger = logging.getLogger("breedclf")
     before = logger.handlers, logger.level, logger.propagate
     handler = logging.StreamHandler(sys.stderr)

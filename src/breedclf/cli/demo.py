@@ -1,4 +1,4 @@
-"""`breedclf demo`: train, evaluate and predict on pictures drawn for the purpose, or on those of `--data`."""
+"""`breedclf demo`: train, evaluate and predict on synthetic images, or on those of `--data`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from breedclf.text.printable import visible_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_settings_flags(parser, DemoConfig, title="demo")
+    add_settings_flags(parser, DemoConfig, {"demo": DemoConfig.model_fields})
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -28,10 +28,10 @@ def _as_text(result: DemoResult) -> str:
     )
     return "\n".join(
         [
-            f"test accuracy {result.accuracy:.1%} on {result.count} pictures of {result.classes} classes "
+            f"test accuracy {result.accuracy:.1%} on {result.count} images of {result.classes} classes "
             f"(95% interval {low:.1%} to {high:.1%}; required {result.required_accuracy:.1%})",
             f"{result.shown['path']} shows {result.shown['label']}",
-            f"  named {'rightly' if first['label'] == result.shown['label'] else 'wrongly'}: {ranked}",
+            f"  predicted {'correctly' if first['label'] == result.shown['label'] else 'incorrectly'}: {ranked}",
             f"model:  {result.artifact}",
             f"report: {result.report}",
             f"next:   breedclf predict {result.artifact} {result.shown['path']}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from breedclf.api.deployment import Deployment
+from breedclf.api.deployment import Deployment, serving_backend
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.cli.deploy import serving_backend
 from breedclf.errors import EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 

@@ -1,4 +1,4 @@
-"""`breedclf evaluate MODEL DIR`: measure a model on a split of pictures."""
+"""`breedclf evaluate MODEL DIR`: evaluate a model on a split of a dataset."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config import EvaluationConfig
+from breedclf.config.groups import EVALUATION_GROUPS
 from breedclf.evaluation.evaluate import evaluate
 from breedclf.evaluation.metrics import Evaluation
 from breedclf.evaluation.report import verdict
@@ -20,12 +21,12 @@ _PAIRS_SHOWN = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+        "model", metavar="MODEL", type=path_argument, help="model directory (OUT/model of a training run)"
     )
     parser.add_argument(
-        "data", metavar="DIR", type=path_argument, help="folder with SPLIT/CLASS/picture.jpg, or of class folders"
+        "data", metavar="DIR", type=path_argument, help="folder with SPLIT/CLASS/image.jpg, or with class folders"
     )
-    add_settings_flags(parser, EvaluationConfig)
+    add_settings_flags(parser, EvaluationConfig, EVALUATION_GROUPS)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     result = evaluate(arguments.model, arguments.data, **_keywords(config))
     if result.skipped:
         count = len(result.skipped)
-        console.note(f"{count} unreadable picture{' was' if count == 1 else 's were'} skipped; the report names them")
+        console.note(f"{count} unreadable image{' was' if count == 1 else 's were'} skipped; the report lists them")
     console.result(result.model_dump(mode="json"), _as_text(result))
     return 0
 
@@ -52,7 +53,7 @@ def _as_text(result: Evaluation) -> str:
     if result.most_confused:
         lines.append("most confused:")
         lines += [
-            f"  {shown[pair.true]} named {shown[pair.predicted]}: {pair.count} ({percent(pair.share)})"
+            f"  {shown[pair.true]} predicted as {shown[pair.predicted]}: {pair.count} ({percent(pair.share)})"
             for pair in result.most_confused[:_PAIRS_SHOWN]
         ]
     return "\n".join([*lines, f"report: {result.report}"])

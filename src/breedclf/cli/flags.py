@@ -1,4 +1,4 @@
-"""Flags made from a settings model: one flag a field, named like it, checked by the model itself."""
+"""Flags generated from a settings model: one per field, with the same name, validated by the model itself."""
 
 from __future__ import annotations
 
@@ -10,29 +10,36 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from breedclf.config import Settings, TrainingConfig, read_settings
+from breedclf.config.aliases import renamed_settings
 
 
 def add_settings_flags(
-    parser: argparse.ArgumentParser, model: type[Settings], *, leave_out: Iterable[str] = (), title: str = "settings"
+    parser: argparse.ArgumentParser,
+    model: type[Settings],
+    groups: Mapping[str, Iterable[str]],
+    *,
+    leave_out: Iterable[str] = (),
 ) -> None:
-    """Add `--field-name` for every field of the model; a flag that isn't given leaves no trace."""
-    group = parser.add_argument_group(title)
-    for name, field in model.model_fields.items():
-        if name not in set(leave_out):
-            _add_flag(group, name, field)
+    """Add `--field-name` for every field in the groups, by title; a flag that isn't given sets no attribute."""
+    skipped = {*leave_out}
+    for title, names in groups.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            if name not in skipped:
+                _add_flag(group, name, model.model_fields[name])
 
 
 def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict[str, Any]:
-    """The fields that the command line set, by name."""
+    """The fields that the command line sets, by name."""
     return {name: value for name, value in vars(arguments).items() if name in model.model_fields}
 
 
 def training_config(
     arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
 ) -> TrainingConfig:
-    """Settings from defaults, then the file of `--config`, then the environment, then the flags."""
+    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win."""
     path: Path | None = getattr(arguments, "config", None)
-    from_file = read_settings(path) if path else {}
+    from_file = renamed_settings(read_settings(path)) if path else {}
     from_environment = TrainingConfig.environment(environment)
     return TrainingConfig(
         **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},

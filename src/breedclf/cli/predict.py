@@ -62,12 +62,11 @@ def _asked(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], 
         classifier = Classifier(arguments.model)
         return (lambda picture: classifier.predict(picture)), arguments.pictures
     from breedclf.api.deployment import Deployment
-    from breedclf.cli.deploy import serving_backend
 
     pictures = [*([arguments.model] if arguments.model else []), *(arguments.pictures or [])]
     if not pictures:
         raise DataError("name at least one picture")
-    return Deployment.attach(arguments.endpoint, backend=serving_backend(arguments.backend)).predict, pictures
+    return Deployment.attach(arguments.endpoint, backend=arguments.backend).predict, pictures
 
 
 def _answer(predict: Callable[[str], Prediction], picture: str, top: int) -> dict[str, Any]:

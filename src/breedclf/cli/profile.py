@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
+from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
+from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument, path_or_uri_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
@@ -24,6 +26,7 @@ _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s DIR|JOB|PROFILE_DIR ... [OPTION ...]"
     parser.add_argument(
         "what",
         metavar="DIR|JOB|PROFILE_DIR",
@@ -52,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data", "profile", "resume"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "profile", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -106,11 +109,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
     rules = _rules(arguments.rules)
     given_output = getattr(arguments, "output", None)
     output = DEFAULT_OUTPUT if given_output is None else user_path(given_output, "output")
-    backend = None
-    if arguments.backend is not None:
-        from breedclf.backends.registry import backend_named
-
-        backend = backend_named(arguments.backend)
+    backend = None if arguments.backend is None else backend_named(arguments.backend)
     if is_remote(what):
         return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
@@ -125,11 +124,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
         return session.run(), output
     if backend is None and (Path(what).exists() or os.sep in what):  # no job is called so
         open_profile(what)  # says why it can't be read
-    if backend is None:
-        from breedclf.backends.registry import backend_named
-
-        backend = backend_named("local")
-    return ProfilingSession.attach(what, rules=rules, backend=backend), output
+    return ProfilingSession.attach(what, rules=rules, backend=backend or "local"), output
 
 
 def _rules(words: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""`breedclf sagemaker ACTION`: a stand-in for Amazon SageMaker on this machine, and what concerns a whole account."""
+"""`breedclf sagemaker ACTION`: an emulator of Amazon SageMaker, and tools for a whole account."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from breedclf.files.paths import path_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
-    emulate = actions.add_parser("emulate", help="answer AWS's SDKs and command line on this machine, until Ctrl-C")
-    emulate.add_argument("--port", type=int, default=0, metavar="PORT", help="port (default: any that is free)")
-    emulate.add_argument(
-        "--home", type=path_argument, metavar="DIR", help="folder of jobs and models (default: as for jobs)"
+    emulate = actions.add_parser("emulate", help="emulate SageMaker for AWS SDKs and the AWS CLI, until Ctrl-C")
+    server = emulate.add_argument_group("server")
+    server.add_argument("--port", type=int, default=0, metavar="PORT", help="port (default: any free one)")
+    server.add_argument("--s3-endpoint", metavar="URL", help="S3 to use (default: one in memory, by moto)")
+    jobs = emulate.add_argument_group("jobs")
+    jobs.add_argument(
+        "--home", type=path_argument, metavar="DIR", help="folder of jobs and models (default: as for local jobs)"
     )
-    emulate.add_argument("--s3-endpoint", metavar="URL", help="S3 to use (default: one in memory, by moto)")
-    emulate.add_argument(
-        "--python", type=path_argument, metavar="FILE", help="interpreter that plays images (default: this one)"
+    jobs.add_argument("--cores", type=int, metavar="N", help="CPU cores for all jobs together (default: all)")
+    jobs.add_argument(
+        "--python", type=path_argument, metavar="FILE", help="interpreter that runs containers (default: this one)"
     )
-    emulate.add_argument("--cores", type=int, metavar="N", help="cores for all jobs together (default: all)")
-    emulate.add_argument(
-        "--keep-jobs", action="store_true", help="let jobs go on at the end, for the next emulator on the same --home"
+    jobs.add_argument(
+        "--keep-jobs", action="store_true", help="leave jobs running at the end, for the next emulator with this --home"
     )
     parsers = [emulate]
     for name, help_text in sagemaker_account.ACTIONS.items():
@@ -55,11 +57,11 @@ def _emulate(arguments: argparse.Namespace, console: Console) -> int:
         file = running.environment_file
         console.result(
             {"url": running.url, "environment": running.environment, "environment_file": str(file)},
-            f"emulating SageMaker on {running.url}; Ctrl-C ends it. In another terminal, paste these lines, or write\n"
-            f"`. {shlex.quote(str(file))}`:\n\n{shell_lines(running.environment)}",
+            f"emulating SageMaker on {running.url}; press Ctrl-C to stop. In another terminal, paste these "
+            f"lines, or run `. {shlex.quote(str(file))}`:\n\n{shell_lines(running.environment)}",
         )
         try:
             ended.wait()
         except KeyboardInterrupt:
-            console.note("ending, jobs too" if ends_jobs else "ending; jobs go on")
+            console.note("stopping, with all jobs" if ends_jobs else "stopping; jobs go on")
     return 0

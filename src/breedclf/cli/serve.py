@@ -1,4 +1,4 @@
-"""`breedclf serve MODEL`: answer pictures over HTTP, with a page to try it, until Ctrl-C."""
+"""`breedclf serve MODEL`: predict images over HTTP until Ctrl-C, with a page to try it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ from breedclf.serving.engines.flags import add_engine_flags, engine_choice
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+        "model", metavar="MODEL", type=path_argument, help="model directory (OUT/model of a training run)"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
-    parser.add_argument(
-        "--port", type=int, metavar="PORT", help="port, 0 for any (default: SAGEMAKER_BIND_TO_PORT, or 8080)"
+    network = parser.add_argument_group("network")
+    network.add_argument("--host", default="127.0.0.1", help="host to listen on (default: this machine only)")
+    network.add_argument(
+        "--port", type=int, metavar="PORT", help="port, 0 for any free one (default: SAGEMAKER_BIND_TO_PORT, or 8080)"
     )
-    parser.add_argument(
-        "--token", metavar="TOKEN", help="what clients must send as bearer token (better: the variable BREEDCLF_TOKEN)"
+    access = parser.add_argument_group("access")
+    access.add_argument(
+        "--token", metavar="TOKEN", help="bearer token that clients must send (better: the variable BREEDCLF_TOKEN)"
     )
-    parser.add_argument("--no-token", action="store_true", help="serve others without a token")
-    parser.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", help="a name by which the server may be called"
+    access.add_argument("--no-token", action="store_true", help="serve other machines without a token")
+    access.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="host name under which the server is reached"
     )
-    parser.add_argument(
+    access.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="a website whose scripts may ask, as https://example.org; * for all (default: none)",
+        help="website whose scripts may send requests, such as https://example.org; * for all (default: none)",
     )
     add_engine_flags(parser)
 
@@ -60,7 +62,7 @@ def _serve(arguments: argparse.Namespace, console: Console) -> int:
     def ready(url: str) -> None:
         console.result(
             {"url": url, "model": str(arguments.model), "classes": len(card.labels)},
-            f"serving {arguments.model} ({len(card.labels)} classes): open {url} in a browser; Ctrl-C ends it",
+            f"serving {arguments.model} ({len(card.labels)} classes): open {url} in a browser; press Ctrl-C to stop",
         )
 
     serve(arguments.model, address, engine=engine_choice(arguments), ready=ready)

@@ -1,32 +1,29 @@
-"""`breedclf train DIR`: fine-tune in this process, or as a job, and hand over the model."""
+"""`breedclf train DIR`: fine-tune in this process, or as a job."""
 
 from __future__ import annotations
 
 import argparse
-import shutil
-import time
-from pathlib import Path
 from typing import Any
 
+from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.trainer import Trainer
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
-from breedclf.errors import ConfigError, JobFailedError
+from breedclf.config.groups import TRAINING_GROUPS
+from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
-from breedclf.jobs import JobStatus
-from breedclf.jobs.handle import Job
-from breedclf.text.json_lines import read_json_lines
 from breedclf.training.records import EpochRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
+    parser.usage = "%(prog)s [DIR] [OPTION ...]"
+    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="image folder")
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
-    parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job, there")
+    parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job on this backend")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")
-    add_settings_flags(parser, TrainingConfig, leave_out=["data"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -34,7 +31,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.backend is not None:
         document = _train_as_job(config, arguments, console)
     elif arguments.job_name is not None:
-        raise ConfigError(f"--job-name {arguments.job_name}: only a job has a name; say --backend, too")
+        raise ConfigError(f"--job-name {arguments.job_name}: only a job has a name; add --backend")
     else:
         document = Trainer(config).fit().to_dict()
     best = EpochRecord.from_dict(document["history"][document["best_epoch"] - 1])
@@ -48,37 +45,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """Train as a job and wait; with `--output`, the job's model and history are copied there."""
-    from breedclf.training.output_folder import writable
-
-    if "output" in config.model_fields_set:
-        writable(config.output)  # tried before the job is paid for
-    started = time.monotonic()
-    job = Trainer(config, backend=backend_named(arguments.backend)).submit(name=arguments.job_name)
-    console.note(f"job {job.name}; `breedclf jobs logs -f {job.name}` shows its log")
-    job.wait(progress=not console.quiet)
-    description = job.describe()
-    if description.status is not JobStatus.COMPLETED:
-        raise JobFailedError(f"job {job.name} ended as {description.status}, {description.secondary_status}")
-    artifact, output = job.artifact, job.output
-    if "output" in config.model_fields_set:
-        artifact, output = _fetch(job, config.output)
-    return {
-        "artifact": str(artifact),
-        "output": str(output),
-        "history": list(read_json_lines(output / "history.jsonl")),
-        "best_epoch": int(description.metrics["best_epoch"]),
-        "seconds": round(time.monotonic() - started, 3),
-        "job": job.name,
-    }
-
-
-def _fetch(job: Job, target: Path) -> tuple[Path, Path]:
-    try:
-        shutil.copytree(job.output, target, dirs_exist_ok=True)
-        shutil.copytree(job.artifact, target / "model", dirs_exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"output={str(target)!r} can't be written: {error}; the model is in {job.artifact}, too"
-        ) from error
-    return target / "model", target
+    """Train as a job and wait; its files are copied only to an output that was named."""
+    job, result = fit_on_backend(
+        config,
+        backend_named(arguments.backend),
+        name=arguments.job_name,
+        progress=not console.quiet,
+        fetch="output" in config.model_fields_set,
+    )
+    return result.to_dict() | {"job": job.name}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from breedclf.api.tuning import BestTrial, TuningJob
+from breedclf.api.best_trial import BestTrial
+from breedclf.api.model_files import place_model
+from breedclf.api.tuning import TuningJob
 from breedclf.backends.registry import backend_named
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
+from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
@@ -31,6 +32,7 @@ _CARD = "breedclf.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [DIR] [OPTION ...]"
     parser.epilog = _EPILOG
     parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
@@ -54,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--report", type=path_argument, metavar="FILE", help="page about the search (default: OUT/tuning.html)"
     )
-    add_settings_flags(parser, TrainingConfig, leave_out=["data", "resume"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume"])
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     study = tuning.study
     report = tuning.report(arguments.report or output / "tuning.html")
     best = None if study.best is None else tuning.best
-    model = None if best is None else _keep(best.artifact, output / _MODEL)
+    model = None if best is None else place_model(best.artifact, output / _MODEL)
     document = _document(study, best, model) | {"report": str(report)}
     console.result(document, _text(study, best, model, report))
     if best is None:
@@ -155,23 +157,6 @@ def _checked_output(arguments: argparse.Namespace) -> Path:
         except OSError as error:
             raise ConfigError(f"{str(folder)!r} can't be written: {error.strerror}; choose another {flag}") from error
     return output
-
-
-def _keep(artifact: Path, target: Path) -> Path:
-    """Put the model's files at the target, sharing their room on the disk where that can be done."""
-    fresh = target.with_name(f".{target.name}-new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(artifact, fresh, copy_function=_link_or_copy)
-    shutil.rmtree(target, ignore_errors=True)
-    fresh.rename(target)
-    return target
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _document(study: Study, best: BestTrial | None, model: Path | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What all settings share: their base, the paths in them, and what each one says that it decides."""
+"""The base class of all settings, the types of their paths, and what each training setting decides."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ import os
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
 
+from breedclf.config.aliases import renamed_settings
 from breedclf.errors import ConfigError
 from breedclf.files.paths import text_path, user_path
 
 
 class Decides(StrEnum):
-    """What a setting of a training decides: resuming, caches and searches ask for it."""
+    """What a training setting decides; resuming, caches and searches depend on it."""
 
-    IMAGES = "which images are learned from and compared"
-    START = "the weights that training starts from"
+    IMAGES = "which images are used"
+    START = "the initial weights"
     LEARNING = "what is learned"
-    LENGTH = "how long training goes on"
-    CHOICE = "which epoch is chosen"
-    SPEED = "how it is computed, with the same outcome to rounding"
+    LENGTH = "how long training runs"
+    CHOICE = "which epoch is selected"
+    SPEED = "how it is computed; the result is the same up to rounding"
     RECORDS = "what is stored and reported, and where"
 
 
 def decides(model: type[BaseModel], name: str) -> Decides:
-    """What a field says that it decides.
+    """What a field decides.
 
     Raises:
-        ConfigError: it doesn't say.
+        ConfigError: the field has no `Decides` mark.
     """
     found = [mark for mark in model.model_fields[name].metadata if isinstance(mark, Decides)]
     if len(found) != 1:
@@ -55,7 +56,7 @@ def _text_path(value: object, info: ValidationInfo) -> Path:
 def _checked_path(check: Callable[[Any, str], Path], value: object, info: ValidationInfo) -> Path:
     name = info.field_name or "path"
     if value is None:
-        raise ValueError(f"{name} has no value: give a path (in YAML a lone ~ means no value; write ~/)")
+        raise ValueError(f"{name} has no value: give a path (in YAML a single ~ means no value; write ~/)")
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"{name}={value!r}: a path is text")
     try:
@@ -80,40 +81,42 @@ MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown key is refused with the nearest valid name."""
+    """Base of all settings: frozen; an unknown key is refused with the nearest valid name; old names are accepted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), validate_default=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), validate_default=True
+    )
 
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**values)
+            super().__init__(**renamed_settings(values))
         except ValidationError as error:
             raise ConfigError(_explain(error, type(self).model_fields)) from error
 
     @field_validator("*", mode="before")
     @classmethod
     def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
-        """Python takes True for 1, so that `epochs: yes` in a file would quietly train one epoch."""
+        """True counts as 1 in Python, so `epochs: yes` in a file would silently train for one epoch."""
         annotation = cls.model_fields[info.field_name or ""].annotation
         accepted = {annotation, *get_args(annotation)}
         if isinstance(value, bool) and bool not in accepted and accepted & {int, float}:
-            raise ValueError(f"{info.field_name}={value}: a number is wanted here, not yes or no")
+            raise ValueError(f"{info.field_name}={value}: expected a number, not yes or no")
         return value
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated like a new one."""
-        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+        return type(self)(**{**self.model_dump(exclude_unset=True), **renamed_settings(changes)})
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest valid one, or all of them when none is near."""
+    """A hint for an unknown name: the nearest valid one, or all of them if none is similar."""
     valid = sorted(valid)
     near = difflib.get_close_matches(name, valid, n=1)
     return f"did you mean {near[0]!r}?" if near else f"valid names are {', '.join(valid)}"
 
 
 def _explain(error: ValidationError, fields: Iterable[str]) -> str:
-    """One line a problem: the field, the value it got, and what would be right."""
+    """One line per problem: the field, its value, and what is expected."""
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))

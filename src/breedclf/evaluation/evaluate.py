@@ -12,6 +12,7 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, log_set_aside
 from breedclf.data.image_source import ImageFiles
 from breedclf.data.images import open_image
@@ -37,8 +38,9 @@ _THUMBNAIL_PX = 240
 _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 
+@accept_old_keywords
 def evaluate(
-    artifact: str | Path,
+    model: str | Path,
     data: str | Path,
     *,
     split: str = "test",
@@ -53,7 +55,7 @@ def evaluate(
     """Evaluate a model on images, and write metrics.json and report.html.
 
     Args:
-        artifact: the model directory; it alone defines the classes and their order.
+        model: the model directory; it alone defines the classes and their order.
         data: a dataset folder. If it has no split folders, it is divided as training would divide it. If a folder may
             be a split or a class, the model's classes decide.
         split: train, valid, test, or `all` for every image of `data`.
@@ -80,7 +82,7 @@ def evaluate(
         >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
         0.94
     """
-    artifact, data = user_path(artifact, "model"), user_path(data, "data")
+    artifact, data = user_path(model, "model"), user_path(data, "data")
     output = None if output is None else user_path(output, "output")
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
     images = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)

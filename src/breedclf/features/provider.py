@@ -162,7 +162,7 @@ class FeatureProvider:
     def _checked(self, split: Split) -> tuple[ImageSource, Features]:
         """The pictures to stream, and which of them can be decoded; the features themselves are left empty."""
         pictures: ImageSource = ImageFiles(split.paths)
-        if self.config.prepared_pictures:
+        if self.config.decoded_cache:
             log.info("preparing %d pictures of %s", len(split), split.name)
             cache = ImageCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
             pictures = cache.prepared(split.paths, self.fingerprints[split.name])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from breedclf.config import Device, Precision
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.data.decoding import as_tensor, decode_image
 from breedclf.data.formats.color import Color
 from breedclf.data.images import as_path, image_from_array, upright_rgb
@@ -33,7 +34,7 @@ class Classifier:
     """A trained model, loaded from its model directory and checked.
 
     Args:
-        artifact: the model directory that training wrote (`OUTPUT/model`).
+        model: the model directory that training wrote (`OUTPUT/model`).
         device: where to compute; `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware supports it.
         batch_size: number of images per pass through the network.
@@ -46,10 +47,11 @@ class Classifier:
         >>> Classifier("runs/train/model").predict("dog.jpg").top(5)  # doctest: +SKIP
     """
 
+    @accept_old_keywords
     def __init__(
-        self, artifact: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = user_path(artifact, "model")
+        self.artifact = user_path(model, "model")
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)

@@ -1,33 +1,30 @@
-"""What a job and an endpoint are on any backend: specification, description, protocols and handle."""
+"""What a job and an endpoint are on any backend: specification, status, protocols and handle."""
 
+from breedclf.config.hyperparameters import MAX_HYPERPARAMETER_CHARS, MAX_HYPERPARAMETERS
+from breedclf.jobs.names import MAX_NAME_CHARS, check_name, is_name, new_name
+from breedclf.jobs.protocols import (
+    Backend,
+    DelayedBackend,
+    HomeBackend,
+    JoiningBackend,
+    PacedBackend,
+    PlanningBackend,
+    TuningBackend,
+)
 from breedclf.jobs.spec import (
     CODE_CHANNEL,
     DATA_CHANNEL,
     DEFAULT_MAX_RUNTIME_SECONDS,
     MAX_FAILURE_REASON_CHARS,
-    MAX_HYPERPARAMETER_CHARS,
-    MAX_HYPERPARAMETERS,
-    MAX_NAME_CHARS,
+    RESULT_FILE,
     WEIGHTS_CHANNEL,
-    Backend,
-    DelayedBackend,
-    JobDescription,
     JobSpec,
-    JobStatus,
-    MetricRecord,
-    PacedBackend,
-    SecondaryStatus,
-    Transition,
-    TuningBackend,
-    check_name,
-    is_name,
     iterate_lines,
-    new_name,
-    pauses,
     remote_address,
     require_here,
-    seconds_until_complete,
 )
+from breedclf.jobs.status import JobDescription, JobStatus, MetricRecord, SecondaryStatus, Transition
+from breedclf.jobs.waiting import Clock, detach, pauses, print_on_stderr, seconds_until_complete
 
 __all__ = [
     "CODE_CHANNEL",
@@ -37,22 +34,29 @@ __all__ = [
     "MAX_HYPERPARAMETERS",
     "MAX_HYPERPARAMETER_CHARS",
     "MAX_NAME_CHARS",
+    "RESULT_FILE",
     "WEIGHTS_CHANNEL",
     "Backend",
+    "Clock",
     "DelayedBackend",
+    "HomeBackend",
     "JobDescription",
     "JobSpec",
     "JobStatus",
+    "JoiningBackend",
     "MetricRecord",
     "PacedBackend",
+    "PlanningBackend",
     "SecondaryStatus",
     "Transition",
     "TuningBackend",
     "check_name",
+    "detach",
     "is_name",
     "iterate_lines",
     "new_name",
     "pauses",
+    "print_on_stderr",
     "remote_address",
     "require_here",
     "seconds_until_complete",

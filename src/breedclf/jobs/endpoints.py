@@ -109,7 +109,7 @@ class EndpointSpec:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name, seconds in (("ttl", self.ttl_seconds), ("idle_timeout", self.idle_seconds)):
+        for name, seconds in (("ttl_seconds", self.ttl_seconds), ("idle_seconds", self.idle_seconds)):
             if seconds is not None and not seconds > 0:
                 raise ConfigError(f"{name}={seconds}: give an endpoint more than 0 seconds")
         if not 0 <= self.port <= 65_535:

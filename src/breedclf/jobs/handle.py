@@ -1,13 +1,14 @@
-"""The `Job` handle: watch, stop and fetch a job by name, from any process and on any back end."""
+"""The `Job` handle: watch, stop and fetch a job by name, from any process and on any backend."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
+from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import JobError, JobFailedError, JobTimeoutError
 from breedclf.jobs import (
     Backend,
@@ -15,26 +16,25 @@ from breedclf.jobs import (
     JobStatus,
     MetricRecord,
     check_name,
+    detach,
     iterate_lines,
     pauses,
+    print_on_stderr,
     seconds_until_complete,
 )
-
-_SECOND_INTERRUPT_SECONDS = 2.0
-
-
-class Clock(Protocol):
-    """The time, as the `time` module tells it; tests bring their own."""
-
-    def time(self) -> float: ...
-
-    def monotonic(self) -> float: ...
-
-    def sleep(self, seconds: float, /) -> None: ...
+from breedclf.jobs import Clock as Clock
 
 
 class Job:
-    """A job on a back end, known by its name.
+    """A job on a backend, identified by its name.
+
+    Each property asks the backend anew, which on SageMaker is one or more service calls: to read several values, call
+    `describe()` once.
+
+    Args:
+        name: the job's name.
+        backend: where the job runs.
+        clock: the time, for tests.
 
     Example:
         >>> job = Trainer(config, backend=LocalBackend()).submit()  # doctest: +SKIP
@@ -47,13 +47,19 @@ class Job:
         self._clock = clock
 
     @classmethod
-    def attach(cls, name: str, *, backend: Backend) -> Self:
-        """The handle of a job that some process submitted.
+    def attach(cls, name: str, *, backend: Backend | str | None = None) -> Self:
+        """The handle of a job that any process submitted.
+
+        Args:
+            name: the job's name.
+            backend: where it runs: a backend, or its name; "local" if not given.
 
         Raises:
-            JobError: the back end knows no such job.
+            JobError: there is no such job on this backend.
         """
-        job = cls(name, backend)
+        # Imported by name, since jobs don't depend on backends.
+        chosen: Backend = import_module("breedclf.backends.registry").backend_of(backend)
+        job = cls(name, chosen)
         job.describe()
         return job
 
@@ -61,7 +67,7 @@ class Job:
         return f"Job({self.name!r}, backend={self.backend.name!r})"
 
     def describe(self) -> JobDescription:
-        """Everything the back end knows about the job now."""
+        """A snapshot of the job: one call of the backend."""
         return self.backend.describe(self.name)
 
     @property
@@ -76,7 +82,7 @@ class Job:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The value of each metric that was reported last."""
+        """The last reported value of each metric."""
         return dict(self.describe().metrics)
 
     @property
@@ -108,39 +114,41 @@ class Job:
         return self.backend.output(self.name)
 
     def stop(self) -> None:
-        """Ask the job to stop and return at once; nothing happens if it has ended."""
+        """Ask the job to stop and return at once; does nothing if it has ended."""
         self.backend.stop(self.name)
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
-        """The lines of the job's log so far; with `follow`, also those to come, until the job ends.
+        """The lines of the job's log so far; with `follow`, also new ones until the job ends.
 
-        Where log lines may arrive after the job has ended, following goes on for as long as they may.
+        On backends whose log lines may arrive after the job has ended, following includes those.
         """
         return iterate_lines(self._log_parts(follow))
 
+    @accept_old_keywords
     def wait(
         self,
         *,
         progress: bool | Callable[[JobDescription], None] = False,
-        timeout: float | None = None,
+        timeout_seconds: float | None = None,
         check: bool = True,
     ) -> Self:
         """Wait until the job has ended, and return it.
 
-        Ctrl-C stops the waiting and not the job; a second one, within two seconds, stops the job. Where logs and
-        metrics arrive late, as on SageMaker, this returns once they are complete.
+        Ctrl-C stops waiting, but not the job; a second Ctrl-C within two seconds stops the job. On backends whose logs
+        and metrics arrive late, such as SageMaker, this returns once they are complete.
 
         Args:
-            progress: True tells on stderr whenever the job's status or metrics change; a function is called instead.
-            timeout: seconds to wait at most; None waits as long as it takes.
-            check: whether a failed job raises.
+            progress: True prints a line on stderr whenever the status or the metrics change; a function is called with
+                the description at each poll instead.
+            timeout_seconds: how long to wait at most; without limit if None.
+            check: whether to raise if the job failed.
 
         Raises:
             JobFailedError: the job failed; the message is its reason.
-            JobTimeoutError: the time is over; the job goes on.
+            JobTimeoutError: the job hasn't ended in time; it goes on.
         """
         try:
-            description = self._wait(_reporter(progress), timeout)
+            description = self._wait(_reporter(progress), timeout_seconds)
         except KeyboardInterrupt:
             self._detach()
             raise
@@ -164,7 +172,7 @@ class Job:
         raise AssertionError("pauses never end")
 
     def _complete(self, ended: JobDescription, report: Callable[[JobDescription], None]) -> JobDescription:
-        """The description of a job that has ended, once everything that it reported has arrived."""
+        """The description of an ended job, once everything it reported has arrived."""
         late = seconds_until_complete(self.backend, ended, self._clock.time())
         if not late:
             return ended
@@ -174,18 +182,20 @@ class Job:
         return description
 
     def _detach(self) -> None:
-        """Say how to come back to the job; stop it when Ctrl-C comes again."""
-        try:
-            if self.describe().status.is_final:
-                return
-            _tell(
-                f"\njob {self.name} goes on; come back with Job.attach({self.name!r}, backend=...) or "
-                f"`breedclf jobs logs -f {self.name} --backend {self.backend.name}`; Ctrl-C again now to stop it"
-            )
-            self._clock.sleep(_SECOND_INTERRUPT_SECONDS)
-        except KeyboardInterrupt:
-            self.stop()
-            _tell(f"asked job {self.name} to stop")
+        """Print how to come back to the job; stop it if Ctrl-C is pressed again."""
+        detach(self._notice, self._stop_after_interrupt, self._clock)
+
+    def _notice(self) -> str | None:
+        if self.describe().status.is_final:
+            return None
+        return (
+            f"\njob {self.name} goes on; come back with Job.attach({self.name!r}, backend=...) or "
+            f"`breedclf jobs logs -f {self.name} --backend {self.backend.name}`; press Ctrl-C again now to stop it"
+        )
+
+    def _stop_after_interrupt(self) -> None:
+        self.stop()
+        print_on_stderr(f"asked job {self.name} to stop")
 
     def _log_parts(self, follow: bool) -> Iterator[str]:
         position = 0
@@ -200,7 +210,7 @@ class Job:
             if ended:
                 return
             description = self.describe()
-            ended = description.status.is_final  # and what came until then is read once more
+            ended = description.status.is_final  # what was written until then is read in one more round
             if not ended:
                 self._clock.sleep(next(waits))
             elif late := seconds_until_complete(self.backend, description, self._clock.time()):
@@ -208,10 +218,10 @@ class Job:
 
 
 def require_ended(description: JobDescription) -> None:
-    """What a job wrote is whole only once it has ended.
+    """Check that a job has ended, since its files are incomplete until then.
 
     Raises:
-        JobError: it hasn't.
+        JobError: it hasn't ended.
     """
     if not description.status.is_final:
         raise JobError(
@@ -220,27 +230,22 @@ def require_ended(description: JobDescription) -> None:
         )
 
 
+def progress_lines(write: Callable[[str], None] = print_on_stderr) -> Callable[[JobDescription], None]:
+    """A function for `Job.wait(progress=...)` that writes a line whenever the status or the metrics have changed."""
+    written: tuple[Any, ...] = ()
+
+    def report(description: JobDescription) -> None:
+        nonlocal written
+        now = (description.secondary_status, dict(description.metrics))
+        if now != written:
+            written = now
+            metrics = "  ".join(f"{name} {value:.4g}" for name, value in description.metrics.items())
+            write(f"{description.name}  {description.secondary_status}  {metrics}".rstrip())
+
+    return report
+
+
 def _reporter(progress: bool | Callable[[JobDescription], None]) -> Callable[[JobDescription], None]:
     if callable(progress):
         return progress
-    return _Teller() if progress else lambda _: None
-
-
-class _Teller:
-    """Tells on stderr what changed since the last time."""
-
-    def __init__(self) -> None:
-        self._told: tuple[Any, ...] = ()
-
-    def __call__(self, description: JobDescription) -> None:
-        now = (description.secondary_status, dict(description.metrics))
-        if now == self._told:
-            return
-        self._told = now
-        metrics = "  ".join(f"{name} {value:.4g}" for name, value in description.metrics.items())
-        _tell(f"{description.name}  {description.secondary_status}  {metrics}".rstrip())
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    return progress_lines() if progress else lambda _: None

@@ -92,7 +92,7 @@ def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinea
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         head = ScaledLinear(features, classes)
-    if config.head == "standardised":
+    if config.head == "standardized":
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     return head

@@ -73,7 +73,7 @@ def candidates(
     usual.append({"channels_last": not config.channels_last})
     if profile.job.uses_cuda and profile.loader.pin_memory is not None:
         usual.append({"pin_memory": not profile.loader.pin_memory})
-    if profile.job.uses_cuda and not (config.dct_scaling or config.prepared_pictures):
+    if profile.job.uses_cuda and not (config.dct_scaling or config.decoded_cache):
         usual.append({"device_decoding": not config.device_decoding})
     if profile.loader.batch_size:
         usual.append({"chunk_size": min(4 * config.chunk_size, 4_096)})

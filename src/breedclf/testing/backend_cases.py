@@ -281,7 +281,7 @@ class BackendCases(JobFixtures):
         job = submit(_RUNS_LONG)
         try:
             with pytest.raises(JobTimeoutError, match="job job is still InProgress .* after 0.1 seconds; it goes on"):
-                job.wait(timeout=0.1)
+                job.wait(timeout_seconds=0.1)
             for ask in (backend.artifact, backend.output, backend.delete):
                 with pytest.raises(JobError, match="job job is still InProgress"):
                     ask("job")

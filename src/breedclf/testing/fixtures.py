@@ -56,7 +56,7 @@ def breedclf_backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local
     for name in running:
         backend.stop(name)
     for name in running:
-        Job(name, backend).wait(timeout=_TIMEOUT_SECONDS, check=False)
+        Job(name, backend).wait(timeout_seconds=_TIMEOUT_SECONDS, check=False)
     backend.close()
 
 

@@ -45,7 +45,7 @@ class JobFixtures:
 
     def ended(self, job: Job) -> Job:
         """Wait for the job's end, whether it failed or not."""
-        return job.wait(timeout=self.patience_seconds, check=False)
+        return job.wait(timeout_seconds=self.patience_seconds, check=False)
 
     def lines(self, job: Job) -> list[str]:
         """The output of the job's script; override it for a backend whose containers print more."""

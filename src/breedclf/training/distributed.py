@@ -81,16 +81,16 @@ class Processes:
             module, device_ids=[self.device] if on_gpu else None, broadcast_buffers=not fixed_statistics
         )
 
-    def check_batch(self, batch_size: int, accumulate: int) -> None:
+    def check_batch(self, batch_size: int, accumulation_steps: int) -> None:
         """A batch must go into equal shares.
 
         Raises:
             ConfigError: it doesn't.
         """
-        if batch_size % (self.count * accumulate):
+        if batch_size % (self.count * accumulation_steps):
             raise ConfigError(
-                f"batch_size={batch_size}: {self.count} processes share each batch, in {accumulate} part(s); "
-                f"choose a multiple of {self.count * accumulate}"
+                f"batch_size={batch_size}: {self.count} processes share each batch, in {accumulation_steps} part(s); "
+                f"choose a multiple of {self.count * accumulation_steps}"
             )
 
 

@@ -101,7 +101,7 @@ def _fit(
     is_kept: Callable[[EpochRecord], bool],
     started: float,
 ) -> FitResult:
-    processes.check_batch(config.batch_size, config.accumulate)
+    processes.check_batch(config.batch_size, config.gradient_accumulation_steps)
     hooks = hooks if processes.is_first else ()
     kept = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
     start = _start(config, kept, processes)

@@ -112,7 +112,7 @@ def train_head(
         TrainingError: the loss is no longer a number.
     """
     head = new_head(features, classes, config).to(device)
-    if config.head == "standardised":
+    if config.head == "standardized":
         head.use(Scaling.of(views[0], MOMENTS_BATCH))
     trained = train(
         TrainingTask(head, lambda epoch: views[(epoch - 1) % len(views)], valid), config, callbacks=callbacks
@@ -207,7 +207,7 @@ class _Run:
         """The steps of an epoch that aren't done yet."""
         config, processes = self._config, self._processes
         self._module.train()
-        part_size = config.batch_size // config.accumulate
+        part_size = config.batch_size // config.gradient_accumulation_steps
         done = len(self._losses)
         left = rows[done * config.batch_size :]
         if not len(left):  # it was interrupted while validating
@@ -235,7 +235,7 @@ class _Run:
     ) -> torch.Tensor:
         """One optimizer step; returns the batch's mean loss, or this process's part of it."""
         config, timer = self._config, self._timer
-        parts = torch.split(whole, config.batch_size // config.accumulate)
+        parts = torch.split(whole, config.batch_size // config.gradient_accumulation_steps)
         losses = []
         for number, part in enumerate(parts):
             inputs, wanted = next(batches)
@@ -264,7 +264,7 @@ class _Run:
     ) -> torch.Tensor:
         """What these inputs add to the batch's mean loss; `whole` is the targets of the batch."""
         loss, config = self._lesson.loss, self._config
-        alone = self._processes.count == 1 and config.accumulate == 1
+        alone = self._processes.count == 1 and config.gradient_accumulation_steps == 1
         targets = targets[: self._processes.owned(len(part))]
 
         def measured(scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -273,7 +273,7 @@ class _Run:
         if not config.mixup or len(targets) < 2:
             return measured(self._shared(inputs), targets)
         epoch, step, number = at
-        place = step * config.accumulate + number
+        place = step * config.gradient_accumulation_steps + number
         blend = Blend.draw(config.mixup, len(targets), seed=config.seed, epoch=epoch, step=place)
         scores = self._shared(blend.inputs(inputs))
         return blend(measured(scores, targets), measured(scores, targets[blend.partner]))

@@ -12,6 +12,7 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import TrainingConfig
+from breedclf.config.aliases import renamed_settings
 from breedclf.config.base import Decides, fields_that_decide
 from breedclf.errors import ConfigError, DataError
 from breedclf.runtime.device import Compute
@@ -99,8 +100,9 @@ def differing(
     difference while the step size is constant, nor is a precision that `auto` stood for then.
     """
     now = config.model_dump(mode="json")
-    default = {name: TrainingConfig.model_fields[name].default for name in _COMPARED - then.keys()}
-    before = {**default, **then}
+    renamed = renamed_settings(then)
+    default = {name: TrainingConfig.model_fields[name].default for name in _COMPARED - renamed.keys()}
+    before = {**default, **renamed}
     found = {name: (before[name], now[name]) for name in sorted(_COMPARED) if before[name] != now[name]}
     if "epochs" in found and schedule_of(config) == "constant" and not config.warmup_epochs:
         epochs_then, epochs_now = found["epochs"]

@@ -114,7 +114,7 @@ def prepare(
             checkpointing=config.activation_checkpointing,
         )
     module.to(compute.device)
-    if config.head == "standardised" and needs_scaling:
+    if config.head == "standardized" and needs_scaling:
         head.use(_scaling(module, views[view_of(config, 1)], config))
     counts = torch.bincount(next(iter(views.values())).targets.cpu(), minlength=classes).tolist()
     if unread := [label for label, count in zip(folder.labels, counts, strict=True) if not count]:

@@ -107,6 +107,20 @@ class NativeTuning(Backend, Protocol):
         """
 
 
+class SdkTuner(Protocol):
+    """The HyperparameterTuner of the SageMaker SDK; this is the part of it that starts the search."""
+
+    def tune(self, *, job_name: str | None = None, wait: bool = True) -> object: ...
+
+
+@runtime_checkable
+class SdkTuning(Protocol):
+    """A backend that can hand a search over to its service's own SDK."""
+
+    def sdk_tuner(self, search: NativeSearch) -> SdkTuner:
+        """The SDK's tuner with the settings of this search."""
+
+
 def mirrored(study: Study, told: NativeDescription | None) -> Study:
     """The study as the back end tells it now; what was learned of a trial before is kept."""
     if told is None:

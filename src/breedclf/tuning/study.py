@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from breedclf.config import Settings, TrainingConfig
+from breedclf.config.aliases import renamed_settings
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import refusal, write_atomic, writing
 from breedclf.tuning.space import Space, checked_space, size
@@ -54,6 +55,11 @@ class SearchRequest(Settings):
     @classmethod
     def _saved_by_any_version(cls, value: object) -> object:
         return TrainingConfig.from_saved(value) if isinstance(value, dict) else value
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _by_new_names(cls, value: object) -> object:
+        return renamed_settings(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -13,35 +13,36 @@ _ALL_PRECISIONS = tuple(dict.fromkeys(name for names in PRECISIONS.values() for 
 def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """Add `--engine`, `--precision`, `--calibration` and `--max-accuracy-drop`."""
     default = EngineChoice()
-    parser.add_argument(
-        "--engine", choices=tuple(PRECISIONS), default=default.name, help=f"what computes (default: {default.name})"
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--engine", choices=tuple(PRECISIONS), default=default.name, help=f"inference engine (default: {default.name})"
     )
-    parser.add_argument(
+    engine.add_argument(
         "--precision",
         choices=_ALL_PRECISIONS,
         default=default.precision,
-        help="auto: bf16 where the hardware has it; int8: engine openvino alone, with --calibration",
+        help="auto uses bf16 where the hardware supports it; int8 needs --engine openvino and --calibration",
     )
-    parser.add_argument(
+    engine.add_argument(
         "--calibration",
         type=path_argument,
         metavar="DIR",
-        help="for int8: pictures as a training takes them, with a valid split",
+        help="for int8: image folder with a valid split",
     )
-    parser.add_argument(
+    engine.add_argument(
         "--max-accuracy-drop",
         type=float,
         default=default.max_accuracy_drop,
         metavar="SHARE",
-        help=f"int8 is refused when it costs more accuracy on the valid split (default: {default.max_accuracy_drop})",
+        help=f"int8 is refused if it costs more validation accuracy (0 to 1) (default: {default.max_accuracy_drop})",
     )
 
 
 def engine_choice(arguments: argparse.Namespace) -> EngineChoice:
-    """What the flags choose.
+    """The engine that the flags select.
 
     Raises:
-        ConfigError: they don't fit each other.
+        ConfigError: they don't fit together.
     """
     return EngineChoice(
         arguments.engine, arguments.precision, arguments.calibration, max_accuracy_drop=arguments.max_accuracy_drop

@@ -210,7 +210,7 @@ def test_an_update_that_sagemaker_rolls_back(
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.fail_next_change = "The container did not come up."
-    with pytest.raises(EndpointError, match=r"update 2 was rolled back: The container .* goes on answering"):
+    with pytest.raises(EndpointError, match=r"update 2 was rolled back: The container .* keeps serving"):
         endpoint.update(other_model)
     known = endpoint.describe()
     assert (known.status, known.generation) == (EndpointStatus.IN_SERVICE, 1)

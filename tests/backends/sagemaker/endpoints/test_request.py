@@ -170,7 +170,7 @@ def test_settings_that_contradict_each_other(given: dict[str, Any], words: str) 
 
 
 def test_what_no_endpoint_of_sagemaker_has() -> None:
-    with pytest.raises(ConfigError, match="idle_timeout=60: .* serverless_memory_mb"):
+    with pytest.raises(ConfigError, match="idle_seconds=60: .* serverless_memory_mb"):
         check_spec(EndpointSpec("dogs", Path("model"), idle_seconds=60))
     with pytest.raises(ConfigError, match="port=8080"):
         check_spec(EndpointSpec("dogs", Path("model"), port=8080))

@@ -108,7 +108,7 @@ CASES: dict[str, Any] = {
         }
     ),
 }
-_CHOICES = {"batch_size": Categorical(32, 64), "head": Categorical("standardised", "linear")}
+_CHOICES = {"batch_size": Categorical(32, 64), "head": Categorical("standardized", "linear")}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -134,7 +134,7 @@ def check_spec(spec: EndpointSpec) -> None:
         )
     if spec.idle_seconds is not None:
         raise ConfigError(
-            f"idle_timeout={spec.idle_seconds:g}: SageMaker ends no endpoint because nobody asks it; use ttl= and "
+            f"idle_seconds={spec.idle_seconds:g}: SageMaker keeps idle endpoints; use ttl_seconds= and "
             "`breedclf endpoints reap`, or serverless_memory_mb, which costs nothing while nobody asks"
         )
     if spec.port:

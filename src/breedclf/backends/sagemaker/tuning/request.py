@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.config import TrainingConfig
+from breedclf.config.aliases import SETTINGS
 from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeSearch, value_texts
 from breedclf.tuning.space import MAX_CATEGORIES, Categorical, Continuous, Integer, Parameter, is_number
@@ -207,7 +208,8 @@ def _space(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
     space: dict[str, Parameter] = {}
     for each in ranges.get("CategoricalParameterRanges", ()):
         values = [text.strip('"') for text in each["Values"]]
-        space[each["Name"]] = Categorical(*(_read_choice(each["Name"], text) for text in values[:MAX_CATEGORIES]))
+        name = SETTINGS.get(each["Name"], each["Name"])
+        space[name] = Categorical(*(_read_choice(name, text) for text in values[:MAX_CATEGORIES]))
     for each in ranges.get("ContinuousParameterRanges", ()):
         scaling = scalings.get(each.get("ScalingType", "Linear"), "linear")
         space[each["Name"]] = Continuous(float(each["MinValue"]), float(each["MaxValue"]), scaling)

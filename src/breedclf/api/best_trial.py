@@ -1,0 +1,37 @@
+"""`BestTrial`: the winner of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from breedclf.config import TrainingConfig
+from breedclf.jobs.handle import Job
+from breedclf.tuning.space import Values
+
+
+@dataclass(frozen=True)
+class BestTrial:
+    """The completed trial with the best objective.
+
+    Pass `config` to a Trainer, a ProfilingSession or another TuningJob; `job` is the job that ran the trial, None if it
+    ran in this process.
+    """
+
+    name: str
+    config: TrainingConfig
+    hyperparameters: Values
+    objective: float
+    metrics: dict[str, float]
+    job: Job | None
+    _artifact: Callable[[], Path] = field(repr=False)
+
+    @property
+    def artifact(self) -> Path:
+        """Its model directory, fetched if needed.
+
+        Raises:
+            BreedclfError: it no longer exists.
+        """
+        return self._artifact()

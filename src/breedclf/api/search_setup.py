@@ -1,0 +1,64 @@
+"""What a tuning job needs before it starts: its folder, its driver, absolute paths and validation images."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+from breedclf.api.native_tuning import NativeDriver
+from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
+from breedclf.backends.common.folder import home_folder
+from breedclf.config import TrainingConfig
+from breedclf.jobs import Backend, HomeBackend, remote_address
+from breedclf.jobs.handle import Clock
+from breedclf.tuning.native import NativeTuning
+from breedclf.tuning.study import StudyFolder
+
+STUDIES = "tuning"
+_PATHS = ("data", "output", "cache_dir")
+
+
+def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
+    """The driver that runs the study on this backend."""
+    if backend is None:
+        return InProcessDriver(folder)
+    if packed:
+        return PackedDriver(folder, backend, clock)
+    if isinstance(backend, NativeTuning):
+        return NativeDriver(folder, backend, clock)
+    return JobsDriver(folder, backend, clock)
+
+
+def studies_folder(backend: Backend | None, home: str | Path | None) -> Path:
+    """The folder of all studies: below `home`, or the backend's, or the default one."""
+    if home is None and isinstance(backend, HomeBackend):
+        home = backend.home
+    return home_folder(home) / STUDIES
+
+
+def new_study_name() -> str:
+    """A unique name of at most 32 characters."""
+    return f"tune-{datetime.now(UTC):%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
+    """The settings with absolute paths, which mean the same wherever the search is continued."""
+    paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
+    changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
+    if Path(config.weights).is_file():
+        changes["weights"] = str(Path(config.weights).absolute())
+    return config.replace(**{name: value for name, value in changes.items() if value is not None})
+
+
+def valid_count(config: TrainingConfig) -> int | None:
+    """The number of validation images; also checks, before any job starts, that there are some.
+
+    Raises:
+        DataError: the image folder can't be used.
+    """
+    if str(config.data).startswith("s3:"):
+        return None
+    from breedclf.data.image_folder import training_images
+
+    return len(training_images(config).split("valid"))

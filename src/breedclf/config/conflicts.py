@@ -1,0 +1,66 @@
+"""Which training settings can't be combined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from breedclf.config.training import TrainingConfig
+
+
+def conflict(config: TrainingConfig) -> str | None:
+    """What is wrong with the combination of settings, and how to change it; None if they fit together."""
+    checks = (_shares, _batch, _batch_norm, _device_decoding, _engine)
+    return next((problem for check in checks if (problem := check(config)) is not None), None)
+
+
+def _shares(config: TrainingConfig) -> str | None:
+    if config.valid_share + config.test_share < 1:
+        return None
+    return (
+        f"valid_share {config.valid_share} and test_share {config.test_share} leave nothing to train on: "
+        "their sum must be below 1"
+    )
+
+
+def _batch(config: TrainingConfig) -> str | None:
+    steps = config.gradient_accumulation_steps
+    if config.batch_size % steps == 0:
+        return None
+    return (
+        f"gradient_accumulation_steps={steps} must divide batch_size={config.batch_size}, since a batch is computed "
+        "in that many equal parts"
+    )
+
+
+def _batch_norm(config: TrainingConfig) -> str | None:
+    if not config.activation_checkpointing or config.keeps_statistics or config.freeze == "head":
+        return None
+    return (
+        "activation_checkpointing computes each batch twice, so that trained batch-norm statistics would be updated "
+        "twice: set batch_norm=fixed, or turn activation_checkpointing off"
+    )
+
+
+def _device_decoding(config: TrainingConfig) -> str | None:
+    if not config.device_decoding:
+        return None
+    if config.device not in ("auto", "cuda"):
+        return f"device_decoding needs device=cuda, not {config.device}"
+    if config.dct_scaling:
+        return "device_decoding decodes images at full size: turn dct_scaling off"
+    return None
+
+
+def _engine(config: TrainingConfig) -> str | None:
+    if config.engine == "torch":
+        needs_openvino = config.precision == "int8"
+        return "precision=int8 needs engine=openvino: torch computes in fp32 or bf16" if needs_openvino else None
+    if config.freeze != "head":
+        return f"engine=openvino computes features for freeze=head, not for freeze={config.freeze}"
+    if config.device not in ("auto", "cpu") or config.device_decoding:
+        device = "cuda" if config.device_decoding else config.device
+        return f"engine=openvino computes on the CPU, not on device={device}: use engine=torch"
+    if config.compile_network:
+        return "engine=openvino compiles the network itself: turn compile_network off"
+    return None

@@ -1,0 +1,54 @@
+"""The groups in which help shows the settings: what people change first, then everything else by subject."""
+
+from __future__ import annotations
+
+TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
+    "common settings": (
+        "architecture",
+        "weights",
+        "freeze",
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "augment",
+        "on_bad_image",
+        "seed",
+        "device",
+        "output",
+        "resume",
+    ),
+    "optimization": (
+        "optimizer",
+        "momentum",
+        "weight_decay",
+        "schedule",
+        "warmup_epochs",
+        "backbone_learning_rate",
+        "layer_decay",
+        "clip_norm",
+        "ema",
+        "patience",
+        "objective",
+    ),
+    "loss and head": ("head", "batch_norm", "label_smoothing", "class_weights", "mixup", "min_confidence"),
+    "data": ("valid_share", "test_share", "split_seed", "views", "view_seed", "dct_scaling", "device_decoding"),
+    "caches": ("feature_cache", "decoded_cache", "cache_dir"),
+    "speed and memory": (
+        "precision",
+        "engine",
+        "max_accuracy_drop",
+        "workers",
+        "chunk_size",
+        "gradient_accumulation_steps",
+        "activation_checkpointing",
+        "pin_memory",
+        "channels_last",
+        "compile_network",
+        "deterministic",
+    ),
+    "records and logging": ("checkpoints", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
+}
+EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
+    "evaluation": ("split", "output", "on_bad_image"),
+    "speed and memory": ("device", "precision", "batch_size", "workers"),
+}

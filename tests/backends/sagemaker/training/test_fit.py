@@ -1,0 +1,24 @@
+"""`Trainer.fit` on SageMaker: submitted, waited for, fetched, and equal to training in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from breedclf import Trainer, TrainingConfig
+from breedclf.backends.emulator.server import Emulator
+from tests.api.test_training_job import weights_of
+from tests.backends.sagemaker.contexts import backend_at
+from tests.integration.conftest import QUICK, write_patterns
+
+
+def test_fit_on_sagemaker_gives_the_same_result(quick: Emulator, quick_bucket: str, tmp_path: Path) -> None:
+    settings = {**QUICK, "device": "cpu", "epochs": 2, "data": write_patterns(tmp_path / "images")}
+    here = Trainer(TrainingConfig(output=tmp_path / "here", **settings)).fit()  # type: ignore[arg-type]
+    backend = backend_at(quick, quick_bucket, tmp_path / "home")
+    there = Trainer(TrainingConfig(output=tmp_path / "there", **settings), backend=backend).fit()  # type: ignore[arg-type]
+    assert weights_of(there.artifact) == weights_of(here.artifact)
+    assert there.artifact == tmp_path / "there/model"
+    assert [each.valid_loss for each in there.history] == [each.valid_loss for each in here.history]
+    assert (there.best_epoch, there.skipped) == (here.best_epoch, [])
+    image = next((tmp_path / "images/test").rglob("*.png"))
+    assert there.classifier.predict(image).top(1) == here.classifier.predict(image).top(1)
