@@ -198,7 +198,7 @@ server.STUCK_SECONDS = 0.5
 server._END_SECONDS = float(sys.argv.pop(1))
 service = server.Service
 server.Service = lambda **given: service(bounds=Bounds(decode_seconds=0.3), **given)
-TorchEngine.decode = lambda self, picture: time.sleep(120)
+TorchEngine.decode = lambda self, image: time.sleep(120)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -326,7 +326,7 @@ def test_many_images_in_one_document_are_counted_not_parsed(server_url: str) -> 
     body = json.dumps({"instances": [{"b64": base64.b64encode(JPEG[:30]).decode()}] * 50_000}).encode()
     response = post(server_url + "/invocations", body, "application/json")
     assert response.status == 413
-    assert response.json()["error"]["message"] == "50000 pictures in one request; send at most 32"
+    assert response.json()["error"]["message"] == "50000 images in one request; send at most 32"
 
 
 def chunked(body: bytes, size: int, extension: bytes = b"") -> bytes:

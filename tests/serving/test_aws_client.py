@@ -39,7 +39,7 @@ def test_the_answer(client: Any, model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code"),
-    [(b"not a picture", "image/jpeg", 400, "BadImage"), (encode(draw()), "text/csv", 415, "UnsupportedMediaType")],
+    [(b"not an image", "image/jpeg", 400, "BadImage"), (encode(draw()), "text/csv", 415, "UnsupportedMediaType")],
 )
 def test_an_error_is_a_model_error(client: Any, body: bytes, kind: str, status: int, code: str) -> None:
     with pytest.raises(client.exceptions.ModelError) as error:

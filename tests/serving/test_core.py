@@ -136,9 +136,9 @@ def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
         (None, JPEG, 415, "the request has no Content-Type; send one of image/jpeg"),
         ("application/x-npy", b"\x93NUMPY", 415, "Content-Type 'application/x-npy' isn't taken"),
         ("text/plain" + "x" * 500, JPEG, 415, "xxx...' isn't taken"),
-        ("image/jpeg", PNG, 415, "the body is no JPEG picture, as Content-Type image/jpeg says: it is PNG"),
+        ("image/jpeg", PNG, 415, "the body is no JPEG image, as Content-Type image/jpeg says: it is PNG"),
         ("application/x-image", GIF, 415, "the body is GIF; send JPEG, PNG or WebP"),
-        ("image/jpeg", b"hello", 400, "the body is no picture; it starts with 'hello'"),
+        ("image/jpeg", b"hello", 400, "the body is no image; it starts with 'hello'"),
         ("image/jpeg", b"", 400, "the body is empty"),
         (JSON, b"{", 400, "the body is not valid JSON"),
         (JSON, b"\xff\xfe\x00", 400, "the body is not valid JSON"),
@@ -150,9 +150,9 @@ def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
         (JSON, b'{"instances": [{"b64": "?"}]}', 400, "instance 0 is not valid base64"),
         (JSON, '{"instances": [{"b64": "é"}]}'.encode(), 400, "instance 0 is not valid base64"),
         (JSON, b'{"instances": [{"b64": ""}]}', 400, "instance 0 is empty"),
-        (JSON, instances(JPEG, b"hello"), 400, "instance 1 is no picture"),
+        (JSON, instances(JPEG, b"hello"), 400, "instance 1 is no image"),
         (JSON, instances(JPEG, GIF), 415, "instance 1 is GIF"),
-        (JSON, instances(*[PNG[:16]] * 33), 413, "33 pictures in one request; send at most 32"),
+        (JSON, instances(*[PNG[:16]] * 33), 413, "33 images in one request; send at most 32"),
     ],
 )
 def test_what_is_refused(content_type: str | None, body: bytes, status: int, message: str) -> None:

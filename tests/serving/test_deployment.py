@@ -220,7 +220,7 @@ def test_transform_goes_on_where_it_was(endpoint: Endpoint, model: Path, tmp_pat
     (folder / "more").mkdir(parents=True)
     for number in range(3):
         draw(number).save(folder / "more" / f"{number}.jpg")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     run = partial(transform, lambda: nullcontext(endpoint), model, folder, out, concurrency=4)
     result = run(top=2, progress=None)
     assert (result.answered, list(result.failed)) == (3, ["broken.png"])
@@ -358,5 +358,5 @@ def test_parity_holds_for_a_server_and_not_for_another_models(model: Path, other
         with pytest.raises(ParityError, match="sample image/"):
             check_parity(url, model, reference=right)
     prediction = Classifier(model).predict(sample_images()[0][1])
-    with pytest.raises(ParityError, match="0 answers came back for 1 pictures"):
+    with pytest.raises(ParityError, match="0 answers came back for 1 images"):
         compare("x", "", [prediction], 1.0)

@@ -30,7 +30,7 @@ from breedclf.serving.engines.openvino import files_for, precision_for
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
-    """A valid split whose labels are what the model says about the pictures."""
+    """A valid split whose labels are what the model says about the images."""
     root, classifier = tmp_path_factory.mktemp("calibration"), Classifier(model, precision="fp32")
     for name in (f"{number:03}.{each}" for number, each in enumerate(CLASSES, 1)):
         (root / "valid" / name).mkdir(parents=True)
@@ -98,7 +98,7 @@ def test_int8_is_measured_on_the_users_images(model: Path, pictures: Path) -> No
         about = pipeline.engine._about  # type: ignore[attr-defined]
     assert about["pictures"] == 24
     assert about["accuracy_before"] == 1.0
-    with pytest.raises(DataError, match="the valid split has 24 pictures, too few to tell a drop of 1.0%"):
+    with pytest.raises(DataError, match="the valid split has 24 images, too few to tell a drop of 1.0%"):
         files_for(model, EngineChoice("openvino", "int8", pictures))
 
 
@@ -109,7 +109,7 @@ def test_a_loss_of_accuracy_is_refused(before: float, after: float, fine: bool) 
     if fine:
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
         return
-    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid pictures rightly, 90.0% are without it"):
+    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid images rightly, 90.0% are without it"):
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
 
 

@@ -77,7 +77,7 @@ def test_a_replica_answers_as_the_server_does(model: Path) -> None:
             assert answer.status_code == 200
             labels = [each["label"] for each in json.loads(bytes(answer.body))["predictions"]]
             assert labels == [each.label for each in Classifier(model).predict(picture).top(2)]
-        refused = await replica(_request("POST", "/", b"no picture", "image/jpeg"))
+        refused = await replica(_request("POST", "/", b"no image", "image/jpeg"))
         assert (refused.status_code, json.loads(bytes(refused.body))["error"]["code"]) == (400, "BadImage")
         assert (await replica(_request("GET", "/ping", b"", "text/plain"))).status_code == 200
         await replica.check_health()

@@ -31,7 +31,7 @@ JPEG = encode(draw(3))
 
 
 def head_of(length: int) -> bytes:
-    """The headers of a request with a JPEG picture."""
+    """The headers of a request with a JPEG image."""
     lines = ("POST /invocations HTTP/1.1", "Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -99,7 +99,7 @@ def _bomb() -> bytes:
     ("body", "content_type", "headers", "status", "code"),
     [
         (JPEG[: len(JPEG) // 2], "image/jpeg", {}, 400, "BadImage"),
-        (b"not a picture", "image/jpeg", {}, 400, "BadImage"),
+        (b"not an image", "image/jpeg", {}, 400, "BadImage"),
         (b"{", "application/json", {}, 400, "MalformedJson"),
         (JPEG, "image/jpeg", {"Accept": "text/csv"}, 406, "NotAcceptable"),
         (b"\xff\xd8\xff" + bytes(7 << 20), "image/jpeg", {}, 413, "PayloadTooLarge"),

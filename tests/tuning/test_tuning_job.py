@@ -82,7 +82,7 @@ def test_any_process_attaches_by_name(data, backend) -> None:
     tuned(data, backend).run()
     again = TuningJob.attach("study", backend=backend, clock=Clock())
     assert again.wait().best.hyperparameters["learning_rate"] == 0.0075
-    with pytest.raises(ConfigError, match="runs on back end 'bookkeeping': attach with that one"):
+    with pytest.raises(ConfigError, match="runs on backend 'bookkeeping': attach with that one"):
         TuningJob.attach("study", home=backend.home)
     with pytest.raises(ConfigError, match="no tuning job 'other' in .*known ones are study"):
         TuningJob.attach("other", backend=backend)
@@ -125,7 +125,7 @@ def test_the_report_tells_of_every_job_and_fetches_nothing(data, backend, tmp_pa
     for trial in tuning.trials:
         assert trial.name in page.text
     assert "learning_rate 0.0075, batch_size 64" in page.text
-    assert "10 validation pictures: one picture is 10" in page.text
+    assert "10 validation images: one image is 10" in page.text
     assert "5 of the other 5 training jobs can't be told from the best by accuracy alone" in page.text
 
 

@@ -1,4 +1,4 @@
-"""The blocks a report is made of, as HTML: headline tiles, facts, callouts, tables, pictures."""
+"""The blocks a report is made of, as HTML: headline tiles, facts, callouts, tables, images."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
 
 
 def callout(tone: Tone, heading: str, *body: Markup | str) -> Markup:
-    """A sentence that must not be missed, with its tone spelt out as a word (never by colour alone)."""
+    """A sentence that must not be missed, with its tone spelled out as a word (never by color alone)."""
     return _block("callout", tone, heading, Markup("\n").join(as_block(part) for part in body))
 
 
@@ -80,7 +80,7 @@ def details(summary: str, *body: Markup | str) -> Markup:
 
 
 def pictures(items: Iterable[Picture]) -> Markup:
-    """Small pictures side by side, held in the page itself."""
+    """Small images side by side, held in the page itself."""
     return _block("pictures", list(items))
 
 

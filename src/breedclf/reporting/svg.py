@@ -38,7 +38,7 @@ def figure(
         title: what the chart shows, above it and as its accessible name.
         draw: draws at a width in pixels, at which text keeps its size.
         description: the chart in words, for those who don't see it.
-        legend: names of the series, in the order of their colours.
+        legend: names of the series, in the order of their colors.
         note: a remark below the chart.
         full: takes the whole width of the page, and then has a third drawing.
     """

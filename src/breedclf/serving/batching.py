@@ -1,4 +1,4 @@
-"""Micro-batching: pictures that wait at the same time go through the network together, none waits long for another."""
+"""Micro-batching: images that wait at the same time go through the network together, none waits long for another."""
 
 from __future__ import annotations
 

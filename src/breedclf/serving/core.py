@@ -40,7 +40,7 @@ _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes: bytes of a body, pixels of a picture, pictures of a request.
+    """What a server takes: bytes of a body, pixels of an image, images of a request.
 
     6 MiB is what every kind of SageMaker endpoint takes; 50 million pixels are the largest a phone commonly makes.
     """
@@ -68,10 +68,10 @@ class BusyError(RequestError):
 
 
 def images_in(body: bytes, content_type: str | None, limits: Limits = Limits()) -> list[bytes]:
-    """The picture files that a request's body holds, each told by its first bytes to be JPEG, PNG or WebP.
+    """The image files that a request's body holds, each told by its first bytes to be JPEG, PNG or WebP.
 
     Args:
-        body: a picture file, or `{"instances": [{"b64": "..."}, ...]}`.
+        body: an image file, or `{"instances": [{"b64": "..."}, ...]}`.
         content_type: image/jpeg, image/png, image/webp, application/x-image (any of the three) or application/json;
             also under the other names that clients give them, like image/jpg and application/octet-stream.
         limits: how much is taken.
@@ -84,13 +84,13 @@ def images_in(body: bytes, content_type: str | None, limits: Limits = Limits()) 
         >>> images_in(b"GIF89a", "image/png")
         Traceback (most recent call last):
         ...
-        breedclf.serving.core.RequestError: the body is no PNG picture, as Content-Type image/png says: it is GIF
+        breedclf.serving.core.RequestError: the body is no PNG image, as Content-Type image/png says: it is GIF
     """
     kind = media_type(content_type)
     if len(body) > limits.max_body_bytes:
         raise too_large(limits)
     if not body:
-        raise RequestError(400, "EmptyBody", "the body is empty; send a picture file")
+        raise RequestError(400, "EmptyBody", "the body is empty; send an image file")
     if kind == JSON:
         return _images_of_json(body, limits)
     _check_format(body, kind, "the body")
@@ -128,7 +128,7 @@ def check_encoding(content_encoding: str | None) -> None:
         raise RequestError(
             415,
             "UnsupportedMediaType",
-            f"Content-Encoding {_shown(content_encoding or '')} isn't taken; send the body uncompressed, pictures are "
+            f"Content-Encoding {_shown(content_encoding or '')} isn't taken; send the body uncompressed, images are "
             "small already",
         )
 
@@ -138,7 +138,7 @@ def too_large(limits: Limits) -> RequestError:
     return RequestError(
         413,
         "PayloadTooLarge",
-        f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller picture, or fewer in one request",
+        f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller image, or fewer in one request",
     )
 
 
@@ -174,7 +174,7 @@ def wanted_count(query: str | None, attributes: str | None) -> int | None:
 
 
 def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int | None = None) -> tuple[bytes, str]:
-    """The body and its type: one JSON document for one picture, a line for each of several.
+    """The body and its type: one JSON document for one image, a line for each of several.
 
     Example:
         >>> from breedclf.inference.prediction import RankedClass
@@ -248,19 +248,19 @@ def _check_extent(body: bytes, limits: Limits) -> None:
         400,
         "MalformedJson",
         f"the body is not valid JSON for this server: {parts:,} brackets, commas, colons and quotes are far more than "
-        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_images} pictures',
+        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_images} images',
     )
 
 
 def _too_many(pictures: int, limits: Limits) -> RequestError:
-    message = f"{pictures} pictures in one request; send at most {limits.max_images}"
+    message = f"{pictures} images in one request; send at most {limits.max_images}"
     return RequestError(413, "TooManyPictures", message)
 
 
 def _image_of(instance: object, name: str) -> bytes:
     text = instance.get("b64") if isinstance(instance, dict) and set(instance) == {"b64"} else None
     if not isinstance(text, str):
-        raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, a picture file in base64')
+        raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, an image file in base64')
     try:
         data = _from_base64(text)
     except ValueError as error:
@@ -269,7 +269,7 @@ def _image_of(instance: object, name: str) -> bytes:
             400, "MalformedJson", f"{name} is not valid base64: {reason}; encode the file's bytes as they are"
         ) from error
     if not data:
-        raise RequestError(400, "EmptyBody", f"{name} is empty; send a picture file")
+        raise RequestError(400, "EmptyBody", f"{name} is empty; send an image file")
     _check_format(data, SNIFFED, name)
     return data
 
@@ -288,11 +288,11 @@ def _from_base64(text: str) -> bytes:
 def _check_format(data: bytes, kind: str, name: str) -> None:
     found = sniff_format(data)
     if found is None:
-        raise RequestError(400, "BadImage", f"{name} is no picture; it starts with {ascii(data[:12])[1:]}")
+        raise RequestError(400, "BadImage", f"{name} is no image; it starts with {ascii(data[:12])[1:]}")
     if kind == SNIFFED and found not in FORMAT_OF.values():
         raise RequestError(415, "UnsupportedMediaType", f"{name} is {found}; send JPEG, PNG or WebP")
     if kind != SNIFFED and found != FORMAT_OF[kind]:
-        message = f"{name} is no {FORMAT_OF[kind]} picture, as Content-Type {kind} says: it is {found}"
+        message = f"{name} is no {FORMAT_OF[kind]} image, as Content-Type {kind} says: it is {found}"
         raise RequestError(415, "UnsupportedMediaType", message)
 
 

@@ -25,7 +25,7 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Refusal:
-    """What goes through the remaining functions in place of pictures or predictions."""
+    """What goes through the remaining functions in place of images or predictions."""
 
     error: RequestError
 
@@ -41,7 +41,7 @@ def model_fn(model_dir: str, context: Any = None) -> Engine:
 
 
 def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[bytes] | Refusal:
-    """The picture files that a request holds."""
+    """The image files that a request holds."""
     del context
     data = body.encode() if isinstance(body, str) else bytes(body)
     try:
@@ -51,7 +51,7 @@ def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[
 
 
 def predict_fn(data: list[bytes] | Refusal, model: Engine, context: Any = None) -> list[Prediction] | Refusal:
-    """A prediction for each picture."""
+    """A prediction for each image."""
     del context
     if isinstance(data, Refusal):
         return data

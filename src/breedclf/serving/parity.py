@@ -38,7 +38,7 @@ def reference_of(classifier: Classifier) -> Reference:
 
 
 def check_parity(url: str, model: Path, *, reference: Reference | None = None) -> None:
-    """Send sample pictures in every format, alone and together, and compare all probabilities.
+    """Send sample images in every format, alone and together, and compare all probabilities.
 
     The right answers are the classifier's, or those that are given.
 
@@ -64,7 +64,7 @@ def compare(name: str, answer: str, expected: list[Prediction], tolerance: float
     """
     lines = answer.splitlines()
     if len(lines) != len(expected):
-        raise ParityError(f"sample {name}: {len(lines)} answers came back for {len(expected)} pictures")
+        raise ParityError(f"sample {name}: {len(lines)} answers came back for {len(expected)} images")
     for line, prediction in zip(lines, expected, strict=True):
         got = {each["label"]: each["probability"] for each in json.loads(line)["predictions"]}
         wanted = {each.label: each.probability for each in prediction.ranked}
@@ -80,7 +80,7 @@ def compare(name: str, answer: str, expected: list[Prediction], tolerance: float
 
 
 def sample_images() -> list[tuple[str, bytes]]:
-    """Drawn pictures as (content type, file): colours, transparency, a turned photograph, an extreme shape."""
+    """Drawn images as (content type, file): colors, transparency, a turned photo, an extreme shape."""
     random = np.random.default_rng(0)
     blocks = random.integers(0, 256, (9, 12, 4), dtype=np.uint8)
     picture = Image.fromarray(blocks).resize((300, 220), Image.Resampling.BICUBIC)

@@ -29,9 +29,9 @@ STUCK_SECONDS = 30.0
 class Bounds:
     """How much goes on at a time and how long it may take.
 
-    `max_pending` counts pictures from admission to answer. A request is let in once its body has arrived and while
+    `max_pending` counts images from admission to answer. A request is let in once its body has arrived and while
     fewer are under way, and brings all of its own, so that one with several isn't always refused under traffic; others
-    are refused with 503 at once. A picture then waits no longer than `max_pending` and the longest request take. Two
+    are refused with 503 at once. An image then waits no longer than `max_pending` and the longest request take. Two
     batches keep the network busy; more would only wait longer.
 
     Up to `max_arriving` bodies, `max_arriving_bytes` together, may be on their way: beyond, the one that began first is
@@ -67,17 +67,17 @@ class Pipeline:
         )
 
     def require_room(self, *, held: int = 0) -> None:
-        """See that there is room for one more request; `held` are its own pictures.
+        """See that there is room for one more request; `held` are its own images.
 
         Raises:
             BusyError: too many of others are under way.
         """
         if self._pending - held >= self._bounds.max_pending:
             wait = max(1, math.ceil(self._pending * self._seconds_each))
-            raise BusyError("Overloaded", f"{self._pending} pictures are waiting; try again in {wait} s", wait)
+            raise BusyError("Overloaded", f"{self._pending} images are waiting; try again in {wait} s", wait)
 
     def admit(self, pictures: int, *, held: int = 0) -> None:
-        """Take up room for some pictures, to be given back by `release`; `held` are the same request's from before.
+        """Take up room for some images, to be given back by `release`; `held` are the same request's from before.
 
         Raises:
             BusyError: too many of others are under way.
@@ -99,10 +99,10 @@ class Pipeline:
         return await loop.run_in_executor(self._parser, images_in, body, content_type, self.engine.limits)
 
     async def predict(self, pictures: Sequence[bytes]) -> list[Prediction]:
-        """One prediction a picture, in order.
+        """One prediction an image, in order.
 
         Raises:
-            RequestError: a picture can't be decoded, or the time is over.
+            RequestError: an image can't be decoded, or the time is over.
         """
         started = self._clock()
         try:

@@ -226,7 +226,7 @@ class Server(uvicorn.Server):
         pipeline = self.service.pipeline
         if counter % 10 == 0 and pipeline is not None and pipeline.stuck_seconds > STUCK_SECONDS:
             self.failure = EndpointError(
-                f"every decoder has been stuck for {pipeline.stuck_seconds:.0f} s at pictures that it should have "
+                f"every decoder has been stuck for {pipeline.stuck_seconds:.0f} s at images that it should have "
                 "given up; the server ends, start it again"
             )
             self.should_exit = True

@@ -1,4 +1,4 @@
-"""What the trials of a search say: which parameter mattered, and how sure a share of a few pictures is."""
+"""What the trials of a search say: which parameter mattered, and how sure a share of a few images is."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def importances(space: Mapping[str, Parameter], trials: Sequence[Trial]) -> list
 
 
 def accuracy_interval(accuracy: float, count: int) -> tuple[float, float]:
-    """The 95% interval of an accuracy measured on `count` pictures."""
+    """The 95% interval of an accuracy measured on `count` images."""
     return wilson_interval(min(count, round(accuracy * count)), count)
 
 
 def level_with_best(trials: Sequence[Trial], direction: Direction, valid_count: int | None) -> list[Trial]:
-    """The other trials whose accuracy's interval holds the best trial's accuracy: these pictures can't part them."""
+    """The other trials whose accuracy's interval holds the best trial's accuracy: these images can't part them."""
     best = best_trial(trials, direction)
     accuracy = None if best is None else best.metrics.get("valid_accuracy")
     if best is None or accuracy is None or not valid_count:

@@ -1,4 +1,4 @@
-"""A search that a back end runs as a whole: what it is asked for, what it tells, and the study as its mirror."""
+"""A search that a backend runs as a whole: what it is asked for, what it tells, and the study as its mirror."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class NativeTrial:
 
 @dataclass(frozen=True)
 class NativeDescription:
-    """What the back end knows about such a search; `best` is the training that it holds for the best."""
+    """What the backend knows about such a search; `best` is the training that it holds for the best."""
 
     name: str
     status: Status
@@ -82,7 +82,7 @@ class NativeDescription:
 
 @runtime_checkable
 class NativeTuning(Backend, Protocol):
-    """A back end that runs a whole search by itself, whether anybody waits for it or not.
+    """A backend that runs a whole search by itself, whether anybody waits for it or not.
 
     Starting the same search twice, as happens when an answer is lost, is one search.
     """
@@ -100,7 +100,7 @@ class NativeTuning(Backend, Protocol):
         """Ask the search and its running trainings to stop; nothing happens when it has ended or isn't there."""
 
     def find_tuning(self, name: str) -> SearchRequest:
-        """What a search was asked for, from the back end's own record of it.
+        """What a search was asked for, from the backend's own record of it.
 
         Raises:
             ConfigError: there is none of that name, or it isn't one of breedclf's.
@@ -108,7 +108,7 @@ class NativeTuning(Backend, Protocol):
 
 
 def mirrored(study: Study, told: NativeDescription | None) -> Study:
-    """The study as the back end tells it now; what was learned of a trial before is kept."""
+    """The study as the backend tells it now; what was learned of a trial before is kept."""
     if told is None:
         return study if study.is_over else study.ended_without_word("Failed", GONE)
     known = {trial.name: trial for trial in study.trials}
@@ -127,7 +127,7 @@ def mirrored(study: Study, told: NativeDescription | None) -> Study:
 
 
 def disagreement(study: Study, told: NativeDescription) -> str | None:
-    """What to say when the back end holds another trial for the best that isn't one of equals; None if it doesn't."""
+    """What to say when the backend holds another trial for the best that isn't one of equals; None if it doesn't."""
     best, theirs = study.best, next((trial for trial in study.trials if trial.name == told.best), None)
     if best is None or best.objective is None or told.best in (None, best.name):
         return None

@@ -175,18 +175,18 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     level = level_with_best(study.trials, study.request.direction, count)
     width = accuracy_interval(best.metrics["valid_accuracy"], count)
     words = (
-        f"{count} validation pictures: one picture is {formats.percent(1 / count)}, and the best training job's "
+        f"{count} validation images: one image is {formats.percent(1 / count)}, and the best training job's "
         f"accuracy lies, at 95% confidence, between {formats.percent(width[0])} and {formats.percent(width[1])}. "
     )
     if level:
         words += (
             f"{len(level)} of the other {len(shown) - 1} training jobs can't be told from the best by accuracy alone. "
-            "All were judged on the same pictures and the best was picked for its outcome on them: measure it on the "
+            "All were judged on the same images and the best was picked for its outcome on them: measure it on the "
             "test split before quoting a figure."
         )
     tone: Tone = "info" if level or count < _FEW_IMAGES else "ok"
     blocks: list[Markup | str] = [callout(tone, "What these numbers can tell", words), chart]
-    return [Section("How sure is it", blocks, lead="Accuracy is a share of few pictures.")]
+    return [Section("How sure is it", blocks, lead="Accuracy is a share of few images.")]
 
 
 def _jobs(study: Study, best: Trial | None) -> Section:
@@ -253,7 +253,7 @@ def _interval_text(accuracy: float, study: Study) -> str:
     if not study.valid_count:
         return ""
     low, high = accuracy_interval(accuracy, study.valid_count)
-    return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} pictures"
+    return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} images"
 
 
 def _left_out(study: Study) -> str:

@@ -22,7 +22,7 @@ MAX_CATEGORIES = 30
 MAX_NAME_CHARS = 32
 
 _WHY_NOT = {
-    Decides.IMAGES: "changes the pictures that trials are compared on, so that their objectives could not be compared",
+    Decides.IMAGES: "changes the images that trials are compared on, so that their objectives could not be compared",
     Decides.CHOICE: "is what trials are compared by: give it as the objective of the tuning job",
     Decides.RECORDS: "names a place or decides what is stored and reported, not what is learned",
 }

@@ -1,4 +1,4 @@
-"""Heat maps: a matrix in shades of one colour, from 2 x 2 with its numbers to hundreds of rows without."""
+"""Heat maps: a matrix in shades of one color, from 2 x 2 with its numbers to hundreds of rows without."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _levels(
 
 
 def _text_css(opacity: float) -> str:
-    """The colour that reads best on a cell; in between it differs by day and by night, so the page decides."""
+    """The color that reads best on a cell; in between it differs by day and by night, so the page decides."""
     return "middle" if opacity < 0.58 else "middle between" if opacity < 0.75 else "middle on"
 
 

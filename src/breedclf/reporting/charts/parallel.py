@@ -1,4 +1,4 @@
-"""Parallel coordinates: what each trial chose on every axis, coloured by how good it was."""
+"""Parallel coordinates: what each trial chose on every axis, colored by how good it was."""
 
 from __future__ import annotations
 

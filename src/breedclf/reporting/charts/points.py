@@ -35,7 +35,7 @@ def scatter_chart(
 
     Args:
         title: above the chart.
-        series: points by series, told apart by colour.
+        series: points by series, told apart by color.
         x_label: name and unit of the horizontal axis; `y_label` likewise.
         x_format: how its values are written; `y_format` likewise.
         log_x: logarithmic axis (values of zero and below are left out); `log_y` likewise.

@@ -21,7 +21,7 @@ _COLUMN_PX = 2
 
 @dataclass(frozen=True)
 class Span:
-    """Something that ran from `start` to `end` in a lane; `kind` gives its colour, `name` is shown on hovering."""
+    """Something that ran from `start` to `end` in a lane; `kind` gives its color, `name` is shown on hovering."""
 
     lane: str
     start: float

@@ -64,7 +64,7 @@ class DecoderProcess:
             raise RequestError(
                 422,
                 "TooCostly",
-                f"the picture couldn't be decoded within {self._seconds:g} s and the memory there is; make it smaller, "
+                f"the image couldn't be decoded within {self._seconds:g} s and the memory there is; make it smaller, "
                 "or save it again with an ordinary program",
             ) from None
         if answer[:1] == _REFUSED:

@@ -74,7 +74,7 @@ class Decoders:
 
     async def _in_process(self, picture: bytes) -> torch.Tensor:
         if self._long_waiting >= _MAX_LONG_WAITING:
-            message = f"{self._long_waiting} pictures that take long to decode are waiting; try again in a moment"
+            message = f"{self._long_waiting} images that take long to decode are waiting; try again in a moment"
             raise BusyError("Overloaded", message, 5)
         self._long_waiting += 1
         try:
@@ -98,7 +98,7 @@ class Decoders:
             while not (await asyncio.wait([future], timeout=self._seconds))[0]:
                 if self._clock() - self._running.get(job, self._clock()) >= self._seconds:
                     log.error("an image isn't decoded after %g s, and its thread can't be ended", self._seconds)
-                    raise RequestError(422, "TooCostly", f"the picture wasn't decoded within {self._seconds:g} s")
+                    raise RequestError(422, "TooCostly", f"the image wasn't decoded within {self._seconds:g} s")
             return future.result()
         finally:
             future.cancel()  # one that hasn't begun needn't

@@ -14,7 +14,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ImageError, ImageTooCostlyError, ImageTooLargeError
 from breedclf.serving.core import Limits, RequestError
 
-_NAME = "the picture"
+_NAME = "the image"
 
 
 def network_input(picture: bytes, preprocessing: Preprocessing, limits: Limits) -> torch.Tensor:
@@ -55,7 +55,7 @@ def _told_to_the_client() -> Iterator[None]:
     except ImageError as error:
         raise RequestError(400, "BadImage", _short(error)) from error
     except MemoryError as error:
-        raise RequestError(422, "TooManyPixels", "the picture needs more memory than there is") from error
+        raise RequestError(422, "TooManyPixels", "the image needs more memory than there is") from error
 
 
 def _short(error: ImageError) -> str:

@@ -1,4 +1,4 @@
-"""The model behind a server: decodes one picture at a time, and answers a batch of decoded ones."""
+"""The model behind a server: decodes one image at a time, and answers a batch of decoded ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Engine(ABC):
         return self._limits
 
     def decode(self, picture: bytes) -> torch.Tensor:
-        """A picture file as the network's input, uint8 [3, crop, crop].
+        """An image file as the network's input, uint8 [3, crop, crop].
 
         Raises:
             RequestError: 400 when it is damaged, 422 when it has too many pixels or costs too much to decode.
@@ -40,7 +40,7 @@ class Engine(ABC):
         return network_input(picture, self.card.preprocessing, self._limits)
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        """One prediction for each decoded picture.
+        """One prediction for each decoded image.
 
         Raises:
             RequestError: 500 when the model's probabilities aren't numbers.
@@ -60,10 +60,10 @@ class Engine(ABC):
 
     @abstractmethod
     def reference(self) -> Reference:
-        """What the model answers about the sample pictures when it is asked directly."""
+        """What the model answers about the sample images when it is asked directly."""
 
     def sample(self) -> torch.Tensor:
-        """An input that is no picture, to see whether the network answers."""
+        """An input that is no image, to see whether the network answers."""
         crop = self.card.preprocessing.crop_px
         return torch.full((3, crop, crop), 128, dtype=torch.uint8)
 

@@ -26,7 +26,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=path_argument,
         metavar="DIR",
-        help="for int8: pictures as a training takes them, with a valid split",
+        help="for int8: images as a training takes them, with a valid split",
     )
     parser.add_argument(
         "--max-accuracy-drop",

@@ -12,8 +12,8 @@ _ARENAS = 2
 def share_freed_memory() -> None:
     """Let all threads allocate from two pools; call it before threads begin.
 
-    glibc gives each thread a pool of its own, and each keeps what its largest pictures needed: 20,000 requests with
-    pictures of up to 81 million pixels made a server grow from 0.9 to 1.9 GB, and with two pools to 1.25 GB, where it
+    glibc gives each thread a pool of its own, and each keeps what its largest images needed: 20,000 requests with
+    images of up to 81 million pixels made a server grow from 0.9 to 1.9 GB, and with two pools to 1.25 GB, where it
     stayed. Elsewhere nothing happens.
     """
     if sys.platform != "linux":

@@ -71,7 +71,7 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
     Raises:
         MissingExtraError: OpenVINO isn't installed.
         ArtifactError: the folder holds no model, or not the one that was written.
-        DataError: the calibration pictures can't be used.
+        DataError: the calibration images can't be used.
         ParityError: int8 costs more accuracy than is allowed.
     """
     need_openvino(choice.precision)
@@ -109,7 +109,7 @@ def _make(model: Path, target: Path, choice: EngineChoice) -> None:
 
 
 def _key(model: Path, choice: EngineChoice) -> str:
-    """Equal for what gives equal files; pictures of the calibration are known by name, size and time."""
+    """Equal for what gives equal files; images of the calibration are known by name, size and time."""
     parts = [(model / "breedclf.json").read_text(encoding="utf-8")]
     parts += [importlib.metadata.version(name) for name in ("openvino", "torch")]
     if choice.calibration is not None:

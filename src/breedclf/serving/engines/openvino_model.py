@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class About(Settings):
-    """What is known about the files: what the model answers about the sample pictures, and how good int8 is.
+    """What is known about the files: what the model answers about the sample images, and how good int8 is.
 
     `expected` are torch's probabilities in fp32, but for int8 its own, since there the accuracies are what is compared.
     """
@@ -46,7 +46,7 @@ class About(Settings):
 
 
 class WholeModel(nn.Module):
-    """From uint8 [N, 3, crop, crop] to probabilities [N, C]: the normalisation and the softmax belong to it."""
+    """From uint8 [N, 3, crop, crop] to probabilities [N, C]: the normalization and the softmax belong to it."""
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -59,11 +59,11 @@ class WholeModel(nn.Module):
 
 
 def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_drop: float) -> About:
-    """Write the files below `target`: in fp32, or in int8 when there are pictures to calibrate on.
+    """Write the files below `target`: in fp32, or in int8 when there are images to calibrate on.
 
     Raises:
         ArtifactError: the folder holds no model.
-        DataError: there are too few pictures to tell the drop.
+        DataError: there are too few images to tell the drop.
         ParityError: int8 costs too much accuracy.
     """
     opt_out()

@@ -301,7 +301,7 @@ def _is_aws_client(headers: Headers) -> bool:
 
 
 def _nothing_here(scope: Scope) -> str:
-    return f"{scope['method']} isn't answered at this path; POST a picture to /invocations, or open / in a browser"
+    return f"{scope['method']} isn't answered at this path; POST an image to /invocations, or open / in a browser"
 
 
 def _not_this_host(header: str | None, hosts: Collection[str]) -> str:
