@@ -24,7 +24,7 @@ from breedclf.jobs import (
 )
 from breedclf.jobs.handle import Clock
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
-from breedclf.tuning.search import Look, Search
+from breedclf.tuning.search import TrialSnapshot, Search
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 OnChange = Callable[[Study], None]
@@ -173,7 +173,7 @@ class PackedDriver:
         with contextlib.suppress(OSError, BreedclfError):
             written = (self._backend.output(name) / STUDY_OUTPUT).read_text(encoding="utf-8")
             told = study_from_lines([written], told)
-        return told if told.is_over else told.ended_without_word(str(description.status), description.failure_reason)
+        return told if told.is_over else told.ended_unexpectedly(str(description.status), description.failure_reason)
 
     def _log(self, name: str) -> Iterator[str]:
         text, position = self._backend.read_log(name, 0)
@@ -194,14 +194,14 @@ class _JobRunner:
         share = getattr(self._backend, "parallel_spec", None)  # a TuningBackend fits jobs side by side
         self._backend.submit(spec if share is None else share(spec, self._request.max_parallel_jobs))
 
-    def look(self, name: str) -> Look | None:
+    def snapshot(self, name: str) -> TrialSnapshot | None:
         description = _describe(self._backend, name)
         if description is None:
             return None
         objective = self._request.objective
         records = self._backend.metric_history(name)
         reason = description.failure_reason
-        return Look(
+        return TrialSnapshot(
             status=description.status.value,
             history=objective_history(records, objective),
             objective=description.metrics.get(metric_lines.best(objective)),
