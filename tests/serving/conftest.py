@@ -48,9 +48,9 @@ def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def encode(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -27,13 +27,13 @@ def client(server_url: str) -> Any:
 
 
 def test_the_answer(client: Any, model: Path) -> None:
-    picture = encode(draw(9))
+    image = encode(draw(9))
     answer = client.invoke_endpoint(
-        EndpointName="dogs", Body=picture, ContentType="image/jpeg", Accept="application/json", CustomAttributes="top=3"
+        EndpointName="dogs", Body=image, ContentType="image/jpeg", Accept="application/json", CustomAttributes="top=3"
     )
     assert answer["ContentType"] == "application/json"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
-    expected = Classifier(model).predict(picture).top(3)
+    expected = Classifier(model).predict(image).top(3)
     assert [each["label"] for each in json.loads(answer["Body"].read())["predictions"]] == [e.label for e in expected]
 
 

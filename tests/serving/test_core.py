@@ -19,10 +19,10 @@ from breedclf.serving.core import (
     check_encoding,
     error_body,
     images_in,
+    requested_count,
     service_error_body,
-    wanted_count,
 )
-from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_right
+from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_valid
 from tests.serving.conftest import draw, encode
 
 JPEG = encode(draw())
@@ -31,8 +31,8 @@ GIF = encode(draw(), "GIF")
 CAT_OR_DOG = Prediction((RankedClass("Cat", "1.Cat", 0.75), RankedClass("Dog", "2.Dog", 0.25)))
 
 
-def instances(*pictures: bytes) -> bytes:
-    return json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
+def instances(*images: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in images]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_answers_that_nobody_can_give(accept: str) -> None:
     [(None, None, None), ("", "trace=1", None), ("top=5", None, 5), ("a=b&top=1", "top=7", 1), (None, "x=1,top=2", 2)],
 )
 def test_how_many_classes_are_named(query: str | None, attributes: str | None, count: int | None) -> None:
-    assert wanted_count(query, attributes) == count
+    assert requested_count(query, attributes) == count
 
 
 @pytest.mark.parametrize("query", ["top=0", "top=-1", "top=", "top=five", "top=1e3", "top=99999999999999999999"])
 def test_a_count_that_is_none(query: str) -> None:
     with pytest.raises(RequestError, match="must be a whole number from 1"):
-        wanted_count(query, None)
+        requested_count(query, None)
 
 
 def test_one_image_is_answered_in_json() -> None:
@@ -269,9 +269,9 @@ def test_origins_that_are_none(origin: str) -> None:
 
 def test_tokens() -> None:
     token = "a-token-of-some-length"
-    assert token_is_right(f"Bearer {token}", token)
+    assert token_is_valid(f"Bearer {token}", token)
     for header in (None, "", token, f"Basic {token}", f"Bearer {token}x", "Bearer ", "Bearer é"):
-        assert not token_is_right(header, token), header
+        assert not token_is_valid(header, token), header
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ def test_an_image_by_its_address(endpoint: Endpoint, model: Path) -> None:
 
 
 def test_many_images_in_their_order(endpoint: Endpoint, model: Path) -> None:
-    pictures = [encode(draw(seed), "PNG") for seed in range(20)]
+    images = [encode(draw(seed), "PNG") for seed in range(20)]
     told: list[int] = []
-    answers = endpoint.predict_many(pictures, progress=told.append)
-    expected = Classifier(model).predict(pictures)
+    answers = endpoint.predict_many(images, progress=told.append)
+    expected = Classifier(model).predict(images)
     assert all(same(one, other) for one, other in zip(answers, expected, strict=True))
     assert told == list(range(1, 21))
     mixed = endpoint.predict_many([JPEG, JPEG[:100], "nowhere.jpg"], on_error="return")
@@ -216,7 +216,7 @@ def test_a_killed_worker_comes_back_and_no_answer_is_wrong(endpoint: Endpoint, m
 
 
 def test_transform_goes_on_where_it_was(endpoint: Endpoint, model: Path, tmp_path: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder, out = tmp_path / "images", tmp_path / "out"
     (folder / "more").mkdir(parents=True)
     for number in range(3):
         draw(number).save(folder / "more" / f"{number}.jpg")

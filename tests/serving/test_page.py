@@ -65,7 +65,7 @@ def test_a_photo_is_shown_with_its_breeds(chromium: Browser, server_url: str, mo
     assert chromium.run("document.getElementById('result-heading').textContent") == expected.best.class_name
     shares = chromium.run("[...document.querySelectorAll('#ranked .share')].map(each => each.textContent)")
     assert shares == [f"{each.probability:.1%}" for each in expected.ranked]
-    assert chromium.run("document.getElementById('picture').naturalWidth") == 640
+    assert chromium.run("document.getElementById('image').naturalWidth") == 640
     visible = "[...document.querySelectorAll('#ranked li')].filter(each => !each.hidden).length"
     assert chromium.run(visible) == 5
     chromium.run("document.getElementById('more').click()")

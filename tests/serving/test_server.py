@@ -55,32 +55,32 @@ def refusal(response: urllib3.BaseHTTPResponse) -> tuple[int, str, str]:
     ("kind", "content_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WebP", "application/x-image")]
 )
 def test_the_answer_is_the_classifiers(server_url: str, model: Path, path: str, kind: str, content_type: str) -> None:
-    picture = encode(draw(7), kind)
-    response = post(server_url + path, picture, content_type)
+    image = encode(draw(7), kind)
+    response = post(server_url + path, image, content_type)
     assert response.status == 200
     assert response.headers["Content-Type"] == "application/json"
     answer = response.json()["predictions"]
-    expected = Classifier(model).predict(picture).ranked
+    expected = Classifier(model).predict(image).ranked
     assert [each["label"] for each in answer] == [each.label for each in expected]
     assert [each["probability"] for each in answer] == pytest.approx([each.probability for each in expected], abs=1e-5)
     assert {each["class_name"] for each in answer} == set(CLASSES)
 
 
 def test_several_images_in_their_order(server_url: str, model: Path) -> None:
-    pictures = [encode(draw(seed), "PNG") for seed in range(5)]
-    body = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
+    images = [encode(draw(seed), "PNG") for seed in range(5)]
+    body = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in images]}).encode()
     response = post(server_url + "/invocations?top=2", body, "application/json")
     assert response.headers["Content-Type"] == "application/jsonlines"
     lines = [json.loads(line)["predictions"] for line in response.data.decode().splitlines()]
-    for line, expected in zip(lines, Classifier(model).predict(pictures), strict=True):
+    for line, expected in zip(lines, Classifier(model).predict(images), strict=True):
         assert [each["label"] for each in line] == [each.label for each in expected.top(2)]
 
 
 def test_many_clients_each_get_their_own_answer(server_url: str, model: Path) -> None:
-    pictures = [encode(draw(seed, width=40 + seed), "PNG") for seed in range(24)]
-    expected = [prediction.best.probability for prediction in Classifier(model).predict(pictures)]
+    images = [encode(draw(seed, width=40 + seed), "PNG") for seed in range(24)]
+    expected = [prediction.best.probability for prediction in Classifier(model).predict(images)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda each: post(server_url + "/invocations", each, "image/png").json(), pictures))
+        answers = list(pool.map(lambda each: post(server_url + "/invocations", each, "image/png").json(), images))
     assert [each["predictions"][0]["probability"] for each in answers] == pytest.approx(expected, abs=1e-5)
 
 

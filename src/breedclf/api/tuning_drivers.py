@@ -24,7 +24,7 @@ from breedclf.jobs import (
 )
 from breedclf.jobs.handle import Clock
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
-from breedclf.tuning.search import TrialSnapshot, Search
+from breedclf.tuning.search import Search, TrialSnapshot
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 OnChange = Callable[[Study], None]

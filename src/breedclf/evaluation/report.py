@@ -21,7 +21,6 @@ from breedclf.reporting.blocks import (
     callout,
     details,
     facts,
-    thumbnails,
     table,
     tiles,
 )

@@ -1,4 +1,4 @@
-"""The layout of every report: one self-contained HTML file with light and dark colors that works offline and in print."""
+"""The layout of every report: one self-contained HTML file, in light and dark colors, for screen and print."""
 
 from __future__ import annotations
 

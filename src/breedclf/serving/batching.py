@@ -57,7 +57,7 @@ class Batcher(Generic[Input, Output]):
             self._announce(-1)
 
     def submit(self, item: Input, *, first: bool = False) -> asyncio.Future[Output]:
-        """Queue one input and return a future of its output for the running event loop; `first` puts it at the front."""
+        """Queue one input and return a future of its output for the running event loop; `first` skips the queue."""
         future: Future[Output] = Future()
         with self._changed:
             if self._closed:

@@ -193,8 +193,8 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
         raise RequestError(
             500,
             "ModelFailed",
-            "the model's probabilities are NaN or infinite, which JSON doesn't support; its weights or preprocessing are "
-            "damaged: train it again, or serve another model",
+            "the model's probabilities are NaN or infinite, which JSON doesn't support; its weights or preprocessing "
+            "are damaged: train it again, or serve another model",
         ) from error
     if len(documents) == 1 and JSON in accepted:
         return documents[0], JSON
@@ -238,7 +238,7 @@ def _images_of_json(body: bytes, limits: Limits) -> list[bytes]:
 
 
 def _check_extent(body: bytes, limits: Limits) -> None:
-    """Refuse overly complex JSON before it is parsed: base64 text and the expected keys have none of these characters."""
+    """Refuse complex JSON before it is parsed: base64 text and the expected keys have none of these characters."""
     parts = len(body) - len(body.translate(None, _JSON_PARTS))
     if parts <= _MAX_JSON_PARTS:
         return

@@ -22,7 +22,7 @@ INVOCATIONS = "/invocations"
 
 
 def deployment_options() -> dict[str, Any]:
-    """Options of `serve.deployment`: a GPU if the cluster has one, and a high limit, since the application has its own."""
+    """Options of `serve.deployment`: a GPU if the cluster has one; the application itself limits requests."""
     opt_out()
     import ray
 

@@ -45,7 +45,7 @@ _MAX_HEADER_BYTES = 32 << 10
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and who has access; `origins` are allowed for cross-origin scripts, `*` for all."""
+    """Where to listen, and access control; `origins` are allowed for cross-origin scripts, `*` for all."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -124,7 +124,7 @@ def serve(
 
     Args:
         model: the model directory.
-        address: where to listen, and who has access.
+        address: where to listen, and access control.
         engine: the inference engine.
         ready: called with the URL once the model is loaded.
 

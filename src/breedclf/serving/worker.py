@@ -23,7 +23,7 @@ from breedclf.serving.engines.memory import share_freed_memory
 from breedclf.serving.http.app import Service
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.parity import check_parity
-from breedclf.serving.server import Server, listen, keep_private, url_of
+from breedclf.serving.server import Server, keep_private, listen, url_of
 
 ACCEPT = "accept"
 READY = "ready"

@@ -132,7 +132,9 @@ def kept_model(folder: StudyFolder, name: str) -> Path:
 def _kept_model(trials: Path, name: str) -> Path:
     model = trials / name / "model"
     if not model.is_dir():
-        raise ArtifactError(f"the model of {name} doesn't exist: a search in one process only keeps the model of its best trial")
+        raise ArtifactError(
+            f"the model of {name} doesn't exist: a search in one process only keeps the model of its best trial"
+        )
     return model
 
 

@@ -158,7 +158,9 @@ def value_texts(config: TrainingConfig, name: str, values: tuple[Value, ...]) ->
 
 
 def _trial(index: int, description: NativeTrial, request: SearchRequest, known: Trial | None) -> Trial:
-    objective = description.objective if description.objective is not None and math.isfinite(description.objective) else None
+    objective = (
+        description.objective if description.objective is not None and math.isfinite(description.objective) else None
+    )
     trial = Trial(
         name=description.name,
         index=index,

@@ -115,7 +115,9 @@ def _history(study: Study) -> Section:
                 note=note,
             )
         )
-    return Section("History", blocks, lead="Training jobs in the order in which they started, and the best result so far.")
+    return Section(
+        "History", blocks, lead="Training jobs in the order in which they started, and the best result so far."
+    )
 
 
 def _parallel(study: Study, best: Trial | None) -> Section:
@@ -171,7 +173,9 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     for trial in order:
         low, high = accuracy_interval(trial.metrics["valid_accuracy"], count)
         bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
-    chart = bar_chart("Validation accuracy with 95% confidence intervals", bars, format=formats.percent, maximum=1.0, full=True)
+    chart = bar_chart(
+        "Validation accuracy with 95% confidence intervals", bars, format=formats.percent, maximum=1.0, full=True
+    )
     level = level_with_best(study.trials, study.request.direction, count)
     width = accuracy_interval(best.metrics["valid_accuracy"], count)
     words = (
@@ -181,8 +185,8 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     if level:
         words += (
             f"{len(level)} of the other {len(shown) - 1} training jobs aren't significantly worse in accuracy. "
-            "All jobs were compared on the same images, and the best was selected by its outcome on them: evaluate it on "
-            "the test split before reporting its accuracy."
+            "All jobs were compared on the same images, and the best was selected by its outcome on them: evaluate it "
+            "on the test split before reporting its accuracy."
         )
     tone: Tone = "info" if level or count < _FEW_IMAGES else "ok"
     blocks: list[Markup | str] = [callout(tone, "Reliability of these numbers", words), chart]

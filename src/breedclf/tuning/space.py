@@ -301,7 +301,9 @@ def _check_range(name: str, low: float, high: float, scaling: Scaling) -> None:
     if low == high:
         raise ValueError(f"{shown}: the range is empty; set the value to {low:g} in the training settings instead")
     if scaling == "log" and low <= 0:
-        raise ValueError(f'{shown} with scaling="log": a logarithmic range must be above 0; start it at 1e-5, for example')
+        raise ValueError(
+            f'{shown} with scaling="log": a logarithmic range must be above 0; start it at 1e-5, for example'
+        )
 
 
 def _between(low: float, high: float, share: float, scaling: Scaling) -> float:

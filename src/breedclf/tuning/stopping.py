@@ -31,8 +31,8 @@ class Completion(Settings):
 def falls_behind(values: Sequence[float], earlier: Sequence[Sequence[float]], direction: Direction) -> bool:
     """Whether to stop a trial early, by SageMaker's rule: the median of running averages.
 
-    For each earlier trial that reached the same epoch, the average of its values up to that epoch is computed. The trial
-    falls behind if its latest value is worse than the median of these averages.
+    For each earlier trial that reached the same epoch, the average of its values up to that epoch is computed. The
+    trial falls behind if its latest value is worse than the median of these averages.
 
     Example:
         >>> falls_behind([0.9, 0.8], [[0.6, 0.4], [0.8, 0.6]], "minimize")

@@ -43,8 +43,8 @@ class NotYet(Exception):  # noqa: N818 - not an error, but the answer "try again
 def propose(plan: Plan, trials: Sequence[Trial]) -> Values | None:
     """The hyperparameters of the next trial; None if the space is exhausted.
 
-    The result only depends on the plan and on these trials: not on the time, earlier calls or other state. The same seed
-    gives the same trials; the bayesian strategy uses the results up to `max_parallel` trials back, so it is also
+    The result only depends on the plan and on these trials: not on the time, earlier calls or other state. The same
+    seed gives the same trials; the bayesian strategy uses the results up to `max_parallel` trials back, so it is also
     reproducible regardless of how long each trial takes.
 
     Raises:

@@ -63,7 +63,9 @@ class SearchRequest(Settings):
         checked_space(self.space, self.config)
         if self.strategy != "grid":
             if self.grid_points is not None:
-                raise ConfigError(f"grid_points={self.grid_points} is only valid with strategy 'grid', not {self.strategy!r}")
+                raise ConfigError(
+                    f"grid_points={self.grid_points} is only valid with strategy 'grid', not {self.strategy!r}"
+                )
             return self
         points = grid_size(self.space, self.grid_points)
         if self.max_jobs is not None and self.max_jobs != points:
@@ -238,8 +240,7 @@ class StudyFolder:
             lock.acquire()
         except Timeout as error:
             raise ConfigError(
-                f"tuning job {self.path.name!r} is being run by another process: wait for it, or use another "
-                "name"
+                f"tuning job {self.path.name!r} is being run by another process: wait for it, or use another name"
             ) from error
         try:
             yield

@@ -1,4 +1,4 @@
-"""The flags that choose an engine, the same for every command that serves; loads no engine."""
+"""Command-line flags that choose an engine, shared by all commands that serve; loads no engine."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
     """Add `--engine`, `--precision`, `--calibration` and `--max-accuracy-drop`."""
     default = EngineChoice()
     parser.add_argument(
-        "--engine", choices=tuple(PRECISIONS), default=default.name, help=f"what computes (default: {default.name})"
+        "--engine", choices=tuple(PRECISIONS), default=default.name, help=f"inference engine (default: {default.name})"
     )
     parser.add_argument(
         "--precision",
         choices=_ALL_PRECISIONS,
         default=default.precision,
-        help="auto: bf16 where the hardware has it; int8: engine openvino alone, with --calibration",
+        help="auto: bf16 if the hardware supports it; int8: only with --engine openvino and --calibration",
     )
     parser.add_argument(
         "--calibration",
         type=path_argument,
         metavar="DIR",
-        help="for int8: images as a training takes them, with a valid split",
+        help="for int8: a dataset with a valid split",
     )
     parser.add_argument(
         "--max-accuracy-drop",
         type=float,
         default=default.max_accuracy_drop,
         metavar="SHARE",
-        help=f"int8 is refused when it costs more accuracy on the valid split (default: {default.max_accuracy_drop})",
+        help=f"refuse int8 if it loses more accuracy on the valid split (default: {default.max_accuracy_drop})",
     )
 
 
 def engine_choice(arguments: argparse.Namespace) -> EngineChoice:
-    """What the flags choose.
+    """The engine chosen by the flags.
 
     Raises:
-        ConfigError: they don't fit each other.
+        ConfigError: the flags are inconsistent.
     """
     return EngineChoice(
         arguments.engine, arguments.precision, arguments.calibration, max_accuracy_drop=arguments.max_accuracy_drop
