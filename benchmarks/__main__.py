@@ -1,7 +1,7 @@
 """Run benchmarks: `python -m benchmarks all`, or some by name; each prints its goals with what was reached.
 
 `speed` stands for those about a training's speed: two to three hours on two cores, a third of that with `--repeats 1`;
-`all` takes longer. Those that need photographs, or the environment of other libraries (`make bench-peers`), are left
+`all` takes longer. Those that need photos, or the environment of other libraries (`make bench-peers`), are left
 out where these are missing, and say so. One that breaks off counts as a missed goal, and the others go on. The exit
 code is 1 if a goal was missed.
 """

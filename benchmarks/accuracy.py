@@ -52,7 +52,7 @@ def main() -> int:
             if epochs == 3:
                 exact, _ = right(DATA / name, home / "exact", epochs=epochs, feature_cache=False)
                 apart = abs(exact - counts["standardized"][0][0])
-                goals.append(at_most(f"{name}: cached and exact apart, in test pictures", apart, 1))
+                goals.append(at_most(f"{name}: cached and exact apart, in test images", apart, 1))
     return report("accuracy", goals, details, given)
 
 

@@ -45,13 +45,13 @@ def main() -> int:
             goals.append(at_least(f"{name}, dct_scaling: speed over Pillow", scaled["median"], 4.4))
             details[name] = {"dct_scaling over pillow": scaled}
         rates = {work: len(files) / min(seconds) for work, seconds in cpu.items()}
-        measured = {"over pillow": faster, "over decoding": share, "pictures per CPU second": rates, "cpu": cpu}
+        measured = {"over pillow": faster, "over decoding": share, "images per CPU second": rates, "cpu": cpu}
         details[name] = details.get(name, {}) | measured
     return report("decode", goals, details, given)
 
 
 def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
-    """Photographs brought to one size, as a camera's JPEG of quality 90."""
+    """Photos brought to one size, as a camera's JPEG of quality 90."""
     files = []
     for path in sorted(DATA.rglob("*.jpg"))[:count]:
         file = BytesIO()

@@ -1,4 +1,4 @@
-"""The doctor against nothing but decoding: the same pictures, the same number of threads, in turn."""
+"""The doctor against nothing but decoding: the same images, the same number of threads, in turn."""
 
 from __future__ import annotations
 

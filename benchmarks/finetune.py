@@ -1,8 +1,8 @@
-"""One epoch of training the whole network, ours beside the peers: seconds, CPU seconds, memory, pictures named rightly.
+"""One epoch of training the whole network, ours beside the peers: seconds, CPU seconds, memory, images named rightly.
 
 make bench-peers, or python -m benchmarks.finetune [--repeats 5] once .venv-peers is there
 
-As `benchmarks.peers`, but that every weight is trained, at a rate for all of 0.001, on fewer of the photographs; with
+As `benchmarks.peers`, but that every weight is trained, at a rate for all of 0.001, on fewer of the photos; with
 bf16 on both sides where the hardware has it and the library can, and as each ships.
 """
 
@@ -30,13 +30,13 @@ def main() -> int:
     goals = [
         at_least(f"{alike} over ours in the same precision", runs.over_ours(alike, f"breedclf, {matched}"), 1.0),
         at_least(f"{shipped} over ours, each as it ships", runs.over_ours(shipped, OURS), 1.3),
-        at_least("test pictures right, less the best peer's", runs.right_less_best(), -1),
+        at_least("test images right, less the best peer's", runs.right_less_best(), -1),
     ]
     return reported("finetune", goals, runs, given)
 
 
 def fewer(data: Path, root: Path) -> Path:
-    """A copy with so many pictures of each split, in turn from each class."""
+    """A copy with so many images of each split, in turn from each class."""
     for split, count in PICTURES.items():
         by_class = [sorted(each.iterdir()) for each in sorted((data / split).iterdir())]
         for picture in [each for together in zip(*by_class, strict=False) for each in together][:count]:

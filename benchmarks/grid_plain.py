@@ -37,7 +37,7 @@ def main() -> int:
     ]
     for name in ("tutorial loop", "eval loop"):
         right = ours["test_right"] - best[name]["test_right"]
-        goals.append(at_least(f"test pictures right, less those of the {name}", right, -1))
+        goals.append(at_least(f"test images right, less those of the {name}", right, -1))
     return report("grid_plain", goals, {"data": NAME, "precision": precision, "runs": runs}, given)
 
 

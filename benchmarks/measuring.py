@@ -125,7 +125,7 @@ def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = T
     parser.add_argument("--repeats", type=int, default=repeats, help=f"runs of each side (default: {repeats})")
     given = parser.parse_args()
     if needs_data and not WEIGHTS.is_file():
-        parser.exit(0, f"skipped: no photographs and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
+        parser.exit(0, f"skipped: no photos and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
     return given
 
 

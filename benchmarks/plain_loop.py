@@ -1,4 +1,4 @@
-"""The loop that tutorials write, in full: every epoch runs the whole network on every picture, train and valid."""
+"""The loop that tutorials write, in full: every epoch runs the whole network on every image, train and valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREPARE = transforms.Compose(
 
 @dataclass(frozen=True)
 class PlainLoop:
-    """A ResNet-50 with a new last layer, trained by SGD on pictures that PIL decodes.
+    """A ResNet-50 with a new head, trained by SGD on images that PIL decodes.
 
     As in tutorials it computes in fp32, with all of the network in train mode. With `precision`, fp32 or bf16, it is as
     quick as a plain loop gets: what is frozen stays in eval mode, and bf16 is had by autocast.
@@ -33,7 +33,7 @@ class PlainLoop:
     def train(
         self, rate: float, batch: int, epochs: int, *, seed: int = 0, network: torch.nn.Module | None = None
     ) -> tuple[torch.nn.Module, float, int]:
-        """The network after the last epoch, its mean loss on valid, and how many pictures there it names rightly."""
+        """The network after the last epoch, its mean loss on valid, and how many images there it names rightly."""
         network = self.network(seed).to(_device()) if network is None else network
         trained = [each for each in network.parameters() if each.requires_grad]
         optimizer = torch.optim.SGD(trained, rate, momentum=0.9)
@@ -51,7 +51,7 @@ class PlainLoop:
         return network, valid_loss / len(valid.dataset), right
 
     def network(self, seed: int = 0) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new last layer; only what is to be trained has gradients."""
+        """ResNet-50 with the given weights and a new head; only what is to be trained has gradients."""
         torch.manual_seed(seed)
         network = models.resnet50()
         network.load_state_dict(torch.load(self.weights, weights_only=True))
@@ -61,7 +61,7 @@ class PlainLoop:
 
     @torch.inference_mode()
     def judge(self, network: torch.nn.Module, loader: Any, *, exact: bool = False) -> tuple[float, int]:
-        """Summed loss, and how many pictures are named rightly; `exact` is in fp32 whatever was trained in."""
+        """Summed loss, and how many images are named rightly; `exact` is in fp32 whatever was trained in."""
         network.eval()
         loss, right = 0.0, 0
         for pictures, targets in loader:

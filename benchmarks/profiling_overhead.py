@@ -1,7 +1,7 @@
 """What the always-on recorder costs: a step on cached features, and a step through the whole network; paired runs.
 
 Cached: the head is trained with and without the recorder (timers and samples of the machine) in turns, in many
-short runs. Uncached: pictures go through the frozen part with and without it. What starting and ending a recording
+short runs. Uncached: images go through the frozen backbone with and without it. What starting and ending a recording
 costs, once a run, is told apart. Each pair of neighbouring runs gives one difference; what is told is their median
 with its 95% interval, from resampling the pairs. An interval that holds 0 can't tell the cost from none: then only
 its upper end says something. The last figure: how much of an epoch's time the parts of its steps leave out.
@@ -133,7 +133,7 @@ def cached_works(accounted: list[float]) -> tuple[Work, Work]:
 
 
 def uncached_works() -> tuple[Work, Work]:
-    """Photographs through a ResNet-50's frozen part, without and with the recorder."""
+    """Photos through a ResNet-50's frozen backbone, without and with the recorder."""
     compute = compute_for("auto", "auto")
     state = backbone_state("resnet50", str(WEIGHTS))
     backbone = frozen_backbone("resnet50", state, compute)

@@ -1,6 +1,6 @@
 """Whether tried advice holds: a run with slow decoding and no workers is verified, then timed again on its own.
 
-The pictures are large noise, drawn for the purpose, so that decoding is what steps wait for. The second timing is a
+The images are large noise, drawn for the purpose, so that decoding is what steps wait for. The second timing is a
 stopwatch around `Trainer.fit` on the same folder, in pairs with and without the recommended settings: nothing of
 verify() in it.
 """

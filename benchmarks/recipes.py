@@ -1,4 +1,4 @@
-"""Recipes for few pictures: chosen on valid over five seeds, then measured on test; layer4 against the head alone."""
+"""Recipes for few images: chosen on valid over five seeds, then measured on test; layer4 against the head alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HEAD_RECIPES: dict[str, dict[str, Any]] = {
     "4 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 4, "mixup": 0.2, **SLOW},
     "4 views, 24 epochs, lr 0.0002, balanced": {"views": 4, "class_weights": "balanced", **SLOW},
 }
-# The plain crop, so that the frozen part runs once and its output is kept in memory.
+# The plain crop, so that the frozen backbone runs once and its output is kept in memory.
 LAYER4: dict[str, dict[str, Any]] = {
     "layer4": {"freeze": "layer4", "augment": "none", "backbone_learning_rate": 1e-4},
 }
@@ -78,12 +78,12 @@ def main() -> int:
     chosen = min(groups, key=lambda name: groups[name]["mean_valid_loss"])
     goals = [
         at_least(
-            f"dog-groups, test pictures right of {groups[chosen]['of']}: '{chosen}', chosen on valid, over the default",
+            f"dog-groups, test images right of {groups[chosen]['of']}: '{chosen}', chosen on valid, over the default",
             statistics.mean(groups[chosen]["test_right"]) - statistics.mean(groups["default"]["test_right"]),
             0.0,
         ),
         at_least(
-            f"hymenoptera, test pictures right of {ants['layer4']['of']}: layer4 and the head over the head alone",
+            f"hymenoptera, test images right of {ants['layer4']['of']}: layer4 and the head over the head alone",
             statistics.mean(ants["layer4"]["test_right"]) - statistics.mean(ants["default"]["test_right"]),
             0.0,
         ),

@@ -7,7 +7,7 @@ ratio is that of one round, and the median of the rounds counts. The bare work, 
 the network on all cores, at the best of three chunk sizes, in a process with the server's settings. The client runs on
 the same cores; what it costs is told.
 
-Overload: 32 clients saturate the server, which lets in 32 pictures at a time (two batches, `Bounds.max_pending`); more
+Overload: 32 clients saturate the server, which lets in 32 images at a time (two batches, `Bounds.max_pending`); more
 clients would only wait longer. Four times as many, 128, are the overload. Who is refused asks again after once to twice
 the time that `Retry-After` says.
 """

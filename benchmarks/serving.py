@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: a model, photographs, a client, the limit in a process of its own, servers."""
+"""What the benchmarks of serving share: a model, photos, a client, the limit in a process of its own, servers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def model_folder(root: Path, architecture: Any, *, crop_px: int = 224) -> Path:
 
 
 def photographs(count: int) -> list[bytes]:
-    """JPEG files of 500 x 375 pixels, as large as photographs of that size."""
+    """JPEG files of 500 x 375 pixels, as large as photos of that size."""
     files = []
     for seed in range(count):
         blocks = np.random.default_rng(seed).integers(0, 256, (38, 50, 3), dtype=np.uint8)
@@ -68,11 +68,11 @@ class Limit:
         self.precision: str = self._ours.recv()
 
     def one_at_a_time(self, count: int) -> list[float]:
-        """Seconds of each of so many pictures."""
+        """Seconds of each of so many images."""
         return self._ask("one", 1, count)
 
     def per_second(self, chunk: int, count: int) -> float:
-        """Pictures a second, so many at a time."""
+        """Images a second, so many at a time."""
         return count / sum(self._ask("many", chunk, count))
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     decoders = single_core_threads(available_cores())
 
     def decode(picture: bytes) -> torch.Tensor:
-        return classifier.card.preprocessing.view(decode_image(picture, "the picture"), 0)
+        return classifier.card.preprocessing.view(decode_image(picture, "the image"), 0)
 
     def seconds_of(number: int, chunk: int) -> float:
         started = time.perf_counter()
@@ -265,9 +265,9 @@ def image_request(picture: bytes, path: str) -> bytes:
 
 
 def form_request(picture: bytes, path: str) -> bytes:
-    """A whole request: a JPEG file as the field `picture` of an uploaded form."""
+    """A whole request: a JPEG file as the field `image` of an uploaded form."""
     edge = "a-line-that-no-picture-holds"
-    head = f'--{edge}\r\nContent-Disposition: form-data; name="picture"; filename="dog.jpg"\r\n\r\n'
+    head = f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="dog.jpg"\r\n\r\n'
     return _request(
         head.encode() + picture + f"\r\n--{edge}--\r\n".encode(), path, f"multipart/form-data; boundary={edge}"
     )

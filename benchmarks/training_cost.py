@@ -55,7 +55,7 @@ def main() -> int:
     goals = [
         at_most(f"one training of {NAME} over the bare forward passes of its images", cost["median"], 1.25),
         at_most("three epochs over one", epochs["median"], 1.1),
-        at_most("peak memory of the process in GB (the benchmark's own pictures included)", peak_gb, 2.0),
+        at_most("peak memory of the process in GB (the benchmark's own images included)", peak_gb, 2.0),
     ]
     details = {"images": count, "chunk_size": chunk_size, "precision": compute.precision, "seconds": seconds}
     details |= {"training over bare forward": cost, "three epochs over one": epochs}

@@ -1,4 +1,4 @@
-"""Trainings of several libraries in turns, each in a process of its own: seconds, memory, pictures named rightly."""
+"""Trainings of several libraries in turns, each in a process of its own: seconds, memory, images named rightly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Runs:
         return self._memory(OURS) / min(self._memory(name) for name in self._others("shipped"))
 
     def right_less_best(self) -> float:
-        """Test pictures that we name rightly, less those of the best peer, medians over the seeds."""
+        """Test images that we name rightly, less those of the best peer, medians over the seeds."""
         best = max(self._right(name) for name in self.measured if "right" in self.measured[name][0])
         return self._right(OURS) - best
 

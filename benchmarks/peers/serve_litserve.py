@@ -1,4 +1,4 @@
-"""A LitServe server with its batching, 16 pictures at a time; it takes pictures as an uploaded form, as its pages show.
+"""A LitServe server with its batching, 16 images at a time; it takes images as an uploaded form, as its pages show.
 
 python -m benchmarks.peers.serve_litserve MODEL PORT
 

@@ -13,7 +13,7 @@ from benchmarks.peers.training import Judge, Task, Train, run
 
 
 class ChannelsLast(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Keras takes pictures as [224, 224, 3]."""
+    """Keras takes images as [224, 224, 3]."""
 
     def __init__(self, pictures: torch.utils.data.Dataset[tuple[torch.Tensor, int]]) -> None:
         self._images = pictures

@@ -1,4 +1,4 @@
-"""What the trainings of a comparison share: the same pictures, weights and trainable set, one judge, one stopwatch."""
+"""What the trainings of a comparison share: the same images, weights and trainable set, one judge, one stopwatch."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Task:
 
     @property
     def loop(self) -> PlainLoop:
-        """The plain loop, and what the others have of it: network, pictures and judge."""
+        """The plain loop, and what the others have of it: network, images and judge."""
         precision = None if self.precision == "shipped" else self.precision
         return PlainLoop(self.data, self.weights, precision, self.trainable)
 
     def network(self) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new last layer; only what is to be trained has gradients."""
+        """ResNet-50 with the given weights and a new head; only what is to be trained has gradients."""
         return self.loop.network(self.seed)
 
     def optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
@@ -56,7 +56,7 @@ class Task:
         return self.loop.loader(split, self.batch)
 
     def judge(self, network: torch.nn.Module) -> dict[str, int]:
-        """How many pictures of the split test are named rightly, in fp32."""
+        """How many images of the split test are named rightly, in fp32."""
         loader = self.loader("test")
         return {"right": self.loop.judge(network, loader, exact=True)[1], "of": len(loader.dataset)}
 
@@ -69,7 +69,7 @@ def run(prepare: Callable[[Task], Train]) -> None:
     """Prepare, train by the clock, then judge; print one JSON document.
 
     `prepare` loads the library, the network and the lists of files and returns the training, which returns what tells
-    the pictures named rightly: `dict` where it can't be said.
+    the images named rightly: `dict` where it can't be said.
     """
     parser = argparse.ArgumentParser()
     for name in ("data", "weights", "scratch"):

@@ -107,12 +107,12 @@ RUNS: dict[str, tuple[Callable[[nn.Sequential], None], dict[str, Any], set[str]]
     "healthy": (lambda _: None, {}, set()),
     "dead ReLU": (dead, {}, {"DeadRelu"}),
     "saturated tanh": (saturated, {}, {"SaturatedActivation", "VanishingGradient"}),
-    "pictures beyond floats": (lambda _: None, {"scale": 1e38}, {"ExplodingTensor"}),
+    "images beyond floats": (lambda _: None, {"scale": 1e38}, {"ExplodingTensor"}),
     "rate of nothing": (lambda _: None, {"rate": 1e-12}, {"UnchangedTensor"}),
     "layer cut off": (frozen_by_mistake, {}, {"UnchangedTensor"}),
     "all-zero layers": (zeros, {"rate": 0.0}, {"AllZero", "UnchangedTensor"}),
     "uneven weights": (uneven, {}, {"PoorWeightInitialization"}),
-    "pictures not normalised": (lambda _: None, {"scale": 60.0}, {"CheckInputImages"}),
+    "images not normalized": (lambda _: None, {"scale": 60.0}, {"CheckInputImages"}),
 }
 
 
@@ -160,7 +160,7 @@ def test_a_trainers_run_is_saved_and_judged_alike(tmp_path: Path) -> None:
     hook = DebuggerHook(tmp_path / "trial")
     with_it = Trainer(config).fit(hooks=[hook])
     ours, theirs = found(Profile.load(config.output / "profile")), found(read_trial(tmp_path / "trial"))
-    # The frozen part runs before the training, where smdebug's hook doesn't look.
+    # The frozen backbone runs before the training, where smdebug's hook doesn't look.
     looked_at = {rule for rule, finding in theirs.items() if finding.status in ("ok", "issue")}
     assert looked_at >= {"VanishingGradient", "ExplodingTensor", "WeightUpdateRatio", "UnchangedTensor", "AllZero"}
     assert {rule: theirs[rule].status for rule in looked_at} == {rule: ours[rule].status for rule in looked_at}

@@ -76,7 +76,7 @@ def done_preprocessing(path: Path, form: str) -> dict[str, object]:
     assert (given.name, answer.name) == ("pictures", "probabilities")
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     batch, *rest = given.type.tensor_type.shape.dim
-    assert batch.dim_param, "any number of pictures"
+    assert batch.dim_param, "any number of images"
     assert [one.dim_value for one in rest] == [3, 224, 224]
     return dict(json.loads(told["preprocessing"]))
 
@@ -171,11 +171,11 @@ def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="can't be written"):
         export(model, tmp_path / "file" / "x.pt2", format="torch")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no pictures to compare on"):
+    with pytest.raises(DataError, match="holds no images to compare on"):
         export(model, tmp_path / "x", format="torch", data=tmp_path / "empty")
-    with pytest.raises(DataError, match="isn't there; name a picture"):
+    with pytest.raises(DataError, match="isn't there; name an image"):
         export(model, tmp_path / "x", format="torch", data=[tmp_path / "no.jpg"])
-    with pytest.raises(DataError, match="none of the 1 pictures to compare on can be read"):
+    with pytest.raises(DataError, match="none of the 1 images to compare on can be read"):
         export(model, tmp_path / "x", format="torch", data=tmp_path / "file")
     assert not (tmp_path / "x").exists()
 

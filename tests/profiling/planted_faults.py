@@ -62,7 +62,7 @@ FAULTS: dict[str, tuple[str, set[str], Callable[[], Profile]]] = {
     "huge updates": ("WeightUpdateRatio", set(), lambda: planted.clean(tensors=replaced("gradient", "fc.weight", update_ratio=50.0))),
     "all-zero weights": ("AllZero", set(), lambda: planted.clean(tensors=replaced("weight", "layer4.conv", zero_share=1.0))),
     "weights that don't move": ("UnchangedTensor", set(), lambda: planted.clean(tensors=replaced("weight", "layer4.conv", change=0.0))),
-    "pictures not normalised": ("CheckInputImages", set(), lambda: planted.clean(tensors=replaced("input", "pictures", mean=115.0, std=60.0))),
+    "images not normalized": ("CheckInputImages", set(), lambda: planted.clean(tensors=replaced("input", "pictures", mean=115.0, std=60.0))),
     "learning rate too high": ("LossNotDecreasing", set(), lambda: planted.clean(learning=planted.learning(step_loss=np.linspace(1, 9, 320)))),
     "overfitting": ("Overfit", set(), lambda: planted.clean(learning=planted.learning(train_loss=[1.0, 0.5, 0.2, 0.05], valid_loss=[1.0, 0.7, 0.9, 1.4]))),
     "trained too long": ("Overtraining", set(), lambda: planted.clean(learning=planted.learning(train_loss=[1.0, 0.5] + [0.4] * 12, valid_loss=[1.0, 0.5] + [0.4] * 12))),

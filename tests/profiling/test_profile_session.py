@@ -142,7 +142,7 @@ def test_a_failed_run_keeps_its_profile(tmp_path: Path) -> None:
     for split in ("train", "valid"):
         for name in ("basset", "corgi"):
             (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
-            (tmp_path / split / name / "0.jpg").write_bytes(b"no picture")
+            (tmp_path / split / name / "0.jpg").write_bytes(b"no image")
     session = ProfilingSession(config(tmp_path, tmp_path / "run"))
     with pytest.raises(DataError):
         session.run()

@@ -1,4 +1,4 @@
-"""The page on profiling shows every rule with its defaults and a picture, and every fault; run this to rewrite it."""
+"""The page on profiling shows every rule with its defaults and an image, and every fault; run this to rewrite it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rules_part() -> str:
 
 
 def picture(rule: str) -> str:
-    return f"```{{rule-picture}} {rule}\n```"
+    return f"```{{rule-image}} {rule}\n```"
 
 
 def faults_part() -> str:

@@ -179,7 +179,7 @@ def test_a_full_recording_traces_operators_counts_work_and_looks_at_tensors(full
     names = {operator.name for operator in profile.operators}
     assert "aten::addmm" in names or "aten::linear" in names
     assert any("conv" in name for name in names)
-    # ResNet-18 at 224 px: 1.81 G multiply-adds a picture, counted as two operations each.
+    # ResNet-18 at 224 px: 1.81 G multiply-adds an image, counted as two operations each.
     assert profile.compute.flops_per_step == pytest.approx(2 * 1.81e9 * 2, rel=0.02)
     assert profile.compute.peak_flops_per_second is not None
     kinds = {tensor.kind for tensor in profile.tensors}

@@ -1,4 +1,4 @@
-"""A tiny model that answers in milliseconds, pictures drawn for the purpose, and real servers on real ports."""
+"""A tiny model that answers in milliseconds, images drawn for the purpose, and real servers on real ports."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | Non
 
 
 def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
-    """A picture of coloured blocks."""
+    """An image of colored blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def encode(picture: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
     file = BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -47,10 +47,10 @@ class Mutated:
 
 
 def _valid(rng: random.Random) -> tuple[bytes, str]:
-    picture = draw(rng.randrange(20), width=rng.randrange(1, 90), height=rng.randrange(1, 90))
+    image = draw(rng.randrange(20), width=rng.randrange(1, 90), height=rng.randrange(1, 90))
     kind = rng.choice(TYPES)
     file = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WebP"}.get(kind) or rng.choice(["JPEG", "PNG"])
-    data = encode(picture, file)
+    data = encode(image, file)
     if kind == "application/json":
         return json.dumps(
             {"instances": [{"b64": base64.b64encode(data).decode()}] * rng.randrange(1, 3)}
@@ -107,8 +107,8 @@ def mutated_requests(count: int, seed: int) -> Iterator[Mutated]:
                 size = rng.choice([(60_000, 60_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 0), (7000, 7000), (50_000, 1)])
                 yield Mutated("a size that lies", _png_of(*size), {"Content-Type": "image/png"})
             case 9:
-                picture = bomb if rng.random() < 0.1 else body + bytes(rng.randrange(100_000))
-                yield Mutated("swollen", picture, {"Content-Type": "application/x-image"})
+                image = bomb if rng.random() < 0.1 else body + bytes(rng.randrange(100_000))
+                yield Mutated("swollen", image, {"Content-Type": "application/x-image"})
             case 10:
                 odd = rng.choice([*odd_json, b"[" * 5000, b"{" * 5000, b"9" * 5000, b'{"a":' * 3000, b"\xef\xbb\xbf{}"])
                 yield Mutated("odd JSON", odd, {"Content-Type": "application/json"})

@@ -82,13 +82,13 @@ def slowest_ping(url: str, during: Callable[[], object]) -> float:
 
 
 @pytest.mark.parametrize(
-    ("picture", "kind"),
+    ("image", "kind"),
     [(many_scans(81_501), "image/jpeg"), (png_of(1, 49_900_000), "image/png")],
     ids=["scans", "a column"],
 )
-def test_an_image_that_would_take_long_is_refused_at_once(server_url: str, picture: bytes, kind: str) -> None:
+def test_an_image_that_would_take_long_is_refused_at_once(server_url: str, image: bytes, kind: str) -> None:
     started = time.monotonic()
-    response = post(server_url + "/invocations", picture, kind)
+    response = post(server_url + "/invocations", image, kind)
     assert time.monotonic() - started < QUICK_SECONDS
     assert (response.status, response.json()["error"]["code"]) == (422, "TooCostly")
     assert "can't be decoded: " in response.json()["error"]["message"]
@@ -179,7 +179,7 @@ def test_ping_tells_when_every_decoder_is_stuck(model: Path) -> None:
         pipeline = server.service.pipeline
         assert pipeline is not None
         decode = pipeline.engine.decode
-        pipeline.engine.decode = lambda picture: (gate.wait(60), decode(picture))[1]  # type: ignore[method-assign]
+        pipeline.engine.decode = lambda image: (gate.wait(60), decode(image))[1]  # type: ignore[method-assign]
         response = post(url + "/invocations", JPEG)
         assert (response.status, response.json()["error"]["code"]) == (422, "TooCostly")
         eventually(lambda: raw(url, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 503"))
@@ -198,7 +198,7 @@ server.STUCK_SECONDS = 0.5
 server._END_SECONDS = float(sys.argv.pop(1))
 service = server.Service
 server.Service = lambda **given: service(bounds=Bounds(decode_seconds=0.3), **given)
-TorchEngine.decode = lambda self, picture: time.sleep(120)
+TorchEngine.decode = lambda self, image: time.sleep(120)
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -326,7 +326,7 @@ def test_many_images_in_one_document_are_counted_not_parsed(server_url: str) -> 
     body = json.dumps({"instances": [{"b64": base64.b64encode(JPEG[:30]).decode()}] * 50_000}).encode()
     response = post(server_url + "/invocations", body, "application/json")
     assert response.status == 413
-    assert response.json()["error"]["message"] == "50000 pictures in one request; send at most 32"
+    assert response.json()["error"]["message"] == "50000 images in one request; send at most 32"
 
 
 def chunked(body: bytes, size: int, extension: bytes = b"") -> bytes:

@@ -27,19 +27,19 @@ def client(server_url: str) -> Any:
 
 
 def test_the_answer(client: Any, model: Path) -> None:
-    picture = encode(draw(9))
+    image = encode(draw(9))
     answer = client.invoke_endpoint(
-        EndpointName="dogs", Body=picture, ContentType="image/jpeg", Accept="application/json", CustomAttributes="top=3"
+        EndpointName="dogs", Body=image, ContentType="image/jpeg", Accept="application/json", CustomAttributes="top=3"
     )
     assert answer["ContentType"] == "application/json"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
-    expected = Classifier(model).predict(picture).top(3)
+    expected = Classifier(model).predict(image).top(3)
     assert [each["label"] for each in json.loads(answer["Body"].read())["predictions"]] == [e.label for e in expected]
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code"),
-    [(b"not a picture", "image/jpeg", 400, "BadImage"), (encode(draw()), "text/csv", 415, "UnsupportedMediaType")],
+    [(b"not an image", "image/jpeg", 400, "BadImage"), (encode(draw()), "text/csv", 415, "UnsupportedMediaType")],
 )
 def test_an_error_is_a_model_error(client: Any, body: bytes, kind: str, status: int, code: str) -> None:
     with pytest.raises(client.exceptions.ModelError) as error:

@@ -19,10 +19,10 @@ from breedclf.serving.core import (
     check_encoding,
     error_body,
     images_in,
+    requested_count,
     service_error_body,
-    wanted_count,
 )
-from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_right
+from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins, host_is_allowed, token_is_valid
 from tests.serving.conftest import draw, encode
 
 JPEG = encode(draw())
@@ -31,8 +31,8 @@ GIF = encode(draw(), "GIF")
 CAT_OR_DOG = Prediction((RankedClass("Cat", "1.Cat", 0.75), RankedClass("Dog", "2.Dog", 0.25)))
 
 
-def instances(*pictures: bytes) -> bytes:
-    return json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
+def instances(*images: bytes) -> bytes:
+    return json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in images]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
         (None, JPEG, 415, "the request has no Content-Type; send one of image/jpeg"),
         ("application/x-npy", b"\x93NUMPY", 415, "Content-Type 'application/x-npy' isn't taken"),
         ("text/plain" + "x" * 500, JPEG, 415, "xxx...' isn't taken"),
-        ("image/jpeg", PNG, 415, "the body is no JPEG picture, as Content-Type image/jpeg says: it is PNG"),
+        ("image/jpeg", PNG, 415, "the body is no JPEG image, as Content-Type image/jpeg says: it is PNG"),
         ("application/x-image", GIF, 415, "the body is GIF; send JPEG, PNG or WebP"),
-        ("image/jpeg", b"hello", 400, "the body is no picture; it starts with 'hello'"),
+        ("image/jpeg", b"hello", 400, "the body is no image; it starts with 'hello'"),
         ("image/jpeg", b"", 400, "the body is empty"),
         (JSON, b"{", 400, "the body is not valid JSON"),
         (JSON, b"\xff\xfe\x00", 400, "the body is not valid JSON"),
@@ -150,9 +150,9 @@ def test_an_answer_is_json_or_none_is_given(number: float, count: int) -> None:
         (JSON, b'{"instances": [{"b64": "?"}]}', 400, "instance 0 is not valid base64"),
         (JSON, '{"instances": [{"b64": "é"}]}'.encode(), 400, "instance 0 is not valid base64"),
         (JSON, b'{"instances": [{"b64": ""}]}', 400, "instance 0 is empty"),
-        (JSON, instances(JPEG, b"hello"), 400, "instance 1 is no picture"),
+        (JSON, instances(JPEG, b"hello"), 400, "instance 1 is no image"),
         (JSON, instances(JPEG, GIF), 415, "instance 1 is GIF"),
-        (JSON, instances(*[PNG[:16]] * 33), 413, "33 pictures in one request; send at most 32"),
+        (JSON, instances(*[PNG[:16]] * 33), 413, "33 images in one request; send at most 32"),
     ],
 )
 def test_what_is_refused(content_type: str | None, body: bytes, status: int, message: str) -> None:
@@ -195,13 +195,13 @@ def test_answers_that_nobody_can_give(accept: str) -> None:
     [(None, None, None), ("", "trace=1", None), ("top=5", None, 5), ("a=b&top=1", "top=7", 1), (None, "x=1,top=2", 2)],
 )
 def test_how_many_classes_are_named(query: str | None, attributes: str | None, count: int | None) -> None:
-    assert wanted_count(query, attributes) == count
+    assert requested_count(query, attributes) == count
 
 
 @pytest.mark.parametrize("query", ["top=0", "top=-1", "top=", "top=five", "top=1e3", "top=99999999999999999999"])
 def test_a_count_that_is_none(query: str) -> None:
     with pytest.raises(RequestError, match="must be a whole number from 1"):
-        wanted_count(query, None)
+        requested_count(query, None)
 
 
 def test_one_image_is_answered_in_json() -> None:
@@ -269,9 +269,9 @@ def test_origins_that_are_none(origin: str) -> None:
 
 def test_tokens() -> None:
     token = "a-token-of-some-length"
-    assert token_is_right(f"Bearer {token}", token)
+    assert token_is_valid(f"Bearer {token}", token)
     for header in (None, "", token, f"Basic {token}", f"Bearer {token}x", "Bearer ", "Bearer é"):
-        assert not token_is_right(header, token), header
+        assert not token_is_valid(header, token), header
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ def test_an_image_by_its_address(endpoint: Endpoint, model: Path) -> None:
 
 
 def test_many_images_in_their_order(endpoint: Endpoint, model: Path) -> None:
-    pictures = [encode(draw(seed), "PNG") for seed in range(20)]
+    images = [encode(draw(seed), "PNG") for seed in range(20)]
     told: list[int] = []
-    answers = endpoint.predict_many(pictures, progress=told.append)
-    expected = Classifier(model).predict(pictures)
+    answers = endpoint.predict_many(images, progress=told.append)
+    expected = Classifier(model).predict(images)
     assert all(same(one, other) for one, other in zip(answers, expected, strict=True))
     assert told == list(range(1, 21))
     mixed = endpoint.predict_many([JPEG, JPEG[:100], "nowhere.jpg"], on_error="return")
@@ -216,11 +216,11 @@ def test_a_killed_worker_comes_back_and_no_answer_is_wrong(endpoint: Endpoint, m
 
 
 def test_transform_goes_on_where_it_was(endpoint: Endpoint, model: Path, tmp_path: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "out"
+    folder, out = tmp_path / "images", tmp_path / "out"
     (folder / "more").mkdir(parents=True)
     for number in range(3):
         draw(number).save(folder / "more" / f"{number}.jpg")
-    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "broken.png").write_bytes(b"no image")
     run = partial(transform, lambda: nullcontext(endpoint), model, folder, out, concurrency=4)
     result = run(top=2, progress=None)
     assert (result.answered, list(result.failed)) == (3, ["broken.png"])
@@ -359,5 +359,5 @@ def test_parity_holds_for_a_server_and_not_for_another_models(model: Path, other
         with pytest.raises(ParityError, match="sample image/"):
             check_parity(url, model, reference=right)
     prediction = Classifier(model).predict(sample_images()[0][1])
-    with pytest.raises(ParityError, match="0 answers came back for 1 pictures"):
+    with pytest.raises(ParityError, match="0 answers came back for 1 images"):
         compare("x", "", [prediction], 1.0)

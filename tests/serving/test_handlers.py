@@ -85,16 +85,16 @@ def toolkit(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_real_toolkit_serves_it(packed: Path, toolkit: str, model: Path) -> None:
-    pictures = [encode(draw(seed), "PNG") for seed in range(2)]
-    several = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
+    images = [encode(draw(seed), "PNG") for seed in range(2)]
+    several = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in images]}).encode()
     asked = [
-        (pictures[0], "image/png", "application/json"),
+        (images[0], "image/png", "application/json"),
         (several, "application/json", "application/jsonlines"),
-        (pictures[0], "image/jpeg", "application/json"),
-        (pictures[0][:100], "image/png", "application/json"),
-        (pictures[0], "image/png", "text/csv"),
+        (images[0], "image/jpeg", "application/json"),
+        (images[0][:100], "image/png", "application/json"),
+        (images[0], "image/png", "text/csv"),
         (b"\x93NUMPY", "application/x-npy", "application/json"),
-        (pictures[1], "application/x-image", "*/*"),
+        (images[1], "application/x-image", "*/*"),
     ]
     requests = [{"body": base64.b64encode(b).decode(), "type": kind, "accept": accept} for b, kind, accept in asked]
     done = subprocess.run(
@@ -109,7 +109,7 @@ def test_the_real_toolkit_serves_it(packed: Path, toolkit: str, model: Path) -> 
     answers = json.loads(done.stdout.splitlines()[-1])
     assert [status for status, _, _ in answers] == [200, 200, 415, 400, 406, 415, 200]
     assert [kind for _, kind, _ in answers][:2] == ["application/json", "application/jsonlines"]
-    expected = Classifier(model).predict(pictures)
+    expected = Classifier(model).predict(images)
     for text, prediction in [(answers[0][2], expected[0]), *zip(answers[1][2].splitlines(), expected, strict=True)]:
         got = {each["label"]: each["probability"] for each in json.loads(text)["predictions"]}
         assert got == pytest.approx({each.label: each.probability for each in prediction.ranked}, abs=1e-4)

@@ -29,16 +29,16 @@ from breedclf.serving.engines.openvino import files_for, precision_for
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
-    """A valid split whose labels are what the model says about the pictures."""
+def images(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """A valid split whose labels are what the model says about the images."""
     root, classifier = tmp_path_factory.mktemp("calibration"), Classifier(model, precision="fp32")
     for name in (f"{number:03}.{each}" for number, each in enumerate(CLASSES, 1)):
         (root / "valid" / name).mkdir(parents=True)
     for seed in range(24):
         noise = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-        picture = Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC)
-        label = classifier.predict(picture).best.label
-        picture.save(root / "valid" / label / f"{seed}.png")
+        image = Image.fromarray(noise).resize((40, 40), Image.Resampling.BICUBIC)
+        label = classifier.predict(image).best.label
+        image.save(root / "valid" / label / f"{seed}.png")
     return root
 
 
@@ -49,9 +49,9 @@ def test_it_answers_as_torch_does(model: Path, other_model: Path) -> None:
         check_parity(url, model, reference=pipeline.engine.reference())
         with pytest.raises(ParityError, match="the deployment is refused"):
             check_parity(url, other_model)
-        picture = encode(draw(3))
-        got = {each["label"]: each["probability"] for each in post(url + "/invocations", picture).json()["predictions"]}
-        expected = Classifier(model, precision="fp32").predict(picture)
+        image = encode(draw(3))
+        got = {each["label"]: each["probability"] for each in post(url + "/invocations", image).json()["predictions"]}
+        expected = Classifier(model, precision="fp32").predict(image)
         assert got == pytest.approx({each.label: each.probability for each in expected.ranked}, abs=1e-4)
         several = [draw(seed) for seed in range(5)]
         together = pipeline.engine.forward([pipeline.engine.decode(encode(each)) for each in several])
@@ -89,8 +89,8 @@ def test_files_of_another_model_in_their_place_are_not_served(
     assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
-def test_int8_is_measured_on_the_users_images(model: Path, pictures: Path) -> None:
-    choice = EngineChoice("openvino", "int8", pictures, max_accuracy_drop=0.9)
+def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None:
+    choice = EngineChoice("openvino", "int8", images, max_accuracy_drop=0.9)
     with running(model, Service(engine=choice)) as (url, server):
         pipeline = server.service.pipeline
         assert pipeline is not None
@@ -98,8 +98,8 @@ def test_int8_is_measured_on_the_users_images(model: Path, pictures: Path) -> No
         about = pipeline.engine._about  # type: ignore[attr-defined]
     assert about["pictures"] == 24
     assert about["accuracy_before"] == 1.0
-    with pytest.raises(DataError, match="the valid split has 24 pictures, too few to tell a drop of 1.0%"):
-        files_for(model, EngineChoice("openvino", "int8", pictures))
+    with pytest.raises(DataError, match="the valid split has 24 images, too few to tell a drop of 1.0%"):
+        files_for(model, EngineChoice("openvino", "int8", images))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_loss_of_accuracy_is_refused(before: float, after: float, fine: bool) 
     if fine:
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
         return
-    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid pictures rightly, 90.0% are without it"):
+    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid images rightly, 90.0% are without it"):
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
 
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: a photograph goes in, ranked breeds come out, for keyboard, screen reader and phone."""
+"""The page in a real browser: a photo goes in, ranked breeds come out, for keyboard, screen reader and phone."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_photo_is_shown_with_its_breeds(chromium: Browser, server_url: str, mo
     assert chromium.run("document.getElementById('result-heading').textContent") == expected.best.class_name
     shares = chromium.run("[...document.querySelectorAll('#ranked .share')].map(each => each.textContent)")
     assert shares == [f"{each.probability:.1%}" for each in expected.ranked]
-    assert chromium.run("document.getElementById('picture').naturalWidth") == 640
+    assert chromium.run("document.getElementById('image').naturalWidth") == 640
     visible = "[...document.querySelectorAll('#ranked li')].filter(each => !each.hidden).length"
     assert chromium.run(visible) == 5
     chromium.run("document.getElementById('more').click()")
@@ -90,7 +90,7 @@ def test_it_speaks_to_screen_readers_and_obeys_the_keyboard(chromium: Browser, s
     assert chromium.run("document.getElementById('more').getAttribute('aria-expanded')") == "true"
     names = chromium.accessible_names()
     assert any(role == "image" and "rex.png" in name for role, name in names)
-    assert any(name == "Choose a photograph" for role, name in names if role == "button"), names
+    assert any(name == "Choose a photo" for role, name in names if role == "button"), names
     assert {"main", "heading", "list", "status", "alert"} <= {role for role, _ in names}
 
 
@@ -127,7 +127,7 @@ def test_what_is_no_image_is_told(chromium: Browser, server_url: str, tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(encode(draw(), "PNG")[:200])
     chromium.choose("#file", broken)
-    chromium.until("document.getElementById('error').textContent.startsWith('Not recognised: the picture')")
+    chromium.until("document.getElementById('error').textContent.startsWith('Not recognized: the image')")
     assert chromium.run("document.getElementById('result').hidden") is True
     chromium.choose("#file", _file(tmp_path))
     chromium.until(SHOWN)

@@ -69,15 +69,15 @@ def _request(method: str, path: str, body: bytes, kind: str) -> Request:
 
 def test_a_replica_answers_as_the_server_does(model: Path) -> None:
     replica = Replica(str(model))
-    picture = encode(draw(2))
+    image = encode(draw(2))
 
     async def ask() -> None:
         for path in ("/", "/invocations"):
-            answer = await replica(_request("POST", path, picture, "image/jpeg"))
+            answer = await replica(_request("POST", path, image, "image/jpeg"))
             assert answer.status_code == 200
             labels = [each["label"] for each in json.loads(bytes(answer.body))["predictions"]]
-            assert labels == [each.label for each in Classifier(model).predict(picture).top(2)]
-        refused = await replica(_request("POST", "/", b"no picture", "image/jpeg"))
+            assert labels == [each.label for each in Classifier(model).predict(image).top(2)]
+        refused = await replica(_request("POST", "/", b"no image", "image/jpeg"))
         assert (refused.status_code, json.loads(bytes(refused.body))["error"]["code"]) == (400, "BadImage")
         assert (await replica(_request("GET", "/ping", b"", "text/plain"))).status_code == 200
         await replica.check_health()
@@ -98,21 +98,21 @@ def test_ray_serves_it(packed: Path, model: Path, tmp_path: Path, ray_folder: st
             [programs / "serve", "run", str(packed / RAY_CONFIG)], env=environment, cwd=tmp_path, stdout=log, stderr=log
         )
         try:
-            picture = encode(draw(2))
+            image = encode(draw(2))
 
             def answers() -> bool:
                 assert server.poll() is None, (tmp_path / "log.txt").read_text()[-3000:]
                 try:
-                    return post(url + "/", picture).status == 200
+                    return post(url + "/", image).status == 200
                 except urllib3.exceptions.HTTPError:
                     return False
 
             eventually(answers, 240)
-            answer = post(url + "/", picture, Accept="application/json")
+            answer = post(url + "/", image, Accept="application/json")
             got = {each["label"]: each["probability"] for each in answer.json()["predictions"]}
-            expected = Classifier(model).predict(picture)
+            expected = Classifier(model).predict(image)
             assert got == pytest.approx({each.label: each.probability for each in expected.ranked}, abs=1e-3)
-            refused = post(url + "/", picture, "image/png")
+            refused = post(url + "/", image, "image/png")
             assert (refused.status, refused.json()["error"]["code"]) == (415, "UnsupportedMediaType")
         finally:
             server.terminate()

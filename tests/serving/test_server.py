@@ -31,7 +31,7 @@ JPEG = encode(draw(3))
 
 
 def head_of(length: int) -> bytes:
-    """The headers of a request with a JPEG picture."""
+    """The headers of a request with a JPEG image."""
     lines = ("POST /invocations HTTP/1.1", "Host: localhost", "Content-Type: image/jpeg", f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -55,32 +55,32 @@ def refusal(response: urllib3.BaseHTTPResponse) -> tuple[int, str, str]:
     ("kind", "content_type"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WebP", "application/x-image")]
 )
 def test_the_answer_is_the_classifiers(server_url: str, model: Path, path: str, kind: str, content_type: str) -> None:
-    picture = encode(draw(7), kind)
-    response = post(server_url + path, picture, content_type)
+    image = encode(draw(7), kind)
+    response = post(server_url + path, image, content_type)
     assert response.status == 200
     assert response.headers["Content-Type"] == "application/json"
     answer = response.json()["predictions"]
-    expected = Classifier(model).predict(picture).ranked
+    expected = Classifier(model).predict(image).ranked
     assert [each["label"] for each in answer] == [each.label for each in expected]
     assert [each["probability"] for each in answer] == pytest.approx([each.probability for each in expected], abs=1e-5)
     assert {each["class_name"] for each in answer} == set(CLASSES)
 
 
 def test_several_images_in_their_order(server_url: str, model: Path) -> None:
-    pictures = [encode(draw(seed), "PNG") for seed in range(5)]
-    body = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in pictures]}).encode()
+    images = [encode(draw(seed), "PNG") for seed in range(5)]
+    body = json.dumps({"instances": [{"b64": base64.b64encode(each).decode()} for each in images]}).encode()
     response = post(server_url + "/invocations?top=2", body, "application/json")
     assert response.headers["Content-Type"] == "application/jsonlines"
     lines = [json.loads(line)["predictions"] for line in response.data.decode().splitlines()]
-    for line, expected in zip(lines, Classifier(model).predict(pictures), strict=True):
+    for line, expected in zip(lines, Classifier(model).predict(images), strict=True):
         assert [each["label"] for each in line] == [each.label for each in expected.top(2)]
 
 
 def test_many_clients_each_get_their_own_answer(server_url: str, model: Path) -> None:
-    pictures = [encode(draw(seed, width=40 + seed), "PNG") for seed in range(24)]
-    expected = [prediction.best.probability for prediction in Classifier(model).predict(pictures)]
+    images = [encode(draw(seed, width=40 + seed), "PNG") for seed in range(24)]
+    expected = [prediction.best.probability for prediction in Classifier(model).predict(images)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda each: post(server_url + "/invocations", each, "image/png").json(), pictures))
+        answers = list(pool.map(lambda each: post(server_url + "/invocations", each, "image/png").json(), images))
     assert [each["predictions"][0]["probability"] for each in answers] == pytest.approx(expected, abs=1e-5)
 
 
@@ -99,7 +99,7 @@ def _bomb() -> bytes:
     ("body", "content_type", "headers", "status", "code"),
     [
         (JPEG[: len(JPEG) // 2], "image/jpeg", {}, 400, "BadImage"),
-        (b"not a picture", "image/jpeg", {}, 400, "BadImage"),
+        (b"not an image", "image/jpeg", {}, 400, "BadImage"),
         (b"{", "application/json", {}, 400, "MalformedJson"),
         (JPEG, "image/jpeg", {"Accept": "text/csv"}, 406, "NotAcceptable"),
         (b"\xff\xd8\xff" + bytes(7 << 20), "image/jpeg", {}, 413, "PayloadTooLarge"),

@@ -1,4 +1,4 @@
-"""A back end for tests whose jobs are entries of a book: they advance when they are looked at, and refuse bad input."""
+"""A backend for tests whose jobs are entries of a book: they advance when they are looked at, and refuse bad input."""
 
 from __future__ import annotations
 

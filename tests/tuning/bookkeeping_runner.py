@@ -8,7 +8,7 @@ from pathlib import Path
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
-from breedclf.tuning.search import Look
+from breedclf.tuning.search import TrialSnapshot
 
 
 class BookkeepingRunner:
@@ -34,7 +34,7 @@ class BookkeepingRunner:
             name, {"settings": settings, "losses": losses, "failure": failure, "epoch": 0, "status": "InProgress"}
         )
 
-    def look(self, name: str) -> Look | None:
+    def snapshot(self, name: str) -> TrialSnapshot | None:
         if not self._file(name).exists():
             return None
         job = json.loads(self._file(name).read_text())
@@ -42,7 +42,7 @@ class BookkeepingRunner:
         self._write(name, job)
         losses = job["losses"][: job["epoch"]]
         over = job["status"] == "Completed"
-        return Look(
+        return TrialSnapshot(
             status=job["status"],
             history=tuple(losses),
             objective=min(losses) if over and losses else None,

@@ -1,4 +1,4 @@
-"""A back end for tests that runs whole searches by itself: each look at one moves it on, and it counts the looks."""
+"""A backend for tests that runs whole searches by itself: each look at one moves it on, and it counts the looks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NativeBackend(BookkeepingBackend):
         if name in self.searches and self.searches[name] != search:
             raise ConfigError(f"the account has a tuning job {name!r} already")
         if search.request.strategy != "grid":
-            raise ConfigError("this back end tries grids only")
+            raise ConfigError("this backend tries grids only")
         self.creations += 1
         self.searches[name] = search
 

@@ -1,4 +1,4 @@
-"""Searches that a back end runs by itself: what is mirrored, how often it is asked, and what happens in between."""
+"""Searches that a backend runs by itself: what is mirrored, how often it is asked, and what happens in between."""
 
 from __future__ import annotations
 

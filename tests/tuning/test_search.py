@@ -13,7 +13,7 @@ import pytest
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError
-from breedclf.tuning.search import MAX_ATTEMPTS, Look, Search
+from breedclf.tuning.search import MAX_ATTEMPTS, Search, TrialSnapshot
 from breedclf.tuning.space import Categorical, Continuous
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -107,16 +107,16 @@ def test_a_trial_that_can_t_be_submitted_fails_alone(tmp_path) -> None:
 
 def test_an_objective_that_is_no_number_is_left_out_of_the_ranking(tmp_path) -> None:
     class Nan(BookkeepingRunner):
-        def look(self, name) -> Look | None:
-            look = super().look(name)
-            if look is not None and look.status == "Completed" and name.startswith("study-004"):
-                return Look(status="Completed", history=(0.1, float("nan")), objective=float("nan"))
-            return look
+        def snapshot(self, name) -> TrialSnapshot | None:
+            snapshot = super().snapshot(name)
+            if snapshot is not None and snapshot.status == "Completed" and name.startswith("study-004"):
+                return TrialSnapshot(status="Completed", history=(0.1, float("nan")), objective=float("nan"))
+            return snapshot
 
     study = drive(begin(tmp_path / "study", request()), Nan(tmp_path / "jobs", quadratic))
     assert study.trials[3].objective is None
     assert study.trials[3].history == (0.1,)
-    assert "left out of the ranking" in study.trials[3].note
+    assert "isn't ranked" in study.trials[3].note
     assert best_trial(study.trials, "minimize").index != 3
 
 

@@ -48,7 +48,7 @@ def test_refuses_what_is_no_range_and_no_list_of_choices(make, words) -> None:
             "unknown parameter 'learnin_rate' in the space: did you mean 'learning_rate'",
         ),
         ({"x" * 33: Continuous(0.1, 1)}, "33 characters; at most 32"),
-        ({"data": Categorical("a", "b")}, "'data' can't be tuned: it changes the pictures"),
+        ({"data": Categorical("a", "b")}, "'data' can't be tuned: it changes the images"),
         ({"split_seed": Integer(1, 3)}, "could not be compared"),
         ({"objective": Categorical("valid_loss", "valid_accuracy")}, "give it as the objective of the tuning job"),
         ({"batch_size": Continuous(32, 64)}, r"write Integer\(32, 64\)"),

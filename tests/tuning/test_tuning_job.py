@@ -125,7 +125,7 @@ def test_the_report_tells_of_every_job_and_fetches_nothing(data, backend, tmp_pa
     for trial in tuning.trials:
         assert trial.name in page.text
     assert "learning_rate 0.0075, batch_size 64" in page.text
-    assert "10 validation pictures: one picture is 10" in page.text
+    assert "10 validation images: one image is 10" in page.text
     assert "5 of the other 5 training jobs can't be told from the best by accuracy alone" in page.text
 
 

@@ -127,7 +127,7 @@ class ProfilingSession:
             >>> with ProfilingSession.record() as session:
             ...     for _ in range(3):
             ...         total = sum(range(1000))
-            ...         session.step(pictures=4)
+            ...         session.step(images=4)
             >>> len(session.profile.steps)
             3
         """

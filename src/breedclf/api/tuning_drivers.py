@@ -27,7 +27,7 @@ from breedclf.jobs import (
 )
 from breedclf.jobs.handle import Clock
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
-from breedclf.tuning.search import Look, Search
+from breedclf.tuning.search import Search, TrialSnapshot
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 OnChange = Callable[[Study], None]
@@ -170,7 +170,7 @@ class PackedDriver:
         return (
             reported
             if reported.is_over
-            else reported.ended_without_word(str(description.status), description.failure_reason)
+            else reported.ended_unexpectedly(str(description.status), description.failure_reason)
         )
 
     def _log(self, name: str) -> Iterator[str]:
@@ -193,13 +193,13 @@ class _JobRunner:
             spec = self._backend.parallel_spec(spec, self._request.max_parallel_jobs)
         self._backend.submit(spec)
 
-    def look(self, name: str) -> Look | None:
+    def snapshot(self, name: str) -> TrialSnapshot | None:
         description = _describe(self._backend, name)
         if description is None:
             return None
         objective = self._request.objective
         records = self._backend.metric_history(name)
-        return Look(
+        return TrialSnapshot(
             status=description.status.value,
             history=objective_history(records, objective),
             objective=description.metrics.get(metric_lines.best(objective)),

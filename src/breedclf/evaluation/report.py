@@ -14,15 +14,15 @@ from breedclf.inference.model_directory import ModelCard
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
-    Picture,
+    Thumbnail,
     Tile,
     Tone,
     bullets,
     callout,
     details,
     facts,
-    pictures,
     table,
+    thumbnails,
     tiles,
 )
 from breedclf.reporting.charts import Bar, bar_chart, heat_map
@@ -185,12 +185,12 @@ def _confusions(result: Evaluation) -> Section:
     return Section("Confusions", [chart, pairs], lead="Which classes are confused with which.")
 
 
-def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
+def _worst(result: Evaluation, jpegs: Sequence[bytes]) -> Section:
     if not result.worst:
         return Section("Worst images", ["No image was misclassified."])
     shown = dict(zip(result.labels, result.class_names, strict=True))
     items = [
-        Picture(
+        Thumbnail(
             jpeg,
             f"{wrong.path}: {shown[wrong.true]}, classified as {shown[wrong.predicted]}",
             [
@@ -199,13 +199,13 @@ def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
                 wrong.path,
             ],
         )
-        for wrong, jpeg in zip(result.worst, thumbnails, strict=True)
+        for wrong, jpeg in zip(result.worst, jpegs, strict=True)
     ]
     lead = (
         "Misclassified images; those with the lowest probability of the true class come first. Look for images in the "
         "wrong folder, cropped-out subjects, and images with two subjects."
     )
-    return Section("Worst images", [pictures(items)], lead=lead)
+    return Section("Worst images", [thumbnails(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:

@@ -18,8 +18,8 @@ _TIE = 1e-5
 class Comparison:
     """How the exported file's answers differ from the model folder's.
 
-    `largest_difference` is that of any probability of any picture, from 0 to 1; `same_top1` counts the answers whose
-    best class is the same, out of `answers`. A picture whose two best classes lie within 0.00001 counts as the same
+    `largest_difference` is that of any probability of any image, from 0 to 1; `same_top1` counts the answers whose
+    best class is the same, out of `answers`. An image whose two best classes lie within 0.00001 counts as the same
     when either of them comes first.
     """
 

@@ -30,7 +30,7 @@ from breedclf.training.output_folder import writable
 class Export:
     """An exported model: where it is, and how it was compared with the model folder.
 
-    `drawn` tells that no pictures were given, so that drawn ones were compared; `skipped` holds the reasons of given
+    `drawn` tells that no images were given, so that drawn ones were compared; `skipped` holds the reasons of given
     ones that can't be read.
     """
 
@@ -69,23 +69,23 @@ def export(
     data: str | Path | Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> Export:
-    """Write a model folder as one file for another runtime, after comparing their answers on pictures.
+    """Write a model folder as one file for another runtime, after comparing their answers on images.
 
-    The file takes `pictures`, uint8 [N, 3, crop_px, crop_px] for any N, and gives `probabilities`, float32 [N, C] in
-    the order of the model's labels; the normalisation is inside, and the numbers are fp32. Class names and
+    The file takes `images`, uint8 [N, 3, crop_px, crop_px] for any N, and gives `probabilities`, float32 [N, C] in
+    the order of the model's labels; the normalization is inside, and the numbers are fp32. Class names and
     preprocessing are in the file's metadata.
 
     Args:
         model: the folder that a training wrote (`OUTPUT/model`).
         output: the file; `model.onnx` or `model.pt2` beside the model folder if not given.
         format: `onnx`, or `torch` for a file of torch.export.
-        data: folders and files to take up to 32 pictures to compare on from; drawn ones if not given.
+        data: folders and files to take up to 32 images to compare on from; drawn ones if not given.
         overwrite: replace a file that is there already.
 
     Raises:
         ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
         ConfigError: the format is unknown, or the output is there already or can't be written.
-        DataError: there are no readable pictures to compare on.
+        DataError: there are no readable images to compare on.
         DiskError: the disk refuses the file; one that was there before stays.
         ExportError: the exported model answers otherwise than the model folder; nothing is written.
         MissingExtraError: ONNX needs packages that `pip install "breedclf[onnx]"` installs.

@@ -28,8 +28,8 @@ _MAX_RUN_SECONDS = 600.0
 class Format:
     """One format.
 
-    `write` puts a traced network into a file; `run` gets float32 probabilities [N + 1, C] for uint8 pictures
-    [N, 3, H, W] from that file alone: those of all pictures in one batch, and of the first alone.
+    `write` puts a traced network into a file; `run` gets float32 probabilities [N + 1, C] for uint8 images
+    [N, 3, H, W] from that file alone: those of all images in one batch, and of the first alone.
     """
 
     name: str
@@ -93,7 +93,7 @@ def _run_onnx(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
             raise ExportError(f"onnxruntime can't run the exported model: {told[-1]}") from error
         except subprocess.TimeoutExpired as error:
             raise ExportError(
-                f"onnxruntime took more than {_MAX_RUN_SECONDS:g} s for {len(pictures)} pictures"
+                f"onnxruntime took more than {_MAX_RUN_SECONDS:g} s for {len(pictures)} images"
             ) from error
         rows: NDArray[np.float32] = np.load(answers)
     return rows

@@ -1,4 +1,4 @@
-"""The network as it is exported: pictures as bytes in, probabilities out, with the normalisation inside."""
+"""The network as it is exported: images as bytes in, probabilities out, with the normalization inside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from breedclf.data.preprocessing import Preprocessing
 class ExportedNetwork(nn.Module):
     """uint8 [N, 3, crop, crop] to float32 probabilities [N, C].
 
-    The normalisation is inside, so that whoever runs the file can't forget it or do it twice. `network` has plain
+    The normalization is inside, so that whoever runs the file can't forget it or do it twice. `network` has plain
     operations only, in the plain order of dimensions, which is all that other runtimes know.
     """
 
@@ -31,7 +31,7 @@ class ExportedNetwork(nn.Module):
 
 
 def traced(network: ExportedNetwork, crop_px: int) -> torch.export.ExportedProgram:
-    """The network as a graph for any number of pictures."""
+    """The network as a graph for any number of images."""
     example = torch.zeros(2, 3, crop_px, crop_px, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():

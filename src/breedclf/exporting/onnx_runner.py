@@ -12,7 +12,7 @@ import onnxruntime
 
 
 def main(model: str, pictures: str, out: str) -> None:
-    """All pictures at a time and then the first alone, as rows below each other."""
+    """All images at a time and then the first alone, as rows below each other."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (name,) = (one.name for one in session.get_inputs())
     all_of_them = np.load(pictures)

@@ -1,4 +1,4 @@
-"""The pictures on which an exported model is compared: some of the user's own, or drawn ones."""
+"""The images on which an exported model is compared: some of the user's own, or drawn ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DRAWN_PX = 320
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures ready for the network, uint8 [N, 3, crop, crop], and the reasons of those that can't be read."""
+    """Images ready for the network, uint8 [N, 3, crop, crop], and the reasons of those that can't be read."""
 
     pictures: NDArray[np.uint8]
     drawn: bool
@@ -31,7 +31,7 @@ class Samples:
 
 
 def drawn_samples(preprocessing: Preprocessing) -> Samples:
-    """Two pictures of every pattern; always the same ones."""
+    """Two images of every pattern; always the same ones."""
     pictures = [
         draw_image(pattern, np.random.default_rng([0, number]), size_px=_DRAWN_PX)
         for number, pattern in enumerate(list(PATTERNS) * 2)
@@ -43,7 +43,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
     """At most MOST_IMAGES, taken evenly from files and from everything below folders.
 
     Raises:
-        DataError: a source isn't there, holds no pictures, or none of the pictures can be read.
+        DataError: a source isn't there, holds no images, or none of the images can be read.
         ImageError: a source is a URL.
     """
     paths = [path for source in sources for path in _pictures_of(source)]
@@ -56,7 +56,7 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
         except ImageError as error:
             skipped.append(str(error))
     if not views:
-        raise DataError(f"none of the {count} pictures to compare on can be read; the first: {skipped[0]}")
+        raise DataError(f"none of the {count} images to compare on can be read; the first: {skipped[0]}")
     return Samples(_stacked(views), drawn=False, skipped=tuple(skipped))
 
 
@@ -64,11 +64,11 @@ def _pictures_of(source: Path) -> list[Path]:
     if not source.is_dir():
         if not source.exists():
             as_path(source)
-            raise DataError(f"{source} to compare on isn't there; name a picture, or a folder of pictures")
+            raise DataError(f"{source} to compare on isn't there; name an image, or a folder of images")
         return [source]
     found = sorted(images_below(source))
     if not found:
-        raise DataError(f"{source} holds no pictures to compare on; name another folder, or none for drawn pictures")
+        raise DataError(f"{source} holds no images to compare on; name another folder, or none for drawn images")
     return found
 
 

@@ -1,1 +1,1 @@
-"""Where a training's time goes: recorder, profile, rules, report, and advice that is tried and measured."""
+"""Training profiles: recording, readers, rules, reports, and measuring whether advice makes runs faster."""

@@ -14,15 +14,15 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 SECONDS_DECIMALS = 7
-MOST_SECONDS = 1e11  # beyond any clock, and within what calendars take
+MOST_SECONDS = 1e11  # larger than any real timestamp, and still a valid date
 LARGEST = 1e100  # its square is still a number
 _LARGEST_INT = 2.0**53
 _CLOCK_NOISE = 1e-6
-_DEEPEST = 32  # nested values in settings and details
+_DEEPEST = 32  # levels of nesting in settings and details
 
 
 def _read_floats(value: Any) -> FloatArray:
-    """Numbers of a size that can be summed and squared; larger ones, as of a loss that explodes, become infinite."""
+    """Numbers that can be summed and squared safely; larger ones, such as an exploding loss, become infinite."""
     array = _numbers(value)
     return np.where(np.abs(array) > LARGEST, np.copysign(np.inf, array), array)
 
@@ -33,7 +33,7 @@ def _numbers(value: Any) -> FloatArray:
             value if not isinstance(value, list) else [_float(item) for item in value], dtype=np.float64
         )
     except (TypeError, OverflowError) as error:
-        raise ValueError(f"a column of numbers is needed: {error}") from error
+        raise ValueError(f"expected a column of numbers: {error}") from error
     _check_one_dimensional(array)
     return array
 
@@ -54,7 +54,7 @@ def _check_range(array: FloatArray, low: float, high: float) -> None:
     wrong = array[~((array >= low) & (array <= high))]
     if len(wrong):
         lowest = 0 if low == -_CLOCK_NOISE else low
-        raise ValueError(f"{wrong[0]:g} is no value between {lowest:g} and {high:g}")
+        raise ValueError(f"{wrong[0]:g} is not between {lowest:g} and {high:g}")
 
 
 def _read_ints(value: Any) -> IntArray:
@@ -64,30 +64,30 @@ def _read_ints(value: Any) -> IntArray:
             _check_range(array, -_LARGEST_INT, _LARGEST_INT)
         whole: IntArray = array.astype(np.int64)
     except (TypeError, OverflowError) as error:
-        raise ValueError(f"a column of whole numbers is needed: {error}") from error
+        raise ValueError(f"expected a column of whole numbers: {error}") from error
     if array.size and (array.dtype.kind not in "iuf" or not np.array_equal(whole, array)):
-        raise ValueError("a column of whole numbers is needed")
+        raise ValueError("expected a column of whole numbers")
     _check_one_dimensional(whole)
     return whole
 
 
 def _float(item: Any) -> float:
-    """`null` and the words of non-finite numbers, which JSON has no literals for, come back as numbers."""
+    """Read `null` as NaN, and "inf" and "-inf" as numbers: JSON has no literals for them."""
     return float("nan") if item is None else float(item)
 
 
 def _check_one_dimensional(array: npt.NDArray[Any]) -> None:
     if array.ndim != 1:
-        raise ValueError(f"a column has one dimension, not {array.ndim}")
+        raise ValueError(f"a column must have one dimension, not {array.ndim}")
 
 
 def _write_seconds(array: FloatArray) -> list[Any]:
-    """Tenths of a microsecond are kept: more is noise, and takes room."""
+    """Round to tenths of a microsecond: further digits are noise and make the file larger."""
     return [int(v) if v == int(v) else v for v in np.round(array, SECONDS_DECIMALS).tolist()]
 
 
 def _write_floats(array: FloatArray) -> list[Any]:
-    """Seven figures are kept; what is no number becomes `null`, `"inf"` or `"-inf"`."""
+    """Round to seven digits; NaN and infinities become `null`, `"inf"` or `"-inf"`."""
     return [_written(value) for value in array.tolist()]
 
 
@@ -101,10 +101,10 @@ def _written(value: float) -> float | int | str | None:
 
 
 def plain_json(value: Any, depth: int = 0) -> Any:
-    """The value as JSON holds it: numbers that it has no literals for become None, other objects their text.
+    """Convert a value to plain JSON types: non-finite numbers become None, other objects their text.
 
     Raises:
-        ValueError: it is nested too deeply.
+        ValueError: if it is nested too deeply.
     """
     if depth > _DEEPEST:
         raise ValueError(f"values are nested more than {_DEEPEST} deep")

@@ -1,4 +1,4 @@
-"""Records a training loop that isn't breedclf's: its user says where steps end, hooks find the parts of a step."""
+"""Records a custom training loop: the user marks the end of each step, and hooks time its parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Batch = TypeVar("Batch")
 
 
 class ForeignLoop:
-    """What `ProfilingSession.record()` gives: call `step()` at the end of each step; all else is optional."""
+    """Returned by `ProfilingSession.record()`: call `step()` at the end of each step; everything else is optional."""
 
     def __init__(self, folder: Path | None, *, name: str, rules: RuleChoice, trace: bool) -> None:
         choose_rules(rules)
@@ -34,24 +34,24 @@ class ForeignLoop:
         self._in_phase = False
 
     def phase(self, name: str, epoch: int = 0) -> None:
-        """Steps of this kind begin, `train` or `valid`; without a call all steps are `train`."""
+        """Start a phase, `train` or `valid`; without a call, all steps are `train`."""
         self._in_phase = True
         self._recorder.steps.phase(name, epoch)
 
     def lap(self, part: str) -> None:
-        """The time since the last lap went into `data_wait`, `to_device`, `forward`, `backward` or `optimizer`."""
+        """Assign the time since the last lap to `data_wait`, `to_device`, `forward`, `backward` or `optimizer`."""
         self._ensure_phase()
         self._recorder.steps.lap(part)
 
-    def step(self, pictures: int = 0, loss: float | None = None) -> None:
-        """A step ends."""
+    def step(self, images: int = 0, loss: float | None = None, *, pictures: int = 0) -> None:
+        """End a step that processed this number of images, with the given loss; `pictures` is an alias of `images`."""
         self._ensure_phase()
-        self._recorder.steps.step(pictures)
+        self._recorder.steps.step(images or pictures)
         if loss is not None:
             self._recorder.steps.losses([loss])
 
     def watch(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
-        """Time forward, backward and the optimizer by hooks, and look at the network's tensors now and then."""
+        """Time forward, backward and the optimizer with hooks, and take tensor snapshots at intervals."""
         self._recorder.steps.watch(model, optimizer)
         self._hooks.append(model.register_forward_pre_hook(lambda *_: self.lap("data_wait")))
         self._hooks.append(model.register_forward_hook(lambda *_: self.lap("forward")))
@@ -60,7 +60,7 @@ class ForeignLoop:
             self._hooks.append(optimizer.register_step_post_hook(lambda *_: self.lap("optimizer")))
 
     def batches(self, loader: Iterable[Batch]) -> Iterator[Batch]:
-        """The loader's batches; the time until each one comes is waiting for data."""
+        """Iterate over the loader's batches; the time until each one arrives counts as waiting for data."""
         self._recorder.steps.loader(
             getattr(loader, "num_workers", 0),
             getattr(loader, "batch_size", None) or 0,
@@ -73,7 +73,7 @@ class ForeignLoop:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record while the block runs, and end in good order whatever happens in it."""
+        """Record while the block runs, and finish the profile even if the block raises."""
         try:
             with self._recorder:
                 self._ensure_phase()
@@ -88,11 +88,11 @@ class ForeignLoop:
 
     @property
     def findings(self) -> list[Finding]:
-        """Every rule's answer."""
+        """The findings of all rules."""
         return check(self.profile, self._rules)
 
     def report(self, path: str | Path) -> Path:
-        """Write the page for people."""
+        """Write the HTML report."""
         path = user_path(path, "path")
         write_output(path, render_report(self.profile, self.findings))
         return path

@@ -1,4 +1,4 @@
-"""Records a run from its first moment to its last, and keeps a readable profile on disk all the while."""
+"""Records a training run from start to end, and keeps an up-to-date profile on disk."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from breedclf.profiling.tracing import Tracer, peak_speed
 from breedclf.runtime.device import available_cores
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
-WRITING_SHARE = 0.005  # of the run's time at most goes into writing the profile so far
+WRITING_SHARE = 0.005  # the largest share of the run's time spent on writing intermediate profiles
 TRACE_FILE = "trace.json"
 log = logging.getLogger(__name__)
 FOLDER = "profile"
@@ -49,7 +49,7 @@ FOLDER = "profile"
 
 @dataclass(frozen=True)
 class Recording:
-    """What to record besides the timers and the samples of the machine."""
+    """What to record in addition to step times and machine usage."""
 
     trace: bool = False
     tensors: bool = False
@@ -61,13 +61,13 @@ CHEAP = Recording()
 
 
 class Recorder(TrainingHook):
-    """A training hook that makes a profile; `with Recorder(...)` ends it in every case.
+    """A training hook that records a profile; `with Recorder(...)` finishes it even if the run fails.
 
     Args:
-        folder: gets `profile.json` after epochs, so that a crash leaves what was recorded until then; by default the
-            folder `profile` in the training's output.
-        keep: whether anything is written.
-        stop_rules: asked after each epoch; an issue ends the training.
+        folder: where `profile.json` is written; updated after epochs, so that it survives a crash. By default the
+            folder `profile` in the output folder.
+        keep: whether to write any files.
+        stop_rules: rules checked after each epoch; an issue stops the training.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Recorder(TrainingHook):
         self._status: JobStatus = "Incomplete"
         self._end: float | None = None
         self._peak: tuple[float | None, float | None] = (None, None)
-        self._writing = self._last_write = 0.0
+        self._writing = 0.0
         self._timer_seconds = _timer_cost() if recording.measure_peak else None
 
     def __enter__(self) -> Recorder:
@@ -133,7 +133,7 @@ class Recorder(TrainingHook):
         self.finish("Completed")
 
     def finish(self, status: JobStatus) -> None:
-        """End the recording; the first status given counts."""
+        """End the recording; later calls have no effect."""
         if self._end is not None:
             return
         self.steps.close_phase()
@@ -193,7 +193,7 @@ class Recorder(TrainingHook):
 
     @property
     def operator_events(self) -> list[dict[str, Any]]:
-        """Operators of the traced steps as they ran, for `trace.json`."""
+        """Operator events of the traced steps, for `trace.json`."""
         return self._tracer.events if self._tracer is not None else []
 
     def _device(self) -> str:
@@ -225,7 +225,7 @@ class Recorder(TrainingHook):
         phase = max(work, key=lambda name: work[name][0])
         return Compute(
             flops_per_step=work[phase][0],
-            pictures_per_step=work[phase][1],
+            images_per_step=work[phase][1],
             phase=phase,
             peak_flops_per_second=self._peak[0],
             peak_bytes_per_second=self._peak[1],
@@ -244,7 +244,7 @@ class Recorder(TrainingHook):
             sampler_seconds_per_sample=sampler.seconds / sampler.samples if sampler.samples else None,
             sampler_seconds=sampler.seconds,
             tensors_seconds=tensors.seconds if tensors is not None else 0.0,
-            tensors_looks=tensors.looks if tensors is not None else 0,
+            tensor_snapshots=tensors.snapshots if tensors is not None else 0,
             tracing_seconds=tracer.seconds if tracer is not None else 0.0,
             traced_steps=int(traced.sum()),
             traced_step_ratio=max(ratios) if ratios else None,
@@ -252,7 +252,7 @@ class Recorder(TrainingHook):
         )
 
     def _write_if_cheap(self) -> None:
-        """Keep a profile on disk for the case of a crash, as often as its cost allows."""
+        """Write the profile in case of a crash, unless that would take too much of the run's time."""
         if self.folder is None or not self._keep:
             return
         now = self._clock()
@@ -273,7 +273,7 @@ class Recorder(TrainingHook):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.profile().save(self.folder / FILE_NAME)
         except OSError as error:
-            # A training must not fail, nor its own error be hidden, because its profile has no place.
+            # The training must not fail, and its own error must not be hidden, if the profile can't be written.
             log.warning("the profile can't be written to %s: %s", self.folder, error)
         self._writing += self._clock() - started
 
@@ -293,7 +293,7 @@ def _cuda_event() -> Any:
 
 
 def _timer_cost(steps: int = 2_000) -> float:
-    """Seconds that timing one step takes here, measured on a timer of its own."""
+    """Measure how many seconds it takes to time one step on this machine."""
     timer = StepRecorder()
     timer.phase("train")
     started = time.perf_counter()
@@ -308,7 +308,7 @@ def _timer_cost(steps: int = 2_000) -> float:
 
 @contextmanager
 def recorded(config: TrainingConfig) -> Iterator[list[TrainingHook]]:
-    """The hooks that record a training as its settings say, into `OUTPUT/profile`; none with `profile="off"`."""
+    """Training hooks that record a profile into `OUTPUT/profile` as configured; none with `profile="off"`."""
     if config.profile == "off":
         yield []
         return

@@ -1,4 +1,4 @@
-"""What a rule of SageMaker's ProfilerReport wrote down: its counts, and whatever it measured."""
+"""Reports of the rules in SageMaker's ProfilerReport: their counts and measurements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from breedclf.profiling.columns import Count, JsonObject
 class RuleReport(BaseModel):
     """One `<Rule>.json` of a ProfilerReport.
 
-    `times_triggered` counts the evaluations in which the rule fired (AWS's `RuleTriggered`, which its own page shows),
-    `violations` the datapoints beyond the rule's limits, `datapoints` all that it looked at.
+    `times_triggered` counts the evaluations in which the rule fired (AWS's `RuleTriggered`, as shown in its own
+    report), `violations` the datapoints beyond the rule's limits, `datapoints` all evaluated datapoints.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,23 +50,23 @@ def phase_name(text: str) -> str:
 
 
 def section(details: dict[str, Any], name: str) -> dict[str, Any]:
-    """A part of a rule's details; empty where it is absent or something else."""
+    """An object within a rule's details; empty if it is absent or isn't an object."""
     found = details.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def numbers(details: dict[str, Any], name: str) -> dict[str, float]:
-    """The numbers of a part of a rule's details, by name."""
+    """The numbers of an object within a rule's details, by name."""
     return {str(key): float(value) for key, value in section(details, name).items() if is_number(value)}
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number of a size that is measured: microseconds since 1970 are the largest."""
+    """Whether it is a number of plausible size: the largest are microseconds since 1970."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def usage_rows(details: dict[str, Any]) -> list[dict[str, Any]]:
-    """OverallSystemUsage's percentiles, a row for each node and quantity."""
+    """OverallSystemUsage's percentiles, one row per node and metric."""
     if isinstance(own := details.get("usage"), list):
         return [row for row in own if _is_usage(row)]
     rows = [
@@ -88,7 +88,7 @@ def _is_usage(row: Any) -> bool:
 
 @dataclass(frozen=True)
 class StepStatistics:
-    """StepOutlier's figures of one node: seconds, and how often steps took how long."""
+    """StepOutlier's statistics of one node, in seconds, with the histogram of step durations."""
 
     node: str
     phase: str
@@ -102,8 +102,8 @@ class StepStatistics:
 
 
 def step_statistics(details: dict[str, Any]) -> list[StepStatistics]:
-    """StepOutlier's figures, a row for each node, from a report of SageMaker or one that was written here."""
-    made = []
+    """StepOutlier's statistics, one row per node, from SageMaker's report or one written by breedclf."""
+    rows = []
     for node, values in section(details, "step_details").items():
         if not isinstance(values, dict):
             continue
@@ -111,7 +111,7 @@ def step_statistics(details: dict[str, Any]) -> list[StepStatistics]:
         if "mean" not in measured or not is_number(values.get("stddev")):
             continue
         counts, edges = histogram_of(values)
-        made.append(
+        rows.append(
             StepStatistics(
                 node=str(node),
                 phase=phase_name(str(values.get("phase", ""))),
@@ -128,7 +128,7 @@ def step_statistics(details: dict[str, Any]) -> list[StepStatistics]:
     for group in groups if isinstance(groups, list) else []:
         if isinstance(group, dict) and all(is_number(group.get(name)) for name in ("steps", "mean", "stddev")):
             found = group.get("outliers")
-            made.append(
+            rows.append(
                 StepStatistics(
                     node=str(group.get("node", "")),
                     phase=str(group.get("phase", "")),
@@ -141,11 +141,11 @@ def step_statistics(details: dict[str, Any]) -> list[StepStatistics]:
                     edges=[],
                 )
             )
-    return made
+    return rows
 
 
 def histogram_of(values: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """The counts and borders of a histogram in AWS's form (`probs`, `binedges`); empty where they don't fit."""
+    """The counts and bin edges of a histogram in AWS's format (`probs`, `binedges`); empty if they are invalid."""
     counts, edges = values.get("probs"), values.get("binedges")
     if not (isinstance(counts, list) and isinstance(edges, list) and len(edges) == len(counts) + 1 > 1):
         return [], []

@@ -1,4 +1,4 @@
-"""Samples of the machine in a thread: cores, memory, disks, network, GPUs and the processes of the run."""
+"""Samples machine usage in a thread: cores, memory, disks, network, GPUs and the processes of the run."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from breedclf.profiling.profile import Series, SeriesKind
 
 INTERVAL_SECONDS = 0.5
-MOST_SAMPLES = 7_200  # an hour at 0.5 s; then every second sample is dropped and the interval doubles
+MOST_SAMPLES = 7_200  # one hour at 0.5 s; then every second sample is dropped and the interval doubles
 
 
 class Sampler:
-    """Takes a sample every `interval` seconds until stopped; a quantity that can't be read is left out and noted.
+    """Takes a sample every `interval` seconds until stopped; a metric that can't be read is omitted and noted.
 
-    `seconds` is the time that sampling itself took, in its own thread.
+    `seconds` is the total time spent sampling, in the sampler's thread.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Sampler:
     def start(self) -> None:
         if self._thread is not None:
             return
-        self._sample()  # the first reading of a rate is its zero
+        self._sample()  # rates are relative to the first reading
         self._thread = threading.Thread(target=self._run, name="breedclf-sampler", daemon=True)
         self._thread.start()
 
@@ -62,7 +62,7 @@ class Sampler:
             self._sample()
 
     def series(self, origin: float) -> tuple[Series, ...]:
-        """What was sampled so far, with times since `origin` on the sampler's clock."""
+        """All samples so far, with times relative to `origin` on the sampler's clock."""
         with self._lock:
             return tuple(
                 Series(
@@ -84,7 +84,7 @@ class Sampler:
         for read in (self._cpu, self._memory, self._disks, self._network, self._processes, self._read_gpus):
             try:
                 read(started)
-            except Exception as error:  # noqa: BLE001  # a container may forbid anything; the run must go on
+            except Exception as error:  # noqa: BLE001  # containers may forbid access; the run must continue
                 self._note(f"{read.__name__.strip('_').replace('_', ' ')} can't be sampled here: {error!r}")
         self.samples += 1
         if self.samples >= self._most:
@@ -93,7 +93,7 @@ class Sampler:
 
     def _cpu(self, now: float) -> None:
         percents, times = self._system.cpu_percent(percpu=True), self._system.cpu_times_percent()
-        if not self._times:  # the first answer covers no time and is always zero
+        if not self._times:  # psutil's first answer covers no interval and is always zero
             return
         for number, value in enumerate(percents):
             self._add("cpu", f"cpu{number}", now, value)
@@ -122,7 +122,7 @@ class Sampler:
         for child in children:
             try:
                 memory += child.memory_info().rss
-            except Exception as error:  # it ended since it was listed
+            except Exception as error:  # it ended after it was listed
                 if type(error).__name__ not in ("NoSuchProcess", "ZombieProcess"):
                     raise
         self._add("process_memory", "process", now, memory)
@@ -158,7 +158,7 @@ class Sampler:
 
 
 def _psutil() -> Any:
-    """psutil, or a stand-in whose every use fails: an image for jobs may lack it."""
+    """The psutil module, or an object without attributes if it isn't installed: job containers may lack it."""
     try:
         import psutil
     except ImportError:
@@ -167,7 +167,7 @@ def _psutil() -> Any:
 
 
 class _Gpus:
-    """NVIDIA GPUs through NVML, when its Python binding is installed and finds some; otherwise none."""
+    """NVIDIA GPUs, read with NVML; none if its Python binding isn't installed or finds no GPU."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
@@ -177,14 +177,14 @@ class _Gpus:
             pynvml.nvmlInit()
         except (ImportError, OSError, RuntimeError):
             return
-        except Exception as error:  # NVML's errors derive from Exception alone
+        except Exception as error:  # NVML's errors derive from Exception directly
             if type(error).__module__ != "pynvml":
                 raise
             return
         self._nvml = pynvml
 
     def read(self) -> list[tuple[str, float, float]]:
-        """(name, % busy, % of memory), a GPU each."""
+        """(name, % busy, % of memory used) for each GPU."""
         if self._nvml is None:
             return []
         found = []

@@ -1,4 +1,4 @@
-"""Opens whatever holds a recorded run: our profile, a torch trace, SageMaker's or smdebug's output."""
+"""Opens a recorded run in any supported format: breedclf's profile, a torch trace, SageMaker's or smdebug's output."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from breedclf.profiling.readers.torch_trace import read_torch_trace
 
 
 def find_profile(path: str | Path) -> Path | None:
-    """Where the recorded run lies, at or below this place; None when there is none.
+    """Find the recorded run at or below this path; None if there is none.
 
     Raises:
-        ProfileError: the place can't be looked into.
+        ProfileError: the path can't be read.
     """
     try:
         return _found(Path(path))
@@ -36,9 +36,9 @@ def _found(path: Path) -> Path | None:
         return path if path.suffix in (".json", ".gz") else None
     if not path.is_dir():
         return None
-    for place in (path, path / "profile"):
-        if (place / FILE_NAME).is_file():
-            return place / FILE_NAME
+    for folder in (path, path / "profile"):
+        if (folder / FILE_NAME).is_file():
+            return folder / FILE_NAME
     if is_profiler_folder(path) or is_trial(path):
         return path
     traces = sorted([*path.glob("*.pt.trace.json"), *path.glob("*.pt.trace.json.gz")])
@@ -48,17 +48,17 @@ def _found(path: Path) -> Path | None:
 
 
 def open_profile(path: str | Path) -> Profile:
-    """Read a recorded run from any source.
+    """Read a recorded run in any supported format.
 
     Raises:
-        ProfileError: nothing there can be read as one.
+        ProfileError: there is no recorded run, or it can't be read.
     """
     found = find_profile(path)
     if found is None:
         what = "holds no recorded run" if Path(path).exists() else "doesn't exist"
         raise ProfileError(
-            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output or ProfilerReport, a trial "
-            "of smdebug, or a trace of torch.profiler"
+            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output or ProfilerReport, an smdebug "
+            "trial, or a torch.profiler trace"
         )
     if found.is_dir():
         if is_profiler_folder(found):
@@ -73,21 +73,21 @@ def open_profile(path: str | Path) -> Profile:
     return read_torch_trace(found) if _is_trace(found) else Profile.load(found)
 
 
-def is_remote(place: str | Path) -> bool:
-    """Whether the place is an address in S3 and no path."""
-    return str(place).startswith("s3://")
+def is_remote(path: str | Path) -> bool:
+    """Whether this is an S3 URI rather than a local path."""
+    return str(path).startswith("s3://")
 
 
 def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile:
-    """Read a recorded run from S3; `fetch` gets its files into a folder, which is gone afterwards.
+    """Read a recorded run from S3; `fetch` downloads its files to a temporary folder.
 
     Raises:
-        ProfileError: nothing there can be read as one.
+        ProfileError: there is no recorded run, or it can't be read.
     """
-    with tempfile.TemporaryDirectory(prefix="breedclf-run-") as place:
-        # The folders above are kept: their names tell what lies there, and which job it was.
+    with tempfile.TemporaryDirectory(prefix="breedclf-run-") as temporary:
+        # Keep the names of parent folders: they determine the format and the job's name.
         above = (part for part in uri.removeprefix("s3://").split("/") if part.strip("."))
-        folder = Path(place, *above)
+        folder = Path(temporary, *above)
         folder.mkdir(parents=True, exist_ok=True)
         fetch(uri, folder)
         try:
@@ -97,7 +97,7 @@ def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile
 
 
 def _with_reports(folder: Path) -> Profile:
-    """SageMaker's raw data, and beside it what its own rules made of them, where both lie there."""
+    """SageMaker's raw data, with the reports of its own rules if the folder holds both."""
     reports, notes = rule_reports(folder) if holds_rule_reports(folder) and not is_named_as_report(folder) else ([], [])
     try:
         profile = read_profiler_folder(folder)
@@ -106,8 +106,10 @@ def _with_reports(folder: Path) -> Profile:
             raise
         profile = read_report_folder(folder)
         notes = [*profile.provenance.notes, f"the raw data beside the reports can't be used: {error}"]
-    made = profile.provenance.model_copy(update={"notes": tuple(dict.fromkeys((*profile.provenance.notes, *notes)))})
-    return profile.model_copy(update={"reported": tuple(reports), "provenance": made})
+    provenance = profile.provenance.model_copy(
+        update={"notes": tuple(dict.fromkeys((*profile.provenance.notes, *notes)))}
+    )
+    return profile.model_copy(update={"reported": tuple(reports), "provenance": provenance})
 
 
 def _is_trace(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Times the parts of every step as cheaply as Python can: one clock reading a lap, columns that only grow."""
+"""Times the parts of every step with little overhead: one clock reading per part, appended to columns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer
 from breedclf.runtime.timers import StepTimer
 
-HOST_PARTS = ("data_wait",)  # the host waits here; the other parts run on the device
+HOST_PARTS = ("data_wait",)  # measured on the host; the other parts run on the device
 
 
 class StepRecorder(StepTimer):
-    """What a training's timer calls fill; a step runs from the end of the one before to its own end.
+    """Records the timer calls of a training run; a step lasts from the end of the previous step to its own end.
 
     Args:
-        clock: seconds, never going back.
-        new_event: makes CUDA events; with it the parts of a step are the device's time, resolved after each phase.
+        clock: returns monotonic seconds.
+        new_event: creates CUDA events; if given, parts are measured in device time, resolved after each phase.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class StepRecorder(StepTimer):
         self._now = dict.fromkeys(PARTS, 0.0)
         self._phases: list[str] = []
         self._spans: list[tuple[str, float, float]] = []
-        self._counts: dict[str, int] = {}  # steps done, by phase, where any are looked at
+        self._counts: dict[str, int] = {}  # steps done per phase, where steps are watched
         self._phase, self._epoch, self._phase_start, self._phase_step = 0, 0, 0.0, 0
-        self._begin = self._last = clock()
-        self._left_out = 0.0
+        self._step_start = self._last = clock()
+        self._excluded = 0.0
         self._watching = tracer is not None or tensors is not None
-        self._looking = self._slowed = False
+        self._snapshot_due = self._slowed = False
         self._loaded = [0.0, 0.0, 0.0, 0.0]
         self._loader = Loader()
 
@@ -72,9 +72,9 @@ class StepRecorder(StepTimer):
         self._phase, self._epoch, self._phase_step = self._phases.index(name), epoch, len(self)
         self._now = dict.fromkeys(PARTS, 0.0)  # laps since the last step belong to no step of this phase
         self._prepare()
-        self._begin = self._last = self._phase_start = self._clock()
+        self._step_start = self._last = self._phase_start = self._clock()
         if self.first is None:
-            self.first = self._begin
+            self.first = self._step_start
 
     def lap(self, part: str) -> None:
         now = self._clock()
@@ -82,30 +82,30 @@ class StepRecorder(StepTimer):
         self._last = now
         if self._new_event is not None:
             self._mark(part)
-        if self._looking:
-            self._look(part)
+        if self._snapshot_due:
+            self._take_snapshot(part)
 
-    def step(self, pictures: int) -> None:
+    def step(self, images: int) -> None:
         now = self._clock()
-        self._start.append(self._begin)
-        self._duration.append(now - self._begin - self._left_out)
+        self._start.append(self._step_start)
+        self._duration.append(now - self._step_start - self._excluded)
         self._phase_column.append(self._phase)
         self._epoch_column.append(self._epoch)
-        self._images.append(pictures)
+        self._images.append(images)
         self._traced.append(self._slowed)
         current = self._now
         for part, column in self._parts.items():
             column.append(current[part])
             current[part] = 0.0
-        self._begin = self._last = now
+        self._step_start = self._last = now
         if self._watching:
-            self._after_step(pictures)
+            self._after_step(images)
 
     def losses(self, values: Sequence[float]) -> None:
         self.step_losses += [(len(self.step_losses) + i, float(value)) for i, value in enumerate(values)]
 
-    def loading(self, pictures: int, read: float, decode: float, transform: float) -> None:
-        self._loaded = [a + b for a, b in zip(self._loaded, (pictures, read, decode, transform), strict=True)]
+    def loading(self, images: int, read: float, decode: float, transform: float) -> None:
+        self._loaded = [a + b for a, b in zip(self._loaded, (images, read, decode, transform), strict=True)]
 
     def loader(self, workers: int, batch_size: int, pin_memory: bool) -> None:
         self._loader = Loader(workers=workers, batch_size=batch_size, pin_memory=pin_memory)
@@ -115,7 +115,7 @@ class StepRecorder(StepTimer):
             self.tensors.watch(module, optimizer)
 
     def close_phase(self) -> None:
-        """The phase so far is a stretch of the run; device times are brought in."""
+        """End the phase: store it as a span, and resolve device times."""
         if self.tracer is not None:
             self.tracer.stop()
         self._resolve()
@@ -127,9 +127,9 @@ class StepRecorder(StepTimer):
             self._phase_step = len(self)
 
     def steps(self, origin: float) -> Steps:
-        """All steps so far, `start` counted from `origin` on the clock."""
+        """All steps so far; `start` is relative to `origin` on the clock."""
         n = len(self._traced)
-        kept = {part: _column(column, n) for part, column in self._parts.items()}
+        parts = {part: _column(column, n) for part, column in self._parts.items()}
         return Steps(
             phases=tuple(self._phases),
             nodes=(self.node,),
@@ -138,9 +138,9 @@ class StepRecorder(StepTimer):
             phase=np.array(self._phase_column[:n], dtype=np.int64),
             node=np.zeros(n, dtype=np.int64),
             epoch=np.array(self._epoch_column[:n], dtype=np.int64),
-            pictures=np.array(self._images[:n], dtype=np.int64),
+            images=np.array(self._images[:n], dtype=np.int64),
             traced=np.array(self._traced[:n], dtype=np.int64),
-            parts={part: column for part, column in kept.items() if column.any()},
+            parts={part: column for part, column in parts.items() if column.any()},
         )
 
     def spans(self, origin: float) -> Spans:
@@ -151,46 +151,46 @@ class StepRecorder(StepTimer):
         )
 
     def loader_profile(self) -> Loader:
-        """How pictures were loaded, with what one of them took."""
-        pictures, read, decode, transform = self._loaded
-        if not pictures:
+        """Loader settings, with the mean times of one image if they were measured."""
+        images, read, decode, transform = self._loaded
+        if not images:
             return self._loader
         return self._loader.model_copy(
             update={
-                "read_seconds": read / pictures,
-                "decode_seconds": decode / pictures,
-                "transform_seconds": transform / pictures,
-                "pictures_measured": int(pictures),
+                "read_seconds": read / images,
+                "decode_seconds": decode / images,
+                "transform_seconds": transform / images,
+                "images_measured": int(images),
             }
         )
 
     def _prepare(self) -> None:
         name = self._phases[self._phase]
-        self._left_out = 0.0
+        self._excluded = 0.0
         self._slowed = self.tracer.before_step(name) if self.tracer is not None else False
-        self._looking = False
+        self._snapshot_due = False
         if self.tensors is not None and name != "valid":
-            self._looking = self.tensors.due(self._counts.get(name, 0))
+            self._snapshot_due = self.tensors.due(self._counts.get(name, 0))
         elif self.tensors is not None:
-            self.tensors.rest()
+            self.tensors.pause()
 
-    def _after_step(self, pictures: int) -> None:
+    def _after_step(self, images: int) -> None:
         if self.tracer is not None:
-            self.tracer.after_step(pictures)
+            self.tracer.after_step(images)
         name = self._phases[self._phase]
         self._counts[name] = self._counts.get(name, 0) + 1
         self._prepare()
-        self._begin = self._last = self._clock()
+        self._step_start = self._last = self._clock()
 
-    def _look(self, part: str) -> None:
+    def _take_snapshot(self, part: str) -> None:
         assert self.tensors is not None
         if part == "backward":
             self.tensors.after_backward()
         elif part == "optimizer":
             self.tensors.after_optimizer()
-            self._looking = False
+            self._snapshot_due = False
         now = self._clock()
-        self._left_out += now - self._last
+        self._excluded += now - self._last
         self._last = now
 
     def _mark(self, part: str) -> None:
@@ -200,20 +200,20 @@ class StepRecorder(StepTimer):
         self._marks.append((len(self), part, event))
 
     def _resolve(self) -> None:
-        """Replace host times by the device's between two marks of one step."""
+        """Replace host times with device times between two marks of one step."""
         if self._marks:
             self._marks[-1][2].synchronize()
         for (step, _, before), (same, part, event) in pairwise(self._marks):
             if step == same and part not in HOST_PARTS and step < len(self):
                 self._parts[part][step] = before.elapsed_time(event) / 1e3
         for step in {step for step, *_ in self._marks if step < len(self)}:
-            self._fit_into_step(step)
+            self._clip_to_step(step)
         self._marks.clear()
 
-    def _fit_into_step(self, step: int) -> None:
-        """Keep the parts within the step: a device works while the host waits, and may lag behind it.
+    def _clip_to_step(self, step: int) -> None:
+        """Make the parts add up to at most the step: the device works while the host waits, and may lag behind.
 
-        Waiting counts where the device's work doesn't cover it; work beyond the step is shortened in proportion.
+        Waiting only counts while the device is idle; device time beyond the step is scaled down.
         """
         duration = self._duration[step]
         work = sum(column[step] for part, column in self._parts.items() if part not in HOST_PARTS)

@@ -1,11 +1,11 @@
-"""What is kept of a tensor: a few numbers worked out on its device, by the same formulas whoever looks."""
+"""Statistics of tensors, computed on their device: the same formulas for every source."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-# Inputs beyond these lie where the gradient of the function is zero in single precision.
+# Beyond these inputs, the gradient of the function is zero in single precision.
 SATURATED_BEYOND = {"tanh": (-9.4999, 9.4999), "sigmoid": (-23.0, 16.99999)}
 INACTIVE_SHARE = 0.01
 EPSILON = 1e-9
@@ -14,7 +14,7 @@ Measures = dict[str, torch.Tensor]
 
 
 def common(tensor: torch.Tensor) -> Measures:
-    """Mean size, share of zeros, and whether all is finite."""
+    """Mean absolute value, share of zeros, and whether all values are finite."""
     return {
         "mean_abs": tensor.abs().float().mean(),
         "zero_share": (tensor == 0).float().mean(),
@@ -23,30 +23,30 @@ def common(tensor: torch.Tensor) -> Measures:
 
 
 def spread(tensor: torch.Tensor) -> torch.Tensor:
-    """Standard deviation of all values, which a single value has too: zero."""
+    """Population standard deviation of all values; zero for a single value."""
     return tensor.float().std(correction=0)
 
 
 def relu(output: torch.Tensor) -> Measures:
-    """With the share of units that are silent: a unit is a channel, and silent when almost none of its values, over
-    pictures and places, are above zero."""
+    """`common`, and the share of inactive units: channels in which almost no value is above zero, over all images and
+    positions."""
     active = (output > 0).float().mean(dim=[0, *range(2, output.ndim)]) if output.ndim > 1 else (output > 0).float()
     return {**common(output), "inactive_share": (active < INACTIVE_SHARE).float().mean()}
 
 
-def squashed(kind: str, given: torch.Tensor, output: torch.Tensor) -> Measures:
-    """With the share of values that `tanh` or `sigmoid` got from where its gradient is zero."""
+def squashed(kind: str, inputs: torch.Tensor, output: torch.Tensor) -> Measures:
+    """`common`, and the share of inputs of `tanh` or `sigmoid` where its gradient is zero."""
     low, high = SATURATED_BEYOND[kind]
-    return {**common(output), "saturated_share": ((given < low) | (given > high)).float().mean()}
+    return {**common(output), "saturated_share": ((inputs < low) | (inputs > high)).float().mean()}
 
 
 def relative(moved: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-    """Mean move over mean size; a layer that starts at zero has no size to compare with, and gets 1."""
+    """Mean change relative to mean size; 1 for a layer that starts at zero."""
     return torch.where(size > 0, moved / (size + EPSILON), torch.ones_like(moved))
 
 
 def layer_kind(module: nn.Module) -> str:
-    """What rules ask about: linear, conv, or neither."""
+    """The layer type that rules use: `linear`, `conv`, or an empty string."""
     if isinstance(module, nn.Linear):
         return "linear"
     return "conv" if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) else ""

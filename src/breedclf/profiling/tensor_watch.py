@@ -1,4 +1,4 @@
-"""Looks at tensors every so many steps: a few reductions on the device, never the tensors themselves."""
+"""Takes tensor snapshots at intervals of some steps: a few statistics computed on the device."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from torch.utils.hooks import RemovableHandle
 from breedclf.profiling.profile import TensorKind, TensorSeries
 from breedclf.profiling.tensor_measures import EPSILON, Measures, common, layer_kind, relative, relu, spread, squashed
 
-LOOK_EVERY = 10
-MOST_LOOKS = 1_000
+SNAPSHOT_EVERY = 10
+MAX_SNAPSHOTS = 1_000
 _SQUASHING = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid"}
-_COLOURS = 3
+_CHANNELS = 3
+INPUT_NAME = "pictures"  # in `profile.json`, as in earlier profiles
 
 
 class TensorWatch:
-    """Keeps the reductions of watched networks; `seconds` is what taking them cost."""
+    """Collects statistics of watched networks; `seconds` is the time it took."""
 
-    def __init__(self, every: int = LOOK_EVERY) -> None:
+    def __init__(self, every: int = SNAPSHOT_EVERY) -> None:
         self.every = every
         self.seconds = 0.0
-        self.looks = 0
+        self.snapshots = 0
         self._columns: dict[tuple[TensorKind, str, str], list[tuple[int, Measures]]] = defaultdict(list)
         self._trained: list[tuple[str, nn.Parameter, str]] = []
-        self._seen: dict[str, torch.Tensor] = {}
+        self._last: dict[str, torch.Tensor] = {}
         self._before: dict[str, torch.Tensor] = {}
         self._hooks: list[RemovableHandle] = []
         self._step = 0
-        self._looking = False
+        self._due = False
 
     def watch(self, module: nn.Module, optimizer: Optimizer | None) -> None:
-        """Look at a network's activations, and when it is trained at its weights and gradients."""
+        """Watch a network's activations and, if it is trained, its weights and gradients."""
         if optimizer is not None:
             kinds = {id(p): layer_kind(m) for m in module.modules() for p in m.parameters(recurse=False)}
             self._trained = [(n, p, kinds[id(p)]) for n, p in module.named_parameters() if p.requires_grad]
@@ -47,20 +48,20 @@ class TensorWatch:
         self._hooks.append(module.register_forward_pre_hook(self._input_hook))
 
     def due(self, step: int) -> bool:
-        """Whether this step is looked at; every look doubles the distance once there are very many."""
-        if self.looks >= MOST_LOOKS:
+        """Whether to take a snapshot at this step; the interval doubles each time `MAX_SNAPSHOTS` is reached."""
+        if self.snapshots >= MAX_SNAPSHOTS:
             self.every *= 2
-            self.looks //= 2
-        self._looking = step % self.every == 0
+            self.snapshots //= 2
+        self._due = step % self.every == 0
         self._step = step
-        return self._looking
+        return self._due
 
-    def rest(self) -> None:
-        """Steps follow that aren't looked at."""
-        self._looking = False
+    def pause(self) -> None:
+        """Pause: no snapshots of the steps that follow."""
+        self._due = False
 
     def after_backward(self) -> None:
-        """Gradients, and the weights before their update."""
+        """Record gradients, and keep the weights from before the update."""
         started = time.perf_counter()
         with torch.no_grad():
             for name, weight, kind in self._trained:
@@ -70,39 +71,39 @@ class TensorWatch:
         self.seconds += time.perf_counter() - started
 
     def after_optimizer(self) -> None:
-        """Weights, and how far they moved: in this step, and since the look before."""
+        """Record weights, and how far they moved in this step and since the previous snapshot."""
         started = time.perf_counter()
-        self.looks += 1
+        self.snapshots += 1
         with torch.no_grad():
             for name, weight, kind in self._trained:
                 size = weight.abs().mean()
-                # The spread is that of before the update, so that the first look has the initial weights'.
+                # The spread before the update, so that the first snapshot describes the initial weights.
                 measures = {**common(weight), "std": spread(self._before.get(name, weight))}
-                if name in self._seen:
-                    moved = (weight - self._seen[name]).abs().mean()
+                if name in self._last:
+                    moved = (weight - self._last[name]).abs().mean()
                     measures["change"] = moved / (size + EPSILON)
                 else:
                     measures["change"] = torch.ones(())
-                self._seen[name] = weight.detach().clone()
+                self._last[name] = weight.detach().clone()
                 self._add("weight", name, kind, measures)
-                if name in self._before and (looks := self._columns[("gradient", name, kind)]):
+                if name in self._before and (snapshots := self._columns[("gradient", name, kind)]):
                     update = (weight - self._before[name]).abs().mean()
                     before = self._before[name].abs().mean()
-                    looks[-1][1]["update_ratio"] = relative(update, before)
-        self._looking = False
+                    snapshots[-1][1]["update_ratio"] = relative(update, before)
+        self._due = False
         self.seconds += time.perf_counter() - started
 
     def series(self) -> tuple[TensorSeries, ...]:
-        """All looks so far, brought from the device at once."""
-        return tuple(_series(key, looks) for key, looks in list(self._columns.items()) if looks)
+        """All snapshots so far, copied from the device."""
+        return tuple(_series(key, snapshots) for key, snapshots in list(self._columns.items()) if snapshots)
 
     def close(self) -> None:
         for hook in self._hooks:
             hook.remove()
 
     def _activation_hook(self, name: str) -> Any:
-        def look(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if not self._looking or not isinstance(output, torch.Tensor):
+        def record(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            if not self._due or not isinstance(output, torch.Tensor):
                 return
             started = time.perf_counter()
             with torch.no_grad():
@@ -110,23 +111,23 @@ class TensorWatch:
                 self._add("activation", name or detail, detail, measures)
             self.seconds += time.perf_counter() - started
 
-        return look
+        return record
 
     def _input_hook(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         del module
-        # Pictures only: a layer on features, or a stage on activations, has its own scale.
-        if not self._looking or not inputs or not isinstance(inputs[0], torch.Tensor):
+        # Images only: inputs that are features or activations have their own scale.
+        if not self._due or not inputs or not isinstance(inputs[0], torch.Tensor):
             return
-        if inputs[0].ndim != 4 or inputs[0].shape[1] != _COLOURS:
+        if inputs[0].ndim != 4 or inputs[0].shape[1] != _CHANNELS:
             return
         started = time.perf_counter()
         with torch.no_grad():
-            pictures = inputs[0].float()
+            images = inputs[0].float()
             self._add(
                 "input",
-                "pictures",
+                INPUT_NAME,
                 "",
-                {**common(pictures), "mean": pictures.mean(), "std": spread(pictures)},
+                {**common(images), "mean": images.mean(), "std": spread(images)},
             )
         self.seconds += time.perf_counter() - started
 
@@ -134,21 +135,21 @@ class TensorWatch:
         self._columns[kind, name, detail].append((self._step, {k: v.detach() for k, v in measures.items()}))
 
 
-def _activation(layer: nn.Module, given: torch.Tensor, output: torch.Tensor) -> tuple[str, Measures]:
+def _activation(layer: nn.Module, inputs: torch.Tensor, output: torch.Tensor) -> tuple[str, Measures]:
     for kind, name in _SQUASHING.items():
         if isinstance(layer, kind):
-            return name, squashed(name, given, output)
+            return name, squashed(name, inputs, output)
     return "relu", relu(output)
 
 
-def _series(key: tuple[TensorKind, str, str], looks: list[tuple[int, Measures]]) -> TensorSeries:
+def _series(key: tuple[TensorKind, str, str], snapshots: list[tuple[int, Measures]]) -> TensorSeries:
     kind, name, detail = key
-    names = dict.fromkeys(measure for _, measures in looks for measure in measures)
+    names = dict.fromkeys(measure for _, measures in snapshots for measure in measures)
     blank = torch.full((), float("nan"))
     return TensorSeries(
         name=name,
         kind=kind,
         detail=detail,
-        step=np.array([step for step, _ in looks], dtype=np.int64),
-        measures={m: np.array([float(measures.get(m, blank)) for _, measures in looks]) for m in names},
+        step=np.array([step for step, _ in snapshots], dtype=np.int64),
+        measures={m: np.array([float(measures.get(m, blank)) for _, measures in snapshots]) for m in names},
     )

@@ -1,4 +1,4 @@
-"""A few traced steps: operators by torch.profiler, floating-point work by a dispatch mode, and the machine's limits."""
+"""Traces a few steps: operators with torch.profiler, FLOPs with a dispatch mode; measures the machine's peak speed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SETTLED = WARM_UP_STEPS + TRACED_STEPS
 
 
 class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the floating-point operations, and the bytes that operators read and write, within it."""
+    """Context manager that counts floating-point operations, and the bytes that operators read and write."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -55,12 +55,12 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 if can_fuse(torch.device("cpu")):
 
     @register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
-    def _fused_work(pictures: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
-        return int(conv_flop_count(pictures, weight, out_shape))
+    def _fused_work(inputs: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return int(conv_flop_count(inputs, weight, out_shape))
 
     @register_flop_formula(torch.ops.mkldnn._convolution_pointwise_)
-    def _fused_work_with_sum(_: Any, pictures: Any, weight: Any, *__: Any, out_shape: Any, **___: Any) -> int:
-        return int(conv_flop_count(pictures, weight, out_shape))
+    def _fused_work_with_sum(_: Any, inputs: Any, weight: Any, *__: Any, out_shape: Any, **___: Any) -> int:
+        return int(conv_flop_count(inputs, weight, out_shape))
 
 
 def _tensor_bytes(value: Any) -> float:
@@ -71,16 +71,16 @@ def _tensor_bytes(value: Any) -> float:
 
 @dataclass
 class Tracer:
-    """Traces some steps of each phase after a warm-up, then counts the work of one more.
+    """Traces some steps of each phase after a warm-up, then counts the FLOPs of one more step.
 
-    Call `before_step(phase)` where a step of the phase begins; it says whether that step is slowed down.
+    Call `before_step(phase)` before each step; it returns whether the tracer slows that step down.
     """
 
     steps: int = TRACED_STEPS
     events: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     traced_steps: int = 0
-    work: dict[str, tuple[float, int]] = field(default_factory=dict)  # FLOPs and pictures of one step, by phase
+    work: dict[str, tuple[float, int]] = field(default_factory=dict)  # FLOPs and images of one step, per phase
     _counts: dict[str, int] = field(default_factory=dict)
     _flops: dict[str, float] = field(default_factory=dict)
     _bytes: dict[str, float] = field(default_factory=dict)
@@ -108,13 +108,13 @@ class Tracer:
             self.seconds += time.perf_counter() - started
         return slowed
 
-    def after_step(self, pictures: int) -> None:
-        """A step ended: the work of a counted one is kept."""
+    def after_step(self, images: int) -> None:
+        """End a step; store the FLOPs if they were counted."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             total = sum(self._counter.flops.values())
             if total:
-                self.work[self._phase] = (total, pictures)
+                self.work[self._phase] = (total, images)
             for name, count in self._counter.flops.items():
                 self._flops[name] = self._flops.get(name, 0.0) + count
                 self._bytes[name] = self._bytes.get(name, 0.0) + self._counter.bytes[name]
@@ -122,11 +122,11 @@ class Tracer:
 
     @property
     def done(self) -> bool:
-        """Whether this phase needs no more calls."""
+        """Whether all steps to trace and count in this phase are done."""
         return self._counts.get(self._phase, 0) > _SETTLED + 1 and self._profiler is None and self._counter is None
 
     def stop(self) -> None:
-        """End a trace that is running and keep its events."""
+        """Stop a running trace and store its events."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
             self._counter = None
@@ -146,7 +146,7 @@ class Tracer:
         self.seconds += time.perf_counter() - started
 
     def operators(self) -> tuple[Operator, ...]:
-        """Operators of all traced steps; FLOPs and bytes are scaled from the counted step to those traced."""
+        """Operators of all traced steps; FLOPs and bytes are scaled from the one counted step."""
         found = operators_of(self.events)
         return tuple(
             op.model_copy(
@@ -169,9 +169,9 @@ class Tracer:
 
 @contextmanager
 def _silent_kineto() -> Iterator[None]:
-    """Within it the library behind torch's profiler, which reads its level at its start, reads one that tells nothing.
+    """Silence Kineto, the library behind torch's profiler, which otherwise logs to stderr (such as a missing GPU).
 
-    Otherwise it writes onto stderr, also that there is no GPU; a level that the user chose holds.
+    Kineto reads its log level when it starts; a level set by the user is kept.
     """
     if _KINETO_LEVEL in os.environ:
         yield
@@ -184,7 +184,7 @@ def _silent_kineto() -> Iterator[None]:
 
 
 def peak_speed(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 3) -> tuple[float, float]:
-    """FLOP/s of a large matrix product and bytes/s of a large copy, the best of a few tries, on this machine."""
+    """Peak speed of this machine: FLOP/s of a large matrix product and bytes/s of a large copy, best of a few tries."""
     left = torch.randn(size, size, device=device).to(dtype)
     source = torch.randn(16_000_000, device=device)
     target = torch.empty_like(source)

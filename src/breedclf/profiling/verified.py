@@ -1,4 +1,4 @@
-"""What came of trying advice: times before and after, with their spread, and what is worth keeping (pure)."""
+"""The outcome of trying advice: times before and after, their spread, and which changes pay off (pure functions)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ MIN_REPEATS = 5
 
 
 def check_repeats(repeats: int) -> None:
-    """Check how many runs of each variant are asked for.
+    """Check the number of runs per variant.
 
     Raises:
-        ConfigError: fewer than 5 tell nothing.
+        ConfigError: there are fewer than 5.
     """
     if repeats < MIN_REPEATS:
         raise ConfigError(f"repeats={repeats}: a comparison needs at least {MIN_REPEATS}")
 
 
 class Trial(BaseModel):
-    """One change, tried: medians of interleaved repeats in seconds; a spread is half the interquartile range.
+    """One change and its measurements: medians of interleaved runs in seconds; spread is half the interquartile range.
 
-    `speedup` is the median over pairs of runs that followed each other, from which a machine's drift cancels out; it is
-    0 where the change couldn't be tried.
+    `speedup` is the median over pairs of consecutive runs, which cancels out drift of the machine; it is 0 if the
+    change couldn't be tried.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +46,7 @@ class Trial(BaseModel):
 
 
 class Verification(BaseModel):
-    """All trials of one session, the changes that made it faster, and by how much."""
+    """All trials of one session, the recommended changes, and their speedup."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -59,11 +59,11 @@ class Verification(BaseModel):
 def judge(
     name: str, changes: Mapping[str, Any], before: Sequence[float], after: Sequence[float], note: str = ""
 ) -> Trial:
-    """Decide whether a change pays: the median gain of pairs of runs is beyond its spread and beyond 2%.
+    """Decide whether a change pays off: the median gain over pairs of runs exceeds its spread and 2%.
 
     Args:
-        before: seconds without the change, in the order of the repeats.
-        after: seconds with it; each follows or precedes its partner in `before`.
+        before: seconds without the change, in order.
+        after: seconds with it; each run is adjacent to its counterpart in `before`.
 
     Example:
         >>> judge("workers = 2", {"workers": 2}, [10.0, 10.2, 10.1], [6.0, 6.2, 6.1]).kept
@@ -89,7 +89,7 @@ def judge(
 
 
 def conclude(trials: Sequence[Trial], combined: Trial | None = None) -> Verification:
-    """The changes to recommend: all that paid together when that is fastest, else the best alone.
+    """Recommend changes: all that paid off together if that is fastest, otherwise the best single one.
 
     Example:
         >>> one = judge("a", {"workers": 2}, [10.0, 10.1], [6.0, 6.1])
@@ -99,8 +99,8 @@ def conclude(trials: Sequence[Trial], combined: Trial | None = None) -> Verifica
     kept = [trial for trial in (*trials, *([combined] if combined else [])) if trial.kept]
     everything = (*trials, *([combined] if combined else []))
     if not kept:
-        said = "No change made the run measurably faster: keep the settings." if trials else "No advice applied to try."
-        return Verification(trials=everything, sentence=said)
+        sentence = "No change made the run measurably faster: keep the settings."
+        return Verification(trials=everything, sentence=sentence if trials else "There was no advice to try.")
     best = max(kept, key=lambda trial: trial.speedup)
     return Verification(
         trials=everything, recommended=best.changes, speedup=best.speedup, sentence=f"{_claim(best)}, measured."
@@ -108,20 +108,20 @@ def conclude(trials: Sequence[Trial], combined: Trial | None = None) -> Verifica
 
 
 def confirm(concluded: Verification, again: Trial) -> Verification:
-    """The conclusion after what it recommends was measured once more: with these figures, or without it.
+    """Update a conclusion after measuring its recommendation again: with the new figures, or without it.
 
     Example:
         >>> once = conclude([judge("a", {"workers": 2}, [10.0, 10.1], [6.0, 6.1])])
         >>> confirm(once, judge("a", {"workers": 2}, [10.0, 10.1], [10.0, 10.1])).recommended
         {}
     """
-    told = again.model_copy(update={"note": "the best, measured once more"})
-    trials = (*concluded.trials, told)
+    confirmation = again.model_copy(update={"note": "best change, measured again"})
+    trials = (*concluded.trials, confirmation)
     if again.kept:
-        sentence = f"{_claim(again)}, measured once more after it was picked."
+        sentence = f"{_claim(again)}, measured again after selection."
         return concluded.model_copy(update={"trials": trials, "speedup": again.speedup, "sentence": sentence})
-    said = f"{_claim(again)}: it looked faster at first and was not when measured once more. Keep the settings."
-    return Verification(trials=trials, sentence=said)
+    sentence = f"{_claim(again)}: faster at first, but not when measured again. Keep the settings."
+    return Verification(trials=trials, sentence=sentence)
 
 
 def _claim(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""Tries advice on real runs: each change alone, then what paid together, taking turns with the run as it was."""
+"""Tries advice with real runs: each change alone, then all that paid off together, alternating with the baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 REPEATS = 5
 MOST_IMAGES = 256
-# Settings that change what is learned: shown when advised, never part of a recommendation about speed.
+# Settings that affect what is learned: advice may mention them, but speed recommendations never include them.
 LEARNING_SETTINGS = frozenset(
     {
         "augment",
@@ -50,9 +50,9 @@ Run = Callable[[TrainingConfig], float]
 def candidates(
     config: TrainingConfig, profile: Profile, findings: Iterable[Finding], also: Iterable[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """The changes worth trying: what findings propose, what often pays on such a run, and `also` others; each once.
+    """The changes to try: what findings propose, what often helps such a run, and those in `also`; without duplicates.
 
-    Compiling takes so long that it is tried only when asked for; pinned memory does nothing without CUDA.
+    Compilation takes so long that it is only tried if requested; pinned memory is only tried with CUDA.
 
     Example:
         >>> from breedclf.profiling.profile import JobInfo
@@ -68,7 +68,7 @@ def candidates(
     workers = profile.loader.workers
     if workers is not None:
         usual += [{"workers": count} for count in (0, max(1, cores // 2), cores) if count != workers]
-    if config.precision == "fp32":  # auto has chosen by what the hardware has
+    if config.precision == "fp32":  # auto already chose by hardware
         usual.append({"precision": "bf16"})
     usual.append({"channels_last": not config.channels_last})
     if profile.job.uses_cuda and profile.loader.pin_memory is not None:
@@ -88,11 +88,17 @@ def candidates(
 def verify(
     config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, *, repeats: int = REPEATS
 ) -> Verification:
-    """Measure each change against the run as it is; `run` returns seconds.
+    """Measure each change against the unchanged run.
 
-    All variants take turns, in one order and then the other, so that a machine that slows down meanwhile slows all of
-    them. A first run warms the machine up and isn't counted. The best of several is measured once more: it was picked
-    for its figures, which are likely to flatter it.
+    Variants run alternately, in one order and then in reverse, so that drift of the machine affects all of them. A
+    first run is a warm-up and isn't counted. The best of several is measured again, since selecting the best
+    measurement overestimates it.
+
+    Args:
+        config: settings of the unchanged run.
+        changes: the settings to change, one variant each.
+        run: trains with the given settings and returns seconds.
+        repeats: runs per variant.
     """
     if not changes:
         return conclude([])
@@ -131,44 +137,48 @@ def _trials(config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run,
 def _trial(change: dict[str, Any], before: list[float], after: list[float], failure: str | None) -> Trial:
     name = ", ".join(f"{key} = {value}" for key, value in change.items())
     if failure is not None:
-        failed = judge(name, change, before, before, f"could not be tried: {failure}")
+        failed = judge(name, change, before, before, f"could not be run: {failure}")
         return failed.model_copy(
             update={"after": 0.0, "after_spread": 0.0, "speedup": 0.0, "repeats": len(after), "kept": False}
         )
     trial = judge(name, change, before, after)
     if learned := LEARNING_SETTINGS & change.keys():
-        note = f"{', '.join(sorted(learned))} also changes what is learned, so it is not recommended: tune it again"
+        note = f"{', '.join(sorted(learned))} also affects what is learned, so it is not recommended: tune it instead"
         return trial.model_copy(update={"kept": False, "note": note})
     return trial
 
 
 def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
-    """A run for `verify`: the whole training on some pictures of the data, with an empty feature cache.
+    """Make a `run` for `verify`: trains on a sample of the images, with an empty feature cache.
 
-    Each run works in folders of its own that are gone afterwards.
+    Each run uses temporary folders of its own.
     """
     from breedclf.data.image_folder import training_images
     from breedclf.training.fit import fit
     from breedclf.training.run_cache import RunCache
 
-    bench = RunCache()
+    cache = RunCache()
     folder = training_images(config)
 
     def run(changed: TrainingConfig) -> float:
-        with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as place:
-            data = Path(place, "data")
+        with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as temporary:
+            data = Path(temporary, "data")
             for split in ("train", "valid"):
                 _link_some(folder.split(split), folder.labels, data / split, most_images)
             own = changed.replace(
-                data=data, output=Path(place, "out"), cache_dir=Path(place, "cache"), profile="off", resume=False
+                data=data,
+                output=Path(temporary, "out"),
+                cache_dir=Path(temporary, "cache"),
+                profile="off",
+                resume=False,
             )
-            return fit(own, run_cache=bench).seconds
+            return fit(own, run_cache=cache).seconds
 
     return run
 
 
 def _link_some(split: Split, labels: Sequence[str], target: Path, most: int) -> None:
-    """Links to pictures spread evenly over the split, the first of each class among them, in their class folders."""
+    """Link images spread evenly over the split, including the first of each class, into class folders."""
     step = max(1, len(split) / most)
     chosen = {int(i * step) for i in range(min(most, len(split)))}
     first = {label: number for number, label in reversed(list(enumerate(split.targets)))}

@@ -1,4 +1,4 @@
-"""Reports as HTML pages of one file: the shell, blocks of text and tables, and charts as inline SVG."""
+"""HTML reports in one file: page layout, blocks of text and tables, and charts as inline SVG."""
 
 from breedclf.reporting.page import Section, render_page
 

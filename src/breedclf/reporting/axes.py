@@ -1,4 +1,4 @@
-"""Axes: round ticks on linear and logarithmic scales, and the frame that a chart is drawn in."""
+"""Axes: round ticks on linear and logarithmic scales, and the plot area of a chart."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Powers of ten, with 2 and 5 times them where the range is short; both ends when it is shorter still."""
+    """Powers of ten, also times 2 and 5 for short ranges; both ends for even shorter ones."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 5), (1,)):
         ticks = [f * 10.0**d for d in decades for f in factors if low * (1 - 1e-9) <= f * 10.0**d <= high * (1 + 1e-9)]
@@ -72,7 +72,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
 def span(
     values: Sequence[float] | Values, *, from_zero: bool = False, log: bool = False, margin: float = 0.04
 ) -> tuple[float, float]:
-    """Bounds that hold all finite values (positive ones on a logarithmic scale), with a margin, never empty."""
+    """Bounds that contain all finite values (positive ones on a logarithmic scale), with a margin; never empty."""
     finite = usable(np.asarray(values, dtype=float), log=log)
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (1.0, 10.0)
     if log:
@@ -91,7 +91,7 @@ def span(
 
 
 def usable(values: Values, *, log: bool = False) -> Values:
-    """The values that a scale can show."""
+    """The values that can be drawn on a scale."""
     keep = np.isfinite(values) & (values > 0) if log else np.isfinite(values)
     return values[keep]
 
@@ -123,7 +123,7 @@ class Frame:
         log_x: bool = False,
         log_y: bool = False,
     ) -> Frame:
-        """Leave the room that the labels need."""
+        """Compute the plot area that remains beside the labels."""
         top = 26.0 if y_label else 12.0
         y = Scale(*y_range, top + plot_height, top, log_y)
         left = min(max(text_width(y_format(tick)) for tick in y.ticks()) + 10, width * 0.35)
@@ -132,7 +132,7 @@ class Frame:
         return cls(x, y, height, x_label, y_label, x_format, y_format)
 
     def draw(self, *, whole_x: bool = False) -> Iterator[Markup]:
-        """Grid, ticks and names of the axes; `whole_x` keeps to whole numbers on the horizontal one."""
+        """Draw grid, ticks and names of the axes; `whole_x` restricts horizontal ticks to whole numbers."""
         left, right, bottom, top = self.x.start, self.x.stop, self.y.start, self.y.stop
         for tick in self.y.ticks():
             yield line(left, self.y(tick), right, self.y(tick), "grid")
@@ -148,7 +148,7 @@ class Frame:
 def x_ticks(
     scale: Scale, bottom: float, form: Format, *, whole: bool = False, grid_top: float | None = None
 ) -> Iterator[Markup]:
-    """Tick labels below a horizontal axis, as many as fit side by side."""
+    """Draw as many tick labels below a horizontal axis as fit."""
     for most in (8, 6, 5, 4, 3, 2):
         ticks = [tick for tick in scale.ticks(most) if not whole or tick == round(tick)]
         widths = [text_width(form(tick)) for tick in ticks]

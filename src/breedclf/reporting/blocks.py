@@ -1,4 +1,4 @@
-"""The blocks a report is made of, as HTML: headline tiles, facts, callouts, tables, pictures."""
+"""HTML building blocks of reports: headline tiles, facts, callouts, tables, images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tone = Literal["ok", "issue", "bad", "info", "muted"]
 
 @dataclass(frozen=True)
 class Tile:
-    """One headline figure: its name, its value as shown, and a few words on it."""
+    """One headline figure: its name, its formatted value, and a short note."""
 
     name: str
     value: str
@@ -26,7 +26,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; numbers stand to the right and go through `format`."""
+    """A table column; numbers are right-aligned and formatted with `format`."""
 
     name: str
     numeric: bool = False
@@ -34,8 +34,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A small JPEG and the lines below it; `alt` says what it shows to those who can't see it."""
+class Thumbnail:
+    """A small JPEG with caption lines; `alt` is its text alternative."""
 
     jpeg: bytes
     alt: str
@@ -47,24 +47,24 @@ class Picture:
 
 
 def tiles(items: Iterable[Tile]) -> Markup:
-    """Headline figures in a row that wraps."""
+    """Headline figures in a wrapping row."""
     return _block("tiles", list(items))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
-    """Names and values, one pair a line."""
+    """A list of names and values, one pair per line."""
     return _block("facts", list(pairs))
 
 
 def callout(tone: Tone, heading: str, *body: Markup | str) -> Markup:
-    """A sentence that must not be missed, with its tone spelt out as a word (never by colour alone)."""
+    """A highlighted message; its tone is also given as a word, not by color alone."""
     return _block("callout", tone, heading, Markup("\n").join(as_block(part) for part in body))
 
 
 def table(
     caption: str, columns: Sequence[Column | str], rows: Iterable[Sequence[object]], *, empty: str = "None."
 ) -> Markup:
-    """A table; a cell may be `Markup`, None stands as a dash, and without rows it says `empty`.
+    """A table; cells may be `Markup`, None is shown as a dash, and `empty` is shown if there are no rows.
 
     Raises:
         ValueError: a row has more or fewer cells than there are columns.
@@ -75,17 +75,17 @@ def table(
 
 
 def details(summary: str, *body: Markup | str) -> Markup:
-    """Blocks behind a line that opens them."""
+    """Collapsed blocks with a summary line that expands them."""
     return _block("details", summary, [as_block(part) for part in body])
 
 
-def pictures(items: Iterable[Picture]) -> Markup:
-    """Small pictures side by side, held in the page itself."""
-    return _block("pictures", list(items))
+def thumbnails(items: Iterable[Thumbnail]) -> Markup:
+    """Small images side by side, embedded in the HTML."""
+    return _block("thumbnails", list(items))
 
 
 def bullets(items: Iterable[Markup | str]) -> Markup:
-    """A plain list."""
+    """A bulleted list."""
     return Markup("<ul>{}</ul>").format(Markup("").join(Markup("<li>{}</li>").format(item) for item in items))
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: few digits, a unit, and a dash for what is not a number."""
+"""Formats numbers for readers: few digits, a unit, and a dash for NaN."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def plain(value: float, digits: int = 4) -> str:
-    """Up to `digits` significant digits, thousands apart by commas.
+    """Format with up to `digits` significant digits and thousands separators.
 
     Example:
         >>> plain(12345.6), plain(0.00005), plain(0.25), plain(float("nan"))
@@ -31,7 +31,7 @@ def plain(value: float, digits: int = 4) -> str:
 
 
 def whole(value: float) -> str:
-    """A count.
+    """Format a count.
 
     Example:
         >>> whole(1234)
@@ -41,7 +41,7 @@ def whole(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share from 0 to 1 as a percentage with one decimal at most.
+    """Format a share from 0 to 1 as a percentage with at most one decimal.
 
     Example:
         >>> percent(0.94), percent(0.9754), percent(1)
@@ -53,7 +53,7 @@ def percent(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that suits it.
+    """Format a duration in seconds with a suitable unit.
 
     Example:
         >>> seconds(0.0123), seconds(75), seconds(3700), seconds(0)
@@ -76,7 +76,7 @@ def seconds(value: float) -> str:
 
 
 def byte_size(value: float) -> str:
-    """A number of bytes in binary units.
+    """Format a number of bytes with a binary unit.
 
     Example:
         >>> byte_size(1536), byte_size(3)

@@ -1,4 +1,4 @@
-"""The shell of every report: one self-contained HTML page, light and dark, that opens offline and prints."""
+"""The layout of every report: one self-contained HTML file, in light and dark colors, for screen and print."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMPLATES = "templates"
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a heading, one sentence on what it tells, and blocks (plain text becomes a paragraph)."""
+    """A section of a report: a heading, a one-sentence introduction, and blocks (plain text becomes a paragraph)."""
 
     heading: str
     blocks: Sequence[Markup | str] = field(default_factory=tuple)
@@ -38,17 +38,17 @@ def render_page(
     made_by: str = "breedclf",
     made_at: datetime | None = None,
 ) -> str:
-    """Render a whole page that refers to nothing outside itself.
+    """Render a complete HTML page without external references.
 
     Args:
-        title: the heading of the page and of its tab.
-        sections: the parts below it; from three on, a list of them stands at the top.
-        subtitle: what the page is about, in one line.
-        summary: the blocks right below the title: the verdict, headline figures.
-        made_by: the program and version named in the footer.
-        made_at: the time named in the footer; without it none is named, so that equal input gives equal pages.
+        title: the heading and the document title.
+        sections: the sections; three or more are listed at the top.
+        subtitle: one line below the title.
+        summary: blocks above the sections: the main result, headline figures.
+        made_by: program and version for the footer.
+        made_at: time for the footer; omitted by default, so that equal input gives equal output.
 
-    Text is escaped; only `Markup` (what `breedclf.reporting.blocks` and `.charts` return) goes in as it is.
+    Text is escaped; only `Markup` (as returned by `breedclf.reporting.blocks` and `.charts`) is inserted unchanged.
 
     Example:
         >>> from breedclf.reporting import Section, render_page
@@ -69,18 +69,18 @@ def render_page(
 
 
 def render(template: str, **values: object) -> Markup:
-    """Render a template of this package, with escaping; a value that the template asks for and lacks is an error."""
+    """Render a template of this package with escaping; a missing value is an error."""
     return Markup(environment().get_template(template).render(**values))
 
 
 def as_block(block: Markup | str) -> Markup:
-    """Markup as it is; plain text as a paragraph."""
+    """Return markup unchanged, and plain text as a paragraph."""
     return block if isinstance(block, Markup) else Markup("<p>{}</p>").format(block)
 
 
 @cache
 def environment() -> Environment:
-    """The templates, read once a process."""
+    """The template environment, created once per process."""
     return Environment(
         loader=PackageLoader("breedclf.reporting", TEMPLATES),
         autoescape=True,

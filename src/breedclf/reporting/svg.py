@@ -1,4 +1,4 @@
-"""SVG as text: elements, labels cut to the room they have, and a figure drawn once for each width of page."""
+"""SVG as text: elements, labels shortened to the available space, and figures drawn for several page widths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEAN_GLYPH = 0.6  # of the font size, over the system fonts that the page asks 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What a chart drew at one width: its height in pixels and its elements."""
+    """A chart drawn at one width: its height in pixels and its elements."""
 
     height: float
     body: Iterable[Markup]
@@ -32,15 +32,15 @@ def figure(
     note: str = "",
     full: bool = False,
 ) -> Markup:
-    """A titled chart that is drawn for a phone and for a screen; the page shows the one that fits.
+    """A titled chart, drawn at several widths; the page shows the one that fits.
 
     Args:
-        title: what the chart shows, above it and as its accessible name.
-        draw: draws at a width in pixels, at which text keeps its size.
-        description: the chart in words, for those who don't see it.
-        legend: names of the series, in the order of their colours.
+        title: shown above the chart, and its accessible name.
+        draw: draws the chart at a width in pixels; text size is constant.
+        description: text alternative of the chart.
+        legend: names of the series, in the order of their colors.
         note: a remark below the chart.
-        full: takes the whole width of the page, and then has a third drawing.
+        full: use the full width of the page; adds a third, wider drawing.
     """
     widths = {"narrow": NARROW, "medium": MEDIUM} | ({"wide": WIDE} if full else {})
     drawings = []
@@ -52,7 +52,7 @@ def figure(
 
 
 def tag(name: str, css: str = "", content: object = None, *, tip: str = "", **attributes: object) -> Markup:
-    """One element; `tip` is shown on hovering, an underscore in an attribute's name is a hyphen."""
+    """One element; `tip` is its tooltip, and underscores in attribute names become hyphens."""
     parts = [f' class="{escape(css)}"'] if css else []
     parts += [f' {key.replace("_", "-")}="{escape(_attribute(value))}"' for key, value in attributes.items()]
     inner = (f"<title>{escape(tip)}</title>" if tip else "") + ("" if content is None else str(escape(content)))
@@ -64,7 +64,7 @@ def line(x1: float, y1: float, x2: float, y2: float, css: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, css: str = "", *, room: float | None = None) -> Markup:
-    """Text at a point, vertically centred on it, cut to `room` pixels with the whole of it on hovering."""
+    """Text at a point, vertically centered, shortened to `room` pixels with the full text as tooltip."""
     shown = text if room is None else shorten(text, room)
     return tag("text", css, shown, tip=text if shown != text else "", x=x, y=y + 0.35 * FONT_PX)
 
@@ -75,23 +75,23 @@ def polyline(points: Iterable[tuple[float, float]], css: str, tip: str = "", **a
 
 
 def text_width(text: str) -> float:
-    """About how many pixels the text takes."""
+    """Estimate the width of a text in pixels."""
     return len(text) * FONT_PX * _MEAN_GLYPH
 
 
 def shorten(text: str, room: float) -> str:
-    """The text, or its beginning and an ellipsis, within `room` pixels."""
+    """Shorten a text to `room` pixels, with an ellipsis."""
     fitting = max(1, int(room / (FONT_PX * _MEAN_GLYPH)))
     return text if len(text) <= fitting else text[: max(1, fitting - 1)].rstrip() + "…"
 
 
 def number(value: float) -> str:
-    """A coordinate with one decimal at most: enough for a pixel, and short."""
+    """Format a coordinate with at most one decimal."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def no_data(width: float, text: str = "No data.") -> Drawing:
-    """What a chart shows when there is nothing to draw."""
+    """The placeholder of a chart without data."""
     return Drawing(
         60, [tag("rect", "grid", x=0.5, y=0.5, width=width - 1, height=59, rx=6), label(16, 30, text, "quiet")]
     )

@@ -1,1 +1,1 @@
-"""A model behind HTTP: the pure core that turns bytes into ranked breeds, and thin adapters around it."""
+"""Serves a model over HTTP: a pure core that converts requests to predictions, and thin adapters around it."""

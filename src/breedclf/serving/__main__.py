@@ -1,4 +1,4 @@
-"""`python -m breedclf.serving [serve] [MODEL]`: what a container runs; SageMaker appends the word `serve`."""
+"""`python -m breedclf.serving [serve] [MODEL]`: the entry point of a container; SageMaker appends `serve`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from breedclf.runtime.quick_exit import ended_by_sigterm
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve a model folder until SIGTERM; the exit code is 0, or the error's."""
-    with ended_by_sigterm():  # also while torch is imported, which takes seconds
+    """Serve a model directory until SIGTERM; return 0, or the exit code of the error."""
+    with ended_by_sigterm():  # even during the import of torch, which takes seconds
         return _serve(argv)
 
 
@@ -23,18 +23,18 @@ def _serve(argv: Sequence[str] | None) -> int:
     from breedclf.serving.logs import log_as_json
     from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
 
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["serve"]:
-        words = words[1:]
+    argv_list = list(sys.argv[1:] if argv is None else argv)
+    if argv_list[:1] == ["serve"]:
+        argv_list = argv_list[1:]
     parser = argparse.ArgumentParser(prog="python -m breedclf.serving", description=__doc__)
-    parser.add_argument("model", nargs="?", type=Path, help="model folder (default: SageMaker's)")
+    parser.add_argument("model", nargs="?", type=Path, help="model directory (default: SageMaker's)")
     parser.add_argument("--host", default=os.environ.get("BREEDCLF_HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, help="default: SAGEMAKER_BIND_TO_PORT, or 8080")
     parser.add_argument("--no-token", action="store_true", default=os.environ.get("BREEDCLF_NO_TOKEN") == "1")
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME")
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
     add_engine_flags(parser)
-    arguments = parser.parse_args(words)
+    arguments = parser.parse_args(argv_list)
     log_as_json()
     base = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
     try:
@@ -46,14 +46,14 @@ def _serve(argv: Sequence[str] | None) -> int:
             extra_hosts=tuple(arguments.allow_host),
             origins=tuple(arguments.allow_origin),
         )
-        serve(arguments.model or base / "model", address, engine=engine_choice(arguments), ready=_say)
+        serve(arguments.model or base / "model", address, engine=engine_choice(arguments), ready=_print_url)
     except BreedclfError as error:
         sys.stderr.write(f"breedclf: {error}\n")
         return error.exit_code
     return 0
 
 
-def _say(url: str) -> None:
+def _print_url(url: str) -> None:
     sys.stderr.write(f"breedclf: serving on {url}\n")
 
 

@@ -1,4 +1,4 @@
-"""Micro-batching: pictures that wait at the same time go through the network together, none waits long for another."""
+"""Micro-batching: images of concurrent requests are processed as one batch, with a bounded delay."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Output = TypeVar("Output")
 
 
 class Batcher(Generic[Input, Output]):
-    """Runs `forward` in one thread of its own, over up to `max_batch` inputs at a time.
+    """Runs `forward` in a separate thread, over up to `max_batch` inputs at a time.
 
-    A batch starts as soon as the thread is free and something waits. It holds on only for inputs that are announced
-    (being decoded), and after a batch of several for as many again, since whoever was answered together asks again
-    together; at most `max_delay_seconds` from when it could have begun. A single client never waits.
+    A batch starts as soon as the thread is free and there is input. It only waits for announced inputs (which are being
+    decoded) and, after a batch of several, for as many again, since clients that are answered together tend to send
+    again together; at most `max_delay_seconds`. A single client never waits.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Batcher(Generic[Input, Output]):
 
     @contextlib.contextmanager
     def announced(self) -> Iterator[None]:
-        """While it lasts, one more input is on its way; a waiting batch may hold on for it."""
+        """Announce that one more input will follow, so that a pending batch may wait for it."""
         self._announce(+1)
         try:
             yield
@@ -57,7 +57,7 @@ class Batcher(Generic[Input, Output]):
             self._announce(-1)
 
     def submit(self, item: Input, *, first: bool = False) -> asyncio.Future[Output]:
-        """The output to come for one input, for the running event loop; `first` goes before all that wait."""
+        """Queue one input and return a future of its output for the running event loop; `first` skips the queue."""
         future: Future[Output] = Future()
         with self._changed:
             if self._closed:
@@ -68,7 +68,7 @@ class Batcher(Generic[Input, Output]):
         return asyncio.wrap_future(future)
 
     def close(self, *, timeout: float = 5.0) -> None:
-        """Finish what waits, and end the thread."""
+        """Process all queued inputs, and stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()

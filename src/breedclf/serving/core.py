@@ -1,4 +1,4 @@
-"""What a request means and what its answer says: bytes and headers in, bytes and a status out; pure, no torch."""
+"""Decodes requests and encodes responses: bytes and headers in, bytes and a status out; pure functions, no torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ATTRIBUTES_HEADER = "x-amzn-sagemaker-custom-attributes"
 
 _TOP = re.compile(r"(?:^|[,;&\s])top=([^,;&\s]*)")
 _MAX_SHOWN_CHARS = 60
-_MAX_JSON_PARTS = 4096  # 32 images have some 200; parsing holds every thread up, so that more isn't begun
+_MAX_JSON_PARTS = 4096  # 32 images have about 200; parsing blocks all threads, so larger documents aren't parsed
 _JSON_PARTS = b'[{,:"'
 _WHITESPACE = b" \t\r\n\v\f"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -40,9 +40,9 @@ _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes: bytes of a body, pixels of a picture, pictures of a request.
+    """Limits of a request: bytes of the body, pixels of an image, number of images.
 
-    6 MiB is what every kind of SageMaker endpoint takes; 50 million pixels are the largest a phone commonly makes.
+    All kinds of SageMaker endpoints accept 6 MiB; 50 million pixels is the largest common size of phone cameras.
     """
 
     max_body_bytes: int = 6 << 20
@@ -51,7 +51,7 @@ class Limits:
 
 
 class RequestError(BreedclfError):
-    """A request can't be answered; `status` is HTTP's, `code` is a word for programs, the message is for people."""
+    """A request that can't be answered: an HTTP `status`, a machine-readable `code`, and a message for users."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class RequestError(BreedclfError):
 
 
 class BusyError(RequestError):
-    """The server can't take the request now; `retry_after` is in whole seconds."""
+    """The server can't accept the request now; `retry_after` is in whole seconds."""
 
     def __init__(self, code: str, message: str, retry_after: int) -> None:
         super().__init__(503, code, message)
@@ -68,29 +68,29 @@ class BusyError(RequestError):
 
 
 def images_in(body: bytes, content_type: str | None, limits: Limits = Limits()) -> list[bytes]:
-    """The picture files that a request's body holds, each told by its first bytes to be JPEG, PNG or WebP.
+    """Extract the image files of a request body; each must be JPEG, PNG or WebP by its first bytes.
 
     Args:
-        body: a picture file, or `{"instances": [{"b64": "..."}, ...]}`.
+        body: an image file, or `{"instances": [{"b64": "..."}, ...]}`.
         content_type: image/jpeg, image/png, image/webp, application/x-image (any of the three) or application/json;
-            also under the other names that clients give them, like image/jpg and application/octet-stream.
-        limits: how much is taken.
+            common variants such as image/jpg and application/octet-stream are accepted.
+        limits: the limits of a request.
 
     Raises:
-        RequestError: 400 for an empty or malformed body, 413 for too much, 415 for a type that isn't taken or that
-            the bytes contradict.
+        RequestError: 400 for an empty or malformed body, 413 if it exceeds a limit, 415 for an unsupported type, or one
+            that doesn't match the bytes.
 
     Example:
         >>> images_in(b"GIF89a", "image/png")
         Traceback (most recent call last):
         ...
-        breedclf.serving.core.RequestError: the body is no PNG picture, as Content-Type image/png says: it is GIF
+        breedclf.serving.core.RequestError: the body is GIF, not PNG as in Content-Type image/png
     """
     kind = media_type(content_type)
     if len(body) > limits.max_body_bytes:
         raise too_large(limits)
     if not body:
-        raise RequestError(400, "EmptyBody", "the body is empty; send a picture file")
+        raise RequestError(400, "EmptyBody", "the body is empty; send an image file")
     if kind == JSON:
         return _images_of_json(body, limits)
     _check_format(body, kind, "the body")
@@ -98,10 +98,10 @@ def images_in(body: bytes, content_type: str | None, limits: Limits = Limits()) 
 
 
 def media_type(content_type: str | None) -> str:
-    """The one of CONTENT_TYPES that a Content-Type header means.
+    """Normalize a Content-Type header to one of CONTENT_TYPES.
 
     Raises:
-        RequestError: 415 when it means none.
+        RequestError: 415 if it isn't supported.
 
     Example:
         >>> media_type("image/JPG; charset=binary")
@@ -111,42 +111,42 @@ def media_type(content_type: str | None) -> str:
     kind = _OTHER_SPELLINGS.get(kind, kind)
     if kind in CONTENT_TYPES:
         return kind
-    said = f"Content-Type {_shown(kind)} isn't taken" if kind else "the request has no Content-Type"
+    problem = f"Content-Type {_shown(kind)} isn't supported" if kind else "the request has no Content-Type"
     remedy = f"send one of {', '.join(CONTENT_TYPES)}"
     if kind in ("multipart/form-data", "application/x-www-form-urlencoded"):
         remedy += "; with curl: curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' URL"
-    raise RequestError(415, "UnsupportedMediaType", f"{said}; {remedy}")
+    raise RequestError(415, "UnsupportedMediaType", f"{problem}; {remedy}")
 
 
 def check_encoding(content_encoding: str | None) -> None:
-    """See that the body came as it is.
+    """Check that the body isn't compressed.
 
     Raises:
-        RequestError: 415 when it was compressed.
+        RequestError: 415 if it is compressed.
     """
     if (content_encoding or "identity").strip().lower() not in ("identity", ""):
         raise RequestError(
             415,
             "UnsupportedMediaType",
-            f"Content-Encoding {_shown(content_encoding or '')} isn't taken; send the body uncompressed, pictures are "
-            "small already",
+            f"Content-Encoding {_shown(content_encoding or '')} isn't supported; send the body uncompressed, since "
+            "image files are already compressed",
         )
 
 
 def too_large(limits: Limits) -> RequestError:
-    """The refusal of a body over the limit."""
+    """The error for a body over the limit."""
     return RequestError(
         413,
         "PayloadTooLarge",
-        f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller picture, or fewer in one request",
+        f"the body is longer than {limits.max_body_bytes:,} bytes; send a smaller image, or fewer in one request",
     )
 
 
 def accepted_types(accept: str | None) -> frozenset[str]:
-    """Which of our two answer types an Accept header allows.
+    """The response types that an Accept header allows.
 
     Raises:
-        RequestError: 406 when it allows neither.
+        RequestError: 406 if it allows none that is supported.
     """
     ranges = {part.partition(";")[0].strip().lower() for part in (accept or "*/*").split(",") if not _refused(part)}
     if ranges & {"*/*", "application/*", ""}:
@@ -154,27 +154,27 @@ def accepted_types(accept: str | None) -> frozenset[str]:
     allowed = frozenset(ranges & {JSON, JSON_LINES})
     if not allowed:
         raise RequestError(
-            406, "NotAcceptable", f"Accept {_shown(accept or '')} can't be met; answers are {JSON} or {JSON_LINES}"
+            406, "NotAcceptable", f"Accept {_shown(accept or '')} isn't supported; responses are {JSON} or {JSON_LINES}"
         )
     return allowed
 
 
-def wanted_count(query: str | None, attributes: str | None) -> int | None:
-    """How many classes an answer names: `top=5` in the query or in SageMaker's custom attributes; None names all.
+def requested_count(query: str | None, attributes: str | None) -> int | None:
+    """The number of classes to return: `top=5` in the query or in SageMaker's custom attributes; None for all.
 
     Raises:
-        RequestError: 400 when it isn't a whole number from 1.
+        RequestError: 400 if it isn't a whole number of at least 1.
     """
     for source in (query, attributes):
         if source and (match := _TOP.search(source)):
             if not re.fullmatch(r"[1-9]\d{0,5}", match[1]):
-                raise RequestError(400, "BadParameter", f"top={_shown(match[1])} must be a whole number from 1")
+                raise RequestError(400, "BadParameter", f"top={_shown(match[1])} must be a whole number of at least 1")
             return int(match[1])
     return None
 
 
 def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int | None = None) -> tuple[bytes, str]:
-    """The body and its type: one JSON document for one picture, a line for each of several.
+    """Encode predictions as a body and its content type: one JSON document for one image, JSON lines for several.
 
     Example:
         >>> from breedclf.inference.prediction import RankedClass
@@ -182,7 +182,7 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
         'application/json'
 
     Raises:
-        RequestError: 500 when a probability is no number.
+        RequestError: 500 if a probability isn't finite.
     """
     try:
         documents = [
@@ -193,8 +193,8 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
         raise RequestError(
             500,
             "ModelFailed",
-            "the model's probabilities aren't numbers (NaN or infinite), which JSON can't hold; its weights or its "
-            "preprocessing are damaged: train it again, or serve another model",
+            "the model's probabilities are NaN or infinite, which JSON doesn't support; its weights or preprocessing "
+            "are damaged: train it again, or serve another model",
         ) from error
     if len(documents) == 1 and JSON in accepted:
         return documents[0], JSON
@@ -202,12 +202,12 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
 
 
 def error_body(error: RequestError, request_id: str) -> bytes:
-    """The JSON that tells what was wrong."""
+    """The JSON body of an error."""
     return json.dumps({"error": {"code": error.code, "message": str(error)}, "request_id": request_id}).encode()
 
 
 def service_error_body(error: RequestError, request_id: str) -> bytes:
-    """The same as SageMaker wraps it for its clients: a ModelError (status 424) with what the model's server said."""
+    """The JSON body of an error as SageMaker wraps it: a ModelError (status 424) with the model server's response."""
     original = error_body(error, request_id).decode()
     document = {
         "Message": f"Received {error.status} from the model with message {original!r}.",
@@ -238,29 +238,29 @@ def _images_of_json(body: bytes, limits: Limits) -> list[bytes]:
 
 
 def _check_extent(body: bytes, limits: Limits) -> None:
-    """Refuse what can't be a request before it is parsed: neither base64 nor our keys hold any of these characters."""
+    """Refuse complex JSON before it is parsed: base64 text and the expected keys have none of these characters."""
     parts = len(body) - len(body.translate(None, _JSON_PARTS))
     if parts <= _MAX_JSON_PARTS:
         return
-    if (pictures := body.count(b'"b64"')) > limits.max_images:
-        raise _too_many(pictures, limits)
+    if (images := body.count(b'"b64"')) > limits.max_images:
+        raise _too_many(images, limits)
     raise RequestError(
         400,
         "MalformedJson",
-        f"the body is not valid JSON for this server: {parts:,} brackets, commas, colons and quotes are far more than "
-        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_images} pictures',
+        f"the body is not valid JSON for this server: {parts:,} brackets, commas, colons and quotes are many more than "
+        f'{{"instances": [{{"b64": "..."}}, ...]}} has with {limits.max_images} images',
     )
 
 
-def _too_many(pictures: int, limits: Limits) -> RequestError:
-    message = f"{pictures} pictures in one request; send at most {limits.max_images}"
+def _too_many(count: int, limits: Limits) -> RequestError:
+    message = f"{count} images in one request; send at most {limits.max_images}"
     return RequestError(413, "TooManyPictures", message)
 
 
 def _image_of(instance: object, name: str) -> bytes:
     text = instance.get("b64") if isinstance(instance, dict) and set(instance) == {"b64"} else None
     if not isinstance(text, str):
-        raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, a picture file in base64')
+        raise RequestError(400, "MalformedJson", f'{name} must be {{"b64": "..."}}, an image file in base64')
     try:
         data = _from_base64(text)
     except ValueError as error:
@@ -269,17 +269,17 @@ def _image_of(instance: object, name: str) -> bytes:
             400, "MalformedJson", f"{name} is not valid base64: {reason}; encode the file's bytes as they are"
         ) from error
     if not data:
-        raise RequestError(400, "EmptyBody", f"{name} is empty; send a picture file")
+        raise RequestError(400, "EmptyBody", f"{name} is empty; send an image file")
     _check_format(data, SNIFFED, name)
     return data
 
 
 def _from_base64(text: str) -> bytes:
-    """Base64 as it is met: in lines, for URLs, without padding, or as a data URL, whose type is told by the bytes."""
+    """Decode common variants of base64: in lines, URL-safe, without padding, or as a data URL."""
     if text[:5].lower() == "data:":
         head, _, text = text.partition(",")
         if not head.lower().rstrip().endswith(";base64"):
-            raise ValueError("a data URL begins with data:image/jpeg;base64,")
+            raise ValueError("a data URL must start with data:image/jpeg;base64,")
         text = unquote(text) if "%" in text else text
     plain = text.encode("ascii").translate(_TO_STANDARD, _WHITESPACE).rstrip(b"=")
     return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
@@ -288,11 +288,11 @@ def _from_base64(text: str) -> bytes:
 def _check_format(data: bytes, kind: str, name: str) -> None:
     found = sniff_format(data)
     if found is None:
-        raise RequestError(400, "BadImage", f"{name} is no picture; it starts with {ascii(data[:12])[1:]}")
+        raise RequestError(400, "BadImage", f"{name} is not an image; it starts with {ascii(data[:12])[1:]}")
     if kind == SNIFFED and found not in FORMAT_OF.values():
         raise RequestError(415, "UnsupportedMediaType", f"{name} is {found}; send JPEG, PNG or WebP")
     if kind != SNIFFED and found != FORMAT_OF[kind]:
-        message = f"{name} is no {FORMAT_OF[kind]} picture, as Content-Type {kind} says: it is {found}"
+        message = f"{name} is {found}, not {FORMAT_OF[kind]} as in Content-Type {kind}"
         raise RequestError(415, "UnsupportedMediaType", message)
 
 

@@ -1,7 +1,7 @@
-"""SageMaker's four handler functions over the serving core; an artifact's `code/inference.py` takes them from here.
+"""SageMaker's four handler functions, imported by a model's `code/inference.py`.
 
-An error is answered, not raised, wherever the toolkit hands over its context: what is raised it answers with a
-traceback in the body.
+If the toolkit passes its context, errors are returned as responses rather than raised, since the toolkit responds to
+exceptions with a traceback in the body.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Refusal:
-    """What goes through the remaining functions in place of pictures or predictions."""
+    """An error, passed through the remaining functions instead of images or predictions."""
 
     error: RequestError
 
 
 def model_fn(model_dir: str, context: Any = None) -> Engine:
-    """The model, loaded and checked.
+    """Load and verify the model.
 
     Raises:
-        ArtifactError: the folder holds no model, or not the one that was written.
+        ArtifactError: there is no model, or it was modified after it was written.
     """
     del context
     return TorchEngine(Classifier(Path(model_dir)), _LIMITS)
 
 
 def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[bytes] | Refusal:
-    """The picture files that a request holds."""
+    """Extract the image files of a request."""
     del context
     data = body.encode() if isinstance(body, str) else bytes(body)
     try:
@@ -51,21 +51,21 @@ def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[
 
 
 def predict_fn(data: list[bytes] | Refusal, model: Engine, context: Any = None) -> list[Prediction] | Refusal:
-    """A prediction for each picture."""
+    """Predict the class of each image."""
     del context
     if isinstance(data, Refusal):
         return data
     try:
-        return model.forward([model.decode(picture) for picture in data])
+        return model.forward([model.decode(image) for image in data])
     except RequestError as error:
         return Refusal(error)
     except Exception:
         log.exception("a request failed")
-        return Refusal(RequestError(500, "InternalError", "the server failed; its log tells why"))
+        return Refusal(RequestError(500, "InternalError", "internal error; see the server's log"))
 
 
 def output_fn(prediction: Sequence[Prediction] | Refusal, accept: str, context: Any = None) -> tuple[bytes, str]:
-    """The answer and its type."""
+    """Encode the response body and its content type."""
     try:
         if isinstance(prediction, Refusal):
             raise prediction.error

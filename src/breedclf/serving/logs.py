@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line, on stderr."""
+"""The server's log: one JSON object per line, on stderr."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_as_json(level: int = logging.INFO) -> None:
-    """Send what breedclf and the HTTP server have to say to stderr."""
+    """Log messages of breedclf and the HTTP server as JSON to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name, least in (("breedclf", level), ("uvicorn", logging.WARNING)):

@@ -1,4 +1,4 @@
-"""The code beside a model, with which SageMaker's containers serve it: `code/`, and the entry for Ray Serve."""
+"""The code stored with a model for SageMaker's containers: `code/`, and the entry point for Ray Serve."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HANDLERS_FILE = "inference.py"
 RAY_MODULE = "breedclf_ray"
 RAY_CONFIG = "config.yaml"
 WHEELS = "wheels"
-_HANDLERS = '''"""SageMaker's handler functions; everything is in the package beside this file."""
+_HANDLERS = '''"""SageMaker's handler functions; the implementation is in the package next to this file."""
 
 from breedclf.serving.inference import input_fn, model_fn, output_fn, predict_fn
 
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 '''
-# Ray ships the class by value to processes that don't have this module, nor the package: it looks for that itself.
-_RAY = '''"""Ray Serve's entry, named by config.yaml; everything else is in the package in code/."""
+# Ray pickles the class by value, for processes without this module and the package, so the class adjusts sys.path.
+_RAY = '''"""Entry point for Ray Serve, referenced by config.yaml; the implementation is in the package in code/."""
 
 import sys
 from pathlib import Path
@@ -34,8 +34,8 @@ from breedclf.serving.ray_replica import deployment_options  # noqa: E402
 
 
 @serve.deployment(**deployment_options())
-class Breeds:
-    """One process that serves the model."""
+class ImageClassifier:
+    """A process that serves the model."""
 
     def __init__(self, model):
         sys.path.insert(0, model + "/code")
@@ -50,9 +50,9 @@ class Breeds:
         await self.replica.check_health()
 
 
-app = Breeds.bind(str(MODEL))
+app = ImageClassifier.bind(str(MODEL))
 '''
-_CONFIG = f"""# What Ray Serve runs; the model and its code lie beside this file.
+_CONFIG = f"""# Configuration of Ray Serve; the model and its code are next to this file.
 applications:
   - name: breedclf
     route_prefix: /
@@ -61,10 +61,10 @@ applications:
 
 
 def write_code(model: Path, *, wheels: Path | None = None) -> None:
-    """Put the handlers, this package, its requirements and Ray Serve's entry into a model folder.
+    """Write handlers, this package, its requirements and Ray Serve's entry point into a model directory.
 
-    Equal code gives equal bytes. With `wheels`, a folder of wheel files, these come along and are installed without a
-    package index, as an endpoint needs it that may not reach any network.
+    The output is deterministic. With `wheels`, a folder of wheel files, these are included and installed without a
+    package index, for endpoints without network access.
 
     Raises:
         ConfigError: a requirement has no wheel.
@@ -84,12 +84,12 @@ def write_code(model: Path, *, wheels: Path | None = None) -> None:
 
 def _copy_wheels(source: Path, target: Path) -> tuple[str, ...]:
     files = sorted(source.glob("*.whl"))
-    have = {_plain(path.name.partition("-")[0]) for path in files}
-    missing = [line for line in REQUIREMENTS if _plain(re.split("[<>=]", line)[0]) not in have]
+    available = {_plain(path.name.partition("-")[0]) for path in files}
+    missing = [line for line in REQUIREMENTS if _plain(re.split("[<>=]", line)[0]) not in available]
     if missing:
         raise ConfigError(
             f"{source} has no wheel for {', '.join(missing)}; `pip download --only-binary=:all: -d {source} "
-            f"{' '.join(repr(line) for line in missing)}` fetches them with what they need"
+            f"{' '.join(repr(line) for line in missing)}` downloads them with their dependencies"
         )
     target.mkdir(parents=True)
     for path in files:

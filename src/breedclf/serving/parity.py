@@ -1,4 +1,4 @@
-"""The check before a deployment: a served model answers over HTTP as the classifier does when asked directly."""
+"""The parity check before a deployment: predictions over HTTP must equal the classifier's own."""
 
 from __future__ import annotations
 
@@ -26,86 +26,86 @@ _TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Reference:
-    """The right answers about `sample_images()`, and by how much a probability may differ."""
+    """Expected predictions for `sample_images()`, and the tolerance of probabilities."""
 
     predictions: list[Prediction]
     tolerance: float
 
 
 def reference_of(classifier: Classifier) -> Reference:
-    """The classifier's own answers."""
-    return Reference([classifier.predict(picture) for _, picture in sample_images()], TOLERANCE[classifier.precision])
+    """The classifier's own predictions."""
+    return Reference([classifier.predict(image) for _, image in sample_images()], TOLERANCE[classifier.precision])
 
 
 def check_parity(url: str, model: Path, *, reference: Reference | None = None) -> None:
-    """Send sample pictures in every format, alone and together, and compare all probabilities.
+    """Send sample images in every format, individually and together, and compare all probabilities.
 
-    The right answers are the classifier's, or those that are given.
+    Predictions are compared with the given reference, or with the classifier's own.
 
     Raises:
-        ParityError: an answer differs from the right one by more than its precision explains.
+        ParityError: a probability differs by more than the precision allows.
     """
-    right = reference or reference_of(Classifier(model, batch_size=1))
-    pictures, expected, tolerance = sample_images(), right.predictions, right.tolerance
-    import urllib3  # handlers in a container do without it
+    target = reference or reference_of(Classifier(model, batch_size=1))
+    images, expected, tolerance = sample_images(), target.predictions, target.tolerance
+    import urllib3  # not needed by the handlers in a container
 
     with urllib3.PoolManager(retries=False) as pool:
-        for (kind, picture), prediction in zip(pictures, expected, strict=True):
-            compare(kind, _ask(pool, url, kind, picture), [prediction], tolerance)
-        together = {"instances": [{"b64": base64.b64encode(picture).decode()} for _, picture in pictures]}
-        compare("several at a time", _ask(pool, url, JSON, json.dumps(together).encode()), expected, tolerance)
+        for (kind, image), prediction in zip(images, expected, strict=True):
+            compare(kind, _post(pool, url, kind, image), [prediction], tolerance)
+        together = {"instances": [{"b64": base64.b64encode(image).decode()} for _, image in images]}
+        compare("several images", _post(pool, url, JSON, json.dumps(together).encode()), expected, tolerance)
 
 
 def compare(name: str, answer: str, expected: list[Prediction], tolerance: float) -> None:
-    """Compare one answer, a document for each prediction.
+    """Compare one response with the expected predictions.
 
     Raises:
         ParityError: a class is missing, or a probability differs.
     """
     lines = answer.splitlines()
     if len(lines) != len(expected):
-        raise ParityError(f"sample {name}: {len(lines)} answers came back for {len(expected)} pictures")
+        raise ParityError(f"sample {name}: got {len(lines)} predictions for {len(expected)} images")
     for line, prediction in zip(lines, expected, strict=True):
         got = {each["label"]: each["probability"] for each in json.loads(line)["predictions"]}
-        wanted = {each.label: each.probability for each in prediction.ranked}
-        if got.keys() != wanted.keys():
-            raise ParityError(f"sample {name}: the server names other classes than the model folder")
-        worst = max(wanted, key=lambda label: abs(got[label] - wanted[label]))
-        difference = abs(got[worst] - wanted[worst])
+        expected_probabilities = {each.label: each.probability for each in prediction.ranked}
+        if got.keys() != expected_probabilities.keys():
+            raise ParityError(f"sample {name}: the server returns other classes than the model directory")
+        worst = max(expected_probabilities, key=lambda label: abs(got[label] - expected_probabilities[label]))
+        difference = abs(got[worst] - expected_probabilities[worst])
         if not difference <= tolerance:
             raise ParityError(
-                f"sample {name}: the server gives {worst} {got[worst]:.4f}, the classifier {wanted[worst]:.4f}; "
-                "the deployment is refused, since its answers would be others than measured"
+                f"sample {name}: the server returns {got[worst]:.4f} for {worst}, the classifier "
+                f"{expected_probabilities[worst]:.4f}; the deployment is refused, since its predictions would differ"
             )
 
 
 def sample_images() -> list[tuple[str, bytes]]:
-    """Drawn pictures as (content type, file): colours, transparency, a turned photograph, an extreme shape."""
+    """Synthetic images as (content type, file): colors, transparency, EXIF orientation, an extreme aspect ratio."""
     random = np.random.default_rng(0)
     blocks = random.integers(0, 256, (9, 12, 4), dtype=np.uint8)
-    picture = Image.fromarray(blocks).resize((300, 220), Image.Resampling.BICUBIC)
-    colours = picture.convert("RGB")
-    turned = Image.Exif()
-    turned[0x0112] = 6
+    image = Image.fromarray(blocks).resize((300, 220), Image.Resampling.BICUBIC)
+    rgb = image.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
     return [
-        ("image/jpeg", _encoded(colours, "JPEG", quality=90, exif=turned.tobytes())),
-        ("image/png", _encoded(picture, "PNG")),
-        ("image/webp", _encoded(colours.crop((0, 0, 300, 40)), "WebP", lossless=True)),
-        ("application/x-image", _encoded(colours.convert("L"), "JPEG")),
+        ("image/jpeg", _encoded(rgb, "JPEG", quality=90, exif=exif.tobytes())),
+        ("image/png", _encoded(image, "PNG")),
+        ("image/webp", _encoded(rgb.crop((0, 0, 300, 40)), "WebP", lossless=True)),
+        ("application/x-image", _encoded(rgb.convert("L"), "JPEG")),
     ]
 
 
-def _ask(pool: urllib3.PoolManager, url: str, kind: str, body: bytes) -> str:
+def _post(pool: urllib3.PoolManager, url: str, kind: str, body: bytes) -> str:
     response = pool.request(
         "POST", f"{url}/invocations", body=body, headers={"Content-Type": kind}, timeout=_TIMEOUT_SECONDS
     )
     text = response.data.decode()
     if response.status != 200:
-        raise ParityError(f"sample {kind}: the server answers {response.status}: {text[:300]}")
+        raise ParityError(f"sample {kind}: the server responded with {response.status}: {text[:300]}")
     return text
 
 
-def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     file = BytesIO()
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""A replica of Ray Serve: the application of our own server, with Ray's proxy in front of it in place of uvicorn."""
+"""A Ray Serve replica: breedclf's ASGI application behind Ray's proxy instead of uvicorn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INVOCATIONS = "/invocations"
 
 
 def deployment_options() -> dict[str, Any]:
-    """Options of `serve.deployment`: a GPU where the cluster has one, and as many requests as our own bounds take."""
+    """Options of `serve.deployment`: a GPU if the cluster has one; the application itself limits requests."""
     opt_out()
     import ray
 
@@ -31,35 +31,35 @@ def deployment_options() -> dict[str, Any]:
 
 
 class Replica:
-    """Answers requests about one model folder, as `breedclf serve` does; a POST to `/` is one to `/invocations`.
+    """Serves a model directory like `breedclf serve`; a POST to `/` is handled as one to `/invocations`.
 
-    Who may ask is for what stands in front to say: any Host header is taken.
+    Access control is up to the proxy in front: any Host header is accepted.
     """
 
     def __init__(self, model: str) -> None:
         log_as_json()
-        torch.set_num_threads(available_cores())  # Ray tells libraries to use one
+        torch.set_num_threads(available_cores())  # Ray limits libraries to one thread
         service = Service(hosts=frozenset({ANY_HOST}))
-        with ThreadPoolExecutor(1) as pool:  # a thread that ends leaves none of torch's threads behind
+        with ThreadPoolExecutor(1) as pool:  # a thread of its own, so that torch's threads end with it
             self._pipeline = pool.submit(load_pipeline, Path(model), service).result()
         service.pipeline = self._pipeline
         self._app = create_app(service)
 
     async def __call__(self, request: Request) -> Response:
-        return await answered(self._app, request)
+        return await complete_response(self._app, request)
 
     async def check_health(self) -> None:
-        """Ray asks now and then, and replaces a replica whose model doesn't answer.
+        """Check the model; Ray calls this periodically, and replaces replicas that fail it.
 
         Raises:
-            RuntimeError: it doesn't.
+            RuntimeError: the model doesn't respond.
         """
-        if not await self._pipeline.answers():
-            raise RuntimeError("the model doesn't answer")
+        if not await self._pipeline.responds():
+            raise RuntimeError("the model doesn't respond")
 
 
-async def answered(app: ASGIApp, request: Request) -> Response:
-    """The application's whole answer to a request."""
+async def complete_response(app: ASGIApp, request: Request) -> Response:
+    """Run the application on a request and collect its complete response."""
     at_root = request.method == "POST" and request.scope["path"] in ("", "/")
     path = INVOCATIONS if at_root else request.scope["path"]
     scope = {**request.scope, "path": path, "raw_path": path.encode(), "root_path": "", "state": {}}

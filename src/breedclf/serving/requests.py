@@ -1,4 +1,4 @@
-"""One request's way through the server: admission, decoding, network, answer; within bounds and times."""
+"""The request pipeline: admission, decoding, the network, and the response, with limits on count and time."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ STUCK_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much goes on at a time and how long it may take.
+    """Limits on concurrency and time.
 
-    `max_pending` counts pictures from admission to answer. A request is let in once its body has arrived and while
-    fewer are under way, and brings all of its own, so that one with several isn't always refused under traffic; others
-    are refused with 503 at once. A picture then waits no longer than `max_pending` and the longest request take. Two
-    batches keep the network busy; more would only wait longer.
+    `max_pending` counts images from admission to response. A request is admitted with all its images once its body has
+    arrived, if fewer images than that are pending, so that requests with several images aren't always refused under
+    load; others are refused with 503 immediately. Two batches keep the network busy; more would only wait longer.
 
-    Up to `max_arriving` bodies, `max_arriving_bytes` together, may be on their way: beyond, the one that began first is
-    refused. One over the limit is read and thrown away up to `max_thrown_away_bytes`, so that its sender hears why.
-    Decoding an image takes `decode_seconds` at most.
+    Up to `max_arriving` bodies with `max_arriving_bytes` in total may be in transit; beyond that, the oldest one is
+    refused. A body over the size limit is read and discarded up to `max_discarded_bytes`, so that the client receives
+    the error. Decoding an image takes at most `decode_seconds`.
     """
 
     max_pending: int = 32
@@ -48,11 +47,11 @@ class Bounds:
     answer_seconds: float = 55.0
     max_arriving: int = 256
     max_arriving_bytes: int = 256 << 20
-    max_thrown_away_bytes: int = 256 << 20
+    max_discarded_bytes: int = 256 << 20
 
 
 class Pipeline:
-    """The engine with its threads: what admission lets in is decoded in a small pool, then goes through the batcher."""
+    """The engine with its threads: admitted images are decoded in a small pool, then passed to the batcher."""
 
     def __init__(self, engine: Engine, bounds: Bounds, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.engine = engine
@@ -66,53 +65,53 @@ class Pipeline:
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
 
-    def require_room(self, *, held: int = 0) -> None:
-        """See that there is room for one more request; `held` are its own pictures.
+    def require_capacity(self, *, held: int = 0) -> None:
+        """Check that there is capacity for one more request; `held` is the number of its own admitted images.
 
         Raises:
-            BusyError: too many of others are under way.
+            BusyError: too many other images are pending.
         """
         if self._pending - held >= self._bounds.max_pending:
             wait = max(1, math.ceil(self._pending * self._seconds_each))
-            raise BusyError("Overloaded", f"{self._pending} pictures are waiting; try again in {wait} s", wait)
+            raise BusyError("Overloaded", f"{self._pending} images are waiting; try again in {wait} s", wait)
 
-    def admit(self, pictures: int, *, held: int = 0) -> None:
-        """Take up room for some pictures, to be given back by `release`; `held` are the same request's from before.
+    def admit(self, images: int, *, held: int = 0) -> None:
+        """Admit more images of a request that already has `held`; call `release` when they are done.
 
         Raises:
-            BusyError: too many of others are under way.
+            BusyError: too many other images are pending.
         """
-        self.require_room(held=held)
-        self._pending += pictures
+        self.require_capacity(held=held)
+        self._pending += images
 
-    def release(self, pictures: int) -> None:
-        """Give room back."""
-        self._pending -= pictures
+    def release(self, images: int) -> None:
+        """Release the capacity of admitted images."""
+        self._pending -= images
 
     async def parsed(self, body: bytes, content_type: str | None) -> list[bytes]:
-        """As `images_in`, beside the event loop, which has others to serve.
+        """`images_in` in a thread, so that it doesn't block the event loop.
 
         Raises:
-            RequestError: what the body is refused for.
+            RequestError: the body is invalid.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._parser, images_in, body, content_type, self.engine.limits)
 
-    async def predict(self, pictures: Sequence[bytes]) -> list[Prediction]:
-        """One prediction a picture, in order.
+    async def predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        """Predict all images, in order.
 
         Raises:
-            RequestError: a picture can't be decoded, or the time is over.
+            RequestError: an image can't be decoded, or the time limit was reached.
         """
         started = self._clock()
         try:
             async with asyncio.timeout(self._bounds.answer_seconds):
-                done = await asyncio.gather(*map(self._predict_one, pictures), return_exceptions=True)
+                done = await asyncio.gather(*map(self._predict_one, images), return_exceptions=True)
         except TimeoutError as error:
-            raise BusyError("Timeout", f"no answer within {self._bounds.answer_seconds:g} s", 5) from error
+            raise BusyError("Timeout", f"no response within {self._bounds.answer_seconds:g} s", 5) from error
         answers = []
         for number, each in enumerate(done):
-            if isinstance(each, RequestError) and len(pictures) > 1:
+            if isinstance(each, RequestError) and len(images) > 1:
                 raise RequestError(each.status, each.code, f"instance {number}: {each}") from each
             if isinstance(each, BaseException):
                 raise each
@@ -121,10 +120,10 @@ class Pipeline:
         self._seconds_each += 0.2 * (min(seconds, 5.0) - self._seconds_each)
         return answers
 
-    async def answers(self) -> bool:
-        """Whether decoders are free or at work, and the network answered a moment ago, or answers now."""
+    async def responds(self) -> bool:
+        """Whether the decoders aren't stuck, and the network responded recently or responds now."""
         if self.stuck_seconds > 0:
-            log.error("every decoder is stuck, for %.0f s", self.stuck_seconds)
+            log.error("all decoders have been stuck for %.0f s", self.stuck_seconds)
             return False
         last = self._batcher.last_success
         if last is not None and self._clock() - last < PROBE_FRESH_SECONDS:
@@ -133,23 +132,23 @@ class Pipeline:
             async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
                 await self._batcher.submit(self.engine.sample(), first=True)
         except Exception:
-            log.warning("the model doesn't answer", exc_info=True)
+            log.warning("the model doesn't respond", exc_info=True)
             return False
         return True
 
     @property
     def stuck_seconds(self) -> float:
-        """For how long every decoder has been at an image that should be done; 0 while one is well."""
+        """Seconds since which all decoders have exceeded their time limit; 0 if one works."""
         return self._decoders.stuck_seconds
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop all threads."""
         self._parser.shutdown(wait=False, cancel_futures=True)
         self._decoders.close()
         self._batcher.close()
 
-    async def _predict_one(self, picture: bytes) -> Prediction:
+    async def _predict_one(self, image: bytes) -> Prediction:
         with self._batcher.announced():
-            decoded = await self._decoders.decode(picture)
-            answer = self._batcher.submit(decoded)
-        return await answer
+            decoded = await self._decoders.decode(image)
+            prediction = self._batcher.submit(decoded)
+        return await prediction

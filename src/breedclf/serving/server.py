@@ -1,4 +1,4 @@
-"""A model folder served on a port: sockets, loading, draining; the process that a container or a terminal runs."""
+"""The server process: listening sockets, loading the model, and graceful shutdown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULT_PORT = 8080
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 TOKEN_VARIABLE = "BREEDCLF_TOKEN"
 DRAIN_SECONDS = 25
-_END_SECONDS = 28.5  # of the 30 that are promised
+_END_SECONDS = 28.5  # of the documented 30
 EXIT_INTERRUPTED = 130
 _LAST_ARRIVALS_SECONDS = 0.5
 _KEEP_ALIVE_SECONDS = 65
@@ -45,7 +45,7 @@ _MAX_HEADER_BYTES = 32 << 10
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and who may ask there; `origins` are those of web pages elsewhere whose scripts may, `*` all."""
+    """Where to listen, and access control; `origins` are allowed for cross-origin scripts, `*` for all."""
 
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
@@ -58,7 +58,7 @@ class Address:
         check_exposure(self.host, self.token, no_token=self.no_token)
         check_origins(self.origins)
         if not 0 <= self.port <= 65_535:
-            raise ConfigError(f"port {self.port}: choose one from 1 to 65535, or 0 for any that is free")
+            raise ConfigError(f"port {self.port}: choose one from 1 to 65535, or 0 for any free port")
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -66,25 +66,25 @@ class Address:
 
 
 def default_port() -> int:
-    """8080, or what SageMaker asks for.
+    """The port that SageMaker requests, otherwise 8080.
 
     Raises:
         ConfigError: the variable isn't a number.
     """
     text = os.environ.get(PORT_VARIABLE, str(DEFAULT_PORT))
     if not text.isdigit():
-        raise ConfigError(f"{PORT_VARIABLE}={text!r} is no port")
+        raise ConfigError(f"{PORT_VARIABLE}={text!r} is not a port")
     return int(text)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket.
+    """Open a listening socket.
 
     Raises:
-        ConfigError: the port is taken, or the address isn't this machine's.
+        ConfigError: the port is in use, or the address isn't this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends small answers at once (TCP_NODELAY) only where the socket says that it is TCP's; else, after 40 ms.
+    # Only with an explicit TCP protocol does asyncio set TCP_NODELAY; without it, small responses are delayed by 40 ms.
     server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -94,12 +94,12 @@ def listen(host: str, port: int) -> socket.socket:
         server.close()
         reason = error.strerror or str(error)
         raise ConfigError(f"can't listen on {host} port {port}: {reason}; choose another with --port") from error
-    only_here(server)
+    keep_private(server)
     return server
 
 
-def only_here(listener: socket.socket) -> None:
-    """Let no child process keep a listening socket open, whoever begins it: its port would stay taken."""
+def keep_private(listener: socket.socket) -> None:
+    """Keep child processes from inheriting a listening socket, which would keep its port in use."""
     listener.set_inheritable(False)
     _LISTENERS.add(listener)
 
@@ -120,26 +120,26 @@ def serve(
     engine: EngineChoice = DEFAULT_ENGINE,
     ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C, then answer what was taken and return; a process that is still loading ends here.
+    """Serve until SIGTERM or Ctrl-C, then finish pending requests and return; exits at once if still loading the model.
 
     Args:
-        model: the model folder.
-        address: where to listen and who may ask.
-        engine: what computes the answers.
-        ready: called with the address as URL once the model answers.
+        model: the model directory.
+        address: where to listen, and access control.
+        engine: the inference engine.
+        ready: called with the URL once the model is loaded.
 
     Raises:
-        ConfigError: the port is taken, or the address is open to others without a token.
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        ConfigError: the port is in use, or the address is reachable by others without a token.
+        ArtifactError: the model directory is missing, damaged, foreign or newer than this breedclf.
         MissingExtraError: the engine isn't installed.
-        ParityError: the engine's answers are too much worse than the model's.
+        ParityError: the engine is less accurate than allowed.
     """
     share_freed_memory()
     service = Service(token=address.token, hosts=address.hosts, origins=address.origins, engine=engine)
     with listen(address.host, address.port) as listener:
         server = Server(service)
         url = url_of(listener)
-        with server.orderly_end():
+        with server.graceful_exit():
             server.load_in_background(model, then=lambda: ready(url))
             server.run([listener])
     if server.failure is not None:
@@ -153,9 +153,9 @@ def url_of(listener: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """uvicorn with our ways of beginning and ending: the model loads meanwhile, and the end loses no request.
+    """uvicorn with loading in the background and graceful shutdown, which finishes all requests.
 
-    While draining, connections just made are heard out, and each answer says that the connection closes.
+    While draining, new connections are still served, with `Connection: close` in each response.
     """
 
     def __init__(self, service: Service) -> None:
@@ -181,13 +181,13 @@ class Server(uvicorn.Server):
         )
 
     def load_in_background(self, model: Path, *, then: Callable[[], None]) -> None:
-        """Load the model in a thread; `then` is called in it once the model answers. A failure ends the server."""
+        """Load the model in a thread, and call `then` in it afterwards. A failure stops the server."""
 
         def load() -> None:
             try:
                 self.service.pipeline = load_pipeline(model, self.service)
                 then()
-            except BaseException as error:  # noqa: BLE001 - told to whoever runs the server
+            except BaseException as error:  # noqa: BLE001 - reported by `serve`
                 self.failure = error
                 self.should_exit = True
 
@@ -195,11 +195,11 @@ class Server(uvicorn.Server):
         self._loading.start()
 
     @contextlib.contextmanager
-    def orderly_end(self) -> Iterator[None]:
-        """SIGTERM ends the process with 0 whenever it comes; uvicorn raises it once more when it has been obeyed.
+    def graceful_exit(self) -> Iterator[None]:
+        """Exit with 0 on SIGTERM at any time; uvicorn raises the signal again after its shutdown.
 
-        While the model is being loaded the process ends here: the thread that loads can't be stopped, and the
-        interpreter's own end would abort in it.
+        If the model is still being loaded, exit immediately: the loading thread can't be stopped, and the interpreter's
+        own shutdown would abort in it.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -216,21 +216,21 @@ class Server(uvicorn.Server):
                 leave(code, wait=False)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """What a signal does: the process ends in time, whatever its threads are at."""
+        """Handle a signal: shut down, and exit after a time limit in any case."""
         if not self._captured_signals:
-            _end_in_time(0)
+            _exit_in_time(0)
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """End a server whose decoders are all stuck: whoever watches over it begins another."""
+        """Stop a server whose decoders are all stuck, so that its supervisor restarts it."""
         pipeline = self.service.pipeline
         if counter % 10 == 0 and pipeline is not None and pipeline.stuck_seconds > STUCK_SECONDS:
             self.failure = EndpointError(
-                f"every decoder has been stuck for {pipeline.stuck_seconds:.0f} s at pictures that it should have "
-                "given up; the server ends, start it again"
+                f"all decoders have been stuck for {pipeline.stuck_seconds:.0f} s, beyond their time limit; the server "
+                "stops: restart it"
             )
             self.should_exit = True
-            _end_in_time(self.failure.exit_code)
+            _exit_in_time(self.failure.exit_code)
         return await super().on_tick(counter)
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -245,7 +245,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
 
     async def listen_also(self, listener: socket.socket) -> None:
-        """Take connections from one more socket."""
+        """Accept connections on one more socket."""
         loop = asyncio.get_running_loop()
         config, state = self.config, self.server_state
 
@@ -262,18 +262,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _end_in_time(code: int) -> None:
+def _exit_in_time(code: int) -> None:
     last = threading.Timer(_END_SECONDS, leave, (code,), {"wait": False})
     last.daemon = True
     last.start()
 
 
 def load_engine(model: Path, choice: EngineChoice, limits: Limits) -> Engine:
-    """The engine of that choice with this model; a process has one engine, since their threads don't get along.
+    """Load a model with the chosen engine; a process has only one engine, since their threads compete.
 
     Raises:
-        MissingExtraError: it isn't installed.
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
+        MissingExtraError: the engine isn't installed.
+        ArtifactError: the model directory is missing, damaged, foreign or newer than this breedclf.
     """
     if choice.name == "openvino":
         from breedclf.serving.engines.openvino import OpenVinoEngine
@@ -283,11 +283,11 @@ def load_engine(model: Path, choice: EngineChoice, limits: Limits) -> Engine:
 
 
 def load_pipeline(model: Path, service: Service) -> Pipeline:
-    """The model, loaded, checked and warm.
+    """Load, verify and warm up the model.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf, or its answers are no
-            numbers.
+        ArtifactError: the model directory is missing, damaged, foreign or newer than this breedclf, or its
+            probabilities aren't finite.
     """
     engine = load_engine(model, service.engine, service.limits)
     try:

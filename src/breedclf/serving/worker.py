@@ -1,7 +1,7 @@
-"""`python -m breedclf.serving.worker`: the process behind a local endpoint, led over stdin by its supervisor.
+"""`python -m breedclf.serving.worker`: the process of a local endpoint, controlled by its supervisor over stdin.
 
-It serves on a port of its own until it is told `accept`; then also on the endpoint's socket, which it inherited. What
-it has to say goes to stdout, an event of JSON a line. When stdin ends, so does it, after what it took is answered.
+It serves on a port of its own and, after the command `accept`, also on the endpoint's inherited socket. It reports
+events to stdout, as one JSON object per line. When stdin is closed, it finishes pending requests and exits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from breedclf.serving.engines.memory import share_freed_memory
 from breedclf.serving.http.app import Service
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.parity import check_parity
-from breedclf.serving.server import Server, listen, only_here, url_of
+from breedclf.serving.server import Server, keep_private, listen, url_of
 
 ACCEPT = "accept"
 READY = "ready"
@@ -31,18 +31,18 @@ FAILED = "failed"
 
 
 def main() -> int:
-    """Serve until told otherwise."""
+    """Serve until stdin is closed."""
     parser = argparse.ArgumentParser(prog="python -m breedclf.serving.worker")
     parser.add_argument("model", type=Path)
     parser.add_argument("--socket", type=int, required=True, help="descriptor of the endpoint's listening socket")
-    parser.add_argument("--activity", type=Path, required=True, help="file that is touched by each request")
-    parser.add_argument("--check", action="store_true", help="compare the answers with the classifier's first")
+    parser.add_argument("--activity", type=Path, required=True, help="file to touch on requests")
+    parser.add_argument("--check", action="store_true", help="compare predictions with the classifier's first")
     add_engine_flags(parser)
     arguments = parser.parse_args()
     log_as_json()
     share_freed_memory()
     public = socket.socket(fileno=arguments.socket)
-    only_here(public)
+    keep_private(public)
     server = Server(Service(on_prediction=_Activity(arguments.activity).note, engine=engine_choice(arguments)))
     with listen("127.0.0.1", 0) as private:
         url = url_of(private)
@@ -51,21 +51,21 @@ def main() -> int:
             pipeline = server.service.pipeline
             if arguments.check and pipeline is not None:
                 check_parity(url, arguments.model, reference=pipeline.engine.reference())
-            _say(READY)
+            _report(READY)
 
-        with server.orderly_end():
+        with server.graceful_exit():
             server.load_in_background(arguments.model, then=loaded)
-            threading.Thread(target=_obey, args=(server, public), name="stdin", daemon=True).start()
+            threading.Thread(target=_read_commands, args=(server, public), name="stdin", daemon=True).start()
             server.run([private])
     if server.failure is None:
         return 0
     message = str(server.failure) if isinstance(server.failure, BreedclfError) else repr(server.failure)
-    _say(FAILED, message=message)
+    _report(FAILED, message=message)
     return 3
 
 
 class _Activity:
-    """Touches a file when something is asked, at most once a second."""
+    """Touches a file on requests, at most once per second."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -78,14 +78,14 @@ class _Activity:
             self._file.touch()
 
 
-def _obey(server: Server, public: socket.socket) -> None:
+def _read_commands(server: Server, public: socket.socket) -> None:
     for line in sys.stdin:
         if line.strip() == ACCEPT and server.loop is not None:
             asyncio.run_coroutine_threadsafe(server.listen_also(public), server.loop)
     server.should_exit = True
 
 
-def _say(event: str, **values: str) -> None:
+def _report(event: str, **values: str) -> None:
     os.write(sys.stdout.fileno(), (json.dumps({"event": event, **values}) + "\n").encode())
 
 

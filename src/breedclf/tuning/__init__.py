@@ -1,1 +1,1 @@
-"""The search for the best hyperparameters: its space, strategies, rules for stopping, and its state on disk."""
+"""Hyperparameter search: search spaces, strategies, stopping rules, and the study on disk."""

@@ -1,4 +1,4 @@
-"""What the trials of a search say: which parameter mattered, and how sure a share of a few pictures is."""
+"""Analysis of trials: importance of parameters, and confidence intervals of accuracies."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ MAX_GROUPS = 4
 
 @dataclass(frozen=True)
 class Importance:
-    """How much of the objective's spread goes along with one parameter: `share` from 0 to 1."""
+    """The share of the objective's variance explained by one parameter, from 0 to 1."""
 
     name: str
     share: float
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that count: completed, with an objective."""
+    """The trials that are ranked: completed, with an objective."""
     return [trial for trial in trials if trial.status == "Completed" and trial.objective is not None]
 
 
 def importances(space: Mapping[str, Parameter], trials: Sequence[Trial]) -> list[Importance]:
-    """Each parameter's main effect, the largest first; empty when fewer than 4 trials count or all are equal.
+    """Each parameter's main effect, largest first; empty if fewer than 4 trials are ranked or all are equal.
 
-    The trials are grouped by the parameter's value (a range in up to 4 groups of equal size), and the share of the
-    objective's variance that lies between the groups is corrected for what chance alone puts there (omega squared).
-    Parameters that only matter together show in neither.
+    Trials are grouped by the parameter's value (ranges into up to 4 groups of equal size). The effect is the share of
+    the objective's variance between groups, corrected for chance (omega squared). Interactions between parameters
+    aren't detected.
     """
     counted = ranked(trials)
     objectives = [trial.objective for trial in counted if trial.objective is not None]
@@ -45,12 +45,12 @@ def importances(space: Mapping[str, Parameter], trials: Sequence[Trial]) -> list
 
 
 def accuracy_interval(accuracy: float, count: int) -> tuple[float, float]:
-    """The 95% interval of an accuracy measured on `count` pictures."""
+    """The 95% confidence interval of an accuracy (0 to 1) measured on `count` images."""
     return wilson_interval(min(count, round(accuracy * count)), count)
 
 
 def level_with_best(trials: Sequence[Trial], direction: Direction, valid_count: int | None) -> list[Trial]:
-    """The other trials whose accuracy's interval holds the best trial's accuracy: these pictures can't part them."""
+    """Other trials whose confidence interval contains the best trial's accuracy: they aren't significantly worse."""
     best = best_trial(trials, direction)
     accuracy = None if best is None else best.metrics.get("valid_accuracy")
     if best is None or accuracy is None or not valid_count:
@@ -81,7 +81,7 @@ def _groups(values: Sequence[Value], parameter: Parameter) -> list[object]:
 
 
 def _omega_squared(values: Sequence[float], groups: Sequence[object]) -> float:
-    """The share of variance between groups, less what chance puts there; 0 when it can't be told."""
+    """The share of variance between groups, corrected for chance; 0 if it can't be estimated."""
     mean = statistics.fmean(values)
     total = sum((value - mean) ** 2 for value in values)
     members: dict[object, list[float]] = {}

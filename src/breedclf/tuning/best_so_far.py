@@ -1,4 +1,4 @@
-"""A training that tells its best objective after each epoch, for a service that stops trials by what they tell."""
+"""Prints the best objective so far after each epoch, for services that stop trials early by that metric."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from breedclf.tuning.trials import direction_of, is_better
 
 
 class BestSoFar(TrainingHook):
-    """Prints the metric that trials are ranked by while the training runs; its last value is that of the best epoch."""
+    """A training hook that prints the ranking metric during training; its last value is that of the best epoch."""
 
     def __init__(self, objective: str) -> None:
         self._objective = objective

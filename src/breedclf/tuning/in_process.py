@@ -1,4 +1,4 @@
-"""Trials that run in this process, one after the other: the quickest way, as everything is loaded once."""
+"""Runs trials in this process, one after another: fastest, since everything is loaded only once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
 from breedclf.training.hooks import EpochRecord, TrainingHook
-from breedclf.tuning.search import Look, Search, stopped_early
+from breedclf.tuning.search import Search, TrialSnapshot, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ _RECORD = "trial.json"
 
 
 class InProcessRunner:
-    """Runs a trial to its end where it is submitted; each has a folder with its record and, if kept, its model."""
+    """Runs each trial to its end on submission; each has a folder with its record and possibly its model."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         from breedclf.training.run_cache import RunCache
 
         self._folder = folder
         self._clock = clock
-        self._workbench = RunCache()
+        self._run_cache = RunCache()
         self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
         self.is_best: Callable[[float], bool] = lambda _objective: True
 
@@ -51,7 +51,7 @@ class InProcessRunner:
             record |= {"status": "Stopped", "note": stopped_early(len(watch.history))}
         except BreedclfError as error:
             record |= {"status": "Failed", "failure_reason": str(error)}
-        except Exception as error:  # a trial that runs out of memory must not end the search
+        except Exception as error:  # a trial that runs out of memory must not stop the search
             log.debug("%s failed", name, exc_info=True)
             record |= {"status": "Failed", "failure_reason": f"{type(error).__name__}: {error}"}
         else:
@@ -60,26 +60,26 @@ class InProcessRunner:
             record |= {"status": "Completed", "objective": best[config.objective], "metrics": metrics}
         self._write(name, {**record, "history": watch.history, "ended": self._clock()})
 
-    def look(self, name: str) -> Look | None:
+    def snapshot(self, name: str) -> TrialSnapshot | None:
         file = self._folder / name / _RECORD
         try:
-            look = typed(Look, json.loads(file.read_text(encoding="utf-8")))
+            snapshot = typed(TrialSnapshot, json.loads(file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as error:
-            return Look(status="Failed", lost=True, failure_reason=f"its record {file} is damaged ({error})")
-        if look.status == "InProgress":  # looked at from outside of `submit`: that process has ended
-            return Look(status="Failed", lost=True, failure_reason="the process that ran it has ended")
-        return look
+            return TrialSnapshot(status="Failed", lost=True, failure_reason=f"its record {file} is damaged ({error})")
+        if snapshot.status == "InProgress":  # not within `submit`, so the process that ran it has ended
+            return TrialSnapshot(status="Failed", lost=True, failure_reason="the process that ran it has ended")
+        return snapshot
 
     def stop(self, name: str) -> None:
-        """A trial here has ended whenever somebody else gets to run."""
+        """Do nothing: no trial is running when this can be called."""
 
     def artifact(self, name: str) -> Path:
         return _kept_model(self._folder, name)
 
     def drop_model(self, name: str) -> None:
-        """Free the room that a trial's model takes."""
+        """Delete a trial's model to free disk space."""
         shutil.rmtree(self._folder / name / "model", ignore_errors=True)
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
@@ -90,7 +90,7 @@ class InProcessRunner:
             return fit(
                 config,
                 hooks=hooks,
-                run_cache=self._workbench,
+                run_cache=self._run_cache,
                 is_kept=lambda best: self.is_best(getattr(best, config.objective)),
             )
 
@@ -101,9 +101,9 @@ class InProcessRunner:
 
 
 def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lambda _study: None) -> Study:
-    """Run a study from wherever it stands to its end in this process; the caller holds its lock.
+    """Run a study from its current state to its end in this process; the caller holds its lock.
 
-    Only the best trial's model is kept: a ResNet-50 takes 94 MB.
+    Only the best trial's model is kept, since each takes disk space (94 MB for a ResNet-50).
     """
     runner = InProcessRunner(folder.path / _TRIALS)
     search = Search(folder, runner, time.monotonic)
@@ -120,10 +120,10 @@ def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lam
 
 
 def kept_model(folder: StudyFolder, name: str) -> Path:
-    """The model folder of the best trial of a search that ran in one process.
+    """The model directory of the best trial of a search that ran in one process.
 
     Raises:
-        ArtifactError: the trial isn't the best, or the model is gone.
+        ArtifactError: the trial isn't the best one, or its model was deleted.
     """
     return _kept_model(folder.path / _TRIALS, name)
 
@@ -131,16 +131,18 @@ def kept_model(folder: StudyFolder, name: str) -> Path:
 def _kept_model(trials: Path, name: str) -> Path:
     model = trials / name / "model"
     if not model.is_dir():
-        raise ArtifactError(f"the model of {name} isn't there: a search in one process keeps that of its best trial")
+        raise ArtifactError(
+            f"the model of {name} doesn't exist: a search in one process only keeps the model of its best trial"
+        )
     return model
 
 
 class _FellBehindError(Exception):
-    """Ends a training that is worse than the median of the earlier ones."""
+    """Stops a trial that is worse than the median of earlier ones."""
 
 
 class _Watch(TrainingHook):
-    """Keeps the objective of each epoch, and ends the training when it falls behind."""
+    """Records the objective of each epoch, and stops the training if it falls behind."""
 
     def __init__(self, objective: str, is_behind: Callable[[Sequence[float]], bool]) -> None:
         self.history: list[float] = []

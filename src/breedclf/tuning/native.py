@@ -1,4 +1,4 @@
-"""A search that a back end runs as a whole: what it is asked for, what it tells, and the study as its mirror."""
+"""A search that a backend runs as a whole: the request, its description, and the study that mirrors it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from breedclf.tuning.study import SearchRequest, Study
 from breedclf.tuning.trials import Status, Trial, best_trial, is_better
 
 TELL_BEST_VARIABLE = "BREEDCLF_TELL_BEST"
-GONE = "the tuning job is gone: somebody removed it"
+GONE = "the tuning job no longer exists: it was deleted"
 
 
 @dataclass(frozen=True)
 class NativeSearch:
-    """A search to be run elsewhere: `job` holds what all its trainings share, under the search's name.
+    """A search for a backend to run: `job` is what all its training jobs share, under the search's name.
 
-    `since` is when it was written down (seconds since 1970), so that it can't be taken for an older one of its name.
+    `since` is when the study was created (seconds since 1970), to distinguish it from older ones of the same name.
     """
 
     request: SearchRequest
@@ -32,7 +32,7 @@ class NativeSearch:
 
     @property
     def space(self) -> dict[str, Parameter]:
-        """What is tried; a grid's ranges as the values that it takes of them."""
+        """The search space; for a grid search, ranges are converted to lists of values."""
         request = self.request
         if request.strategy != "grid":
             return dict(request.space)
@@ -43,18 +43,18 @@ class NativeSearch:
 
     @property
     def shared(self) -> dict[str, str]:
-        """The hyperparameters that are the same in all trainings."""
+        """The hyperparameters that are the same in all training jobs."""
         return {name: value for name, value in self.job.hyperparameters.items() if name not in self.request.space}
 
     @property
     def metric(self) -> str:
-        """The metric that trainings are compared by: the objective of their best epoch."""
+        """The metric by which training jobs are compared: the objective of their best epoch."""
         return metric_lines.best(self.request.objective)
 
 
 @dataclass(frozen=True)
 class NativeTrial:
-    """One training of such a search, in the service's words; times are seconds since 1970 (UTC)."""
+    """One training job of such a search, as the service describes it; times are seconds since 1970 (UTC)."""
 
     name: str
     status: Status
@@ -68,7 +68,7 @@ class NativeTrial:
 
 @dataclass(frozen=True)
 class NativeDescription:
-    """What the back end knows about such a search; `best` is the training that it holds for the best."""
+    """The backend's description of such a search; `best` is the training job that it considers best."""
 
     name: str
     status: Status
@@ -82,28 +82,28 @@ class NativeDescription:
 
 @runtime_checkable
 class NativeTuning(Backend, Protocol):
-    """A back end that runs a whole search by itself, whether anybody waits for it or not.
+    """A backend that runs a whole search by itself, even if no client is connected.
 
-    Starting the same search twice, as happens when an answer is lost, is one search.
+    Starting the same search twice, such as after a lost response, must be idempotent.
     """
 
     def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """What `create_tuning` would send, without sending it."""
+        """The request that `create_tuning` would send."""
 
     def create_tuning(self, search: NativeSearch) -> None:
-        """Start the search; ConfigError when its name is taken or it can't be run there."""
+        """Start the search; ConfigError if its name is taken or the backend can't run it."""
 
     def describe_tuning(self, name: str) -> NativeDescription | None:
-        """What is known about the search now, with every training so far; None when there is none of that name."""
+        """The current state of the search with all its training jobs; None if there is no search of that name."""
 
     def stop_tuning(self, name: str) -> None:
-        """Ask the search and its running trainings to stop; nothing happens when it has ended or isn't there."""
+        """Stop the search and its running training jobs; no effect if it has ended or doesn't exist."""
 
     def find_tuning(self, name: str) -> SearchRequest:
-        """What a search was asked for, from the back end's own record of it.
+        """Reconstruct a search's request from the backend's record of it.
 
         Raises:
-            ConfigError: there is none of that name, or it isn't one of breedclf's.
+            ConfigError: there is no search of that name, or breedclf didn't create it.
         """
 
 
@@ -121,80 +121,82 @@ class SdkTuning(Protocol):
         """The SDK's tuner with the settings of this search."""
 
 
-def mirrored(study: Study, told: NativeDescription | None) -> Study:
-    """The study as the back end tells it now; what was learned of a trial before is kept."""
-    if told is None:
-        return study if study.is_over else study.ended_without_word("Failed", GONE)
+def mirrored(study: Study, description: NativeDescription | None) -> Study:
+    """Update the study from the backend's description; earlier details of trials are kept."""
+    if description is None:
+        return study if study.is_over else study.ended_unexpectedly("Failed", GONE)
     known = {trial.name: trial for trial in study.trials}
-    ordered = sorted(told.trials, key=lambda each: (each.created, each.name))
+    ordered = sorted(description.trials, key=lambda each: (each.created, each.name))
     trials = tuple(_trial(index, each, study.request, known.get(each.name)) for index, each in enumerate(ordered))
-    status, reason = told.status, told.reason
+    status, reason = description.status, description.reason
     if status == "Completed" and best_trial(trials, study.request.direction) is None:
-        status, reason = "Failed", reason or "no training completed with a number as its objective"
+        status, reason = "Failed", reason or "no training job completed with a finite objective"
     changes = {"status": status, "trials": trials, "reason": reason}
     if status in ("InProgress", "Stopping"):
         changes["reason"] = None
     elif reason is None:
-        changes["reason"] = f"the service ended it as {status} after {len(trials)} trainings"
-    seconds = None if told.ended is None else max(0.0, told.ended - told.created)
+        changes["reason"] = f"the service ended it as {status} after {len(trials)} training jobs"
+    seconds = None if description.ended is None else max(0.0, description.ended - description.created)
     return study.model_copy(update={**changes, **({} if seconds is None else {"active_seconds": seconds})})
 
 
-def disagreement(study: Study, told: NativeDescription) -> str | None:
-    """What to say when the back end holds another trial for the best that isn't one of equals; None if it doesn't."""
-    best, theirs = study.best, next((trial for trial in study.trials if trial.name == told.best), None)
-    if best is None or best.objective is None or told.best in (None, best.name):
+def disagreement(study: Study, description: NativeDescription) -> str | None:
+    """A message if the backend considers another trial best, other than an equal one; otherwise None."""
+    best, theirs = study.best, next((trial for trial in study.trials if trial.name == description.best), None)
+    if best is None or best.objective is None or description.best in (None, best.name):
         return None
     if (
         theirs is None
         or theirs.objective is None
         or is_better(best.objective, theirs.objective, study.request.direction)
     ):
-        return f"the service holds {told.best} for the best trial, its own list of trials {best.name}"
+        return f"the service reports {description.best} as the best trial, but by its list of trials it is {best.name}"
     return None
 
 
 def typed_values(texts: Mapping[str, str], space: Mapping[str, Parameter]) -> Values:
-    """A trial's hyperparameters in their own types.
+    """Convert a trial's hyperparameters from text to their types.
 
     Raises:
-        BreedclfError: one of the space is missing, or isn't of its type.
+        BreedclfError: a parameter of the space is missing, or has an invalid value.
     """
     missing = sorted(set(space) - set(texts))
     if missing:
-        raise BreedclfError(f"the service tells no {', '.join(missing)} of a trial; it tells {dict(texts)}")
+        raise BreedclfError(f"the service doesn't report {', '.join(missing)} of a trial, only {dict(texts)}")
     return {name: _typed(name, texts[name], parameter) for name, parameter in space.items()}
 
 
 def value_texts(config: TrainingConfig, name: str, values: tuple[Value, ...]) -> list[str]:
-    """Values of a field as a job's hyperparameters spell them."""
+    """Format values of a setting as a job's hyperparameters."""
     return [config.replace(**{name: value}).to_hyperparameters()[name] for value in values]
 
 
-def _trial(index: int, told: NativeTrial, request: SearchRequest, known: Trial | None) -> Trial:
-    objective = told.objective if told.objective is not None and math.isfinite(told.objective) else None
+def _trial(index: int, description: NativeTrial, request: SearchRequest, known: Trial | None) -> Trial:
+    objective = (
+        description.objective if description.objective is not None and math.isfinite(description.objective) else None
+    )
     trial = Trial(
-        name=told.name,
+        name=description.name,
         index=index,
         submitted=True,
-        hyperparameters=typed_values(told.hyperparameters, request.space),
-        status=told.status,
+        hyperparameters=typed_values(description.hyperparameters, request.space),
+        status=description.status,
         objective=objective,
-        started=told.started,
-        ended=told.ended,
-        failure_reason=told.failure_reason,
-        note=_note(told, objective),
+        started=description.started,
+        ended=description.ended,
+        failure_reason=description.failure_reason,
+        note=_note(description, objective),
     )
     if known is None:
         return trial
     return trial.model_copy(update={"history": known.history, "metrics": known.metrics})
 
 
-def _note(told: NativeTrial, objective: float | None) -> str | None:
-    if told.status == "Completed" and objective is None:
-        return "the job ended without a number as its objective: it is left out of the ranking"
-    if told.status == "Stopped":
-        return told.failure_reason or "stopped by the service or the user"
+def _note(description: NativeTrial, objective: float | None) -> str | None:
+    if description.status == "Completed" and objective is None:
+        return "the job has no finite objective and isn't ranked"
+    if description.status == "Stopped":
+        return description.failure_reason or "stopped by the service or the user"
     return None
 
 
@@ -205,11 +207,11 @@ def _typed(name: str, text: str, parameter: Parameter) -> Value:
             return _choice(plain, parameter.values)
         return float(plain) if isinstance(parameter, Continuous) else round(float(plain))
     except ValueError as error:
-        raise BreedclfError(f"the service tried {name}={text!r}, which is none of {parameter}") from error
+        raise BreedclfError(f"the service tried {name}={text!r}, which isn't one of {parameter}") from error
 
 
 def _choice(text: str, values: tuple[Value, ...]) -> Value:
-    """The choice that is spelled so: numbers by their worth, booleans and text by their word."""
+    """Find the choice with this text: numbers are compared by value, booleans and text by their text."""
     for value in values:
         if isinstance(value, bool):
             if text.lower() == str(value).lower():

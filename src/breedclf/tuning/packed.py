@@ -1,4 +1,4 @@
-"""A whole search as one job: how it travels in the job's hyperparameters, and how the job tells what it finds."""
+"""Runs a whole search as one job: encodes it in the job's hyperparameters, and reports progress in the job's log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHECKPOINTS = "search"
 
 
 def packed_pairs(study: Study) -> dict[str, str]:
-    """The hyperparameters that turn a training's job into this search: one for the whole, one a parameter."""
+    """The hyperparameters that turn a training job into this search: one for the request, and one per parameter."""
     request = study.request.model_dump(mode="json", exclude={"config", "space", "packed"}, exclude_none=True)
     whole = {"request": request, "key": study.key, "created": study.created}
     pairs = {REQUEST_PAIR: json.dumps(whole)}
@@ -36,7 +36,7 @@ def is_search(hyperparameters: Mapping[str, Any]) -> bool:
 
 
 def requirements_of(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a job with these hyperparameters needs beyond a training: the bayesian strategy draws with Optuna."""
+    """Additional packages for a job with these hyperparameters: the bayesian strategy needs Optuna."""
     if not is_search(hyperparameters):
         return ()
     strategy = _read(hyperparameters[REQUEST_PAIR])["request"].get("strategy")
@@ -44,15 +44,15 @@ def requirements_of(hyperparameters: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def without_search(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that belong to the training."""
+    """The hyperparameters without those of the search."""
     return {k: v for k, v in hyperparameters.items() if k != REQUEST_PAIR and not k.startswith(SPACE_PAIR)}
 
 
 def study_from_pairs(hyperparameters: Mapping[str, Any], config: TrainingConfig) -> Study:
-    """The search that a job is asked for; values may arrive as JSON text or already read.
+    """Decode the search of a job; values may be JSON text or already decoded.
 
     Raises:
-        ConfigError: the hyperparameters hold no whole search.
+        ConfigError: the hyperparameters don't contain a complete search.
     """
     try:
         whole = _read(hyperparameters[REQUEST_PAIR])
@@ -64,14 +64,14 @@ def study_from_pairs(hyperparameters: Mapping[str, Any], config: TrainingConfig)
         request = {**whole["request"], "space": space, "config": config}
         return Study(request=SearchRequest(**request), key=whole["key"], created=whole["created"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"the job's hyperparameters hold no whole search: {error!r}") from error
+        raise ConfigError(f"the job's hyperparameters don't contain a complete search: {error!r}") from error
 
 
 def run_packed(study: Study, *, checkpoints: Path, output_data: Path) -> Path:
-    """Run the search inside its job and return the best model's folder.
+    """Run the search inside its job and return the best trial's model directory.
 
-    The state lies in the checkpoints, so that a job that is interrupted and started again goes on where it was. Each
-    change is told in a line of the log, and the whole stands in the output at the end.
+    The state is stored in the checkpoints, so an interrupted job continues when it is restarted. Each change is printed
+    as a line of the log, and the final state is written to the output.
 
     Raises:
         JobFailedError: no trial completed.
@@ -82,15 +82,16 @@ def run_packed(study: Study, *, checkpoints: Path, output_data: Path) -> Path:
     with folder.locked():
         if not folder.exists():
             folder.save(study)
-        told: list[str] = []
+        last = ""
 
-        def tell(now: Study) -> None:
-            line = study_line(now)
-            if line not in told:
-                told[:] = [line]
-                print(line, flush=True)  # noqa: T201 - the job's log is read by who waits for it
+        def report(current: Study) -> None:
+            nonlocal last
+            line = study_line(current)
+            if line != last:
+                last = line
+                print(line, flush=True)  # noqa: T201 - clients read the job's log
 
-        study = run_in_process(folder, tell)
+        study = run_in_process(folder, report)
     written = output_data / STUDY_OUTPUT
     written.parent.mkdir(parents=True, exist_ok=True)
     written.write_text(study_line(study), encoding="utf-8")
@@ -102,20 +103,20 @@ def run_packed(study: Study, *, checkpoints: Path, output_data: Path) -> Path:
 
 
 def study_line(study: Study) -> str:
-    """What a search has found so far, in one line of a log; settings and places are left out."""
+    """The state of a search in one line of a log, without settings and paths."""
     values = study.model_dump(mode="json", include={"status", "reason", "active_seconds", "trials"})
     return MARKER + json.dumps(values)
 
 
 def study_from_lines(lines: Iterable[str], study: Study) -> Study:
-    """The study as the last of these lines tells it; as it was when none does."""
+    """Update the study from the last of these log lines that has its state, if any."""
     for line in lines:
         _, marker, text = line.partition(MARKER)
         if not marker:
             continue
         try:
             values = json.loads(text)
-        except ValueError:  # a line cut in two
+        except ValueError:  # an incomplete line
             continue
         study = Study(**{**study.model_dump(), "request": study.request, **values})
     return study

@@ -1,4 +1,4 @@
-"""The page about a search: what was found, how, what mattered, and every training job."""
+"""The HTML report about a search: its result, history, the importance of parameters, and every training job."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FEW_IMAGES = 500
 
 
 def render_report(study: Study, *, made_at: datetime | None = None) -> str:
-    """The page as HTML, for a search that has ended or still runs."""
+    """Render the report as HTML, for a finished or running search."""
     request = study.request
     best = best_trial(study.trials, request.direction)
     sections = [
@@ -42,7 +42,7 @@ def render_report(study: Study, *, made_at: datetime | None = None) -> str:
     return render_page(
         f"Tuning job {request.name}",
         sections,
-        subtitle=f"{len(study.trials)} training jobs on {request.config.data.name}, by strategy {request.strategy}",
+        subtitle=f"{len(study.trials)} training jobs on {request.config.data.name}, strategy {request.strategy}",
         summary=_summary(study, best),
         made_by=f"breedclf {__version__}",
         made_at=made_at,
@@ -59,7 +59,7 @@ def _summary(study: Study, best: Trial | None) -> list[Markup | str]:
             callout(
                 "bad" if study.is_over else "info",
                 "No training job has completed",
-                study.reason or "The search still runs.",
+                study.reason or "The search is still running.",
             )
         )
         return [*blocks, tiles([jobs])]
@@ -67,11 +67,11 @@ def _summary(study: Study, best: Trial | None) -> list[Markup | str]:
     headline = [Tile(f"best {study.request.objective}", f"{best.objective:.4f}", best.name, tone="ok")]
     accuracy = best.metrics.get("valid_accuracy")
     if accuracy is not None:
-        headline.append(Tile("its valid accuracy", formats.percent(accuracy), _interval_text(accuracy, study)))
-    headline += [jobs, Tile("time in jobs", formats.seconds(seconds), f"search: {study.status}")]
+        headline.append(Tile("its validation accuracy", formats.percent(accuracy), _interval_text(accuracy, study)))
+    headline += [jobs, Tile("total job time", formats.seconds(seconds), f"search: {study.status}")]
     blocks += [callout("ok", "Best hyperparameters", values), tiles(headline)]
     if study.reason:
-        blocks.append(f"The search ended because {study.reason}.")
+        blocks.append(f"Reason for the end of the search: {study.reason}.")
     return blocks
 
 
@@ -115,7 +115,9 @@ def _history(study: Study) -> Section:
                 note=note,
             )
         )
-    return Section("History", blocks, lead="Each training job in the order of its start, and the best up to it.")
+    return Section(
+        "History", blocks, lead="Training jobs in the order in which they started, and the best result so far."
+    )
 
 
 def _parallel(study: Study, best: Trial | None) -> Section:
@@ -125,12 +127,12 @@ def _parallel(study: Study, best: Trial | None) -> Section:
     counted = ranked(study.trials)
     rows = [
         {
-            **{name: _place(trial, name, parameter) for name, parameter in request.space.items()},
+            **{name: _axis_value(trial, name, parameter) for name, parameter in request.space.items()},
             "objective": trial.objective or 0.0,
         }
         for trial in counted
     ]
-    highlight = next((place for place, trial in enumerate(counted) if trial is best), None)
+    highlight = next((index for index, trial in enumerate(counted) if trial is best), None)
     chart = parallel_coordinates(
         "Hyperparameters and outcome",
         dimensions,
@@ -139,24 +141,24 @@ def _parallel(study: Study, best: Trial | None) -> Section:
         tips=[trial.name for trial in counted],
         smaller_is_better=request.direction == "minimize",
     )
-    lead = "A line a training job, from its hyperparameters to its outcome; the better, the stronger."
+    lead = "One line per training job, from its hyperparameters to its outcome; better jobs have stronger lines."
     return Section("Parallel coordinates", [chart], lead=lead)
 
 
 def _importance(study: Study) -> Section:
     found = importances(study.request.space, study.trials)
-    lead = "How much of the spread of the objective goes along with each hyperparameter by itself."
+    lead = "The share of the objective's variance that each hyperparameter explains on its own."
     if not found:
-        text = "It takes at least 4 completed training jobs with different outcomes to tell."
-        return Section("Importance", [callout("muted", "Too little to tell", text)], lead=lead)
+        text = "This needs at least 4 completed training jobs with different outcomes."
+        return Section("Importance", [callout("muted", "Too few training jobs", text)], lead=lead)
     chart = bar_chart(
         "Main effect of each hyperparameter",
         [Bar(each.name, each.share) for each in found],
         format=formats.percent,
         maximum=1.0,
         full=True,
-        note=f"From {len(ranked(study.trials))} training jobs, corrected for chance; hyperparameters that matter only "
-        "together don't show.",
+        note=f"From {len(ranked(study.trials))} training jobs, corrected for chance; interactions between "
+        "hyperparameters aren't included.",
     )
     return Section("Importance", [chart], lead=lead)
 
@@ -171,22 +173,24 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     for trial in order:
         low, high = accuracy_interval(trial.metrics["valid_accuracy"], count)
         bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
-    chart = bar_chart("Valid accuracy with 95% intervals", bars, format=formats.percent, maximum=1.0, full=True)
+    chart = bar_chart(
+        "Validation accuracy with 95% confidence intervals", bars, format=formats.percent, maximum=1.0, full=True
+    )
     level = level_with_best(study.trials, study.request.direction, count)
     width = accuracy_interval(best.metrics["valid_accuracy"], count)
     words = (
-        f"{count} validation pictures: one picture is {formats.percent(1 / count)}, and the best training job's "
-        f"accuracy lies, at 95% confidence, between {formats.percent(width[0])} and {formats.percent(width[1])}. "
+        f"There are {count} validation images, so one image is {formats.percent(1 / count)}. The best training job's "
+        f"accuracy is, with 95% confidence, between {formats.percent(width[0])} and {formats.percent(width[1])}. "
     )
     if level:
         words += (
-            f"{len(level)} of the other {len(shown) - 1} training jobs can't be told from the best by accuracy alone. "
-            "All were judged on the same pictures and the best was picked for its outcome on them: measure it on the "
-            "test split before quoting a figure."
+            f"{len(level)} of the other {len(shown) - 1} training jobs aren't significantly worse in accuracy. "
+            "All jobs were compared on the same images, and the best was selected by its outcome on them: evaluate it "
+            "on the test split before reporting its accuracy."
         )
     tone: Tone = "info" if level or count < _FEW_IMAGES else "ok"
-    blocks: list[Markup | str] = [callout(tone, "What these numbers can tell", words), chart]
-    return [Section("How sure is it", blocks, lead="Accuracy is a share of few pictures.")]
+    blocks: list[Markup | str] = [callout(tone, "Reliability of these numbers", words), chart]
+    return [Section("Confidence", blocks, lead="Accuracy is measured on a limited number of images.")]
 
 
 def _jobs(study: Study, best: Trial | None) -> Section:
@@ -196,7 +200,7 @@ def _jobs(study: Study, best: Trial | None) -> Section:
         Column("status"),
         *(Column(name, numeric=not isinstance(p, Categorical), format=value_text) for name, p in request.space.items()),
         Column(request.objective, numeric=True, format=lambda value: f"{value:.4f}"),
-        Column("valid accuracy", numeric=True, format=formats.percent),
+        Column("validation accuracy", numeric=True, format=formats.percent),
         Column("started (UTC)"),
         Column("time", numeric=True, format=formats.seconds),
     ]
@@ -212,11 +216,11 @@ def _jobs(study: Study, best: Trial | None) -> Section:
         ]
         for trial in study.trials
     ]
-    blocks: list[Markup | str] = [table("Training jobs", columns, rows, empty="None was started.")]
-    told = [f"{trial.name}: {trial.failure_reason or trial.note}" for trial in study.trials if _has_story(trial)]
-    if told:
-        blocks.append(details(f"Why {len(told)} didn't complete, or don't count", bullets(told)))
-    return Section("Training jobs", blocks, lead="Every one that was started, in that order.")
+    blocks: list[Markup | str] = [table("Training jobs", columns, rows, empty="No training job was started.")]
+    reasons = [f"{trial.name}: {trial.failure_reason or trial.note}" for trial in study.trials if _has_reason(trial)]
+    if reasons:
+        blocks.append(details(f"{len(reasons)} not completed or not ranked", bullets(reasons)))
+    return Section("Training jobs", blocks, lead="All training jobs in the order in which they started.")
 
 
 def _request(study: Study) -> Section:
@@ -226,15 +230,15 @@ def _request(study: Study) -> Section:
         *((name, str(parameter)) for name, parameter in request.space.items()),
         ("objective", f"{request.objective} ({request.direction})"),
         ("strategy", request.strategy),
-        ("seed of the search", request.seed),
-        ("training jobs at most", request.job_count),
-        ("at a time", request.max_parallel_jobs),
+        ("search seed", request.seed),
+        ("maximum training jobs", request.job_count),
+        ("maximum parallel jobs", request.max_parallel_jobs),
         ("early stopping", "on: median of running averages" if request.early_stopping else "off"),
         *((name.replace("_", " "), value) for name, value in criteria.items()),
     ]
-    kept = [(name, value) for name, value in request.config.to_dict().items() if name not in request.space]
-    blocks: list[Markup | str] = [facts(pairs), details("Settings that all training jobs shared", facts(kept))]
-    return Section("What was asked for", blocks)
+    shared = [(name, value) for name, value in request.config.to_dict().items() if name not in request.space]
+    blocks: list[Markup | str] = [facts(pairs), details("Settings of all training jobs", facts(shared))]
+    return Section("Search settings", blocks)
 
 
 def _dimension(name: str, parameter: Parameter) -> Dimension:
@@ -243,8 +247,8 @@ def _dimension(name: str, parameter: Parameter) -> Dimension:
     return Dimension(name, name, log=parameter.scaling == "log")
 
 
-def _place(trial: Trial, name: str, parameter: Parameter) -> float | int | str:
-    """Where a trial's line crosses an axis: choices are names, ranges numbers."""
+def _axis_value(trial: Trial, name: str, parameter: Parameter) -> float | int | str:
+    """A trial's value on an axis: a name for choices, a number for ranges."""
     value = trial.hyperparameters[name]
     return value_text(value) if isinstance(parameter, Categorical) else value
 
@@ -253,12 +257,12 @@ def _interval_text(accuracy: float, study: Study) -> str:
     if not study.valid_count:
         return ""
     low, high = accuracy_interval(accuracy, study.valid_count)
-    return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} pictures"
+    return f"{formats.percent(low)} to {formats.percent(high)}, of {study.valid_count} images"
 
 
 def _left_out(study: Study) -> str:
     left_out = sum(trial.is_over for trial in study.trials) - len(ranked(study.trials))
-    return f"{left_out} that failed, were stopped or printed no objective are left out." if left_out else ""
+    return f"{left_out} without an objective (failed, stopped, or none printed) are omitted." if left_out else ""
 
 
 def _rank(trial: Trial, study: Study) -> tuple[bool, float, int]:
@@ -272,7 +276,7 @@ def _short(trial: Trial) -> str:
     return f"{trial.index + 1}: {values}"
 
 
-def _has_story(trial: Trial) -> bool:
+def _has_reason(trial: Trial) -> bool:
     return bool(trial.failure_reason or trial.note)
 
 

@@ -1,4 +1,4 @@
-"""The search itself: looks at the running trials, decides by the pure rules, starts what comes next, writes it down."""
+"""The search loop: checks running trials, applies the stopping rules, starts the next trials, and saves the study."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Look:
-    """What can be seen of a trial's job from outside.
+class TrialSnapshot:
+    """The state of a trial's job at one moment.
 
-    `history` holds the objective of each epoch so far, `objective` that of the best epoch once the job has printed it.
-    `lost` says that the job ended because the process that ran it vanished, not by its own doing.
+    `history` is the objective of each epoch so far, `objective` that of the best epoch once the job has printed it.
+    `lost` means that the job ended because its process disappeared, so it can be restarted.
     """
 
     status: Status
@@ -42,23 +42,23 @@ class Look:
 
 
 class TrialRunner(Protocol):
-    """Where trials run. A name is used once: the search never submits the same one twice unless it is unknown."""
+    """Runs trials. The search never submits the same name twice, unless the runner doesn't know it."""
 
     def submit(self, name: str, config: TrainingConfig) -> None:
-        """Start a training of this name, or run it to its end.
+        """Start a training run of this name, or run it to its end.
 
         Raises:
             BreedclfError: it can't be started.
         """
 
-    def look(self, name: str) -> Look | None:
-        """The training's state, or None when no training of that name is known."""
+    def snapshot(self, name: str) -> TrialSnapshot | None:
+        """The current state of the run; None if no run of that name is known."""
 
     def stop(self, name: str) -> None:
-        """Ask the training to stop; nothing happens when it has ended."""
+        """Stop the run; no effect if it has ended."""
 
     def artifact(self, name: str) -> Path:
-        """The model folder of a completed training.
+        """The model directory of a completed run.
 
         Raises:
             BreedclfError: there is none.
@@ -68,8 +68,8 @@ class TrialRunner(Protocol):
 class Search:
     """Drives one study; the caller holds the study's lock.
 
-    Every change is on disk before the next act, and the name of a trial's job before the job starts: whatever the
-    moment at which this process is killed, the next one finds each job by its name and repeats none.
+    Every change is saved before the next action, and a trial's job name before its job starts. So whenever this process
+    is killed, the next one finds each job by its name and doesn't repeat any.
     """
 
     def __init__(self, folder: StudyFolder, runner: TrialRunner, clock: Callable[[], float]) -> None:
@@ -80,12 +80,12 @@ class Search:
         self.study = folder.load()
 
     def step(self) -> Study:
-        """Take in what has changed, and start or stop what is due; returns the study as it now is."""
+        """Update the study from its trials, and start or stop trials as needed; returns the updated study."""
         if self.study.is_over:
             return self.study
-        seen_before = self.study.trials
+        trials_before = self.study.trials
         self._count_time()
-        self._look_at_trials()
+        self._update_trials()
         ending = self._ending()
         if ending is None or not ending.halts:
             self._submit_planned()
@@ -93,12 +93,12 @@ class Search:
             ending = self._start_new()
         if ending is not None:
             self._wind_down(ending)
-        if self.study.trials != seen_before or self.study.is_over:
+        if self.study.trials != trials_before or self.study.is_over:
             self._save()
         return self.study
 
     def is_behind(self, name: str, history: Sequence[float]) -> bool:
-        """Whether the trial of this name, its objectives so far being `history`, is to be stopped early."""
+        """Whether to stop this trial early, given the objectives of its epochs so far."""
         request = self.study.request
         if not request.early_stopping or not history:
             return False
@@ -107,7 +107,7 @@ class Search:
         return falls_behind(history, earlier, request.direction)
 
     def is_best(self, objective: float) -> bool:
-        """Whether a trial that now completes with this objective is the best so far."""
+        """Whether a trial that completes with this objective is the best so far."""
         best = self.study.best
         if best is None or best.objective is None:
             return True
@@ -115,27 +115,27 @@ class Search:
 
     def _count_time(self) -> None:
         now = self._clock()
-        passed = max(0.0, now - self._last_tick)  # a clock set back counts as no time
+        passed = max(0.0, now - self._last_tick)  # ignore a clock that goes backwards
         self._last_tick = now
         self._change(active_seconds=self.study.active_seconds + passed)
 
-    def _look_at_trials(self) -> None:
+    def _update_trials(self) -> None:
         for trial in self.study.trials:
             if trial.is_over:
                 continue
-            look = self._runner.look(trial.name)
-            if look is None:
+            snapshot = self._runner.snapshot(trial.name)
+            if snapshot is None:
                 if trial.submitted:
-                    reason = "the job is gone: somebody removed it"
+                    reason = "the job no longer exists: it was deleted"
                     self._put(trial.model_copy(update={"status": "Failed", "failure_reason": reason}))
-            elif look.lost and trial.attempt < MAX_ATTEMPTS:
-                self._put(self._another_attempt(trial, look))
+            elif snapshot.lost and trial.attempt < MAX_ATTEMPTS:
+                self._put(self._another_attempt(trial, snapshot))
             else:
-                self._put(self._stopped_if_behind(_seen(trial, look)))
+                self._put(self._stopped_if_behind(_updated(trial, snapshot)))
 
-    def _another_attempt(self, trial: Trial, look: Look) -> Trial:
+    def _another_attempt(self, trial: Trial, snapshot: TrialSnapshot) -> Trial:
         attempt = trial.attempt + 1
-        logger.warning("%s was lost (%s): it starts again", trial.name, look.failure_reason or "no reason given")
+        logger.warning("%s was lost (%s): restarting it", trial.name, snapshot.failure_reason or "no reason given")
         return Trial(
             name=self.study.job_name(trial.index, attempt),
             index=trial.index,
@@ -157,13 +157,13 @@ class Search:
         return ending_of(request.completion, study.trials, request.job_count, study.active_seconds, request.direction)
 
     def _submit_planned(self) -> None:
-        """Start what an earlier process, or the step before, has written down but not started."""
+        """Start trials that were saved but not started by an earlier process or step."""
         for trial in self.study.trials:
             if not trial.submitted and not trial.is_over:
                 self._submit(trial)
 
     def _start_new(self) -> Ending | None:
-        """Fill the free places; returns why the search can't go on, if so."""
+        """Start trials up to the parallel limit; returns the reason if the search can't continue."""
         request = self.study.request
         for _ in range(request.max_parallel_jobs - sum(not trial.is_over for trial in self.study.trials)):
             try:
@@ -172,7 +172,7 @@ class Search:
                 return None
             index = len(self.study.trials)
             if values is None:
-                return Ending(f"the space holds no more than these {index} combinations", halts=False)
+                return Ending(f"the space has only {index} combinations", halts=False)
             trial = Trial(name=self.study.job_name(index), index=index, hyperparameters=values)
             self._change(trials=(*self.study.trials, trial))
             self._save()
@@ -189,12 +189,12 @@ class Search:
             failed = {"status": "Failed", "started": now, "ended": now, "failure_reason": str(error)}
             trial = trial.model_copy(update=failed)
         self._put(trial.model_copy(update={"submitted": True}))
-        if not trial.is_over and (look := self._runner.look(trial.name)) is not None and not look.lost:
-            self._put(_seen(trial, look))
+        if not trial.is_over and (snapshot := self._runner.snapshot(trial.name)) is not None and not snapshot.lost:
+            self._put(_updated(trial, snapshot))
         self._save()
 
     def _wind_down(self, ending: Ending) -> None:
-        """Stop what must not go on, and end the search once nothing runs."""
+        """Stop running trials if required, and end the search once none is running."""
         for trial in self.study.trials:
             if ending.halts and not trial.is_over:
                 self._halt(trial, ending.reason)
@@ -202,7 +202,7 @@ class Search:
             self._change(status=self._final_status(), reason=ending.reason)
 
     def _halt(self, trial: Trial, reason: str) -> None:
-        if not trial.submitted and self._runner.look(trial.name) is None:
+        if not trial.submitted and self._runner.snapshot(trial.name) is None:
             stopped = {"submitted": True, "status": "Stopped", "note": f"never started: {reason}"}
             self._put(trial.model_copy(update=stopped))
         elif trial.status != "Stopping":
@@ -228,17 +228,17 @@ class Search:
 
 
 def stopped_early(epoch: int) -> str:
-    """What is noted about a trial that fell behind."""
-    return f"stopped early: epoch {epoch} was worse than the median of the earlier trials"
+    """The note of a trial that was stopped early."""
+    return f"stopped early: epoch {epoch} was worse than the median of earlier trials"
 
 
-def _seen(trial: Trial, look: Look) -> Trial:
-    """The trial as its job now looks. Only an objective that is a number counts."""
-    objective = look.objective if look.objective is not None and math.isfinite(look.objective) else None
-    metrics = {name: value for name, value in (look.metrics or {}).items() if math.isfinite(value)}
-    note, status = trial.note or look.note, look.status
+def _updated(trial: Trial, snapshot: TrialSnapshot) -> Trial:
+    """Update a trial from a snapshot of its job; non-finite objectives are ignored."""
+    objective = snapshot.objective if snapshot.objective is not None and math.isfinite(snapshot.objective) else None
+    metrics = {name: value for name, value in (snapshot.metrics or {}).items() if math.isfinite(value)}
+    note, status = trial.note or snapshot.note, snapshot.status
     if status == "Completed" and objective is None:
-        note = "the job ended without a number as its objective: it is left out of the ranking"
+        note = "the job has no finite objective and isn't ranked"
     if status == "InProgress" and trial.status == "Stopping":
         status = "Stopping"
     return trial.model_copy(
@@ -246,11 +246,11 @@ def _seen(trial: Trial, look: Look) -> Trial:
             "submitted": True,
             "status": status,
             "objective": objective,
-            "history": tuple(itertools.takewhile(math.isfinite, look.history)),
+            "history": tuple(itertools.takewhile(math.isfinite, snapshot.history)),
             "metrics": metrics,
-            "started": look.started,
-            "ended": look.ended,
-            "failure_reason": look.failure_reason,
+            "started": snapshot.started,
+            "ended": snapshot.ended,
+            "failure_reason": snapshot.failure_reason,
             "note": note,
         }
     )

@@ -1,4 +1,4 @@
-"""The space a search looks through: ranges and choices for the fields of a training, checked before any job starts."""
+"""Search spaces: ranges and choices for training settings, validated before any job starts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MAX_CATEGORIES = 30
 MAX_NAME_CHARS = 32
 
 _WHY_NOT = {
-    Decides.IMAGES: "changes the pictures that trials are compared on, so that their objectives could not be compared",
-    Decides.CHOICE: "is what trials are compared by: give it as the objective of the tuning job",
-    Decides.RECORDS: "names a place or decides what is stored and reported, not what is learned",
+    Decides.IMAGES: "changes the images that trials are evaluated on, so their objectives couldn't be compared",
+    Decides.CHOICE: "is how trials are compared: set it as the objective of the tuning job",
+    Decides.RECORDS: "affects where or what is stored and reported, not what is learned",
 }
 NOT_TUNABLE = {
     name: _WHY_NOT[what] for name in TrainingConfig.model_fields if (what := decides(TrainingConfig, name)) in _WHY_NOT
@@ -32,7 +32,7 @@ NOT_TUNABLE = {
 
 
 class Continuous(Settings):
-    """A range of real numbers, both ends included; `scaling="log"` searches each order of magnitude alike.
+    """A range of real numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
         ConfigError: the range is empty, reversed or not finite, or logarithmic and not above 0.
@@ -56,7 +56,7 @@ class Continuous(Settings):
         return self
 
     def at(self, share: float) -> float:
-        """The value at this share of the way from low (0) to high (1)."""
+        """The value at this position between low (0) and high (1)."""
         return min(self.high, max(self.low, _between(self.low, self.high, share, self.scaling)))
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Continuous(Settings):
 
 
 class Integer(Settings):
-    """A range of whole numbers, both ends included; `scaling="log"` searches each order of magnitude alike.
+    """A range of whole numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
         ConfigError: the range is empty, reversed or not of whole numbers, or logarithmic and not above 0.
@@ -88,7 +88,7 @@ class Integer(Settings):
         return self
 
     def at(self, share: float) -> int:
-        """The value at this share of the way from low (0) to high (1), each whole number having an equal part."""
+        """The value at this position between low (0) and high (1); all whole numbers have intervals of equal length."""
         edge = 0.5 if self.low > 0 or self.scaling == "linear" else 0.0
         value = round(_between(self.low - edge, self.high + edge, share, self.scaling))
         return min(self.high, max(self.low, value))
@@ -98,10 +98,10 @@ class Integer(Settings):
 
 
 class Categorical(Settings):
-    """A list of choices, tried as they are: numbers, text or booleans.
+    """A list of choices: numbers, text or booleans.
 
     Raises:
-        ConfigError: there is no value, one stands twice, or there are more than 30.
+        ConfigError: there is no value, a duplicate, or more than 30.
 
     Example:
         >>> Categorical(32, 64).values
@@ -127,7 +127,7 @@ class Categorical(Settings):
             )
         twice = [value for i, value in enumerate(self.values) if value in self.values[:i]]
         if twice:
-            raise ValueError(f"Categorical{self.values}: {twice[0]!r} stands more than once")
+            raise ValueError(f"Categorical{self.values}: {twice[0]!r} is listed more than once")
         if any(isinstance(value, float) and not math.isfinite(value) for value in self.values):
             raise ValueError(f"Categorical{self.values}: every number must be finite")
         return self
@@ -150,14 +150,14 @@ Space = dict[str, Parameter]
 
 
 def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
-    """The space as given, once every name and every value is one that this training takes.
+    """Validate a space: every name and value must be valid for this training configuration.
 
     Raises:
         ConfigError: the space is empty or too large, a name is unknown or can't be tuned, or a value is out of range.
     """
     if not space:
         raise ConfigError(
-            'the space is empty: name at least one field, as in {"learning_rate": Continuous(0.005, 0.01)}'
+            'the space is empty: add at least one setting, as in {"learning_rate": Continuous(0.005, 0.01)}'
         )
     if len(space) > MAX_PARAMETERS:
         raise ConfigError(f"the space has {len(space)} tunable parameters; a tuning job takes at most {MAX_PARAMETERS}")
@@ -168,12 +168,12 @@ def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
 
 
 def parse_parameter(name: str, text: str) -> Parameter | None:
-    """Read a flag's text: `0.005:0.01` (a range), `1e-4:1e-1:log`, or `32,64` (choices); None when it is one value.
+    """Parse a flag: `0.005:0.01` (a range), `1e-4:1e-1:log`, or `32,64` (choices); None if it is a single value.
 
-    Only numbers and listed choices can be searched for: punctuation in any other text belongs to that text.
+    Only numeric settings and settings with fixed choices can be searched; other text may contain punctuation.
 
     Raises:
-        ConfigError: it looks like a range or a list but can't be one.
+        ConfigError: it is an invalid range or list.
 
     Example:
         >>> str(parse_parameter("learning_rate", "0.005:0.01"))
@@ -193,13 +193,13 @@ def parse_parameter(name: str, text: str) -> Parameter | None:
 
 
 def is_whole(name: str) -> bool:
-    """Whether this field of a training takes whole numbers only."""
+    """Whether this training setting only accepts whole numbers."""
     annotation = TrainingConfig.model_fields[name].annotation
     return annotation is int or (int in get_args(annotation) and float not in get_args(annotation))
 
 
 def is_number(name: str) -> bool:
-    """Whether this field of a training takes numbers."""
+    """Whether this training setting accepts numbers."""
     annotation = TrainingConfig.model_fields[name].annotation
     return is_whole(name) or annotation is float or float in get_args(annotation)
 
@@ -215,7 +215,7 @@ def _are_names_of_weights(text: str) -> bool:
 
 
 def size(space: Mapping[str, Parameter]) -> int | None:
-    """How many points the space has; None when it holds a range of real numbers."""
+    """The number of points in the space; None if it has a range of real numbers."""
     total = 1
     for parameter in space.values():
         if isinstance(parameter, Continuous):
@@ -226,7 +226,7 @@ def size(space: Mapping[str, Parameter]) -> int | None:
 
 def _check_name(name: str) -> None:
     if len(name) > MAX_NAME_CHARS:
-        raise ConfigError(f"parameter name {name!r} has {len(name)} characters; at most {MAX_NAME_CHARS} are taken")
+        raise ConfigError(f"parameter name {name!r} has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed")
     if name not in TrainingConfig.model_fields:
         tunable = set(TrainingConfig.model_fields) - set(NOT_TUNABLE)
         raise ConfigError(f"unknown parameter {name!r} in the space: {nearest(name, tunable)}")
@@ -245,19 +245,19 @@ def _check_parameter(name: str, parameter: object, config: TrainingConfig) -> No
             f"{name} takes whole numbers: write Integer({parameter.low:g}, {parameter.high:g}) instead of Continuous"
         )
     if not isinstance(parameter, Categorical) and not is_number(name):
-        raise ConfigError(f"{name} takes no numbers, so that a range means nothing: use Categorical")
+        raise ConfigError(f"{name} isn't numeric, so a range is meaningless: use Categorical")
     ends = parameter.values if isinstance(parameter, Categorical) else (parameter.low, parameter.high)
     for value in ends:
         try:
             config.replace(**{name: value})
         except ConfigError as error:
-            raise ConfigError(f"the space asks for a value that no training takes: {error}") from error
+            raise ConfigError(f"the space contains an invalid value: {error}") from error
 
 
 def _parse_choices(name: str, text: str) -> Categorical:
     parts = [part.strip() for part in text.split(",")]
     if "" in parts:
-        raise ConfigError(f"{name}={text!r}: a choice is missing beside a comma")
+        raise ConfigError(f"{name}={text!r}: a choice is missing before or after a comma")
     if any(":" in part for part in parts):
         raise ConfigError(f"{name}={text!r}: either a range, low:high, or a list of choices, not both")
     return Categorical(*(_typed(name, part, text) for part in parts))
@@ -268,7 +268,7 @@ def _parse_range(name: str, text: str) -> Continuous | Integer:
     if match is None or not match[1] or not match[2]:
         raise ConfigError(f"{name}={text!r}: a range is low:high or low:high:log, as in 0.005:0.01")
     if not is_number(name):
-        raise ConfigError(f"{name}={text!r}: it takes no numbers, so that a range means nothing; list the choices")
+        raise ConfigError(f"{name}={text!r}: it isn't numeric, so a range is meaningless; list the choices")
     low, high = (_typed(name, part, text) for part in match.group(1, 2))
     scaling = match[3] or "linear"
     try:
@@ -278,7 +278,7 @@ def _parse_range(name: str, text: str) -> Continuous | Integer:
 
 
 def _typed(name: str, part: str, text: str) -> Value:
-    """One value of the flag in the field's type."""
+    """Convert one value of a flag to the setting's type."""
     if TrainingConfig.model_fields[name].annotation is bool:
         if part.lower() not in ("true", "false"):
             raise ConfigError(f"{name}={text!r}: {part!r} must be true or false")
@@ -289,7 +289,7 @@ def _typed(name: str, part: str, text: str) -> Value:
         return int(part) if is_whole(name) else float(part)
     except ValueError as error:
         kind = "whole number" if is_whole(name) else "number"
-        raise ConfigError(f"{name}={text!r}: {part!r} is no {kind}") from error
+        raise ConfigError(f"{name}={text!r}: {part!r} is not a {kind}") from error
 
 
 def _check_range(name: str, low: float, high: float, scaling: Scaling) -> None:
@@ -299,9 +299,11 @@ def _check_range(name: str, low: float, high: float, scaling: Scaling) -> None:
     if low > high:
         raise ValueError(f"{shown}: the range is reversed; write {name}({high:g}, {low:g})")
     if low == high:
-        raise ValueError(f"{shown}: the range is empty; set the field to {low:g} in the training's settings instead")
+        raise ValueError(f"{shown}: the range is empty; set the value to {low:g} in the training settings instead")
     if scaling == "log" and low <= 0:
-        raise ValueError(f'{shown} with scaling="log": a logarithmic range must lie above 0; start it at 1e-5, say')
+        raise ValueError(
+            f'{shown} with scaling="log": a logarithmic range must be above 0; start it at 1e-5, for example'
+        )
 
 
 def _between(low: float, high: float, share: float, scaling: Scaling) -> float:

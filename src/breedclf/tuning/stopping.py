@@ -1,4 +1,4 @@
-"""When to stop: a trial that falls behind the others, and the search as a whole."""
+"""Stopping rules: for single trials that fall behind, and for the whole search."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HOPELESS_AFTER = 3
 
 
 class Completion(Settings):
-    """When a search ends before its trials are used up.
+    """Criteria that end a search before all its trials have run.
 
     Args:
-        target: an objective that is good enough.
-        not_improving: so many trials in a row that ended without a new best.
-        max_seconds: how long the search may work.
+        target: end when a trial reaches this objective.
+        not_improving: end after this number of consecutive trials without a new best.
+        max_seconds: end after this time, in seconds of active search.
     """
 
     target: float | None = Field(default=None, allow_inf_nan=False)
@@ -29,10 +29,10 @@ class Completion(Settings):
 
 
 def falls_behind(values: Sequence[float], earlier: Sequence[Sequence[float]], direction: Direction) -> bool:
-    """Whether a trial is to be stopped early, by SageMaker's rule: the median of running averages.
+    """Whether to stop a trial early, by SageMaker's rule: the median of running averages.
 
-    Its value at its last epoch is compared with the median, over the earlier trials that reached that epoch, of the
-    average of their values up to it. It has to be worse, not equal.
+    For each earlier trial that reached the same epoch, the average of its values up to that epoch is computed. The
+    trial falls behind if its latest value is worse than the median of these averages.
 
     Example:
         >>> falls_behind([0.9, 0.8], [[0.6, 0.4], [0.8, 0.6]], "minimize")
@@ -45,7 +45,7 @@ def falls_behind(values: Sequence[float], earlier: Sequence[Sequence[float]], di
 
 @dataclass(frozen=True)
 class Ending:
-    """Why no further trial is to start, in words, and whether those that run are stopped too."""
+    """Why no further trials start, and whether running ones are stopped (`halts`)."""
 
     reason: str
     halts: bool
@@ -54,9 +54,9 @@ class Ending:
 def ending_of(
     completion: Completion, trials: Sequence[Trial], max_jobs: int, seconds: float, direction: Direction
 ) -> Ending | None:
-    """Whether the search is to end by its criteria; None to go on. `seconds` is how long it has worked.
+    """Whether the search ends by its criteria; None to continue. `seconds` is its active time so far.
 
-    Besides the criteria: when the first three trials or more all failed for one reason, the rest would too.
+    It also ends if all trials so far, three or more, failed for the same reason.
     """
     best = best_trial(trials, direction)
     if completion.target is not None and best is not None and best.objective is not None:
@@ -64,19 +64,19 @@ def ending_of(
         if reached:
             return Ending(f"the target objective {completion.target:g} was reached by {best.name}", halts=True)
     if completion.max_seconds is not None and seconds >= completion.max_seconds:
-        return Ending(f"the longest run time of {completion.max_seconds:g} s was reached", halts=True)
+        return Ending(f"the time limit of {completion.max_seconds:g} s was reached", halts=True)
     if completion.not_improving is not None and _ended_since_best(trials, best) >= completion.not_improving:
         reason = f"{completion.not_improving} trials in a row ended without a better objective"
         return Ending(reason, halts=True)
     failures = {trial.failure_reason if trial.status == "Failed" else None for trial in trials if trial.is_over}
     if len(failures) == 1 and None not in failures and sum(trial.is_over for trial in trials) >= HOPELESS_AFTER:
-        return Ending(f"the first trials all failed for one reason: {failures.pop()}", halts=True)
+        return Ending(f"all trials failed for the same reason: {failures.pop()}", halts=True)
     if len(trials) >= max_jobs:
         return Ending(f"all {max_jobs} trials have run", halts=False)
     return None
 
 
 def _ended_since_best(trials: Sequence[Trial], best: Trial | None) -> int:
-    """How many trials completed after the best one; failed ones say nothing about the space."""
+    """The number of trials that completed after the best one; failed ones aren't counted."""
     completed = [trial for trial in trials if trial.status in ("Completed", "Stopped")]
     return 0 if best is None else sum(trial.index > best.index for trial in completed)

@@ -1,4 +1,4 @@
-"""What to try next: functions of the plan and the trials so far, so that a search can be resumed at any moment."""
+"""Search strategies: functions of the plan and the trials so far, so that a search can be resumed at any time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REDRAWS = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What decides the hyperparameters of a search's trials, apart from their results."""
+    """Everything that determines the hyperparameters of trials, apart from the results of earlier ones."""
 
     space: Mapping[str, Parameter]
     strategy: Strategy = "bayesian"
@@ -36,19 +36,19 @@ class Plan:
     direction: Direction = "minimize"
 
 
-class NotYet(Exception):  # noqa: N818 - no error: the answer "ask again later"
-    """The next trial depends on the results of trials that still run."""
+class NotYet(Exception):  # noqa: N818 - not an error, but the answer "try again later"
+    """The next trial depends on results of trials that are still running."""
 
 
 def propose(plan: Plan, trials: Sequence[Trial]) -> Values | None:
-    """The hyperparameters of the trial after these; None when the space holds no more.
+    """The hyperparameters of the next trial; None if the space is exhausted.
 
-    The answer depends on the plan and on these trials only: on no clock, no earlier call and no state between calls.
-    The same seed gives the same trials; a bayesian one looks at the results up to `max_parallel` trials back, and so
-    repeats too, however long each trial takes.
+    The result only depends on the plan and on these trials: not on the time, earlier calls or other state. The same
+    seed gives the same trials; the bayesian strategy uses the results up to `max_parallel` trials back, so it is also
+    reproducible regardless of how long each trial takes.
 
     Raises:
-        NotYet: a result that the answer depends on isn't there yet.
+        NotYet: a required result isn't available yet.
 
     Example:
         >>> propose(Plan({"epochs": Categorical(2, 3)}, strategy="grid"), [])
@@ -63,7 +63,7 @@ def propose(plan: Plan, trials: Sequence[Trial]) -> Values | None:
         return None
     values = _bayesian(plan, trials) if plan.strategy == "bayesian" else _random(plan, len(trials), 0)
     redraw = 0
-    while values in tried:  # the same settings and seed give the same training: its result is known
+    while values in tried:  # the same settings and seed give the same result
         redraw += 1
         if redraw > _REDRAWS:
             return _first_untried(plan.space, tried)
@@ -75,17 +75,17 @@ def grid(space: Mapping[str, Parameter], grid_points: int | None = None) -> list
     """Every point of the grid, the last parameter changing fastest.
 
     Raises:
-        ConfigError: the space holds a range and `grid_points` isn't given.
+        ConfigError: the space has a range and `grid_points` isn't given.
     """
     columns = [grid_values(name, parameter, grid_points) for name, parameter in space.items()]
     return [dict(zip(space, point, strict=True)) for point in itertools.product(*columns)]
 
 
 def grid_size(space: Mapping[str, Parameter], grid_points: int | None = None) -> int:
-    """How many points the grid has, counted without making them.
+    """The number of points of the grid, without generating them.
 
     Raises:
-        ConfigError: the space holds a range and `grid_points` isn't given.
+        ConfigError: the space has a range and `grid_points` isn't given.
     """
     return math.prod(len(grid_values(name, parameter, grid_points)) for name, parameter in space.items())
 
@@ -95,9 +95,9 @@ def grid_values(name: str, parameter: Parameter, grid_points: int | None) -> Seq
         return parameter.values
     if grid_points is None:
         raise ConfigError(
-            f"strategy 'grid' takes categorical parameters only, and {name} is a range ({parameter}): list the values, "
-            f"as in Categorical({_shown(parameter.low)}, {_shown(parameter.high)}), or give grid_points=3 to have "
-            "3 values of each range tried"
+            f"strategy 'grid' only takes categorical parameters, and {name} is a range ({parameter}): list the values, "
+            f"as in Categorical({_shown(parameter.low)}, {_shown(parameter.high)}), or set grid_points=3 to try "
+            "3 values of each range"
         )
     if grid_points < 2:
         raise ConfigError(f"grid_points={grid_points}: a range needs at least 2 points, its two ends")
@@ -119,7 +119,7 @@ def _random(plan: Plan, index: int, redraw: int) -> Values:
 
 
 def _first_untried(space: Mapping[str, Parameter], tried: Sequence[Values]) -> Values | None:
-    """A point that chance keeps missing, which happens only where few are left."""
+    """Any point not tried yet; needed when random draws keep repeating, since few points are left."""
     if size(space) is None:
         return None
     columns = [
@@ -131,7 +131,7 @@ def _first_untried(space: Mapping[str, Parameter], tried: Sequence[Values]) -> V
 
 
 def _bayesian(plan: Plan, trials: Sequence[Trial]) -> Values:
-    """Ask Optuna's tree-structured Parzen estimator, told the whole history anew."""
+    """Use Optuna's tree-structured Parzen estimator, initialized with the whole history."""
     known = trials[: max(0, len(trials) - plan.max_parallel + 1)]
     if any(not trial.is_over for trial in known):
         raise NotYet
@@ -141,25 +141,25 @@ def _bayesian(plan: Plan, trials: Sequence[Trial]) -> Values:
     sampler = optuna.samplers.TPESampler(
         seed=_derived_seed(plan.seed, len(trials), 0) % 2**32,
         n_startup_trials=min(10, max(4, 2 * len(plan.space))),
-        constant_liar=True,  # what is running counts as poor, so that parallel trials spread
+        constant_liar=True,  # running trials count as poor, so that parallel trials differ
     )
-    with _hushed():
+    with _quiet_optuna():
         study = optuna.create_study(sampler=sampler, direction=plan.direction)
     distributions = {name: _distribution(parameter) for name, parameter in plan.space.items()}
     for trial in known:
-        if (told := _told(trial, distributions)) is not None:
-            study.add_trial(told)
+        if (finished := _optuna_trial(trial, distributions)) is not None:
+            study.add_trial(finished)
     for trial in pending:
         running = optuna.trial.TrialState.RUNNING
         study.add_trial(
             optuna.trial.create_trial(state=running, params=dict(trial.hyperparameters), distributions=distributions)
         )
-    asked = study.ask(distributions).params
-    return {name: asked[name] for name in plan.space}
+    params = study.ask(distributions).params
+    return {name: params[name] for name in plan.space}
 
 
-def _told(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
-    """A finished trial in Optuna's terms; None for one that taught nothing."""
+def _optuna_trial(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial | None:
+    """Convert a finished trial for Optuna; None for one without results."""
     import optuna
 
     arguments: dict[str, Any] = {"params": dict(trial.hyperparameters), "distributions": distributions}
@@ -173,8 +173,8 @@ def _told(trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTri
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """No word of Optuna's about the study that is made anew for each proposal."""
+def _quiet_optuna() -> Iterator[None]:
+    """Suppress Optuna's log messages about the study that is created for each proposal."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -196,7 +196,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def _derived_seed(*numbers: int) -> int:
-    """A seed of its own for each trial: nothing has to be remembered between trials."""
+    """Derive a separate seed for each trial, so that no state is needed between trials."""
     return int.from_bytes(hashlib.sha256(":".join(map(str, numbers)).encode()).digest()[:8], "big")
 
 

@@ -1,4 +1,4 @@
-"""A search as it stands on disk: the request and every trial, written whole after each change, and its lock."""
+"""The study: the state of a search on disk (request and all trials), written atomically, with a lock."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
 
 
 class SearchRequest(Settings):
-    """Everything that decides a search; checked as a whole before the first job starts.
+    """The complete definition of a search, validated before the first job starts.
 
     Raises:
-        ConfigError: a part is out of range, or parts don't fit together, in the words of SageMaker's tuning jobs.
+        ConfigError: a value is out of range, or values are inconsistent.
     """
 
     name: str
@@ -68,21 +68,23 @@ class SearchRequest(Settings):
         checked_space(self.space, self.config)
         if self.strategy != "grid":
             if self.grid_points is not None:
-                raise ConfigError(f"grid_points={self.grid_points} goes with strategy 'grid', not {self.strategy!r}")
+                raise ConfigError(
+                    f"grid_points={self.grid_points} is only valid with strategy 'grid', not {self.strategy!r}"
+                )
             return self
         points = grid_size(self.space, self.grid_points)
         if self.max_jobs is not None and self.max_jobs != points:
             raise ConfigError(
-                f"max_jobs={self.max_jobs}, but strategy 'grid' tries every one of the {points} combinations: leave "
-                f"max_jobs out, set it to {points}, or take strategy 'random'"
+                f"max_jobs={self.max_jobs}, but strategy 'grid' tries all {points} combinations: leave "
+                f"max_jobs unset, set it to {points}, or use strategy 'random'"
             )
         if points > MAX_JOBS:
-            raise ConfigError(f"the grid has {points} combinations; a tuning job takes at most {MAX_JOBS} trials")
+            raise ConfigError(f"the grid has {points} combinations; a tuning job is limited to {MAX_JOBS} trials")
         return self
 
     @field_serializer("config")
     def _every_setting(self, config: TrainingConfig) -> dict[str, object]:
-        """All settings, so that a later version's defaults change nothing; a default output stays a default."""
+        """Save all settings, so that later versions' defaults don't matter, except a default output."""
         return config.model_dump(mode="json", exclude=set() if "output" in config.model_fields_set else {"output"})
 
     @property
@@ -91,24 +93,24 @@ class SearchRequest(Settings):
 
     @property
     def job_count(self) -> int:
-        """How many trials there are to be at most."""
+        """The maximum number of trials."""
         if self.strategy == "grid":
             return grid_size(self.space, self.grid_points)
-        wanted = DEFAULT_MAX_JOBS if self.max_jobs is None else self.max_jobs
+        limit = DEFAULT_MAX_JOBS if self.max_jobs is None else self.max_jobs
         points = size(self.space)
-        return wanted if points is None else min(wanted, points)
+        return limit if points is None else min(limit, points)
 
     @property
     def plan(self) -> Plan:
         return Plan(self.space, self.strategy, self.seed, self.max_parallel_jobs, self.grid_points, self.direction)
 
     def config_of(self, trial: Trial) -> TrainingConfig:
-        """The settings that a trial trains with."""
+        """The training settings of a trial."""
         return self.config.replace(**{**trial.hyperparameters, "objective": self.objective})
 
 
 class Study(Settings):
-    """A search at one moment."""
+    """The state of a search."""
 
     schema_version: Literal[1] = 1
     request: SearchRequest
@@ -127,11 +129,11 @@ class Study(Settings):
 
     @property
     def best(self) -> Trial | None:
-        """The completed trial with the best objective, the earliest of equals."""
+        """The completed trial with the best objective; the earliest of equal ones."""
         return best_trial(self.trials, self.request.direction)
 
-    def ended_without_word(self, job_status: str, reason: str | None) -> Study:
-        """The study of a job that ended before its search did."""
+    def ended_unexpectedly(self, job_status: str, reason: str | None) -> Study:
+        """The study after its job ended before the search did."""
         status: Status = "Stopped" if job_status == "Stopped" else "Failed"
         note = reason or f"the job ended as {job_status} before its search did"
         cut = {"status": status, "failure_reason": note}
@@ -139,7 +141,7 @@ class Study(Settings):
         return self.model_copy(update={"status": status, "reason": note, "trials": trials})
 
     def job_name(self, index: int, attempt: int = 1) -> str:
-        """The job of a trial: the study's name, the trial's number from 1, and the study's key."""
+        """The job name of a trial: the study's name, the trial's number from 1, and the study's key."""
         return f"{self.request.name}-{index + 1:03d}-{self.key}" + (f"-r{attempt}" if attempt > 1 else "")
 
 
@@ -147,11 +149,11 @@ def check_study_name(name: str) -> None:
     """Check the name of a tuning job.
 
     Raises:
-        ConfigError: it is longer than 32 characters or holds others than letters, digits and inner hyphens.
+        ConfigError: it is longer than 32 characters, or has characters other than letters, digits and inner hyphens.
     """
     if len(name) > MAX_STUDY_NAME_CHARS:
         raise ConfigError(
-            f"tuning job name {name!r} has {len(name)} characters; at most {MAX_STUDY_NAME_CHARS} are taken"
+            f"tuning job name {name!r} has {len(name)} characters; at most {MAX_STUDY_NAME_CHARS} are allowed"
         )
     if not _NAME.fullmatch(name):
         raise ConfigError(f"tuning job name {name!r}: use letters, digits and, between them, hyphens")
@@ -159,7 +161,7 @@ def check_study_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """The folder of one search. Whoever holds its lock may change it; anybody may read it."""
+    """The folder of one search. Changing it requires its lock; reading doesn't."""
 
     path: Path
 
@@ -173,7 +175,7 @@ class StudyFolder:
 
     @property
     def _remedy(self) -> str:
-        return f"restore {self.file}, or delete its folder and search again"
+        return f"restore {self.file}, or delete its folder and start the search again"
 
     def exists(self) -> bool:
         return self.file.is_file()
@@ -182,7 +184,7 @@ class StudyFolder:
         """Read the search.
 
         Raises:
-            ConfigError: there is none, or a newer version wrote it.
+            ConfigError: it doesn't exist, or a newer version wrote it.
             BreedclfError: its file is damaged.
         """
         try:
@@ -207,10 +209,10 @@ class StudyFolder:
             ) from error
 
     def save(self, study: Study) -> None:
-        """Write the search whole, or leave the old state: no moment shows half of it.
+        """Write the study atomically.
 
         Raises:
-            DiskError: the disk refuses.
+            DiskError: it can't be written.
         """
         text = json.dumps(study.model_dump(mode="json"))
         try:
@@ -218,26 +220,25 @@ class StudyFolder:
         except OSError as error:
             raise DiskError(
                 f"the state of tuning job {self.path.name!r} can't be written to {self.file}: {refusal(error)}; its "
-                "trials so far are kept: make room and attach again"
+                "trials so far are kept: free disk space and attach again"
             ) from error
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the one process that drives this search.
+        """Lock the study, so that this is the only process that drives it.
 
         Raises:
-            ConfigError: another one does.
+            ConfigError: another process has locked it.
         """
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        # A tuner that was killed while it started a job leaves the lock, for an instant, to the child: wait for that.
+        # A process that was killed while starting a job briefly leaves the lock to the child process: wait for that.
         lock = FileLock(self.path / "tuner.lock", timeout=_LOCK_SECONDS)
         try:
             lock.acquire()
         except Timeout as error:
             raise ConfigError(
-                f"tuning job {self.path.name!r} is being driven by another process: wait for it, or give this one "
-                "another name"
+                f"tuning job {self.path.name!r} is being run by another process: wait for it, or use another name"
             ) from error
         try:
             yield
@@ -247,5 +248,5 @@ class StudyFolder:
     def _unknown(self) -> str:
         folder = self.path.parent
         known = sorted(each.parent.name for each in folder.glob("*/study.json")) if folder.is_dir() else []
-        shown = f"known ones are {', '.join(known[:20])}" if known else "there is none yet"
+        shown = f"existing ones are {', '.join(known[:20])}" if known else "there are none"
         return f"no tuning job {self.path.name!r} in {folder}: {shown}"

@@ -1,4 +1,4 @@
-"""The trials as a plain table, and one that is drawn again in place while a search runs."""
+"""Tables of trials: as text, and as a live table that is updated in place while a search runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RUNNING_SHOWN = 12
 
 
 def rows_of(study: Study) -> list[dict[str, Any]]:
-    """One row a trial with SageMaker's columns; times are seconds since 1970."""
+    """One row per trial with SageMaker's column names; times are seconds since 1970."""
     return [
         {
             **{name: trial.hyperparameters[name] for name in study.request.space},
@@ -30,7 +30,7 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
 
 
 def trial_table(study: Study, *, most: int | None = None) -> str:
-    """The trials as text, the best one marked; with `most`, only the last ones."""
+    """Format trials as text, with the best one marked; with `most`, only the last ones."""
     request = study.request
     best = best_trial(study.trials, request.direction)
     head = ["", "trial", "status", *request.space, request.objective, "accuracy", "seconds"]
@@ -42,7 +42,7 @@ def trial_table(study: Study, *, most: int | None = None) -> str:
 
 
 def summary_line(study: Study) -> str:
-    """How far the search is, in one line."""
+    """Progress of the search in one line."""
     over = sum(trial.is_over for trial in study.trials)
     failed = sum(trial.status == "Failed" for trial in study.trials)
     best = best_trial(study.trials, study.request.direction)
@@ -56,48 +56,48 @@ def summary_line(study: Study) -> str:
 
 
 class LiveTable:
-    """Shows a search on a stream: drawn in place on a terminal, a line a trial that ends elsewhere."""
+    """Shows a search on a stream: updated in place on a terminal, otherwise one line per finished trial."""
 
     def __init__(self, stream: TextIO, *, in_place: bool) -> None:
         self._stream = stream
         self._in_place = in_place
         self._lines = 0
         self._shown = ""
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def __call__(self, study: Study) -> None:
         text = f"{trial_table(study, most=_RUNNING_SHOWN)}\n{summary_line(study)}"
         if self._in_place:
-            width = shutil.get_terminal_size().columns - 1  # a line that wraps would take two to go back
+            width = shutil.get_terminal_size().columns - 1  # a wrapped line would take two lines
             text = "\n".join(line[:width] for line in text.splitlines())
         if self._in_place and text != self._shown:
             back = f"\x1b[{self._lines}A\x1b[J" if self._lines else ""
             self._stream.write(f"{back}{text}\n")
             self._lines = text.count("\n") + 1
         elif not self._in_place:
-            self._tell_ended(study)
+            self._report_ended(study)
         self._shown = text
         self._stream.flush()
 
-    def _tell_ended(self, study: Study) -> None:
+    def _report_ended(self, study: Study) -> None:
         for trial in study.trials:
-            if trial.is_over and trial.name not in self._told:
-                self._told.add(trial.name)
+            if trial.is_over and trial.name not in self._reported:
+                self._reported.add(trial.name)
                 self._stream.write(f"{trial_line(trial, study)}\n")
 
 
 def trial_line(trial: Trial, study: Study) -> str:
-    """One trial in one line, with its reason if it failed."""
+    """Format a trial as one line, with the reason if it failed."""
     values = "  ".join(f"{name} {value_text(value)}" for name, value in trial.hyperparameters.items())
     outcome = "no objective" if trial.objective is None else f"{study.request.objective} {trial.objective:.4f}"
     if trial.status != "Completed":
         outcome = trial.failure_reason or trial.note or "no reason given"
-    place = f"{trial.index + 1}/{study.request.job_count}"
-    return f"{place:>6}  {trial.name}  {trial.status}  {values}  {outcome}"
+    position = f"{trial.index + 1}/{study.request.job_count}"
+    return f"{position:>6}  {trial.name}  {trial.status}  {values}  {outcome}"
 
 
 def value_text(value: Value) -> str:
-    """A hyperparameter as people write it."""
+    """Format a hyperparameter."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""The trials of a search: what is kept of each, how objectives compare, and which trial is best."""
+"""The trials of a search, how their objectives compare, and which one is best."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DIRECTIONS: dict[str, Direction] = {"valid_loss": "minimize", "valid_accuracy":
 
 
 class Trial(Settings):
-    """One training of a search: what was tried, and what came of it.
+    """One training run of a search: its hyperparameters and results.
 
-    `objective` is that of its best epoch; `history` holds the objective of each epoch. Times are seconds since 1970.
+    `objective` is that of the best epoch; `history` is the objective of each epoch. Times are seconds since 1970.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Trial(Settings):
 
     @property
     def seconds(self) -> float | None:
-        """How long it ran; None before it has ended."""
+        """Duration in seconds; None before it has ended."""
         return None if self.started is None or self.ended is None else max(0.0, self.ended - self.started)
 
 
@@ -57,14 +57,14 @@ def objectives() -> tuple[str, ...]:
 
 
 def direction_of(objective: str) -> Direction:
-    """Whether this objective is to be made small or large.
+    """Whether this objective is minimized or maximized.
 
     Raises:
-        ConfigError: no job prints it.
+        ConfigError: the objective is unknown.
     """
     if objective not in objectives():
         raise ConfigError(
-            f"objective {objective!r} is none that a training job prints for its best epoch: "
+            f"objective {objective!r} is not a metric that training jobs print for their best epoch: "
             f"{nearest(objective, objectives())}"
         )
     return _DIRECTIONS[objective]
@@ -76,7 +76,7 @@ def is_better(value: float, than: float, direction: Direction) -> bool:
 
 
 def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
-    """The completed trial with the best objective, the earliest of equals; None while there is none."""
+    """The completed trial with the best objective, the earliest of equal ones; None if no trial completed."""
     best: Trial | None = None
     best_value = math.nan
     for trial in sorted(trials, key=lambda each: each.index):
@@ -88,7 +88,7 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
 
 
 def best_so_far(trials: Sequence[Trial], direction: Direction) -> list[float | None]:
-    """For each trial, in order, the best objective among the completed ones up to it."""
+    """For each trial, in order, the best objective among completed trials up to it."""
     found = []
     for count in range(1, len(trials) + 1):
         best = best_trial(trials[:count], direction)

@@ -213,7 +213,7 @@ def test_a_trial_with_a_damaged_record_is_tried_again(tmp_path: Path, text: str)
     runner = InProcessRunner(tmp_path)
     (tmp_path / "trial").mkdir()
     (tmp_path / "trial" / "trial.json").write_text(text)
-    look = runner.look("trial")
-    assert look is not None
-    assert look.lost
-    assert "is damaged" in (look.failure_reason or "")
+    snapshot = runner.snapshot("trial")
+    assert snapshot is not None
+    assert snapshot.lost
+    assert "is damaged" in (snapshot.failure_reason or "")

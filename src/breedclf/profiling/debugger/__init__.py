@@ -1,1 +1,1 @@
-"""smdebug, SageMaker Debugger's own library, beside breedclf: an extra in an environment of its own."""
+"""Support for smdebug, SageMaker Debugger's library: an extra that needs an environment of its own."""

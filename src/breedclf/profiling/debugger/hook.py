@@ -1,4 +1,4 @@
-"""smdebug's hook in a training of ours: losses, gradients and weights as reductions, collections by choice."""
+"""smdebug's hook for breedclf training runs: saves losses and reductions of gradients and weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.debugger.requirements import load_smdebug
-from breedclf.profiling.tensor_watch import LOOK_EVERY
+from breedclf.profiling.tensor_watch import SNAPSHOT_EVERY
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.hooks import TrainingHook
 
@@ -36,19 +36,19 @@ class DebuggerHook(TrainingHook):
     """A training hook that saves tensors as smdebug does, for `read_trial` or for smdebug's own analysis.
 
     Args:
-        folder: gets the trial; it must not hold anything yet.
-        collections: what is saved. `losses` at every step; the rest at every `every`-th training step: `gradients`,
-            `weights` (biases too), `updates` (how far weights moved in this step, and since the one before that was
-            saved) and `inputs` as reductions (mean, standard deviation, mean, largest and smallest size);
-            `activations` (of ReLU, tanh and sigmoid) whole, which takes room.
-        every: training steps from one that is saved to the next.
-        whole: save gradients and weights whole too, for analyses of your own.
+        folder: where to write the trial; it must be empty or not exist.
+        collections: what to save. `losses` at every step; the rest at every `every`-th training step: `gradients`,
+            `weights` (including biases), `updates` (how far weights moved in this step, and since the previous saved
+            step) and `inputs` as reductions (mean, standard deviation; mean, max and min of absolute values);
+            `activations` (of ReLU, tanh and sigmoid) as whole tensors, which takes disk space.
+        every: interval between saved steps, in training steps.
+        whole: also save gradients and weights as whole tensors, for your own analyses.
 
-    Only the network that is trained is looked at: with a frozen backbone that is the last layer.
+    Only the network that is trained is watched: with a frozen backbone, that is the head.
 
     Raises:
-        MissingExtraError: smdebug isn't there, or numpy or protobuf don't fit it.
-        ConfigError: the folder holds something, or a collection is unknown.
+        MissingExtraError: smdebug isn't installed, or numpy or protobuf are incompatible with it.
+        ConfigError: the folder isn't empty, or a collection is unknown.
 
     Example:
         >>> with DebuggerHook("runs/trial") as hook:  # doctest: +SKIP
@@ -61,17 +61,17 @@ class DebuggerHook(TrainingHook):
         folder: str | Path,
         *,
         collections: Collection[DebuggerCollection] = COLLECTIONS,
-        every: int = LOOK_EVERY,
+        every: int = SNAPSHOT_EVERY,
         whole: bool = False,
     ) -> None:
         for name in collections:
             if name not in (known := get_args(DebuggerCollection)):
                 raise ConfigError(f"unknown collection {name!r}: {nearest(name, known)}")
         if every < 1:
-            raise ConfigError(f"every={every}: at least 1, to save every step")
+            raise ConfigError(f"every={every}: must be at least 1, which saves every step")
         self.folder = Path(folder)
         if self.folder.exists() and any(self.folder.iterdir()):
-            raise ConfigError(f"{self.folder} holds something already: give smdebug a folder of its own")
+            raise ConfigError(f"{self.folder} is not empty: give smdebug a folder of its own")
         self.timer = self._listener = _Listener(self.folder, frozenset(collections), every, whole)
 
     def __enter__(self) -> Self:
@@ -88,7 +88,7 @@ class DebuggerHook(TrainingHook):
 
 
 class _Listener(StepTimer):
-    """Drives smdebug's hook from what a training tells, with hooks in the network that can be taken off again."""
+    """Drives smdebug's hook from the training's timer calls, with removable hooks in the network."""
 
     def __init__(self, folder: Path, collections: frozenset[str], every: int, whole: bool) -> None:
         self._smd = load_smdebug("smdebug.pytorch")
@@ -99,12 +99,12 @@ class _Listener(StepTimer):
         self._hook = self._quietly(self._smd.Hook)(
             out_dir=str(folder),
             include_collections=[*names, *({"biases"} if "weights" in names else ())],
-            save_config=self._saving(every),
+            save_config=self._save_config(every),
             reduction_config=self._reductions(whole),
         )
-        self._hook.get_collection("losses").save_config = self._saving(1)
+        self._hook.get_collection("losses").save_config = self._save_config(1)
         for name, pattern in (("weights", "weight"), ("biases", "bias")):
-            # as smdebug's own, but that updates are no weights
+            # as smdebug's own patterns, but without updates
             self._hook.get_collection(name).include_regex = [f"^{_OWN}.*{pattern}"]
         if "updates" in names:
             updates = self._hook.get_collection("updates")
@@ -120,13 +120,13 @@ class _Listener(StepTimer):
         self._open = True
 
     def watch(self, module: nn.Module, optimizer: Optimizer | None = None) -> None:
-        """Follow the first network that is trained."""
+        """Watch the first network that is trained."""
         if optimizer is None or self._root is not None:
             return
         self._root = module
         root = type(module).__name__
         for name, layer in module.named_modules():
-            layer._module_name = name if layer is not module else root  # smdebug reads it
+            layer._module_name = name if layer is not module else root  # read by smdebug
             self._handles.append(layer.register_forward_hook(self._quietly(self._hook.forward_hook)))
             self._collect_activation(layer)
         if "inputs" in self._collections:
@@ -152,14 +152,14 @@ class _Listener(StepTimer):
             return
         if "updates" in self._collections and part in ("backward", "optimizer"):
             with torch.no_grad():
-                self._keep() if part == "backward" else self._record_updates()
+                self._store_weights() if part == "backward" else self._record_updates()
 
-    def step(self, pictures: int) -> None:
-        del pictures
+    def step(self, images: int) -> None:
+        del images
         self._step += self._training
 
     def close(self) -> None:
-        """Write what is still open, and leave the network as it was."""
+        """Write pending data, and remove all hooks from the network."""
         for handle in self._handles:
             handle.remove()
         if self._root is not None:
@@ -170,7 +170,7 @@ class _Listener(StepTimer):
             self._open = False
             self._quietly(self._hook.close)()
 
-    def _keep(self) -> None:
+    def _store_weights(self) -> None:
         self._before = {name: weight.detach().clone() for name, weight in self._weights.items()}
 
     def _record_updates(self) -> None:
@@ -181,7 +181,7 @@ class _Listener(StepTimer):
             self._last[name] = weight.detach().clone()
 
     def _record(self, name: str, value: torch.Tensor) -> None:
-        # numpy has no bf16, and smdebug keeps what it saves as numpy does
+        # smdebug saves numpy arrays, and numpy has no bf16
         self._quietly(self._hook.record_tensor_value)(name, value.detach().float())
 
     def _collect_activation(self, layer: nn.Module) -> None:
@@ -191,7 +191,7 @@ class _Listener(StepTimer):
                 chosen.include(rf"^{re.escape(str(layer._module_name))}_{side}_\d")
                 chosen.reduction_config = self._smd.ReductionConfig(save_raw_tensor=True)
 
-    def _saving(self, every: int) -> Any:
+    def _save_config(self, every: int) -> Any:
         modes, one = self._smd.modes, load_smdebug("smdebug.core.save_config").SaveConfigMode
         never = one(end_step=0)
         config = dict.fromkeys((modes.EVAL, modes.PREDICT, modes.GLOBAL), never)
@@ -203,7 +203,7 @@ class _Listener(StepTimer):
         )
 
     def _quietly(self, call: Any) -> Any:
-        """smdebug calls numpy by names that numpy warns about, and tries imports in ways that Python does."""
+        """Suppress warnings: smdebug uses deprecated names of numpy and deprecated ways to import."""
 
         def quiet(*arguments: Any, **named: Any) -> Any:
             with warnings.catch_warnings():

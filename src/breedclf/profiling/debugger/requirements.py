@@ -1,4 +1,4 @@
-"""Whether smdebug can work here and what to install if not, and whether a folder is one of its trials."""
+"""Checks whether smdebug can run in this environment, and whether a folder is one of its trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from breedclf.errors import MissingExtraError
 
-# What smdebug 1.0.34 imports, some of it undeclared, and the first version that it no longer works with.
+# What smdebug 1.0.34 imports, in part undeclared, and the first version of each that it doesn't work with.
 NEEDED: dict[str, tuple[int, ...] | None] = {
     "smdebug": None,
     "pandas": None,
@@ -20,7 +20,7 @@ NEEDED: dict[str, tuple[int, ...] | None] = {
     "numpy": (2, 3),
     "protobuf": (3, 20, 4),
 }
-_WAY_OUT = (
+_REMEDY = (
     "smdebug needs versions that the rest of breedclf doesn't; give it an environment of its own: "
     "python -m venv debugger && debugger/bin/pip install 'breedclf[debugger]'"
 )
@@ -32,10 +32,11 @@ def is_trial(path: Path) -> bool:
 
 
 def problems(version_of: Callable[[str], str | None] | None = None) -> list[str]:
-    """What keeps smdebug from working, in words; nothing when it can.
+    """Describe what keeps smdebug from working; empty if nothing does.
 
     Args:
-        version_of: the installed version of a package, None when it isn't there; what is installed here if not given.
+        version_of: returns the installed version of a package, None if it isn't installed; this environment's by
+            default.
 
     Example:
         >>> problems({"smdebug": "1.0.34", "numpy": "2.4.6"}.get)[-2:]
@@ -53,20 +54,20 @@ def problems(version_of: Callable[[str], str | None] | None = None) -> list[str]
 
 
 def load_smdebug(module: str, *, version_of: Callable[[str], str | None] | None = None) -> Any:
-    """One of smdebug's modules.
+    """Import one of smdebug's modules.
 
     Raises:
-        MissingExtraError: smdebug isn't there, or numpy or protobuf are too new for it.
+        MissingExtraError: smdebug isn't installed, or numpy or protobuf are too new for it.
     """
     if found := problems(version_of):
-        raise MissingExtraError(f"smdebug can't work here: {'; '.join(found)}. {_WAY_OUT}")
-    os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")  # it logs to stdout, where `--json` prints
+        raise MissingExtraError(f"smdebug can't work here: {'; '.join(found)}. {_REMEDY}")
+    os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")  # it logs to stdout, which would break `--json`
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its generated protobuf code warns a hundred times
+        warnings.simplefilter("ignore")  # its generated protobuf code causes many warnings
         try:
             return import_module(module)
         except ImportError as error:
-            raise MissingExtraError(f"smdebug can't be loaded: {error}. {_WAY_OUT}") from error
+            raise MissingExtraError(f"smdebug can't be loaded: {error}. {_REMEDY}") from error
 
 
 def _installed(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Reads what smdebug saved back as a profile, so that the same rules judge it as a run of ours."""
+"""Reads an smdebug trial as a profile, so that the same rules can be applied to it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from breedclf.profiling.debugger.hook import MOVE, UPDATE
 from breedclf.profiling.debugger.requirements import is_trial, load_smdebug
 from breedclf.profiling.profile import JobInfo, JobStatus, Learning, Profile, Provenance, TensorKind, TensorSeries
 from breedclf.profiling.tensor_measures import EPSILON, common, relu, spread, squashed
+from breedclf.profiling.tensor_watch import INPUT_NAME
 
 GRADIENT = "gradient/"
 END_FILE = "training_job_end.ts"
@@ -29,18 +30,18 @@ Measures = dict[str, float]
 
 
 def read_trial(path: str | Path) -> Profile:
-    """Read a trial: losses, and for each tensor what its reductions (or the whole tensor, where it was saved) tell.
+    """Read a trial: losses, and statistics of each tensor from its reductions or, if saved, from the whole tensor.
 
-    Only training steps are read. What reductions can't tell is absent: rules that need it answer `no_data`.
+    Only training steps are read. What can't be derived from reductions is absent: rules that need it report `no_data`.
 
     Raises:
-        MissingExtraError: smdebug isn't there, or numpy or protobuf don't fit it.
+        MissingExtraError: smdebug isn't installed, or numpy or protobuf are incompatible with it.
         ProfileError: there is no trial, or it can't be read.
     """
     path = Path(path)
     if not is_trial(path):
-        # smdebug itself would wait for one without end
-        raise ProfileError(f"{path} holds no trial of smdebug: it has no collections/*/*_collections.json")
+        # smdebug itself would wait for one forever
+        raise ProfileError(f"{path} holds no smdebug trial: it has no collections/*/*_collections.json")
     modes = load_smdebug("smdebug.pytorch").modes
     create_trial = load_smdebug("smdebug.trials").create_trial
     try:
@@ -60,7 +61,7 @@ def _profile(path: Path, trial: Any, mode: Any) -> Profile:
         job=JobInfo(name=path.name, source="smdebug", status=ended, start=min(times), end=max(times)),
         tensors=tuple(_tensors(trial, reader, names)),
         learning=_losses(trial, reader),
-        provenance=Provenance(notes=("start and end are the times of smdebug's files",)),
+        provenance=Provenance(notes=("start and end are the timestamps of smdebug's files",)),
     )
 
 
@@ -68,24 +69,24 @@ def _tensors(trial: Any, reader: _Reader, names: list[str]) -> Iterable[TensorSe
     gradients = [name for name in names if name.startswith(GRADIENT)]
     for name in gradients:
         weight = name.removeprefix(GRADIENT)
-        looks = reader.looks(name)
-        for step, measures in looks.items():
+        snapshots = reader.snapshots(name)
+        for step, measures in snapshots.items():
             if (ratio := reader.update_ratio(weight, step)) is not None:
                 measures["update_ratio"] = ratio
-        yield _series(_plain(weight), "gradient", reader.detail(name), looks)
+        yield _series(_plain(weight), "gradient", reader.detail(name), snapshots)
     for name in [name for name in names if _is_weight(trial, name)]:
-        looks = reader.looks(name, with_spread=True)
-        for number, (step, measures) in enumerate(looks.items()):
+        snapshots = reader.snapshots(name, with_spread=True)
+        for number, (step, measures) in enumerate(snapshots.items()):
             if (change := reader.change(name, step, first=number == 0)) is not None:
                 measures["change"] = change
-        yield _series(_plain(name), "weight", reader.detail(name), looks)
+        yield _series(_plain(name), "weight", reader.detail(name), snapshots)
     for collection, kind in _ACTIVATIONS.items():
         for name in trial.tensor_names(collection=collection) if collection in trial.collections() else ():
-            looks = {step: reader.activation(name, kind, step) for step in reader.steps(name)}
-            yield _series(_SIDE.sub("", name), "activation", kind, looks)
+            snapshots = {step: reader.activation(name, kind, step) for step in reader.steps(name)}
+            yield _series(_SIDE.sub("", name), "activation", kind, snapshots)
     for name in trial.tensor_names(collection="inputs") if "inputs" in trial.collections() else ():
-        if len(reader.shape(name)) == 4:  # pictures only: a layer on features has its own scale
-            yield _series("pictures", "input", "", reader.looks(name, with_spread=True, with_mean=True))
+        if len(reader.shape(name)) == 4:  # images only: inputs that are features have their own scale
+            yield _series(INPUT_NAME, "input", "", reader.snapshots(name, with_spread=True, with_mean=True))
 
 
 def _is_weight(trial: Any, name: str) -> bool:
@@ -104,7 +105,7 @@ def _losses(trial: Any, reader: _Reader) -> Learning:
 
 
 class _Reader:
-    """Values of a trial's training steps as plain numbers."""
+    """Reads values of a trial's training steps as plain numbers."""
 
     def __init__(self, trial: Any, mode: Any) -> None:
         self.trial = trial
@@ -119,7 +120,7 @@ class _Reader:
         return self.trial.tensor(name).value(step, mode=self.mode)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Of the first step; empty where smdebug didn't keep it."""
+        """The shape at the first step; empty if smdebug didn't save it."""
         missing = (self.unavailable.ShapeUnavailableForStep, self.unavailable.TensorUnavailableForStep)
         try:
             return tuple(self.trial.tensor(name).shape(self.steps(name)[0], mode=self.mode))
@@ -129,7 +130,7 @@ class _Reader:
     def detail(self, name: str) -> str:
         return _KINDS.get(len(self.shape(name)), "") if name.endswith("weight") else ""
 
-    def looks(self, name: str, *, with_spread: bool = False, with_mean: bool = False) -> dict[int, Measures]:
+    def snapshots(self, name: str, *, with_spread: bool = False, with_mean: bool = False) -> dict[int, Measures]:
         return {step: self._measures(name, step, with_spread, with_mean) for step in self.steps(name)}
 
     def _measures(self, name: str, step: int, with_spread: bool, with_mean: bool) -> Measures:
@@ -152,20 +153,20 @@ class _Reader:
         return measures
 
     def reduced(self, name: str, step: int) -> dict[tuple[str, bool], float] | None:
-        """What smdebug kept instead of the tensor; None where it kept the whole."""
+        """The reductions that smdebug saved; None if it saved the whole tensor."""
         found = self.trial.tensor(name).reduction_values(step, mode=self.mode)
         values = {key: float(value) for key, value in found.items()}
         return values if ("mean", True) in values else None
 
     def update_ratio(self, weight: str, step: int) -> float | None:
-        """Mean size of the step's update over that of the weight before it; a weight of zero gives 1."""
+        """Mean absolute update relative to that of the weight before it; 1 for a weight of zero."""
         update, before = self._size(f"{UPDATE}{weight}_output_0", step), self._size(weight, step)
         if update is None or before is None:
             return None
         return update / (before + EPSILON) if before > 0 or not math.isfinite(before) else 1.0
 
     def change(self, weight: str, step: int, *, first: bool) -> float | None:
-        """Mean move since the last look over the mean size now, as the look's update and the weight before it give."""
+        """Mean change since the previous snapshot relative to the mean absolute weight."""
         if f"{UPDATE}{weight}_output_0" not in self.names:
             return None
         moved, size = self._size(f"{MOVE}{weight}_output_0", step), self._size(weight, step)
@@ -186,29 +187,29 @@ class _Reader:
         return float(np.abs(self.value(name, step)).mean()) if reduced is None else reduced["mean", True]
 
     def _over_all(self, name: str, deviation: float) -> float:
-        """smdebug divides by one less than the number of values; a single value has no spread."""
+        """Convert smdebug's sample deviation to a population deviation; 0 for a single value."""
         count = math.prod(self.shape(name) or (0,))
         return 0.0 if count == 1 else deviation * math.sqrt((count - 1) / count) if count else deviation
 
 
 def _zero_share(reduced: dict[tuple[str, bool], float]) -> float:
-    """All or none, as far as the largest and smallest sizes tell; otherwise unknown."""
+    """The share of zeros if max and min of the absolute values determine it (0 or 1); otherwise NaN."""
     if reduced.get(("max", True)) == 0:
         return 1.0
     return 0.0 if reduced.get(("min", True), 0.0) > 0 else math.nan
 
 
 def _plain(name: str) -> str:
-    """`Sequential_0.weight` is `0.weight`: smdebug puts the network's class before the parameter's name."""
+    """Remove the class name that smdebug puts before a parameter's name: `Sequential_0.weight` becomes `0.weight`."""
     return name.partition("_")[2] or name
 
 
-def _series(name: str, kind: TensorKind, detail: str, looks: dict[int, Measures]) -> TensorSeries:
-    keys = dict.fromkeys(key for measures in looks.values() for key in measures)
+def _series(name: str, kind: TensorKind, detail: str, snapshots: dict[int, Measures]) -> TensorSeries:
+    keys = dict.fromkeys(key for measures in snapshots.values() for key in measures)
     return TensorSeries(
         name=name,
         kind=kind,
         detail=detail,
-        step=np.array(list(looks), dtype=np.int64),
-        measures={key: np.array([measures.get(key, math.nan) for measures in looks.values()]) for key in keys},
+        step=np.array(list(snapshots), dtype=np.int64),
+        measures={key: np.array([measures.get(key, math.nan) for measures in snapshots.values()]) for key in keys},
     )

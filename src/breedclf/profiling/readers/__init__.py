@@ -1,1 +1,1 @@
-"""Readers of what others recorded: SageMaker's output folders and reports, and PyTorch's traces."""
+"""Readers of foreign formats: SageMaker's output folders and reports, and PyTorch traces."""

@@ -1,4 +1,4 @@
-"""SageMaker's ProfilerReport files, `<Rule>.json`: read into a profile or findings, and written in their shape."""
+"""SageMaker's ProfilerReport files, `<Rule>.json`: reads them as a profile or findings, and writes the same format."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from breedclf.profiling.rules.reported import reported_finding
 FOLDER = "profiler-reports"
 OUTPUT = "profiler-output"
 RULE_OUTPUT = "rule-output"
-SUMMARY = "ProfilerReport"  # the rule that runs all others; written by us alone, and worked out anew
+SUMMARY = "ProfilerReport"  # the summary of all rules, which only breedclf writes and always recomputes
 MOST_BYTES = 500_000_000
 MOST_COUNTED = 1e15
-_PLACES = (  # below a folder that is given; the first that holds reports counts
+_LOCATIONS = (  # below the given folder; the first one with reports is used
     FOLDER,
     f"{OUTPUT}/{FOLDER}",
     f"*/{OUTPUT}/{FOLDER}",
@@ -32,22 +32,22 @@ _PLACES = (  # below a folder that is given; the first that holds reports counts
 
 
 def holds_rule_reports(folder: Path) -> bool:
-    """Whether rule reports lie in this folder or below it, or it has the name of one that they lie in."""
+    """Whether this folder or a subfolder has rule reports, or is named like a folder of reports."""
     return bool(_folders(folder)) or is_named_as_report(folder)
 
 
 def is_named_as_report(folder: Path) -> bool:
-    """Whether SageMaker calls folders so that hold rule reports."""
+    """Whether the folder has one of SageMaker's names for folders of rule reports."""
     return folder.name in (FOLDER, OUTPUT, RULE_OUTPUT) or folder.name.startswith(SUMMARY)
 
 
 def read_report_folder(folder: str | Path) -> Profile:
-    """The profile of a run of which only SageMaker's rule reports are left, given at any level of their folders.
+    """Read the profile of a run from SageMaker's rule reports alone, given at any level of their folders.
 
-    Reports that can't be read are left out and named in `provenance.notes`.
+    Unreadable reports are skipped and listed in `provenance.notes`.
 
     Raises:
-        ProfileError: there is none, none can be read, or several runs' reports lie there.
+        ProfileError: there are no reports, none can be read, or there are reports of several runs.
     """
     reports, notes = rule_reports(Path(folder))
     by_rule = {report.rule: report for report in reports}
@@ -79,45 +79,45 @@ def read_report_folder(folder: str | Path) -> Profile:
 
 
 def rule_reports(folder: Path) -> tuple[list[RuleReport], list[str]]:
-    """The rule reports in or below a folder, and what couldn't be read.
+    """The rule reports in or below a folder, and notes about unreadable ones.
 
     Raises:
-        ProfileError: there is none, none can be read, or several runs' reports lie there.
+        ProfileError: there are no reports, none can be read, or there are reports of several runs.
     """
-    places = _folders(folder)
-    if not places:
+    locations = _folders(folder)
+    if not locations:
         raise ProfileError(
-            f"{folder} holds no {FOLDER}/<Rule>.json: give the folder {SUMMARY}-..., {OUTPUT} or {FOLDER} of a "
+            f"{folder} has no {FOLDER}/<Rule>.json: give the folder {SUMMARY}-..., {OUTPUT} or {FOLDER} of a "
             "SageMaker job's rule-output"
         )
-    if len(places) > 1:
-        told = ", ".join(str(place) for place in places[:5])
-        raise ProfileError(f"{folder} holds the reports of {len(places)} runs: give one of {told}")
+    if len(locations) > 1:
+        shown = ", ".join(str(location) for location in locations[:5])
+        raise ProfileError(f"{folder} has reports of {len(locations)} runs: give one of {shown}")
     reports, notes = [], []
-    for path in _files(places[0]):
+    for path in _files(locations[0]):
         try:
             reports.append(_report(path))
         except ProfileError as error:
             notes.append(str(error).replace(str(path), path.name))
     if not reports:
-        raise ProfileError(f"no rule report in {places[0]} can be read: {'; '.join(notes[:5])}")
+        raise ProfileError(f"no rule report in {locations[0]} can be read: {'; '.join(notes[:5])}")
     return [report for report in reports if report.rule != SUMMARY], notes
 
 
 def read_rule_reports(folder: str | Path) -> list[Finding]:
-    """Findings from every `<Rule>.json` below a `rule-output` or `profiler-reports` folder.
+    """Read findings from every `<Rule>.json` below a `rule-output` or `profiler-reports` folder.
 
     Raises:
-        ProfileError: there is none, or one can't be read.
+        ProfileError: there are no reports, or one can't be read.
     """
     paths = sorted(path for path in Path(folder).rglob("*.json") if path.parent.name == FOLDER)
     if not paths:
-        raise ProfileError(f"{folder} holds no {FOLDER}/<Rule>.json")
+        raise ProfileError(f"{folder} has no {FOLDER}/<Rule>.json")
     return [reported_finding(_report(path)) for path in paths]
 
 
 def write_rule_reports(findings: Iterable[Finding], folder: str | Path) -> None:
-    """Write `profiler-reports/<Rule>.json`, in the shape that tools for SageMaker's report read."""
+    """Write `profiler-reports/<Rule>.json`, in the format of SageMaker's reports."""
     target = Path(folder) / FOLDER
     target.mkdir(parents=True, exist_ok=True)
     for finding in findings:
@@ -126,7 +126,7 @@ def write_rule_reports(findings: Iterable[Finding], folder: str | Path) -> None:
 
 
 def to_aws(finding: Finding) -> dict[str, Any]:
-    """The five fields of AWS's file; what is ours besides stands under `Details`."""
+    """The five fields of AWS's format; breedclf's own fields are in `Details`."""
     return {
         "RuleTriggered": finding.times_triggered,
         "Violations": finding.violations,
@@ -142,11 +142,11 @@ def to_aws(finding: Finding) -> dict[str, Any]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders that hold rule reports: this one, or those at the first place below it that has any."""
+    """The folders with rule reports: this one, or those at the first location below it that has any."""
     if folder.name == FOLDER or any((folder / f"{rule}.json").is_file() for rule in ALL_RULES):
         return [folder] if _files(folder) else []
-    for pattern in _PLACES:
-        if found := sorted(place for place in folder.glob(pattern) if place.is_dir() and _files(place)):
+    for pattern in _LOCATIONS:
+        if found := sorted(path for path in folder.glob(pattern) if path.is_dir() and _files(path)):
             return found
     return []
 
@@ -156,7 +156,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _job_name(path: Path) -> str:
-    """The name of the first folder above the reports that isn't one of SageMaker's own."""
+    """The name of the first parent folder of the reports that isn't one of SageMaker's own."""
     while is_named_as_report(path) and path.parent != path:
         path = path.parent
     return path.name or "run"
@@ -180,7 +180,7 @@ def _report(path: Path) -> RuleReport:
             details=plain_json(details) if isinstance(details, dict) else {},
         )
     except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise ProfileError(f"{path} is no rule report of SageMaker: {error}") from error
+        raise ProfileError(f"{path} is not a SageMaker rule report: {error}") from error
 
 
 def _count(values: dict[str, Any], name: str) -> int:
@@ -208,7 +208,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _times(by_rule: dict[str, RuleReport]) -> tuple[float, float, float | None, float | None, list[str]]:
-    """Start and end of the job, of its first step and its last; 0 where the reports don't tell, and what to note."""
+    """Start and end of the job, times of its first and last step (0 or None if unknown), and notes."""
     known = _details(by_rule, "MaxInitializationTime")
     steps = {name: as_seconds(value) for name, value in numbers(known, "step_num").items()}
     start, end = _moment(known.get("job_start")), _moment(known.get("job_end"))
@@ -219,8 +219,8 @@ def _times(by_rule: dict[str, RuleReport]) -> tuple[float, float, float | None, 
     keys = chain.from_iterable(section(report.details, "bottlenecks") for report in by_rule.values())
     moments = [moment for key in keys if (moment := _moment(key)) is not None]
     if not moments:
-        return 0.0, 0.0, None, None, ["start and end of the job are in none of the reports"]
-    note = "start and end are those of the first and the last bottleneck: no report names the job's own"
+        return 0.0, 0.0, None, None, ["none of the reports has the start and end of the job"]
+    note = "start and end are those of the first and last bottleneck: no report has the job's own"
     return min(moments), max(moments), None, None, [note]
 
 
@@ -233,8 +233,8 @@ def _moment(value: Any) -> float | None:
 
 
 def _gpus(by_rule: dict[str, RuleReport]) -> int:
-    """How many GPUs the reports name."""
-    seen = {
+    """The number of GPUs that the reports mention."""
+    gpus = {
         (node, part)
         for rule in ("LowGPUUtilization", "BatchSize", "GPUMemoryIncrease")
         for node, parts in _details(by_rule, rule).items()
@@ -243,4 +243,4 @@ def _gpus(by_rule: dict[str, RuleReport]) -> int:
         if part.startswith("gpu") and not part.endswith("memory")
     }
     usage = {row["node"] for row in usage_rows(_details(by_rule, "OverallSystemUsage")) if row["kind"] == "gpu"}
-    return len(seen) or len(usage)
+    return len(gpus) or len(usage)

@@ -1,4 +1,4 @@
-"""Collects steps and samples in any order, from any clock, and makes the columns of a profile of them."""
+"""Collects steps and samples in any order, from any clock, and builds the columns of a profile."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from breedclf.profiling.profile import Series, SeriesKind, Steps
 
 @dataclass
 class Recorded:
-    """What readers add to, with times in seconds since 1970."""
+    """Collects what readers find, with times in seconds since 1970."""
 
     steps: list[tuple[float, float, str, str]] = field(default_factory=list)  # start, duration, phase, node
     samples: dict[tuple[str, SeriesKind, str], list[tuple[float, float]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    operators: list[dict[str, Any]] = field(default_factory=list)  # events as torch.profiler writes them
-    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)  # (kind of file, whose) of events without use
+    operators: list[dict[str, Any]] = field(default_factory=list)  # events in torch.profiler's format
+    skipped: Counter[tuple[str, str]] = field(default_factory=Counter)  # unsupported events by (kind of file, event)
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -29,19 +29,21 @@ class Recorded:
             self.notes.append(text)
 
     def bounds(self) -> tuple[float, float] | None:
-        """The first and the last moment of anything."""
+        """The earliest and the latest time of any record; None if there is none."""
         times = [start for start, *_ in self.steps] + [start + length for start, length, *_ in self.steps]
         times += [time for pairs in self.samples.values() for time, _ in pairs]
         dated = [event for event in self.operators if event.get("dated")]
-        for event in dated if times or dated else self.operators:  # else their clock is the only one
+        for event in dated if times or dated else self.operators:  # undated operators count only without other times
             times += [event["ts"] / 1e6, (event["ts"] + event["dur"]) / 1e6]
         return (min(times), max(times)) if times else None
 
     def steps_since(self, origin: float) -> Steps:
-        """Steps in the order of their start; those with a negative duration (a clock went back) are left out."""
+        """Steps sorted by start; those with a negative duration (the clock went back) are skipped."""
         good = sorted(step for step in self.steps if step[1] >= 0)
         if len(good) < len(self.steps):
-            self.note(f"{len(self.steps) - len(good)} steps end before they start (a clock went back) and are left out")
+            self.note(
+                f"{len(self.steps) - len(good)} steps end before they start (the clock went back) and were skipped"
+            )
         phases = tuple(dict.fromkeys(phase for *_, phase, _ in good))
         nodes = tuple(dict.fromkeys(node for *_, node in good))
         return Steps(
@@ -52,19 +54,19 @@ class Recorded:
             phase=np.array([phases.index(phase) for *_, phase, _ in good], dtype=np.int64),
             node=np.array([nodes.index(node) for *_, node in good], dtype=np.int64),
             epoch=np.zeros(len(good), dtype=np.int64),
-            pictures=np.zeros(len(good), dtype=np.int64),
+            images=np.zeros(len(good), dtype=np.int64),
             traced=np.zeros(len(good), dtype=np.int64),
         )
 
     def series_since(self, origin: float) -> tuple[Series, ...]:
-        """Samples in the order of their time, whatever the order they were written in."""
-        made = []
+        """Samples sorted by time."""
+        series_list = []
         for (node, kind, name), pairs in sorted(self.samples.items()):
             if any(later[0] < earlier[0] for earlier, later in pairwise(pairs)):
                 self.note(
-                    f"samples of {name} on {node} were out of order (interleaved writers or a clock that went back)"
+                    f"samples of {name} on {node} were out of order (interleaved writers, or the clock went back)"
                 )
             pairs = sorted(pairs)
             time, value = np.array(pairs, dtype=float).T
-            made.append(Series(node=node, kind=kind, name=name, time=time - origin, value=value))
-        return tuple(made)
+            series_list.append(Series(node=node, kind=kind, name=name, time=time - origin, value=value))
+        return tuple(series_list)

@@ -1,4 +1,4 @@
-"""The text of a recorded file, plain or compressed; what can't be read is noted, and reading goes on."""
+"""Reads files, plain or compressed; unreadable ones are noted and skipped."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MAX_FILE_BYTES = 2_000_000_000
 
 
 def read_text(path: Path, recorded: Recorded) -> str:
-    """The file's text; empty, with a note, where it can't be had."""
+    """The file's text; empty, with a note, if it can't be read."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            recorded.note(f"{path.name} is larger than {MAX_FILE_BYTES / 1e9:.0f} GB and is left out")
+            recorded.note(f"{path.name} is larger than {MAX_FILE_BYTES / 1e9:.0f} GB and was skipped")
             return ""
         content = path.read_bytes()
         plain = gzip.decompress(content) if path.suffix == ".gz" else content

@@ -24,33 +24,33 @@ _COMMUNICATION = re.compile(r"horovod|smdataparallel|herring", re.IGNORECASE)  #
 _LOADER_EVENTS = re.compile(r"dataloader|dataiter", re.IGNORECASE)
 
 _OTHER_KINDS = {
-    ".pb": "protocol buffers, as TensorFlow's profiler writes: open them in TensorBoard",
-    ".tfevents": "tensors of smdebug or summaries of TensorBoard: give the folder of the trial itself",
-    ".pstats": "profiles of Python functions: open them with the module pstats",
-    "": "a file without a suffix, such as cProfile's python_stats: open it with the module pstats",
-    ".html": "pages for people",
-    ".csv": "tables for people",
-    ".parquet": "tables for other programs",
+    ".pb": "protocol buffers of TensorFlow's profiler: open them in TensorBoard",
+    ".tfevents": "smdebug tensors or TensorBoard summaries: give the folder of the trial itself",
+    ".pstats": "profiles of Python functions: open them with Python's pstats module",
+    "": "a file without a suffix, such as cProfile's python_stats: open it with Python's pstats module",
+    ".html": "HTML reports",
+    ".csv": "tables",
+    ".parquet": "tables",
 }
 _READ_ELSEWHERE = {".ts"}
 
 
 def read_events_file(path: Path, recorded: Recorded, workers: dict[str, set[Any]]) -> None:
-    """Add a file's steps, operators and data loader workers; what is none of these is counted in the notes."""
+    """Add a file's steps, operators and DataLoader workers; other events are counted in the notes."""
     found = _PROCESS_IN_NAME.search(path.name)
-    node = f"{found.group(2)}-{found.group(1)}" if found else "algo-1"  # host and process, as AWS names a node
+    node = f"{found.group(2)}-{found.group(1)}" if found else "algo-1"  # host and process, AWS's naming of nodes
     reader = _EventReader(recorded, workers, node, found.group(3) if found else path.name)
     events = _events(read_text(path, recorded), path.name, recorded)
-    for event in sorted(events, key=lambda event: event.get("ph") != "M"):  # names and clocks first
+    for event in sorted(events, key=lambda event: event.get("ph") != "M"):  # process names and clock origins first
         reader.add(event)
     reader.end(path.name)
 
 
-def note_left_out(root: Path, recorded: Recorded) -> None:
-    """Name the kinds of events, and of files below a profiler's folder, that no reader takes, with the reason."""
-    for (file, what), number in sorted(recorded.left_out.items()):
+def note_skipped(root: Path, recorded: Recorded) -> None:
+    """Note the kinds of events and files in a profiler folder that aren't supported, with the reason."""
+    for (file, what), number in sorted(recorded.skipped.items()):
         recorded.note(
-            f"{number:,} events of {what} in files {file} are no steps, operators or data loader workers: left out"
+            f"{number:,} events of {what} in {file} files were skipped: not steps, operators or DataLoader workers"
         )
     kinds = Counter(
         _kind(path)
@@ -59,8 +59,8 @@ def note_left_out(root: Path, recorded: Recorded) -> None:
         if path.is_file() and not path.name.startswith(".") and not _is_read(path, folder)
     )
     for kind, number in sorted(kinds.items()):
-        why = _OTHER_KINDS.get(kind, "no profile is read from such files")
-        recorded.note(f"{number} {f'*{kind}' if kind else 'unnamed kind'} left out ({why})")
+        reason = _OTHER_KINDS.get(kind, "unsupported file type")
+        recorded.note(f"skipped {number} {f'*{kind}' if kind else 'unnamed'} files ({reason})")
 
 
 def _is_read(path: Path, folder: str) -> bool:
@@ -74,7 +74,7 @@ def _kind(path: Path) -> str:
 
 
 class _EventReader:
-    """Sorts the events of one file, by the process that they belong to."""
+    """Collects the events of one file, by process."""
 
     def __init__(self, recorded: Recorded, workers: dict[str, set[Any]], node: str, kind: str) -> None:
         self._recorded = recorded
@@ -100,16 +100,16 @@ class _EventReader:
             case "B":
                 self._open[process, _plain(event.get("tid"))].append(event)
             case "E":
-                begun = self._open[process, _plain(event.get("tid"))]
-                if begun:
-                    start = begun.pop()
+                open_events = self._open[process, _plain(event.get("tid"))]
+                if open_events:
+                    start = open_events.pop()
                     length = _number(event.get("ts")) - _number(start.get("ts"))
                     self._timed({**start, "dur": length}, arguments, process)
 
     def end(self, name: str) -> None:
-        """Note what never ended."""
+        """Note events that never ended."""
         if unfinished := sum(map(len, self._open.values())):
-            self._recorded.note(f"{name}: {unfinished} events begin and never end, and are left out")
+            self._recorded.note(f"{name}: {unfinished} events never end and were skipped")
 
     def _timed(self, event: dict[str, Any], arguments: dict[str, Any], process: Any) -> None:
         start = (self._origin or 0.0) + _number(event.get("ts")) / 1e6
@@ -139,9 +139,9 @@ class _EventReader:
             if worker is not None:
                 self._workers.setdefault(self._node, set()).add(worker)
             else:
-                self._recorded.left_out[self._kind, f"{phase or 'no process'} ({name})"] += 1
+                self._recorded.skipped[self._kind, f"{phase or 'no process'} ({name})"] += 1
         else:
-            self._recorded.left_out[self._kind, phase or name] += 1
+            self._recorded.skipped[self._kind, phase or name] += 1
 
     def _device(self, phase: str) -> str:
         """Where an operator ran; empty when it is none."""
@@ -153,25 +153,25 @@ class _EventReader:
 
 
 def _events(text: str, name: str, recorded: Recorded) -> Iterator[dict[str, Any]]:
-    """The events of an array, also of one that is cut short or still open."""
+    """The events of an array, even if it is truncated or still being written."""
     if not text.strip():
         recorded.note(f"{name} is empty")
         return
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):
-        recorded.note(f"{name} is cut short or damaged: the events that are whole are read")
+        recorded.note(f"{name} is truncated or damaged: only complete events were read")
         whole = list(whole_objects(text))
     if isinstance(whole, dict):
         whole = whole.get("traceEvents", [])
     if not isinstance(whole, list):
-        recorded.note(f"{name} holds no list of events")
+        recorded.note(f"{name} has no list of events")
         return
     yield from (event for event in whole if isinstance(event, dict))
 
 
 def whole_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Every complete top-level object of a broken array."""
+    """Every complete top-level object of a damaged array."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     while at >= 0:
@@ -186,7 +186,7 @@ def whole_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A number or a name of a process; what is no such thing, as its text."""
+    """A number or text as it is; anything else as its text."""
     return value if isinstance(value, str | int | float | None) else str(value)
 
 

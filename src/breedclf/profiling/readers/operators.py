@@ -1,4 +1,4 @@
-"""From events of operators, as torch.profiler writes them, to the time that each took by itself."""
+"""Computes operators' self time from events in torch.profiler's format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Total:
 
 
 def operators_of(timed: list[dict[str, Any]]) -> tuple[Operator, ...]:
-    """Operators and GPU kernels with their own time: the time of operators called inside is taken off."""
+    """Operators and GPU kernels with their self time, which excludes nested operators."""
     totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total] = defaultdict(_Total)
     threads: dict[tuple[Any, Any], list[dict[str, Any]]] = defaultdict(list)
     for event in timed:
@@ -45,14 +45,14 @@ def operators_of(timed: list[dict[str, Any]]) -> tuple[Operator, ...]:
 
 
 def _add_self_times(events: list[dict[str, Any]], totals: dict[tuple[str, Literal["cpu", "gpu"]], _Total]) -> None:
-    open_calls: list[tuple[float, _Total]] = []  # (end, whose)
+    open_calls: list[tuple[float, _Total]] = []  # (end, total of the operator)
     for event in sorted(events, key=lambda e: (e["ts"], -e["dur"])):
         while open_calls and event["ts"] >= open_calls[-1][0]:
             open_calls.pop()
         total = totals[str(event.get("name", "")), "cpu"]
         total.calls += 1
         total.self_us += event["dur"]
-        if all(total is not outer for _, outer in open_calls):  # a call inside itself counts once
+        if all(total is not outer for _, outer in open_calls):  # recursive calls count once
             total.inclusive_us += event["dur"]
         if open_calls:
             open_calls[-1][1].self_us -= event["dur"]

@@ -1,4 +1,4 @@
-"""Reader of the folders that SageMaker's profiler leaves on S3: system lines, framework events, the end marker."""
+"""Reader of SageMaker profiler folders on S3: system samples, framework events, the end marker."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from breedclf.profiling.columns import LARGEST, MOST_SECONDS
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance, SeriesKind, System
 from breedclf.profiling.readers.builder import Recorded
 from breedclf.profiling.readers.files import read_text
-from breedclf.profiling.readers.framework_events import EVENTS_IN_NAME, note_left_out, read_events_file
+from breedclf.profiling.readers.framework_events import EVENTS_IN_NAME, note_skipped, read_events_file
 from breedclf.profiling.readers.operators import operators_of
 
 SYSTEM = "system"
 FRAMEWORK = "framework"
 END_MARKER = "training_job_end.ts"
 
-# What the lines call a quantity: (pattern on "type dimension name", our kind, factor).
+# Metric names in the samples: (pattern on "type dimension name", breedclf's kind, factor).
 _KINDS: tuple[tuple[re.Pattern[str], SeriesKind, float], ...] = (
     (re.compile(r"i/?owait|iowait", re.I), "io_wait", 1.0),
     (re.compile(r"gpu.*memory", re.I), "gpu_memory", 1.0),
@@ -35,23 +35,21 @@ _KINDS: tuple[tuple[re.Pattern[str], SeriesKind, float], ...] = (
 
 
 def is_profiler_folder(folder: Path) -> bool:
-    """Whether this looks like `profiler-output` (or holds one)."""
+    """Whether this is a `profiler-output` folder, or contains one."""
     return _root(folder) is not None
 
 
 def read_profiler_folder(folder: str | Path, *, name: str | None = None) -> Profile:
-    """Read `profiler-output` with its `system/` and `framework/` parts; either may be missing.
+    """Read `profiler-output` with its `system/` and `framework/` folders; either may be missing.
 
-    Damaged lines and files are left out and counted in `provenance.notes`.
+    Damaged lines and files are skipped and counted in `provenance.notes`.
 
     Raises:
         ProfileError: there is no such folder, or nothing in it can be read.
     """
     root = _root(Path(folder))
     if root is None:
-        raise ProfileError(
-            f"{folder} holds neither {SYSTEM}/ nor {FRAMEWORK}/: give the folder profiler-output of a job"
-        )
+        raise ProfileError(f"{folder} has neither {SYSTEM}/ nor {FRAMEWORK}/: give the folder profiler-output of a job")
     recorded = Recorded()
     for path in sorted(p for p in (root / SYSTEM).rglob("*.json*") if p.is_file()):
         _read_system_file(path, recorded)
@@ -59,10 +57,10 @@ def read_profiler_folder(folder: str | Path, *, name: str | None = None) -> Prof
     for path in sorted(p for p in (root / FRAMEWORK).rglob("*") if p.is_file()):
         if EVENTS_IN_NAME.search(path.name):
             read_events_file(path, recorded, workers)
-    note_left_out(root, recorded)
+    note_skipped(root, recorded)
     bounds = recorded.bounds()
     if bounds is None:
-        raise ProfileError(f"nothing in {root} can be read: {'; '.join(recorded.notes[:8]) or 'it holds no files'}")
+        raise ProfileError(f"nothing in {root} can be read: {'; '.join(recorded.notes[:8]) or 'it has no files'}")
     return _profile(root, name or _job_name(root), recorded, bounds, workers)
 
 
@@ -116,7 +114,7 @@ def _profile(
 
 
 def _end_marker(root: Path) -> float | None:
-    """When the job ended, in seconds since 1970; None without a marker."""
+    """When the job ended, in seconds since 1970; None without an end marker."""
     for path in (root / END_MARKER, root / FRAMEWORK / END_MARKER, root.parent / END_MARKER):
         try:
             value = float(path.read_text().strip())
@@ -134,7 +132,7 @@ def _read_system_file(path: Path, recorded: Recorded) -> None:
         if line.strip() and not _read_sample(line, recorded):
             bad += 1
     if bad:
-        recorded.note(f"{bad} lines of {path.name} are damaged or foreign and are left out")
+        recorded.note(f"{bad} lines of {path.name} are damaged or unknown and were skipped")
 
 
 def _read_sample(line: str, recorded: Recorded) -> bool:
@@ -151,12 +149,12 @@ def _read_sample(line: str, recorded: Recorded) -> bool:
         if pattern.search(described):
             recorded.samples[str(sample.get("NodeId", "algo-1")), kind, name].append((time, value * factor))
             return True
-    recorded.note(f"samples of {sample.get('Dimension', described)!r} are of no known kind and are left out")
+    recorded.note(f"samples of {sample.get('Dimension', described)!r} are of an unknown kind and were skipped")
     return True
 
 
 def as_seconds(time: float) -> float:
-    """Writers use seconds, milliseconds and microseconds since 1970; the size tells which."""
+    """Convert a timestamp to seconds; whether it is in seconds, milliseconds or microseconds follows from its size."""
     for limit, factor in ((1e14, 1e-6), (1e11, 1e-3)):
         if time > limit:
             return time * factor

@@ -1,4 +1,4 @@
-"""Reader of a trace that torch.profiler exported for Chrome: operators by self time, and steps."""
+"""Reader of Chrome traces exported by torch.profiler: operators by self time, and steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from breedclf.profiling.readers.operators import GPU_CATEGORIES, operators_of
 from breedclf.profiling.reported import is_number
 
 MAX_BYTES = 4_000_000_000
-MOST_MICROSECONDS = MOST_SECONDS / 4 * 1e6  # base and event together stay below what a profile takes
+MOST_MICROSECONDS = MOST_SECONDS / 4 * 1e6  # so that base plus event time is valid in a profile
 _STEP = re.compile(r"^ProfilerStep#\d+$")
 
 
@@ -35,12 +35,12 @@ def read_torch_trace(path: str | Path) -> Profile:
     except (ValueError, RecursionError):
         inner = text[text.find('"traceEvents"') :] if '"traceEvents"' in text else text
         document = {"traceEvents": list(whole_objects(inner))}
-        notes.append(f"{path.name} is cut short or damaged: the events that are whole were read")
+        notes.append(f"{path.name} is truncated or damaged: only complete events were read")
     events = document.get("traceEvents") if isinstance(document, dict) else document
     timed = [event for event in events if _is_timed(event)] if isinstance(events, list) else []
     if not timed:
-        what = "is empty" if not text.strip() else "holds no timed events"
-        raise ProfileError(f"trace {path} {what}: export one with torch.profiler's export_chrome_trace")
+        what = "is empty" if not text.strip() else "has no timed events"
+        raise ProfileError(f"trace {path} {what}: export it with torch.profiler's export_chrome_trace")
     base = document.get("baseTimeNanoseconds", 0) if isinstance(document, dict) else 0
     since = base / 1e9 if is_number(base) and 0 <= base < MOST_MICROSECONDS * 1e3 else 0.0
     return _profile(path, timed, max(since, -min(event["ts"] for event in timed) / 1e6), notes)
@@ -49,7 +49,7 @@ def read_torch_trace(path: str | Path) -> Profile:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ProfileError(f"trace {path} is larger than {MAX_BYTES / 1e9:.0f} GB: trace three to five steps only")
+            raise ProfileError(f"trace {path} is larger than {MAX_BYTES / 1e9:.0f} GB: trace only three to five steps")
         if path.suffix == ".gz":
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 return file.read()
@@ -81,7 +81,7 @@ def _profile(path: Path, timed: list[dict[str, Any]], base: float, notes: list[s
     gpus = {event.get("pid") for event in timed if event.get("cat") in GPU_CATEGORIES}
     waits = [event["dur"] / 1e6 for event in timed if str(event.get("name", "")).startswith("enumerate(DataLoader)")]
     if waits:
-        notes.append(f"waiting for the loader took {sum(waits):.3f} s in {len(waits)} batches")
+        notes.append(f"waiting for the DataLoader took {sum(waits):.3f} s in {len(waits)} batches")
     return Profile(
         job=JobInfo(
             name=path.name.split(".")[0],

@@ -1,4 +1,4 @@
-"""What is made of a profile for people and other tools: the page, the trace, AWS-shaped files, and comparisons."""
+"""Output made from a profile: the HTML report, the trace, and comparisons."""
 
 from breedclf.profiling.report.page import render_report
 from breedclf.profiling.report.trace import write_trace

@@ -1,4 +1,4 @@
-"""What changed between two profiles: times, shares, operators, findings."""
+"""Differences between two profiles: times, shares, operators, findings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_OPERATORS = 10
 
 
 class Change(BaseModel):
-    """One quantity in both profiles; `ratio` is after over before."""
+    """One quantity in both profiles; `ratio` is `after` / `before`."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,7 +30,7 @@ class Change(BaseModel):
 
 
 class Difference(BaseModel):
-    """All that differs between two runs."""
+    """All differences between two runs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,7 +41,7 @@ class Difference(BaseModel):
 
 
 def compare(before: Profile, after: Profile) -> Difference:
-    """Compare two runs; quantities that neither has are left out.
+    """Compare two runs; quantities that neither has are omitted.
 
     Example:
         >>> from breedclf.profiling.profile import JobInfo
@@ -72,7 +72,7 @@ def compare(before: Profile, after: Profile) -> Difference:
 
 
 def as_text(difference: Difference) -> str:
-    """A few lines for a terminal."""
+    """Format the differences as lines for a terminal."""
     lines = []
     for change in difference.changes:
         ratio = "" if change.ratio is None else f"  ({change.ratio:.2f}x)"
@@ -87,7 +87,7 @@ def _operators(before: Profile, after: Profile) -> list[Change]:
     first, second = ({op.name: op.self_seconds / max(1, op.calls) for op in p.operators} for p in (before, after))
     common = sorted(first.keys() & second.keys(), key=lambda name: -abs(first[name] - second[name]))
     return [
-        Change(what=f"own time of a call of {name}", unit="s", before=first[name], after=second[name])
+        Change(what=f"self time per call of {name}", unit="s", before=first[name], after=second[name])
         for name in common[:MOST_OPERATORS]
     ]
 

@@ -1,4 +1,4 @@
-"""Sections of the page on the machine: usage of its parts, operators, speed against what it could do."""
+"""Report sections about the machine: usage, operators, and speed relative to the machine's peak."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _USAGE_NAMES = {
     "gpu": "GPU",
     "gpu_memory": "GPU memory",
     "io_wait": "I/O wait",
-    "disk_read": "disk, read",
-    "disk_write": "disk, written",
+    "disk_read": "disk reads",
+    "disk_write": "disk writes",
     "network": "network",
-    "process_memory": "memory of the process",
-    "loader_workers": "loader workers",
+    "process_memory": "process memory",
+    "loader_workers": "DataLoader workers",
 }
 _RATES = {"disk_read", "disk_write", "network"}
 _BYTES = {"process_memory"}
 
 
 def usage_section(findings: dict[str, Finding]) -> Section:
-    """AWS's section 2: node by quantity, percentiles, and a verdict on each."""
+    """AWS's section 2: percentiles per node and metric, with an assessment of each."""
     finding = findings.get("OverallSystemUsage")
     rows = []
     for row in usage_rows(finding.details) if finding else []:
@@ -41,29 +41,29 @@ def usage_section(findings: dict[str, Finding]) -> Section:
             _rate if kind in _RATES else size if kind in _BYTES else _percent if kind != "loader_workers" else _number
         )
         values = [form(row[name]) for name in ("max", "p99", "p95", "p50", "min")]
-        rows.append((row["node"], _USAGE_NAMES.get(kind, kind), *values, _verdict(kind, row)))
+        rows.append((row["node"], _USAGE_NAMES.get(kind, kind), *values, _assessment(kind, row)))
     heads: list[Column | str] = [
         "Node",
-        "What",
+        "Metric",
         *(Column(n, True) for n in ("Max", "p99", "p95", "p50", "Min")),
-        "Verdict",
+        "Assessment",
     ]
-    blocks: list[Markup | str] = [table("Use of the machine", heads, rows, empty="The machine wasn't sampled.")]
+    blocks: list[Markup | str] = [table("Machine usage", heads, rows, empty="The machine wasn't sampled.")]
     return Section(
-        "The machine", blocks, lead="Percentiles over the samples of the whole run; p95 means 95% lay at or below."
+        "Machine usage", blocks, lead="Percentiles over all samples of the run; p95 means that 95% are at or below it."
     )
 
 
-def _verdict(kind: str, row: dict[str, float]) -> str:
+def _assessment(kind: str, row: dict[str, float]) -> str:
     p95, p50 = row["p95"], row["p50"]
     if kind in ("cpu", "gpu"):
         if p95 < 30:
-            return "mostly idle: a smaller machine would do, or more work at once"
-        return "fully used" if p50 > 85 else "used, with room"
+            return "mostly idle: use a smaller machine, or more work at a time"
+        return "fully used" if p50 > 85 else "partly used"
     if kind in ("memory", "gpu_memory"):
-        return "nearly full" if p95 > 90 else "has room"
+        return "nearly full" if p95 > 90 else "not full"
     if kind == "io_wait":
-        return "waits for disks" if p50 > 30 else "disks keep up"
+        return "waits for disks" if p50 > 30 else "disks are fast enough"
     return ""
 
 
@@ -80,10 +80,10 @@ def _number(value: float) -> str:
 
 
 def operator_section(profile: Profile) -> Section:
-    """AWS's tables and pie of operators, by their own time; its double-counted figure stands beside it, labelled."""
+    """AWS's tables and pie charts of operators by self time; its double-counted share is included, labeled as such."""
     operators = sorted(profile.operators, key=lambda op: -op.self_seconds)
     if not operators:
-        return Section("Operators", ["No operator was traced: give the run a few traced steps."])
+        return Section("Operators", ["No operators were traced."])
     blocks: list[Markup | str] = []
     by_device = {d: sum(op.self_seconds for op in operators if op.device == d) for d in ("cpu", "gpu")}
     blocks.append(
@@ -98,7 +98,7 @@ def operator_section(profile: Profile) -> Section:
     return Section(
         "Operators",
         blocks,
-        lead="An operator's own time leaves out the operators that it calls, so that the shares add up to 100%.",
+        lead="An operator's self time excludes the operators that it calls, so shares add up to 100%.",
     )
 
 
@@ -120,44 +120,43 @@ def _device_blocks(device: str, own: list[Operator], total: float) -> list[Marku
     ]
     heads: list[Column | str] = [
         "Operator",
-        *(Column(n, True) for n in ("Calls", "Own time", "Share", "With calls", "As AWS counted")),
+        *(Column(n, True) for n in ("Calls", "Self time", "Share", "Total time", "AWS share")),
     ]
     note = (
-        "“As AWS counted” divides time with calls by the sum of such times, which counts nested operators several "
-        "times "
-        "over; it stands here only to compare with older reports."
+        "AWS share divides total time (including nested calls) by the sum of total times, which counts nested "
+        "operators several times; it is listed only for comparison with AWS's reports."
     )
     return [
-        pie_chart(f"{device.upper()} operators by their own time", slices, format=seconds),
+        pie_chart(f"{device.upper()} operators by self time", slices, format=seconds),
         table(f"{device.upper()} operators", heads, rows),
         note,
     ]
 
 
 def speed_section(profile: Profile) -> Section | None:
-    """How near the run comes to what this machine can do: utilization of FLOPs, and the roofline."""
+    """Speed relative to the machine's peak: FLOPs utilization, and the roofline."""
     compute, reached = profile.compute, flops_share(profile)
     if not compute.flops_per_step:
         return None
     rows: list[tuple[str, object]] = [
-        ("Work of a step", f"{compute.flops_per_step / 1e9:,.1f} GFLOP ({compute.phase})")
+        ("FLOPs per step", f"{compute.flops_per_step / 1e9:,.1f} GFLOP ({compute.phase})")
     ]
     if compute.peak_flops_per_second:
-        rows.append(("This machine's matrix product", f"{compute.peak_flops_per_second / 1e9:,.0f} GFLOP/s, measured"))
+        rows.append(("Peak speed of a matrix product", f"{compute.peak_flops_per_second / 1e9:,.0f} GFLOP/s, measured"))
     if reached is not None:
         rows.append(("Model FLOPs utilization (MFU)", share(reached)))
     blocks: list[Markup | str] = [facts(rows)]
     if reached is not None:
-        text = f"Steps reach {share(reached)} of this machine's measured speed"
+        text = f"Steps reach {share(reached)} of this machine's measured peak speed"
         blocks.append(
             callout(
                 "ok" if reached > 0.4 else "info",
                 text,
-                ("The rest is waiting, memory traffic, and operators that compute little."),
+                "The rest is waiting, memory traffic, and operators with little computation.",
             )
         )
     blocks += _roofline(profile)
-    return Section("Speed against the machine's limit", blocks)
+    return Section("Speed relative to the machine's peak", blocks)
 
 
 def _roofline(profile: Profile) -> list[Markup | str]:
@@ -168,52 +167,55 @@ def _roofline(profile: Profile) -> list[Markup | str]:
     intensity = [op.flops / op.bytes_moved for op in known]
     rate = [op.flops / op.inclusive_seconds / 1e9 for op in known]
     low, high = min([*intensity, 0.1]), max([*intensity, 10 * peak / bandwidth])
-    places = [low * (high / low) ** (i / 60) for i in range(61)]
-    roof = [min(peak, bandwidth * x) / 1e9 for x in places]
+    grid = [low * (high / low) ** (i / 60) for i in range(61)]
+    roof = [min(peak, bandwidth * x) / 1e9 for x in grid]
     chart = scatter_chart(
-        "Roofline: operators below what compute and memory allow",
-        [Series("operators", intensity, rate), Series("limit of this machine", places, roof)],
-        x_label="FLOP a byte moved",
+        "Roofline: operators relative to the limits of compute and memory",
+        [Series("operators", intensity, rate), Series("machine limit", grid, roof)],
+        x_label="FLOP per byte moved",
         y_label="GFLOP/s",
         log_x=True,
         log_y=True,
-        tips=[[op.name for op in known], [""] * len(places)],
+        tips=[[op.name for op in known], [""] * len(grid)],
         full=True,
     )
     ridge = peak / bandwidth
-    return [chart, f"Left of {ridge:.0f} FLOP a byte memory is the limit, right of it computing is."]
+    return [chart, f"Below {ridge:.0f} FLOP per byte, memory is the limit; above, compute is."]
 
 
 def overhead_section(profile: Profile) -> Section:
-    """What recording cost, and what is behind the figures."""
-    cost, made = profile.overhead, profile.provenance
+    """The overhead of recording, and the origin of the profile."""
+    cost, origin = profile.overhead, profile.provenance
     rows: list[tuple[str, object]] = []
     if cost.timer_seconds_per_step is not None:
-        rows.append(("Timers", f"{seconds(cost.timer_seconds_per_step)} a step"))
+        rows.append(("Timers", f"{seconds(cost.timer_seconds_per_step)} per step"))
     if cost.sampler_seconds_per_sample is not None:
         rows.append(
             (
-                "Samples of the machine",
-                f"{seconds(cost.sampler_seconds_per_sample)} each, {seconds(cost.sampler_seconds)} in all",
+                "Machine samples",
+                f"{seconds(cost.sampler_seconds_per_sample)} each, {seconds(cost.sampler_seconds)} in total",
             )
         )
-    if cost.tensors_looks:
-        each = cost.tensors_seconds / cost.tensors_looks
+    if cost.tensor_snapshots:
+        each = cost.tensors_seconds / cost.tensor_snapshots
         rows.append(
-            ("Looks at tensors", f"{cost.tensors_looks}, {seconds(each)} each, {seconds(cost.tensors_seconds)} in all")
+            (
+                "Tensor snapshots",
+                f"{cost.tensor_snapshots}, {seconds(each)} each, {seconds(cost.tensors_seconds)} in total",
+            )
         )
     if cost.traced_steps:
-        ratio = "" if cost.traced_step_ratio is None else f", each {cost.traced_step_ratio:.2f} times as long as others"
-        rows.append(("Traced steps", f"{cost.traced_steps}{ratio}; left out of the statistics of outliers"))
+        ratio = "" if cost.traced_step_ratio is None else f", each takes {cost.traced_step_ratio:.2f} times as long"
+        rows.append(("Traced steps", f"{cost.traced_steps}{ratio}; excluded from outlier statistics"))
     if cost.writing_seconds:
         rows.append(("Writing profiles", seconds(cost.writing_seconds)))
-    origin = (
+    facts_of_origin = (
         ("Source", profile.job.source),
-        ("Recorded by", f"breedclf {made.breedclf}" if made.breedclf else ""),
-        ("Python, torch", ", ".join(v for v in (made.python, made.torch) if v)),
-        ("Machine", ", ".join(v for v in (made.platform, made.processor) if v)),
+        ("Recorded by", f"breedclf {origin.breedclf}" if origin.breedclf else ""),
+        ("Python, torch", ", ".join(v for v in (origin.python, origin.torch) if v)),
+        ("Machine", ", ".join(v for v in (origin.platform, origin.processor) if v)),
     )
-    rows += [(name, value) for name, value in origin if value]
+    rows += [(name, value) for name, value in facts_of_origin if value]
     blocks: list[Markup | str] = [facts(rows)]
-    blocks += [callout("info", "Left out or not measured", *made.notes[:20])] if made.notes else []
-    return Section("Cost of recording, and origin", blocks)
+    blocks += [callout("info", "Omitted or not measured", *origin.notes[:20])] if origin.notes else []
+    return Section("Overhead of recording, and origin", blocks)

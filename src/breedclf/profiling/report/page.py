@@ -1,4 +1,4 @@
-"""The report on one run as an HTML page: the verdict first, then everything it rests on."""
+"""The HTML report about one run: a summary first, then the details."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from breedclf.reporting.charts import bar_chart
 from breedclf.reporting.charts.bars import Bar
 
 _STATUS_WORDS = {
-    "ok": "fine",
+    "ok": "OK",
     "issue": "issue",
-    "not_applicable": "does not apply",
+    "not_applicable": "not applicable",
     "no_data": "no data",
 }
 SUMMARY_RULE = "ProfilerReport"
 
 
 def render_report(profile: Profile, findings: Sequence[Finding], verification: Verification | None = None) -> str:
-    """Render the whole page; a pure function of what it is given.
+    """Render the HTML report; a pure function of its arguments.
 
     Example:
         >>> from breedclf.profiling.profile import JobInfo
@@ -52,13 +52,13 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         True
     """
     by_rule = {finding.rule: finding for finding in findings}
-    middle = (
+    data_sections = (
         _from_reports(profile, by_rule) if profile.job.source == "sagemaker report" else _from_data(profile, by_rule)
     )
     sections = [
         _verified_section(verification) if verification else None,
         job_section(profile),
-        *middle,
+        *data_sections,
         _rules_section(findings),
         overhead_section(profile),
     ]
@@ -66,7 +66,7 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         f"Profile of {profile.job.name}",
         [section for section in sections if section is not None],
         subtitle=_subtitle(profile),
-        summary=_verdict(profile, findings, verification),
+        summary=_summary_blocks(profile, findings, verification),
     )
 
 
@@ -95,46 +95,46 @@ def _from_reports(profile: Profile, by_rule: dict[str, Finding]) -> list[Section
 
 def _subtitle(profile: Profile) -> str:
     if profile.job.source == "sagemaker report":
-        return f"{duration(profile.job)}, from {count(len(profile.reported), 'rule report')} of SageMaker"
+        return f"{duration(profile.job)}, from {count(len(profile.reported), 'SageMaker rule report')}"
     return (
         f"{duration(profile.job)}, {count(len(profile.steps), 'step')}, {profile.job.status.lower()}, "
         f"recorded by {profile.job.source}"
     )
 
 
-def _verdict(profile: Profile, findings: Sequence[Finding], verification: Verification | None) -> list[Markup | str]:
+def _summary_blocks(
+    profile: Profile, findings: Sequence[Finding], verification: Verification | None
+) -> list[Markup | str]:
     issues = [finding for finding in findings if finding.status == "issue" and finding.rule != SUMMARY_RULE]
     blocks: list[Markup | str] = []
     if profile.job.status in ("Incomplete", "Failed", "Stopped"):
-        word = {"Incomplete": "did not end in good order", "Failed": "failed", "Stopped": "was stopped"}
+        word = {"Incomplete": "did not finish", "Failed": "failed", "Stopped": "was stopped"}
         blocks.append(
-            callout("bad", f"The run {word[profile.job.status]}", "The figures cover what was recorded until then.")
+            callout("bad", f"The run {word[profile.job.status]}", "The report covers what was recorded until then.")
         )
     if issues:
         blocks.append(
-            callout(
-                "issue", f"{count(len(issues), 'thing')} to look at", bullets([_told(finding) for finding in issues])
-            )
+            callout("issue", count(len(issues), "issue"), bullets([_issue_text(finding) for finding in issues]))
         )
     elif any(finding.status == "ok" for finding in findings):
-        blocks.append(callout("ok", "No issue was found", "Rules without data, or that don't apply, are listed below."))
+        blocks.append(callout("ok", "No issues found", "Rules without data or not applicable are listed below."))
     else:
-        blocks.append(callout("info", "Nothing could be judged", "The profile holds too little data for any rule."))
+        blocks.append(callout("info", "No rule could be evaluated", "The profile has too little data."))
     if verification and verification.recommended:
         changes = ", ".join(f"{name} = {value}" for name, value in verification.recommended.items())
-        blocks.append(callout("ok", f"Measured to be faster: {changes}", verification.sentence))
+        blocks.append(callout("ok", f"Measurably faster: {changes}", verification.sentence))
     blocks.append(tiles(_tiles(profile, issues)))
     return blocks
 
 
-def _told(finding: Finding) -> Markup:
+def _issue_text(finding: Finding) -> Markup:
     return Markup("<strong>{}</strong>: {}. <em>{}</em>").format(
         finding.rule, finding.evidence.rstrip("."), finding.advice
     )
 
 
 def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
-    made = [
+    items = [
         Tile("Duration", duration(profile.job)),
         Tile("Issues", str(len(issues)), tone="issue" if issues else "ok"),
     ]
@@ -144,24 +144,24 @@ def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
         phase = max(by_phase, key=lambda name: by_phase[name])
         mask = steps.of(phase) & steps.steady
         if mask.any():
-            made.append(
+            items.append(
                 Tile(f"Mean {phase} step", seconds(float(steps.duration[mask].mean())), f"{int(mask.sum()):,} steps")
             )
-            pictures = float(steps.pictures[mask].sum())
-            if pictures:
-                made.append(Tile("Pace", f"{pictures / float(steps.duration[mask].sum()):,.1f} pictures/s", phase))
+            images = float(steps.images[mask].sum())
+            if images:
+                items.append(Tile("Throughput", f"{images / float(steps.duration[mask].sum()):,.1f} images/s", phase))
         parts = parts_of(profile, phase)
         if parts:
             most = max(parts, key=lambda part: part.seconds)
-            made.append(Tile("Most time goes into", most.name, f"{share(most.share)} of {phase} steps"))
+            items.append(Tile("Largest part of a step", most.name, f"{share(most.share)} of {phase} steps"))
     reached = flops_share(profile)
     if reached is not None:
-        made.append(Tile("Of the machine's speed", share(reached), "model FLOPs utilization"))
-    return made
+        items.append(Tile("Of the machine's peak", share(reached), "model FLOPs utilization"))
+    return items
 
 
 def _rules_section(findings: Sequence[Finding]) -> Section:
-    """AWS's section 4: every rule, what it looks for, what it found, with which parameters."""
+    """AWS's section 4: every rule with its description, finding and parameters."""
     order = {"issue": 0, "ok": 1, "no_data": 2, "not_applicable": 3}
     ranked = sorted(findings, key=lambda finding: order[finding.status])
     rows = [(_status(finding), _rule_cell(finding), _found_cell(finding)) for finding in ranked]
@@ -185,11 +185,11 @@ def _rules_section(findings: Sequence[Finding]) -> Section:
         for finding in findings
         if finding.rule in ALL_RULES and ALL_RULES[finding.rule].differs
     ]
-    blocks: list[Markup | str] = [table("Rules", ["Status", "Rule", "Found"], rows)]
-    blocks.append(details("Counts and parameters", table("Figures of the rules", heads, figures)))
+    blocks: list[Markup | str] = [table("Rules", ["Status", "Rule", "Finding"], rows)]
+    blocks.append(details("Counts and parameters", table("Counts and parameters", heads, figures)))
     if differs:
-        blocks.append(details("Where a rule differs from SageMaker Debugger's of that name", bullets(differs)))
-    return Section("Rules", blocks, lead="No data is no pass: such a rule could not look.")
+        blocks.append(details("Differences from SageMaker Debugger's rules", bullets(differs)))
+    return Section("Rules", blocks, lead="No data isn't a pass: the rule couldn't be evaluated.")
 
 
 def _rule_cell(finding: Finding) -> Markup:
@@ -207,7 +207,7 @@ def _status(finding: Finding) -> Markup:
 
 
 def _verified_section(verification: Verification) -> Section:
-    """Advice that was tried, with the spread of its repeats."""
+    """Measurements of advice that was tried, with their spread."""
     rows = [
         (
             trial.name,
@@ -215,29 +215,29 @@ def _verified_section(verification: Verification) -> Section:
             f"{trial.after:.2f} s ± {trial.after_spread:.2f}",
             f"{trial.speedup:.2f}x",
             trial.repeats,
-            _kept(trial),
+            _outcome(trial),
             trial.note,
         )
         for trial in verification.trials
     ]
     heads: list[Column | str] = [
         "Change",
-        *(Column(n, True) for n in ("Before", "After", "Speed-up", "Repeats")),
-        "Kept",
+        *(Column(n, True) for n in ("Before", "After", "Speedup", "Runs")),
+        "Outcome",
         "Note",
     ]
     tried = [trial for trial in verification.trials if trial.after > 0]
-    bars = [Bar("as it was", tried[0].before)] + [Bar(t.name, t.after) for t in tried] if tried else []
+    bars = [Bar("unchanged", tried[0].before)] + [Bar(t.name, t.after) for t in tried] if tried else []
     return Section(
         "Advice, tried and measured",
         [
             verification.sentence,
-            table("Trials", heads, rows, empty="No advice applied."),
+            table("Trials", heads, rows, empty="There was no advice to try."),
             bar_chart("Seconds", bars, format=seconds),
         ],
-        lead="Runs with and without each change took turns; ± is half the range between the quartiles.",
+        lead="Runs with and without each change alternated; ± is half the interquartile range.",
     )
 
 
-def _kept(trial: Trial) -> Literal["kept", "not faster", "could not be tried"]:
-    return "kept" if trial.kept else "not faster" if trial.after > 0 else "could not be tried"
+def _outcome(trial: Trial) -> Literal["kept", "not faster", "could not be run"]:
+    return "kept" if trial.kept else "not faster" if trial.after > 0 else "could not be run"

@@ -1,4 +1,4 @@
-"""Sections made from SageMaker's rule reports alone: their counts, and the figures in their details."""
+"""Report sections based on SageMaker's rule reports alone: their counts, and the figures in their details."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PERCENTILES = ("max", "p99", "p95", "p50", "min")
 
 
 def counts_section(profile: Profile) -> Section | None:
-    """AWS's table of its rules: how often each was triggered, over how many datapoints."""
+    """AWS's table of rules: how often each was triggered, and over how many datapoints."""
     if not profile.reported:
         return None
     ranked = sorted(profile.reported, key=lambda each: (-each.times_triggered, each.rule))
@@ -45,50 +45,50 @@ def counts_section(profile: Profile) -> Section | None:
         "Parameters",
     ]
     return Section(
-        "What SageMaker's rules counted",
+        "Counts of SageMaker's rules",
         [table("SageMaker's own counts", heads, rows)],
-        lead="Times triggered counts evaluations during the job, violations the datapoints beyond a limit: a rule "
-        "fires only when enough of them come together.",
+        lead="Times triggered counts evaluations during the job; violations counts datapoints beyond a limit. A rule "
+        "triggers only on enough violations.",
     )
 
 
 def missing_section(profile: Profile) -> Section:
-    """What rule reports can't tell, and where it would be found."""
-    given = {report.rule for report in profile.reported}
-    lost = [
-        ("Timeline, outliers and parts of a step", "a report holds statistics of steps, not the steps."),
-        ("The machine over time", "a report holds percentiles, not the samples."),
-        ("Operators' own time", "AWS kept time with calls, in which nested operators count several times."),
-        ("Speed against the machine's limit", "neither the work of a step nor the machine's speed was measured."),
-        ("Gradients, weights, losses and classes", "SageMaker's profiler doesn't look at them."),
-        ("How the job ended", "the reports don't say whether it completed, failed or was stopped."),
+    """What rule reports don't contain, and where to find it."""
+    rules_present = {report.rule for report in profile.reported}
+    missing = [
+        ("Timeline, outliers and parts of steps", "a report has statistics of steps, not the steps themselves."),
+        ("Machine usage over time", "a report has percentiles, not the samples."),
+        ("Operators' self time", "AWS records total time, in which nested operators count several times."),
+        ("Speed relative to the machine's peak", "neither FLOPs per step nor the machine's speed were measured."),
+        ("Gradients, weights, losses and classes", "SageMaker's profiler doesn't record them."),
+        ("Outcome of the job", "the reports don't say whether it completed, failed or was stopped."),
     ]
-    lost += [
-        (f"{rule}", "its file isn't among these reports.")
+    missing += [
+        (rule, "its file isn't among these reports.")
         for rule in ("StepOutlier", "OverallSystemUsage", "OverallFrameworkMetrics", "MaxInitializationTime")
-        if rule not in given
+        if rule not in rules_present
     ]
-    told = bullets(Markup("<strong>{}</strong>: {}").format(what, why) for what, why in lost)
+    items = bullets(Markup("<strong>{}</strong>: {}").format(what, why) for what, why in missing)
     advice = (
-        "The job's own profiler-output folder, with system/ and framework/, holds the raw data: profile that folder "
-        "for the full report."
+        "The raw data is in the job's profiler-output folder, in system/ and framework/: profile that folder for the "
+        "full report."
     )
-    return Section("What these files can't tell", [told, advice])
+    return Section("Not in these files", [items, advice])
 
 
 def phases_section(profile: Profile) -> Section:
-    """OverallFrameworkMetrics: shares of the job's time, and operators as AWS counted them."""
+    """OverallFrameworkMetrics: shares of the job's time, and AWS's shares of operators."""
     found = _details(profile, "OverallFrameworkMetrics")
     phases = {phase_name(name): value for name, value in numbers(found, "phase").items()}
     blocks: list[Markup | str] = []
     if phases:
         blocks.append(bar_chart("Share of the job's time, by phase", _bars(phases), format=_percent))
         if any(value < 0 for value in phases.values()):
-            text = "Steps of different phases overlap here, so that AWS's remainder, others, is below zero."
+            text = "Steps of different phases overlap here, so AWS's remainder, others, is negative."
             blocks.append(callout("info", "These shares don't add up", text))
     general = {_GENERAL_NAMES.get(name, name): value for name, value in numbers(found, "general").items()}
     if general:
-        blocks.append(bar_chart("Share of the timed work", _bars(general), format=_percent))
+        blocks.append(bar_chart("Share of timed work", _bars(general), format=_percent))
     devices = {_device(name): value for name, value in numbers(found, "ratio").items() if value >= 0}
     if devices:
         blocks.append(donut_chart("CPU and GPU operators", list(devices.items()), format=_percent))
@@ -96,12 +96,12 @@ def phases_section(profile: Profile) -> Section:
         blocks += _operators(found, device)
     return Section(
         "Phases and operators",
-        blocks or ["OverallFrameworkMetrics is absent or holds no data: nothing of the framework was profiled."],
+        blocks or ["OverallFrameworkMetrics is missing or has no data: the framework wasn't profiled."],
     )
 
 
 def steps_section(profile: Profile) -> Section:
-    """StepOutlier's and Dataloader's figures, and how often the machine was at its limit."""
+    """Figures of StepOutlier and Dataloader, and how often the machine was at its limit."""
     groups = step_statistics(_details(profile, "StepOutlier"))
     rows = [
         (
@@ -121,9 +121,7 @@ def steps_section(profile: Profile) -> Section:
         *(Column(n, True) for n in ("Steps", "Mean", "Standard deviation", "Outliers", "Max", "p99", "p95", "p50")),
         Column("Min", True),
     ]
-    blocks: list[Markup | str] = [
-        table("Duration of steps", heads, rows, empty="StepOutlier is absent or saw no steps.")
-    ]
+    blocks: list[Markup | str] = [table("Step durations", heads, rows, empty="StepOutlier is missing or has no steps.")]
     for each in groups:
         if each.counts:
             marks = [Reference(each.mean + 3 * each.stddev, "mean + 3 sd")]
@@ -146,14 +144,14 @@ def steps_section(profile: Profile) -> Section:
 def _bottlenecks(profile: Profile) -> list[Markup | str]:
     reports = {report.rule: report for report in profile.reported}
     rows = []
-    for rule, what in (("CPUBottleneck", "CPU full, GPU idle"), ("IOBottleneck", "waiting for disks, GPU idle")):
+    for rule, what in (("CPUBottleneck", "CPU busy, GPU idle"), ("IOBottleneck", "waiting for disks, GPU idle")):
         report = reports.get(rule)
         if report and report.datapoints:
             rows.append((what, report.violations, _share(report.violations, report)))
             low = report.details.get("low_gpu_utilization")
             if rule == "CPUBottleneck" and is_number(low):
-                rows.append(("GPU idle, whatever the reason", int(str(low).partition(".")[0]), _share(low, report)))
-    heads: list[Column | str] = ["What", Column("Datapoints", True, _thousands), Column("Share", True)]
+                rows.append(("GPU idle, for any reason", int(str(low).partition(".")[0]), _share(low, report)))
+    heads: list[Column | str] = ["Bottleneck", Column("Datapoints", True, _thousands), Column("Share", True)]
     return [table("How often the machine was at its limit", heads, rows)] if rows else []
 
 
@@ -165,11 +163,11 @@ def _operators(found: dict[str, Any], device: str) -> list[Markup | str]:
         (name, seconds(totals[name] / 1e6) if name in totals else None, _percent(value))
         for name, value in sorted(shares.items(), key=lambda item: -item[1])
     ]
-    heads: list[Column | str] = ["Operator", Column("With calls", True), Column("As AWS counted", True)]
+    heads: list[Column | str] = ["Operator", Column("Total time", True), Column("AWS share", True)]
     return [
         table(f"{device} operators", heads, rows),
-        "AWS divided time with calls by the sum of such times: operators that call each other count several times, and "
-        "only the most expensive ones are in the files.",
+        "AWS divides total time (including nested calls) by the sum of total times: nested operators count several "
+        "times, and only the most expensive ones are in the files.",
     ]
 
 

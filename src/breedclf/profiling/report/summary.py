@@ -1,4 +1,4 @@
-"""Figures that several parts of the report need, worked out from a profile once."""
+"""Figures shared by several report sections, computed from a profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PART_NAMES = {
 
 @dataclass(frozen=True)
 class PartShare:
-    """One part of all steps of a phase: seconds, and its share of the phase."""
+    """One part of the steps of a phase: total seconds, and its share of the phase (0 to 1)."""
 
     name: str
     seconds: float
@@ -30,12 +30,12 @@ class PartShare:
 
 
 def phase_seconds(profile: Profile) -> dict[str, float]:
-    """Time in steps, by phase."""
+    """Time spent in steps, in seconds, by phase."""
     return {phase: float(profile.steps.duration[profile.steps.of(phase)].sum()) for phase in profile.steps.phases}
 
 
 def parts_of(profile: Profile, phase: str) -> list[PartShare]:
-    """How a phase's time splits; what nobody timed is `other`. Empty when no part was timed."""
+    """The parts of a phase's steps; time that wasn't assigned is `other`. Empty if no part was timed."""
     steps = profile.steps
     mask = steps.of(phase)
     total = float(steps.duration[mask].sum())
@@ -47,24 +47,23 @@ def parts_of(profile: Profile, phase: str) -> list[PartShare]:
 
 
 def aws_shares(operators: Sequence[Operator]) -> dict[str, float]:
-    """What AWS's report called an operator's share: its time with calls over the sum of such times.
+    """The operator shares of AWS's report: total time, including nested calls, over the sum of total times.
 
-    Operators that call each other count several times over, so that it is no share of anything; it stands in reports to
-    compare with older ones.
+    Nested operators count several times, so these are not real shares; reports list them for comparison with AWS's.
     """
     total = sum(operator.inclusive_seconds for operator in operators)
     return {operator.name: operator.inclusive_seconds / total if total else 0.0 for operator in operators}
 
 
 def flops_share(profile: Profile) -> float | None:
-    """Share of this machine's measured speed that a step reaches (model FLOPs utilization)."""
+    """Model FLOPs utilization: the share of this machine's measured peak speed that steps reach."""
     compute = profile.compute
     steps = profile.steps
     mask = steps.of(compute.phase) & steps.steady
     if not compute.flops_per_step or not compute.peak_flops_per_second or not mask.any():
         return None
-    if compute.pictures_per_step and steps.pictures[mask].any():
-        flops = compute.flops_per_step * float(steps.pictures[mask].sum()) / compute.pictures_per_step
+    if compute.images_per_step and steps.images[mask].any():
+        flops = compute.flops_per_step * float(steps.images[mask].sum()) / compute.images_per_step
     else:
         flops = compute.flops_per_step * int(mask.sum())
     return flops / float(steps.duration[mask].sum()) / compute.peak_flops_per_second
@@ -72,7 +71,7 @@ def flops_share(profile: Profile) -> float | None:
 
 @dataclass(frozen=True)
 class OutlierMoment:
-    """One long step, and the machine while it ran against the rest of the run."""
+    """One long step, with machine usage during the step and on average."""
 
     index: int
     seconds: float
@@ -85,19 +84,19 @@ _WATCHED: tuple[SeriesKind, ...] = ("cpu", "io_wait", "disk_read", "disk_write",
 
 
 def outlier_moments(profile: Profile, indices: IntArray | list[int], most: int = 20) -> list[OutlierMoment]:
-    """The longest of the given steps, each with the mean of every watched quantity then and overall."""
+    """The longest of the given steps, each with the mean of every machine metric during the step and overall."""
     steps = profile.steps
     chosen = sorted(indices, key=lambda i: -steps.duration[i])[:most]
     means = {kind: profile.system.mean(kind) for kind in _WATCHED}
     wait = steps.parts.get("data_wait")
     moments = []
     for i in chosen:
-        begin, end = float(steps.start[i]), float(steps.start[i] + steps.duration[i])
+        start, end = float(steps.start[i]), float(steps.start[i] + steps.duration[i])
         machine = {}
         for kind, (time, value) in means.items():
-            during = value[(time >= begin) & (time <= end)]
+            during = value[(time >= start) & (time <= end)]
             if len(during):
                 machine[kind] = (float(during.mean()), float(value.mean()))
         waited = None if wait is None else float(wait[i])
-        moments.append(OutlierMoment(int(i), float(steps.duration[i]), begin, waited, machine))
+        moments.append(OutlierMoment(int(i), float(steps.duration[i]), start, waited, machine))
     return moments

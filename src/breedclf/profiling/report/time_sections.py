@@ -1,4 +1,4 @@
-"""Sections of the page on time: the job, the phases, the parts of steps, the loop, outliers."""
+"""Report sections about time: the job, its phases, the parts of steps, the loop, outliers."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ OTHERS_WARNING = 0.25
 
 
 def job_section(profile: Profile) -> Section:
-    """AWS's section 1: what ran, when, and how its time splits."""
+    """AWS's section 1: the job, its times, and how they are distributed."""
     job, steps = profile.job, profile.steps
     loop = float((steps.start + steps.duration).max() - steps.start.min()) if len(steps) else 0.0
     rows: list[tuple[str, object]] = [
         ("Job", job.name),
-        ("State", job.status),
+        ("Status", job.status),
         ("Start", _moment(job.start) if job.end else None),
         ("End", _moment(job.end) if job.end else None),
         ("Duration", f"{seconds(job.seconds)} ({job.seconds:,.0f} s)" if job.seconds >= 600 else duration(job)),
@@ -54,16 +54,16 @@ def job_section(profile: Profile) -> Section:
             rows.append((name, f"{seconds(value)} ({share(value / job.seconds)})" if job.seconds else seconds(value)))
     rows += [("Device", job.device), ("Cores", ", ".join(f"{node}: {n}" for node, n in job.cores.items()) or None)]
     slices = [(name, value) for name, value in _whole(profile).items() if value > 0]
-    return Section("The job", [facts(rows), donut_chart("Where the job's time went", slices, format=seconds)])
+    return Section("The job", [facts(rows), donut_chart("Time of the job", slices, format=seconds)])
 
 
 def duration(job: JobInfo) -> str:
-    """How long the job took; a report may not tell."""
+    """How long the job took; unknown for some reports."""
     return seconds(job.seconds) if job.end else "unknown duration"
 
 
 def _whole(profile: Profile) -> dict[str, float]:
-    """Initialization, steps, finalization and the rest: together the job."""
+    """Seconds of initialization, steps, finalization and the rest, which add up to the job."""
     steps = sum(phase_seconds(profile).values())
     between = "between first and last step" if profile.job.source == "sagemaker report" else "between steps"
     start, end = profile.job.initialization_seconds or 0.0, profile.job.finalization_seconds or 0.0
@@ -81,15 +81,15 @@ def framework_section(profile: Profile) -> Section:
     """AWS's section 3: phases, and the parts of their steps."""
     phases = phase_seconds(profile)
     if not phases:
-        return Section("Phases and parts of a step", ["No step was timed."])
+        return Section("Phases and parts of steps", ["No steps were timed."])
     others = max(0.0, profile.job.seconds - sum(phases.values()))
     blocks: list[Markup | str] = [donut_chart("Time by phase", [*phases.items(), ("others", others)], format=seconds)]
     if profile.job.seconds and others / profile.job.seconds > OTHERS_WARNING:
         blocks.append(
             callout(
                 "info",
-                f"{share(others / profile.job.seconds)} of the job passed outside of steps",
-                "Start-up, checkpoints, evaluation that isn't timed, and writing the model count here.",
+                f"{share(others / profile.job.seconds)} of the job was spent outside of steps",
+                "This includes startup, checkpoints, untimed evaluation, and writing the model.",
             )
         )
     split = {phase: parts_of(profile, phase) for phase in phases}
@@ -98,13 +98,13 @@ def framework_section(profile: Profile) -> Section:
         names = list(dict.fromkeys(part.name for parts in split.values() for part in parts))
         values = {name: [_share_of(parts, name) for parts in split.values()] for name in names}
         blocks.append(
-            stacked_bar_chart("Parts of a step, by phase", list(split), values, format=share, shares=True, full=True)
+            stacked_bar_chart("Parts of steps, by phase", list(split), values, format=share, shares=True, full=True)
         )
         rows = [(phase, p.name, seconds(p.seconds), share(p.share)) for phase, parts in split.items() for p in parts]
         blocks.append(table("Parts of steps", ["Phase", "Part", Column("Time", True), Column("Share", True)], rows))
     else:
-        blocks.append("The parts of steps (waiting, forward, backward, optimizer) weren't timed by this source.")
-    return Section("Phases and parts of a step", blocks, lead="A step's time runs from the end of the one before.")
+        blocks.append("This source doesn't time the parts of steps (waiting, forward, backward, optimizer).")
+    return Section("Phases and parts of steps", blocks, lead="A step lasts from the previous step's end to its own.")
 
 
 def _share_of(parts: Sequence[object], name: str) -> float:
@@ -112,7 +112,7 @@ def _share_of(parts: Sequence[object], name: str) -> float:
 
 
 def timeline_section(profile: Profile) -> Section:
-    """What ran when, with the machine below it."""
+    """A timeline of the run, with machine usage below it."""
     steps = profile.steps
     spans = [
         Span("run", float(s), float(s + d), name, name)
@@ -122,15 +122,15 @@ def timeline_section(profile: Profile) -> Section:
     note = ""
     if len(steps) > MOST_STEPS_IN_TIMELINE:
         keep = np.linspace(0, len(steps) - 1, MOST_STEPS_IN_TIMELINE).astype(int)
-        note = f"{MOST_STEPS_IN_TIMELINE:,} of {len(steps):,} steps are drawn, spread evenly."
+        note = f"{MOST_STEPS_IN_TIMELINE:,} of {len(steps):,} steps are shown, evenly spaced."
     for i in keep:
-        begin = float(steps.start[i])
+        start = float(steps.start[i])
         phase = steps.phases[steps.phase[i]]
         spans.append(
-            Span(f"steps, {steps.nodes[steps.node[i]]}", begin, begin + float(steps.duration[i]), phase, f"step {i}")
+            Span(f"steps, {steps.nodes[steps.node[i]]}", start, start + float(steps.duration[i]), phase, f"step {i}")
         )
     blocks: list[Markup | str] = (
-        [timeline_chart("What ran when", spans, note=note)] if spans else ["Nothing was timed."]
+        [timeline_chart("Timeline of the run", spans, note=note)] if spans else ["Nothing was timed."]
     )
     lines = []
     for kind, name in (("cpu", "CPU"), ("gpu", "GPU"), ("io_wait", "I/O wait")):
@@ -141,7 +141,7 @@ def timeline_section(profile: Profile) -> Section:
     if lines:
         blocks.append(
             line_chart(
-                "The machine meanwhile",
+                "Machine usage over time",
                 lines,
                 x_label="seconds since the start",
                 y_label="%",
@@ -153,10 +153,10 @@ def timeline_section(profile: Profile) -> Section:
 
 
 def loop_section(profile: Profile, findings: dict[str, Finding]) -> Section:
-    """AWS's section 5: how long steps take, and what the long ones had in common."""
+    """AWS's section 5: how long steps take, and the causes of long ones."""
     steps = profile.steps
     if not len(steps):
-        return Section("The training loop", ["No step was timed."])
+        return Section("The training loop", ["No steps were timed."])
     blocks: list[Markup | str] = []
     groups = findings["StepOutlier"].details.get("groups", []) if "StepOutlier" in findings else []
     rows = [
@@ -176,10 +176,10 @@ def loop_section(profile: Profile, findings: dict[str, Finding]) -> Section:
         "Phase",
         *(Column(n, True) for n in ("Steps", "Mean", "Standard deviation", "Threshold", "Outliers")),
     ]
-    blocks.append(table("Duration of steps", heads, rows, empty="StepOutlier was not asked."))
+    blocks.append(table("Step durations", heads, rows, empty="The rule StepOutlier wasn't selected."))
     for node, phase, mask in steps.groups():
         steady = steps.duration[mask & steps.steady]
-        marks = [Reference(g["threshold"], "outliers") for g in groups if (g["node"], g["phase"]) == (node, phase)]
+        marks = [Reference(g["threshold"], "outlier limit") for g in groups if (g["node"], g["phase"]) == (node, phase)]
         blocks.append(
             histogram(
                 f"Duration of {phase} steps, {node}",
@@ -194,14 +194,14 @@ def loop_section(profile: Profile, findings: dict[str, Finding]) -> Section:
         p25, p50, p95 = np.percentile(wait, [25, 50, 95]).tolist()
         marks = [Reference(p25, "p25"), Reference(p50, "p50"), Reference(p95, "p95")]
         blocks.append(
-            histogram("Waiting for data, a step", wait.tolist(), x_label="wait", x_format=seconds, references=marks)
+            histogram("Waiting for data, per step", wait.tolist(), x_label="wait", x_format=seconds, references=marks)
         )
     blocks += _boxes(profile)
     return Section("The training loop", blocks)
 
 
 def _boxes(profile: Profile) -> list[Markup]:
-    """Utilization and memory as boxes, and how often the machine was a bottleneck."""
+    """Box plots of utilization and memory, and how often the machine was a bottleneck."""
     made = []
     for kind, title in (("cpu", "CPU utilization, by core"), ("gpu", "GPU utilization"), ("gpu_memory", "GPU memory")):
         groups = {f"{s.name} {s.node}": s.value.tolist() for s in profile.system.of(kind)[:32]}  # type: ignore[arg-type]
@@ -223,7 +223,7 @@ def _bottlenecks(profile: Profile) -> list[Markup]:
 
 
 def outlier_section(profile: Profile, findings: dict[str, Finding]) -> Section | None:
-    """What the machine did during the long steps."""
+    """Machine usage during the long steps."""
     finding = findings.get("StepOutlier")
     indices = [i for group in finding.details.get("groups", []) for i in group["outliers"]] if finding else []
     moments = outlier_moments(profile, indices)
@@ -236,23 +236,26 @@ def outlier_section(profile: Profile, findings: dict[str, Finding]) -> Section |
             seconds(moment.start),
             seconds(moment.seconds),
             None if moment.waited is None else seconds(moment.waited),
-            *(_then_and_usually(moment.machine.get(kind)) for kind in kinds),
+            *(_during_and_usually(moment.machine.get(kind)) for kind in kinds),
         )
         for moment in moments
     ]
     heads: list[Column | str] = [
         Column("Step", True),
-        *(Column(n, True) for n in ("At", "Took", "Waited for data")),
+        *(Column(n, True) for n in ("Start", "Duration", "Waiting for data")),
         *(k.replace("_", " ") for k in kinds),
     ]
     more = f"The {len(moments)} longest of {len(indices)}." if len(indices) > len(moments) else ""
-    blocks: list[Markup | str] = [table("Outliers, with the machine then (and usually)", heads, rows), more]
+    blocks: list[Markup | str] = [
+        table("Outliers and machine usage (usual usage)", heads, rows),
+        more,
+    ]
     bars = [Bar(f"step {m.index}", m.seconds) for m in moments]
     blocks.append(bar_chart("Longest steps", bars, format=seconds))
-    return Section("Outliers: what the machine did then", [b for b in blocks if b])
+    return Section("Outliers and machine usage", [b for b in blocks if b])
 
 
-def _then_and_usually(pair: tuple[float, float] | None) -> str | None:
+def _during_and_usually(pair: tuple[float, float] | None) -> str | None:
     if pair is None:
         return None
     if max(pair) > 1000:

@@ -1,4 +1,4 @@
-"""The run as a trace that Perfetto and Chrome open: stages, steps, their parts, operators, and counters."""
+"""Exports the run as a trace for Perfetto and Chrome: stages, steps, their parts, operators, and counters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_trace(profile: Profile, path: str | Path, operators: Iterable[dict[str
 
 
 def trace_events(profile: Profile, operators: Iterable[dict[str, Any]] = ()) -> Iterator[dict[str, Any]]:
-    """Events with times in microseconds since the start of the job."""
+    """Generate trace events, with times in microseconds since the start of the job."""
     nodes = profile.nodes or ("local",)
     for pid, node in enumerate(nodes, 1):
         yield _meta("process_name", pid, 0, node)
@@ -48,13 +48,13 @@ def _steps(profile: Profile, pids: dict[str, int]) -> Iterator[dict[str, Any]]:
     for i in range(len(steps)):
         pid = pids[steps.nodes[steps.node[i]]]
         start = float(steps.start[i])
-        about = {
+        arguments = {
             "step": i,
             "epoch": int(steps.epoch[i]),
-            "pictures": int(steps.pictures[i]),
+            "pictures": int(steps.images[i]),
             "traced": bool(steps.traced[i]),
         }
-        yield _span(steps.phases[steps.phase[i]], start, float(steps.duration[i]), pid, _STEPS, about)
+        yield _span(steps.phases[steps.phase[i]], start, float(steps.duration[i]), pid, _STEPS, arguments)
         for part in PARTS if with_parts else ():
             length = float(steps.parts[part][i]) if part in steps.parts else 0.0
             if length > 0:
@@ -73,7 +73,7 @@ def _operators(profile: Profile, operators: Iterable[dict[str, Any]]) -> Iterato
 
 
 def _span(
-    name: str, start: float, length: float, pid: int, tid: int, about: dict[str, Any] | None = None
+    name: str, start: float, length: float, pid: int, tid: int, arguments: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     event = {
         "ph": "X",
@@ -83,7 +83,7 @@ def _span(
         "ts": round(start * 1e6, 1),
         "dur": round(length * 1e6, 1),
     }
-    return {**event, "args": about} if about else event
+    return {**event, "args": arguments} if arguments else event
 
 
 def _meta(kind: str, pid: int, tid: int, name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rules: pure functions from a profile to a finding, with SageMaker Debugger's names and parameters."""
+"""Rules: pure functions from a profile to a finding, with the names and parameters of SageMaker Debugger's rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
 from breedclf.profiling.profile import Profile
-from breedclf.profiling.rules import learning, loading, steps, system, tensors
+from breedclf.profiling.rules import capacity, learning, loading, memory, steps, system, tensors
 from breedclf.profiling.rules.finding import (
     Finding,
     FindingStatus,
@@ -42,13 +42,13 @@ ALL_RULES: dict[str, Rule] = {
         loading.dataloader,
         loading.slow_reader,
         loading.slow_transform,
-        system.batch_size,
+        capacity.batch_size,
         system.cpu_bottleneck,
         system.io_bottleneck,
         system.low_gpu_utilization,
-        system.gpu_memory_increase,
-        system.host_memory_increase,
-        system.core_oversubscription,
+        memory.gpu_memory_increase,
+        memory.host_memory_increase,
+        capacity.core_oversubscription,
         system.load_balancing,
         steps.max_initialization_time,
         tensors.vanishing_gradient,
@@ -74,11 +74,11 @@ RuleChoice = Mapping[str, Mapping[str, Any]] | Iterable[str | Rule | Callable[..
 
 
 def choose_rules(choice: RuleChoice = None) -> list[Rule]:
-    """The rules to ask: all, some by name, some with other parameters, and a user's plain functions.
+    """Select rules: all, some by name, some with other parameters, or your own functions.
 
     Args:
-        choice: None for all; `{"StepOutlier": {"stddev": 2}}` for all with some parameters changed; or a list of names,
-            rules and functions `check(profile) -> Finding`, for only those.
+        choice: None for all rules; `{"StepOutlier": {"stddev": 2}}` for all rules with some parameters changed; or a
+            list of names, rules and functions `check(profile) -> Finding` for only those.
 
     Raises:
         ConfigError: a name or a parameter is unknown.
@@ -93,7 +93,7 @@ def choose_rules(choice: RuleChoice = None) -> list[Rule]:
 
 
 def check(profile: Profile, rules: RuleChoice = None) -> list[Finding]:
-    """Ask every rule about a run; the last finding, ProfilerReport, sums them up.
+    """Apply rules to a profile; the last finding, ProfilerReport, summarizes the others.
 
     Example:
         >>> from breedclf.profiling.profile import JobInfo
@@ -101,19 +101,19 @@ def check(profile: Profile, rules: RuleChoice = None) -> list[Finding]:
         >>> findings[-1].rule, findings[0].status
         ('ProfilerReport', 'no_data')
     """
-    findings = [_asked(rule, profile) for rule in choose_rules(rules)]
+    findings = [_finding_of(rule, profile) for rule in choose_rules(rules)]
     if rules is None or isinstance(rules, Mapping):
         findings += [reported_finding(report) for report in profile.reported if report.rule not in ALL_RULES]
     return [*findings, _summary(findings)]
 
 
-def _asked(rule: Rule, profile: Profile) -> Finding:
-    """The rule's own answer where there is something to judge, else what SageMaker's rule of that name reported."""
+def _finding_of(rule: Rule, profile: Profile) -> Finding:
+    """The rule's own finding if the profile has the data, otherwise the report of SageMaker's rule of that name."""
     report = next((each for each in profile.reported if each.rule == rule.name), None)
     if report is None:
         if profile.job.source != "sagemaker report" or rule.name not in ALL_RULES:
             return rule(profile)
-        return no_data("SageMaker's report has no such rule, and doesn't hold what it looks at").model_copy(
+        return no_data("SageMaker's report has no such rule, and lacks the data that it needs").model_copy(
             update={"rule": rule.name}
         )
     if profile.job.source != "sagemaker report" and (found := rule(profile)).status != "no_data":
@@ -121,7 +121,7 @@ def _asked(rule: Rule, profile: Profile) -> Finding:
     found = reported_finding(report)
     if rule.parameters == ALL_RULES[rule.name].parameters:
         return found
-    note = "; other parameters need the raw data, which a report doesn't hold"
+    note = "; other parameters need the raw data, which isn't part of a report"
     return found.model_copy(update={"evidence": found.evidence + note})
 
 
@@ -132,20 +132,20 @@ def _known(name: str) -> Rule:
 
 
 def _summary(findings: list[Finding]) -> Finding:
-    """AWS's rule that runs all others: an issue when one of them is."""
+    """Summary of all rules, as AWS's ProfilerReport: an issue if one of them is."""
     by_status = {
         status: [f.rule for f in findings if f.status == status]
         for status in ("issue", "ok", "no_data", "not_applicable")
     }
-    told = (
-        f"{len(findings)} rules: {len(by_status['issue'])} with an issue, {len(by_status['ok'])} fine, "
-        f"{len(by_status['no_data'])} without data, {len(by_status['not_applicable'])} that don't apply"
+    evidence = (
+        f"{len(findings)} rules: {len(by_status['issue'])} with an issue, {len(by_status['ok'])} OK, "
+        f"{len(by_status['no_data'])} without data, {len(by_status['not_applicable'])} not applicable"
     )
     status: FindingStatus = "issue" if by_status["issue"] else "ok" if by_status["ok"] else "no_data"
     return Finding(
         rule="ProfilerReport",
         status=status,
-        evidence=told,
+        evidence=evidence,
         advice=f"See {', '.join(by_status['issue'])}." if by_status["issue"] else "",
         datapoints=len(findings),
         times_triggered=len(by_status["issue"]),

@@ -1,4 +1,4 @@
-"""What a rule answers, and how a rule is declared: a plain function of a profile and keyword parameters."""
+"""Findings, and how rules are declared: plain functions of a profile and keyword parameters."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Group = Literal["steps", "loading", "system", "tensors", "learning", "summary", 
 
 
 class Finding(BaseModel):
-    """A rule's answer about one run.
+    """The result of a rule for one run.
 
-    `evidence` is a sentence with the numbers that decided; `advice` says what to change; `changes` are settings to try,
-    which `verify()` measures; `times_triggered` counts the evaluations in which the rule fired (our rules look at the
-    whole run once, SageMaker's again and again while it lasts); `violations` counts the datapoints that tripped it;
-    `details` holds tables.
+    `evidence` is a sentence with the decisive numbers; `advice` says what to change; `changes` are settings to try,
+    which `verify()` measures; `times_triggered` counts the evaluations in which the rule fired (breedclf's rules
+    evaluate the whole run once, SageMaker's repeatedly while it lasts); `violations` counts the datapoints beyond the
+    limit; `details` holds tables.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,23 +50,23 @@ class Finding(BaseModel):
 
 
 def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
-    """Looked, and nothing is wrong."""
+    """The rule was evaluated and found no issue."""
     return Finding(status="ok", evidence=evidence, datapoints=datapoints, **more)
 
 
 def issue(evidence: str, advice: str, *, datapoints: int, triggers: int = 1, **more: Any) -> Finding:
-    """Something is wrong, and this is what to do; `triggers` datapoints show it."""
+    """The rule found an issue, in `triggers` datapoints; `advice` says what to do."""
     counts = {"times_triggered": 1, "violations": triggers, "datapoints": datapoints}
     return Finding(status="issue", evidence=evidence, advice=advice, **{**counts, **more})
 
 
 def no_data(evidence: str, *, datapoints: int = 0) -> Finding:
-    """The profile doesn't hold, or not long enough, what the rule looks at. It is no pass."""
+    """The profile has no data, or too little, for the rule. This is not a pass."""
     return Finding(status="no_data", evidence=evidence, datapoints=datapoints)
 
 
 def not_applicable(evidence: str) -> Finding:
-    """The rule has nothing to say about such a run, for instance about a GPU that isn't there."""
+    """The rule doesn't apply to such a run, for instance if there is no GPU."""
     return Finding(status="not_applicable", evidence=evidence)
 
 
@@ -76,8 +76,8 @@ class Rule:
 
     Attributes:
         check: `check(profile, **parameters) -> Finding`; the defaults of its keywords are the rule's defaults.
-        about: what it looks for, in a sentence.
-        differs: where and why it differs from the rule of the same name in SageMaker Debugger.
+        about: what the rule detects, in one sentence.
+        differs: how and why it differs from SageMaker Debugger's rule of the same name.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Rule:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters with their values when nothing else is asked for."""
+        """The parameters with their default values."""
         signature = inspect.signature(self.check)
         return {
             name: parameter.default
@@ -97,10 +97,10 @@ class Rule:
         }
 
     def with_parameters(self, changes: Mapping[str, Any]) -> Rule:
-        """The same rule with other values.
+        """The same rule with other parameter values.
 
         Raises:
-            ConfigError: a parameter is unknown, or its value has the wrong type or lies outside its range.
+            ConfigError: a parameter is unknown, or its value has the wrong type or is out of range.
         """
         for name in changes:
             if name not in self.parameters:
@@ -108,34 +108,34 @@ class Rule:
         changes = {name: self._checked(name, value) for name, value in changes.items()}
         check = functools.wraps(self.check)(functools.partial(self.check, **changes))
         changed = inspect.signature(functools.partial(self.check, **changes))
-        check.__signature__ = changed  # type: ignore[attr-defined]  # what `parameters` reads the defaults from
+        check.__signature__ = changed  # type: ignore[attr-defined]  # `parameters` reads the defaults from it
         return Rule(self.name, check, self.group, self.about, self.differs)
 
     def _checked(self, name: str, value: Any) -> Any:
-        """The value as the rule's function declares it; rules of your own set their own ranges."""
+        """Validate a value by the function's annotation; your own rules set their own ranges."""
         kind = get_type_hints(self.check, include_extras=True).get(name, Any)
-        usual = self.parameters[name]
+        default = self.parameters[name]
         try:
             made = TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ConfigError(f"rule {self.name}, {name}={value!r}: {reason}; the default is {usual}") from error
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: {reason}; the default is {default}") from error
         if self.group == "your own" or isinstance(made, bool) or not isinstance(made, int | float):
             return made
         if not math.isfinite(made):
-            raise ConfigError(f"rule {self.name}, {name}={value!r}: give a finite number; the default is {usual}")
-        if made < 0 and not (isinstance(usual, int | float) and usual < 0):
-            raise ConfigError(f"rule {self.name}, {name}={value!r}: give 0 or more; the default is {usual}")
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give a finite number; the default is {default}")
+        if made < 0 and not (isinstance(default, int | float) and default < 0):
+            raise ConfigError(f"rule {self.name}, {name}={value!r}: give 0 or more; the default is {default}")
         return made
 
     def __call__(self, profile: Profile) -> Finding:
-        """Ask the rule about a run.
+        """Apply the rule to a profile.
 
         Raises:
             ConfigError: a parameter's value has the wrong type.
         """
         try:
-            with np.errstate(invalid="ignore", over="ignore"):  # losses and measures may be infinite
+            with np.errstate(invalid="ignore", over="ignore"):  # losses and statistics may be infinite
                 found = self.check(profile)
         except ValidationError as error:
             problem = error.errors()[0]
@@ -149,7 +149,7 @@ class Rule:
 
 
 def rule(name: str, *, group: Group, differs: str = "") -> Callable[[Callable[..., Finding]], Rule]:
-    """Make a rule of a function; its docstring's first line says what it looks for."""
+    """Turn a function into a rule; the first line of its docstring describes what it detects."""
 
     def make(check: Callable[..., Finding]) -> Rule:
         about = (inspect.getdoc(check) or "").partition("\n")[0]
@@ -159,7 +159,7 @@ def rule(name: str, *, group: Group, differs: str = "") -> Callable[[Callable[..
 
 
 def as_rule(check: Rule | Callable[..., Finding]) -> Rule:
-    """A user's plain function as a rule, named after it."""
+    """Turn a user's function into a rule of the same name."""
     if isinstance(check, Rule):
         return check
     name = getattr(check, "__name__", type(check).__name__)

@@ -1,4 +1,4 @@
-"""Findings from what SageMaker's own rules wrote down: their counts, what they measured, and what to do."""
+"""Findings from the reports of SageMaker's own rules: their counts and measurements, with advice."""
 
 from __future__ import annotations
 
@@ -12,30 +12,27 @@ from breedclf.profiling.rules.text import count, seconds
 MICROSECONDS = 1e-6
 
 _ADVICE = {
-    "BatchSize": "Raise batch_size (and the learning rate with it), or take a smaller instance: CPU, GPU and GPU "
-    "memory all had room.",
-    "CPUBottleneck": "The GPU waited while the CPU was full: cache features, decode fewer or smaller images, or take "
-    "an instance with more cores for each GPU.",
-    "Dataloader": "Raise the number of DataLoader workers where steps wait for data; lower it where workers outnumber "
+    "BatchSize": "Raise batch_size (and the learning rate with it), or use a smaller instance: CPU, GPU and GPU memory "
+    "weren't fully used.",
+    "CPUBottleneck": "The GPU waited while the CPU was busy: cache features, decode fewer or smaller images, or use an "
+    "instance with more cores per GPU.",
+    "Dataloader": "Raise the number of DataLoader workers if steps wait for data; lower it if workers outnumber "
     "the cores.",
-    "GPUMemoryIncrease": "If the run lasts, it may run out of GPU memory: look for tensors that are kept from step to "
-    "step, such as losses that are summed up without .item().",
-    "IOBottleneck": "The machine waited for its disks: stage the data on fast storage, or store fewer, larger files.",
+    "GPUMemoryIncrease": "A longer run may run out of GPU memory: look for tensors that are kept from step to step, "
+    "such as losses summed up without .item().",
+    "IOBottleneck": "The machine waited for its disks: copy the data to fast storage, or use fewer, larger files.",
     "LoadBalancing": "The GPUs did unequal work: give each process the same share of every batch.",
-    "LowGPUUtilization": "The GPU was idle for most of the time: check that the model runs on it, raise batch_size and "
-    "the number of DataLoader workers, or take an instance without a GPU.",
-    "MaxInitializationTime": "Stage the data and the weights before the job, or stream them; import only what the job "
+    "LowGPUUtilization": "The GPU was idle most of the time: check that the model runs on it, raise batch_size and the "
+    "number of DataLoader workers, or use an instance without a GPU.",
+    "MaxInitializationTime": "Copy data and weights before the job starts, or stream them; import only what the job "
     "needs.",
-    "StepOutlier": "Look at what the machine did during these steps: checkpoints, slow storage, first steps that "
-    "compile, or images that are much larger than the rest.",
+    "StepOutlier": "Check what the machine did during these steps: checkpoints, slow storage, compilation in the first "
+    "steps, or images that are much larger than the rest.",
 }
 
 
 def reported_finding(report: RuleReport) -> Finding:
-    """The finding of a rule that SageMaker ran; its counts are AWS's own.
-
-    Rules that this version doesn't know keep their name and counts, and come without advice.
-    """
+    """The finding of a rule that SageMaker ran, with AWS's own counts; unknown rules have no advice."""
     own = report.details
     measured = _MEASURED[report.rule](report) if report.rule in _MEASURED else ""
     status: FindingStatus = "issue" if report.times_triggered else "ok" if report.datapoints or measured else "no_data"
@@ -60,8 +57,8 @@ def _evidence(report: RuleReport, measured: str) -> str:
     if not counted and (not report.datapoints or (measured and report.rule.startswith("Overall"))):
         return measured or "SageMaker's rule had no datapoints"
     times = f"triggered {count(report.times_triggered, 'time')}" if report.times_triggered else "never triggered"
-    told = f"{times}; {count(report.violations, 'violation')} in {count(report.datapoints, 'datapoint')}"
-    return f"{told}; {measured}" if measured else told
+    text = f"{times}; {count(report.violations, 'violation')} in {count(report.datapoints, 'datapoint')}"
+    return f"{text}; {measured}" if measured else text
 
 
 def _steps(report: RuleReport) -> str:
@@ -74,18 +71,18 @@ def _steps(report: RuleReport) -> str:
 
 def _dataloader(report: RuleReport) -> str:
     found = report.details
-    told = []
+    facts = []
     if is_number(found.get("num_workers")) and is_number(found.get("cores")):
         workers = int(found["num_workers"])
-        told.append(
+        facts.append(
             f"{count(workers, 'worker')}{' (AWS counts 1)' if workers == 0 else ''} for "
             f"{count(int(found['cores']), 'core')}"
         )
     if isinstance(found.get("pin_memory"), bool):
-        told.append(f"pin_memory {'on' if found['pin_memory'] else 'off'}")
+        facts.append(f"pin_memory {'on' if found['pin_memory'] else 'off'}")
     if "p50" in (times := numbers(found, "dataloading_time")):
-        told.append(f"a batch took {seconds(times['p50'])} to load (median)")
-    return ", ".join(told)
+        facts.append(f"a batch took {seconds(times['p50'])} to load (median)")
+    return ", ".join(facts)
 
 
 def _initialization(report: RuleReport) -> str:
@@ -104,30 +101,30 @@ def _usage(report: RuleReport) -> str:
     by_node: dict[str, list[str]] = {}
     for row in usage_rows(report.details):
         if row["kind"] in names:
-            told = f"{names[row['kind']]} median {row['p50']:.0f}%, p95 {row['p95']:.0f}%"
-            by_node.setdefault(row["node"], []).append(told)
-    return "; ".join(f"{node}: {', '.join(told)}" for node, told in by_node.items())
+            text = f"{names[row['kind']]} median {row['p50']:.0f}%, p95 {row['p95']:.0f}%"
+            by_node.setdefault(row["node"], []).append(text)
+    return "; ".join(f"{node}: {', '.join(texts)}" for node, texts in by_node.items())
 
 
 def _framework(report: RuleReport) -> str:
     shares = numbers(report.details, "phase")
-    told = ", ".join(f"{phase_name(name)} {value:.1f}%" for name, value in shares.items())
+    text = ", ".join(f"{phase_name(name)} {value:.1f}%" for name, value in shares.items())
     if any(value < 0 for value in shares.values()):
-        told += " (phases overlap, so that others is below 0)"
+        text += " (phases overlap, so others is negative)"
     operators = numbers(report.details, "CPU")
     if operators:
         most = max(operators, key=lambda name: operators[name])
-        told += f"{'; ' if told else ''}most expensive CPU operator {most}, with what it calls"
-    return f"of the job's time: {told}" if shares else told
+        text += f"{'; ' if text else ''}most expensive CPU operator {most}, including nested calls"
+    return f"share of the job's time: {text}" if shares else text
 
 
 def _windows(report: RuleReport) -> str:
-    told = []
+    texts = []
     for node, parts in report.details.items():
         for part in parts if isinstance(parts, dict) else ():
             if "p95" in (values := numbers(parts, part)):
-                told.append(f"{node} {part.replace('_', ' ')} {values['p95']:.0f}%")
-    return f"p95 in the last window: {', '.join(told)}" if told else ""
+                texts.append(f"{node} {part.replace('_', ' ')} {values['p95']:.0f}%")
+    return f"p95 in the last window: {', '.join(texts)}" if texts else ""
 
 
 def _bottlenecks(report: RuleReport) -> str:

@@ -1,4 +1,4 @@
-"""Rules about the duration of steps, and where the time of the whole run went."""
+"""Rules about step durations, and how the time of the whole run is distributed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ MINUTE = 60.0
 @rule(
     "StepOutlier",
     group="steps",
-    differs=(
-        "Steps that the tracer slowed down are left out; the threshold is one-sided, as AWS's code was and "
-        "its text was not."
-    ),
+    differs="Steps that the tracer slowed down are excluded; the threshold is one-sided, as in AWS's code but not in "
+    "its documentation.",
 )
 def step_outlier(profile: Profile, *, stddev: float = 3.0, n_outliers: int = 10, mode: str | None = None) -> Finding:
-    """Steps that take far longer than the others of their node and phase."""
+    """Steps that take much longer than others of the same node and phase."""
     steps = profile.steps
     groups = [
         _outliers(profile, node, phase, mask, stddev) for node, phase, mask in steps.groups() if mode in (None, phase)
@@ -34,22 +32,22 @@ def step_outlier(profile: Profile, *, stddev: float = 3.0, n_outliers: int = 10,
     worst = max(groups, key=lambda group: len(group["outliers"]))
     if not bad:
         return ok(
-            f"{count(len(worst['outliers']), 'outlier')} where there are most (phase {worst['phase']} on node "
+            f"{count(len(worst['outliers']), 'outlier')} at most (phase {worst['phase']} on node "
             f"{worst['node']}: mean {seconds(worst['mean'])}, standard deviation {seconds(worst['stddev'])}); "
             f"more than {n_outliers} would be an issue",
             datapoints=datapoints,
             details={"groups": groups},
         )
-    told = "; ".join(
+    evidence = "; ".join(
         f"node {group['node']}, phase {group['phase']}: {count(len(group['outliers']), 'step')} of {group['steps']:,} "
         f"took longer than {seconds(group['threshold'])} (mean {seconds(group['mean'])} + {stddev:g} x standard "
-        f"deviation {seconds(group['stddev'])}, both with the outliers in)"
+        f"deviation {seconds(group['stddev'])}, outliers included)"
         for group in bad
     )
     return issue(
-        told,
-        "Look at what the machine did during these steps, in the section on outliers: other processes, writing of "
-        "checkpoints, slow storage, or pictures that are much larger than the rest." + _wait_advice(bad),
+        evidence,
+        "Check what the machine did during these steps, in the section on outliers: other processes, checkpoints, "
+        "slow storage, or images that are much larger than the rest." + _wait_advice(bad),
         datapoints=datapoints,
         triggers=sum(len(group["outliers"]) for group in bad),
         details={"groups": groups},
@@ -84,13 +82,13 @@ def _outliers(profile: Profile, node: str, phase: str, mask: Any, stddev: float)
 def _wait_advice(groups: list[dict[str, Any]]) -> str:
     waits = [group["wait_share"] for group in groups if group["wait_share"] is not None]
     if waits and max(waits) > 0.5:
-        return f" {share(max(waits))} of their time was waiting for data: start there."
+        return f" They spent {share(max(waits))} of their time waiting for data: start there."
     return ""
 
 
 @rule("MaxInitializationTime", group="steps")
 def max_initialization_time(profile: Profile, *, threshold: float = 20.0) -> Finding:
-    """Minutes that pass before the first step."""
+    """A long time before the first step."""
     spent = profile.job.initialization_seconds
     if spent is None and len(profile.steps):
         spent = float(profile.steps.start.min())
@@ -99,16 +97,20 @@ def max_initialization_time(profile: Profile, *, threshold: float = 20.0) -> Fin
     if spent > threshold * MINUTE:
         return issue(
             f"{seconds(spent)} passed before the first step; {threshold:g} min is the limit",
-            "Stage the data and the weights before the job, or have them streamed; import what the job needs only; "
-            "keep the feature cache between runs.",
+            "Copy data and weights before the job starts, or stream them; import only what the job needs; keep the "
+            "feature cache between runs.",
             datapoints=1,
         )
     return ok(f"{seconds(spent)} before the first step, limit {threshold:g} min", datapoints=1)
 
 
-@rule("OverallFrameworkMetrics", group="summary", differs="Never an issue, as AWS's; the shares are of measured time.")
+@rule(
+    "OverallFrameworkMetrics",
+    group="summary",
+    differs="Never an issue, as in AWS's rule; shares are relative to measured time.",
+)
 def overall_framework_metrics(profile: Profile) -> Finding:
-    """How the time splits into phases, and steps into their parts."""
+    """How time is distributed over phases, and within steps over their parts."""
     steps = profile.steps
     if not len(steps) and not profile.operators:
         return no_data("neither steps nor operators were timed")
@@ -118,10 +120,10 @@ def overall_framework_metrics(profile: Profile) -> Finding:
     if parts:
         parts["other"] = max(0.0, inside - sum(parts.values()))
     others = max(0.0, profile.job.seconds - inside)
-    told = ", ".join(f"{name} {share(value / inside)}" for name, value in parts.items()) if inside else ""
-    whole = f"{seconds(inside)} of {seconds(profile.job.seconds)} were steps"
+    shares = ", ".join(f"{name} {share(value / inside)}" for name, value in parts.items()) if inside else ""
+    evidence = f"{seconds(inside)} of {seconds(profile.job.seconds)} was spent in steps"
     return ok(
-        f"{whole}" + (f": {told}" if told else ""),
+        evidence + (f": {shares}" if shares else ""),
         datapoints=len(steps) or len(profile.operators),
         details={
             "phases": {**phases, "others": others},

@@ -1,4 +1,4 @@
-"""Numbers as words in findings: short, with their unit."""
+"""Formats numbers for findings: short, with units."""
 
 from __future__ import annotations
 

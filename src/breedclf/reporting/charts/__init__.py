@@ -1,7 +1,7 @@
-"""Charts as inline SVG: pure functions from numbers to markup, readable on a phone, in the dark and on paper.
+"""Charts as inline SVG: pure functions from numbers to markup, for small and large screens, dark mode and print.
 
-Every chart is a titled figure with `role="img"` and a description in words. Values that are not numbers are left out;
-with none left the chart says so. Large data is thinned, binned or merged to what a screen can show.
+Every chart is a titled figure with `role="img"` and a text description. Non-finite values are omitted; a chart without
+values shows a message. Large data is downsampled, binned or merged to the resolution of a screen.
 """
 
 from breedclf.reporting.charts.bars import Bar, bar_chart, stacked_bar_chart

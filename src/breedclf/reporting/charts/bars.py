@@ -1,4 +1,4 @@
-"""Bar charts: one value a bar with an optional interval, or parts stacked into a whole."""
+"""Bar charts: one value per bar with an optional interval, or stacked parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLOT_PX = 200.0
 
 @dataclass(frozen=True)
 class Bar:
-    """A value and its name; `low` and `high` draw an interval around it, `note` stands behind the value."""
+    """A value and its name; `low` and `high` draw an interval around it, `note` follows the value."""
 
     name: str
     value: float
@@ -41,9 +41,9 @@ def bar_chart(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw a bar a value, from zero; past `most` bars only the first are drawn, and the note says so.
+    """Draw one bar per value, from zero; at most `most` bars are drawn, with a note about the rest.
 
-    `maximum` fixes the end of the axis, such as 1 for shares. Vertical bars suit short names and few bars.
+    `maximum` sets the end of the axis, such as 1 for shares. Use vertical bars for few bars with short names.
     """
     usable = [bar for bar in bars if math.isfinite(bar.value)]
     drawn = usable[:most]
@@ -78,7 +78,7 @@ def stacked_bar_chart(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw a horizontal bar a category, made of its parts; `shares` stretches each to 100%.
+    """Draw one horizontal bar per category, stacked from its parts; `shares` scales each bar to 100%.
 
     Raises:
         ValueError: a part hasn't one value for each category, or a value is negative.

@@ -1,4 +1,4 @@
-"""How values spread: histograms and box plots."""
+"""Distributions: histograms and box plots."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def histogram(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw how often values fall into equal steps; the number of steps follows the data unless `bins` sets it."""
+    """Draw a histogram with equal bins; the data determines their number unless `bins` is given."""
     finite = usable(np.asarray(values, dtype=float))
     counts, edges = _bins(finite, bins)
     description = "Histogram. No data."
@@ -51,7 +51,7 @@ def binned_histogram(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw a histogram that was counted elsewhere: `counts[i]` values lie between `edges[i]` and `edges[i + 1]`."""
+    """Draw a precomputed histogram: `counts[i]` values are between `edges[i]` and `edges[i + 1]`."""
     number, border = np.asarray(counts, dtype=float), np.asarray(edges, dtype=float)
     description = "Histogram. No data."
     if number.any():
@@ -108,7 +108,7 @@ def box_chart(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw a box a group: quartiles, median, whiskers to the last value within 1.5 times their distance, outliers."""
+    """Draw one box per group: quartiles, median, whiskers up to 1.5 interquartile ranges, outliers."""
     finite = {name: usable(np.asarray(values, dtype=float)) for name, values in groups.items()}
     everything = np.concatenate(list(finite.values()) or [np.empty(0)])
     low, high = span(everything)
@@ -131,8 +131,8 @@ def box_chart(
             else:
                 yield label(scale.start + 6, middle, "no data", "quiet small")
         if value_label:
-            centre = (scale.start + scale.stop) / 2
-            yield label(centre, bottom + 32, value_label, "axis-name middle", room=scale.stop - scale.start)
+            center = (scale.start + scale.stop) / 2
+            yield label(center, bottom + 32, value_label, "axis-name middle", room=scale.stop - scale.start)
 
     listed = "; ".join(f"{name} median {format(float(np.median(v)))}" for name, v in finite.items() if len(v))
     return figure(title, draw, description=f"Box plot. {listed or 'No data'}.", full=full, note=note)

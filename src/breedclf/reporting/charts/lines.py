@@ -1,4 +1,4 @@
-"""Line charts: series over a common axis, thinned to what the width can show without losing a peak."""
+"""Line charts: series over a common axis, downsampled to the chart's width without losing peaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DOTS_UP_TO = 60
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Named points; a y that is no number leaves a gap."""
+    """Named points; NaN in y leaves a gap."""
 
     name: str
     x: Numbers
@@ -55,7 +55,7 @@ def line_chart(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw series as lines; few points get a dot each, a single one is a dot.
+    """Draw series as lines, with dots if there are few points.
 
     Example:
         >>> "<svg" in line_chart("Loss", [Series("train", [1, 2, 3], [0.9, 0.5, 0.4])], x_label="epoch")
@@ -103,7 +103,7 @@ def _one(frame: Frame, name: str, x: Values, y: Values, keep: npt.NDArray[np.boo
 
 
 def thin(x: Values, y: Values, pixels: float) -> tuple[Values, Values]:
-    """Keep each pixel column's first, lowest, highest and last point, so that no peak is lost."""
+    """Keep the first, lowest, highest and last point of each pixel column, so that no peak is lost."""
     columns = int(pixels)
     if len(x) <= 4 * columns or np.any(np.diff(x) < 0):
         return x, y

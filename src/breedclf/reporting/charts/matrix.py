@@ -1,4 +1,4 @@
-"""Heat maps: a matrix in shades of one colour, from 2 x 2 with its numbers to hundreds of rows without."""
+"""Heat maps: a matrix in shades of one color, with numbers in the cells if they fit."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def heat_map(
     full: bool = False,
     note: str = "",
 ) -> Markup:
-    """Draw a matrix, the larger the darker; cells that are no numbers stay blank, as does zero.
+    """Draw a matrix; larger values are darker, and NaN and zero are blank.
 
     Args:
         title: above the chart.
-        values: rows by columns, what is written in the cells where there is room and shown on hovering.
-        row_names: a name for each row; `column_names` likewise. Where they don't fit, some are left out.
+        values: rows by columns, shown in the cells if they fit, and as tooltips.
+        row_names: a name for each row; some are omitted if they don't fit.
         column_names: a name for each column.
-        format: how values are written.
-        shades: how dark each cell is, from 0 to 1; the value over the largest by default.
-        row_label: what the rows are; `column_label` likewise.
+        format: formats the values.
+        shades: darkness of each cell, from 0 to 1; by default the value relative to the largest.
+        row_label: what the rows are.
         column_label: what the columns are.
-        square: cells as high as wide.
+        square: use square cells.
         full: takes the whole width of the page.
         note: a remark below the chart.
 
@@ -122,7 +122,7 @@ def _cells(
 def _levels(
     filled: npt.NDArray[np.intp], shade: Values, left: float, top: float, width: float, height: float
 ) -> Iterator[Markup]:
-    """Cells of one shade in one path of unit squares: a fraction of the size."""
+    """Draw all cells of one shade as a single path, for a much smaller file."""
     level = np.ceil(shade[filled[:, 0], filled[:, 1]] * _LEVELS).astype(int)
     place = f"translate({number(left)} {number(top)}) scale({width:.4f} {height:.4f})"
     for value in range(1, _LEVELS + 1):
@@ -134,7 +134,7 @@ def _levels(
 
 
 def _text_css(opacity: float) -> str:
-    """The colour that reads best on a cell; in between it differs by day and by night, so the page decides."""
+    """The CSS class of a cell's text; for medium shades the text color depends on light or dark mode."""
     return "middle" if opacity < 0.58 else "middle between" if opacity < 0.75 else "middle on"
 
 

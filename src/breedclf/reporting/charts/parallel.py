@@ -1,4 +1,4 @@
-"""Parallel coordinates: what each trial chose on every axis, coloured by how good it was."""
+"""Parallel coordinates: the values of each trial on every axis, with better trials more opaque."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = Mapping[str, float | int | str]
 
 @dataclass(frozen=True)
 class Dimension:
-    """An axis: the key it reads from each row; values that are text make it a list of names."""
+    """An axis: the key of its value in each row; text values make it categorical."""
 
     key: str
     label: str = ""
@@ -40,9 +40,9 @@ def parallel_coordinates(
     smaller_is_better: bool = True,
     note: str = "",
 ) -> Markup:
-    """Draw a line a row over the axes; the last axis is the outcome, and the better it is, the stronger the line.
+    """Draw one line per row across the axes; the last axis is the outcome, and better lines are more opaque.
 
-    Rows that lack a value of an axis, or whose value is no number, are left out, and the note counts them.
+    Rows with a missing or non-finite value are omitted, and a note counts them.
     """
     complete = [index for index, row in enumerate(rows) if _complete(row, dimensions)]
     drawn = complete
@@ -79,8 +79,8 @@ def parallel_coordinates(
             yield from _axis(x, dimension, scale, names[dimension.key], room, width, raised=number % 2 == 1)
 
     left_out = len(rows) - len(complete)
-    notes = [note, f"{left_out} without a value are left out." if left_out else ""]
-    notes.append(f"{len(drawn)} of {len(complete)} lines are drawn." if len(drawn) < len(complete) else "")
+    notes = [note, f"{left_out} without a value are omitted." if left_out else ""]
+    notes.append(f"{len(drawn)} of {len(complete)} lines are shown." if len(drawn) < len(complete) else "")
     over = ", ".join(dimension.label or dimension.key for dimension in dimensions)
     return figure(
         title, draw, full=True, note=" ".join(part for part in notes if part),
@@ -93,8 +93,8 @@ def _axis(
 ) -> Iterator[Markup]:
     title = dimension.label or dimension.key
     half = min(text_width(title), 2 * room) / 2
-    centre = min(max(x, half + 2), width - half - 2)
-    yield label(centre, 10 if raised else 26, title, "strong small middle", room=2 * room)
+    center = min(max(x, half + 2), width - half - 2)
+    yield label(center, 10 if raised else 26, title, "strong small middle", room=2 * room)
     ticks = [(name, float(index)) for index, name in enumerate(names[:_NAMES_UP_TO])] or [
         (dimension.format(tick), tick) for tick in scale.ticks(5)
     ]
@@ -116,7 +116,7 @@ def _complete(row: Row, dimensions: Sequence[Dimension]) -> bool:
 
 
 def _names(rows: Sequence[Row], dimension: Dimension) -> list[str]:
-    """The names on an axis of text, in the order of their first appearance; none on an axis of numbers."""
+    """The names of a categorical axis, in order of first appearance; empty for a numeric axis."""
     values = [row[dimension.key] for row in rows]
     return list(dict.fromkeys(str(value) for value in values)) if any(isinstance(v, str) for v in values) else []
 

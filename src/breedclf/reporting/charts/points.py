@@ -1,4 +1,4 @@
-"""Scatter charts: a dot a point, or a density once there are too many to tell apart."""
+"""Scatter charts: one dot per point, or a density for many points."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def scatter_chart(
 
     Args:
         title: above the chart.
-        series: points by series, told apart by colour.
+        series: points by series, distinguished by color.
         x_label: name and unit of the horizontal axis; `y_label` likewise.
-        x_format: how its values are written; `y_format` likewise.
-        log_x: logarithmic axis (values of zero and below are left out); `log_y` likewise.
-        tips: for each series a text for each point, shown on hovering.
-        highlight: series and point that get a ring, such as the best trial.
-        full: takes the whole width of the page.
+        x_format: formats its values; `y_format` likewise.
+        log_x: logarithmic axis (values of zero and below are omitted); `log_y` likewise.
+        tips: for each series, a tooltip for each point.
+        highlight: series and index of a point to mark with a ring, such as the best trial.
+        full: use the full width of the page.
         note: a remark below the chart.
     """
     arrays = [(np.asarray(s.x, dtype=float), np.asarray(s.y, dtype=float)) for s in series]
@@ -79,7 +79,7 @@ def scatter_chart(
         )
     else:
         spread = "no data"
-    binned = f"{whole(len(xs))} points, drawn as a density: the darker, the more." if dense else ""
+    binned = f"{whole(len(xs))} points, shown as a density: darker means more." if dense else ""
     return figure(
         title, draw, description=f"Scatter chart of {whole(len(xs))} points: {spread}.",
         legend=[s.name for s in series] if len(series) > 1 and not dense else (), full=full,

@@ -1,4 +1,4 @@
-"""Pie and donut charts: how a whole divides; small parts are merged, and every part is listed with its share."""
+"""Pie and donut charts: parts of a whole, listed with their shares; small parts are merged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pie_chart(
     note: str = "",
 ) -> Markup:
     """Draw parts of a whole as a pie; see `donut_chart`."""
-    return _round_chart(title, slices, format, hole=0.0, centre="", note=note)
+    return _round_chart(title, slices, format, hole=0.0, center="", note=note)
 
 
 def donut_chart(
@@ -31,28 +31,28 @@ def donut_chart(
     slices: Sequence[tuple[str, float]],
     *,
     format: Format = plain,  # noqa: A002
-    centre: str | None = None,
+    center: str | None = None,
     note: str = "",
 ) -> Markup:
-    """Draw parts of a whole as a ring, clockwise in the order given.
+    """Draw parts of a whole as a ring, clockwise in the given order.
 
-    Values of zero and those that are no numbers are left out. Past eight parts, the smallest are merged into one.
+    Zeros and non-finite values are omitted. If there are more than eight parts, the smallest are merged into one.
 
     Args:
         title: above the chart.
         slices: name and value of each part.
-        format: how values are written next to their share.
-        centre: text in the middle; the total when None.
+        format: formats the values next to their shares.
+        center: text in the middle; the total if None.
         note: a remark below the chart.
 
     Raises:
         ValueError: a value is negative.
     """
-    return _round_chart(title, slices, format, hole=0.62, centre=centre, note=note)
+    return _round_chart(title, slices, format, hole=0.62, center=center, note=note)
 
 
 def _round_chart(
-    title: str, slices: Sequence[tuple[str, float]], form: Format, *, hole: float, centre: str | None, note: str
+    title: str, slices: Sequence[tuple[str, float]], form: Format, *, hole: float, center: str | None, note: str
 ) -> Markup:
     if negative := [name for name, value in slices if value < 0]:
         raise ValueError(f"part {negative[0]!r} is negative: a whole has no negative parts")
@@ -75,7 +75,7 @@ def _round_chart(
             tip = f"{name}: {form(value)} ({percent(value / total)})"
             yield tag("path", f"mark gap s{index}", tip=tip, d=_sector(middle, at, at + value / total, hole))
             at += value / total
-        words = form(total) if centre is None else centre
+        words = form(total) if center is None else center
         if words:
             yield label(*middle, words, "strong middle", room=2 * _RADIUS * hole - 8)
 
@@ -103,7 +103,7 @@ def _merged(parts: list[tuple[str, float]]) -> list[tuple[str, float]]:
 
 def _sector(middle: tuple[float, float], start: float, stop: float, hole: float) -> str:
     """The outline of a share from `start` to `stop` (0 to 1, clockwise from the top)."""
-    stop = min(stop, start + 0.9995)  # an arc whose ends meet would vanish
+    stop = min(stop, start + 0.9995)  # a full circle wouldn't be drawn as an arc
     large = 1 if stop - start > 0.5 else 0
 
     def at(turn: float, radius: float) -> str:

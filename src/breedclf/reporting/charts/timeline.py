@@ -1,4 +1,4 @@
-"""Timelines: what ran when, a lane each; spans too short to see are merged into the share of time they took."""
+"""Timelines: spans on lanes; spans too short to see are merged, shaded by their share of the time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLUMN_PX = 2
 
 @dataclass(frozen=True)
 class Span:
-    """Something that ran from `start` to `end` in a lane; `kind` gives its colour, `name` is shown on hovering."""
+    """A span from `start` to `end` on a lane; `kind` determines its color, `name` is its tooltip."""
 
     lane: str
     start: float
@@ -40,9 +40,9 @@ def timeline_chart(
     end: float | None = None,
     note: str = "",
 ) -> Markup:
-    """Draw spans on lanes, in the order in which lanes and kinds first appear.
+    """Draw spans on lanes, in order of first appearance of lanes and kinds.
 
-    Times are in seconds unless `format` says otherwise; `start` and `end` cut a window out.
+    Times are in seconds unless `format` says otherwise; `start` and `end` select a time window.
 
     Raises:
         ValueError: a span ends before it starts.
@@ -56,12 +56,12 @@ def timeline_chart(
     low = min((one.start for one in finite), default=0.0) if start is None else start
     high = max((one.end for one in finite), default=0.0) if end is None else end
     high = high if high > low else low + 1
-    seen = [one for one in finite if one.end >= low and one.start <= high]
-    lanes, kinds = list(dict.fromkeys(one.lane for one in seen)), list(dict.fromkeys(one.kind for one in seen))
-    merge = len(seen) > SPANS_UP_TO
+    visible = [one for one in finite if one.end >= low and one.start <= high]
+    lanes, kinds = list(dict.fromkeys(one.lane for one in visible)), list(dict.fromkeys(one.kind for one in visible))
+    merge = len(visible) > SPANS_UP_TO
 
     def draw(width: float) -> Drawing:
-        if not seen:
+        if not visible:
             return no_data(width)
         left = min(max(text_width(lane) for lane in lanes) + 12, width * 0.35)
         bottom = 6 + _LANE_PX * len(lanes)
@@ -72,7 +72,7 @@ def timeline_chart(
         for row, lane in enumerate(lanes):
             top = 6 + _LANE_PX * row + 4
             yield label(scale.start - 8, top + 9, lane, "end", room=scale.start - 10)
-            own = [one for one in seen if one.lane == lane]
+            own = [one for one in visible if one.lane == lane]
             for index, kind in enumerate(kinds):
                 of_kind = [one for one in own if one.kind == kind]
                 css = f"mark s{index % 8}"
@@ -80,10 +80,10 @@ def timeline_chart(
         if x_label:
             yield label((scale.start + scale.stop) / 2, bottom + 32, x_label, "axis-name middle")
 
-    many = f"{whole(len(seen))} spans: the fainter a stripe, the less of its time was taken." if merge else ""
+    many = f"{whole(len(visible))} spans: fainter stripes were busy for less of the time." if merge else ""
     return figure(
         title, draw, legend=kinds if len(kinds) > 1 else (), full=True,
-        description=f"Timeline of {whole(len(seen))} spans on {len(lanes)} lanes, {format(high - low)} long.",
+        description=f"Timeline of {whole(len(visible))} spans on {len(lanes)} lanes, {format(high - low)} long.",
         note=" ".join(part for part in (note, many) if part),
     )  # fmt: skip
 
@@ -111,7 +111,7 @@ def _merged(scale: Scale, top: float, css: str, spans: Sequence[Span]) -> Iterat
 
 
 def _covered(places: Values, at: Values) -> Values:
-    """How much of the spans lies before each place: exact, also where they overlap."""
+    """The total length of all spans before each position; exact, even if spans overlap."""
     total = np.zeros_like(at)
     for ends, sign in ((places[:, 0], 1.0), (places[:, 1], -1.0)):
         ordered = np.sort(ends)

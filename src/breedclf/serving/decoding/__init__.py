@@ -1,1 +1,1 @@
-"""Images of requests, decoded in threads or in a process that can be killed."""
+"""Decoding of request images, in threads or in a process that can be killed."""

@@ -1,7 +1,7 @@
 """`python -m breedclf.serving.decoding.decoder_process`: decodes slow images in a process that can be killed.
 
-A decoder in a thread can't be interrupted, a process can: it sets itself an alarm before each image, which the kernel
-keeps whatever the decoder does. It ends with the server, whose end of the connection it reads.
+Unlike a thread, a process can be interrupted: it sets an alarm before each image, which the kernel enforces. The
+process exits when the server closes its end of the connection.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 
@@ -25,19 +25,21 @@ from breedclf.serving.core import Limits, RequestError
 
 log = logging.getLogger(__name__)
 
+NetworkInput = Callable[[bytes, Preprocessing, Limits], torch.Tensor]
+
 _DONE, _REFUSED, _READY = b"d", b"r", b"s"
 _START_SECONDS = 60.0
-_NICENESS = 5  # quick images go first
+_NICENESS = 5  # lower priority than quick images
 _MODULE = "breedclf.serving.decoding.decoder_process"
 
 
 class DecoderProcess:
-    """A process that decodes one image at a time, begun when it is first needed and again when it was ended.
+    """A process that decodes one image at a time; it is started on demand, and restarted after it was killed.
 
     Args:
-        preprocessing: how images become inputs.
-        limits: what is taken.
-        seconds: how long an image may take.
+        preprocessing: how images are converted to inputs.
+        limits: the limits of an image.
+        seconds: time limit per image.
     """
 
     def __init__(self, preprocessing: Preprocessing, limits: Limits, *, seconds: float) -> None:
@@ -48,24 +50,24 @@ class DecoderProcess:
         self._lock = threading.Lock()
         self._closed = False
 
-    def decode(self, picture: bytes) -> torch.Tensor:
-        """The image as the network's input, uint8 [3, crop, crop]; called from one thread at a time.
+    def decode(self, image: bytes) -> torch.Tensor:
+        """Decode an image to the network's input, uint8 [3, crop, crop]; call it from one thread at a time.
 
         Raises:
-            RequestError: what the decoder refused, or 422 when it took too long.
+            RequestError: the decoder's error, or 422 if it took too long.
         """
         connection = self._connection()
         try:
-            connection.send_bytes(picture)
+            connection.send_bytes(image)
             answer = connection.recv_bytes()
         except (OSError, EOFError):
             self.end()
-            log.warning("an image was given up after %g s, with the process that decoded it", self._seconds)
+            log.warning("decoding of an image was stopped after %g s, and its process killed", self._seconds)
             raise RequestError(
                 422,
                 "TooCostly",
-                f"the picture couldn't be decoded within {self._seconds:g} s and the memory there is; make it smaller, "
-                "or save it again with an ordinary program",
+                f"the image couldn't be decoded within {self._seconds:g} s and the available memory; make it smaller, "
+                "or save it again with another program",
             ) from None
         if answer[:1] == _REFUSED:
             raise RequestError(**json.loads(answer[1:]))
@@ -74,11 +76,11 @@ class DecoderProcess:
 
     @property
     def pid(self) -> int | None:
-        """The process's number while there is one."""
+        """The process id, if the process is running."""
         return None if self._running is None else self._running[0].pid
 
     def end(self, *, for_good: bool = False) -> None:
-        """End the process, whatever it does."""
+        """Kill the process."""
         with self._lock:
             self._closed = self._closed or for_good
             running, self._running = self._running, None
@@ -90,22 +92,22 @@ class DecoderProcess:
 
     def _connection(self) -> Connection:
         if self._running is not None and self._running[0].poll() is not None:
-            self.end()  # it died between two images, for which the next one isn't to blame
+            self.end()  # it died between two images
         if self._running is None:
             ours, theirs = socket.socketpair()
             with theirs:
-                order = {
+                settings = {
                     "preprocessing": self._preprocessing.model_dump(mode="json"),
                     "limits": vars(self._limits),
                     "seconds": self._seconds,
                 }
-                words = [sys.executable, "-m", _MODULE, str(theirs.fileno()), json.dumps(order)]
+                command = [sys.executable, "-m", _MODULE, str(theirs.fileno()), json.dumps(settings)]
                 process = subprocess.Popen(
-                    words,
+                    command,
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    process_group=0,  # Ctrl-C is for the server, which answers what it took
+                    process_group=0,  # only the server handles Ctrl-C, and finishes its requests
                 )
             connection = Connection(ours.detach())
             with self._lock:
@@ -113,7 +115,7 @@ class DecoderProcess:
                 closed = self._closed
             if closed or not self._is_ready(connection):
                 self.end()
-                raise RequestError(500, "InternalError", "the server failed; its log tells why")
+                raise RequestError(500, "InternalError", "internal error; see the server's log")
         return self._running[1]
 
     def _is_ready(self, connection: Connection) -> bool:
@@ -123,27 +125,27 @@ class DecoderProcess:
 
 
 def main() -> None:
-    """Decode what comes until the connection ends."""
+    """Decode images until the connection is closed."""
     from breedclf.serving.decoding.inputs import network_input
 
-    connection, order = Connection(int(sys.argv[1])), json.loads(sys.argv[2])
-    preprocessing, limits = Preprocessing(**order["preprocessing"]), Limits(**order["limits"])
+    connection, settings = Connection(int(sys.argv[1])), json.loads(sys.argv[2])
+    preprocessing, limits = Preprocessing(**settings["preprocessing"]), Limits(**settings["limits"])
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     os.nice(_NICENESS)
     torch.set_num_threads(1)
     with contextlib.suppress(OSError, EOFError):
         connection.send_bytes(_READY)
         while True:
-            picture = connection.recv_bytes()
-            signal.setitimer(signal.ITIMER_REAL, order["seconds"])
-            answer = _answer(picture, network_input, preprocessing, limits)
+            image = connection.recv_bytes()
+            signal.setitimer(signal.ITIMER_REAL, settings["seconds"])
+            response = _response(image, network_input, preprocessing, limits)
             signal.setitimer(signal.ITIMER_REAL, 0)
-            connection.send_bytes(answer)
+            connection.send_bytes(response)
 
 
-def _answer(picture: bytes, network_input: Any, preprocessing: Preprocessing, limits: Limits) -> bytes:
+def _response(image: bytes, network_input: NetworkInput, preprocessing: Preprocessing, limits: Limits) -> bytes:
     try:
-        return _DONE + bytes(network_input(picture, preprocessing, limits).numpy())
+        return _DONE + bytes(network_input(image, preprocessing, limits).numpy())
     except RequestError as error:
         return _REFUSED + json.dumps({"status": error.status, "code": error.code, "message": str(error)}).encode()
 

@@ -1,4 +1,4 @@
-"""Who decodes an image: a thread, or, where it takes long, a process that can be ended; and whether one is stuck."""
+"""Chooses where to decode an image: in a thread or, if it takes long, in a process that can be killed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from breedclf.serving.engines.engine import Engine
 log = logging.getLogger(__name__)
 
 LONG_WORK = 128_000_000
-"""Pixel visits from which an image goes to the process: a tenth of a second to half a second of a core."""
+"""Work, in pixel visits, from which an image is decoded in the process: 0.1 to 0.5 s of a core."""
 
 _MAX_LONG_WAITING = 4
 
 
 class Decoders:
-    """Threads for most images, a process for those that take long.
+    """Decodes images in threads, and those that take long in a process.
 
     Args:
-        engine: whose inputs are made.
-        threads: how many images are decoded at a time.
-        seconds: how long one may take.
-        clock: seconds that only grow.
+        engine: the engine that decodes.
+        threads: number of threads.
+        seconds: time limit per image.
+        clock: returns monotonic seconds.
     """
 
     def __init__(
@@ -47,49 +47,49 @@ class Decoders:
         self._for_process = ThreadPoolExecutor(1, "decode-long")
         self._long_waiting = 0
 
-    async def decode(self, picture: bytes) -> torch.Tensor:
-        """The network's input, uint8 [3, crop, crop].
+    async def decode(self, image: bytes) -> torch.Tensor:
+        """Decode an image to the network's input, uint8 [3, crop, crop].
 
         Raises:
             RequestError: it can't be decoded, or not in time.
-            BusyError: too many that take long are waiting.
+            BusyError: too many slow images are waiting.
         """
-        if work_of(picture, self._engine.limits) > LONG_WORK:
-            return await self._in_process(picture)
-        return await self._in_thread(picture)
+        if work_of(image, self._engine.limits) > LONG_WORK:
+            return await self._in_process(image)
+        return await self._in_thread(image)
 
     @property
     def stuck_seconds(self) -> float:
-        """For how long every thread has been at an image that should be done; 0 while one is free."""
-        began = list(self._running.values())
-        if len(began) < self._count:
+        """Seconds since which all threads have exceeded their time limit; 0 if one is free."""
+        started = list(self._running.values())
+        if len(started) < self._count:
             return 0.0
-        return max(0.0, self._clock() - max(began) - self._seconds)
+        return max(0.0, self._clock() - max(started) - self._seconds)
 
     def close(self) -> None:
-        """End the process, and the threads as soon as they are done."""
+        """Kill the process, and stop the threads when they are done."""
         self._process.end(for_good=True)
         for pool in (self._threads, self._for_process):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_process(self, picture: bytes) -> torch.Tensor:
+    async def _in_process(self, image: bytes) -> torch.Tensor:
         if self._long_waiting >= _MAX_LONG_WAITING:
-            message = f"{self._long_waiting} pictures that take long to decode are waiting; try again in a moment"
+            message = f"{self._long_waiting} slow images are waiting to be decoded; try again in a moment"
             raise BusyError("Overloaded", message, 5)
         self._long_waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._for_process, self._process.decode, picture)
+            return await loop.run_in_executor(self._for_process, self._process.decode, image)
         finally:
             self._long_waiting -= 1
 
-    async def _in_thread(self, picture: bytes) -> torch.Tensor:
+    async def _in_thread(self, image: bytes) -> torch.Tensor:
         job = object()
 
         def run() -> torch.Tensor:
             self._running[job] = self._clock()
             try:
-                return self._engine.decode(picture)
+                return self._engine.decode(image)
             finally:
                 del self._running[job]
 
@@ -97,8 +97,8 @@ class Decoders:
         try:
             while not (await asyncio.wait([future], timeout=self._seconds))[0]:
                 if self._clock() - self._running.get(job, self._clock()) >= self._seconds:
-                    log.error("an image isn't decoded after %g s, and its thread can't be ended", self._seconds)
-                    raise RequestError(422, "TooCostly", f"the picture wasn't decoded within {self._seconds:g} s")
+                    log.error("an image isn't decoded after %g s, and its thread can't be stopped", self._seconds)
+                    raise RequestError(422, "TooCostly", f"the image wasn't decoded within {self._seconds:g} s")
             return future.result()
         finally:
-            future.cancel()  # one that hasn't begun needn't
+            future.cancel()  # if it hasn't started yet

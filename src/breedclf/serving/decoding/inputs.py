@@ -1,4 +1,4 @@
-"""From an image file in a request to the network's input, and what that will cost; errors as a client is told them."""
+"""Converts image files of requests to the network's input, and estimates the work; errors are request errors."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ImageError, ImageTooCostlyError, ImageTooLargeError
 from breedclf.serving.core import Limits, RequestError
 
-_NAME = "the picture"
+_NAME = "the image"
 
 
-def network_input(picture: bytes, preprocessing: Preprocessing, limits: Limits) -> torch.Tensor:
-    """An image file as the network's input, uint8 [3, crop, crop].
+def network_input(image: bytes, preprocessing: Preprocessing, limits: Limits) -> torch.Tensor:
+    """Decode an image file to the network's input, uint8 [3, crop, crop].
 
     Raises:
-        RequestError: 400 when it is damaged, 422 when it has too many pixels or costs too much to decode.
+        RequestError: 400 if it is damaged, 422 if it has too many pixels or is too expensive to decode.
     """
-    with _told_to_the_client():
+    with _request_errors():
         opened = decode_image(
-            picture,
+            image,
             _NAME,
             max_pixels=limits.max_pixels,
             enough_px=preprocessing.enough_px(0),
@@ -34,18 +34,18 @@ def network_input(picture: bytes, preprocessing: Preprocessing, limits: Limits) 
         return preprocessing.view(opened, 0)
 
 
-def work_of(picture: bytes, limits: Limits) -> int:
-    """The pixel visits that decoding takes; 0 for a file that is too damaged to tell.
+def work_of(image: bytes, limits: Limits) -> int:
+    """The work of decoding, in pixel visits; 0 if the file is too damaged to estimate it.
 
     Raises:
-        RequestError: 422 when that is more than any honest image takes.
+        RequestError: 422 if it is unreasonably high.
     """
-    with _told_to_the_client():
-        return check_cost(picture, sniff_format(picture) or "", _NAME, max_pixels=limits.max_pixels).work
+    with _request_errors():
+        return check_cost(image, sniff_format(image) or "", _NAME, max_pixels=limits.max_pixels).work
 
 
 @contextmanager
-def _told_to_the_client() -> Iterator[None]:
+def _request_errors() -> Iterator[None]:
     try:
         yield
     except ImageTooCostlyError as error:
@@ -55,7 +55,7 @@ def _told_to_the_client() -> Iterator[None]:
     except ImageError as error:
         raise RequestError(400, "BadImage", _short(error)) from error
     except MemoryError as error:
-        raise RequestError(422, "TooManyPixels", "the picture needs more memory than there is") from error
+        raise RequestError(422, "TooManyPixels", "there isn't enough memory for the image") from error
 
 
 def _short(error: ImageError) -> str:

@@ -1,1 +1,1 @@
-"""The engines that compute predictions: torch and OpenVINO."""
+"""Inference engines: torch and OpenVINO."""

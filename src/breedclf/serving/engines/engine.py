@@ -1,4 +1,4 @@
-"""The model behind a server: decodes one picture at a time, and answers a batch of decoded ones."""
+"""The inference engine of a server: decodes single images, and predicts batches of decoded images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from breedclf.serving.parity import Reference, reference_of
 
 
 class Engine(ABC):
-    """A model in two steps, so that decoding can go on beside the network.
+    """A model in two steps, so that decoding and the network can run in parallel.
 
-    `decode` may be called from several threads; `forward` from one at a time.
+    `decode` is thread-safe; `forward` must be called by one thread at a time.
     """
 
     def __init__(self, card: ModelCard, limits: Limits) -> None:
@@ -31,19 +31,19 @@ class Engine(ABC):
     def limits(self) -> Limits:
         return self._limits
 
-    def decode(self, picture: bytes) -> torch.Tensor:
-        """A picture file as the network's input, uint8 [3, crop, crop].
+    def decode(self, image: bytes) -> torch.Tensor:
+        """Decode an image file to the network's input, uint8 [3, crop, crop].
 
         Raises:
-            RequestError: 400 when it is damaged, 422 when it has too many pixels or costs too much to decode.
+            RequestError: 400 if it is damaged, 422 if it has too many pixels or is too expensive to decode.
         """
-        return network_input(picture, self.card.preprocessing, self._limits)
+        return network_input(image, self.card.preprocessing, self._limits)
 
     def forward(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        """One prediction for each decoded picture.
+        """Predict decoded images.
 
         Raises:
-            RequestError: 500 when the model's probabilities aren't numbers.
+            RequestError: 500 if the model's probabilities aren't finite.
         """
         try:
             return self.predictions(inputs)
@@ -52,24 +52,24 @@ class Engine(ABC):
 
     @abstractmethod
     def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        """The same.
+        """Predict decoded images.
 
         Raises:
-            ArtifactError: the model's probabilities aren't numbers.
+            ArtifactError: the model's probabilities aren't finite.
         """
 
     @abstractmethod
     def reference(self) -> Reference:
-        """What the model answers about the sample pictures when it is asked directly."""
+        """The model's own predictions for the sample images."""
 
     def sample(self) -> torch.Tensor:
-        """An input that is no picture, to see whether the network answers."""
+        """A constant input, to check that the network works."""
         crop = self.card.preprocessing.crop_px
         return torch.full((3, crop, crop), 128, dtype=torch.uint8)
 
 
 class TorchEngine(Engine):
-    """The classifier itself, with its batch norms folded, in bf16 where the hardware has it."""
+    """The classifier itself, with folded batch norms, in bf16 if the hardware supports it."""
 
     def __init__(self, classifier: Classifier, limits: Limits) -> None:
         super().__init__(classifier.card, limits)

@@ -1,4 +1,4 @@
-"""The flags that choose an engine, the same for every command that serves; loads no engine."""
+"""Command-line flags that choose an engine, shared by all commands that serve; loads no engine."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=_ALL_PRECISIONS,
         default=default.precision,
-        help="auto uses bf16 where the hardware supports it; int8 needs --engine openvino and --calibration",
+        help="auto: bf16 if the hardware supports it; int8: only with --engine openvino and --calibration",
     )
     engine.add_argument(
         "--calibration",
         type=path_argument,
         metavar="DIR",
-        help="for int8: image folder with a valid split",
+        help="for int8: a dataset with a valid split",
     )
     engine.add_argument(
         "--max-accuracy-drop",
         type=float,
         default=default.max_accuracy_drop,
         metavar="SHARE",
-        help=f"int8 is refused if it costs more validation accuracy (0 to 1) (default: {default.max_accuracy_drop})",
+        help=f"refuse int8 if it loses more accuracy on the valid split (default: {default.max_accuracy_drop})",
     )
 
 
 def engine_choice(arguments: argparse.Namespace) -> EngineChoice:
-    """The engine that the flags select.
+    """The engine chosen by the flags.
 
     Raises:
-        ConfigError: they don't fit together.
+        ConfigError: the flags are inconsistent.
     """
     return EngineChoice(
         arguments.engine, arguments.precision, arguments.calibration, max_accuracy_drop=arguments.max_accuracy_drop

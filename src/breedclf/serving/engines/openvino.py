@@ -1,4 +1,4 @@
-"""OpenVINO as the engine: the network in its files, made once and kept, computed by its threads alone."""
+"""The OpenVINO engine: converts a model once, caches the files, and runs it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 ABOUT_FILE = "about.json"
 _FOLDER = "openvino"
-_KEPT = 4
+_MAX_CACHED = 4
 
 
 class OpenVinoEngine(Engine):
-    """The network as OpenVINO compiled it for this CPU.
+    """A network compiled by OpenVINO for this CPU.
 
-    torch is there too, for its tensors, but computes nothing: its threads and OpenVINO's would slow each other down.
+    torch is only used for tensors, since its compute threads and OpenVINO's would slow each other down.
     """
 
     def __init__(self, model: Path, choice: EngineChoice, limits: Limits) -> None:
@@ -51,8 +51,8 @@ class OpenVinoEngine(Engine):
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 
     def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        pictures = np.stack([each.numpy() for each in inputs])
-        probabilities = torch.from_numpy(self._compiled(pictures)[0])
+        images = np.stack([each.numpy() for each in inputs])
+        probabilities = torch.from_numpy(self._compiled(images)[0])
         return [ranked_prediction(self.card, row) for row in probabilities]
 
     def reference(self) -> Reference:
@@ -60,22 +60,22 @@ class OpenVinoEngine(Engine):
         return Reference(rows, TOLERANCE[self.precision])
 
 
-def precision_for(wanted: str, capabilities: Sequence[str]) -> str:
-    """`auto` is bf16 where the CPU has it."""
-    return ("bf16" if "BF16" in capabilities else "fp32") if wanted == "auto" else wanted
+def precision_for(requested: str, capabilities: Sequence[str]) -> str:
+    """Resolve `auto`: bf16 if the CPU supports it."""
+    return ("bf16" if "BF16" in capabilities else "fp32") if requested == "auto" else requested
 
 
 def files_for(model: Path, choice: EngineChoice) -> Path:
-    """The folder with OpenVINO's files of this model, from the cache or made now.
+    """The folder with OpenVINO's files of this model, from the cache or newly created.
 
     Raises:
         MissingExtraError: OpenVINO isn't installed.
-        ArtifactError: the folder holds no model, or not the one that was written.
-        DataError: the calibration pictures can't be used.
-        ParityError: int8 costs more accuracy than is allowed.
+        ArtifactError: there is no model, or it was modified after it was written.
+        DataError: the calibration images can't be used.
+        ParityError: int8 loses more accuracy than allowed.
     """
     need_openvino(choice.precision)
-    read_artifact(model)  # checked at each start, not only when the files are made
+    read_artifact(model)  # verified at each start, not only when the files are created
     root = cache_folder() / _FOLDER
     key = _key(model, choice)
     found = root / key
@@ -83,44 +83,44 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
         os.utime(found)
         return found
     if found.exists():
-        log.warning("OpenVINO's files in %s are damaged or of another version; making them again", found)
+        log.warning("OpenVINO's files in %s are damaged or of another version; creating them again", found)
         shutil.rmtree(found, ignore_errors=True)
     fresh = root / f".new-{secrets.token_hex(6)}"
     fresh.mkdir(parents=True)
     try:
         _make(model, fresh, choice)
         seal(fresh, key)
-        _forget_old(root, keep=_KEPT - 1)
+        _evict_old(root, keep=_MAX_CACHED - 1)
         try:
             fresh.rename(found)
         except OSError as error:  # another process was faster
             if not is_as_sealed(found, key):
-                raise EndpointError(f"OpenVINO's files can't be kept in {found}: {error}") from error
+                raise EndpointError(f"OpenVINO's files can't be stored in {found}: {error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return found
 
 
 def _make(model: Path, target: Path, choice: EngineChoice) -> None:
-    words = [str(model), str(target)]
+    arguments = [str(model), str(target)]
     if choice.calibration is not None:
-        words += [f"--calibration={choice.calibration}", f"--max-accuracy-drop={choice.max_accuracy_drop}"]
-    made_elsewhere("breedclf.serving.engines.openvino_model", *words)
+        arguments += [f"--calibration={choice.calibration}", f"--max-accuracy-drop={choice.max_accuracy_drop}"]
+    made_elsewhere("breedclf.serving.engines.openvino_model", *arguments)
 
 
 def _key(model: Path, choice: EngineChoice) -> str:
-    """Equal for what gives equal files; pictures of the calibration are known by name, size and time."""
+    """The cache key; calibration images are identified by name, size and modification time."""
     parts = [(model / "breedclf.json").read_text(encoding="utf-8")]
     parts += [importlib.metadata.version(name) for name in ("openvino", "torch")]
     if choice.calibration is not None:
         parts += [importlib.metadata.version("nncf"), str(choice.max_accuracy_drop)]
         for path in sorted(choice.calibration.rglob("*")):
-            known = path.stat()
-            parts.append(f"{path} {known.st_size} {known.st_mtime_ns}")
+            stat = path.stat()
+            parts.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _forget_old(root: Path, *, keep: int) -> None:
-    kept = sorted((path for path in root.iterdir() if path.name[0] != "."), key=lambda path: path.stat().st_mtime)
-    for folder in kept[: max(0, len(kept) - keep)]:
+def _evict_old(root: Path, *, keep: int) -> None:
+    folders = sorted((path for path in root.iterdir() if path.name[0] != "."), key=lambda path: path.stat().st_mtime)
+    for folder in folders[: max(0, len(folders) - keep)]:
         shutil.rmtree(folder, ignore_errors=True)

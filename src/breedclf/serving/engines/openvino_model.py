@@ -1,6 +1,6 @@
 """`python -m breedclf.serving.engines.openvino_model`: converts a model directory for OpenVINO.
 
-Making them needs torch, serving them doesn't; both engines' threads in one process would slow each other down.
+This runs in a process of its own, since torch's and OpenVINO's threads would slow each other down.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 class About(Settings):
-    """What is known about the files: what the model answers about the sample pictures, and how good int8 is.
+    """Metadata of the files: the expected probabilities of the sample images, and the accuracy of int8.
 
-    `expected` are torch's probabilities in fp32, but for int8 its own, since there the accuracies are what is compared.
+    `expected` are torch's fp32 probabilities; for int8 its own, since int8 is validated by accuracy.
     """
 
     expected: tuple[tuple[float, ...], ...]
@@ -46,7 +46,7 @@ class About(Settings):
 
 
 class WholeModel(nn.Module):
-    """From uint8 [N, 3, crop, crop] to probabilities [N, C]: the normalisation and the softmax belong to it."""
+    """A network with normalization and softmax: uint8 [N, 3, crop, crop] to probabilities [N, C]."""
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -54,17 +54,17 @@ class WholeModel(nn.Module):
         self.scale = nn.Buffer(torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255)
         self.shift = nn.Buffer(torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * 255)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.network((pictures.float() - self.shift) / self.scale), dim=1)
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.network((images.float() - self.shift) / self.scale), dim=1)
 
 
 def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_drop: float) -> About:
-    """Write the files below `target`: in fp32, or in int8 when there are pictures to calibrate on.
+    """Write OpenVINO's files to `target`: in fp32, or in int8 if there are calibration images.
 
     Raises:
-        ArtifactError: the folder holds no model.
-        DataError: there are too few pictures to tell the drop.
-        ParityError: int8 costs too much accuracy.
+        ArtifactError: there is no model.
+        DataError: there are too few images to measure the loss of accuracy.
+        ParityError: int8 loses too much accuracy.
     """
     opt_out()
     import openvino
@@ -73,7 +73,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     network = network_from(card.architecture, state)
     whole = WholeModel(network, card.preprocessing).eval()
     crop = card.preprocessing.crop_px
-    samples = np.stack([_input(card, picture) for _, picture in sample_images()])
+    samples = np.stack([_input(card, image) for _, image in sample_images()])
     with torch.inference_mode():
         expected = whole(torch.from_numpy(samples)).numpy()
     plain = openvino.convert_model(
@@ -109,8 +109,8 @@ def _accuracy(card: ModelCard, model: openvino.Model, split: Split) -> float:
     return right / len(split)
 
 
-def _input(card: ModelCard, picture: Path | bytes) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = card.preprocessing.view(open_image(picture, color=card.preprocessing.color), 0).numpy()
+def _input(card: ModelCard, image: Path | bytes) -> NDArray[np.uint8]:
+    found: NDArray[np.uint8] = card.preprocessing.view(open_image(image, color=card.preprocessing.color), 0).numpy()
     return found
 
 
@@ -119,7 +119,7 @@ def _rows(probabilities: NDArray[Any]) -> tuple[tuple[float, ...], ...]:
 
 
 def main() -> int:
-    """Make the files that the arguments name; what goes wrong is the last line on stdout, as JSON."""
+    """Create the files; an error is printed as the last line on stdout, as JSON."""
     end_with_whoever_asked()
     parser = argparse.ArgumentParser(prog="python -m breedclf.serving.engines.openvino_model")
     parser.add_argument("model", type=Path)

@@ -1,1 +1,1 @@
-"""The HTTP side of serving: the ASGI application, request bodies, connections, access."""
+"""The HTTP layer of serving: the ASGI application, request bodies, connections, access control."""

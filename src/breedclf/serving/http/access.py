@@ -1,4 +1,4 @@
-"""Who may ask: the Host header against foreign pages, the bearer token beyond this machine; pure functions."""
+"""Access control as pure functions: Host headers against DNS rebinding, bearer tokens for remote access."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._\[\]:-]+")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine alone."""
+    """Whether an address is only reachable from this machine."""
     if host == "localhost":
         return True
     try:
@@ -26,44 +26,46 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(host: str, token: str | None, *, no_token: bool) -> None:
-    """Refuse to serve beyond this machine to everyone, unless that is asked for.
+    """Refuse to serve other machines without a token, unless that is explicitly allowed.
 
     Raises:
-        ConfigError: no token is given for an address that others reach, or it is too short.
+        ConfigError: a token is required but missing, or the token is too short or has invalid characters.
     """
     if token is not None and len(token) < MIN_TOKEN_CHARS:
         raise ConfigError(
-            f"the token has {len(token)} characters; give at least {MIN_TOKEN_CHARS}, for instance from "
+            f"the token has {len(token)} characters; at least {MIN_TOKEN_CHARS} are required, for instance from "
             "`python -c 'import secrets; print(secrets.token_urlsafe())'`"
         )
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise ConfigError("the token holds a character that a header can't carry; use printable ASCII without spaces")
+        raise ConfigError(
+            "the token has characters that aren't allowed in a header; use printable ASCII without spaces"
+        )
     if token is None and not no_token and not is_loopback(host):
         raise ConfigError(
-            f"host {host} can be reached from other machines: give a token (--token, or BREEDCLF_TOKEN), "
-            "or --no-token where something in front checks who asks"
+            f"host {host} is reachable from other machines: set a token (--token, or BREEDCLF_TOKEN), "
+            "or use --no-token if a proxy controls access"
         )
 
 
 def check_origins(origins: Collection[str]) -> None:
-    """See that each is what browsers send as Origin: a scheme, a host and perhaps a port; or `*` for every page.
+    """Check that each is a valid Origin (scheme, host and optionally port), or `*` for all origins.
 
     Raises:
-        ConfigError: one isn't.
+        ConfigError: one is invalid.
     """
     for origin in origins:
         if origin != ANY_HOST and not _ORIGIN.fullmatch(origin):
             raise ConfigError(
-                f"--allow-origin {origin!r} is no origin: give it as https://example.org or http://localhost:3000, "
-                "without a path, or * for every web page"
+                f"--allow-origin {origin!r} is not an origin: write it as https://example.org or "
+                "http://localhost:3000, without a path, or * for all origins"
             )
 
 
 def allowed_hosts(host: str, extra: Collection[str] = ()) -> frozenset[str]:
-    """The names by which a server may be called.
+    """The host names that requests may use.
 
-    On loopback only local names: a foreign page whose name points here must not reach the server through a browser.
-    Beyond, the server is known by names that it can't know, and the token keeps others out.
+    On loopback, only local names are allowed, against DNS rebinding: a foreign web page must not reach the server
+    through a browser. On other addresses, the server can't know its names, and the token restricts access.
     """
     if extra:
         return frozenset(name.lower() for name in extra) | LOCAL_NAMES
@@ -73,7 +75,7 @@ def allowed_hosts(host: str, extra: Collection[str] = ()) -> frozenset[str]:
 
 
 def host_is_allowed(header: str | None, allowed: Collection[str]) -> bool:
-    """Whether a request's Host header, with or without a port, names this server."""
+    """Whether a request's Host header, with or without a port, is allowed."""
     if ANY_HOST in allowed:
         return True
     name, colon, port = (header or "").strip().lower().rpartition(":")
@@ -82,8 +84,8 @@ def host_is_allowed(header: str | None, allowed: Collection[str]) -> bool:
     return name in allowed
 
 
-def token_is_right(header: str | None, token: str) -> bool:
-    """Compare an Authorization header with `Bearer TOKEN`, in a time that tells nothing about the token."""
-    scheme, _, given = (header or "").partition(" ")
-    same = hmac.compare_digest(given.strip().encode(), token.encode())
+def token_is_valid(header: str | None, token: str) -> bool:
+    """Compare an Authorization header with `Bearer TOKEN` in constant time."""
+    scheme, _, received = (header or "").partition(" ")
+    same = hmac.compare_digest(received.strip().encode(), token.encode())
     return same and scheme.lower() == "bearer"

@@ -1,4 +1,4 @@
-"""The HTTP side as an ASGI application: routes, access, request ids, a log line each, errors without tracebacks."""
+"""The ASGI application: routes, access control, request ids, one log line per request, errors as JSON."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from importlib.resources import files
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,11 +37,11 @@ from breedclf.serving.core import (
     error_body,
     images_in,
     media_type,
+    requested_count,
     service_error_body,
     too_large,
-    wanted_count,
 )
-from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_right
+from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_valid
 from breedclf.serving.http.bodies import Arrivals, read_body
 from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
 from breedclf.serving.requests import Bounds, Pipeline
@@ -60,7 +61,7 @@ _CODES = {404: "NotFound", 405: "MethodNotAllowed"}
 
 @dataclass
 class Service:
-    """What the routes need: the pipeline once the model is loaded, the limits, and who may ask."""
+    """State of the application: the pipeline once the model is loaded, limits, and access control."""
 
     limits: Limits = field(default_factory=Limits)
     bounds: Bounds = field(default_factory=Bounds)
@@ -76,7 +77,7 @@ class Service:
         self.arrivals = Arrivals(self.limits, self.bounds)
 
     def ready_pipeline(self) -> Pipeline:
-        """The pipeline.
+        """The pipeline of the loaded model.
 
         Raises:
             BusyError: the model is still being loaded.
@@ -87,15 +88,15 @@ class Service:
 
 
 def create_app(service: Service) -> ASGIApp:
-    """The application around a service; it is whole before the model is loaded."""
+    """Create the application of a service; it can be used before the model is loaded."""
 
     async def ping(request: Request) -> Response:
         del request
-        well = service.pipeline is not None and not service.draining and await service.pipeline.answers()
-        return Response(status_code=200 if well else 503)
+        healthy = service.pipeline is not None and not service.draining and await service.pipeline.responds()
+        return Response(status_code=200 if healthy else 503)
 
     async def invocations(request: Request) -> Response:
-        return await _answer(service, request)
+        return await _predict(service, request)
 
     async def page(request: Request) -> Response:
         name = request.url.path.removeprefix("/") or "index.html"
@@ -105,7 +106,7 @@ def create_app(service: Service) -> ASGIApp:
         del request
         return Response(_about(service), media_type="application/json", headers={"Cache-Control": "no-cache"})
 
-    inner = Starlette(
+    app = Starlette(
         routes=[
             Route("/ping", ping, methods=["GET"]),
             Route("/invocations", invocations, methods=["POST"]),
@@ -113,36 +114,49 @@ def create_app(service: Service) -> ASGIApp:
             Route("/about", about, methods=["GET"]),
             Route("/", page, methods=["GET"]),
             *(Route(f"/{name}", page, methods=["GET"]) for name in _PAGE_TYPES),
-        ]
+        ],
+        middleware=[*_cors(service.origins), Middleware(ErrorMiddleware, service=service)],
+        exception_handlers={HTTPException: _no_route},
     )
-    inner.router.redirect_slashes = False
-    app = ErrorMiddleware(inner, service)
-    return _for_other_origins(app, service.origins) if service.origins else app
+    app.router.redirect_slashes = False
+    return app
 
 
-def _for_other_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
-    """The application for scripts of other web pages too, those of the given origins, or of all with `*`."""
-    return CORSMiddleware(
-        app,
-        allow_origins=sorted(origins),
-        allow_methods=("GET", "POST"),
-        allow_headers=("Authorization", "Content-Type", "X-Request-Id", ATTRIBUTES_HEADER),
-        expose_headers=("Retry-After", "X-Request-Id"),
-    )
+def _cors(origins: Collection[str]) -> list[Middleware]:
+    """Middleware that allows cross-origin requests from these origins, or from all with `*`."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=sorted(origins),
+            allow_methods=("GET", "POST"),
+            allow_headers=("Authorization", "Content-Type", "X-Request-Id", ATTRIBUTES_HEADER),
+            expose_headers=("Retry-After", "X-Request-Id"),
+        )
+    ]
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Turn starlette's errors of routing into a `RequestError`, which `ErrorMiddleware` sends as JSON."""
+    assert isinstance(error, HTTPException)
+    code = _CODES.get(error.status_code, "BadRequest")
+    message = f"no {request.method} at this path; POST an image to /invocations, or open / in a browser"
+    raise RequestError(error.status_code, code, message)
 
 
 @cache
 def page_file(name: str) -> bytes:
-    """A file of the page."""
+    """A file of the web page."""
     return files("breedclf.serving").joinpath("page", name).read_bytes()
 
 
-async def _answer(service: Service, request: Request) -> Response:
+async def _predict(service: Service, request: Request) -> Response:
     pipeline = service.ready_pipeline()
     headers = request.headers
-    pipeline.require_room()
+    pipeline.require_capacity()
     accepted = accepted_types(headers.get("accept"))
-    top = wanted_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
+    top = requested_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
     check_encoding(headers.get("content-encoding"))
     if (_length(headers) or 0) > service.limits.max_body_bytes:
         raise too_large(service.limits)
@@ -151,26 +165,25 @@ async def _answer(service: Service, request: Request) -> Response:
     try:
         pipeline.admit(1)
         held = 1
-        pictures = await pipeline.parsed(body, kind) if kind == JSON else images_in(body, kind, service.limits)
+        images = await pipeline.parsed(body, kind) if kind == JSON else images_in(body, kind, service.limits)
         del body
-        if len(pictures) > 1:
-            pipeline.admit(len(pictures) - 1, held=1)
-            held = len(pictures)
-        request.state.pictures = held
-        predictions = await pipeline.predict(pictures)
+        if len(images) > 1:
+            pipeline.admit(len(images) - 1, held=1)
+            held = len(images)
+        request.state.images = held
+        predictions = await pipeline.predict(images)
     finally:
         pipeline.release(held)
     service.on_prediction()
-    content, answered_in = answer(predictions, accepted, top)
-    return Response(content, media_type=answered_in)
+    content, content_type = answer(predictions, accepted, top)
+    return Response(content, media_type=content_type)
 
 
 def _about(service: Service) -> str:
-    loaded = service.pipeline is not None
     names = service.pipeline.engine.card.class_names if service.pipeline else ()
     return json.dumps(
         {
-            "ready": loaded,
+            "ready": service.pipeline is not None,
             "classes": len(names),
             "max_body_bytes": service.limits.max_body_bytes,
             "token_required": service.token is not None,
@@ -179,51 +192,49 @@ def _about(service: Service) -> str:
 
 
 class ErrorMiddleware:
-    """Around everything: the request's id, who may ask, the answer to whatever is raised, and the log line."""
+    """Assigns request ids, checks access, sends exceptions as JSON errors, and writes a log line per request.
 
-    def __init__(self, app: Starlette, service: Service) -> None:
+    Exceptions are handled here rather than in `exception_handlers=`, since the response depends on the request's log
+    entry (its id, the unread body), and starlette raises unexpected exceptions again after handling them.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
-        # The router alone: the application's own handling would log what is raised, answer in plain text and raise on.
-        self._inner = app.router
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._inner(scope, receive, send)
+            await self._app(scope, receive, send)
             return
         scope = in_origin_form(scope)
-        scope["app"] = self._app
-        visit = RequestLog(scope, receive, send, self._service)
+        entry = RequestLog(scope, receive, send, self._service)
         try:
-            self._check(scope, visit.headers)
-            await self._inner(scope, visit.receive, visit.send)
+            self._check(scope, entry.headers)
+            await self._app(scope, entry.receive, entry.send)
         except RequestError as error:
-            await self._refuse(visit, error)
-        except HTTPException as error:
-            code = _CODES.get(error.status_code, "BadRequest")
-            await self._refuse(visit, RequestError(error.status_code, code, _nothing_here(scope)))
+            await self._send_error(entry, error)
         except Exception:
-            log.exception("a request failed", extra={"fields": {"request_id": visit.id}})
-            await self._refuse(visit, RequestError(500, "InternalError", "the server failed; its log tells why"))
+            log.exception("a request failed", extra={"fields": {"request_id": entry.id}})
+            await self._send_error(entry, RequestError(500, "InternalError", "internal error; see the server's log"))
         finally:
-            visit.write_log()
+            entry.write_log()
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         check_framing(headers, scope["http_version"])
         if not host_is_allowed(headers.get("host"), self._service.hosts):
-            raise RequestError(421, "MisdirectedRequest", _not_this_host(headers.get("host"), self._service.hosts))
+            raise RequestError(421, "MisdirectedRequest", _unknown_host(headers.get("host"), self._service.hosts))
         token = self._service.token
-        open_to_all = scope["method"] == "GET" and not scope["path"].startswith("/endpoints/")
-        if token is not None and not open_to_all and not token_is_right(headers.get("authorization"), token):
-            raise RequestError(401, "Unauthorized", "send the header Authorization: Bearer TOKEN with the right token")
+        is_public = scope["method"] == "GET" and not scope["path"].startswith("/endpoints/")
+        if token is not None and not is_public and not token_is_valid(headers.get("authorization"), token):
+            raise RequestError(401, "Unauthorized", "send the header Authorization: Bearer TOKEN with a valid token")
 
-    async def _refuse(self, visit: RequestLog, error: RequestError) -> None:
-        if visit.status is not None:  # an answer has begun; nothing more can be said
+    async def _send_error(self, entry: RequestLog, error: RequestError) -> None:
+        if entry.status is not None:  # the response has already started
             return
         if error.status != 408 and error.code != FRAMING:
-            await visit.throw_away_rest()
-        for_service_client = visit.path.startswith("/endpoints/") and _is_aws_client(visit.headers)
-        body = service_error_body(error, visit.id) if for_service_client else error_body(error, visit.id)
+            await entry.discard_body()
+        for_service_client = entry.path.startswith("/endpoints/") and _is_aws_client(entry.headers)
+        body = service_error_body(error, entry.id) if for_service_client else error_body(error, entry.id)
         response = Response(body, 424 if for_service_client else error.status, media_type="application/json")
         if for_service_client:
             response.headers["x-amzn-errortype"] = "ModelError"
@@ -231,20 +242,20 @@ class ErrorMiddleware:
             response.headers["Retry-After"] = str(error.retry_after)
         if error.status == 401:
             response.headers["WWW-Authenticate"] = "Bearer"
-        visit.code = error.code
-        await response(visit.scope, visit.receive, visit.send)
+        entry.code = error.code
+        await response(entry.scope, entry.receive, entry.send)
 
 
 class RequestLog:
-    """One request and what became of it."""
+    """The log entry of one request: wraps `receive` and `send` to record bytes and status."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
         scope.setdefault("state", {})
         self.scope = scope
         self.headers = Headers(scope=scope)
         self.path = str(scope["path"])
-        given = self.headers.get("x-request-id", "")
-        self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        received = self.headers.get("x-request-id", "")
+        self.id = received if _REQUEST_ID.fullmatch(received) else secrets.token_hex(8)
         self.status: int | None = None
         self.code: str | None = None
         self._receive = receive
@@ -271,12 +282,12 @@ class RequestLog:
             message = {**message, "headers": [*message["headers"], *extra]}
         await self._send(message)
 
-    async def throw_away_rest(self) -> None:
-        """Read what is left of the body: who is still sending doesn't hear an answer."""
+    async def discard_body(self) -> None:
+        """Read the rest of the body: a client that is still sending may not receive the response otherwise."""
         if not self._more:
             return
         if self.headers.get("expect", "").lower() == "100-continue" and self._bytes == 0:
-            return  # the client waits for our word before it sends
+            return  # the client waits for a response before it sends
         with suppress(RequestError, TimeoutError):
             async with asyncio.timeout(self._service.bounds.body_seconds):
                 await read_body(self.receive, Limits(max_body_bytes=0), self._service.bounds)
@@ -288,7 +299,7 @@ class RequestLog:
             "path": self.path[:200],
             "status": self.status,
             "code": self.code,
-            "pictures": self.scope["state"].get("pictures"),
+            "pictures": self.scope["state"].get("images"),
             "bytes": self._bytes,
             "milliseconds": round(1000 * (time.monotonic() - self._started), 1),
         }
@@ -300,19 +311,15 @@ def _is_aws_client(headers: Headers) -> bool:
     return "amz-sdk-invocation-id" in headers or headers.get("authorization", "").startswith("AWS4-")
 
 
-def _nothing_here(scope: Scope) -> str:
-    return f"{scope['method']} isn't answered at this path; POST a picture to /invocations, or open / in a browser"
-
-
-def _not_this_host(header: str | None, hosts: Collection[str]) -> str:
-    known = ", ".join(sorted(hosts))
+def _unknown_host(header: str | None, hosts: Collection[str]) -> str:
+    names = ", ".join(sorted(hosts))
     if not header:
-        return f"the request has no Host header; this server is known as {known}"
+        return f"the request has no Host header; this server's names are {names}"
     host = ascii(header[:60])
-    return f"Host {host} isn't a name of this server; call it {known[:120]}, or start it with --allow-host NAME"
+    return f"Host {host} is not a name of this server; use {names[:120]}, or start the server with --allow-host NAME"
 
 
 def _length(headers: Headers) -> int | None:
-    """What Content-Length promises: 0 without one, None where it is too long to be a number of bytes."""
+    """The value of Content-Length: 0 if absent, None if invalid."""
     text = headers.get("content-length", "0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -1,4 +1,4 @@
-"""Bodies on their way to the server: read whole, within bounds on their number, their bytes and their time."""
+"""Reads request bodies, with limits on their number, size and time."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from breedclf.serving.requests import Bounds
 
 
 class Arrivals:
-    """What is arriving now. Where it becomes too much, the body that began first has to go: an honest one is quick.
+    """Bodies in transit. If there are too many, the oldest one is refused, since regular clients finish quickly.
 
     Args:
-        limits: how many bytes a body may have.
-        bounds: how many bodies and bytes may be on their way, and for how long.
+        limits: the size limit of a body.
+        bounds: limits on bodies and bytes in transit, and on time.
     """
 
     def __init__(self, limits: Limits, bounds: Bounds) -> None:
@@ -27,41 +27,40 @@ class Arrivals:
         self._bytes = 0
 
     async def body(self, receive: Receive) -> bytes:
-        """A request's whole body.
+        """Read the complete body of a request.
 
         Raises:
-            RequestError: 413 when it is too long, 408 when it comes too slowly, 400 when the client left before its
-                end.
+            RequestError: 413 if it is too large, 408 if it takes too long, 400 if the client disconnected.
         """
         try:
             async with asyncio.timeout(self._bounds.body_seconds) as timer:
-                with self._one_more(timer) as arrival:
+                with self._tracked(timer) as arrival:
                     return await read_body(receive, self._limits, self._bounds, arrival)
         except TimeoutError as error:
             raise too_slow(self._bounds) from error
 
     @contextmanager
-    def _one_more(self, timer: asyncio.Timeout) -> Iterator[_Arrival]:
+    def _tracked(self, timer: asyncio.Timeout) -> Iterator[_Arrival]:
         arrival = _Arrival(self, timer)
         self._arriving[arrival] = None
-        self._make_room()
+        self._enforce_bounds()
         try:
             yield arrival
         finally:
             self._forget(arrival)
 
     def grew(self, arrival: _Arrival, size: int) -> None:
-        """So many more bytes are held for a body."""
+        """Count `size` more bytes of a body."""
         if arrival in self._arriving:
             arrival.size += size
             self._bytes += size
-            self._make_room()
+            self._enforce_bounds()
 
-    def _make_room(self) -> None:
+    def _enforce_bounds(self) -> None:
         while len(self._arriving) > self._bounds.max_arriving or self._bytes > self._bounds.max_arriving_bytes:
             first = next(iter(self._arriving))
             self._forget(first)
-            with suppress(RuntimeError):  # its time is over just now
+            with suppress(RuntimeError):  # its timeout has just expired
                 first.timer.reschedule(0)
 
     def _forget(self, arrival: _Arrival) -> None:
@@ -71,7 +70,7 @@ class Arrivals:
 
 
 class _Arrival:
-    """One body on its way."""
+    """One body in transit."""
 
     def __init__(self, arrivals: Arrivals, timer: asyncio.Timeout) -> None:
         self.timer = timer
@@ -83,18 +82,18 @@ class _Arrival:
 
 
 async def read_body(receive: Receive, limits: Limits, bounds: Bounds, arrival: _Arrival | None = None) -> bytes:
-    """A body as it comes; one over the limit is read to its end, or as far as that is worth it, before it is refused.
+    """Read a body; one over the size limit is read up to `max_discarded_bytes`, then refused.
 
     Raises:
-        RequestError: 413 when it is too long, 400 when the client left before its end.
+        RequestError: 413 if it is too large, 400 if the client disconnected.
     """
     size = 0
     parts: list[bytes] = []
     more = True
-    while more and size <= bounds.max_thrown_away_bytes:
+    while more and size <= bounds.max_discarded_bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise RequestError(400, "IncompleteBody", "the connection ended before the body did")
+            raise RequestError(400, "IncompleteBody", "the connection was closed before the end of the body")
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size > limits.max_body_bytes:
@@ -109,9 +108,10 @@ async def read_body(receive: Receive, limits: Limits, bounds: Bounds, arrival: _
 
 
 def too_slow(bounds: Bounds) -> RequestError:
-    """The refusal of a body that takes too long."""
+    """The error for a body that takes too long."""
     return RequestError(
         408,
         "Timeout",
-        f"the body didn't arrive within {bounds.body_seconds:g} s, or gave way to newer ones; send it again, at once",
+        f"the body didn't arrive within {bounds.body_seconds:g} s, or was dropped for newer ones; send it again, "
+        "faster",
     )

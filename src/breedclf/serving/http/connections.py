@@ -1,4 +1,4 @@
-"""Connections that can't be held for nothing: bounds on their number and their headers' time; the refused hear why."""
+"""Limits on connections: their number, and the time until headers are complete."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ HEADER_SECONDS = 20.0
 MOST_CONNECTIONS = 2000
 _FILES_BESIDE = 200
 _LINGER_SECONDS = 2.0
-_MOST_LINES, _BYTES_A_LINE = 2000, 40  # of headers and of chunks, in what is read at a time
+_MOST_LINES, _BYTES_A_LINE = 2000, 40  # of headers and chunks, per read
 _NUMBERS = count()
 
 
 def most_connections() -> int:
-    """How many connections to hold at a time, by the limit on open files, which is raised as far as it goes."""
+    """The maximum number of connections by the limit on open files, which is raised if possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + _FILES_BESIDE
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    required = MOST_CONNECTIONS + _FILES_BESIDE
+    if soft != resource.RLIM_INFINITY and soft < required:
+        soft = required if hard == resource.RLIM_INFINITY else min(required, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else max(50, min(MOST_CONNECTIONS, soft - _FILES_BESIDE))
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's connection, with a limit on the time until a request's headers are whole.
+    """uvicorn's HTTP protocol, with a time limit on request headers and a limit on connections.
 
-    A malformed or too long header is answered with 400, and what else its sender sends is thrown away for a moment:
-    closing at once would reset the connection before the answer is read. Where there are `most` connections, the oldest
-    that waits for a request makes room. A client that has closed its own side gets its answer.
+    A malformed or too large header is answered with 400, and further input is discarded for a moment: closing at once
+    would reset the connection before the client reads the response. Beyond `most` connections, the oldest idle one is
+    closed. A client that has closed its sending side still receives its response.
     """
 
     most = MOST_CONNECTIONS
@@ -43,20 +43,20 @@ class PatientProtocol(H11Protocol):
         super().__init__(*args, **values)
         self._header_timer: asyncio.TimerHandle | None = None
         self._refused = False
-        self._has_said_all = False
+        self._input_closed = False
         self.number = next(_NUMBERS)
 
     @property
-    def waits_for_a_request(self) -> bool:
-        """Whether nothing is being answered here."""
+    def is_idle(self) -> bool:
+        """Whether no request is being processed."""
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_headers()
+        self._start_header_timer()
         if len(self.connections) > self.most:
-            everyone = cast("set[PatientProtocol]", self.connections)
-            waiting = (each for each in everyone if each.waits_for_a_request and not each.transport.is_closing())
+            connections = cast("set[PatientProtocol]", self.connections)
+            waiting = (each for each in connections if each.is_idle and not each.transport.is_closing())
             min(waiting, key=lambda each: each.number, default=self).transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,28 +64,28 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client has said all it will: keep the connection for the answer, if it has asked something whole."""
-        self._has_said_all = True
-        return not self.waits_for_a_request and self.conn.their_state is not h11.SEND_BODY
+        """The client closed its sending side: keep the connection open if a complete request is being processed."""
+        self._input_closed = True
+        return not self.is_idle and self.conn.their_state is not h11.SEND_BODY
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._has_said_all and self.waits_for_a_request:
+        if self._input_closed and self.is_idle:
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if not self._is_in_a_plain_body() and data.count(b"\r\n") > _MOST_LINES + len(data) // _BYTES_A_LINE:
-            self.send_400_response("Too many short lines or chunks at a time: send larger chunks, or Content-Length.")
+        if not self._is_in_unchunked_body() and data.count(b"\r\n") > _MOST_LINES + len(data) // _BYTES_A_LINE:
+            self.send_400_response("Too many short lines or chunks: send larger chunks, or use Content-Length.")
             return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._header_timer is None and not self.transport.is_closing():
-            self._await_headers()
+            self._start_header_timer()
 
-    def _is_in_a_plain_body(self) -> bool:
+    def _is_in_unchunked_body(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY and all(name != b"transfer-encoding" for name, _ in self.headers)
 
     def send_400_response(self, msg: str) -> None:
@@ -101,11 +101,11 @@ class PatientProtocol(H11Protocol):
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
 
-    def _await_headers(self) -> None:
+    def _start_header_timer(self) -> None:
         self._stop_timer()
-        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._hang_up)
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._close_if_no_request)
 
-    def _hang_up(self) -> None:
+    def _close_if_no_request(self) -> None:
         self._header_timer = None
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self.transport.close()

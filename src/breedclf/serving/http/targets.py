@@ -1,4 +1,4 @@
-"""Where a request goes and where it ends, as HTTP's grammar has it; pure functions over what the parser hands on."""
+"""Request targets and message framing by the HTTP grammar; pure functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/[^?#]*)?$", re.IGNORECASE)
 
 
 def in_origin_form(scope: Scope) -> Scope:
-    """The same request for one whose target is a whole URL, as proxies send it: its host takes the Host header's place.
+    """Convert an absolute request target, as sent to proxies, to origin form; its host replaces the Host header.
 
     Source: RFC 9112, section 3.2.2.
 
@@ -34,16 +34,18 @@ def in_origin_form(scope: Scope) -> Scope:
 
 
 def check_framing(headers: Headers, http_version: str) -> None:
-    """Refuse a body whose end two servers could see in different places; the connection has to end with it.
+    """Refuse ambiguous framing, against request smuggling; the connection must be closed afterwards.
 
     Source: RFC 9112, sections 6.1 and 6.3.
 
     Raises:
-        RequestError: 400 for Content-Length beside Transfer-Encoding, and for Transfer-Encoding in HTTP/1.0.
+        RequestError: 400 for Content-Length together with Transfer-Encoding, and for Transfer-Encoding in HTTP/1.0.
     """
     if "transfer-encoding" not in headers:
         return
     if "content-length" in headers:
-        raise RequestError(400, FRAMING, "the request has Content-Length and Transfer-Encoding; send one of them")
+        raise RequestError(
+            400, FRAMING, "the request has both Content-Length and Transfer-Encoding; send only one of them"
+        )
     if http_version == "1.0":
         raise RequestError(400, FRAMING, "the request has Transfer-Encoding in HTTP/1.0; send Content-Length")

@@ -1,25 +1,25 @@
 "use strict";
-// Sends the chosen photograph to /invocations and shows what comes back. No library, nothing from outside.
+// Sends the selected image to /invocations and shows the predictions. Uses no libraries or external resources.
 
 const SHOWN_FIRST = 5;
 const LONGEST_SIDE_PX = 2048;
-const SENT_AS_THEY_ARE = ["image/jpeg", "image/png", "image/webp"];
+const SENT_UNCHANGED = ["image/jpeg", "image/png", "image/webp"];
 const byId = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 let about = { max_body_bytes: 6 * 1024 * 1024, token_required: false };
 let latest = 0;
 let waiting = null;
-let pictureAddress = null;
+let imageUrl = null;
 
 async function send(file) {
   const number = ++latest;
   waiting = file;
   byId("error").textContent = "";
   byId("result").hidden = true;
-  byId("status").textContent = `Looking at ${file.name || "the picture"} …`;
+  byId("status").textContent = `Classifying ${file.name || "the image"} …`;
   try {
-    const body = await asSent(file);
+    const body = await toBody(file);
     const headers = { "Content-Type": body.type, Accept: "application/json" };
     if (byId("token").value) headers.Authorization = `Bearer ${byId("token").value}`;
     const response = await fetch("invocations", { method: "POST", headers, body });
@@ -33,40 +33,40 @@ async function send(file) {
     if (number !== latest) return;
     byId("status").textContent = "";
     const unreachable = error instanceof TypeError || error instanceof SyntaxError;
-    byId("error").textContent = unreachable ? "The server doesn't answer. Is it still running?" : `Not recognised: ${error.message}`;
+    byId("error").textContent = unreachable ? "The server doesn't respond. Is it still running?" : `Error: ${error.message}`;
   }
 }
 
-// What the server takes goes as it is; other formats and big files are redrawn by the browser.
-async function asSent(file) {
-  if (SENT_AS_THEY_ARE.includes(file.type) && file.size <= about.max_body_bytes) return file;
+// Supported files are sent unchanged; other formats and large files are converted by the browser.
+async function toBody(file) {
+  if (SENT_UNCHANGED.includes(file.type) && file.size <= about.max_body_bytes) return file;
   let bitmap;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    throw new Error("this browser can't read the file as a picture.");
+    throw new Error("this browser can't read the file as an image.");
   }
   const scale = Math.min(1, LONGEST_SIDE_PX / Math.max(bitmap.width, bitmap.height));
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
-  const paper = canvas.getContext("2d");
-  paper.fillStyle = "white";
-  paper.fillRect(0, 0, canvas.width, canvas.height);
-  paper.imageSmoothingQuality = "high";
-  paper.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
 }
 
 function show(file, answer) {
-  if (pictureAddress) URL.revokeObjectURL(pictureAddress);
-  pictureAddress = URL.createObjectURL(file);
+  if (imageUrl) URL.revokeObjectURL(imageUrl);
+  imageUrl = URL.createObjectURL(file);
   const best = answer.predictions[0];
-  byId("picture").src = pictureAddress;
-  byId("picture").alt = `The photograph you chose: ${file.name || "pasted"}`;
-  byId("name").textContent = file.name || "pasted picture";
-  byId("result-heading").textContent = answer.known === false ? "None of these; the nearest are" : best.class_name;
+  byId("image").src = imageUrl;
+  byId("image").alt = `The selected image: ${file.name || "pasted"}`;
+  byId("name").textContent = file.name || "pasted image";
+  byId("result-heading").textContent = answer.known === false ? "Not one of the known classes; the closest are" : best.class_name;
   byId("ranked").replaceChildren(...answer.predictions.map(row));
   fold(answer.predictions.length);
   byId("result").hidden = false;
@@ -75,18 +75,18 @@ function show(file, answer) {
   byId("result").scrollIntoView({ block: "nearest" });
 }
 
-function row(guess) {
+function row(prediction) {
   const item = document.createElement("li");
   const name = document.createElement("span");
   const share = document.createElement("span");
   const bar = document.createElement("div");
   name.className = "class";
-  name.textContent = guess.class_name;
+  name.textContent = prediction.class_name;
   share.className = "share";
-  share.textContent = percent.format(guess.probability);
+  share.textContent = percent.format(prediction.probability);
   bar.className = "bar";
   bar.setAttribute("aria-hidden", "true");
-  bar.appendChild(document.createElement("span")).style.width = `${100 * guess.probability}%`;
+  bar.appendChild(document.createElement("span")).style.width = `${100 * prediction.probability}%`;
   item.append(name, share, bar);
   return item;
 }
@@ -106,7 +106,7 @@ function fold(count) {
 
 function askForToken() {
   byId("status").textContent = "";
-  byId("error").textContent = byId("token").value ? "This token isn't right." : "This server asks for its access token.";
+  byId("error").textContent = byId("token").value ? "The token is invalid." : "This server requires an access token.";
   byId("token-row").hidden = false;
   byId("token").focus();
 }
@@ -126,8 +126,8 @@ addEventListener("drop", (event) => {
   byId("drop").classList.remove("over");
   take(event.dataTransfer.files);
 });
-fetch("about").then((response) => response.json()).then((told) => {
-  about = told;
-  byId("token-row").hidden = !told.token_required;
-  if (told.ready && told.classes) byId("status").textContent = `Ready: it knows ${told.classes} classes.`;
+fetch("about").then((response) => response.json()).then((settings) => {
+  about = settings;
+  byId("token-row").hidden = !settings.token_required;
+  if (settings.ready && settings.classes) byId("status").textContent = `Ready: ${settings.classes} classes.`;
 }).catch(() => undefined);

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from breedclf import Trainer, TrainingConfig
 from breedclf.backends.emulator.server import Emulator
-from tests.api.test_training_job import weights_of
 from tests.backends.sagemaker.contexts import backend_at
+from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK, write_patterns
 
 

@@ -18,8 +18,8 @@ from breedclf.errors import ConfigError, JobFailedError
 from breedclf.jobs import Backend, JobSpec
 from breedclf.training.hooks import TrainingHook
 from breedclf.training.result import FitResult
-from tests.api.test_training_job import weights_of
 from tests.backends.conftest import PATIENCE_SECONDS, until
+from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK, write_patterns
 
 QUICK_CPU = {**QUICK, "device": "cpu", "epochs": 2, "on_bad_image": "skip"}
