@@ -164,8 +164,8 @@ def test_display_names() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/a/notes.txt", "valid/a/1.jpg"], "no images to train on"),
-        (["train/a/1.jpg", "valid/a/1.jpg"], "one class only, 'a'"),
+        (["train/a/notes.txt", "valid/a/1.jpg"], "no training images"),
+        (["train/a/1.jpg", "valid/a/1.jpg"], "only one class, 'a'"),
         (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], "the test split .* has classes that train lacks: 'c'"),
     ],
 )

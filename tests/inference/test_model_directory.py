@@ -61,7 +61,7 @@ def test_one_flipped_bit_is_noticed(model: Path) -> None:
     content = bytearray((model / WEIGHTS_FILE).read_bytes())
     content[-1000] ^= 1
     (model / WEIGHTS_FILE).write_bytes(content)
-    with pytest.raises(ArtifactError, match="is damaged or was exchanged: its sha256 is"):
+    with pytest.raises(ArtifactError, match="is damaged or was replaced: its sha256 is"):
         read_artifact(model)
 
 

@@ -196,7 +196,7 @@ def test_a_file_far_too_large_is_refused_unread(model: Path, tmp_path: Path) -> 
         read_artifact(folder)
     with (folder / CARD_FILE).open("r+b") as file:
         file.truncate(1 << 40)
-    with pytest.raises(ArtifactError, match="too many for a model card"):
+    with pytest.raises(ArtifactError, match="which is too large for a model card"):
         read_card(folder)
 
 
@@ -250,8 +250,8 @@ def test_preprocessing_that_is_no_number(model: Path, edited: Callable[..., Path
         ({"labels": "catdog"}, "labels='catdog'"),
         ({"class_names": ["Cat"]}, "there are 2 labels, but 1 class_names"),
         ({"class_names": None}, "class_names=None"),
-        ({"schema_version": 0}, "schema_version 0, which no breedclf has written"),
-        ({"schema_version": -3}, "schema_version -3, which no breedclf has written"),
+        ({"schema_version": 0}, "schema_version 0, which breedclf never writes"),
+        ({"schema_version": -3}, "schema_version -3, which breedclf never writes"),
         ({"schema_version": True}, "has no schema_version"),
         ({"schema_version": "1"}, "has no schema_version"),
         ({"architecture": "resnet19"}, "architecture='resnet19'"),
@@ -304,9 +304,9 @@ def test_paths_that_lead_to_no_model(model: Path, tmp_path: Path, capsys: pytest
     loop.symlink_to(loop)
     for path, message in [
         (model / WEIGHTS_FILE, "is a file, not a breedclf model; give the folder"),
-        (tmp_path / "nowhere", "there is no such folder"),
+        (tmp_path / "nowhere", "it doesn't exist"),
         (tmp_path / ("x" * 300), "can't be read: File name too long"),
-        (loop, "there is no such folder"),
+        (loop, "it doesn't exist"),
     ]:
         with pytest.raises(ArtifactError, match=message):
             Classifier(path)
