@@ -81,7 +81,7 @@ def test_images_of_a_demo_are_no_class(tmp_path: Path, monkeypatch: pytest.Monke
 
     images(tmp_path, "ants", "bees")
     monkeypatch.chdir(tmp_path)
-    _drawn_images(DemoConfig(output=Path("demo"), train_images=2))
+    _drawn_images(DemoConfig(output=Path("demo"), train_pictures=2))
     assert scan(tmp_path).labels == ("ants", "bees")
 
 
@@ -130,7 +130,7 @@ def test_images_in_no_class_folder_are_told(
     trained: tuple[Any, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = images(tmp_path / "kaggle", "train/001.Lying", "train/002.Standing", "test")
-    says = "'test' (images in no class folder)"
+    says = "'test' (images outside a class folder)"
     assert says in refusal(capsys, "evaluate", str(trained[0].artifact), str(data))
     assert any(says in note for note in checked(capsys, data)["notes"])
     flat = images(tmp_path / "flat", "train", "test")
@@ -162,5 +162,5 @@ def test_a_class_whose_images_are_all_skipped_is_refused_by_name(tmp_path: Path)
     for path in (data / "train/b").iterdir():
         path.write_bytes(b"no image")
     config = TrainingConfig(data=data, output=tmp_path / "out", epochs=1, on_bad_image="skip", **QUICK)
-    with pytest.raises(DataError, match="no training image of 'b' can be read"):
+    with pytest.raises(DataError, match=r"no training \w+ of 'b' can be read"):
         fit(config)

@@ -155,7 +155,7 @@ def test_what_decoders_pass_over_is_told_to_whom_looks_closely() -> None:
     ]
     late = KINDS["progressive"]
     (told,) = flaws(late[: int(len(late) * 0.93)].removesuffix(b"\xff") + END)
-    assert told == "damaged: its last scan ends early, so that some detail is missing"
+    assert told == "damaged: its last scan ends early, so some detail is missing"
 
 
 def test_more_scans_than_any_image_needs_are_refused() -> None:
