@@ -164,9 +164,12 @@ def test_display_names() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["train/a/notes.txt", "valid/a/1.jpg"], "no images to train on"),
-        (["train/a/1.jpg", "valid/a/1.jpg"], "one class only, 'a'"),
-        (["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"], "the test split .* has classes that train lacks: 'c'"),
+        (["train/a/notes.txt", "valid/a/1.jpg"], "no training images"),
+        (["train/a/1.jpg", "valid/a/1.jpg"], "only one class, 'a'"),
+        (
+            ["train/a/1.jpg", "train/b/1.jpg", "test/c/1.jpg"],
+            "the test split .* has classes that train doesn't have: 'c'",
+        ),
     ],
 )
 def test_folders_that_cannot_be_used(tmp_path: Path, names: list[str], message: str) -> None:

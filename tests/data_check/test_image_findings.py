@@ -64,13 +64,13 @@ def clear(mode: str = "RGBA") -> Image.Image:
 @pytest.mark.parametrize(
     ("name", "content", "kind", "says"),
     [
-        ("no end.jpg", JPEG[:-2], "damaged", "it lacks its end marker"),
-        ("left over.jpg", JPEG[:-2] + JPEG[-900:], "damaged", "its data don't fit its size"),
-        ("no end.png", PNG[:-12], "damaged", "it lacks its end (IEND)"),
+        ("no end.jpg", JPEG[:-2], "damaged", "its end marker is missing"),
+        ("left over.jpg", JPEG[:-2] + JPEG[-900:], "damaged", "its data don't match its size"),
+        ("no end.png", PNG[:-12], "damaged", "its end (IEND) is missing"),
         ("zeros.webp", encoded(DETAILED, "WEBP")[:-200] + bytes(200), "damaged", "its last 200 bytes are zeros"),
-        ("clear.png", encoded(clear(), "PNG"), "blank", "it is transparent everywhere, and comes out white"),
-        ("clear.webp", encoded(clear(), "WEBP", lossless=True), "blank", "it is transparent everywhere"),
-        ("clear grey.png", encoded(clear("L"), "PNG"), "blank", "it is transparent everywhere"),
+        ("clear.png", encoded(clear(), "PNG"), "blank", "it is fully transparent and becomes white"),
+        ("clear.webp", encoded(clear(), "WEBP", lossless=True), "blank", "it is fully transparent"),
+        ("clear grey.png", encoded(clear("L"), "PNG"), "blank", "it is fully transparent"),
         ("black.png", encoded(Image.new("RGB", (64, 64)), "PNG"), "blank", "every pixel of it is (0, 0, 0)"),
         ("one.jpg", encoded(Image.new("L", (64, 64), 90), "JPEG"), "blank", "every pixel of it is (90, 90, 90)"),
         ("odd.jpg", encoded(DETAILED, "JPEG", icc_profile=b"none" * 99), "broken_profile", "its ICC profile is broken"),
@@ -89,14 +89,14 @@ def test_what_is_wrong_but_readable_is_a_finding(folder: Path, name: str, conten
 @pytest.mark.parametrize(
     ("name", "content", "kind", "says"),
     [
-        ("half and end.jpg", JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated", "its data end before its last pixel"),
-        ("half.jpg", JPEG[: len(JPEG) // 2], "truncated", "its data end before its last pixel"),
+        ("half and end.jpg", JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated", "its data end before the last pixel"),
+        ("half.jpg", JPEG[: len(JPEG) // 2], "truncated", "its data end before the last pixel"),
         ("zeros.png", PNG[:9000] + bytes(len(PNG) - 9000), "truncated", "its IDAT chunk at byte"),
         (
             "flipped.png",
             PNG[:3000] + b"\xff" + PNG[3001:],
             "truncated",
-            "fails its checksum",
+            "has a wrong checksum",
         ),
     ],
 )
@@ -131,7 +131,7 @@ def test_colors_that_are_converted_are_counted(folder: Path) -> None:
     problems, examination = found(folder, "linear.jpg", encoded(DETAILED, "JPEG", icc_profile=LINEAR))
     assert problems == []
     assert examination.converted == 1
-    assert "1 have colors far from sRGB; a training converts them by their profile" in as_text(examination)
+    assert "1 have colors far from sRGB; training converts them by their profile" in as_text(examination)
 
 
 def test_a_bmp_whose_alpha_is_zero_everywhere_is_opaque(folder: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_server_that_stays_busy_is_given_up(
     server: ArchiveServer, tmp_path: Path, web: tuple[Web, list[float]]
 ) -> None:
     server.states = [503] * 10
-    with pytest.raises(DownloadError, match=r"a\.zip can't be fetched: the server answered 503"):
+    with pytest.raises(DownloadError, match=r"a\.zip can't be downloaded: the server responded 503"):
         fetch(archive(server), tmp_path, web[0])
     assert len(server.asked) == MAX_TRIES
 
@@ -163,15 +163,16 @@ def test_without_a_network_it_says_how_to_do_without(tmp_path: Path, web: tuple[
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with pytest.raises(DownloadError) as caught:
             fetch(Archive("a.zip", (url,), 5), tmp_path, Web(direct.open, web[0].pause))
-    assert f"{url} can't be fetched: no connection" in str(caught.value)
-    assert f"fetch {url} elsewhere, put it at {tmp_path / 'a.zip'} and run the command again" in str(caught.value)
+    assert f"{url} can't be downloaded: no connection" in str(caught.value)
+    remedy = f"download {url} on another machine, save it as {tmp_path / 'a.zip'} and run the command again"
+    assert remedy in str(caught.value)
     assert "proxy" in str(caught.value)
 
 
 def test_a_missing_file_is_not_asked_for_again(
     server: ArchiveServer, tmp_path: Path, web: tuple[Web, list[float]]
 ) -> None:
-    with pytest.raises(DownloadError, match="the server answered 404"):
+    with pytest.raises(DownloadError, match="the server responded 404"):
         fetch(Archive("b.zip", (f"{server.url}/b.zip",), 5), tmp_path, web[0])
     assert len(server.asked) == 1
     assert list(tmp_path.iterdir()) == []
@@ -193,7 +194,7 @@ def test_something_else_is_no_archive_either(
     server: ArchiveServer, tmp_path: Path, web: tuple[Web, list[float]]
 ) -> None:
     server.files["/a.zip"] = b"x" * len(CONTENT)
-    with pytest.raises(DownloadError, match="sent something that begins with b'xxxxxxxxxxxx', not an archive"):
+    with pytest.raises(DownloadError, match="sent a file that starts with b'xxxxxxxxxxxx', not an archive"):
         fetch(archive(server), tmp_path, web[0])
 
 
@@ -205,10 +206,10 @@ def test_a_file_of_another_size_is_refused(
     server.files["/a.zip"] = (CONTENT + bytes(1000))[: len(CONTENT) + change]
     server.told_length = told
     reason = {
-        (True, 1000): r"has 901,004 bytes now, where 900,004 were published",
-        (True, -1000): r"has 899,004 bytes now, where 900,004 were published",
+        (True, 1000): r"has 901,004 bytes now, but 900,004 were published",
+        (True, -1000): r"has 899,004 bytes now, but 900,004 were published",
         (False, 1000): r"sends more than the published 900,004 bytes",
-        (False, -1000): r"the connection ended after 899,004 of 900,004 bytes|answered 416",
+        (False, -1000): r"the connection ended after 899,004 of 900,004 bytes|responded 416",
     }[told, change]
     with pytest.raises(DownloadError, match=reason):
         fetch(archive(server), tmp_path, web[0])
@@ -219,7 +220,7 @@ def test_other_bytes_of_the_right_size_are_refused(
     server: ArchiveServer, tmp_path: Path, web: tuple[Web, list[float]]
 ) -> None:
     server.files["/a.zip"] = CONTENT[:-1] + b"\0"
-    with pytest.raises(DownloadError, match="its SHA-256 is [0-9a-f]{64}, the published one [0-9a-f]{64}"):
+    with pytest.raises(DownloadError, match="its SHA-256 is [0-9a-f]{64}, but [0-9a-f]{64} was published"):
         fetch(archive(server), tmp_path, web[0])
     assert list(tmp_path.iterdir()) == []
     assert fetch(archive(server, summed=False), tmp_path, web[0]).stat().st_size == len(CONTENT)
@@ -227,7 +228,7 @@ def test_other_bytes_of_the_right_size_are_refused(
 
 def test_a_file_put_there_by_hand_is_checked_too(tmp_path: Path, server: ArchiveServer) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DownloadError, match=r"a\.zip \(delete it to fetch it anew\): 4 bytes, where 900,004 were"):
+    with pytest.raises(DownloadError, match=r"a\.zip \(delete it to download it again\): 4 bytes, but 900,004 were"):
         fetch(archive(server), tmp_path)
     assert (tmp_path / "a.zip").exists()
 
@@ -247,7 +248,7 @@ def test_archives_are_unpacked(tmp_path: Path, make: Callable[[dict[str, bytes]]
     junk = {"__MACOSX/x/a.jpg": b"", "x/._a.jpg": b"", "x/.DS_Store": b""}
     (tmp_path / "archive").write_bytes(make(files | junk))
     told: list[int] = []
-    assert unpack(tmp_path / "archive", tmp_path / "out", tell=told.append) == 3
+    assert unpack(tmp_path / "archive", tmp_path / "out", on_files=told.append) == 3
     found = {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in (tmp_path / "out").rglob("*.*")}
     assert found == {name.removeprefix("./"): content for name, content in files.items()}
     assert told == [1, 1, 1]
@@ -257,7 +258,7 @@ def test_archives_are_unpacked(tmp_path: Path, make: Callable[[dict[str, bytes]]
 @pytest.mark.parametrize("name", ["/etc/evil", "../evil", "a/../../evil", "C:/evil", "a\\..\\evil"])
 def test_a_name_that_leads_out_is_refused(tmp_path: Path, name: str, make: Callable[[dict[str, bytes]], bytes]) -> None:
     (tmp_path / "archive").write_bytes(make({name: b"evil"}))
-    with pytest.raises(DataError, match="a name that may lead out of the folder; it is not unpacked"):
+    with pytest.raises(DataError, match="a name that may point outside of the folder; it is not unpacked"):
         unpack(tmp_path / "archive", tmp_path / "in" / "out")
     assert list(tmp_path.rglob("*evil*")) == []
 
@@ -268,7 +269,7 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> 
         member = tarfile.TarInfo("a.jpg")
         member.type, member.linkname = kind, "/etc/passwd"
         opened.addfile(member)
-    with pytest.raises(DataError, match=r"holds a link or device, 'a\.jpg'; it is not unpacked"):
+    with pytest.raises(DataError, match=r"contains a link or device, 'a\.jpg'; it is not unpacked"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
@@ -277,16 +278,16 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
         member = zipfile.ZipInfo("a.jpg")
         member.external_attr = (stat.S_IFLNK | 0o777) << 16
         opened.writestr(member, "/etc/passwd")
-    with pytest.raises(DataError, match=r"holds a link or device, 'a\.jpg'"):
+    with pytest.raises(DataError, match=r"contains a link or device, 'a\.jpg'"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
 @pytest.mark.parametrize("make", [tar_of, zip_of])
 def test_an_endless_archive_is_stopped(tmp_path: Path, make: Callable[[dict[str, bytes]], bytes]) -> None:
     (tmp_path / "archive").write_bytes(make({f"{n}.jpg": bytes(1_000_000) for n in range(5)}))
-    with pytest.raises(DataError, match="unpacks to more than 2,500,000 bytes; it is not unpacked further"):
+    with pytest.raises(DataError, match="unpacks to more than 2,500,000 bytes; unpacking is stopped"):
         unpack(tmp_path / "archive", tmp_path / "out", max_bytes=2_500_000)
-    with pytest.raises(DataError, match="holds more than 3 files; it is not unpacked further"):
+    with pytest.raises(DataError, match="holds more than 3 files; unpacking is stopped"):
         unpack(tmp_path / "archive", tmp_path / "out", max_files=3)
 
 
@@ -299,7 +300,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path, make: Callable[[dict[str, byt
     else:
         whole[len(whole) // 2] ^= 0xFF
     (tmp_path / "archive").write_bytes(whole)
-    with pytest.raises(DataError, match=r"archive (is damaged or no archive|can't be unpacked)"):
+    with pytest.raises(DataError, match=r"archive (is damaged or not an archive|can't be unpacked)"):
         unpack(tmp_path / "archive", tmp_path / "out")
 
 
@@ -340,7 +341,7 @@ def test_pets_are_arranged_by_their_lists(server: ArchiveServer, tmp_path: Path)
     ]
     assert scan(tmp_path / "pets").class_names == ("Abyssinian", "great pyrenees")
     assert check(tmp_path / "pets", quiet=True).clean
-    assert "Licence: licence" in (tmp_path / "pets/SOURCE.txt").read_text()
+    assert "License: licence" in (tmp_path / "pets/SOURCE.txt").read_text()
 
 
 def test_dogs_keep_their_splits(server: ArchiveServer, tmp_path: Path) -> None:
@@ -389,7 +390,7 @@ def test_two_at_once_do_not_mix(server: ArchiveServer, tmp_path: Path) -> None:
     whole = dogs(server)
 
     def another(_: Path) -> int:
-        with pytest.raises(ConfigError, match="another process is fetching images into it"):
+        with pytest.raises(ConfigError, match="another process is downloading images into it"):
             get(whole, tmp_path, quiet=True)
         return 1 << 40
 
@@ -398,19 +399,19 @@ def test_two_at_once_do_not_mix(server: ArchiveServer, tmp_path: Path) -> None:
 
 def test_too_little_room_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
     published = PUBLISHED["udacity-dogs"]
-    with pytest.raises(DataError, match=r"udacity-dogs needs 2\.4 GB while it is unpacked, but only 1\.0 GB are free"):
+    with pytest.raises(DataError, match=r"needs 2\.4 GB while it is being unpacked, but only 1\.0 GB are free"):
         get(published, tmp_path, free_bytes=lambda _: 10**9, quiet=True)
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"elsewhere/a.jpg": "x"}, r"another layout: annotations/trainval.txt can't be read"),
+        ({"elsewhere/a.jpg": "x"}, r"unexpected layout of the archive: annotations/trainval.txt can't be read"),
         (
             {**LISTS, "annotations/test.txt": "../evil 1 1 1\n"},
-            r"test.txt, line 1: '../evil' is no image's name",
+            r"test.txt, line 1: '../evil' is not an image name",
         ),
-        ({**LISTS, "annotations/test.txt": "pug 1 1 1\n"}, r"test.txt, line 1: 'pug' is no image's name"),
+        ({**LISTS, "annotations/test.txt": "pug 1 1 1\n"}, r"test.txt, line 1: 'pug' is not an image name"),
         (LISTS, r"none of the 7 listed images is in the archive"),
     ],
 )
@@ -424,14 +425,14 @@ def test_pets_in_another_layout_are_refused(tmp_path: Path, files: dict[str, str
 
 def test_dogs_in_another_layout_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in/cats").mkdir(parents=True)
-    with pytest.raises(DataError, match="the archive has another layout: no train/ folder, but cats"):
+    with pytest.raises(DataError, match="unexpected layout of the archive: no train/ folder, but cats"):
         arrange_splits(tmp_path / "in", tmp_path / "out")
 
 
 def test_the_catalogue_is_whole() -> None:
     for name, published in PUBLISHED.items():
         assert published.name == name
-        assert published.licence
+        assert published.license
         for one in published.archives:
             assert all(url.startswith("https://") and url.endswith(f"/{one.name}") for url in one.urls)
             assert one.sha256 is None or len(one.sha256) == 64
@@ -446,7 +447,7 @@ def test_the_command_fetches_and_says_what_next(
     captured = capsys.readouterr()
     document = json.loads(captured.out)
     assert document["splits"] == {"train": 4, "valid": 4, "test": 4}
-    assert "licence: licence" in captured.err
+    assert "license: licence" in captured.err
     assert main(["data", "get", "udacity-dogs", "--output", str(output)]) == 2
     assert "already holds 'SOURCE.txt'" in capsys.readouterr().err
     assert main(["data", "get", "udacity-dogs", "--output", str(tmp_path / "again"), "--quiet"]) == 0
@@ -455,10 +456,10 @@ def test_the_command_fetches_and_says_what_next(
     assert err == ""
     server.files.clear()
     assert main(["data", "get", "udacity-dogs", "--output", str(tmp_path / "third")]) == 3
-    assert "the server answered 404" in capsys.readouterr().err
+    assert "the server responded 404" in capsys.readouterr().err
 
 
 def test_an_unknown_set_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "get", "oxford-pet", "--output", str(tmp_path / "x")]) == 2
-    assert "no published images are called 'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
+    assert "'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

@@ -102,7 +102,7 @@ def test_json_has_the_promised_names(result: Evaluation) -> None:
 
 
 def test_no_image_is_refused() -> None:
-    with pytest.raises(DataError, match="no image to evaluate"):
+    with pytest.raises(DataError, match="no images to evaluate"):
         measure(np.empty((0, 2)), np.empty(0, dtype=int), ["a", "b"], [])
 
 
@@ -110,7 +110,7 @@ def test_no_image_is_refused() -> None:
     ("rows", "targets", "message"),
     [
         (np.ones((2, 3)), [0, 1], "don't fit"),
-        (np.ones((2, 2)) / 2, [0, 2], "outside 0 to 1"),
+        (np.ones((2, 2)) / 2, [0, 2], "isn't from 0 to 1"),
         (np.array([[np.nan, 0.5], [0.5, 0.5]]), [0, 1], "not a finite number"),
     ],
 )
@@ -158,7 +158,7 @@ def test_wilson_narrows_with_more_images(count: int, factor: int) -> None:
 
 @pytest.mark.parametrize(("right", "count"), [(0, 0), (-1, 5), (6, 5)])
 def test_wilson_refuses_what_is_no_proportion(right: int, count: int) -> None:
-    with pytest.raises(ValueError, match="is no proportion"):
+    with pytest.raises(ValueError, match="is not a proportion"):
         wilson_interval(right, count)
 
 

@@ -52,18 +52,18 @@ def test_many_classes_have_a_shorter_chart_and_a_folded_table() -> None:
 
 @pytest.mark.parametrize(
     ("sureness", "tone", "words"),
-    [(5, "ok", "clearly better"), (0, "issue", "can't be told from"), (-9, "bad", "worse than")],
+    [(5, "ok", "clearly better"), (0, "issue", "can't be distinguished from"), (-9, "bad", "worse than")],
 )
 def test_the_verdict_compares_with_naming_the_most_frequent_class(sureness: float, tone: str, words: str) -> None:
     found, heading, sentences = verdict(evaluation(2, 50, sureness=sureness))
     assert found == tone
-    assert "of 50 images named right" in heading
+    assert "of 50 images classified correctly" in heading
     assert words in " ".join(sentences)
 
 
 def test_nothing_wrong_is_said() -> None:
     text = read_page(page_of(evaluation(2, 20, sureness=50))).text
-    assert text.count("No image was misnamed.") == 2
+    assert text.count("No image was misclassified.") == 2
 
 
 def test_skipped_images_are_counted_and_the_first_named() -> None:
@@ -78,4 +78,4 @@ def test_skipped_images_are_counted_and_the_first_named() -> None:
 def test_the_models_own_threshold_is_named() -> None:
     result = evaluation(2, 20, sureness=3)
     assert "The model has min_confidence 80%." in read_page(page_of(result, min_confidence=0.8)).text
-    assert "The model answers always." in read_page(page_of(result)).text
+    assert "The model always answers." in read_page(page_of(result)).text

@@ -46,7 +46,7 @@ def test_a_tilde_is_the_home_folder_only_at_the_start_and_only_if_somebody_lives
 
 @pytest.mark.parametrize("text", ["", " ", "\t", "a\0b"])
 def test_what_is_no_path_is_refused_with_its_name(text: str) -> None:
-    with pytest.raises(ConfigError, match="output.*(is empty: give a path|zero byte)"):
+    with pytest.raises(ConfigError, match="output.*(is empty: give a path|null byte)"):
         user_path(text, "output")
 
 

@@ -65,7 +65,13 @@ def test_report_is_self_contained_and_small(evaluated: tuple[Evaluation, Path]) 
     assert len(html) < 300_000
     assert "https://" not in html
     assert "http://" not in html
-    for words in ("of 8 images named right", "Lying", "Confusion matrix", "95% interval", "2026-11-22 08:30 UTC"):
+    for words in (
+        "of 8 images classified correctly",
+        "Lying",
+        "Confusion matrix",
+        "95% interval",
+        "2026-11-22 08:30 UTC",
+    ):
         assert words in page.text
     assert page.tags["svg"] >= 4
     assert page.tags.get("img", 0) == len(result.worst)
@@ -105,7 +111,7 @@ def test_command_tells_people_the_outcome_and_where_the_report_lies(
     output = str(tmp_path / "out")
     assert main(["evaluate", str(result.artifact), str(data), "--split", "val", "--output", output]) == 0
     text = capsys.readouterr().out
-    assert "of 8 images named right" in text
+    assert "of 8 images classified correctly" in text
     assert "95% confidence" in text
     assert f"report: {output}/report.html" in text
 

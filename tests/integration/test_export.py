@@ -163,7 +163,7 @@ def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
         export(model, tmp_path / "x", format="onyx")
     with pytest.raises(ArtifactError, match="is not a breedclf model"):
         export(tmp_path, tmp_path / "x", format="torch")
-    with pytest.raises(ArtifactError, match="is damaged or was exchanged"):
+    with pytest.raises(ArtifactError, match="is damaged or was replaced"):
         export(_damaged(model, tmp_path), tmp_path / "x", format="torch")
     with pytest.raises(ConfigError, match=r"is a folder; name a file in it, such as model\.pt2"):
         export(model, tmp_path, format="torch")

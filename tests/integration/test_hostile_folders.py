@@ -81,7 +81,7 @@ def test_an_empty_class_is_none_and_shifts_no_label(tmp_path: Path) -> None:
 def test_a_class_that_only_valid_has_is_refused_by_name(tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "data")
     write(data / "valid/003.Stranger/1.jpg")
-    with pytest.raises(DataError, match=r"the valid split .* has classes that train lacks: '003.Stranger'"):
+    with pytest.raises(DataError, match=r"the valid split .* has classes that train doesn't have: '003.Stranger'"):
         fit(config_of(data, tmp_path / "out"))
 
 

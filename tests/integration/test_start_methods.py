@@ -70,10 +70,10 @@ def test_workers_asked_for_without_guard_are_refused_with_the_remedy(method: str
     assert done.returncode == 1
     assert "trained" not in done.stdout
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("breedclf.errors.TrainingError: workers=1: a process that loads images has ended")
+    assert last.startswith("breedclf.errors.TrainingError: workers=1: a DataLoader worker has ended")
     assert f"processes start by {method} here" in last
     assert '`if __name__ == "__main__":`, or leave out workers' in last
-    assert "a new process imports the main module, which begins a training again" in done.stderr
+    assert "a new process imports the main module, which starts training again" in done.stderr
 
 
 @pytest.mark.parametrize("method", METHODS[:1])

@@ -176,7 +176,7 @@ def test_an_update_under_traffic_fails_no_request(
         with (broken / "model.safetensors").open("r+b") as file:
             file.seek(-500, os.SEEK_END)
             file.write(b"\1\2\3\4")
-        with pytest.raises(EndpointError, match="was rolled back: .* is damaged or was exchanged"):
+        with pytest.raises(EndpointError, match="was rolled back: .* is damaged or was replaced"):
             endpoint.update(broken)
         assert endpoint.status is EndpointStatus.IN_SERVICE
     finally:

@@ -120,7 +120,7 @@ def test_a_damaged_model_is_refused_at_each_start(model: Path, tmp_path: Path) -
         if file.suffix == ".safetensors":
             content[-500] ^= 1
         (tmp_path / file.name).write_bytes(content)
-    with pytest.raises(ArtifactError, match="is damaged or was exchanged"):
+    with pytest.raises(ArtifactError, match="is damaged or was replaced"):
         files_for(tmp_path, EngineChoice("openvino", "fp32"))
 
 

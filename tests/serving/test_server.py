@@ -311,7 +311,7 @@ def test_an_artifact_that_was_tampered_with(tmp_path: Path, model: Path, capsys:
         (copy / file.name).write_bytes(content)
     assert main(["serve", str(copy), "--port", "0"]) == 3
     said = capsys.readouterr().err
-    assert "is damaged or was exchanged" in said
+    assert "is damaged or was replaced" in said
     assert "Traceback" not in said
 
 

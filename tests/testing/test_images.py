@@ -58,13 +58,13 @@ def test_two_hundred_images_are_drawn_in_a_moment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("classes", [1, 9])
 def test_more_classes_than_patterns_are_refused(tmp_path: Path, classes: int) -> None:
-    with pytest.raises(ConfigError, match=f"classes={classes}: a drawn image set has 2 to 8 classes"):
+    with pytest.raises(ConfigError, match=f"classes={classes}: a synthetic dataset has 2 to 8 classes"):
         write_image_set(tmp_path, classes=classes)
 
 
 def test_images_that_are_there_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
     write_image_set(tmp_path, train=1, valid=0, test=1)
-    with pytest.raises(ConfigError, match="holds train already; choose an empty folder"):
+    with pytest.raises(ConfigError, match="already contains train; choose an empty folder"):
         write_image_set(tmp_path, train=1, valid=1, test=0)
     assert not (tmp_path / "valid").exists()
 

@@ -147,15 +147,15 @@ def test_what_decoders_pass_over_is_told_to_whom_looks_closely() -> None:
 
     for kind, whole in KINDS.items():
         assert flaws(whole) == [], kind
-        assert flaws(whole[:-2]) == ["damaged: it lacks its end marker; its pixels are whole"], kind
+        assert flaws(whole[:-2]) == ["damaged: its end marker is missing; its pixels are complete"], kind
     whole = KINDS["baseline"]
     scan = jpeg.parts(whole).scan
     assert flaws(whole[:-2] + whole[scan + 100 : scan + 400] + END) == [
-        "damaged: its data don't fit its size: something in their middle is damaged or missing"
+        "damaged: its data don't match its size: a part in the middle is damaged or missing"
     ]
     late = KINDS["progressive"]
     (told,) = flaws(late[: int(len(late) * 0.93)].removesuffix(b"\xff") + END)
-    assert told == "damaged: its last scan ends early, so that some detail is missing"
+    assert told == "damaged: its last scan ends early, so some detail is missing"
 
 
 def test_more_scans_than_any_image_needs_are_refused() -> None:

@@ -48,7 +48,7 @@ def test_a_failed_checksum_of_the_pixels_is_refused_with_its_place() -> None:
     whole, _ = png()
     at = whole.index(b"IDAT") + 40
     damaged = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
-    with pytest.raises(ImageError, match=r"as PNG: its IDAT chunk at byte 33 fails its checksum: it is damaged"):
+    with pytest.raises(ImageError, match=r"as PNG: its IDAT chunk at byte 33 has a wrong checksum: it is damaged"):
         open_image(damaged)
     palette = BytesIO()
     Image.new("P", (4, 4)).save(palette, "PNG")
@@ -64,14 +64,14 @@ def test_a_damaged_chunk_that_the_pixels_don_t_need_is_passed_over(name: bytes) 
     bad[-1] ^= 1
     data, pixels = png(extra=bytes(bad))
     assert np.array_equal(np.asarray(open_image(data)), pixels)
-    assert flaws(data) == [f"its {name.decode()} chunk at byte 33 fails its checksum and is passed over"]
+    assert flaws(data) == [f"its {name.decode()} chunk at byte 33 has a wrong checksum and is ignored"]
 
 
 def test_a_file_that_only_lacks_its_end_is_read() -> None:
     whole, pixels = png()
     for data in (whole[:-12], whole[:-3], whole[:-12] + bytes(700), whole[:-14]):
         assert np.array_equal(np.asarray(open_image(data)), pixels)
-        assert flaws(data) == ["it lacks its end (IEND); its pixels are whole"]
+        assert flaws(data) == ["its end (IEND) is missing; its pixels are complete"]
     assert flaws(whole) == []
     assert flaws(whole + b"what some programs append") == []
 

@@ -99,17 +99,17 @@ def test_depths_without_an_agreed_white_are_refused(
     bits: int, tags: dict[int, list[int]], kind: str, order: str
 ) -> None:
     data = tiff(np.ones((4, 4), int), bits, BLACK_IS_ZERO, order=order, tags=tags)
-    with pytest.raises(ImageError, match=f"{kind} pixels have no agreed white level; save it with 8 or 16 bits"):
+    with pytest.raises(ImageError, match=f"{kind} pixels have no defined white level; save it as 8 or 16 bits"):
         open_image(data)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_other_layouts_are_refused_with_what_they_are_and_what_to_do(order: str) -> None:
     floats = tiff(RAMP.astype(np.float32), 32, BLACK_IS_ZERO, order=order, tags={SAMPLE_FORMAT: [3]})
-    with pytest.raises(ImageError, match="32-bit floating-point pixels have no agreed white level"):
+    with pytest.raises(ImageError, match="32-bit floating-point pixels have no defined white level"):
         open_image(floats)
     signed = tiff(np.full((4, 4), -5), 16, BLACK_IS_ZERO, order=order, tags={SAMPLE_FORMAT: [2]})
-    with pytest.raises(ImageError, match="16-bit integer pixels have no agreed white level"):
+    with pytest.raises(ImageError, match="16-bit integer pixels have no defined white level"):
         open_image(signed)
     twelve = tiff(np.zeros((4, 4, 3), int), 12, RGB, order=order)
     with pytest.raises(ImageError, match=r"PhotometricInterpretation 2, SamplesPerPixel 3.* save it as PNG"):

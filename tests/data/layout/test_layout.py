@@ -155,7 +155,8 @@ def test_what_is_no_class_is_set_aside_and_named(paths: list[str], aside: dict[s
 def test_what_is_set_aside_is_one_short_line() -> None:
     layout = layout_of(tree("a/1.jpg", "b/1.jpg", *(f"a/{n}/@eaDir/1.jpg" for n in range(300)), "c/", "d/", "demo/!"))
     assert set_aside_line(layout) == (
-        "set aside: 'demo' (made by breedclf); '@eaDir' in 300 places (of a system or tool); 'c', 'd' (without images)"
+        "set aside: 'demo' (made by breedclf); '@eaDir' in 300 places (created by a system or tool); "
+        "'c', 'd' (without images)"
     )
 
 
@@ -186,27 +187,35 @@ def test_what_a_divided_folder_holds_besides(
 @pytest.mark.parametrize(
     ("paths", "kind", "says"),
     [
-        (["train/cat.0.jpg", "test/1.jpg"], "unclear_layout", "images lie directly in 'test', 'train'"),
-        (["train/cat.0.jpg", "test1/1.jpg"], "unclear_layout", "put them into one folder a class"),
-        (["train/1.jpg", *both("test")], "unclear_layout", "images lie directly in 'train'"),
-        (["train/1.jpg", "test/1.jpg", "extra/1.jpg"], "unclear_layout", "images lie directly in 'test', 'train'"),
-        ([*both("train"), "car/1.jpg", "bus/1.jpg"], "unclear_layout", "train/ may be a split .* or a class beside"),
+        (
+            ["train/cat.0.jpg", "test/1.jpg"],
+            "unclear_layout",
+            "'test', 'train' contain images instead",
+        ),
+        (["train/cat.0.jpg", "test1/1.jpg"], "unclear_layout", "put them into one folder per class"),
+        (["train/1.jpg", *both("test")], "unclear_layout", "'train' contain images instead of class folders"),
+        (
+            ["train/1.jpg", "test/1.jpg", "extra/1.jpg"],
+            "unclear_layout",
+            "'test', 'train' contain images instead",
+        ),
+        ([*both("train"), "car/1.jpg", "bus/1.jpg"], "unclear_layout", "train/ may be a split .* or a class next to"),
         ([*both("train", "a"), "car/1.jpg"], "unclear_layout", "rename the class"),
         (
             [f"{label}/{split}/1.jpg" for label in ("cat", "dog") for split in ("train", "test")],
             "unclear_layout",
-            "'cat', 'dog' hold 'test', 'train' themselves: put splits first",
+            "'cat', 'dog' contain 'test', 'train': put the splits first",
         ),
         ([*both("dogs/train"), *both("dogs/test")], "one_class", "dogs/ holds a train/ folder: give dogs/ instead"),
         (both("x/dogs/Training"), "one_class", "x/dogs/ holds a Training/ folder: give x/dogs/ instead"),
         (both("flowers/flowers"), "one_class", "if 'a', 'b' in flowers/flowers/ are the classes, give flowers/flow"),
         ([*both("valid"), *both("test")], "no_pictures", "no train folder"),
         (both("test"), "no_pictures", "no train folder"),
-        ([*both("train", "a"), *both("test", "a")], "one_class", "one class only, 'a'"),
-        (["train/a/", *both("test", "a")], "no_pictures", "no images to train on"),
+        ([*both("train", "a"), *both("test", "a")], "one_class", "only one class, 'a'"),
+        (["train/a/", *both("test", "a")], "no_pictures", "no training images"),
         ([*both("train"), "train/c/", *both("test", "c")], "class_missing_in_train", "'c'"),
-        ([], "no_pictures", "no images to train on"),
-        (["a/1.jpg", "caf\udce9/1.jpg"], "name_not_utf8", r"'caf\\udce9' has a name that is no valid UTF-8.*rename"),
+        ([], "no_pictures", "no training images"),
+        (["a/1.jpg", "caf\udce9/1.jpg"], "name_not_utf8", r"'caf\\udce9' isn't valid UTF-8.*rename"),
     ],
 )
 def test_what_cannot_be_used_is_refused_with_the_remedy(paths: list[str], kind: str, says: str) -> None:
@@ -220,7 +229,7 @@ def test_what_cannot_be_used_is_refused_with_the_remedy(paths: list[str], kind: 
 def test_classes_that_might_be_splits_are_doubted() -> None:
     layout = layout_of(tree(*both("north", "cat", "dog"), *both("south", "cat", "dog")))
     assert layout.classes == ("north", "south")
-    assert "'cat', 'dog' and are taken for classes; if they are splits, name them" in layout.doubt
+    assert "'cat', 'dog' and are read as classes; if they are splits, name them" in layout.doubt
     assert layout_of(tree(*both("north", "cat", "dog"), *both("south", "cat"))).doubt == ""
 
 

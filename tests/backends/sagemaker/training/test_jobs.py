@@ -207,6 +207,6 @@ def test_a_model_that_leads_out_of_its_folder_is_not_unpacked(backend: SageMaker
     backend.submit(JobSpec("hostile", source=source))
     job = Job("hostile", backend).wait()
     backend.storage.put(job.describe().details["model"], packed.getvalue())
-    with pytest.raises(JobError, match="may lead out of the folder"):
+    with pytest.raises(JobError, match="may point outside of the folder"):
         _ = job.artifact
     assert not list(tmp_path.rglob("escaped"))
