@@ -376,7 +376,7 @@ def test_session_keys_outlive_an_emulator_until_they_expire(tmp_path: Path) -> N
     assert second.find(ended.access_key) is None
 
 
-def test_a_missing_bucket_is_s3s_error(quick_client: Clients) -> None:
+def test_a_missing_object_is_s3s_error(quick_client: Clients) -> None:
     other = new_bucket(quick_client)
     with pytest.raises(ClientError, match="NoSuchKey"):
         quick_client("s3").get_object(Bucket=other, Key="nothing")
