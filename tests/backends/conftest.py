@@ -40,7 +40,7 @@ def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_breedclf(folder: Path) -> Path:
-    """A virtual environment that sees this one's packages, but not what this one installed in editable form."""
+    """A virtual environment with this one's packages, but without those installed in editable form."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
     own = subprocess.run(
@@ -61,7 +61,7 @@ def without_breedclf(folder: Path) -> Path:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[LocalBackend]:
-    """One core, short grace; whatever a test leaves running is stopped."""
+    """A backend with one core and a short grace period; jobs that still run after a test are stopped."""
     backend = LocalBackend(tmp_path / "home", cores=1, gpus=(), stop_grace_seconds=1)
     yield backend
     for description in backend.list_jobs():
@@ -96,7 +96,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait for something to become true."""
+    """Wait until the condition is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it didn't become true in time"
@@ -135,13 +135,13 @@ def quick_session(plain_python: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def emulator(emulator_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The emulator with all switches off, and AWS's variables leading there, for subprocesses too."""
+    """The emulator without switches, with AWS's variables set for it, also for subprocesses."""
     yield from _alone(emulator_session, monkeypatch)
 
 
 @pytest.fixture
 def quick(quick_session: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """The quick one, likewise."""
+    """The quick emulator without switches, with AWS's variables set for it."""
     yield from _alone(quick_session, monkeypatch)
 
 
@@ -153,7 +153,7 @@ def client(emulator: Emulator) -> Clients:
 
 @pytest.fixture
 def quick_client(quick: Emulator) -> Clients:
-    """boto3's clients at the quick one."""
+    """boto3's clients at the quick emulator."""
     return clients_at(quick)
 
 
@@ -165,7 +165,7 @@ def bucket(client: Clients) -> str:
 
 @pytest.fixture
 def quick_bucket(quick_client: Clients) -> str:
-    """An empty bucket of the quick one."""
+    """An empty bucket of the quick emulator."""
     return new_bucket(quick_client)
 
 
@@ -183,7 +183,7 @@ def new_bucket(client: Clients) -> str:
 
 
 def switch(emulator: Emulator, what: str, **document: Any) -> None:
-    """Set one of the emulator's switches as a person would, over HTTP."""
+    """Set one of the emulator's switches over HTTP."""
     answer = asked(emulator, "POST", f"/_emulator/{what}", json.dumps(document).encode())
     assert answer.status == 200, answer.data
 
@@ -191,7 +191,7 @@ def switch(emulator: Emulator, what: str, **document: Any) -> None:
 def asked(
     emulator: Emulator, method: str, path: str, body: bytes = b"", *, service: str = "emulator", **headers: str
 ) -> urllib3.BaseHTTPResponse:
-    """The answer to a request that is signed with the emulator's own keys; underscores in names stand for dashes."""
+    """The answer to a request signed with the emulator's keys; underscores in header names become dashes."""
     named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     request = AWSRequest(method=method, url=f"{emulator.url}{path}", data=body, headers=named)
     credentials = ReadOnlyCredentials(emulator.credentials.access_key, emulator.credentials.secret_key, None)
@@ -201,7 +201,7 @@ def asked(
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """What the condition gives once that is true."""
+    """Wait until the condition is true, and return its value."""
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, "it didn't become true in time"

@@ -19,7 +19,7 @@ class TestLocal(BackendCases):
         return LocalBackend(tmp_path / "home", cores=2, gpus=(), stop_grace_seconds=5)
 
     @pytest.fixture
-    def other_backend(self, tmp_path: Path) -> LocalBackend:
+    def same_jobs(self, tmp_path: Path) -> LocalBackend:
         return LocalBackend(tmp_path / "home")
 
 
@@ -31,5 +31,5 @@ class TestInline(BackendCases):
         return InlineBackend(tmp_path / "home")
 
     @pytest.fixture
-    def other_backend(self, tmp_path: Path) -> InlineBackend:
+    def same_jobs(self, tmp_path: Path) -> InlineBackend:
         return InlineBackend(tmp_path / "home")

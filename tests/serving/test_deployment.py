@@ -178,7 +178,8 @@ def test_an_update_under_traffic_fails_no_request(
             file.write(b"\1\2\3\4")
         with pytest.raises(EndpointError, match="was rolled back: .* is damaged or was replaced"):
             endpoint.update(broken)
-        assert endpoint.status is EndpointStatus.IN_SERVICE
+        assert endpoint.describe().status is EndpointStatus.IN_SERVICE
+        assert endpoint.describe().rolled_back
     finally:
         stop.set()
         for thread in threads:
@@ -187,6 +188,7 @@ def test_an_update_under_traffic_fails_no_request(
     assert set(answers) == {"old", "new"}
     assert same(endpoint.predict(JPEG), new)
     endpoint.update(model)
+    assert not endpoint.describe().rolled_back
     assert same(endpoint.predict(JPEG), old)
 
 

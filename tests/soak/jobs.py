@@ -60,7 +60,7 @@ EXPECTED = {"fails": "Failed", "killed": "Failed"}
 def soak(
     home: Path, *, jobs: int, seconds: float, seed: int, parallel: int, preload_share: float = 0.25
 ) -> dict[str, object]:
-    """Do it, and return the figures; `problems` is empty when all is well."""
+    """Run the soak test and return its figures; `problems` is empty on success."""
     draw = random.Random(seed)
     place = home / "place"
     source = script_source(home / "source", SCRIPT)

@@ -28,7 +28,7 @@ SETTLED_AFTER = 4  # measures: thread stacks and allocators grow to their size i
 
 
 def soak(model: Path, *, requests: int, clients: int) -> dict[str, object]:
-    """Do it, and return the figures; `problems` is empty when all is well."""
+    """Run the soak test and return its figures; `problems` is empty on success."""
     bodies = [
         (f"image/{kind.lower()}", encode(draw(number, width=400, height=300), kind))
         for number, kind in zip(range(PICTURES), itertools.cycle(KINDS), strict=False)

@@ -1,4 +1,4 @@
-"""Backends by name; each is imported when it is requested."""
+"""Backends by name: the one place that lists them; each is imported on first use."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _CLASS_OF = {
 
 
 def backend_named(name: str, **options: Any) -> Backend:
-    """Create the backend of this name, or of a class of your own named `module:class`.
+    """Make the backend of this name, or your own with `module:class` as name.
 
     Raises:
-        ConfigError: there is no such backend, or it doesn't take these options.
-        MissingExtraError: a library that it needs isn't installed.
+        ConfigError: there is none of that name, or it doesn't accept these options.
+        MissingExtraError: it isn't installed.
     """
     location = _CLASS_OF.get(name, name)
     if ":" not in location:

@@ -1,4 +1,4 @@
-"""Tests that every backend passes: subclass `BackendCases` in a test module and define the fixture `backend`."""
+"""Tests that every backend must pass: subclass `BackendCases` in a test module and define a `backend` fixture."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _RUNS_LONG = """
 
 
 class BackendCases(JobFixtures):
-    """Tests that every backend passes, as pytest methods.
+    """The contract of a backend, as pytest methods.
 
-    A subclass defines the fixture `backend`, and may define: `other_backend`, another object for the same jobs;
-    `runs_in_background = False`, if `submit` returns after the job; `patience_seconds`, the longest wait; and
-    `reason_has_last_words = False`, if a failure reason doesn't contain the last line of the log.
+    A subclass defines the fixture `backend`, and `same_jobs` if another object can access the same jobs. It sets
+    `runs_in_background = False` if `submit` returns only after the job has ended, and `reason_has_last_line = False` if
+    a failure reason can't contain the last line of the log. No test waits longer than `timeout_seconds`.
 
     Example:
         class TestMine(BackendCases):
@@ -65,7 +65,7 @@ class BackendCases(JobFixtures):
         assert before - 2 <= description.created <= description.started <= description.ended
         assert description.failure_reason is None
 
-    def test_metrics_are_the_last_numeric_values(self, submit: Callable[..., Job]) -> None:
+    def test_the_last_value_of_each_metric_counts_and_text_is_ignored(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 print('breedclf-metrics {"epoch": 1, "train_loss": 0.5, "valid_loss": 2e-07}')
@@ -93,7 +93,7 @@ class BackendCases(JobFixtures):
         assert before == position
         assert self.lines(job) == ["one", "two"]
 
-    def test_the_failure_file_is_the_failure_reason(self, submit: Callable[..., Job]) -> None:
+    def test_a_failed_job_has_a_reason(self, submit: Callable[..., Job]) -> None:
         job = self.ended(
             submit("""
                 import os, pathlib, sys
@@ -102,24 +102,24 @@ class BackendCases(JobFixtures):
             """)
         )
         assert job.status == JobStatus.FAILED
-        reason = job.failure_reason or ""  # SageMaker's own words count, too
+        reason = job.failure_reason or ""  # SageMaker adds words of its own, so fewer characters are left
         assert ("because " + "x" * 2000).startswith(reason)
         assert 1_000 <= len(reason) <= 1_024
         with pytest.raises(JobFailedError, match="job job failed: because xxx"):
             job.wait()
 
-    def test_a_job_without_a_failure_file_has_a_reason(self, submit: Callable[..., Job]) -> None:
-        job = self.ended(submit("print('the last words')\nraise SystemExit(7)"))
+    def test_a_job_without_a_failure_file_has_a_reason_too(self, submit: Callable[..., Job]) -> None:
+        job = self.ended(submit("print('the last line')\nraise SystemExit(7)"))
         assert job.status == "Failed"
         assert job.failure_reason is not None
         assert "exit code 7" in job.failure_reason
-        if self.reason_has_last_words:
-            assert "the last words" in job.failure_reason
+        if self.reason_has_last_line:
+            assert "the last line" in job.failure_reason
 
     def test_an_exception_fails_the_job_and_is_in_the_log(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit("raise ValueError('no good')"))
         assert job.status == "Failed"
-        # A container may make a line of each piece that Python writes, without its spaces.
+        # A container may log each piece that Python writes as a line of its own, without spaces.
         assert "ValueError:nogood" in "".join("".join(job.logs()).split())
 
     def test_a_job_ended_by_a_signal_fails_with_its_name(self, submit: Callable[..., Job]) -> None:
@@ -129,20 +129,20 @@ class BackendCases(JobFixtures):
         assert "SIGSEGV" in str(job.failure_reason)
 
     def test_stop_ends_a_job_and_keeps_what_it_wrote(
-        self, backend: Backend, other_backend: Backend, submit: Callable[..., Job]
+        self, backend: Backend, same_jobs: Backend, submit: Callable[..., Job]
     ) -> None:
-        stopper = self.when_training(other_backend, "job", lambda: other_backend.stop("job"))
+        stopper = self.when_training(same_jobs, "job", lambda: same_jobs.stop("job"))
         job = self.ended(submit(_RUNS_LONG))
-        stopper.join(self.patience_seconds)
+        stopper.join(self.timeout_seconds)
         description = job.describe()
         assert description.status == "Stopped"
         assert description.secondary_status == "Stopped"
         assert SecondaryStatus.STOPPING in [transition.status for transition in description.transitions]
         assert (job.artifact / "half.txt").read_text() == "so far"
-        backend.stop("job")  # nothing happens to a job that has ended
+        backend.stop("job")  # has no effect on a job that has ended
         assert job.status == "Stopped"
 
-    def test_a_job_over_its_time_is_stopped(self, submit: Callable[..., Job]) -> None:
+    def test_a_job_that_exceeds_its_runtime_is_stopped(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit(_RUNS_LONG, max_runtime_seconds=0.5))
         assert job.status == "Stopped"
         assert job.secondary_status == "MaxRuntimeExceeded"
@@ -158,14 +158,14 @@ class BackendCases(JobFixtures):
         assert (job.artifact / "model.bin").read_bytes() == b"weights"
         assert (job.output / "table.csv").read_text() == "a,b"
 
-    def test_a_job_without_a_model_says_so(self, submit: Callable[..., Job]) -> None:
+    def test_a_job_without_a_model_raises_an_error(self, submit: Callable[..., Job]) -> None:
         job = self.ended(submit("pass"))
         with pytest.raises(JobError, match="job job left no model"):
             _ = job.artifact
 
-    def test_a_job_can_be_attached_by_name(self, other_backend: Backend, submit: Callable[..., Job]) -> None:
+    def test_a_job_can_be_attached_by_name(self, same_jobs: Backend, submit: Callable[..., Job]) -> None:
         self.ended(submit("print('here')", hyperparameters={"epochs": "2"}))
-        job = Job.attach("job", backend=other_backend)
+        job = Job.attach("job", backend=same_jobs)
         assert job.status == "Completed"
         assert job.describe().hyperparameters == {"epochs": "2"}
         assert self.lines(job) == ["here"]
@@ -242,9 +242,9 @@ class BackendCases(JobFixtures):
         values, epochs, arguments = json.loads(next(line for line in job.logs() if line.startswith("[{")))
         assert values == {"epochs": 3, "learning_rate": 0.005, "weights": "none", "quoted": "adam", "on": True}
         assert epochs == "3"
-        assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit takes the quotes off
+        assert arguments[arguments.index("--quoted") + 1] in ('"adam"', "adam")  # the toolkit removes the quotes
 
-    def test_a_job_reads_its_channels_and_variables(self, submit: Callable[..., Job], tmp_path: Path) -> None:
+    def test_a_job_reads_its_channels_and_environment(self, submit: Callable[..., Job], tmp_path: Path) -> None:
         folder, file = tmp_path / "images", tmp_path / "weights.bin"
         folder.mkdir()
         (folder / "one.txt").write_text("1")
@@ -259,11 +259,11 @@ class BackendCases(JobFixtures):
         job = self.ended(submit(script, channels={"training": folder, "weights": file}, gpus=0))
         assert self.lines(job) == ["['one.txt'] ['weights.bin'] 0", "True job"]
 
-    def test_a_missing_channel_is_refused(self, submit: Callable[..., Job], tmp_path: Path) -> None:
+    def test_a_channel_that_is_not_there_is_refused(self, submit: Callable[..., Job], tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="channel training: .*gone is not there"):
             submit("pass", channels={"training": tmp_path / "gone"})
 
-    def test_request_for_sends_nothing(self, backend: Backend) -> None:
+    def test_a_request_can_be_inspected_without_sending_it(self, backend: Backend) -> None:
         request = backend.request_for(JobSpec("job", {"epochs": "2"}))
         assert json.dumps(request, default=str).count("epochs") >= 1
         assert backend.list_jobs() == []
@@ -274,9 +274,9 @@ class BackendCases(JobFixtures):
         assert backend.list_jobs() == []
         with pytest.raises(JobError, match="no job job"):
             backend.describe("job")
-        self.ended(submit("pass"))  # and its name is free
+        self.ended(submit("pass"))  # its name can be used again
 
-    def test_files_of_a_running_job_are_refused(self, backend: Backend, submit: Callable[..., Job]) -> None:
+    def test_a_running_job_has_no_results_yet(self, backend: Backend, submit: Callable[..., Job]) -> None:
         self.need_background()
         job = submit(_RUNS_LONG)
         try:
@@ -289,19 +289,18 @@ class BackendCases(JobFixtures):
             job.stop()
         assert self.ended(job).status == "Stopped"
 
-    def test_several_may_wait_for_one_job(self, other_backend: Backend, submit: Callable[..., Job]) -> None:
+    def test_several_may_wait_for_one_job(self, same_jobs: Backend, submit: Callable[..., Job]) -> None:
         self.need_background()
         job = submit("import time\ntime.sleep(0.3)")
         statuses: list[str] = []
         waiters = [
-            threading.Thread(target=lambda: statuses.append(self.ended(Job("job", other_backend)).status))
-            for _ in range(3)
+            threading.Thread(target=lambda: statuses.append(self.ended(Job("job", same_jobs)).status)) for _ in range(3)
         ]
         for waiter in waiters:
             waiter.start()
         self.ended(job)
         for waiter in waiters:
-            waiter.join(self.patience_seconds)
+            waiter.join(self.timeout_seconds)
         assert statuses == ["Completed"] * 3
 
     def test_the_log_can_be_followed_while_the_job_runs(self, submit: Callable[..., Job]) -> None:

@@ -1,4 +1,4 @@
-"""What `BackendCases` needs to submit and watch jobs of short scripts."""
+"""The fixtures of `BackendCases`, which submit and watch jobs of short scripts."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class JobFixtures:
     """Fixtures and helpers; a subclass defines the fixture `backend`."""
 
     runs_in_background: ClassVar[bool] = True
-    patience_seconds: ClassVar[float] = 60.0
-    reason_has_last_words: ClassVar[bool] = True
+    timeout_seconds: ClassVar[float] = 60.0
+    reason_has_last_line: ClassVar[bool] = True
 
     @pytest.fixture
     def backend(self) -> Backend:
-        raise AssertionError("define the fixture `backend` in your subclass of BackendCases")
+        raise AssertionError("a subclass of BackendCases must define the fixture `backend`")
 
     @pytest.fixture
-    def other_backend(self, backend: Backend) -> Backend:
-        """Another object for the same jobs, as another process would create it."""
+    def same_jobs(self, backend: Backend) -> Backend:
+        """Another backend object for the same jobs, as another process would create it."""
         return backend
 
     @pytest.fixture
@@ -44,19 +44,19 @@ class JobFixtures:
         return submit
 
     def ended(self, job: Job) -> Job:
-        """Wait for the job's end, whether it failed or not."""
-        return job.wait(timeout_seconds=self.patience_seconds, check=False)
+        """Wait until the job has ended, whatever its status."""
+        return job.wait(timeout_seconds=self.timeout_seconds, check=False)
 
     def lines(self, job: Job) -> list[str]:
-        """The output of the job's script; override it for a backend whose containers print more."""
+        """The output of the job's script; override it to remove what a backend's containers print in addition."""
         return list(job.logs())
 
     def when_training(self, backend: Backend, name: str, act: Callable[[], None]) -> threading.Thread:
         """Call `act` in another thread as soon as the job has printed that it is running."""
 
         def wait_and_act() -> None:
-            until = time.monotonic() + self.patience_seconds
-            while time.monotonic() < until:
+            deadline = time.monotonic() + self.timeout_seconds
+            while time.monotonic() < deadline:
                 try:
                     if "running" in backend.read_log(name)[0].splitlines():
                         act()
@@ -70,13 +70,13 @@ class JobFixtures:
         return thread
 
     def need_background(self) -> None:
-        """Skip the test for backends whose `submit` returns after the job."""
+        """Skip the test for backends whose `submit` returns after the job has ended."""
         if not self.runs_in_background:
             pytest.skip("this backend runs a job to its end before submit returns")
 
 
 def script_source(folder: Path, script: str) -> Path:
-    """A source folder whose `train.py` is this script."""
+    """Create a source folder whose `train.py` is this script."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.py").write_text(textwrap.dedent(script), encoding="utf-8")
     return folder

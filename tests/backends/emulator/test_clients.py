@@ -117,7 +117,7 @@ def test_the_aws_command_line_trains_deploys_asks_and_deletes(
     while aws("sagemaker", "describe-endpoint", "--endpoint-name", "cli")["EndpointStatus"] == "Creating":
         pass
     (tmp_path / "image").write_bytes(b"12345")
-    words = ["--endpoint-name", "cli", "--body", f"fileb://{tmp_path}/picture", "--content-type", "text/csv"]
+    words = ["--endpoint-name", "cli", "--body", f"fileb://{tmp_path}/image", "--content-type", "text/csv"]
     aws("sagemaker-runtime", "invoke-endpoint", *words, str(tmp_path / "answer"))
     assert json.loads((tmp_path / "answer").read_text()) == {"word": "cli", "bytes": 5}
     aws("sagemaker", "delete-endpoint", "--endpoint-name", "cli")

@@ -81,12 +81,12 @@ def test_a_breedclf_model_answers_as_its_classifier_does(
     found = in_service(client, name)
     assert found["ProductionVariants"][0]["DeployedImages"][0]["SpecifiedImage"] == image
 
-    picture = encode(draw(3))
-    answer = runtime.invoke_endpoint(EndpointName=name, Body=picture, ContentType="image/jpeg")
-    answer = json.loads(answer["Body"].read())
-    right = Classifier(model).predict(picture)
-    assert [each["label"] for each in answer["predictions"]] == [each.label for each in right.ranked]
-    assert answer["predictions"][0]["probability"] == pytest.approx(right.ranked[0].probability, abs=1e-4)
+    image_file = encode(draw(3))
+    answer = runtime.invoke_endpoint(EndpointName=name, Body=image_file, ContentType="image/jpeg")
+    body = json.loads(answer["Body"].read())
+    expected = Classifier(model).predict(image_file)
+    assert [each["label"] for each in body["predictions"]] == [each.label for each in expected.ranked]
+    assert body["predictions"][0]["probability"] == pytest.approx(expected.ranked[0].probability, abs=1e-4)
     assert answer["InvokedProductionVariant"] == "AllTraffic"
     with pytest.raises(runtime.exceptions.ModelError) as caught:
         runtime.invoke_endpoint(EndpointName=name, Body=b"GIF89a", ContentType="image/gif")

@@ -22,7 +22,7 @@ print("loss=" + str(losses[given["kind"]]))
 EPOCHS = """
 import json, os, time
 start = json.loads(os.environ["SM_HPS"])["start"]
-for epoch in range(1, 60 if start > 1 else 4):
+for epoch in range(1, 300 if start > 1 else 4):
     print("loss=" + str(start / epoch), flush=True)
     time.sleep(0.3)
 """
@@ -102,7 +102,7 @@ def test_a_job_that_falls_behind_is_stopped_early_and_a_tuning_job_on_request(
     config = {
         "Strategy": "Grid",
         "ResourceLimits": {"MaxParallelTrainingJobs": 1},
-        "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "start", "Values": ["1", "9"]}]},
+        "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "start", "Values": ["1", "99"]}]},
         "TrainingJobEarlyStoppingType": "Auto",
     }
     sagemaker = quick_client("sagemaker")

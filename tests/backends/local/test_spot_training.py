@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local back 
 EPOCHS = 12
 
 
-def test_an_interrupted_spot_training_goes_on_from_its_last_epoch(tmp_path: Path) -> None:
+def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path) -> None:
     pictures = write_patterns(tmp_path / "pictures")
     config = TrainingConfig(
         data=pictures,
@@ -45,8 +45,8 @@ def test_an_interrupted_spot_training_goes_on_from_its_last_epoch(tmp_path: Path
     epochs = [record.values["epoch"] for record in job.metric_history if "epoch" in record.values]
     assert epochs == list(range(1, EPOCHS + 1)), "each epoch was trained once"
     assert len((job.output / "history.jsonl").read_text().splitlines()) == EPOCHS
-    kept = job_folder(backend.home, "spot").checkpoints / "training"
-    assert len(list(kept.glob("epoch-*.safetensors"))) == 2
+    checkpoints = job_folder(backend.home, "spot").checkpoints / "training"
+    assert len(list(checkpoints.glob("epoch-*.safetensors"))) == 2
     assert not list(job.output.glob("checkpoints"))
     whole = load_file(Trainer(config).fit().artifact / "model.safetensors")
     for name, values in load_file(job.artifact / "model.safetensors").items():

@@ -49,8 +49,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 class TestSageMaker(BackendCases):
-    patience_seconds: ClassVar[float] = 90.0
-    reason_has_last_words: ClassVar[bool] = not WITH_TOOLKIT
+    timeout_seconds: ClassVar[float] = 90.0
+    reason_has_last_line: ClassVar[bool] = not WITH_TOOLKIT
     lags: ClassVar[Lags] = Lags()
     delay_seconds: ClassVar[float] = 0.0
 
@@ -66,7 +66,7 @@ class TestSageMaker(BackendCases):
             backend.delete(left.name)
 
     @pytest.fixture
-    def other_backend(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
+    def same_jobs(self, place: tuple[Emulator, str], backend: SageMakerBackend, tmp_path: Path) -> SageMakerBackend:
         assert backend.home != tmp_path / "elsewhere"
         return backend_at(*place, tmp_path / "elsewhere", delay_seconds=self.delay_seconds)
 
