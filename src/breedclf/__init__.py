@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
-    from breedclf.backends.sagemaker.s3.dataset import S3Dataset
+    from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import TrainingConfig
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.exporting.export import export
@@ -38,7 +38,7 @@ _HOME_OF = {
     "MLflowLogger": "breedclf.loggers.mlflow",
     "ProfilingSession": "breedclf.api.profiling",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
-    "S3Dataset": "breedclf.backends.sagemaker.s3.dataset",
+    "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "Classifier": "breedclf.inference.classifier",
     "Deployment": "breedclf.api.deployment",

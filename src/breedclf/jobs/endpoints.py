@@ -132,6 +132,8 @@ class EndpointDescription:
     expires: Moment | None = None
     failure_reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    rolled_back: bool = False
+    """Whether the last update was rolled back, so that the previous model answers."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

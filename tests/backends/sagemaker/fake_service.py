@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.api_call import ApiCall
+from breedclf.backends.sagemaker.api_call import validate_call
+from breedclf.jobs.plan import ApiCall
 
 _ARN = "arn:aws:sagemaker:us-east-1:111122223333"
 
@@ -238,7 +239,7 @@ class FakeSageMaker:
         del self.things[kind][request[f"{kind}Name"]]
 
     def _called(self, operation: str, request: Mapping[str, Any]) -> None:
-        ApiCall(operation, request).checked()
+        validate_call(ApiCall(operation, request))
         self.calls.append(operation)
 
     def _tag(self, arn: str, tags: Any) -> None:

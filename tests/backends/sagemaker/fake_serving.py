@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import urllib3
 
-from breedclf.backends.sagemaker.aws import AwsClients
+from breedclf.backends.sagemaker.clients import AwsClients
 from tests.serving.conftest import running
 
 ACCOUNT = "111122223333"

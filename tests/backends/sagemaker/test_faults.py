@@ -1,4 +1,4 @@
-"""AWS on a bad day, as `SageMakerBackend` meets it: nothing is lost, the message says what to do."""
+"""Failures of AWS: `SageMakerBackend` loses nothing, and its messages name the remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from breedclf import Job, SageMakerBackend
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.sagemaker.aws import explained
+from breedclf.backends.sagemaker.aws_errors import explain
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.training.debugger import REQUEST_KEYS
 from breedclf.errors import BreedclfError, ConfigError, JobError, JobFailedError
@@ -95,7 +95,7 @@ def test_credentials_that_expire_while_waiting(quick: Emulator, backend: SageMak
     backend.submit(job_spec)
     fault(quick, "DescribeTrainingJob", "expired", after=1, times=None)
     job = Job(job_spec.name, backend)
-    with pytest.raises(JobError, match=r"credentials have expired .*sign in again .*what runs goes on"):
+    with pytest.raises(JobError, match=r"credentials have expired .*sign in again .*running jobs continue"):
         job.wait()
     quick.plane.faults.clear()
     assert job.wait().status == "Completed"
@@ -149,9 +149,9 @@ def test_a_job_deleted_under_us_is_told(backend: SageMakerBackend, spec: Any) ->
 @pytest.mark.parametrize(
     ("operation", "preset", "message"),
     [
-        ("CreateTrainingJob", "access-denied", "the permission sagemaker:CreateTrainingJob is missing .*policy"),
+        ("CreateTrainingJob", "access-denied", "missing permission sagemaker:CreateTrainingJob .*policy"),
         ("CreateTrainingJob", "quota", "ml.m5.xlarge for training job usage.*Service Quotas"),
-        ("s3:ListObjectsV2", "access-denied", "listing|looking for .*permission"),
+        ("s3:ListObjectsV2", "access-denied", "listing|checking .*permission"),
     ],
 )
 def test_a_refusal_names_what_is_missing_and_leaves_no_job(
@@ -178,7 +178,7 @@ def test_a_bucket_of_another_region_is_refused(quick: Emulator, tmp_path: Path, 
 
 
 def test_a_bucket_that_is_not_there_is_told(quick: Emulator, tmp_path: Path, spec: Any) -> None:
-    with pytest.raises(BreedclfError, match="bucket no-such-bucket is not there; make it with `aws s3 mb"):
+    with pytest.raises(BreedclfError, match="bucket no-such-bucket does not exist; create it with `aws s3 mb"):
         backend_at(quick, "no-such-bucket", tmp_path).submit(spec())
 
 
@@ -186,7 +186,7 @@ def test_a_role_of_another_account_is_told() -> None:
     error = ClientError(
         {"Error": {"Code": "ValidationException", "Message": "Cross-account pass role is not allowed."}}, "Create"
     )
-    assert "the role belongs to another account" in explained(error)
+    assert "the role belongs to another account" in explain(error)
 
 
 def test_an_upload_that_was_cut_off_goes_on(quick: Emulator, backend: SageMakerBackend, tmp_path: Path) -> None:

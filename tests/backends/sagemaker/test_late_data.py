@@ -12,7 +12,7 @@ import pytest
 from breedclf import Job, SageMakerBackend
 from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.sagemaker.training.jobs import values_missing
+from breedclf.backends.sagemaker.training.metrics import missing_values
 from breedclf.jobs import JobSpec, MetricRecord, seconds_until_complete
 from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import switch
@@ -110,7 +110,7 @@ def test_an_endpoint_that_is_up_is_said_to_be_so_later() -> None:
 )
 def test_the_log_is_compared_with_the_final_values(last: Any, final: Any, missing: Any) -> None:
     records = [MetricRecord(float(at), values) for at, values in enumerate(last)]
-    assert values_missing(records, final) == missing
+    assert missing_values(records, final) == missing
 
 
 def test_nobody_waits_longer_than_the_delay(quick: Emulator, quick_bucket: str, tmp_path: Path, job: Any) -> None:

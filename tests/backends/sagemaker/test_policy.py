@@ -193,13 +193,13 @@ def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies()
 
 
 def test_what_isn_t_known_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match="the role is not known: give --role-arn or --account"):
+    with pytest.raises(ConfigError, match="no role is set: pass --role-arn or --account"):
         Scope.of(SageMakerSettings(region="eu-west-1"))
-    with pytest.raises(ConfigError, match="no AWS region is known"):
+    with pytest.raises(ConfigError, match="no AWS region is configured"):
         Scope.of(SageMakerSettings(role=ROLE))
-    with pytest.raises(ConfigError, match="is no role's ARN"):
+    with pytest.raises(ConfigError, match="is not a role ARN"):
         Scope.of(SageMakerSettings(role="breedclf", region="eu-west-1"))
-    with pytest.raises(ConfigError, match="is an alias, which a policy can't name"):
+    with pytest.raises(ConfigError, match="is an alias, which policies don't support"):
         role_policy(settings(output_kms_key="alias/pictures"), Scope.of(settings()))
     found = Scope.of(SageMakerSettings(), region="cn-north-1", account="111122223333")
     assert (found.role, found.bucket) == (ROLE, "sagemaker-cn-north-1-111122223333")

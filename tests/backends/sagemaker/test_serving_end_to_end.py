@@ -19,7 +19,7 @@ from breedclf.backends.common.model_archive import pack_model
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.backend import SageMakerBackend
-from breedclf.backends.sagemaker.endpoints.expected_answers import right_answers
+from breedclf.backends.sagemaker.endpoints.expected_answers import expected_answers
 from breedclf.backends.sagemaker.endpoints.served_model import ServedModel, answers_uri
 from breedclf.cli import main
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
@@ -139,7 +139,7 @@ def test_the_life_of_an_endpoint(
 def with_answers_of_another(backend: SageMakerBackend, model: Path, *, of: Path) -> None:
     """Keep another model's right answers beside a model's archive, so that it will answer wrongly."""
     with ServedModel.packed(model, backend.uri("models")) as served:
-        backend.storage.put(answers_uri(served.uri), right_answers(of))
+        backend.storage.put(answers_uri(served.uri), expected_answers(of))
 
 
 def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path) -> None:
@@ -151,7 +151,7 @@ def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: Sag
         assert endpoint.status is EndpointStatus.IN_SERVICE, preset
     emulator.plane.faults.clear()
     emulator.plane.faults.add(Fault(operation="DescribeEndpoint", preset="access-denied"))
-    with pytest.raises(BreedclfError, match="the permission sagemaker:DescribeEndpoint is missing"):
+    with pytest.raises(BreedclfError, match="missing permission sagemaker:DescribeEndpoint"):
         endpoint.describe()
     with pytest.raises(ConfigError, match="'dogs' is taken"):
         Deployment(model, backend=backend, name="dogs").deploy()
@@ -160,7 +160,7 @@ def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: Sag
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_a_refusal_leaves_nothing(emulator: Emulator, backend: SageMakerBackend, model: Path, operation: str) -> None:
     emulator.plane.faults.add(Fault(operation=operation, preset="quota"))
-    with pytest.raises(EndpointError, match="a quota of the account"):
+    with pytest.raises(EndpointError, match="an account quota"):
         Deployment(model, backend=backend, name="dogs").deploy()
     assert left_over(backend) == []
 

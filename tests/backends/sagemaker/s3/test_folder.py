@@ -110,9 +110,9 @@ def test_what_leads_outside_or_belongs_to_no_run_is_not_fetched(s3: Any) -> None
 @pytest.mark.parametrize(
     ("place", "kind", "message"),
     [
-        ("s3://", ProfileError, "'s3://' is no address in S3"),
-        ("s3://runs/nothing", ProfileError, "s3://runs/nothing holds no file of a recorded run"),
-        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: bucket no-such-bucket is not there"),
+        ("s3://", ProfileError, "'s3://' is not an S3 URI"),
+        ("s3://runs/nothing", ProfileError, "s3://runs/nothing contains no file of a recorded run"),
+        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: bucket no-such-bucket does not exist"),
     ],
 )
 def test_what_cannot_be_read_is_named(place: str, kind: type[Exception], message: str) -> None:
@@ -130,5 +130,5 @@ def test_a_prefix_without_a_run_is_named_by_its_address(s3: Any) -> None:
 def test_without_credentials_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ConfigError, match="no AWS credentials are found; run `aws configure`"):
+    with pytest.raises(ConfigError, match="no AWS credentials found; run `aws configure`"):
         ProfilingSession.attach("s3://runs/x")

@@ -194,7 +194,7 @@ def test_where_the_log_may_not_be_read_the_last_metrics_are_still_known(
     job = Job("no-log", backend).wait()
     quick.plane.faults.add(Fault(operation="DescribeLogStreams", preset="access-denied", times=None))
     assert [dict(record.values) for record in job.metric_history] == [{"epoch": 1, "train_loss": 0.5}]
-    assert "logs:DescribeLogStreams is missing" in caplog.text
+    assert "missing permission logs:DescribeLogStreams" in caplog.text
 
 
 def test_a_model_that_leads_out_of_its_folder_is_not_unpacked(backend: SageMakerBackend, tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ from botocore.exceptions import ClientError
 from breedclf import Trainer, TrainingConfig
 from breedclf.api.native_tuning import native_search
 from breedclf.backends.sagemaker.backend import SageMakerBackend
+from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.settings import SageMakerSettings
+from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
 from breedclf.errors import ConfigError
+from breedclf.jobs import JobSpec
 from breedclf.jobs.endpoints import EndpointSpec
 from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
@@ -43,15 +46,12 @@ class Fakes:
         return self.sagemaker
 
 
-class Tunings(TuningJobs):
-    """With data in S3 already, and code that isn't sent."""
+class Requests(TrainingRequests):
+    """Training requests whose inputs are already in S3."""
 
-    name = "sagemaker"
-    region = "us-east-1"
-
-    def prepared(self, spec: Any, *, check_name: Callable[[], object]) -> dict[str, Any]:
+    def prepared(self, spec: JobSpec, *, check_name: Callable[[], object]) -> dict[str, Any]:
         check_name()
-        return self.request_for(spec)
+        return self.planned(spec)
 
 
 class Clock:
@@ -73,9 +73,14 @@ def service() -> FakeSageMaker:
     return FakeSageMaker()
 
 
-def backend(service: FakeSageMaker, home: Path, **settings: Any) -> Tunings:
-    made = SageMakerSettings(role=ROLE, bucket="pictures", image=IMAGE, **settings)
-    return Tunings(made, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
+def context(service: FakeSageMaker, home: Path, **settings: Any) -> AwsContext:
+    values = SageMakerSettings(role=ROLE, bucket="pictures", image=IMAGE, **settings)
+    return AwsContext(values, Fakes(service), home, Clock(service.now))  # type: ignore[arg-type]
+
+
+def tuning_jobs(service: FakeSageMaker, home: Path, **settings: Any) -> TuningJobs:
+    shared = context(service, home, **settings)
+    return TuningJobs(shared, Requests(shared))
 
 
 def search(since: float = 1_000_000.0, **changes: Any) -> NativeSearch:
@@ -84,41 +89,45 @@ def search(since: float = 1_000_000.0, **changes: Any) -> NativeSearch:
     return native_search(SearchRequest(**{**values, **changes}), since=since)
 
 
-def test_it_keeps_the_protocol_and_tags_what_it_makes(service, tmp_path) -> None:
-    made = backend(service, tmp_path)
+def test_it_implements_the_protocol(service, tmp_path) -> None:
+    made = SageMakerBackend(ROLE, "pictures", clients=Fakes(service), home=tmp_path)
     assert isinstance(made, NativeTuning)
+
+
+def test_a_tuning_job_is_tagged(service, tmp_path) -> None:
+    made = tuning_jobs(service, tmp_path)
     made.create_tuning(search())
     tags = service.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
-    shown = made.tuning_request_for(search())
+    shown = made.planned_call(search()).parameters
     assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
 
 
 def test_an_answer_that_is_lost_makes_no_second_search(service, tmp_path) -> None:
     service.lose_the_next_answer = True
-    backend(service, tmp_path).create_tuning(search())
+    tuning_jobs(service, tmp_path).create_tuning(search())
     assert list(service.tuning) == ["dogs"]
-    backend(service, tmp_path).create_tuning(search())  # as after a crash
+    tuning_jobs(service, tmp_path).create_tuning(search())  # as after a crash
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"max_jobs": 5}, {"space": {"epochs": SPACE["epochs"]}}])
 def test_a_name_that_another_search_has_is_taken(service, tmp_path, change) -> None:
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     made.create_tuning(search())
-    with pytest.raises(ConfigError, match="has a tuning job 'dogs' already: attach to it, or take another name"):
+    with pytest.raises(ConfigError, match="tuning job name 'dogs' is taken: attach to that job, or choose another name"):
         made.create_tuning(search(**change))
 
 
 def test_the_same_search_from_last_week_is_another_one(service, tmp_path) -> None:
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     made.create_tuning(search())
-    with pytest.raises(ConfigError, match="has a tuning job 'dogs' already"):
+    with pytest.raises(ConfigError, match="tuning job name 'dogs' is taken"):
         made.create_tuning(search(since=service.now + 7 * 86_400))
 
 
 def test_it_is_described_with_all_its_trainings(service, tmp_path) -> None:
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     assert made.describe_tuning("dogs") is None
     made.create_tuning(search())
     tuned = {"learning_rate": "0.007", "batch_size": "32", "epochs": "2"}
@@ -150,7 +159,7 @@ def test_it_is_described_with_all_its_trainings(service, tmp_path) -> None:
 def test_it_tells_why_a_search_ended(service, tmp_path, change, reason) -> None:
     from breedclf.tuning.stopping import Completion
 
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     made.create_tuning(search(completion=Completion(not_improving=3)))
     service.tuning["dogs"].update({"HyperParameterTuningJobStatus": "Completed", **change})
     told = made.describe_tuning("dogs")
@@ -158,7 +167,7 @@ def test_it_tells_why_a_search_ended(service, tmp_path, change, reason) -> None:
 
 
 def test_stopping_twice_or_what_isn_t_there_does_nothing(service, tmp_path) -> None:
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     made.stop_tuning("dogs")
     made.create_tuning(search())
     made.stop_tuning("dogs")
@@ -167,22 +176,22 @@ def test_stopping_twice_or_what_isn_t_there_does_nothing(service, tmp_path) -> N
 
 
 def test_a_search_is_found_again_from_the_service_s_record(service, tmp_path) -> None:
-    made = backend(service, tmp_path)
+    made = tuning_jobs(service, tmp_path)
     made.create_tuning(search(seed=7, early_stopping=True))
     found = made.find_tuning("dogs")
     assert (found.space, found.seed, found.early_stopping, found.max_jobs) == (SPACE, 7, True, 4)
     assert found.config == search().request.config
-    with pytest.raises(ConfigError, match="no tuning job 'cats', neither here nor in the account's SageMaker"):
+    with pytest.raises(ConfigError, match="no tuning job 'cats', neither here nor in SageMaker"):
         made.find_tuning("cats")
 
 
 def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
     with pytest.raises(ConfigError, match=r"up to \$\d+.\d\d, more than max_cost=\$5.00:\n.*4 training jobs"):
-        backend(service, tmp_path, max_cost=5).create_tuning(search())
-    with pytest.raises(ConfigError, match="no price of ml.c7i.large for training"):
-        backend(service, tmp_path, max_cost=5_000, instance_type="ml.c7i.large").create_tuning(search())
+        tuning_jobs(service, tmp_path, max_cost=5).create_tuning(search())
+    with pytest.raises(ConfigError, match="no price for ml.c7i.large [(]training"):
+        tuning_jobs(service, tmp_path, max_cost=5_000, instance_type="ml.c7i.large").create_tuning(search())
     assert service.calls == []
-    backend(service, tmp_path, max_cost=50).create_tuning(search())
+    tuning_jobs(service, tmp_path, max_cost=50).create_tuning(search())
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
 
 
@@ -209,11 +218,11 @@ def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) ->
         ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, serving_image=IMAGE, max_cost=5
     )
     endless, short = EndpointSpec("dogs", model), EndpointSpec("dogs", model, ttl_seconds=3_600)
-    with pytest.raises(ConfigError, match="unknown, and max_cost=5 is set:\n.*it runs until it is deleted"):
+    with pytest.raises(ConfigError, match="unknown, but max_cost=5 is set:\n.*it runs until you delete it"):
         made.create_endpoint(endless)
-    with pytest.raises(ConfigError, match="unknown, and max_cost=5"):
+    with pytest.raises(ConfigError, match="unknown, but max_cost=5"):
         made.plan(endless)
-    with pytest.raises(ConfigError, match="nothing in AWS deletes it when its time is over; \\$0.23 if you do"):
+    with pytest.raises(ConfigError, match="AWS doesn't delete it when it expires; \\$0.23 if you do"):
         made.plan(short)
     ended = SageMakerBackend(settings=made.settings, clients=made.clients, endpoint_end_role=ROLE, home=tmp_path)
     assert ended.plan(short).cost == pytest.approx(0.23)
@@ -226,5 +235,5 @@ def test_a_refusal_of_the_service_is_told_with_what_to_do(service, tmp_path, mon
         raise ClientError({"Error": error}, "CreateHyperParameterTuningJob")
 
     monkeypatch.setattr(service, "create_hyper_parameter_tuning_job", refused)
-    with pytest.raises(Exception, match="starting tuning job dogs: a quota .*ml.m5.xlarge for training job usage"):
-        backend(service, tmp_path).create_tuning(search())
+    with pytest.raises(Exception, match="starting tuning job dogs: an account quota .*ml.m5.xlarge for training job usage"):
+        tuning_jobs(service, tmp_path).create_tuning(search())

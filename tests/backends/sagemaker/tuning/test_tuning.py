@@ -129,7 +129,7 @@ def test_the_name_is_taken_and_nothing_else_starts(searched: Searched, tmp_path:
     other = TuningJob(
         config, {"epochs": Categorical(4, 5)}, strategy="grid", name="patterns", backend=searched.backend(tmp_path)
     )
-    with pytest.raises(ConfigError, match="the account has a tuning job 'patterns' already"):
+    with pytest.raises(ConfigError, match="tuning job name 'patterns' is taken"):
         other.run()
 
 
@@ -157,7 +157,8 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
     client = boto3.client("sagemaker", region_name="us-east-1")
     theirs = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    ours = backend.tuning_request_for(_search_of(tuning))
+    [call] = backend.plan(_search_of(tuning)).calls
+    ours = call.parameters
     assert _plain(theirs["HyperParameterTuningJobConfig"]) == _plain(ours["HyperParameterTuningJobConfig"])
     assert _plain(theirs["TrainingJobDefinition"]) == _plain(definition_told(ours["TrainingJobDefinition"]))
 
@@ -205,7 +206,7 @@ def test_the_command_line_carries_on_a_search_of_another_machine(
     assert main(["tune", "--resume", "patterns", *flags]) == 0
     assert json.loads(capsys.readouterr().out)["best"]["name"] == searched.document["best"]["name"]
     assert main(["tune", "--resume", "nothing", *flags]) == 2
-    assert "no tuning job 'nothing', neither here nor in the account" in capsys.readouterr().err
+    assert "no tuning job 'nothing', neither here nor in SageMaker" in capsys.readouterr().err
 
 
 def test_everything_is_found_again_and_cleaned_from_the_command_line(searched: Searched, capsys: Any) -> None:

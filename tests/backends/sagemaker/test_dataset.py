@@ -14,7 +14,7 @@ from botocore.awsrequest import AWSResponse
 
 from breedclf import Job, S3Dataset, SageMakerBackend, Trainer, TrainingConfig
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.sagemaker.aws import AwsClients
+from breedclf.backends.sagemaker.clients import AwsClients
 from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, Manifest, read_manifest
 from breedclf.backends.sagemaker.s3.storage import Storage
 from breedclf.backends.sagemaker.s3.transfer import Progress, upload_folder
@@ -73,7 +73,7 @@ def test_what_the_folder_lacks_is_an_error_or_deleted(
     S3Dataset.upload(pictures, uri, backend=backend)
     gone = next((pictures / "train").rglob("*.jpg"))
     gone.unlink()
-    with pytest.raises(DataError, match=r"holds 1 files that .* lacks, such as train/.*delete=True, --delete"):
+    with pytest.raises(DataError, match=r"contains 1 files that .* lacks, such as train/.*delete=True, --delete"):
         S3Dataset.upload(pictures, uri, backend=backend)
     done = S3Dataset.upload(pictures, uri, backend=backend, delete=True)
     assert (done.sent_files, done.deleted_files) == (0, 1)
@@ -125,7 +125,7 @@ def test_who_writes_there_too_is_noticed(quick_bucket: str, backend: SageMakerBa
         if now.files == 1:
             backend.storage.put(f"{uri}/train/intruder.jpg", b"x")
 
-    with pytest.raises(DataError, match="differs in 1 files, such as train/intruder.jpg; is someone else writing"):
+    with pytest.raises(DataError, match="1 files at .* differ, such as train/intruder.jpg; another process may be writing"):
         S3Dataset.upload(pictures, uri, backend=backend, progress=meddle)
 
 
@@ -139,14 +139,14 @@ def test_the_doctor_looks_first(quick: Emulator, quick_bucket: str, backend: Sag
 
 
 def test_what_is_no_address_or_folder_is_refused(backend: SageMakerBackend, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'dogs' is no address in S3"):
+    with pytest.raises(ConfigError, match="'dogs' is not an S3 URI"):
         S3Dataset.upload(tmp_path, "dogs", backend=backend)
     for key, meant in (("dots/../x", "x"), ("a//b", "a/b"), ("./a", "a"), ("a/..", "")):
-        with pytest.raises(ConfigError, match=f"which S3 takes for a name: write s3://mine/{meant}$"):
+        with pytest.raises(ConfigError, match=f"literal in S3: use s3://mine/{meant}$"):
             S3Dataset.upload(tmp_path, f"s3://mine/{key}", backend=backend)
     with pytest.raises(DataError, match="is not a folder"):
         upload_folder(backend.storage, tmp_path / "gone", "s3://b/k")
-    with pytest.raises(DataError, match="holds no breedclf-manifest.json"):
+    with pytest.raises(DataError, match="contains no breedclf-manifest.json"):
         S3Dataset.attach(backend.uri("nothing"), backend=backend)
     assert Manifest.from_json(b"{}") is None
 
