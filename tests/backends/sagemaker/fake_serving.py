@@ -338,7 +338,7 @@ class _Http:
 
 
 class SteppedClock:
-    """A clock that goes on when somebody sleeps, and remembers every sleep."""
+    """A clock that advances on sleep and records every sleep."""
 
     def __init__(self) -> None:
         self.now = NOW.timestamp()

@@ -26,10 +26,10 @@ LONG = "import time\nprint('running', flush=True)\ntime.sleep(300)"
 CHECKPOINTED = """
     import os, time
     folder = os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints")
-    begun = len(os.listdir(folder))
-    open(os.path.join(folder, "run" + str(begun)), "w").write("x")
-    print("begun " + str(begun), flush=True)
-    while begun < 2:
+    started = len(os.listdir(folder))
+    open(os.path.join(folder, "run" + str(started)), "w").write("x")
+    print("started " + str(started), flush=True)
+    while started < 2:
         time.sleep(0.05)
 """
 
@@ -67,7 +67,7 @@ def test_what_passes_is_tried_again(
 
 
 def test_a_first_answer_that_got_lost_is_no_taken_name(backend: SageMakerBackend, spec: Any) -> None:
-    """The service made the job, the answer got lost, botocore asked again and was told that the name is taken."""
+    """The service created the job, the response was lost, and botocore's retry failed because the name was taken."""
     client = backend.clients("sagemaker")
 
     class Forgetful:
@@ -122,19 +122,19 @@ def test_a_job_interrupted_twice_goes_on_from_its_checkpoints(
     job_spec = spec(CHECKPOINTED, spot=True)
     backend.submit(job_spec)
     job = Job(job_spec.name, backend)
-    for begun in range(2):
+    for started in range(2):
         log = quick.plane.local.folder(job.name).log_file
-        eventually(lambda: log.is_file() and f"begun {begun}" in log.read_text())  # noqa: B023
+        eventually(lambda: log.is_file() and f"started {started}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName=job.name)
     assert job.wait().status == "Completed"
     states = [each.status for each in job.describe().transitions]
     assert states.count(SecondaryStatus.INTERRUPTED) == 2
-    assert [line for line in job.logs() if line.startswith("begun")][-1] == "begun 2"
+    assert [line for line in job.logs() if line.startswith("started")][-1] == "started 2"
     kept = backend.storage.entries(backend.uri("jobs", job.name, "checkpoints"))
     assert [entry.name for entry in kept] == ["run0", "run1", "run2"]
 
 
-def test_a_job_deleted_under_us_is_told(backend: SageMakerBackend, spec: Any) -> None:
+def test_a_job_deleted_by_another_process_is_reported(backend: SageMakerBackend, spec: Any) -> None:
     job_spec = spec(LONG)
     backend.submit(job_spec)
     job = Job(job_spec.name, backend)
@@ -177,12 +177,12 @@ def test_a_bucket_of_another_region_is_refused(quick: Emulator, tmp_path: Path, 
         here.submit(spec())
 
 
-def test_a_bucket_that_is_not_there_is_told(quick: Emulator, tmp_path: Path, spec: Any) -> None:
+def test_a_missing_bucket_is_reported(quick: Emulator, tmp_path: Path, spec: Any) -> None:
     with pytest.raises(BreedclfError, match="bucket no-such-bucket does not exist; create it with `aws s3 mb"):
         backend_at(quick, "no-such-bucket", tmp_path).submit(spec())
 
 
-def test_a_role_of_another_account_is_told() -> None:
+def test_a_role_of_another_account_is_reported() -> None:
     error = ClientError(
         {"Error": {"Code": "ValidationException", "Message": "Cross-account pass role is not allowed."}}, "Create"
     )

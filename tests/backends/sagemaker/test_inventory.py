@@ -1,4 +1,4 @@
-"""What breedclf made in an account: found by its tag, priced, and cleaned up; others' things are never touched."""
+"""The inventory and clean-up of an account: resources are found by tag and priced; those of others stay."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def names(bucket: str, client: Clients) -> set[str]:
     return {each["Key"].removeprefix("breedclf/").rpartition("/")[0] for each in found}
 
 
-def test_cleaning_asks_first_and_touches_s3_only_if_told(
+def test_cleaning_asks_for_confirmation_and_deletes_from_s3_only_on_request(
     account: SageMakerBackend, quick_bucket: str, quick_client: Clients, capsys
 ) -> None:
     model = f"model m-{quick_bucket}"
@@ -211,14 +211,14 @@ def test_a_person_is_shown_what_would_be_deleted_and_asked(
     terminal.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stdin", terminal)
     assert main(["sagemaker", "clean"]) == code
-    told = capsys.readouterr().err
-    assert f"would delete model m-{quick_bucket}" in told and "Delete and stop these? [y/N]" in told
+    printed = capsys.readouterr().err
+    assert f"would delete model m-{quick_bucket}" in printed and "Delete and stop these? [y/N]" in printed
     listed = quick_client("sagemaker").list_models(NameContains=quick_bucket)["Models"]
     assert bool(listed) is (code != 0)
     account.clients("sagemaker").delete_model(ModelName=f"m-{quick_bucket}") if listed else None
 
 
-def test_a_bucket_is_looked_at_before_anything_is_uploaded(
+def test_a_bucket_is_checked_before_the_upload(
     quick: Emulator, quick_client: Clients, quick_bucket: str, tmp_path: Path
 ) -> None:
     abroad = f"{quick_bucket}-eu"

@@ -59,7 +59,7 @@ def test_after_waiting_log_and_metrics_are_complete(quick: Emulator, job: Any) -
 
 
 def test_the_history_of_a_job_that_just_ended_waits_for_its_last_lines(quick: Emulator, job: Any) -> None:
-    """For one who asks the backend itself, without waiting for the job through its handle."""
+    """For callers that use the backend directly, without waiting for the job."""
     switch(quick, "lags", logs_seconds=2)
     submitted: Job = job()
     backend = submitted.backend

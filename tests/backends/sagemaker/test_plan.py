@@ -1,4 +1,4 @@
-"""What is planned before anything is paid: things, cost at most, quotas; and when it is refused."""
+"""Plans: resources, maximum cost and quotas, and when they are refused."""
 
 from __future__ import annotations
 
@@ -102,16 +102,18 @@ def test_a_serverless_endpoint_costs_at_most_all_its_answers_at_once() -> None:
     assert plan.quotas[0].name == "Maximum total concurrency that can be allocated across all serverless endpoints"
 
 
-def test_an_endpoint_that_nothing_in_aws_ends_has_no_upper_bound() -> None:
+def test_the_cost_is_unbounded_unless_aws_deletes_the_endpoint() -> None:
     tagged = planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600)
     assert tagged.cost is None
     assert "AWS doesn't delete it when it expires; $1.00 if you do" in str(tagged)
-    with pytest.raises(ConfigError, match=r"let AWS delete the endpoint \(endpoint_end_role=ARN .*serverless_memory_mb"):
+    with pytest.raises(
+        ConfigError, match=r"let AWS delete the endpoint \(endpoint_end_role=ARN .*serverless_memory_mb"
+    ):
         require_affordable(tagged, 5)
     assert planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600, ended_by_aws=True).cost == 1.0
 
 
-def test_an_update_costs_both_fleets_until_it_is_through() -> None:
+def test_an_update_costs_old_and_new_machines_until_it_completes() -> None:
     request = {"EndpointName": "dogs", "EndpointConfigName": "dogs-2"}
     before = {**config_of(VARIANT), "EndpointConfigName": "dogs-1"}
     calls = [ApiCall("CreateEndpointConfig", config_of(VARIANT)), ApiCall("UpdateEndpoint", request)]
@@ -151,7 +153,7 @@ def test_a_batch_transform_has_no_longest_time() -> None:
 @pytest.mark.parametrize(
     ("machine", "region"), [("ml.p5.48xlarge", "us-east-1"), ("ml.m5.xlarge", "eu-west-1"), ("ml.m5.xlarge", "mars")]
 )
-def test_what_the_table_doesn_t_hold_is_unknown_and_never_guessed(machine: str, region: str) -> None:
+def test_missing_prices_are_unknown(machine: str, region: str) -> None:
     plan = planned("CreateTrainingJob", job(machine), region=region)
     assert plan.cost is None
     assert f"no price for {machine} (training) in {region}" in str(plan)
@@ -163,11 +165,13 @@ def test_what_the_table_doesn_t_hold_is_unknown_and_never_guessed(machine: str, 
 def test_max_cost_refuses_above_with_the_numbers() -> None:
     plan = planned("CreateTrainingJob", job(count=3))
     require_affordable(plan, 2.11)
-    with pytest.raises(ConfigError, match=r"up to \$2.10, more than max_cost=\$2.00:\n.*3 x ml.m5.xlarge, at most 2 h each"):
+    with pytest.raises(
+        ConfigError, match=r"up to \$2.10, more than max_cost=\$2.00:\n.*3 x ml.m5.xlarge, at most 2 h each"
+    ):
         require_affordable(plan, 2)
 
 
-def test_several_calls_add_up_and_free_ones_are_named() -> None:
+def test_costs_of_several_calls_add_up() -> None:
     calls = [
         ApiCall("CreateModel", {"ModelName": "dogs", "ExecutionRoleArn": "arn:aws:iam::111122223333:role/breedclf"}),
         ApiCall("CreateEndpointConfig", config_of(VARIANT)),
@@ -180,14 +184,14 @@ def test_several_calls_add_up_and_free_ones_are_named() -> None:
     assert [call["operation"] for call in json.loads(plan.requests())] == [call.operation for call in calls]
 
 
-def test_calls_that_it_can_t_count_or_that_are_wrong_are_refused() -> None:
+def test_unsupported_and_invalid_calls_are_refused() -> None:
     with pytest.raises(ConfigError, match="can't plan CreateNotebookInstance"):
         planned("CreateNotebookInstance", {})
     with pytest.raises(ConfigError, match="Unknown member 'Naem'"):
         planned("CreateModel", {"ModelName": "dogs", "Naem": "dogs"})
 
 
-def test_the_table_that_comes_along_tells_where_and_when_each_price_was_read() -> None:
+def test_the_shipped_rate_table_has_a_source_and_date_for_each_price() -> None:
     rates = Rates.load()
     found = rates.instance_hour("us-east-1", "training", "ml.m5.xlarge")
     assert found is not None and found.usd == 0.23
@@ -195,7 +199,7 @@ def test_the_table_that_comes_along_tells_where_and_when_each_price_was_read() -
     assert all(source.text and source.date for source in rates.sources.values())
 
 
-def test_a_table_of_one_s_own(tmp_path: Path) -> None:
+def test_a_custom_rate_table(tmp_path: Path) -> None:
     file = tmp_path / "rates.yaml"
     file.write_text(
         "sources: {mine: {date: '2026-11-01', text: our contract}}\n"

@@ -80,12 +80,12 @@ def refusals(operation: str, request: dict[str, Any]) -> tuple[str, str]:
 def test_what_aws_refuses_is_refused_before_it_is_sent_and_by_the_emulator(
     change: dict[str, Any], message: str
 ) -> None:
-    assert all(message in told for told in refusals("CreateTrainingJob", {**JOB, **change}))
+    assert all(message in each for each in refusals("CreateTrainingJob", {**JOB, **change}))
 
 
 def test_a_models_image_is_checked_too() -> None:
-    told = refusals("CreateModel", {**MODEL, "PrimaryContainer": {"Image": "train:1"}})
-    assert all("not in a registry that SageMaker supports" in each for each in told)
+    messages = refusals("CreateModel", {**MODEL, "PrimaryContainer": {"Image": "train:1"}})
+    assert all("not in a registry that SageMaker supports" in each for each in messages)
 
 
 OWN_REGISTRY = {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}

@@ -56,7 +56,7 @@ def endpoint(emulator: Emulator, backend: SageMakerBackend, model: Path) -> Iter
 
 
 def left_over(backend: SageMakerBackend) -> list[str]:
-    """What breedclf made, by its tag, and nobody took down; other tests leave models of their own on the stand-in."""
+    """Remaining resources with breedclf's tag; other tests leave models on the emulator."""
     client = backend.clients("sagemaker")
     listed = [
         *((each["EndpointName"], each["EndpointArn"]) for each in client.list_endpoints()["Endpoints"]),
@@ -111,7 +111,7 @@ def test_the_life_of_an_endpoint(
     assert endpoint.describe().generation == 1
     assert endpoint.predict(PICTURE).best.label == best(model) != best(other_model)
     with pytest.raises(ModelError) as error:
-        backend.invoke_endpoint("dogs", b"no picture", content_type="image/jpeg")
+        backend.invoke_endpoint("dogs", b"not an image", content_type="image/jpeg")
     assert error.value.original_status_code == 400
     assert json.loads(error.value.original_message)["error"]["code"] == "BadImage"
 
@@ -201,17 +201,17 @@ def test_other_ways_to_serve(
 
 
 def test_a_batch_transform(emulator: Emulator, backend: SageMakerBackend, model: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    (pictures / "sub folder").mkdir(parents=True)
+    images = tmp_path / "images"
+    (images / "sub folder").mkdir(parents=True)
     for number in range(5):
-        draw(number).save(pictures / "sub folder" / f"{number}.png")
-    (pictures / "broken.jpg").write_bytes(b"no picture")
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+        draw(number).save(images / "sub folder" / f"{number}.png")
+    (images / "broken.jpg").write_bytes(b"not an image")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert (result.answered, list(result.failed)) == (5, ["broken.jpg"])
     lines = [json.loads(line) for line in result.predictions.read_text(encoding="utf-8").splitlines()]
     classifier = Classifier(model)
     for line in lines[1:]:
-        assert line["predictions"][0]["label"] == classifier.predict(pictures / line["path"]).best.label
+        assert line["predictions"][0]["label"] == classifier.predict(images / line["path"]).best.label
     operations = {each["operation"] for each in emulator.plane.faults.calls()}
     assert "CreateTransformJob" in operations
     assert "CreateEndpoint" not in operations
@@ -234,9 +234,9 @@ def test_from_the_command_line(
     assert main(["deploy", str(model), "--name", "dogs", "--ttl", "1", *there]) == 0
     draw(3).save(tmp_path / "dog.png")
     assert main(["predict", "--endpoint", "dogs", str(tmp_path / "dog.png"), *there]) == 0
-    told = capsys.readouterr().out
-    assert "endpoint dogs is InService" in told
-    assert "--backend sagemaker" in told, "the way back is told"
+    printed = capsys.readouterr().out
+    assert "endpoint dogs is InService" in printed
+    assert "--backend sagemaker" in printed, "the rollback is reported"
     assert main(["endpoints", "list", *there, "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["name"], listed["status"]) == ("dogs", "InService")

@@ -184,7 +184,7 @@ class SageMakerBackend:
         """Local folder with the job's model, downloaded once.
 
         Raises:
-            JobError: the job hasn't ended, or has no model.
+            JobError: the job hasn't ended, or left no model.
         """
         return self._jobs.artifact(name)
 

@@ -1,4 +1,4 @@
-"""Endpoints on SageMaker: in service only with right answers, changed without loss, and gone with all that was made."""
+"""Endpoints on SageMaker: in service only with correct answers, updated without downtime, deleted completely."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def test_a_model_is_deployed_asked_and_taken_down(
     assert known.expires is not None
     assert known.expires - clock.now == pytest.approx(3_600, abs=120)
     assert aws.tags("dogs")["breedclf-purpose"] == "endpoint"
-    picture = encode(draw(3))
-    assert endpoint.predict(picture).best.label == Classifier(model).predict(picture).best.label
+    image = encode(draw(3))
+    assert endpoint.predict(image).best.label == Classifier(model).predict(image).best.label
     assert [each.name for each in backend.list_endpoints()] == ["dogs"]
     endpoint.delete()
     assert backend.list_endpoints() == []
@@ -191,9 +191,9 @@ def test_an_update_and_its_generations(
 ) -> None:
     endpoint = deployed(model, backend, clock)
     assert endpoint.update(other_model).describe().generation == 2
-    picture = encode(draw(5))
-    assert endpoint.predict(picture).ranked[0].probability == pytest.approx(
-        Classifier(other_model).predict(picture).ranked[0].probability, abs=1e-3
+    image = encode(draw(5))
+    assert endpoint.predict(image).ranked[0].probability == pytest.approx(
+        Classifier(other_model).predict(image).ranked[0].probability, abs=1e-3
     )
     assert len(aws.models) == len(aws.configs) == 1, "what nobody can go back to is gone"
     assert endpoint.update(model).describe().generation == 3
@@ -228,8 +228,8 @@ def test_an_update_that_answers_wrongly_is_led_back(
     assert EndpointStatus.ROLLING_BACK in seen
     assert known.generation == 1
     assert f"update {number} was rolled back: sample" in (known.failure_reason or "")
-    picture = encode(draw(1))
-    assert endpoint.predict(picture).best.label == Classifier(model).predict(picture).best.label
+    image = encode(draw(1))
+    assert endpoint.predict(image).best.label == Classifier(model).predict(image).best.label
     another = with_settings(aws, clock, tmp_path, bucket=backend.settings.bucket)
     assert another.describe_endpoint("dogs") == known, "every process says the same"
 
@@ -254,7 +254,7 @@ def test_the_description_of_before_an_update_is_no_news(
     before = dict(aws.endpoints["dogs"])
     backend.update_endpoint("dogs", other_model)
     after, aws.endpoints["dogs"] = aws.endpoints["dogs"], before
-    assert endpoint.status is EndpointStatus.UPDATING, "AWS tells the past for a moment"
+    assert endpoint.status is EndpointStatus.UPDATING, "AWS returns an outdated description for a moment"
     aws.endpoints["dogs"] = after
     assert endpoint.wait().describe().generation == 2
 
@@ -309,7 +309,7 @@ def test_refusals_are_understood_in_any_words(
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
-def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
+def test_of_two_deployments_with_one_name_one_fails_and_deletes_nothing(
     aws: FakeServing,
     backend: SageMakerBackend,
     clock: SteppedClock,
@@ -448,7 +448,7 @@ def test_one_that_is_being_made_is_reaped_later(
 def test_a_request_that_is_refused(backend: SageMakerBackend, clock: SteppedClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     with pytest.raises(ModelError) as error:
-        backend.invoke_endpoint("dogs", b"no picture", content_type="image/jpeg")
+        backend.invoke_endpoint("dogs", b"not an image", content_type="image/jpeg")
     assert (error.value.status_code, error.value.original_status_code) == (424, 400)
     assert "BadImage" in error.value.original_message
     assert endpoint.predict_many([encode(draw(2)), b"GIF89a"], on_error="return")[1].exit_code == 3
@@ -531,24 +531,24 @@ def test_serverless(
 
 
 def test_batch_transform(aws: FakeServing, backend: SageMakerBackend, model: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    (pictures / "sub").mkdir(parents=True)
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
     for number in range(3):
-        draw(number).save(pictures / "sub" / f"{number}.jpg")
-    (pictures / "broken.jpg").write_bytes(b"no picture")
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+        draw(number).save(images / "sub" / f"{number}.jpg")
+    (images / "broken.jpg").write_bytes(b"not an image")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert (result.answered, list(result.failed)) == (3, ["broken.jpg"])
     assert "CreateEndpoint" not in aws.calls
     classifier = Classifier(model)
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
-    assert classifier.predict(pictures / "sub" / "2.jpg").best.label in lines[-1]
+    assert classifier.predict(images / "sub" / "2.jpg").best.label in lines[-1]
     assert aws.models == {}
     assert not [key for key in objects(aws, backend) if "/jobs/" in key]
     shutil.rmtree(tmp_path / "out")
     aws.fail_next_change = "ClientError: 400"
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert sorted(result.failed) == ["broken.jpg", "sub/1.jpg"]
-    assert "left no answer for it: ClientError: 400" in result.failed["sub/1.jpg"]
+    assert "has no result for it: ClientError: 400" in result.failed["sub/1.jpg"]
 
 
 def test_answers_that_get_lost(

@@ -41,7 +41,7 @@ def test_the_same_content_is_sent_once(
     assert caplog.records == []
 
 
-def test_other_content_is_written_over_and_told(
+def test_different_content_is_overwritten_with_a_warning(
     storage: Storage, quick_client: Clients, quick_bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     s3, uri = quick_client("s3"), f"s3://{quick_bucket}/name"
@@ -60,7 +60,7 @@ def test_other_content_is_written_over_and_told(
 def test_a_jobs_code_that_was_exchanged_in_s3_is_never_run(
     quick: Emulator, quick_client: Clients, quick_bucket: str, tmp_path: Path
 ) -> None:
-    """Also by a back end that had sent it itself before."""
+    """Even by a backend that uploaded it itself."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "train.py").write_text("print('ours')\n")

@@ -145,7 +145,7 @@ def test_a_region_without_a_debugger_image_costs_a_warning_and_not_the_job(
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "train.py").write_text("")
     image = IMAGE.replace("eu-west-1", "ap-southeast-4")
-    backend = SageMakerBackend(ROLE, "pictures", "ap-southeast-4", image=image, debugger=True, home=tmp_path)
+    backend = SageMakerBackend(ROLE, "images", "ap-southeast-4", image=image, debugger=True, home=tmp_path)
     made = backend.request_for(JobSpec("train-1", source=tmp_path / "source"))
     assert not {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerRuleConfigurations"} & set(made)
     assert "the SageMaker Debugger image in ap-southeast-4 is not in the SageMaker SDK" in caplog.text

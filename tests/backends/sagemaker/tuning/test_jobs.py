@@ -1,4 +1,4 @@
-"""Native tuning jobs: created once whatever happens to the answer, described, stopped and found again."""
+"""Native tuning jobs: created once even if a response is lost, described, stopped and found."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def service() -> FakeSageMaker:
 
 
 def context(service: FakeSageMaker, home: Path, **settings: Any) -> AwsContext:
-    values = SageMakerSettings(role=ROLE, bucket="pictures", image=IMAGE, **settings)
+    values = SageMakerSettings(role=ROLE, bucket="images", image=IMAGE, **settings)
     return AwsContext(values, Fakes(service), home, Clock(service.now))  # type: ignore[arg-type]
 
 
@@ -84,13 +84,13 @@ def tuning_jobs(service: FakeSageMaker, home: Path, **settings: Any) -> TuningJo
 
 
 def search(since: float = 1_000_000.0, **changes: Any) -> NativeSearch:
-    config = TrainingConfig(data="s3://pictures/breedclf/data/dogs", weights="none")
+    config = TrainingConfig(data="s3://images/breedclf/data/dogs", weights="none")
     values: dict[str, Any] = {"name": "dogs", "config": config, "space": SPACE, "max_jobs": 4, "max_parallel_jobs": 2}
     return native_search(SearchRequest(**{**values, **changes}), since=since)
 
 
 def test_it_implements_the_protocol(service, tmp_path) -> None:
-    made = SageMakerBackend(ROLE, "pictures", clients=Fakes(service), home=tmp_path)
+    made = SageMakerBackend(ROLE, "images", clients=Fakes(service), home=tmp_path)
     assert isinstance(made, NativeTuning)
 
 
@@ -101,7 +101,7 @@ def test_a_tuning_job_is_tagged(service, tmp_path) -> None:
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
     shown = made.planned_call(search()).parameters
-    assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
+    assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://images/breedclf/jobs"}
 
 
 def test_an_answer_that_is_lost_makes_no_second_search(service, tmp_path) -> None:
@@ -115,7 +115,9 @@ def test_an_answer_that_is_lost_makes_no_second_search(service, tmp_path) -> Non
 def test_a_name_that_another_search_has_is_taken(service, tmp_path, change) -> None:
     made = tuning_jobs(service, tmp_path)
     made.create_tuning(search())
-    with pytest.raises(ConfigError, match="tuning job name 'dogs' is taken: attach to that job, or choose another name"):
+    with pytest.raises(
+        ConfigError, match="tuning job name 'dogs' is taken: attach to that job, or choose another name"
+    ):
         made.create_tuning(search(**change))
 
 
@@ -135,14 +137,18 @@ def test_it_is_described_with_all_its_trainings(service, tmp_path) -> None:
     service.child("dogs", "dogs-002-b", "Failed", tuned)
     service.child("dogs", "dogs-003-c", "Deleting", tuned)
     service.tuning["dogs"]["BestTrainingJob"] = service.children["dogs"][0]
-    told = made.describe_tuning("dogs")
-    assert told is not None and (told.status, told.best, told.created) == ("InProgress", "dogs-001-a", service.now)
-    assert [(trial.name, trial.status, trial.objective) for trial in told.trials] == [
+    described = made.describe_tuning("dogs")
+    assert described is not None and (described.status, described.best, described.created) == (
+        "InProgress",
+        "dogs-001-a",
+        service.now,
+    )
+    assert [(trial.name, trial.status, trial.objective) for trial in described.trials] == [
         ("dogs-001-a", "Completed", 0.5),
         ("dogs-002-b", "Failed", None),
         ("dogs-003-c", "Stopping", None),
     ]
-    assert told.trials[1].failure_reason == "AlgorithmError: out of memory"
+    assert described.trials[1].failure_reason == "AlgorithmError: out of memory"
 
 
 @pytest.mark.parametrize(
@@ -156,14 +162,14 @@ def test_it_is_described_with_all_its_trainings(service, tmp_path) -> None:
         ),
     ],
 )
-def test_it_tells_why_a_search_ended(service, tmp_path, change, reason) -> None:
+def test_the_reason_for_the_end_of_a_search_is_described(service, tmp_path, change, reason) -> None:
     from breedclf.tuning.stopping import Completion
 
     made = tuning_jobs(service, tmp_path)
     made.create_tuning(search(completion=Completion(not_improving=3)))
     service.tuning["dogs"].update({"HyperParameterTuningJobStatus": "Completed", **change})
-    told = made.describe_tuning("dogs")
-    assert told is not None and told.reason == reason
+    described = made.describe_tuning("dogs")
+    assert described is not None and described.reason == reason
 
 
 def test_stopping_twice_or_what_isn_t_there_does_nothing(service, tmp_path) -> None:
@@ -195,10 +201,10 @@ def test_what_may_cost_too_much_is_never_sent(service, tmp_path) -> None:
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
 
 
-def test_a_training_is_planned_before_it_is_paid(tmp_path, capsys) -> None:
+def test_a_training_job_is_planned_without_calls_to_aws(tmp_path, capsys) -> None:
     service = FakeSageMaker()
-    made = SageMakerBackend(ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, image=IMAGE)
-    trainer = Trainer(TrainingConfig(data="s3://pictures/breedclf/data/dogs", weights="none"), backend=made)
+    made = SageMakerBackend(ROLE, "images", "us-east-1", clients=Fakes(service), home=tmp_path, image=IMAGE)
+    trainer = Trainer(TrainingConfig(data="s3://images/breedclf/data/dogs", weights="none"), backend=made)
     plan = trainer.plan(max_runtime_seconds=7_200, dry_run=True)
     assert plan.cost == pytest.approx(2 * 0.23 + 2 * 30 / 730 * 0.14)
     [call] = json.loads(capsys.readouterr().out)
@@ -215,7 +221,7 @@ def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) ->
     (model / "model.safetensors").write_bytes(b"")
     service = FakeSageMaker()
     made = SageMakerBackend(
-        ROLE, "pictures", "us-east-1", clients=Fakes(service), home=tmp_path, serving_image=IMAGE, max_cost=5
+        ROLE, "images", "us-east-1", clients=Fakes(service), home=tmp_path, serving_image=IMAGE, max_cost=5
     )
     endless, short = EndpointSpec("dogs", model), EndpointSpec("dogs", model, ttl_seconds=3_600)
     with pytest.raises(ConfigError, match="unknown, but max_cost=5 is set:\n.*it runs until you delete it"):
@@ -229,11 +235,13 @@ def test_an_endpoint_without_an_end_is_refused_where_a_limit_is_set(tmp_path) ->
     assert not {call for call in service.calls if call.startswith("Create")}
 
 
-def test_a_refusal_of_the_service_is_told_with_what_to_do(service, tmp_path, monkeypatch) -> None:
+def test_a_quota_error_names_the_remedy(service, tmp_path, monkeypatch) -> None:
     def refused(**_request: Any) -> None:
         error = {"Code": "ResourceLimitExceeded", "Message": "ml.m5.xlarge for training job usage is 0 Instances"}
         raise ClientError({"Error": error}, "CreateHyperParameterTuningJob")
 
     monkeypatch.setattr(service, "create_hyper_parameter_tuning_job", refused)
-    with pytest.raises(Exception, match="starting tuning job dogs: an account quota .*ml.m5.xlarge for training job usage"):
+    with pytest.raises(
+        Exception, match="starting tuning job dogs: an account quota .*ml.m5.xlarge for training job usage"
+    ):
         tuning_jobs(service, tmp_path).create_tuning(search())

@@ -24,7 +24,7 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/output"
 
 
 def training(pairs: dict[str, str], **more: Any) -> dict[str, Any]:
-    """A CreateTrainingJob request, as the back end makes it of a job."""
+    """A CreateTrainingJob request like that of a job."""
     folder = {"S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
     return {
         "TrainingJobName": "dogs",
@@ -122,7 +122,7 @@ def test_a_request_is_valid_and_as_it_was_read(case: str) -> None:
     if not file.exists():
         file.write_text(text, encoding="utf-8")
         pytest.fail(f"{file.name} was not there: it is written now; read it, and keep it if it is right")
-    assert text == file.read_text(encoding="utf-8"), f"read the change; delete {file.name} to have it written anew"
+    assert text == file.read_text(encoding="utf-8"), f"read the change; delete {file.name} to have it written again"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -164,7 +164,7 @@ def test_an_objective_that_the_job_doesn_t_define_is_refused() -> None:
         tuning_request(search, request)
 
 
-def test_another_s_tuning_job_is_not_taken_for_ours() -> None:
+def test_tuning_jobs_of_others_are_not_ours() -> None:
     request = made()
     request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"] = "validation:auc"
     with pytest.raises(ConfigError, match="tuning job 'x' was not created by breedclf"):
@@ -179,7 +179,7 @@ def test_another_s_tuning_job_is_not_taken_for_ours() -> None:
         ({"RandomSeed": -1}, "at 'hyperParameterTuningJobConfig.randomSeed' failed to satisfy constraint"),
     ],
 )
-def test_a_misspelt_request_is_refused_before_it_is_sent(change: dict[str, Any], words: str) -> None:
+def test_a_misspelled_request_is_refused_before_it_is_sent(change: dict[str, Any], words: str) -> None:
     request = made()
     request["HyperParameterTuningJobConfig"].update(change)
     with pytest.raises(ConfigError, match=words):

@@ -103,7 +103,7 @@ class Inputs:
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.context.uri(kind, sha256_of(path)[:32])
-        raise ConfigError(f"channel {name}: {path} does not exist")
+        raise ConfigError(f"channel {name}: {path} is not there")
 
 
 def folder_name(folder: Path, manifest: Manifest) -> str:

@@ -147,7 +147,7 @@ class TrainingJobs:
         """Local folder with the job's model, downloaded once.
 
         Raises:
-            JobError: the job hasn't ended, or has no model.
+            JobError: the job hasn't ended, or left no model.
         """
         answer = self._answer(name)
         description = description_of(answer)
@@ -156,7 +156,7 @@ class TrainingJobs:
         folder = self._folder(description) / "model"
         if not fetch_archive(self._context.storage, uri, folder) or not any(folder.iterdir()):
             reason = f": {description.failure_reason}" if description.failure_reason else ""
-            raise JobError(f"job {name} has no model; its status is {description.status}{reason}")
+            raise JobError(f"job {name} left no model; its status is {description.status}{reason}")
         return folder
 
     def output(self, name: str) -> Path:
