@@ -138,7 +138,7 @@ def test_images_are_checked_first(quick: Emulator, quick_bucket: str, backend: S
     assert S3Dataset.upload(images, uri, backend=backend, skip_bad=True).sent_files
 
 
-def test_what_is_no_address_or_folder_is_refused(backend: SageMakerBackend, tmp_path: Path) -> None:
+def test_invalid_uris_and_folders_are_refused(backend: SageMakerBackend, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'dogs' is not an S3 URI"):
         S3Dataset.upload(tmp_path, "dogs", backend=backend)
     for key, meant in (("dots/../x", "x"), ("a//b", "a/b"), ("./a", "a"), ("a/..", "")):

@@ -56,7 +56,7 @@ def fault(emulator: Emulator, operation: str, preset: str, **fields: Any) -> Non
 
 @pytest.mark.parametrize("preset", ["throttling", "server-error", "unavailable", "lost"])
 @pytest.mark.parametrize("operation", ["CreateTrainingJob", "DescribeTrainingJob", "s3:PutObject"])
-def test_what_passes_is_tried_again(
+def test_transient_errors_are_retried(
     quick: Emulator, backend: SageMakerBackend, spec: Any, preset: str, operation: str
 ) -> None:
     fault(quick, operation, preset, times=2)
@@ -66,7 +66,7 @@ def test_what_passes_is_tried_again(
     assert [job.name for job in backend.list_jobs()].count(job_spec.name) == 1
 
 
-def test_a_first_answer_that_got_lost_is_no_taken_name(backend: SageMakerBackend, spec: Any) -> None:
+def test_a_lost_response_is_not_a_taken_name(backend: SageMakerBackend, spec: Any) -> None:
     """The service created the job, the response was lost, and botocore's retry failed because the name was taken."""
     client = backend.clients("sagemaker")
 

@@ -127,14 +127,14 @@ def test_what_others_made_is_left_unless_asked_for(service, tmp_path) -> None:
     assert {thing.name for thing in everyones.deleted} == {"dogs", "birds", "old"}
 
 
-def test_older_than_leaves_the_young(service, tmp_path) -> None:
+def test_older_than_keeps_recent_resources(service, tmp_path) -> None:
     todo = cleaning(
         inventory(service, tmp_path).things(), now=service.now, owner=OWNER, older_than_days=3, stop_running=True
     )
     assert todo.deleted == () and todo.stopped == ()
 
 
-def test_what_went_away_in_between_is_no_problem_and_a_refusal_keeps_nothing_else(service, tmp_path) -> None:
+def test_deleted_resources_are_ignored_and_errors_do_not_stop_the_rest(service, tmp_path) -> None:
     made = inventory(service, tmp_path)
     todo = cleaning(made.things(), now=service.now, owner=OWNER)
     service.delete_model(ModelName="dogs")

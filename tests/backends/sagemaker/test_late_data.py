@@ -79,7 +79,7 @@ def test_final_values_that_the_log_lacks_come_from_the_service(
     assert not caplog.records  # nothing is wrong with a log that isn't there
 
 
-def test_a_job_that_search_does_not_know_yet_is_listed_by_who_submitted_it(quick: Emulator, job: Any) -> None:
+def test_a_job_that_search_does_not_know_yet_is_listed_by_its_backend(quick: Emulator, job: Any) -> None:
     switch(quick, "lags", search_seconds=60)
     submitted: Job = job("import time\ntime.sleep(0.2)")
     backend: SageMakerBackend = submitted.backend  # type: ignore[assignment]
@@ -89,7 +89,7 @@ def test_a_job_that_search_does_not_know_yet_is_listed_by_who_submitted_it(quick
     assert submitted.name not in [each.name for each in backend.list_jobs()]
 
 
-def test_an_endpoint_that_is_up_is_said_to_be_so_later() -> None:
+def test_the_emulator_delays_the_status_of_an_endpoint() -> None:
     lags = Lags(endpoint_seconds=5)
     up = {"status": "InService", "modified": 100.0, "generation": 1}
     assert lags.endpoint_status(up, now=104.9) == "Creating"
@@ -113,7 +113,9 @@ def test_the_log_is_compared_with_the_final_values(last: Any, final: Any, missin
     assert missing_values(records, final) == missing
 
 
-def test_nobody_waits_longer_than_the_delay(quick: Emulator, quick_bucket: str, tmp_path: Path, job: Any) -> None:
+def test_waiting_for_late_data_ends_after_the_delay(
+    quick: Emulator, quick_bucket: str, tmp_path: Path, job: Any
+) -> None:
     backend = backend_at(quick, quick_bucket, tmp_path / "home", delay_seconds=10)
     ended = job("pass").wait().describe()
     assert seconds_until_complete(backend, ended, ended.ended + 4) == pytest.approx(6)

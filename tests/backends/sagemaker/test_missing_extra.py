@@ -28,7 +28,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def test_the_package_and_its_other_names_import_as_ever() -> None:
+def test_the_package_imports_without_the_extra() -> None:
     program = "import breedclf; from breedclf import LocalBackend, Trainer; print('SageMakerBackend' in dir(breedclf))"
     assert run(program).strip() == "True"
 

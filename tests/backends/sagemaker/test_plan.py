@@ -126,7 +126,7 @@ def test_an_update_costs_old_and_new_machines_until_it_completes() -> None:
     assert serverless.cost == pytest.approx(2.0)
 
 
-def test_the_lines_that_a_refusal_shows_are_a_table_that_adds_the_price(tmp_path: Path) -> None:
+def test_the_json_in_the_error_is_a_valid_rate_table(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         require_affordable(planned("CreateTrainingJob", job("ml.p5.48xlarge")), 5)
     shown = str(caught.value).split("where FILE contains ")[1].split(", or remove max_cost")[0]

@@ -101,11 +101,11 @@ OWN_REGISTRY = {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}
         {"InputDataConfig": [channel("s3://bucket.with.dots-1/Any/Key_here")]},
     ],
 )
-def test_what_aws_takes_is_taken(change: dict[str, Any]) -> None:
+def test_valid_requests_are_accepted(change: dict[str, Any]) -> None:
     request = {**JOB, **change}
     assert validate_call(ApiCall("CreateTrainingJob", request), REGION)
     check_request("sagemaker", "CreateTrainingJob", request, REGION)
 
 
-def test_each_rule_says_where_it_is_written() -> None:
+def test_each_rule_has_a_source() -> None:
     assert all(rule.source and rule.operations for rule in RULES)

@@ -142,7 +142,9 @@ def with_answers_of_another(backend: SageMakerBackend, model: Path, *, of: Path)
         backend.storage.put(answers_uri(served.uri), expected_answers(of))
 
 
-def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path) -> None:
+def test_errors_during_deployment_and_requests(
+    emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path
+) -> None:
     for preset in ("throttling", "server-error", "unavailable", "lost"):
         emulator.plane.faults.add(Fault(operation="InvokeEndpoint", preset=preset, times=2))
         assert endpoint.predict(PICTURE).best.label == best(model), preset
@@ -246,7 +248,7 @@ def test_from_the_command_line(
     assert left_over(backend) == []
 
 
-def test_what_the_page_shows(
+def test_the_snippets_of_the_documentation_run(
     emulator: Emulator,
     backend: SageMakerBackend,
     bucket: str,

@@ -101,12 +101,12 @@ def objects(aws: FakeServing, backend: SageMakerBackend) -> set[str]:
     return {each["Key"] for each in aws.s3.list_objects_v2(Bucket=backend.settings.bucket).get("Contents", ())}
 
 
-def test_it_keeps_the_protocols(backend: SageMakerBackend) -> None:
+def test_it_implements_the_protocols(backend: SageMakerBackend) -> None:
     assert isinstance(backend, ServingBackend)
     assert isinstance(backend, TransformBackend)
 
 
-def test_a_model_is_deployed_asked_and_taken_down(
+def test_a_model_is_deployed_invoked_and_deleted(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock, ttl_seconds=3_600)
@@ -124,7 +124,7 @@ def test_a_model_is_deployed_asked_and_taken_down(
     assert {Path(key).name for key in objects(aws, backend)} == {"model.tar.gz", "right-answers.json"}
 
 
-def test_the_calls_of_a_deployment_and_the_pace_of_waiting(
+def test_the_calls_and_poll_times_of_a_deployment(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.pending_looks = 12
@@ -151,7 +151,7 @@ def test_the_same_model_is_uploaded_once(
     assert len({model_uri(aws, name) for name in aws.models}) == 1
 
 
-def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: SageMakerBackend, model: Path) -> None:
+def test_the_requests_can_be_read_before_deployment(aws: FakeServing, backend: SageMakerBackend, model: Path) -> None:
     before = objects(aws, backend)
     shown = backend.requests_for_endpoint(EndpointSpec("dogs", model))
     assert (aws.calls, objects(aws, backend)) == ([], before)
@@ -162,7 +162,7 @@ def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: SageMakerBac
     assert sent == shown
 
 
-def test_a_model_that_answers_wrongly_is_never_in_service(
+def test_a_model_with_wrong_answers_is_never_in_service(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     backend.create_endpoint(EndpointSpec("dogs", model))
@@ -195,7 +195,7 @@ def test_an_update_and_its_generations(
     assert endpoint.predict(image).ranked[0].probability == pytest.approx(
         Classifier(other_model).predict(image).ranked[0].probability, abs=1e-3
     )
-    assert len(aws.models) == len(aws.configs) == 1, "what nobody can go back to is gone"
+    assert len(aws.models) == len(aws.configs) == 1, "generations that can't be restored are deleted"
     assert endpoint.update(model).describe().generation == 3
     assert endpoint.describe().failure_reason is None
 
@@ -208,13 +208,14 @@ def test_an_update_that_sagemaker_rolls_back(
     with pytest.raises(EndpointError, match=r"update 2 was rolled back: The container .* goes on answering"):
         endpoint.update(other_model)
     known = endpoint.describe()
-    assert (known.status, known.generation) == (EndpointStatus.IN_SERVICE, 1)
-    assert endpoint.update(other_model).describe().generation == 3
+    assert (known.status, known.generation, known.rolled_back) == (EndpointStatus.IN_SERVICE, 1, True)
+    updated = endpoint.update(other_model).describe()
+    assert (updated.generation, updated.rolled_back) == (3, False)
     endpoint.delete()
     assert (aws.models, aws.configs) == ({}, {})
 
 
-def test_an_update_that_answers_wrongly_is_led_back(
+def test_an_update_with_wrong_answers_is_rolled_back(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
@@ -226,15 +227,15 @@ def test_an_update_that_answers_wrongly_is_led_back(
         seen.append(known.status)
     assert seen[0] is EndpointStatus.UPDATING
     assert EndpointStatus.ROLLING_BACK in seen
-    assert known.generation == 1
+    assert known.generation == 1 and known.rolled_back
     assert f"update {number} was rolled back: sample" in (known.failure_reason or "")
     image = encode(draw(1))
     assert endpoint.predict(image).best.label == Classifier(model).predict(image).best.label
     another = with_settings(aws, clock, tmp_path, bucket=backend.settings.bucket)
-    assert another.describe_endpoint("dogs") == known, "every process says the same"
+    assert another.describe_endpoint("dogs") == known, "all processes agree"
 
 
-def test_a_way_back_that_was_cut_is_gone_again(
+def test_an_interrupted_rollback_is_resumed(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
@@ -247,7 +248,7 @@ def test_a_way_back_that_was_cut_is_gone_again(
     assert endpoint.wait().describe().generation == 1
 
 
-def test_the_description_of_before_an_update_is_no_news(
+def test_an_outdated_description_is_ignored(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
@@ -283,7 +284,7 @@ FOREIGN_WORDS = {
 }
 
 
-def test_refusals_are_understood_in_any_words(
+def test_errors_are_classified_whatever_their_message(
     aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     aws.words = FOREIGN_WORDS

@@ -42,9 +42,7 @@ def calls(emulator: Emulator) -> Counter[str]:
     )
 
 
-def test_a_training_goes_there_and_its_model_and_profile_come_back(
-    backend: SageMakerBackend, images: Path, quick: Emulator
-) -> None:
+def test_a_training_job_returns_its_model_and_profile(backend: SageMakerBackend, images: Path, quick: Emulator) -> None:
     """Also the calls that submitting costs: a look for code and data, what lacks, and the job."""
     job = Trainer(config(images), backend=backend).submit(name="whole-training")
     first = calls(quick)
@@ -127,7 +125,9 @@ class Watched:
 
 
 @pytest.mark.parametrize("way", ["wait", "follow the log"])
-def test_a_wait_looks_at_most_four_times_a_minute(quick: Emulator, quick_bucket: str, tmp_path: Path, way: str) -> None:
+def test_waiting_polls_at_most_four_times_a_minute(
+    quick: Emulator, quick_bucket: str, tmp_path: Path, way: str
+) -> None:
     patient = backend_at(quick, quick_bucket, tmp_path / "home", poll_seconds=None)
     assert patient.poll_seconds == 15
     name = f"waited-for-{way[:4]}"
