@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
-    from breedclf.backends.sagemaker.s3.dataset import S3Dataset
+    from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import EvaluationConfig, TrainingConfig
     from breedclf.errors import (
         ArtifactError,
@@ -103,7 +103,7 @@ _MODULE_OF = {
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
     "RankedClass": "breedclf.inference.prediction",
-    "S3Dataset": "breedclf.backends.sagemaker.s3.dataset",
+    "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "StepRecord": "breedclf.training.records",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",

@@ -37,8 +37,8 @@ def backend(tmp_path: Path) -> SageMakerBackend:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    return write_image_set(tmp_path / "pictures", classes=2, train=6, valid=3, test=2, size_px=64)
+def images(tmp_path: Path) -> Path:
+    return write_image_set(tmp_path / "images", classes=2, train=6, valid=3, test=2, size_px=64)
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +47,23 @@ def _nothing_is_left(backend: SageMakerBackend) -> Iterator[None]:
     backend.storage.delete(backend.uri())
 
 
-def test_a_data_set_is_sent_once(backend: SageMakerBackend, pictures: Path) -> None:
-    first = S3Dataset.upload(pictures, backend.uri("data", "drawn"), backend=backend)
+def test_a_data_set_is_sent_once(backend: SageMakerBackend, images: Path) -> None:
+    first = S3Dataset.upload(images, backend.uri("data", "drawn"), backend=backend)
     assert first.sent_files == len(first.manifest.files)
-    assert S3Dataset.upload(pictures, first.uri, backend=backend).sent_files == 0
+    assert S3Dataset.upload(images, first.uri, backend=backend).sent_files == 0
 
 
-def test_a_training_comes_back_with_model_metrics_log_and_profile(backend: SageMakerBackend, pictures: Path) -> None:
+def test_a_training_comes_back_with_model_metrics_log_and_profile(backend: SageMakerBackend, images: Path) -> None:
     """One ml.m5.large for some minutes."""
     small = SageMakerBackend(
         settings=backend.settings, clients=backend.clients, home=backend.home, instance_type="ml.m5.large", volume_gb=5
     )
-    config = TrainingConfig(data=pictures, architecture="resnet18", weights="none", epochs=2)
+    config = TrainingConfig(data=images, architecture="resnet18", weights="none", epochs=2)
     job = Trainer(config, backend=small).submit(max_runtime_seconds=1_800)
     job.wait(progress=True)
     assert [record.values["epoch"] for record in job.metric_history if "train_loss" in record.values] == [1, 2]
     assert any(line.startswith("breedclf-metrics ") for line in job.logs())
-    assert Classifier(job.artifact).predict(next((pictures / "test").rglob("*.jpg"))).top(1)
+    assert Classifier(job.artifact).predict(next((images / "test").rglob("*.jpg"))).top(1)
     assert ProfilingSession.attach(job).profile.steps
     assert job.name in [each.name for each in small.list_jobs()]
     small.delete(job.name)

@@ -160,11 +160,12 @@ class Endpoint:
         Raises:
             EndpointError: the update was rolled back; the message says why.
         """
+        before = self.describe().failure_reason  # an earlier update may have been rolled back, too
         generation = self.backend.update_endpoint(self.name, artifact_of(model))
         description = self._wait(
             lambda now: (
                 now.generation >= generation
-                or (now.status is EndpointStatus.IN_SERVICE and f"update {generation} " in (now.failure_reason or ""))
+                or (now.status is EndpointStatus.IN_SERVICE and now.rolled_back and now.failure_reason != before)
             ),
             timeout_seconds,
         )

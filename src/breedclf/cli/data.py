@@ -85,7 +85,7 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _upload(arguments: argparse.Namespace, console: Console) -> int:
-    from breedclf.backends.sagemaker.s3.dataset import S3Dataset
+    from breedclf.backends.sagemaker.dataset import S3Dataset
 
     if not 1 <= arguments.threads <= 256:
         raise ConfigError(f"--threads {arguments.threads}: choose 1 to 256")

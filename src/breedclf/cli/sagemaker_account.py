@@ -178,7 +178,7 @@ def _inventory(arguments: argparse.Namespace) -> Inventory:
     from breedclf.backends.registry import backend_named
     from breedclf.backends.sagemaker.account.inventory import Inventory
 
-    return Inventory(backend_named("sagemaker", region=arguments.region), now=time.time)  # type: ignore[arg-type]
+    return Inventory(backend_named("sagemaker", region=arguments.region).context, now=time.time)  # type: ignore[attr-defined]
 
 
 def _titled(thing: Thing) -> str:

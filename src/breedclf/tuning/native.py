@@ -87,9 +87,6 @@ class NativeTuning(Backend, Protocol):
     Starting the same search twice, such as after a lost response, must be idempotent.
     """
 
-    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """The request that `create_tuning` would send."""
-
     def create_tuning(self, search: NativeSearch) -> None:
         """Start the search; ConfigError if its name is taken or the backend can't run it."""
 

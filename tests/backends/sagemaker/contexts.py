@@ -1,4 +1,4 @@
-"""Back ends at an emulator, as tests use them: quick to look again, and with an image of no matter."""
+"""SageMaker backends that use an emulator, with short polling times and any container image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-
 
 
 def backend_at(emulator: Emulator, bucket: str, home: Path, **settings: Any) -> SageMakerBackend:
-    """A back end over the emulator that looks again after a tenth of a second."""
+    """A backend that polls the emulator every 0.1 seconds."""
     values: dict[str, Any] = {
         "image": IMAGE,
         "poll_seconds": 0.1,

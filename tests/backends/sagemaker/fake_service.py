@@ -1,4 +1,4 @@
-"""A SageMaker in memory for what a real plane can't do on cue: answers lost, clocks apart, things half gone."""
+"""An in-memory fake of SageMaker for rare cases: lost responses, clock skew, partially deleted resources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.api_call import ApiCall
+from breedclf.backends.sagemaker.api_call import validate_call
+from breedclf.jobs.plan import ApiCall
 
 _ARN = "arn:aws:sagemaker:us-east-1:111122223333"
 
@@ -21,7 +22,7 @@ def _as_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 class Identity:
-    """The part of STS that says who asks."""
+    """The part of STS that identifies the caller."""
 
     def __init__(self, arn: str = OWNER) -> None:
         self.arn = arn
@@ -35,7 +36,7 @@ def refusal(code: str, message: str, operation: str) -> ClientError:
 
 
 class Pages:
-    """A paginator that gives one item a page."""
+    """A paginator with one item per page."""
 
     def __init__(self, key: str, items: Any) -> None:
         self._key = key
@@ -48,7 +49,7 @@ class Pages:
 
 
 class FakeSageMaker:
-    """Keeps what it is told; every request is checked by botocore's model. Time stands still at `now`."""
+    """Stores resources in memory; validates each request by botocore's model. The time is always `now`."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -238,7 +239,7 @@ class FakeSageMaker:
         del self.things[kind][request[f"{kind}Name"]]
 
     def _called(self, operation: str, request: Mapping[str, Any]) -> None:
-        ApiCall(operation, request).checked()
+        validate_call(ApiCall(operation, request))
         self.calls.append(operation)
 
     def _tag(self, arn: str, tags: Any) -> None:

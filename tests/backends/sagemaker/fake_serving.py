@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import urllib3
 
-from breedclf.backends.sagemaker.aws import AwsClients
+from breedclf.backends.sagemaker.clients import AwsClients
 from tests.serving.conftest import running
 
 ACCOUNT = "111122223333"
@@ -338,7 +338,7 @@ class _Http:
 
 
 class SteppedClock:
-    """A clock that goes on when somebody sleeps, and remembers every sleep."""
+    """A clock that advances on sleep and records every sleep."""
 
     def __init__(self) -> None:
         self.now = NOW.timestamp()

@@ -1,4 +1,4 @@
-"""`SageMakerBackend` passes every back end's cases, over the emulator, which runs what was uploaded."""
+"""`SageMakerBackend` passes the shared backend tests against the emulator, which runs the uploaded code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS on a bad day, as `SageMakerBackend` meets it: nothing is lost, the message says what to do."""
+"""Failures of AWS: `SageMakerBackend` loses nothing, and its messages name the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from breedclf import Job, SageMakerBackend
 from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.sagemaker.aws import explained
+from breedclf.backends.sagemaker.aws_errors import explain
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.training.debugger import REQUEST_KEYS
 from breedclf.errors import BreedclfError, ConfigError, JobError, JobFailedError
@@ -27,10 +27,10 @@ LONG = "import time\nprint('running', flush=True)\ntime.sleep(300)"
 CHECKPOINTED = """
     import os, time
     folder = os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "checkpoints")
-    begun = len(os.listdir(folder))
-    open(os.path.join(folder, "run" + str(begun)), "w").write("x")
-    print("begun " + str(begun), flush=True)
-    while begun < 2:
+    started = len(os.listdir(folder))
+    open(os.path.join(folder, "run" + str(started)), "w").write("x")
+    print("started " + str(started), flush=True)
+    while started < 2:
         time.sleep(0.05)
 """
 
@@ -57,7 +57,7 @@ def fault(emulator: Emulator, operation: str, preset: str, **fields: Any) -> Non
 
 @pytest.mark.parametrize("preset", ["throttling", "server-error", "unavailable", "lost"])
 @pytest.mark.parametrize("operation", ["CreateTrainingJob", "DescribeTrainingJob", "s3:PutObject"])
-def test_what_passes_is_tried_again(
+def test_transient_errors_are_retried(
     quick: Emulator, backend: SageMakerBackend, spec: Any, preset: str, operation: str
 ) -> None:
     fault(quick, operation, preset, times=2)
@@ -67,8 +67,8 @@ def test_what_passes_is_tried_again(
     assert [job.name for job in backend.list_jobs()].count(job_spec.name) == 1
 
 
-def test_a_first_answer_that_got_lost_is_no_taken_name(backend: SageMakerBackend, spec: Any) -> None:
-    """The service made the job, the answer got lost, botocore asked again and was told that the name is taken."""
+def test_a_lost_response_is_not_a_taken_name(backend: SageMakerBackend, spec: Any) -> None:
+    """The service created the job, the response was lost, and botocore's retry failed because the name was taken."""
     client = backend.clients("sagemaker")
 
     class Forgetful:
@@ -96,7 +96,7 @@ def test_credentials_that_expire_while_waiting(quick: Emulator, backend: SageMak
     backend.submit(job_spec)
     fault(quick, "DescribeTrainingJob", "expired", after=1, times=None)
     job = Job(job_spec.name, backend)
-    with pytest.raises(JobError, match=r"credentials have expired .*sign in again .*what runs goes on"):
+    with pytest.raises(JobError, match=r"credentials have expired .*sign in again .*running jobs continue"):
         job.wait()
     quick.plane.faults.clear()
     assert job.wait().status == "Completed"
@@ -123,19 +123,19 @@ def test_a_job_interrupted_twice_goes_on_from_its_checkpoints(
     job_spec = spec(CHECKPOINTED, spot=True)
     backend.submit(job_spec)
     job = Job(job_spec.name, backend)
-    for begun in range(2):
+    for started in range(2):
         log = job_folder(quick.plane.local.home, job.name).log_file
-        eventually(lambda: log.is_file() and f"begun {begun}" in log.read_text())  # noqa: B023
+        eventually(lambda: log.is_file() and f"started {started}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName=job.name)
     assert job.wait().status == "Completed"
     states = [each.status for each in job.describe().transitions]
     assert states.count(SecondaryStatus.INTERRUPTED) == 2
-    assert [line for line in job.logs() if line.startswith("begun")][-1] == "begun 2"
+    assert [line for line in job.logs() if line.startswith("started")][-1] == "started 2"
     kept = backend.storage.entries(backend.uri("jobs", job.name, "checkpoints"))
     assert [entry.name for entry in kept] == ["run0", "run1", "run2"]
 
 
-def test_a_job_deleted_under_us_is_told(backend: SageMakerBackend, spec: Any) -> None:
+def test_a_job_deleted_by_another_process_is_reported(backend: SageMakerBackend, spec: Any) -> None:
     job_spec = spec(LONG)
     backend.submit(job_spec)
     job = Job(job_spec.name, backend)
@@ -150,9 +150,9 @@ def test_a_job_deleted_under_us_is_told(backend: SageMakerBackend, spec: Any) ->
 @pytest.mark.parametrize(
     ("operation", "preset", "message"),
     [
-        ("CreateTrainingJob", "access-denied", "the permission sagemaker:CreateTrainingJob is missing .*policy"),
+        ("CreateTrainingJob", "access-denied", "missing permission sagemaker:CreateTrainingJob .*policy"),
         ("CreateTrainingJob", "quota", "ml.m5.xlarge for training job usage.*Service Quotas"),
-        ("s3:ListObjectsV2", "access-denied", "listing|looking for .*permission"),
+        ("s3:ListObjectsV2", "access-denied", "listing|checking .*permission"),
     ],
 )
 def test_a_refusal_names_what_is_missing_and_leaves_no_job(
@@ -178,16 +178,16 @@ def test_a_bucket_of_another_region_is_refused(quick: Emulator, tmp_path: Path, 
         here.submit(spec())
 
 
-def test_a_bucket_that_is_not_there_is_told(quick: Emulator, tmp_path: Path, spec: Any) -> None:
-    with pytest.raises(BreedclfError, match="bucket no-such-bucket is not there; make it with `aws s3 mb"):
+def test_a_missing_bucket_is_reported(quick: Emulator, tmp_path: Path, spec: Any) -> None:
+    with pytest.raises(BreedclfError, match="bucket no-such-bucket does not exist; create it with `aws s3 mb"):
         backend_at(quick, "no-such-bucket", tmp_path).submit(spec())
 
 
-def test_a_role_of_another_account_is_told() -> None:
+def test_a_role_of_another_account_is_reported() -> None:
     error = ClientError(
         {"Error": {"Code": "ValidationException", "Message": "Cross-account pass role is not allowed."}}, "Create"
     )
-    assert "the role belongs to another account" in explained(error)
+    assert "the role belongs to another account" in explain(error)
 
 
 def test_an_upload_that_was_cut_off_goes_on(quick: Emulator, backend: SageMakerBackend, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What breedclf made in an account: found by its tag, priced, and cleaned up; others' things are never touched."""
+"""The inventory and clean-up of an account: resources are found by tag and priced; those of others stay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.account.cleaning import clean, cleaning
 from breedclf.backends.sagemaker.account.inventory import Inventory
 from breedclf.backends.sagemaker.backend import SageMakerBackend
-from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.cli import main
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
@@ -22,7 +21,7 @@ from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import Clients
 from tests.backends.sagemaker.contexts import IMAGE, backend_at
 from tests.backends.sagemaker.fake_service import OWNER, FakeSageMaker
-from tests.backends.sagemaker.tuning.test_jobs import ROLE, Clock, Fakes, Tunings, backend, search
+from tests.backends.sagemaker.tuning.test_jobs import ROLE, context, search, tuning_jobs
 
 MACHINE = {"VariantName": "all", "ModelName": "dogs", "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}
 COLLEAGUE = "arn:aws:iam::111122223333:user/bob"
@@ -60,15 +59,13 @@ def service(tmp_path: Path) -> FakeSageMaker:
         ResourceConfig={**RESOURCES, "InstanceType": "ml.x9.large"},
         BillableTimeInSeconds=60,
     )
-    backend(fake, tmp_path).create_tuning(search())
+    tuning_jobs(fake, tmp_path).create_tuning(search())
     fake.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]["breedclf-user"] = OWNER
     return fake
 
 
 def inventory(service: FakeSageMaker, home: Path) -> Inventory:
-    settings = SageMakerSettings(role=ROLE, bucket="pictures")
-    place = Tunings(settings, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
-    return Inventory(place, now=lambda: service.now)
+    return Inventory(context(service, home), now=lambda: service.now)
 
 
 def test_everything_of_ours_is_found_with_its_cost_so_far(service, tmp_path) -> None:
@@ -89,9 +86,9 @@ def test_everything_of_ours_is_found_with_its_cost_so_far(service, tmp_path) -> 
     assert found["training-job", "now"].cost == pytest.approx(2 * 0.23)
     assert found["training-job", "spot"].cost == pytest.approx(0.5 * 0.23)
     assert found["training-job", "odd"].cost is None
-    assert found["training-job", "odd"].why_unknown == "no price of ml.x9.large"
+    assert found["training-job", "odd"].why_unknown == "no price for ml.x9.large"
     assert {thing.name for thing in found.values() if thing.runs} == {"dogs", "now", "batch"}
-    assert found["transform-job", "batch"].why_unknown == "no price of ml.m5.xlarge"
+    assert found["transform-job", "batch"].why_unknown == "no price for ml.m5.xlarge"
     assert found["model", "dogs"].owner == OWNER and found["model", "birds"].owner == COLLEAGUE
     document = json.loads(json.dumps([thing.to_dict(service.now) for thing in found.values()]))
     assert next(each for each in document if each["kind"] == "endpoint")["age_days"] == 2.0
@@ -130,14 +127,14 @@ def test_what_others_made_is_left_unless_asked_for(service, tmp_path) -> None:
     assert {thing.name for thing in everyones.deleted} == {"dogs", "birds", "old"}
 
 
-def test_older_than_leaves_the_young(service, tmp_path) -> None:
+def test_older_than_keeps_recent_resources(service, tmp_path) -> None:
     todo = cleaning(
         inventory(service, tmp_path).things(), now=service.now, owner=OWNER, older_than_days=3, stop_running=True
     )
     assert todo.deleted == () and todo.stopped == ()
 
 
-def test_what_went_away_in_between_is_no_problem_and_a_refusal_keeps_nothing_else(service, tmp_path) -> None:
+def test_deleted_resources_are_ignored_and_errors_do_not_stop_the_rest(service, tmp_path) -> None:
     made = inventory(service, tmp_path)
     todo = cleaning(made.things(), now=service.now, owner=OWNER)
     service.delete_model(ModelName="dogs")
@@ -150,7 +147,7 @@ def test_what_went_away_in_between_is_no_problem_and_a_refusal_keeps_nothing_els
     service.delete_endpoint = refused  # type: ignore[method-assign]
     problems = clean(made, todo)
     assert list(problems) == ["endpoint dogs"]
-    assert "the permission sagemaker:DeleteEndpoint is missing" in problems["endpoint dogs"]
+    assert "missing permission sagemaker:DeleteEndpoint" in problems["endpoint dogs"]
     assert service.things["EndpointConfig"] == {}
 
 
@@ -162,7 +159,7 @@ def test_policies_on_the_command_line(capsys, monkeypatch) -> None:
     assert main(["sagemaker", "policy", "--account", "111122223333"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"trust", "role", "caller"}
     assert main(["sagemaker", "policy", "--role"]) == 2
-    assert "give --role-arn or --account" in capsys.readouterr().err
+    assert "pass --role-arn or --account" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -177,7 +174,7 @@ def account(quick: Emulator, quick_client: Clients, quick_bucket: str, tmp_path:
         ModelName=f"m-{quick_bucket}",
         ExecutionRoleArn=ROLE,
         PrimaryContainer={"Image": IMAGE, "ModelDataUrl": backend.uri("models", "used", "model.tar.gz")},
-        Tags=backend.tags("endpoint", owned=True),
+        Tags=backend.context.tags("endpoint", owned=True),
     )
     return backend
 
@@ -187,7 +184,7 @@ def names(bucket: str, client: Clients) -> set[str]:
     return {each["Key"].removeprefix("breedclf/").rpartition("/")[0] for each in found}
 
 
-def test_cleaning_asks_first_and_touches_s3_only_if_told(
+def test_cleaning_asks_for_confirmation_and_deletes_from_s3_only_on_request(
     account: SageMakerBackend, quick_bucket: str, quick_client: Clients, capsys
 ) -> None:
     model = f"model m-{quick_bucket}"
@@ -214,14 +211,14 @@ def test_a_person_is_shown_what_would_be_deleted_and_asked(
     terminal.isatty = lambda: True  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stdin", terminal)
     assert main(["sagemaker", "clean"]) == code
-    told = capsys.readouterr().err
-    assert f"would delete model m-{quick_bucket}" in told and "Delete and stop these? [y/N]" in told
+    printed = capsys.readouterr().err
+    assert f"would delete model m-{quick_bucket}" in printed and "Delete and stop these? [y/N]" in printed
     listed = quick_client("sagemaker").list_models(NameContains=quick_bucket)["Models"]
     assert bool(listed) is (code != 0)
     account.clients("sagemaker").delete_model(ModelName=f"m-{quick_bucket}") if listed else None
 
 
-def test_a_bucket_is_looked_at_before_anything_is_uploaded(
+def test_a_bucket_is_checked_before_the_upload(
     quick: Emulator, quick_client: Clients, quick_bucket: str, tmp_path: Path
 ) -> None:
     abroad = f"{quick_bucket}-eu"
@@ -230,7 +227,7 @@ def test_a_bucket_is_looked_at_before_anything_is_uploaded(
     spec = JobSpec("somewhere", source=script_source(tmp_path / "source", "pass"))
     for bucket, message in (
         (abroad, f"bucket {abroad} is in eu-west-1, but jobs and endpoints run in us-east-1"),
-        (f"{quick_bucket}-none", f"bucket {quick_bucket}-none is not there; make it"),
+        (f"{quick_bucket}-none", f"bucket {quick_bucket}-none does not exist; create it"),
     ):
         quick.plane.faults.clear()
         with pytest.raises(ConfigError, match=message):

@@ -12,7 +12,7 @@ import pytest
 from breedclf import Job, SageMakerBackend
 from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.server import Emulator
-from breedclf.backends.sagemaker.training.jobs import values_missing
+from breedclf.backends.sagemaker.training.metrics import missing_values
 from breedclf.jobs import JobSpec, MetricRecord, seconds_until_complete
 from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import switch
@@ -59,7 +59,7 @@ def test_after_waiting_log_and_metrics_are_complete(quick: Emulator, job: Any) -
 
 
 def test_the_history_of_a_job_that_just_ended_waits_for_its_last_lines(quick: Emulator, job: Any) -> None:
-    """For one who asks the backend itself, without waiting for the job through its handle."""
+    """For callers that use the backend directly, without waiting for the job."""
     switch(quick, "lags", logs_seconds=2)
     submitted: Job = job()
     backend = submitted.backend
@@ -79,7 +79,7 @@ def test_final_values_that_the_log_lacks_come_from_the_service(
     assert not caplog.records  # nothing is wrong with a log that isn't there
 
 
-def test_a_job_that_search_does_not_know_yet_is_listed_by_who_submitted_it(quick: Emulator, job: Any) -> None:
+def test_a_job_that_search_does_not_know_yet_is_listed_by_its_backend(quick: Emulator, job: Any) -> None:
     switch(quick, "lags", search_seconds=60)
     submitted: Job = job("import time\ntime.sleep(0.2)")
     backend: SageMakerBackend = submitted.backend  # type: ignore[assignment]
@@ -89,7 +89,7 @@ def test_a_job_that_search_does_not_know_yet_is_listed_by_who_submitted_it(quick
     assert submitted.name not in [each.name for each in backend.list_jobs()]
 
 
-def test_an_endpoint_that_is_up_is_said_to_be_so_later() -> None:
+def test_the_emulator_delays_the_status_of_an_endpoint() -> None:
     lags = Lags(endpoint_seconds=5)
     up = {"status": "InService", "modified": 100.0, "generation": 1}
     assert lags.endpoint_status(up, now=104.9) == "Creating"
@@ -110,10 +110,12 @@ def test_an_endpoint_that_is_up_is_said_to_be_so_later() -> None:
 )
 def test_the_log_is_compared_with_the_final_values(last: Any, final: Any, missing: Any) -> None:
     records = [MetricRecord(float(at), values) for at, values in enumerate(last)]
-    assert values_missing(records, final) == missing
+    assert missing_values(records, final) == missing
 
 
-def test_nobody_waits_longer_than_the_delay(quick: Emulator, quick_bucket: str, tmp_path: Path, job: Any) -> None:
+def test_waiting_for_late_data_ends_after_the_delay(
+    quick: Emulator, quick_bucket: str, tmp_path: Path, job: Any
+) -> None:
     backend = backend_at(quick, quick_bucket, tmp_path / "home", delay_seconds=10)
     ended = job("pass").wait().describe()
     assert seconds_until_complete(backend, ended, ended.ended + 4) == pytest.approx(6)

@@ -1,4 +1,4 @@
-"""Without the extra: the package imports as ever, and whoever asks for SageMaker is told what to install."""
+"""Without the extra, the package imports, and using SageMaker reports what to install."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
-def test_the_package_and_its_other_names_import_as_ever() -> None:
+def test_the_package_imports_without_the_extra() -> None:
     program = "import breedclf; from breedclf import LocalBackend, Trainer; print('SageMakerBackend' in dir(breedclf))"
     assert run(program).strip() == "True"
 
@@ -42,5 +42,5 @@ def test_the_package_and_its_other_names_import_as_ever() -> None:
     ],
 )
 def test_asking_for_sagemaker_says_what_to_install(ask: str) -> None:
-    told = run(f"try:\n    {ask}\nexcept MissingExtraError as error:\n    print(error)\n")
-    assert _HINT in told
+    printed = run(f"try:\n    {ask}\nexcept MissingExtraError as error:\n    print(error)\n")
+    assert _HINT in printed

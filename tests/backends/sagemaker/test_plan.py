@@ -1,4 +1,4 @@
-"""What is planned before anything is paid: things, cost at most, quotas; and when it is refused."""
+"""Plans: resources, maximum cost and quotas, and when they are refused."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from breedclf.backends.sagemaker.account.rates import Rates
-from breedclf.backends.sagemaker.api_call import ApiCall
-from breedclf.backends.sagemaker.plan import Plan, plan_of
+from breedclf.backends.sagemaker.cost.estimate import estimate, require_affordable
+from breedclf.backends.sagemaker.cost.rates import Rates
 from breedclf.errors import ConfigError
+from breedclf.jobs.plan import ApiCall, Plan
 from tests.backends.sagemaker.tuning.test_request import made, training
 
 RATES = Rates(
@@ -34,7 +34,7 @@ SERVERLESS = {
 
 
 def planned(operation: str, request: dict[str, Any], *, region: str = "us-east-1", **more: Any) -> Plan:
-    return plan_of([ApiCall(operation, request)], more.pop("rates", RATES), region=region, **more)
+    return estimate([ApiCall(operation, request)], more.pop("rates", RATES), region=region, **more)
 
 
 def job(machine: str = "ml.m5.xlarge", count: int = 1, hours: float = 2, **more: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def test_a_training_job_costs_its_longest_time_on_all_machines_and_their_disks()
         ("ml.m5.xlarge for training job usage", 3),
         ("Longest run time for a training job", 7_200),
     ]
-    assert "read 2026-01-31" in str(plan) and "costs $2.10 at most" in str(plan)
+    assert "as of 2026-01-31" in str(plan) and "costs at most $2.10" in str(plan)
 
 
 def test_spot_counts_in_full_and_needs_another_quota() -> None:
@@ -73,7 +73,7 @@ def test_a_search_costs_all_its_jobs_or_what_its_longest_time_lets_run() -> None
     whole = planned("CreateHyperParameterTuningJob", made(max_jobs=8, max_parallel_jobs=4))
     assert whole.items[0].amount == pytest.approx(8)
     assert whole.quotas[0].needed == 4
-    assert whole.creates == ("tuning job dogs, 8 training jobs, 4 at a time",)
+    assert whole.creates == ("tuning job dogs, 8 training jobs, 4 in parallel",)
     from breedclf.tuning.stopping import Completion
 
     short = planned(
@@ -82,7 +82,7 @@ def test_a_search_costs_all_its_jobs_or_what_its_longest_time_lets_run() -> None
     )
     assert short.items[0].amount == pytest.approx(4 * 0.5)
     many = planned("CreateHyperParameterTuningJob", made(max_jobs=20, max_parallel_jobs=20))
-    assert any("by default" in hint for hint in many.hints)
+    assert any("default limit" in hint for hint in many.hints)
 
 
 def test_an_endpoint_costs_until_it_ends_and_without_an_end_nobody_knows() -> None:
@@ -91,9 +91,9 @@ def test_an_endpoint_costs_until_it_ends_and_without_an_end_nobody_knows() -> No
     assert plan.quotas[0].name == "ml.m5.xlarge for endpoint usage"
     endless = planned("CreateEndpointConfig", config_of(VARIANT))
     assert endless.cost is None
-    assert "runs until it is deleted ($0.5 per hour)" in str(endless)
-    with pytest.raises(ConfigError, match="unknown, and max_cost=1000 is set:\n.*runs until it is deleted"):
-        endless.refuse_above(1_000)
+    assert "runs until you delete it ($0.5 per hour)" in str(endless)
+    with pytest.raises(ConfigError, match="unknown, but max_cost=1000 is set:\n.*runs until you delete it"):
+        require_affordable(endless, 1_000)
 
 
 def test_a_serverless_endpoint_costs_at_most_all_its_answers_at_once() -> None:
@@ -102,32 +102,34 @@ def test_a_serverless_endpoint_costs_at_most_all_its_answers_at_once() -> None:
     assert plan.quotas[0].name == "Maximum total concurrency that can be allocated across all serverless endpoints"
 
 
-def test_an_endpoint_that_nothing_in_aws_ends_has_no_upper_bound() -> None:
+def test_the_cost_is_unbounded_unless_aws_deletes_the_endpoint() -> None:
     tagged = planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600)
     assert tagged.cost is None
-    assert "nothing in AWS deletes it when its time is over; $1.00 if you do" in str(tagged)
-    with pytest.raises(ConfigError, match=r"let AWS end it \(endpoint_end_role=ARN .*serverless_memory_mb"):
-        tagged.refuse_above(5)
+    assert "AWS doesn't delete it when it expires; $1.00 if you do" in str(tagged)
+    with pytest.raises(
+        ConfigError, match=r"let AWS delete the endpoint \(endpoint_end_role=ARN .*serverless_memory_mb"
+    ):
+        require_affordable(tagged, 5)
     assert planned("CreateEndpointConfig", config_of(VARIANT), seconds=3_600, ended_by_aws=True).cost == 1.0
 
 
-def test_an_update_costs_both_fleets_until_it_is_through() -> None:
+def test_an_update_costs_old_and_new_machines_until_it_completes() -> None:
     request = {"EndpointName": "dogs", "EndpointConfigName": "dogs-2"}
     before = {**config_of(VARIANT), "EndpointConfigName": "dogs-1"}
     calls = [ApiCall("CreateEndpointConfig", config_of(VARIANT)), ApiCall("UpdateEndpoint", request)]
-    plan = plan_of(calls, RATES, region="us-east-1", seconds=7_200, ended_by_aws=True, replaced=before)
+    plan = estimate(calls, RATES, region="us-east-1", seconds=7_200, ended_by_aws=True, replaced=before)
     assert plan.cost == pytest.approx(2 * 2 * 0.5 + 2 * 1 * 0.5)  # two hours of the new machines, one of the old ones
-    assert "2 x ml.m5.xlarge of dogs-1, until the update is through" in str(plan)
-    serverless = plan_of(
+    assert "2 x ml.m5.xlarge of dogs-1, until the update completes" in str(plan)
+    serverless = estimate(
         calls, RATES, region="us-east-1", seconds=7_200, ended_by_aws=True, replaced=config_of(SERVERLESS)
     )
     assert serverless.cost == pytest.approx(2.0)
 
 
-def test_the_lines_that_a_refusal_shows_are_a_table_that_adds_the_price(tmp_path: Path) -> None:
+def test_the_json_in_the_error_is_a_valid_rate_table(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        planned("CreateTrainingJob", job("ml.p5.48xlarge")).refuse_above(5)
-    shown = str(caught.value).split("a file that holds ")[1].split(", or leave max_cost out")[0]
+        require_affordable(planned("CreateTrainingJob", job("ml.p5.48xlarge")), 5)
+    shown = str(caught.value).split("where FILE contains ")[1].split(", or remove max_cost")[0]
     file = tmp_path / "rates.json"
     file.write_text(shown.replace('"PRICE"', "113.0").replace("YYYY-MM-DD", "2026-11-29"))
     rates = Rates.load(file)
@@ -144,50 +146,52 @@ def test_a_batch_transform_has_no_longest_time() -> None:
         "TransformResources": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 1},
     }
     plan = planned("CreateTransformJob", request)
-    assert plan.cost is None and "no longest run time" in str(plan)
+    assert plan.cost is None and "no maximum run time" in str(plan)
     assert plan.quotas[0].name == "ml.m5.xlarge for transform job usage"
 
 
 @pytest.mark.parametrize(
     ("machine", "region"), [("ml.p5.48xlarge", "us-east-1"), ("ml.m5.xlarge", "eu-west-1"), ("ml.m5.xlarge", "mars")]
 )
-def test_what_the_table_doesn_t_hold_is_unknown_and_never_guessed(machine: str, region: str) -> None:
+def test_missing_prices_are_unknown(machine: str, region: str) -> None:
     plan = planned("CreateTrainingJob", job(machine), region=region)
     assert plan.cost is None
-    assert f"no price of {machine} for training in {region}" in str(plan)
-    plan.refuse_above(None)
-    with pytest.raises(ConfigError, match=r"unknown, and max_cost=5 is set:(.|\n)*rates=FILE"):
-        plan.refuse_above(5)
+    assert f"no price for {machine} (training) in {region}" in str(plan)
+    require_affordable(plan, None)
+    with pytest.raises(ConfigError, match=r"unknown, but max_cost=5 is set:(.|\n)*rates=FILE"):
+        require_affordable(plan, 5)
 
 
 def test_max_cost_refuses_above_with_the_numbers() -> None:
     plan = planned("CreateTrainingJob", job(count=3))
-    plan.refuse_above(2.11)
-    with pytest.raises(ConfigError, match=r"up to \$2.10, more than max_cost=\$2.00:\n.*3 x ml.m5.xlarge, 2 h each"):
-        plan.refuse_above(2)
+    require_affordable(plan, 2.11)
+    with pytest.raises(
+        ConfigError, match=r"up to \$2.10, more than max_cost=\$2.00:\n.*3 x ml.m5.xlarge, at most 2 h each"
+    ):
+        require_affordable(plan, 2)
 
 
-def test_several_calls_add_up_and_free_ones_are_named() -> None:
+def test_costs_of_several_calls_add_up() -> None:
     calls = [
         ApiCall("CreateModel", {"ModelName": "dogs", "ExecutionRoleArn": "arn:aws:iam::111122223333:role/breedclf"}),
         ApiCall("CreateEndpointConfig", config_of(VARIANT)),
         ApiCall("CreateEndpoint", {"EndpointName": "dogs", "EndpointConfigName": "dogs"}),
     ]
-    plan = plan_of(calls, RATES, region="us-east-1", seconds=3_600, ended_by_aws=True)
+    plan = estimate(calls, RATES, region="us-east-1", seconds=3_600, ended_by_aws=True)
     assert plan.creates == ("model dogs", "endpoint configuration dogs", "endpoint dogs")
     document = json.loads(json.dumps(plan.to_dict()))
     assert document["cost"] == pytest.approx(1.0)
     assert [call["operation"] for call in json.loads(plan.requests())] == [call.operation for call in calls]
 
 
-def test_calls_that_it_can_t_count_or_that_are_wrong_are_refused() -> None:
-    with pytest.raises(ConfigError, match="CreateNotebookInstance is no call that breedclf plans"):
+def test_unsupported_and_invalid_calls_are_refused() -> None:
+    with pytest.raises(ConfigError, match="can't plan CreateNotebookInstance"):
         planned("CreateNotebookInstance", {})
     with pytest.raises(ConfigError, match="Unknown member 'Naem'"):
         planned("CreateModel", {"ModelName": "dogs", "Naem": "dogs"})
 
 
-def test_the_table_that_comes_along_tells_where_and_when_each_price_was_read() -> None:
+def test_the_shipped_rate_table_has_a_source_and_date_for_each_price() -> None:
     rates = Rates.load()
     found = rates.instance_hour("us-east-1", "training", "ml.m5.xlarge")
     assert found is not None and found.usd == 0.23
@@ -195,7 +199,7 @@ def test_the_table_that_comes_along_tells_where_and_when_each_price_was_read() -
     assert all(source.text and source.date for source in rates.sources.values())
 
 
-def test_a_table_of_one_s_own(tmp_path: Path) -> None:
+def test_a_custom_rate_table(tmp_path: Path) -> None:
     file = tmp_path / "rates.yaml"
     file.write_text(
         "sources: {mine: {date: '2026-11-01', text: our contract}}\n"
@@ -205,5 +209,5 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     plan = planned("CreateTrainingJob", job(), region="eu-west-1", rates=Rates.load(file))
     assert plan.items[0].cost == pytest.approx(0.4)
     file.write_text("sources: {}\nregions: {eu-west-1: {training: {ml.m5.xlarge: {usd: 0.2, source: mine}}}}\n")
-    with pytest.raises(ConfigError, match="come from 'mine', which sources doesn't tell"):
+    with pytest.raises(ConfigError, match="refer to 'mine', which is missing in sources"):
         Rates.load(file)

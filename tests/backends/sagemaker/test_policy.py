@@ -1,4 +1,4 @@
-"""The IAM policies: exactly the calls that the sources make, on our own things, and within IAM's limits."""
+"""The IAM policies: exactly the calls in the sources, only on breedclf's resources, and within IAM's limits."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ IMPLIED = {"sagemaker:AddTags", "s3:AbortMultipartUpload", "iam:PassRole"}
 
 
 def settings(**changes: object) -> SageMakerSettings:
-    return SageMakerSettings(**{"role": ROLE, "region": "eu-west-1", "bucket": "pictures", **changes})
+    return SageMakerSettings(**{"role": ROLE, "region": "eu-west-1", "bucket": "images", **changes})
 
 
 def calls_of_the_sources() -> set[str]:
-    """The permissions for every operation that the back end's sources call on a client of boto3."""
+    """The permissions for all operations that the backend's sources call on boto3 clients."""
     names: dict[str, str] = {}
     for service in SERVICES:
         client = boto3.client(service, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
@@ -122,7 +122,7 @@ def test_nothing_reaches_beyond_the_prefix_the_account_and_the_region() -> None:
                         for action in statement["Action"]
                     ), statement
                 elif ":s3:::" in resource:
-                    assert resource.startswith("arn:aws:s3:::pictures")
+                    assert resource.startswith("arn:aws:s3:::images")
                     assert "/breedclf/" in resource or "s3:prefix" in json.dumps(statement.get("Condition"))
                 else:
                     assert re.search(r":(111122223333|\*):|::111122223333:", resource), resource
@@ -133,8 +133,8 @@ def test_the_role_reads_below_the_prefix_and_writes_below_jobs() -> None:
     statements = role_policy(settings(), Scope.of(settings()))["Statement"]
     objects = {action: each["Resource"] for each in statements for action in each["Action"] if "Object" in action}
     assert objects == {
-        "s3:GetObject": ["arn:aws:s3:::pictures/breedclf/*"],
-        "s3:PutObject": ["arn:aws:s3:::pictures/breedclf/jobs/*"],
+        "s3:GetObject": ["arn:aws:s3:::images/breedclf/*"],
+        "s3:PutObject": ["arn:aws:s3:::images/breedclf/jobs/*"],
     }
 
 
@@ -168,7 +168,7 @@ PAGES = Path(__file__).parents[3] / "docs"
 
 
 def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies() -> None:
-    """Every address in a command or program of the pages lies where the caller and the role may read and write."""
+    """The caller and the role may read and write every S3 URI in the documentation."""
     own = settings(bucket="my-bucket")
     named = [
         (page.name, uri)
@@ -192,14 +192,14 @@ def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies()
             assert any(fnmatch.fnmatchcase(f"{uri}/train/dog.jpg", pattern) for pattern in allowed), (page, uri, action)
 
 
-def test_what_isn_t_known_is_asked_for() -> None:
-    with pytest.raises(ConfigError, match="the role is not known: give --role-arn or --account"):
+def test_missing_settings_are_reported() -> None:
+    with pytest.raises(ConfigError, match="no role is set: pass --role-arn or --account"):
         Scope.of(SageMakerSettings(region="eu-west-1"))
-    with pytest.raises(ConfigError, match="no AWS region is known"):
+    with pytest.raises(ConfigError, match="no AWS region is configured"):
         Scope.of(SageMakerSettings(role=ROLE))
-    with pytest.raises(ConfigError, match="is no role's ARN"):
+    with pytest.raises(ConfigError, match="is not a role ARN"):
         Scope.of(SageMakerSettings(role="breedclf", region="eu-west-1"))
-    with pytest.raises(ConfigError, match="is an alias, which a policy can't name"):
-        role_policy(settings(output_kms_key="alias/pictures"), Scope.of(settings()))
+    with pytest.raises(ConfigError, match="is an alias, which policies don't support"):
+        role_policy(settings(output_kms_key="alias/images"), Scope.of(settings()))
     found = Scope.of(SageMakerSettings(), region="cn-north-1", account="111122223333")
     assert (found.role, found.bucket) == (ROLE, "sagemaker-cn-north-1-111122223333")

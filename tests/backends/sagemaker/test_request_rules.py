@@ -9,8 +9,9 @@ import pytest
 from breedclf.backends.aws_requests.rules import RULES
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.validation import check_request
-from breedclf.backends.sagemaker.api_call import ApiCall
+from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.errors import ConfigError
+from breedclf.jobs.plan import ApiCall
 
 REGION = "us-east-1"
 IMAGE = f"111122223333.dkr.ecr.{REGION}.amazonaws.com/own/train:1"
@@ -45,9 +46,9 @@ def tags(*keys: str, value: str = "") -> dict[str, Any]:
 SUBNETS = {"VpcConfig": {"Subnets": [f"subnet-{n}" for n in range(17)], "SecurityGroupIds": ["sg-1"]}}
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (tags(*(f"k{n}" for n in range(51))), "length less than or equal to 50"),
-    (tags("aws:mine"), "'aws:mine' begins with aws:"),
-    (tags("AWS:mine"), "'AWS:mine' begins with aws:"),
-    (tags("a", "a"), "'a' is given more than once"),
+    (tags("aws:mine"), "'aws:mine' starts with aws:"),
+    (tags("AWS:mine"), "'AWS:mine' starts with aws:"),
+    (tags("a", "a"), "'a' is used more than once"),
     (tags("a", value="x" * 257), "length less than or equal to 256"),
     ({"Environment": {f"E{n}": "1" for n in range(101)}}, "length less than or equal to 100"),
     ({"Environment": {"E": "x" * 513}}, "length less than or equal to 512"),
@@ -55,12 +56,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (metrics("m" * 256), "length less than or equal to 255"),
     (metrics("m", "m"), "Metric names must be unique"),
     (SUBNETS, "length less than or equal to 16"),
-    ({"OutputDataConfig": {"S3OutputPath": "s3://My-Bucket/o"}}, "'My-Bucket' is no name of a bucket"),
-    ({"OutputDataConfig": {"S3OutputPath": "s3://192.168.5.4/o"}}, "is no name of a bucket"),
-    ({"InputDataConfig": [channel("s3://my_bucket/dogs")]}, "'my_bucket' is no name of a bucket"),
+    ({"OutputDataConfig": {"S3OutputPath": "s3://My-Bucket/o"}}, "'My-Bucket' is not a valid bucket name"),
+    ({"OutputDataConfig": {"S3OutputPath": "s3://192.168.5.4/o"}}, "is not a valid bucket name"),
+    ({"InputDataConfig": [channel("s3://my_bucket/dogs")]}, "'my_bucket' is not a valid bucket name"),
     ({"InputDataConfig": 2 * [channel("s3://bucket/dogs")]}, "Channel names must be unique"),
-    (algorithm(TrainingImage="docker.io/own/train:1"), "in no registry that SageMaker pulls from"),
-    (algorithm(TrainingImage=IMAGE.replace(REGION, "eu-west-1")), "is in eu-west-1; SageMaker pulls images from"),
+    (algorithm(TrainingImage="docker.io/own/train:1"), "not in a registry that SageMaker supports"),
+    (algorithm(TrainingImage=IMAGE.replace(REGION, "eu-west-1")), "is in eu-west-1; SageMaker pulls images only from"),
     (algorithm(AlgorithmName="theirs"), "exactly one of TrainingImage and AlgorithmName"),
     ({"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds"),
 ]
@@ -69,7 +70,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def refusals(operation: str, request: dict[str, Any]) -> tuple[str, str]:
     """How the backend refuses to send a request, and the emulator to answer it."""
     with pytest.raises(ConfigError) as sent:
-        ApiCall(operation, request).checked(REGION)
+        validate_call(ApiCall(operation, request), REGION)
     with pytest.raises(ServiceError) as answered:
         check_request("sagemaker", operation, request, REGION)
     return str(sent.value), str(answered.value)
@@ -79,12 +80,12 @@ def refusals(operation: str, request: dict[str, Any]) -> tuple[str, str]:
 def test_what_aws_refuses_is_refused_before_it_is_sent_and_by_the_emulator(
     change: dict[str, Any], message: str
 ) -> None:
-    assert all(message in told for told in refusals("CreateTrainingJob", {**JOB, **change}))
+    assert all(message in each for each in refusals("CreateTrainingJob", {**JOB, **change}))
 
 
 def test_a_models_image_is_checked_too() -> None:
-    told = refusals("CreateModel", {**MODEL, "PrimaryContainer": {"Image": "train:1"}})
-    assert all("in no registry that SageMaker pulls from" in each for each in told)
+    messages = refusals("CreateModel", {**MODEL, "PrimaryContainer": {"Image": "train:1"}})
+    assert all("not in a registry that SageMaker supports" in each for each in messages)
 
 
 OWN_REGISTRY = {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}
@@ -100,11 +101,11 @@ OWN_REGISTRY = {"TrainingImageConfig": {"TrainingRepositoryAccessMode": "Vpc"}}
         {"InputDataConfig": [channel("s3://bucket.with.dots-1/Any/Key_here")]},
     ],
 )
-def test_what_aws_takes_is_taken(change: dict[str, Any]) -> None:
+def test_valid_requests_are_accepted(change: dict[str, Any]) -> None:
     request = {**JOB, **change}
-    assert ApiCall("CreateTrainingJob", request).checked(REGION)
+    assert validate_call(ApiCall("CreateTrainingJob", request), REGION)
     check_request("sagemaker", "CreateTrainingJob", request, REGION)
 
 
-def test_each_rule_says_where_it_is_written() -> None:
+def test_each_rule_has_a_source() -> None:
     assert all(rule.source and rule.operations for rule in RULES)

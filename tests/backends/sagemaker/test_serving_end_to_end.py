@@ -19,7 +19,7 @@ from breedclf.backends.common.model_archive import pack_model
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.backend import SageMakerBackend
-from breedclf.backends.sagemaker.endpoints.expected_answers import right_answers
+from breedclf.backends.sagemaker.endpoints.expected_answers import expected_answers
 from breedclf.backends.sagemaker.endpoints.served_model import ServedModel, answers_uri
 from breedclf.cli import main
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
@@ -56,7 +56,7 @@ def endpoint(emulator: Emulator, backend: SageMakerBackend, model: Path) -> Iter
 
 
 def left_over(backend: SageMakerBackend) -> list[str]:
-    """What breedclf made, by its tag, and nobody took down; other tests leave models of their own on the stand-in."""
+    """Remaining resources with breedclf's tag; other tests leave models on the emulator."""
     client = backend.clients("sagemaker")
     listed = [
         *((each["EndpointName"], each["EndpointArn"]) for each in client.list_endpoints()["Endpoints"]),
@@ -111,7 +111,7 @@ def test_the_life_of_an_endpoint(
     assert endpoint.describe().generation == 1
     assert endpoint.predict(PICTURE).best.label == best(model) != best(other_model)
     with pytest.raises(ModelError) as error:
-        backend.invoke_endpoint("dogs", b"no picture", content_type="image/jpeg")
+        backend.invoke_endpoint("dogs", b"not an image", content_type="image/jpeg")
     assert error.value.original_status_code == 400
     assert json.loads(error.value.original_message)["error"]["code"] == "BadImage"
 
@@ -139,10 +139,12 @@ def test_the_life_of_an_endpoint(
 def with_answers_of_another(backend: SageMakerBackend, model: Path, *, of: Path) -> None:
     """Keep another model's right answers beside a model's archive, so that it will answer wrongly."""
     with ServedModel.packed(model, backend.uri("models")) as served:
-        backend.storage.put(answers_uri(served.uri), right_answers(of))
+        backend.storage.put(answers_uri(served.uri), expected_answers(of))
 
 
-def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path) -> None:
+def test_errors_during_deployment_and_requests(
+    emulator: Emulator, endpoint: Endpoint, backend: SageMakerBackend, model: Path
+) -> None:
     for preset in ("throttling", "server-error", "unavailable", "lost"):
         emulator.plane.faults.add(Fault(operation="InvokeEndpoint", preset=preset, times=2))
         assert endpoint.predict(PICTURE).best.label == best(model), preset
@@ -151,7 +153,7 @@ def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: Sag
         assert endpoint.status is EndpointStatus.IN_SERVICE, preset
     emulator.plane.faults.clear()
     emulator.plane.faults.add(Fault(operation="DescribeEndpoint", preset="access-denied"))
-    with pytest.raises(BreedclfError, match="the permission sagemaker:DescribeEndpoint is missing"):
+    with pytest.raises(BreedclfError, match="missing permission sagemaker:DescribeEndpoint"):
         endpoint.describe()
     with pytest.raises(ConfigError, match="'dogs' is taken"):
         Deployment(model, backend=backend, name="dogs").deploy()
@@ -160,7 +162,7 @@ def test_trouble_on_the_way(emulator: Emulator, endpoint: Endpoint, backend: Sag
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_a_refusal_leaves_nothing(emulator: Emulator, backend: SageMakerBackend, model: Path, operation: str) -> None:
     emulator.plane.faults.add(Fault(operation=operation, preset="quota"))
-    with pytest.raises(EndpointError, match="a quota of the account"):
+    with pytest.raises(EndpointError, match="an account quota"):
         Deployment(model, backend=backend, name="dogs").deploy()
     assert left_over(backend) == []
 
@@ -201,17 +203,17 @@ def test_other_ways_to_serve(
 
 
 def test_a_batch_transform(emulator: Emulator, backend: SageMakerBackend, model: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    (pictures / "sub folder").mkdir(parents=True)
+    images = tmp_path / "images"
+    (images / "sub folder").mkdir(parents=True)
     for number in range(5):
-        draw(number).save(pictures / "sub folder" / f"{number}.png")
-    (pictures / "broken.jpg").write_bytes(b"no picture")
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+        draw(number).save(images / "sub folder" / f"{number}.png")
+    (images / "broken.jpg").write_bytes(b"not an image")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert (result.answered, list(result.failed)) == (5, ["broken.jpg"])
     lines = [json.loads(line) for line in result.predictions.read_text(encoding="utf-8").splitlines()]
     classifier = Classifier(model)
     for line in lines[1:]:
-        assert line["predictions"][0]["label"] == classifier.predict(pictures / line["path"]).best.label
+        assert line["predictions"][0]["label"] == classifier.predict(images / line["path"]).best.label
     operations = {each["operation"] for each in emulator.plane.faults.calls()}
     assert "CreateTransformJob" in operations
     assert "CreateEndpoint" not in operations
@@ -234,9 +236,9 @@ def test_from_the_command_line(
     assert main(["deploy", str(model), "--name", "dogs", "--ttl", "1", *there]) == 0
     draw(3).save(tmp_path / "dog.png")
     assert main(["predict", "--endpoint", "dogs", str(tmp_path / "dog.png"), *there]) == 0
-    told = capsys.readouterr().out
-    assert "endpoint dogs is InService" in told
-    assert "--backend sagemaker" in told, "the way back is told"
+    printed = capsys.readouterr().out
+    assert "endpoint dogs is InService" in printed
+    assert "--backend sagemaker" in printed, "the rollback is reported"
     assert main(["endpoints", "list", *there, "--json"]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
     assert (listed["name"], listed["status"]) == ("dogs", "InService")
@@ -246,7 +248,7 @@ def test_from_the_command_line(
     assert left_over(backend) == []
 
 
-def test_what_the_page_shows(
+def test_the_snippets_of_the_documentation_run(
     emulator: Emulator,
     backend: SageMakerBackend,
     bucket: str,

@@ -1,1 +1,1 @@
-"""What AWS takes: its services' own models and the documented rules beside them, for those who send and who answer."""
+"""Validation of AWS requests, by the services' own models and the documented rules; for clients and the emulator."""

@@ -1,4 +1,4 @@
-"""Whether a request keeps the rules of the service's own model, as botocore carries it; told in AWS's words."""
+"""Validates a request against botocore's model of the service, with messages in the style of AWS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENDLESS = 1e300
 
 
 class WrongTypeError(ValueError):
-    """A value is of a type that the service can't even read."""
+    """A value has a type that the service can't parse."""
 
 
 @functools.cache
@@ -31,24 +31,24 @@ def service_model(service: str) -> Any:
         from botocore.loaders import Loader
         from botocore.model import ServiceModel
     except ImportError as error:
-        raise MissingExtraError("botocore's model of AWS is needed: pip install 'breedclf[sagemaker]'") from error
+        raise MissingExtraError("this needs botocore's models of AWS: pip install 'breedclf[sagemaker]'") from error
     return ServiceModel(Loader().load_service_model(service, "service-2"), service_name=service)
 
 
 def model_faults(service: str, operation: str, parameters: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a request: missing and unknown keys, enums, lengths, ranges and patterns.
+    """The problems of a request: missing and unknown keys, enums, lengths, ranges and patterns.
 
-    A key that the model doesn't know is a fault, which is stricter than AWS: it overlooks some.
+    Unknown keys are errors, which is stricter than AWS, which ignores some.
 
     Raises:
-        WrongTypeError: a value has a wrong type, or the request is nested too deeply to be read.
+        WrongTypeError: a value has a wrong type, or the request is nested too deeply.
     """
     shape = service_model(service).operation_model(operation).input_shape
     return [] if shape is None else shape_faults(shape, parameters)
 
 
 def shape_faults(shape: Any, value: Any) -> list[str]:
-    """What is wrong with a value by one of botocore's shapes, of a request or of an answer.
+    """The problems of a value according to one of botocore's shapes, of a request or a response.
 
     Raises:
         WrongTypeError: as `model_faults`.
@@ -131,13 +131,13 @@ def _fault(value: Any, path: str, rule: str, *, quoted: bool = True) -> str:
     return f"Value {repr(shown) if quoted else shown} at {path!r} failed to satisfy constraint: {rule}"
 
 
-def _require(right: bool, wanted: str, value: Any, path: str) -> None:
-    if not right:
-        raise WrongTypeError(f"{path} must be {wanted}, not {type(value).__name__}")
+def _require(condition: bool, expected: str, value: Any, path: str) -> None:
+    if not condition:
+        raise WrongTypeError(f"{path} must be {expected}, not {type(value).__name__}")
 
 
 def _below(path: str, name: str) -> str:
-    """A member's place in a message: `inputDataConfig.1.member.channelName`."""
+    """The path of a member in messages, such as `inputDataConfig.1.member.channelName`."""
     word = name[:1].lower() + name[1:]
     return f"{path}.{word}" if path else word
 
@@ -151,7 +151,7 @@ def _is_base64(value: Any) -> bool:
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """The pattern as Python reads it; None for one that only Java can read."""
+    """The pattern compiled for Python; None if only Java supports it."""
     for theirs, ours in _JAVA_CLASSES.items():
         pattern = pattern.replace(theirs, ours)
     try:

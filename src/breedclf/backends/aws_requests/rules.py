@@ -1,4 +1,4 @@
-"""The documented rules that AWS's own model of a service doesn't hold; each with where it is written."""
+"""Documented rules of AWS that its service models lack, each with its source."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _TAG_LIMITS = "AWS General Reference, Tagging AWS resources: tag naming limits"
 _BUCKET_NAMES = "Amazon S3 User Guide, General purpose bucket naming rules"
 
 _BUCKET = re.compile(r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3)$)[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_IP_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _ECR = re.compile(r"\d{12}\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9\-]+)\.\S+/\S+")
 _PUBLIC_ECR = re.compile(r"public\.ecr\.aws/\S+")
-_USERS_OWN = ("Environment", "HyperParameters", "StaticHyperParameters")
+_USER_VALUES = ("Environment", "HyperParameters", "StaticHyperParameters")
 _DEFAULT_RUNTIME_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of some operations; `broken` gives a sentence for each place that breaks it, `source` says who says so."""
+    """A rule of some operations; `broken` yields a message per violation, `source` is its documentation."""
 
     operations: tuple[str, ...]
     source: str
@@ -32,13 +32,13 @@ class Rule:
 
 
 def rule_faults(service: str, operation: str, request: Request, region: str) -> list[str]:
-    """What a request that keeps the service's model still does wrong.
+    """The rules that a request violates, beyond the service's model.
 
     Args:
-        service: as boto3 names it.
+        service: boto3's name of the service.
         operation: such as CreateTrainingJob.
         request: its parameters.
-        region: where it is sent; empty where that isn't known.
+        region: the target region; empty if unknown.
     """
     if service != "sagemaker":
         return []
@@ -52,33 +52,33 @@ def rule_faults(service: str, operation: str, request: Request, region: str) -> 
 def _tags(request: Request, _region: str) -> Iterator[str]:
     for tag in request.get("Tags", ()):
         if tag["Key"].lower().startswith("aws:"):
-            yield f"Tag key {tag['Key']!r} begins with aws:, which is AWS's own."
+            yield f"Tag key {tag['Key']!r} starts with aws:, which is reserved for AWS."
     counts = Counter(tag["Key"] for tag in request.get("Tags", ()))
     for key in (key for key, count in counts.items() if count > 1):
-        yield f"Tag key {key!r} is given more than once."
+        yield f"Tag key {key!r} is used more than once."
 
 
 def _buckets(request: Request, _region: str) -> Iterator[str]:
-    for place, uri in _uris(request):
+    for field, uri in _uris(request):
         bucket = uri.partition("://")[2].partition("/")[0]
-        if not _BUCKET.fullmatch(bucket) or ".." in bucket or _ADDRESS.fullmatch(bucket):
+        if not _BUCKET.fullmatch(bucket) or ".." in bucket or _IP_ADDRESS.fullmatch(bucket):
             yield (
-                f"{place} {uri!r}: {bucket!r} is no name of a bucket, which has 3 to 63 lower-case letters, digits, "
+                f"{field} {uri!r}: {bucket!r} is not a valid bucket name: use 3 to 63 lowercase letters, digits, "
                 "dots and hyphens."
             )
 
 
-def _uris(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every address in S3 of a request, with the name of its field."""
+def _uris(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """Every S3 URI in a request, with the name of its field."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            if key not in _USERS_OWN:
+            if key not in _USER_VALUES:
                 yield from _uris(each, key)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _uris(each, place)
+            yield from _uris(each, field)
     elif isinstance(value, str) and value.startswith("s3://"):
-        yield place, value
+        yield field, value
 
 
 def _training_image(request: Request, region: str) -> Iterator[str]:
@@ -98,9 +98,9 @@ def _model_image(request: Request, region: str) -> Iterator[str]:
 def _image(image: str, region: str) -> Iterator[str]:
     found = _ECR.fullmatch(image)
     if found is None and not _PUBLIC_ECR.fullmatch(image):
-        yield f"Image {image!r} is in no registry that SageMaker pulls from: push it to Amazon ECR."
+        yield f"Image {image!r} is not in a registry that SageMaker supports: push it to Amazon ECR."
     elif found is not None and region and found["region"] != region:
-        yield f"Image {image!r} is in {found['region']}; SageMaker pulls images from its own region only, {region}."
+        yield f"Image {image!r} is in {found['region']}; SageMaker pulls images only from its own region, {region}."
 
 
 def _resources(request: Request, _region: str) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _resources(request: Request, _region: str) -> Iterator[str]:
 
 
 def _tuning_resources(definition: Request) -> Iterator[str]:
-    """SageMaker API Reference, HyperParameterTuningResourceConfig: InstanceConfigs, or one machine outside of it."""
+    """SageMaker API Reference, HyperParameterTuningResourceConfig: InstanceConfigs, or a single instance type."""
     flexible = definition.get("HyperParameterTuningResourceConfig")
     if (flexible is None) == ("ResourceConfig" not in definition):
         yield "TrainingJobDefinition needs either a ResourceConfig or a HyperParameterTuningResourceConfig."
@@ -151,7 +151,7 @@ def _spot(request: Request, _region: str) -> Iterator[str]:
         yield "MaxWaitTimeInSeconds is supported only for managed spot training: set EnableManagedSpotTraining."
 
 
-_MADE = (
+_CREATED = (
     "CreateTrainingJob",
     "CreateHyperParameterTuningJob",
     "CreateTransformJob",
@@ -161,7 +161,7 @@ _MADE = (
     "AddTags",
 )
 RULES = (
-    Rule(_MADE, _TAG_LIMITS, _tags),
+    Rule(_CREATED, _TAG_LIMITS, _tags),
     Rule(("CreateTrainingJob", "CreateTransformJob", "CreateModel"), _BUCKET_NAMES, _buckets),
     Rule(("CreateTrainingJob",), f"{_API}, AlgorithmSpecification: TrainingImage, AlgorithmName", _training_image),
     Rule(("CreateModel",), f"{_API}, ContainerDefinition: Image", _model_image),

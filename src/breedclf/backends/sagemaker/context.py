@@ -1,10 +1,10 @@
-"""What all parts of the SageMaker back end share: the settings, the clients, the bucket and the names in it."""
+"""`AwsContext`: one account and region with one set of settings, shared by all parts of the SageMaker backend."""
 
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,127 +12,121 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from breedclf._version import __version__
-from breedclf.backends.common.folder import home_folder
-from breedclf.backends.sagemaker.account.rates import Rates
-from breedclf.backends.sagemaker.api_call import ApiCall
-from breedclf.backends.sagemaker.aws import AwsClients, error_code, told
-from breedclf.backends.sagemaker.endpoints.request import tag_text
-from breedclf.backends.sagemaker.plan import Plan, plan_of
+from breedclf.backends.sagemaker.aws_errors import error_code, is_missing, no_bucket, translate_aws_errors
+from breedclf.backends.sagemaker.clients import AwsClients
+from breedclf.backends.sagemaker.cost.estimate import estimate, require_affordable
+from breedclf.backends.sagemaker.cost.rates import Rates
 from breedclf.backends.sagemaker.s3.storage import Storage
 from breedclf.backends.sagemaker.settings import SageMakerSettings
+from breedclf.backends.sagemaker.tags import OWNER_TAG, PURPOSE_TAG, TAG, owner_tag_value
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs.handle import Clock
+from breedclf.jobs.plan import ApiCall, Plan
 
 log = logging.getLogger(__name__)
 
-TAG = "breedclf"
-PURPOSE_TAG = "breedclf-purpose"
-OWNER_TAG = "breedclf-user"
-_RANDOM_SESSION = re.compile(r"/(botocore-session-\d+|aws-cli-\S+|aws-sdk-\S+|\d{10,})$")
 
+@dataclass(frozen=True, eq=False)
+class AwsContext:
+    """Settings, clients, local folder and clock, and what follows from them; AWS is called on first use and cached."""
 
-class Place:
-    """One account's SageMaker in one region, seen with one group of settings."""
-
-    def __init__(
-        self, settings: SageMakerSettings, clients: AwsClients, *, home: str | Path | None, clock: Clock
-    ) -> None:
-        self.settings = settings
-        self.clients = clients
-        self.home = home_folder(home)
-        self._clock = clock
-        self._bucket_is_checked = False
+    settings: SageMakerSettings
+    clients: AwsClients
+    home: Path
+    clock: Clock
 
     @cached_property
     def region(self) -> str:
-        """The region that is worked in."""
+        """The region of the clients."""
         return str(self.clients("sagemaker").meta.region_name)
 
     @cached_property
     def account(self) -> str:
-        """The account of the credentials, which AWS is asked for once."""
+        """The account of the credentials."""
         return str(self._identity["Account"])
 
     @cached_property
     def owner(self) -> str | None:
-        """Who the credentials belong to, as an ARN; None where AWS doesn't say.
+        """The ARN of the caller; None if AWS doesn't reveal it.
 
         Example:
             `arn:aws:iam::111122223333:user/ann`, or `arn:aws:sts::111122223333:assumed-role/Team/ann@example.com`.
         """
         try:
-            return owner_of(str(self._identity["Arn"]))
+            return owner_tag_value(str(self._identity["Arn"]))
         except BreedclfError as error:
-            log.warning("%s; what is made now is not marked as yours, and `breedclf sagemaker clean` leaves it", error)
+            log.warning("%s; new resources get no owner tag, so `breedclf sagemaker clean` will not delete them", error)
             return None
 
     @cached_property
     def _identity(self) -> Mapping[str, str]:
-        with told("asking whose credentials these are", ConfigError):
+        with translate_aws_errors("getting the caller's identity", as_=ConfigError):
             return dict(self.clients("sts").get_caller_identity())
 
     @property
     def role(self) -> str:
-        """The role that jobs and endpoints run as.
+        """The IAM role that jobs and endpoints run as.
 
         Raises:
-            ConfigError: none is set.
+            ConfigError: it isn't set.
         """
         if self.settings.role is None:
             raise ConfigError(
-                'no IAM role is set: give SageMakerBackend(role="arn:aws:iam::ACCOUNT:role/NAME") or set '
-                "BREEDCLF_SAGEMAKER_ROLE; `breedclf sagemaker policy` prints what the role must be allowed"
+                'no IAM role is set: pass SageMakerBackend(role="arn:aws:iam::ACCOUNT:role/NAME") or set '
+                "BREEDCLF_SAGEMAKER_ROLE; `breedclf sagemaker policy` prints the permissions that the role needs"
             )
         return self.settings.role
 
     @cached_property
     def bucket(self) -> str:
-        """The bucket of the settings, or SageMaker's own for this account and region, made if it isn't there."""
+        """The bucket of the settings, or SageMaker's default bucket of this account and region, created if missing."""
         return self.settings.bucket or self._default_bucket()
 
     @cached_property
     def storage(self) -> Storage:
-        """Objects in S3, written with the key of the settings."""
+        """Objects in S3, encrypted with the key of the settings."""
         return Storage(self.clients("s3"), kms_key=self.settings.output_kms_key, region=self.region)
 
     def uri(self, *parts: str) -> str:
-        """The address of something below the prefix.
+        """The S3 URI of a path below the prefix.
 
         Example:
-            `place.uri("jobs", "train-1")` is "s3://BUCKET/breedclf/jobs/train-1".
+            `context.uri("jobs", "train-1")` is "s3://BUCKET/breedclf/jobs/train-1".
         """
         return "/".join((f"s3://{self.bucket}/{self.settings.prefix}", *parts))
 
     def check_bucket(self) -> None:
-        """Ask S3 once whether the bucket is there and in this region, before anything is uploaded.
+        """Check once that the bucket exists and is in this region, before anything is uploaded.
 
         Raises:
-            ConfigError: it isn't, or isn't the caller's to use.
+            ConfigError: it doesn't exist, is in another region, or the caller may not use it.
         """
-        if self._bucket_is_checked:
-            return
-        with told(f"looking for bucket {self.bucket}", ConfigError):
+        _ = self._checked_bucket
+
+    @cached_property
+    def _checked_bucket(self) -> str:
+        with translate_aws_errors(f"checking bucket {self.bucket}", as_=ConfigError):
             found = bucket_region(self.clients("s3"), self.bucket)
         if found is not None and found != self.region:
             raise ConfigError(
-                f"bucket {self.bucket} is in {found}, but jobs and endpoints run in {self.region} and use no other "
-                f"region's buckets; choose a bucket of {self.region}, or region={found!r}"
+                f"bucket {self.bucket} is in {found}, but jobs and endpoints run in {self.region} and can't use "
+                f"buckets of other regions; use a bucket in {self.region}, or region={found!r}"
             )
-        self._bucket_is_checked = True
+        return self.bucket
 
     def tags(
         self, purpose: str, extra: Mapping[str, str] | None = None, *, owned: bool = False
     ) -> list[dict[str, str]]:
-        """The user's own tags, and those by which what is made here is found again.
+        """The user's tags and breedclf's own, by which its resources are found.
 
-        `owned` adds whose it is, for which AWS is asked once: for what is sent, not for what is only shown.
+        `owned` adds the owner, which calls AWS once: use it for requests that are sent, not for those only shown.
         """
         owner = {OWNER_TAG: self.owner} if owned and self.owner else {}
         pairs = {**self.settings.tags, TAG: __version__, PURPOSE_TAG: purpose, **owner, **(extra or {})}
         return [{"Key": key, "Value": value} for key, value in pairs.items()]
 
-    def tags_of(self, arn: str) -> dict[str, str]:
-        """The tags of something in the account.
+    def resource_tags(self, arn: str) -> dict[str, str]:
+        """The tags of a resource.
 
         Raises:
             ClientError: AWS refuses to list them.
@@ -142,83 +136,71 @@ class Place:
 
     @cached_property
     def rates(self) -> Rates:
-        """What AWS asks for machines: the table of the settings, or the one that came along."""
+        """The rate table of the settings, or the one that ships with breedclf."""
         return Rates.load(self.settings.rates)
 
-    def check_cost(
+    def estimate(
+        self, calls: Sequence[ApiCall], *, seconds: float | None = None, replaced: Mapping[str, Any] | None = None
+    ) -> Plan:
+        """The plan for calls, by the rate table; `seconds` and `replaced` as in `cost.estimate.estimate`."""
+        ended = self.settings.endpoint_end_role is not None
+        return estimate(calls, self.rates, region=self.region, seconds=seconds, ended_by_aws=ended, replaced=replaced)
+
+    def require_affordable(
         self,
         calls: Sequence[ApiCall],
         *,
         seconds: float | None = None,
         replaced: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
-        """Let calls pass that can't cost more than `max_cost`.
+        """Check calls against `max_cost`, if that is set.
 
         Args:
-            calls: what would be sent.
-            seconds: how long an endpoint is to live.
-            replaced: gives the configuration whose machines run on until an update is through.
+            calls: the calls that would be sent.
+            seconds: lifetime of an endpoint; None if unlimited.
+            replaced: returns the endpoint configuration that an update replaces.
 
         Raises:
-            ConfigError: they may cost more, or nobody knows.
+            ConfigError: they may cost more, or the cost is unknown.
         """
         if self.settings.max_cost is not None:
             before = None if replaced is None else replaced()
-            self.plan_of(calls, seconds=seconds, replaced=before).refuse_above(self.settings.max_cost)
-
-    def plan_of(
-        self, calls: Sequence[ApiCall], *, seconds: float | None = None, replaced: Mapping[str, Any] | None = None
-    ) -> Plan:
-        """What calls come to, by the settings' table of rates."""
-        ended = self.settings.endpoint_end_role is not None
-        return plan_of(calls, self.rates, region=self.region, seconds=seconds, ended_by_aws=ended, replaced=replaced)
+            require_affordable(self.estimate(calls, seconds=seconds, replaced=before), self.settings.max_cost)
 
     def _default_bucket(self) -> str:
         name = f"sagemaker-{self.region}-{self.account}"
         s3 = self.clients("s3")
-        with told(f"looking for bucket {name}", ConfigError):
+        with translate_aws_errors(f"checking bucket {name}", as_=ConfigError):
             try:
                 s3.head_bucket(Bucket=name, ExpectedBucketOwner=self.account)
             except ClientError as error:
-                if error_code(error) not in ("404", "NoSuchBucket", "NotFound"):
+                if not is_missing(error):
                     raise
-                place = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
-                s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": place} if place else {}))
+                location = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
+                s3.create_bucket(Bucket=name, **({"CreateBucketConfiguration": location} if location else {}))
         return name
 
 
-def owner_of(arn: str) -> str:
-    """The caller's ARN as a tag holds it, without a session name that differs each time.
-
-    Example:
-        >>> owner_of("arn:aws:sts::111122223333:assumed-role/Team/botocore-session-1764446400")
-        'arn:aws:sts::111122223333:assumed-role/Team'
-    """
-    return tag_text(_RANDOM_SESSION.sub("", arn))
-
-
 def bucket_region(s3: Any, bucket: str) -> str | None:
-    """The region of a bucket; None where S3 doesn't say.
+    """The region of a bucket; None if S3 doesn't report it.
 
     Raises:
-        ConfigError: there is no such bucket.
-        ClientError: S3 can't say.
+        ConfigError: the bucket doesn't exist.
+        ClientError: another error of S3.
     """
     try:
-        answer = s3.head_bucket(Bucket=bucket)
+        response = s3.head_bucket(Bucket=bucket)
     except ClientError as error:
-        answer = error.response
-        if error_code(error) in ("404", "NoSuchBucket", "NotFound"):
-            raise ConfigError(
-                f"bucket {bucket} is not there; make it with `aws s3 mb s3://{bucket}`, or name another (bucket=...)"
-            ) from error
-        # Whoever may only list below a prefix is refused here, with the region in the refusal's headers.
-        if _region_in(answer) is None and error_code(error) not in ("403", "AccessDenied", "Forbidden"):
+        response = error.response
+        if is_missing(error):
+            raise ConfigError(no_bucket(bucket)) from error
+        # A caller who may list only below a prefix is denied here, but the headers still contain the region.
+        if _region_in(response) is None and error_code(error) not in ("403", "AccessDenied", "Forbidden"):
             raise
-    return _region_in(answer)
+    return _region_in(response)
 
 
-def _region_in(answer: Mapping[str, Any]) -> str | None:
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    found = answer.get("BucketRegion") or headers.get("x-amz-bucket-region")
+def _region_in(response: Mapping[str, Any]) -> str | None:
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    found = response.get("BucketRegion") or headers.get("x-amz-bucket-region")
     return None if found is None else str(found)

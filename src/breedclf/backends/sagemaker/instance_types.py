@@ -1,10 +1,10 @@
-"""What a job's request must know about instance types: how many GPUs they have, and whose disk it is."""
+"""Properties of instance types: the number of GPUs, and whether the disk is local."""
 
 from __future__ import annotations
 
 import re
 
-# The sizes of GPU families that have more than one GPU; all other sizes of families g* and p* have one.
+# Sizes with several GPUs; all other sizes of families g* and p* have one.
 _GPUS = {
     "p2.8xlarge": 8,
     "p2.16xlarge": 16,
@@ -37,11 +37,11 @@ _GPUS = {
     "g7e.48xlarge": 8,
 }
 _CPU_IMAGE = re.compile(r"[:\-/]cpu(-|$)")
-_OWN_DISK = re.compile(r"ml\.(g4dn|g5|g6|g6e|g7|g7e|p3dn|p4d|p4de|p5|p5e|p5en|p6.*|[cmr]\d+[a-z]*d[a-z]*)\.")
+_LOCAL_DISK = re.compile(r"ml\.(g4dn|g5|g6|g6e|g7|g7e|p3dn|p4d|p4de|p5|p5e|p5en|p6.*|[cmr]\d+[a-z]*d[a-z]*)\.")
 
 
 def gpus_of(instance_type: str) -> int:
-    """How many GPUs a machine has.
+    """The number of GPUs of an instance type.
 
     Example:
         >>> [gpus_of(name) for name in ("ml.m5.xlarge", "ml.g4dn.xlarge", "ml.g5.12xlarge")]
@@ -52,7 +52,7 @@ def gpus_of(instance_type: str) -> int:
 
 
 def is_cpu_image(image: str) -> bool:
-    """Whether an image is built for machines without a GPU, by its name.
+    """Whether an image supports only CPUs, by its name.
 
     Example:
         >>> is_cpu_image("763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch:2.14-cpu-amzn2023-sagemaker")
@@ -61,11 +61,11 @@ def is_cpu_image(image: str) -> bool:
     return _CPU_IMAGE.search(image) is not None
 
 
-def has_own_disk(instance_type: str) -> bool:
-    """Whether its disk is in the machine: AWS encrypts it with a key of its own and refuses another.
+def has_local_disk(instance_type: str) -> bool:
+    """Whether the disk is local to the machine; AWS encrypts it with its own key and rejects others.
 
     Example:
-        >>> [has_own_disk(name) for name in ("ml.m5.xlarge", "ml.m5d.xlarge", "ml.g4dn.xlarge")]
+        >>> [has_local_disk(name) for name in ("ml.m5.xlarge", "ml.m5d.xlarge", "ml.g4dn.xlarge")]
         [False, True, True]
     """
-    return _OWN_DISK.match(instance_type) is not None
+    return _LOCAL_DISK.match(instance_type) is not None

@@ -1,4 +1,4 @@
-"""Endpoints on SageMaker: in service only with right answers, changed without loss, and gone with all that was made."""
+"""Endpoints on SageMaker: in service only with correct answers, updated without downtime, deleted completely."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from botocore.exceptions import ConnectTimeoutError
 
 from breedclf import Classifier, Deployment
 from breedclf.api.endpoint import Endpoint
-from breedclf.backends.sagemaker.aws import AwsClients
-from breedclf.backends.sagemaker.endpoints.endpoints import Endpoints
-from breedclf.backends.sagemaker.endpoints.transform_jobs import Transforms
+from breedclf.backends.sagemaker.backend import SageMakerBackend
+from breedclf.backends.sagemaker.clients import AwsClients
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus, ServingBackend, TransformBackend
@@ -31,12 +30,6 @@ from tests.serving.conftest import draw, encode, write_tiny_model
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 OWN = f"111122223333.dkr.ecr.{REGION}.amazonaws.com/breeds:1"
-
-
-class Serving(Endpoints, Transforms):
-    """The serving half of the back end."""
-
-    name = "sagemaker"
 
 
 @pytest.fixture(scope="module")
@@ -86,16 +79,16 @@ def clock() -> SteppedClock:
 
 
 @pytest.fixture
-def backend(aws: FakeServing, clock: SteppedClock, bucket: str, tmp_path: Path) -> Serving:
+def backend(aws: FakeServing, clock: SteppedClock, bucket: str, tmp_path: Path) -> SageMakerBackend:
     return with_settings(aws, clock, tmp_path, bucket=bucket)
 
 
-def with_settings(aws: FakeServing, clock: SteppedClock, home: Path, **given: Any) -> Serving:
+def with_settings(aws: FakeServing, clock: SteppedClock, home: Path, **given: Any) -> SageMakerBackend:
     settings = SageMakerSettings(role=ROLE, region=REGION, **{"serving_image": OWN, **given})
-    return Serving(settings, aws.clients, home=home, clock=clock)
+    return SageMakerBackend(settings=settings, clients=aws.clients, home=home, clock=clock)
 
 
-def deployed(model: Path, backend: Serving, clock: SteppedClock, **options: Any) -> Endpoint:
+def deployed(model: Path, backend: SageMakerBackend, clock: SteppedClock, **options: Any) -> Endpoint:
     backend.create_endpoint(EndpointSpec("dogs", model, **options))
     return Endpoint("dogs", backend, clock=clock).wait()
 
@@ -104,17 +97,17 @@ def model_uri(aws: FakeServing, name: str) -> str:
     return str(aws.models[name]["PrimaryContainer"]["ModelDataUrl"])
 
 
-def objects(aws: FakeServing, backend: Serving) -> set[str]:
-    return {each["Key"] for each in aws.s3.list_objects_v2(Bucket=backend.bucket).get("Contents", ())}
+def objects(aws: FakeServing, backend: SageMakerBackend) -> set[str]:
+    return {each["Key"] for each in aws.s3.list_objects_v2(Bucket=backend.settings.bucket).get("Contents", ())}
 
 
-def test_it_keeps_the_protocols(backend: Serving) -> None:
+def test_it_implements_the_protocols(backend: SageMakerBackend) -> None:
     assert isinstance(backend, ServingBackend)
     assert isinstance(backend, TransformBackend)
 
 
-def test_a_model_is_deployed_asked_and_taken_down(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+def test_a_model_is_deployed_invoked_and_deleted(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock, ttl_seconds=3_600)
     known = endpoint.describe()
@@ -122,8 +115,8 @@ def test_a_model_is_deployed_asked_and_taken_down(
     assert known.expires is not None
     assert known.expires - clock.now == pytest.approx(3_600, abs=120)
     assert aws.tags("dogs")["breedclf-purpose"] == "endpoint"
-    picture = encode(draw(3))
-    assert endpoint.predict(picture).best.label == Classifier(model).predict(picture).best.label
+    image = encode(draw(3))
+    assert endpoint.predict(image).best.label == Classifier(model).predict(image).best.label
     assert [each.name for each in backend.list_endpoints()] == ["dogs"]
     endpoint.delete()
     assert backend.list_endpoints() == []
@@ -131,8 +124,8 @@ def test_a_model_is_deployed_asked_and_taken_down(
     assert {Path(key).name for key in objects(aws, backend)} == {"model.tar.gz", "right-answers.json"}
 
 
-def test_the_calls_of_a_deployment_and_the_pace_of_waiting(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+def test_the_calls_and_poll_times_of_a_deployment(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.pending_looks = 12
     deployed(model, backend, clock)
@@ -146,7 +139,9 @@ def test_the_calls_of_a_deployment_and_the_pace_of_waiting(
     assert aws.calls[before:] == ["DescribeEndpoint", "ListTags"], "a generation is checked once"
 
 
-def test_the_same_model_is_uploaded_once(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_the_same_model_is_uploaded_once(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+) -> None:
     deployed(model, backend, clock)
     written: list[str] = []
     for operation in ("PutObject", "CreateMultipartUpload"):
@@ -156,19 +151,19 @@ def test_the_same_model_is_uploaded_once(aws: FakeServing, backend: Serving, clo
     assert len({model_uri(aws, name) for name in aws.models}) == 1
 
 
-def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: Serving, model: Path) -> None:
+def test_the_requests_can_be_read_before_deployment(aws: FakeServing, backend: SageMakerBackend, model: Path) -> None:
     before = objects(aws, backend)
     shown = backend.requests_for_endpoint(EndpointSpec("dogs", model))
     assert (aws.calls, objects(aws, backend)) == ([], before)
     backend.create_endpoint(EndpointSpec("dogs", model))
     sent = {operation: request for operation, request in aws.bodies if operation.startswith("Create")}
     for request in sent.values():  # what is only shown asks nobody whose it would be
-        assert request["Tags"].pop() == {"Key": "breedclf-user", "Value": backend.owner}
+        assert request["Tags"].pop() == {"Key": "breedclf-user", "Value": backend.context.owner}
     assert sent == shown
 
 
-def test_a_model_that_answers_wrongly_is_never_in_service(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+def test_a_model_with_wrong_answers_is_never_in_service(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     backend.create_endpoint(EndpointSpec("dogs", model))
     (name,) = aws.models
@@ -182,7 +177,7 @@ def test_a_model_that_answers_wrongly_is_never_in_service(
 
 
 def test_a_deployment_that_fails_leaves_nothing(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.fail_next_change = "The primary container did not pass the ping health check."
     aws.pending_looks = 0
@@ -192,35 +187,36 @@ def test_a_deployment_that_fails_leaves_nothing(
 
 
 def test_an_update_and_its_generations(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     assert endpoint.update(other_model).describe().generation == 2
-    picture = encode(draw(5))
-    assert endpoint.predict(picture).ranked[0].probability == pytest.approx(
-        Classifier(other_model).predict(picture).ranked[0].probability, abs=1e-3
+    image = encode(draw(5))
+    assert endpoint.predict(image).ranked[0].probability == pytest.approx(
+        Classifier(other_model).predict(image).ranked[0].probability, abs=1e-3
     )
-    assert len(aws.models) == len(aws.configs) == 1, "what nobody can go back to is gone"
+    assert len(aws.models) == len(aws.configs) == 1, "generations that can't be restored are deleted"
     assert endpoint.update(model).describe().generation == 3
     assert endpoint.describe().failure_reason is None
 
 
 def test_an_update_that_sagemaker_rolls_back(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.fail_next_change = "The container did not come up."
     with pytest.raises(EndpointError, match=r"update 2 was rolled back: The container .* keeps serving"):
         endpoint.update(other_model)
     known = endpoint.describe()
-    assert (known.status, known.generation) == (EndpointStatus.IN_SERVICE, 1)
-    assert endpoint.update(other_model).describe().generation == 3
+    assert (known.status, known.generation, known.rolled_back) == (EndpointStatus.IN_SERVICE, 1, True)
+    updated = endpoint.update(other_model).describe()
+    assert (updated.generation, updated.rolled_back) == (3, False)
     endpoint.delete()
     assert (aws.models, aws.configs) == ({}, {})
 
 
-def test_an_update_that_answers_wrongly_is_led_back(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+def test_an_update_with_wrong_answers_is_rolled_back(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     number = backend.update_endpoint("dogs", other_model)
@@ -231,41 +227,41 @@ def test_an_update_that_answers_wrongly_is_led_back(
         seen.append(known.status)
     assert seen[0] is EndpointStatus.UPDATING
     assert EndpointStatus.ROLLING_BACK in seen
-    assert known.generation == 1
+    assert known.generation == 1 and known.rolled_back
     assert f"update {number} was rolled back: sample" in (known.failure_reason or "")
-    picture = encode(draw(1))
-    assert endpoint.predict(picture).best.label == Classifier(model).predict(picture).best.label
-    another = with_settings(aws, clock, tmp_path, bucket=backend.bucket)
-    assert another.describe_endpoint("dogs") == known, "every process says the same"
+    image = encode(draw(1))
+    assert endpoint.predict(image).best.label == Classifier(model).predict(image).best.label
+    another = with_settings(aws, clock, tmp_path, bucket=backend.settings.bucket)
+    assert another.describe_endpoint("dogs") == known, "all processes agree"
 
 
-def test_a_way_back_that_was_cut_is_gone_again(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+def test_an_interrupted_rollback_is_resumed(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     backend.update_endpoint("dogs", other_model)
     name = next(name for name in aws.models if "-g2-" in name)
     aws.served_instead[model_uri(aws, name)] = write_tiny_model(tmp_path / "third", seed=3)
     aws.refuse_next["UpdateEndpoint"] = [RefusedError("not now", "AccessDeniedException", 400)]
-    with pytest.raises(EndpointError, match="leading endpoint dogs back"):
+    with pytest.raises(EndpointError, match="rolling back endpoint dogs"):
         endpoint.wait()
     assert endpoint.wait().describe().generation == 1
 
 
-def test_the_description_of_before_an_update_is_no_news(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+def test_an_outdated_description_is_ignored(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     before = dict(aws.endpoints["dogs"])
     backend.update_endpoint("dogs", other_model)
     after, aws.endpoints["dogs"] = aws.endpoints["dogs"], before
-    assert endpoint.status is EndpointStatus.UPDATING, "AWS tells the past for a moment"
+    assert endpoint.status is EndpointStatus.UPDATING, "AWS returns an outdated description for a moment"
     aws.endpoints["dogs"] = after
     assert endpoint.wait().describe().generation == 2
 
 
 def test_an_endpoint_that_aws_does_not_know_yet(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.unseen_looks = 2
     config = backend.requests_for_endpoint(EndpointSpec("dogs", model))["CreateEndpointConfig"]["EndpointConfigName"]
@@ -273,7 +269,7 @@ def test_an_endpoint_that_aws_does_not_know_yet(
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
-def test_a_name_that_is_taken(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_a_name_that_is_taken(aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path) -> None:
     deployed(model, backend, clock)
     kept = (dict(aws.models), dict(aws.configs))
     with pytest.raises(ConfigError, match="'dogs' is taken"):
@@ -288,8 +284,8 @@ FOREIGN_WORDS = {
 }
 
 
-def test_refusals_are_understood_in_any_words(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+def test_errors_are_classified_whatever_their_message(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     aws.words = FOREIGN_WORDS
     with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
@@ -300,7 +296,7 @@ def test_refusals_are_understood_in_any_words(
         backend.create_endpoint(EndpointSpec("dogs", model))
     aws.answers_lost, aws.pending_looks = {"UpdateEndpoint"}, 5
     backend.update_endpoint("dogs", other_model)
-    with pytest.raises(EndpointError, match="is Updating, and SageMaker deletes none meanwhile"):
+    with pytest.raises(EndpointError, match="is Updating, and SageMaker can't delete it now"):
         backend.delete_endpoint("dogs")
     Endpoint("dogs", backend, clock=clock).wait()
     backend.delete_endpoint("dogs")
@@ -314,9 +310,9 @@ def test_refusals_are_understood_in_any_words(
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same model", "another model"])
-def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
+def test_of_two_deployments_with_one_name_one_fails_and_deletes_nothing(
     aws: FakeServing,
-    backend: Serving,
+    backend: SageMakerBackend,
     clock: SteppedClock,
     model: Path,
     other_model: Path,
@@ -341,7 +337,7 @@ def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
 
 
 def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
-    aws: FakeServing, clock: SteppedClock, backend: Serving, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: SteppedClock, backend: SageMakerBackend, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     deployed(model, backend, clock)
     fresh = with_settings(aws, clock, tmp_path, bucket=bucket, prefix="fresh")
@@ -390,21 +386,21 @@ def test_an_endpoint_that_is_refused_leaves_no_schedule(
 
 @pytest.mark.parametrize("key", ["breedclf", "breedclf-expires", "breedclf-anything"])
 def test_a_users_tag_cannot_take_the_place_of_one_of_ours(key: str) -> None:
-    with pytest.raises(ConfigError, match=f"tag '{key}': breedclf finds what it made by tags of this name"):
+    with pytest.raises(ConfigError, match=f"tag '{key}': breedclf finds its resources by such tags"):
         SageMakerSettings(tags={key: "9999999999"})
 
 
 @pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"])
 def test_what_was_made_goes_when_aws_refuses_the_rest(
-    aws: FakeServing, backend: Serving, model: Path, operation: str
+    aws: FakeServing, backend: SageMakerBackend, model: Path, operation: str
 ) -> None:
     aws.refuse_next[operation] = [RefusedError("The account-level limit is 0", "ResourceLimitExceeded")]
-    with pytest.raises(EndpointError, match="a quota of the account .* limit is 0"):
+    with pytest.raises(EndpointError, match="an account quota .* limit is 0"):
         backend.create_endpoint(EndpointSpec("dogs", model))
     assert (aws.models, aws.configs, aws.endpoints) == ({}, {}, {})
 
 
-def test_no_model_and_no_endpoint(backend: Serving, tmp_path: Path) -> None:
+def test_no_model_and_no_endpoint(backend: SageMakerBackend, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="is not a breedclf model"):
         backend.create_endpoint(EndpointSpec("dogs", tmp_path))
     for call in (backend.describe_endpoint, backend.delete_endpoint):
@@ -415,20 +411,20 @@ def test_no_model_and_no_endpoint(backend: Serving, tmp_path: Path) -> None:
 
 
 def test_foreign_endpoints_are_left_alone(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     deployed(model, backend, clock)
     aws.tags("dogs").clear()
     assert backend.list_endpoints() == []
     assert backend.describe_endpoint("dogs").status is EndpointStatus.IN_SERVICE
     for change in (lambda: backend.delete_endpoint("dogs"), lambda: backend.update_endpoint("dogs", other_model)):
-        with pytest.raises(EndpointError, match="was not made by breedclf"):
+        with pytest.raises(EndpointError, match="was not created by breedclf"):
             change()
     assert "dogs" in aws.endpoints
 
 
 def test_an_endpoint_whose_time_is_over_is_reaped(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     deployed(model, backend, clock, ttl_seconds=600)
     backend.create_endpoint(EndpointSpec("cats", model))
@@ -439,21 +435,21 @@ def test_an_endpoint_whose_time_is_over_is_reaped(
 
 
 def test_one_that_is_being_made_is_reaped_later(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, caplog: pytest.LogCaptureFixture
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.pending_looks = 30
     with pytest.raises(EndpointError, match="still Creating after 20 s"), caplog.at_level(logging.WARNING):
         Deployment(model, backend=backend, name="dogs", clock=clock).deploy(timeout=20)
-    assert "SageMaker deletes none meanwhile; it is marked as over" in caplog.text
+    assert "SageMaker can't delete it now; it is marked as expired" in caplog.text
     aws.endpoints["dogs"]["looks"] = 0
     assert Endpoint("dogs", backend, clock=clock).wait().name == "dogs"
     assert backend.reap_endpoints() == ["dogs"]
 
 
-def test_a_request_that_is_refused(backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_a_request_that_is_refused(backend: SageMakerBackend, clock: SteppedClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     with pytest.raises(ModelError) as error:
-        backend.invoke_endpoint("dogs", b"no picture", content_type="image/jpeg")
+        backend.invoke_endpoint("dogs", b"not an image", content_type="image/jpeg")
     assert (error.value.status_code, error.value.original_status_code) == (424, 400)
     assert "BadImage" in error.value.original_message
     assert endpoint.predict_many([encode(draw(2)), b"GIF89a"], on_error="return")[1].exit_code == 3
@@ -471,7 +467,7 @@ def test_a_request_that_is_refused(backend: Serving, clock: SteppedClock, model:
     ids=lambda refused: refused.code + str(refused.status),
 )
 def test_trouble_that_passes(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, trouble: RefusedError
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, trouble: RefusedError
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [trouble] * 3
@@ -483,7 +479,9 @@ def test_trouble_that_passes(
     assert clock.now - began == pytest.approx(10)
 
 
-def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_trouble_that_does_not_pass(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError(
@@ -492,7 +490,7 @@ def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: S
             403,
         )
     ]
-    with pytest.raises(EndpointError, match="the permission sagemaker:InvokeEndpoint is missing"):
+    with pytest.raises(EndpointError, match="missing permission sagemaker:InvokeEndpoint"):
         endpoint.predict(encode(draw(2)))
     aws.refuse_next["DescribeEndpoint"] = [RefusedError("expired", "ExpiredTokenException", 403)]
     with pytest.raises(BreedclfError, match="credentials have expired"):
@@ -500,7 +498,7 @@ def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: S
 
 
 def test_a_model_that_still_loads_is_waited_for(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=404, OriginalMessage="Path '/' not found")
@@ -509,7 +507,7 @@ def test_a_model_that_still_loads_is_waited_for(
 
 
 def test_a_model_that_never_loads_is_refused(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
 ) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=500, OriginalMessage="Traceback")
@@ -518,42 +516,44 @@ def test_a_model_that_never_loads_is_refused(
         deployed(model, backend, clock)
 
 
-def test_serverless(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, tmp_path: Path) -> None:
-    serverless = with_settings(aws, clock, tmp_path, bucket=backend.bucket, serverless_memory_mb=2048)
+def test_serverless(
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, tmp_path: Path
+) -> None:
+    serverless = with_settings(aws, clock, tmp_path, bucket=backend.settings.bucket, serverless_memory_mb=2048)
     endpoint = deployed(model, serverless, clock)
     assert serverless.endpoint_terms.max_body_bytes == 4 << 20
     large = encode(draw(2, width=1_400, height=1_200), "PNG", compress_level=0)
     assert 4 << 20 < len(large) < 6 << 20
     assert endpoint.predict(large).ranked, "sent smaller"
-    with pytest.raises(ConfigError, match="is serverless, and these settings ask for a machine"):
+    with pytest.raises(ConfigError, match="is serverless, but these settings specify a machine"):
         backend.update_endpoint("dogs", model)
-    with pytest.raises(EndpointError, match="is serverless and takes 4,194,304"):
+    with pytest.raises(EndpointError, match="is serverless and accepts at most 4,194,304"):
         backend.invoke_endpoint("dogs", large, content_type="image/png")
 
 
-def test_batch_transform(aws: FakeServing, backend: Serving, model: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "pictures"
-    (pictures / "sub").mkdir(parents=True)
+def test_batch_transform(aws: FakeServing, backend: SageMakerBackend, model: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    (images / "sub").mkdir(parents=True)
     for number in range(3):
-        draw(number).save(pictures / "sub" / f"{number}.jpg")
-    (pictures / "broken.jpg").write_bytes(b"no picture")
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+        draw(number).save(images / "sub" / f"{number}.jpg")
+    (images / "broken.jpg").write_bytes(b"not an image")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert (result.answered, list(result.failed)) == (3, ["broken.jpg"])
     assert "CreateEndpoint" not in aws.calls
     classifier = Classifier(model)
     lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
-    assert classifier.predict(pictures / "sub" / "2.jpg").best.label in lines[-1]
+    assert classifier.predict(images / "sub" / "2.jpg").best.label in lines[-1]
     assert aws.models == {}
     assert not [key for key in objects(aws, backend) if "/jobs/" in key]
     shutil.rmtree(tmp_path / "out")
     aws.fail_next_change = "ClientError: 400"
-    result = Deployment(model, backend=backend).transform(pictures, tmp_path / "out")
+    result = Deployment(model, backend=backend).transform(images, tmp_path / "out")
     assert sorted(result.failed) == ["broken.jpg", "sub/1.jpg"]
-    assert "left no answer for it: ClientError: 400" in result.failed["sub/1.jpg"]
+    assert "has no result for it: ClientError: 400" in result.failed["sub/1.jpg"]
 
 
 def test_answers_that_get_lost(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
 ) -> None:
     """boto3 sends a request again, which AWS has carried out already."""
     aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint"}
@@ -565,7 +565,7 @@ def test_answers_that_get_lost(
 
 
 def test_a_connection_that_fails_undoes_nothing(
-    aws: FakeServing, backend: Serving, model: Path, monkeypatch: pytest.MonkeyPatch
+    aws: FakeServing, backend: SageMakerBackend, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(**_: Any) -> None:
         raise ConnectTimeoutError(endpoint_url="https://sagemaker")

@@ -20,12 +20,12 @@ from breedclf.backends.sagemaker.endpoints.request import (
     generation_for,
     generation_of,
     model_request,
-    tag_text,
     transform_request,
     update_request,
 )
 from breedclf.backends.sagemaker.endpoints.serving_images import serving_image
 from breedclf.backends.sagemaker.settings import SageMakerSettings
+from breedclf.backends.sagemaker.tags import tag_text
 from breedclf.errors import ConfigError
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice
 
@@ -134,18 +134,18 @@ def faults(value: Any, shape: Any) -> Any:
     [
         (OWN, {"serverless_memory_mb": 1024, "network_isolation": True, "wheels": "w"}, "network_isolation"),
         (OWN, {"serverless_memory_mb": 1024, "endpoint_instance_type": "ml.g4dn.xlarge"}, "no GPU"),
-        (OWN, {"serverless_memory_mb": 1024, "endpoint_instance_count": 2}, "no machines to count"),
+        (OWN, {"serverless_memory_mb": 1024, "endpoint_instance_count": 2}, "have no machines"),
         (RAY, {"serverless_memory_mb": 1024, "serving_image": RAY}, "too large"),
         (OWN.replace(":1", ":cuda-1"), {"serverless_memory_mb": 1024}, "no GPU"),
         (RAY, {"endpoint_instance_type": "ml.g5.xlarge"}, "has a GPU"),
         (RAY, {"endpoint_instance_type": "ml.m6g.large"}, "ARM"),
         (RAY, {"endpoint_instance_type": "ml.inf2.xlarge"}, "Neuron"),
-        (RAY, {"network_isolation": True, "wheels": "w"}, "installs packages when it starts"),
-        (TOOLKIT, {"network_isolation": True, "wheels": "w"}, "installs packages when it starts"),
-        (RAY_CUDA, {"endpoint_instance_type": "ml.g4dn.xlarge", "volume_kms_key": "alias/k"}, "key of AWS's own"),
+        (RAY, {"network_isolation": True, "wheels": "w"}, "installs packages at startup"),
+        (TOOLKIT, {"network_isolation": True, "wheels": "w"}, "installs packages at startup"),
+        (RAY_CUDA, {"endpoint_instance_type": "ml.g4dn.xlarge", "volume_kms_key": "alias/k"}, "with a key of AWS"),
         ("breeds:latest", {}, "from ECR"),
         ("docker.io/me/breeds:latest", {}, "from ECR"),
-        (OWN.replace(REGION, "us-east-1"), {}, "across regions"),
+        (OWN.replace(REGION, "us-east-1"), {}, "from other regions"),
         (OWN, {"tags": {f"t{number}": "x" for number in range(43)}}, "43 tags"),
     ],
 )
@@ -216,6 +216,6 @@ def test_the_image_of_a_machine(caplog: pytest.LogCaptureFixture) -> None:
     assert serving_image(REGION, "ml.m5.xlarge", OWN) == OWN
     assert not caplog.records
     assert serving_image(REGION, "ml.m5.xlarge", "pytorch-inference") == TOOLKIT
-    assert "no PyTorch inference image since 2026-06-30" in caplog.text
+    assert "not patched the PyTorch inference images since 2026-06-30" in caplog.text
     with pytest.raises(ConfigError, match="serving_image="):
         serving_image("mars-north-1", "ml.m5.xlarge", None)

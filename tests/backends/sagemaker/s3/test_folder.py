@@ -99,7 +99,7 @@ def test_rule_reports_are_read_from_a_bucket_at_every_level(
     assert main(["profile", "diff", "s3://runs/jobs/dogs-2", "s3://runs/jobs/dogs-2", "--json"]) == 0
 
 
-def test_what_leads_outside_or_belongs_to_no_run_is_not_fetched(s3: Any) -> None:
+def test_files_outside_the_run_are_not_downloaded(s3: Any) -> None:
     put_job(s3, "a")
     s3.put_object(Bucket="runs", Key="a/profiler-output/../../../escaped.json", Body=b"{}")
     session = ProfilingSession.attach("s3://runs/a")
@@ -110,25 +110,25 @@ def test_what_leads_outside_or_belongs_to_no_run_is_not_fetched(s3: Any) -> None
 @pytest.mark.parametrize(
     ("place", "kind", "message"),
     [
-        ("s3://", ProfileError, "'s3://' is no address in S3"),
-        ("s3://runs/nothing", ProfileError, "s3://runs/nothing holds no file of a recorded run"),
-        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: bucket no-such-bucket is not there"),
+        ("s3://", ProfileError, "'s3://' is not an S3 URI"),
+        ("s3://runs/nothing", ProfileError, "s3://runs/nothing contains no file of a recorded run"),
+        ("s3://no-such-bucket/x", ProfileError, "reading s3://no-such-bucket/x: bucket no-such-bucket does not exist"),
     ],
 )
-def test_what_cannot_be_read_is_named(place: str, kind: type[Exception], message: str) -> None:
+def test_unreadable_sources_are_reported(place: str, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         ProfilingSession.attach(place)
 
 
-def test_a_prefix_without_a_run_is_named_by_its_address(s3: Any) -> None:
+def test_a_prefix_without_a_run_is_reported_with_its_uri(s3: Any) -> None:
     s3.put_object(Bucket="runs", Key="other/notes.json", Body=b"{}")
     with pytest.raises(ProfileError, match="^s3://runs/other holds no recorded run"):
         ProfilingSession.attach("s3://runs/other")
 
 
 @pytest.mark.usefixtures("s3")
-def test_without_credentials_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(ConfigError, match="no AWS credentials are found; run `aws configure`"):
+    with pytest.raises(ConfigError, match="no AWS credentials found; run `aws configure`"):
         ProfilingSession.attach("s3://runs/x")

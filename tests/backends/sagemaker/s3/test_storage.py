@@ -32,41 +32,41 @@ def test_the_same_content_is_sent_once(
     content = b"x" * size
     (tmp_path / "file").write_bytes(content)
     uri = f"s3://{quick_bucket}/name"
-    storage.keep(uri, content)
-    storage.keep(uri, tmp_path / "file")
-    storage.keep(uri, content)
+    storage.ensure(uri, content)
+    storage.ensure(uri, tmp_path / "file")
+    storage.ensure(uri, content)
     sent = [each["operation"] for each in quick.plane.faults.calls() if each["operation"].startswith(("Put", "Create"))]
     assert sent == ["CreateBucket", "PutObject"]
     assert storage.get(uri) == content
     assert caplog.records == []
 
 
-def test_other_content_is_written_over_and_told(
+def test_different_content_is_overwritten_with_a_warning(
     storage: Storage, quick_client: Clients, quick_bucket: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     s3, uri = quick_client("s3"), f"s3://{quick_bucket}/name"
-    storage.keep(uri, b"ours!")
+    storage.ensure(uri, b"ours!")
     for other in ({"ChecksumAlgorithm": "SHA256"}, {}):
         s3.put_object(Bucket=quick_bucket, Key="name", Body=b"other", **other)
-        storage.keep(uri, b"ours!")
+        storage.ensure(uri, b"ours!")
         assert storage.get(uri) == b"ours!"
     assert [record.levelno for record in caplog.records] == [logging.WARNING]  # without a hash it may be an old one
-    assert f"{uri} held something else than its name says" in caplog.text
+    assert f"{uri} did not match its content digest" in caplog.text
     s3.put_object(Bucket=quick_bucket, Key="name", Body=b"longer than ours")
-    storage.keep(uri, b"ours!")
+    storage.ensure(uri, b"ours!")
     assert len(caplog.records) == 2
 
 
 def test_a_jobs_code_that_was_exchanged_in_s3_is_never_run(
     quick: Emulator, quick_client: Clients, quick_bucket: str, tmp_path: Path
 ) -> None:
-    """Also by a back end that had sent it itself before."""
+    """Even by a backend that uploaded it itself."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "train.py").write_text("print('ours')\n")
     weights = tmp_path / "weights.pth"
     weights.write_bytes(b"weights")
-    inputs = Inputs(backend_at(quick, quick_bucket, tmp_path / "home"))
+    inputs = Inputs(backend_at(quick, quick_bucket, tmp_path / "home").context)
     spec = JobSpec(name="mine", source=source, channels={"weights": weights})
     places = inputs.sent(spec)
     s3 = quick_client("s3")

@@ -21,8 +21,8 @@ from tests.backends.sagemaker.contexts import backend_at
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_set(tmp_path_factory.mktemp("pictures"), classes=2, train=4, valid=2, test=1, size_px=64)
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_image_set(tmp_path_factory.mktemp("images"), classes=2, train=4, valid=2, test=1, size_px=64)
 
 
 @pytest.fixture
@@ -42,16 +42,14 @@ def calls(emulator: Emulator) -> Counter[str]:
     )
 
 
-def test_a_training_goes_there_and_its_model_and_profile_come_back(
-    backend: SageMakerBackend, pictures: Path, quick: Emulator
-) -> None:
+def test_a_training_job_returns_its_model_and_profile(backend: SageMakerBackend, images: Path, quick: Emulator) -> None:
     """Also the calls that submitting costs: a look for code and data, what lacks, and the job."""
-    job = Trainer(config(pictures), backend=backend).submit(name="whole-training")
+    job = Trainer(config(images), backend=backend).submit(name="whole-training")
     first = calls(quick)
-    files = sum(path.is_file() for path in pictures.rglob("*"))
+    files = sum(path.is_file() for path in images.rglob("*"))
     assert first == {
         "s3:ListObjectsV2": 3,  # the code, the data, and the data again to verify
-        "s3:PutObject": 1 + files + 1,  # the code, the pictures, their manifest
+        "s3:PutObject": 1 + files + 1,  # the code, the images, their manifest
         "DescribeTrainingJob": 1,  # is the name free?
         "s3:HeadBucket": 1,
         "GetCallerIdentity": 1,
@@ -61,14 +59,14 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
     assert job.status == "Completed"
     assert {"best_valid_loss", "epoch"} <= set(job.metrics)
     assert job.metric_history[0].values["epoch"] == 1
-    assert Classifier(job.artifact).predict(next((pictures / "test").rglob("*.jpg"))).top(1)
+    assert Classifier(job.artifact).predict(next((images / "test").rglob("*.jpg"))).top(1)
 
     session = ProfilingSession.attach("whole-training", backend=backend)
     assert session.profile.steps
     assert session.findings
 
     quick.plane.faults.clear()
-    again = Trainer(config(pictures), backend=backend).submit(name="whole-training-2")
+    again = Trainer(config(images), backend=backend).submit(name="whole-training-2")
     assert calls(quick) == {
         "s3:ListObjectsV2": 2,  # the code, which is compared, and the data
         "s3:HeadObject": 1,
@@ -81,8 +79,8 @@ def test_a_training_goes_there_and_its_model_and_profile_come_back(
     assert names.index("whole-training") < names.index("whole-training-2")
 
 
-def test_a_profiling_session_runs_there(backend: SageMakerBackend, pictures: Path) -> None:
-    session = ProfilingSession(config(pictures), backend=backend).run()
+def test_a_profiling_session_runs_there(backend: SageMakerBackend, images: Path) -> None:
+    session = ProfilingSession(config(images), backend=backend).run()
     assert session.profile.steps
     assert session.profile.job.name
 
@@ -106,7 +104,7 @@ class Clock:
 
 
 class Watched:
-    """A back end whose job ends after ten minutes of the clock, and that notes when it was looked at."""
+    """A backend whose job ends after ten minutes, and that records the times of `describe`."""
 
     name = "watched"
 
@@ -127,7 +125,9 @@ class Watched:
 
 
 @pytest.mark.parametrize("way", ["wait", "follow the log"])
-def test_a_wait_looks_at_most_four_times_a_minute(quick: Emulator, quick_bucket: str, tmp_path: Path, way: str) -> None:
+def test_waiting_polls_at_most_four_times_a_minute(
+    quick: Emulator, quick_bucket: str, tmp_path: Path, way: str
+) -> None:
     patient = backend_at(quick, quick_bucket, tmp_path / "home", poll_seconds=None)
     assert patient.poll_seconds == 15
     name = f"waited-for-{way[:4]}"
@@ -148,11 +148,11 @@ def test_a_wait_looks_at_most_four_times_a_minute(quick: Emulator, quick_bucket:
     assert max(clock.slept) > min(clock.slept), "it backs off"
 
 
-def test_images_that_would_end_a_training_are_told_before_anything_is_sent(
+def test_images_that_training_cannot_use_are_reported_before_the_upload(
     backend: SageMakerBackend, tmp_path: Path, quick: Emulator
 ) -> None:
     data = write_image_set(tmp_path / "broken", classes=2, train=2, valid=2, test=1, size_px=64)
-    next((data / "train").rglob("*.jpg")).write_bytes(b"no picture")
+    next((data / "train").rglob("*.jpg")).write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"would fail \(1 problems\): .*unreadable.*nothing was uploaded"):
         Trainer(config(data), backend=backend).submit()
     assert calls(quick) == {}
@@ -161,11 +161,11 @@ def test_images_that_would_end_a_training_are_told_before_anything_is_sent(
     assert job.wait(check=False).status == "Stopped"
 
 
-def test_what_does_not_fit_is_told_before_anything_is_sent(
-    backend: SageMakerBackend, pictures: Path, quick: Emulator
+def test_invalid_requests_are_reported_before_the_upload(
+    backend: SageMakerBackend, images: Path, quick: Emulator
 ) -> None:
     with pytest.raises(ConfigError, match="runs at most 2419200 s"):
-        Trainer(config(pictures), backend=backend).submit(max_runtime_seconds=1e8)
+        Trainer(config(images), backend=backend).submit(max_runtime_seconds=1e8)
     with pytest.raises(ConfigError, match="no IAM role is set"):
         SageMakerBackend(bucket="b", region="us-east-1").request_for(JobSpec("x"))
     assert calls(quick) == {}
@@ -194,7 +194,7 @@ def test_where_the_log_may_not_be_read_the_last_metrics_are_still_known(
     job = Job("no-log", backend).wait()
     quick.plane.faults.add(Fault(operation="DescribeLogStreams", preset="access-denied", times=None))
     assert [dict(record.values) for record in job.metric_history] == [{"epoch": 1, "train_loss": 0.5}]
-    assert "logs:DescribeLogStreams is missing" in caplog.text
+    assert "missing permission logs:DescribeLogStreams" in caplog.text
 
 
 def test_a_model_that_leads_out_of_its_folder_is_not_unpacked(backend: SageMakerBackend, tmp_path: Path) -> None:

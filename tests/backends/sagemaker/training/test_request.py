@@ -103,7 +103,7 @@ def test_every_machine_that_the_settings_name_is_one_of_sagemaker_s(model: Servi
     [
         ({"max_runtime_seconds": 3e6}, {}, "runs at most 2419200 s"),
         ({"gpus": 1}, {}, "gpus=1, but ml.m5.xlarge has 0"),
-        ({}, {"volume_kms_key": "k", "instance_type": "ml.g5.xlarge", "image": CUDA}, "its disk is in the machine"),
+        ({}, {"volume_kms_key": "k", "instance_type": "ml.g5.xlarge", "image": CUDA}, "its local disk"),
         ({}, {"instance_type": "ml.g5.xlarge"}, "'ml.g5.xlarge' has a GPU, which .*cpu-amzn2023-sagemaker can't use"),
         (
             {"channels": {"training": Path("dogs")}},
@@ -145,8 +145,8 @@ def test_a_region_without_a_debugger_image_costs_a_warning_and_not_the_job(
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "train.py").write_text("")
     image = IMAGE.replace("eu-west-1", "ap-southeast-4")
-    backend = SageMakerBackend(ROLE, "pictures", "ap-southeast-4", image=image, debugger=True, home=tmp_path)
+    backend = SageMakerBackend(ROLE, "images", "ap-southeast-4", image=image, debugger=True, home=tmp_path)
     made = backend.request_for(JobSpec("train-1", source=tmp_path / "source"))
     assert not {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerRuleConfigurations"} & set(made)
-    assert "the debugger's image in ap-southeast-4 is not known" in caplog.text
+    assert "the SageMaker Debugger image in ap-southeast-4 is not in the SageMaker SDK" in caplog.text
     assert "the job runs without SageMaker Debugger" in caplog.text

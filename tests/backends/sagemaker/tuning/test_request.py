@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from breedclf import Categorical, Continuous, Integer, TrainingConfig
-from breedclf.backends.sagemaker.api_call import ApiCall
+from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.backends.sagemaker.tuning.request import search_request, tuning_request
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
+from breedclf.jobs.plan import ApiCall
 from breedclf.tuning.native import TELL_BEST_VARIABLE, NativeSearch
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.study import SearchRequest
@@ -23,7 +24,7 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/output"
 
 
 def training(pairs: dict[str, str], **more: Any) -> dict[str, Any]:
-    """A CreateTrainingJob request, as the back end makes it of a job."""
+    """A CreateTrainingJob request like that of a job."""
     folder = {"S3DataType": "S3Prefix", "S3DataDistributionType": "FullyReplicated"}
     return {
         "TrainingJobName": "dogs",
@@ -114,14 +115,14 @@ _CHOICES = {"batch_size": Categorical(32, 64), "head": Categorical("standardized
 @pytest.mark.parametrize("case", CASES)
 def test_a_request_is_valid_and_as_it_was_read(case: str) -> None:
     request = CASES[case]()
-    ApiCall("CreateHyperParameterTuningJob", request).checked()
+    validate_call(ApiCall("CreateHyperParameterTuningJob", request))
     assert ("RandomSeed" in request["HyperParameterTuningJobConfig"]) == (not case.startswith("grid"))
     file = SNAPSHOTS / f"tuning_{case}.json"
     text = json.dumps(request, indent=2) + "\n"
     if not file.exists():
         file.write_text(text, encoding="utf-8")
         pytest.fail(f"{file.name} was not there: it is written now; read it, and keep it if it is right")
-    assert text == file.read_text(encoding="utf-8"), f"read the change; delete {file.name} to have it written anew"
+    assert text == file.read_text(encoding="utf-8"), f"read the change; delete {file.name} to have it written again"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -145,7 +146,7 @@ def test_static_hyperparameters_are_text_and_none_of_the_tuned() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"completion": Completion(not_improving=2)}, "not_improving=2: a tuning job .* at least 3 trials"),
+        ({"completion": Completion(not_improving=2)}, "not_improving=2: a tuning job .* at least 3"),
         ({"completion": Completion(max_seconds=60)}, "max_seconds=60: a tuning job on SageMaker runs from 120 to"),
         ({"seed": 2**31}, "seed=2147483648: a tuning job on SageMaker takes at most 2147483647"),
     ],
@@ -159,14 +160,14 @@ def test_an_objective_that_the_job_doesn_t_define_is_refused() -> None:
     search = searched()
     request = training(dict(search.job.hyperparameters))
     del request["AlgorithmSpecification"]["MetricDefinitions"]
-    with pytest.raises(ConfigError, match="defines no metric best_valid_loss"):
+    with pytest.raises(ConfigError, match="doesn't define the objective metric best_valid_loss"):
         tuning_request(search, request)
 
 
-def test_another_s_tuning_job_is_not_taken_for_ours() -> None:
+def test_tuning_jobs_of_others_are_not_ours() -> None:
     request = made()
     request["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"] = "validation:auc"
-    with pytest.raises(ConfigError, match="tuning job 'x' is none of breedclf's"):
+    with pytest.raises(ConfigError, match="tuning job 'x' was not created by breedclf"):
         search_request("x", request)
 
 
@@ -178,8 +179,8 @@ def test_another_s_tuning_job_is_not_taken_for_ours() -> None:
         ({"RandomSeed": -1}, "at 'hyperParameterTuningJobConfig.randomSeed' failed to satisfy constraint"),
     ],
 )
-def test_a_misspelt_request_is_refused_before_it_is_sent(change: dict[str, Any], words: str) -> None:
+def test_a_misspelled_request_is_refused_before_it_is_sent(change: dict[str, Any], words: str) -> None:
     request = made()
     request["HyperParameterTuningJobConfig"].update(change)
     with pytest.raises(ConfigError, match=words):
-        ApiCall("CreateHyperParameterTuningJob", request).checked()
+        validate_call(ApiCall("CreateHyperParameterTuningJob", request))

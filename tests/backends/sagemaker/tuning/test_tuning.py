@@ -33,7 +33,7 @@ class Searched:
     emulator: Emulator
     bucket: str
     home: Path
-    pictures: Path
+    images: Path
     document: dict[str, Any]
     output: Path
 
@@ -42,14 +42,12 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_patterns(tmp_path_factory.mktemp("tune") / "pictures")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_patterns(tmp_path_factory.mktemp("tune") / "images")
 
 
 @pytest.fixture(scope="module")
-def searched(
-    emulator_session: Emulator, pictures: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Searched]:
+def searched(emulator_session: Emulator, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Searched]:
     root, bucket = tmp_path_factory.mktemp("searched"), f"test-{secrets.token_hex(6)}"
     settings = {"role": ROLE, "bucket": bucket, "region": "us-east-1", "image": IMAGE, "poll_seconds": "0.1"}
     settings["delay_seconds"] = "0"
@@ -59,13 +57,13 @@ def searched(
         for name, value in settings.items():
             patch.setenv(f"BREEDCLF_SAGEMAKER_{name.upper()}", value)
         patch.setenv("BREEDCLF_HOME", str(root / "home"))
-        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of another emulator
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it caches the keys of another emulator
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             code = main(
                 [
-                    *("tune", str(pictures), "--epochs", "2,3", "--device", "cpu,mps", "--strategy", "grid"),
+                    *("tune", str(images), "--epochs", "2,3", "--device", "cpu,mps", "--strategy", "grid"),
                     *("--architecture", "resnet18", "--weights", "none", "--chunk-size", "8", "--parallel", "2"),
                     *(
                         "--backend",
@@ -80,7 +78,7 @@ def searched(
                 ]
             )
         assert code == 0, printed.getvalue()
-        yield Searched(emulator_session, bucket, root / "home", pictures, json.loads(printed.getvalue()), root / "out")
+        yield Searched(emulator_session, bucket, root / "home", images, json.loads(printed.getvalue()), root / "out")
 
 
 def test_the_command_line_runs_a_native_search_and_keeps_the_best_model(searched: Searched) -> None:
@@ -97,7 +95,7 @@ def test_the_command_line_runs_a_native_search_and_keeps_the_best_model(searched
     assert "mps" in trials[2, "mps"]["failure_reason"]
     best = document["best"]
     assert best["objective"] == min(trials[epochs, "cpu"]["objective"] for epochs in (2, 3))
-    assert Classifier(searched.output / "model").predict(next(searched.pictures.rglob("*.png"))).top(1)
+    assert Classifier(searched.output / "model").predict(next(searched.images.rglob("*.png"))).top(1)
     described = boto3.client("sagemaker", region_name="us-east-1").describe_hyper_parameter_tuning_job(
         HyperParameterTuningJobName="patterns"
     )
@@ -125,18 +123,18 @@ def test_another_machine_finds_the_search_and_its_best_by_name(searched: Searche
 
 
 def test_the_name_is_taken_and_nothing_else_starts(searched: Searched, tmp_path: Path) -> None:
-    config = TrainingConfig(data=searched.pictures, **QUICK)
+    config = TrainingConfig(data=searched.images, **QUICK)
     other = TuningJob(
         config, {"epochs": Categorical(4, 5)}, strategy="grid", name="patterns", backend=searched.backend(tmp_path)
     )
-    with pytest.raises(ConfigError, match="the account has a tuning job 'patterns' already"):
+    with pytest.raises(ConfigError, match="tuning job name 'patterns' is taken"):
         other.run()
 
 
 def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path: Path) -> None:
     backend = searched.backend(tmp_path)
     name = f"sdk-{secrets.token_hex(3)}"
-    config = TrainingConfig(data=searched.pictures, **QUICK)
+    config = TrainingConfig(data=searched.images, **QUICK)
     tuning = TuningJob(
         config,
         {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2, 3)},
@@ -157,14 +155,15 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
     client = boto3.client("sagemaker", region_name="us-east-1")
     theirs = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    ours = backend.tuning_request_for(_search_of(tuning))
+    [call] = backend.plan(_search_of(tuning)).calls
+    ours = call.parameters
     assert _plain(theirs["HyperParameterTuningJobConfig"]) == _plain(ours["HyperParameterTuningJobConfig"])
     assert _plain(theirs["TrainingJobDefinition"]) == _plain(described_definition(ours["TrainingJobDefinition"]))
 
 
 def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path) -> None:
     backend = searched.backend(tmp_path)
-    config = TrainingConfig(data=searched.pictures, **QUICK)
+    config = TrainingConfig(data=searched.images, **QUICK)
     tuning = TuningJob(
         config,
         {"epochs": Categorical(2, 3)},
@@ -182,7 +181,7 @@ def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path)
 
 
 def test_the_plan_of_a_search_and_its_exact_request(searched: Searched, tmp_path: Path, capsys: Any) -> None:
-    config = TrainingConfig(data=searched.pictures, **QUICK)
+    config = TrainingConfig(data=searched.images, **QUICK)
     tuning = TuningJob(config, SPACE, strategy="grid", name="planned", backend=searched.backend(tmp_path))
     plan = tuning.plan(dry_run=True)
     [call] = json.loads(capsys.readouterr().out)
@@ -205,7 +204,7 @@ def test_the_command_line_carries_on_a_search_of_another_machine(
     assert main(["tune", "--resume", "patterns", *flags]) == 0
     assert json.loads(capsys.readouterr().out)["best"]["name"] == searched.document["best"]["name"]
     assert main(["tune", "--resume", "nothing", *flags]) == 2
-    assert "no tuning job 'nothing', neither here nor in the account" in capsys.readouterr().err
+    assert "no tuning job 'nothing', neither here nor in SageMaker" in capsys.readouterr().err
 
 
 def test_everything_is_found_again_and_cleaned_from_the_command_line(searched: Searched, capsys: Any) -> None:

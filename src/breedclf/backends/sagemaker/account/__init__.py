@@ -1,1 +1,1 @@
-"""The AWS account: inventory, clean-up, IAM policies, prices."""
+"""The AWS account: inventory, clean-up and IAM policies."""

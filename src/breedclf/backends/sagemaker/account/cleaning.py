@@ -1,4 +1,4 @@
-"""What a clean-up of an account deletes and stops, and what it leaves: decided here, carried out on the inventory."""
+"""Decides what a clean-up of an account deletes, stops and leaves, and performs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DAY_SECONDS = 86_400.0
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What a clean-up would stop and delete, in this order, and what it leaves; `folders` are those in S3 to delete."""
+    """What a clean-up stops and deletes, in this order, and what it leaves; `folders` are in S3."""
 
     stopped: tuple[Thing, ...]
     deleted: tuple[Thing, ...]
@@ -36,13 +36,13 @@ def cleaning(
     stop_running: bool = False,
     folders: Sequence[Folder] = (),
 ) -> Cleaning:
-    """What a clean-up is to do: endpoints, configurations and models are deleted, running jobs stopped if asked.
+    """Plan a clean-up: delete endpoints, configurations and models, and stop running jobs if `stop_running`.
 
-    Jobs that have ended cost nothing and stay, since they are the record of what was done. Only what `owner` made is
-    touched, unless `everyones` is; of what has no owner's tag nobody knows whose it is.
+    Jobs that have ended cost nothing and stay as a record. Only resources with the tag of `owner` are affected, unless
+    `everyones`, which includes those without an owner tag.
     """
-    theirs = [each for each in things if everyones or (owner is not None and each.owner == owner)]
-    due = [each for each in theirs if older_than_days is None or now - each.created > older_than_days * _DAY_SECONDS]
+    selected = [each for each in things if everyones or (owner is not None and each.owner == owner)]
+    due = [each for each in selected if older_than_days is None or now - each.created > older_than_days * _DAY_SECONDS]
     stopped = [each for each in due if stop_running and each.runs and kind_of(each.kind).stop is not None]
     deleted = [each for each in due if kind_of(each.kind).delete is not None]
     left = [each for each in things if each not in stopped and each not in deleted]
@@ -50,7 +50,7 @@ def cleaning(
 
 
 def clean(inventory: Inventory, todo: Cleaning) -> dict[str, str]:
-    """Do it; what SageMaker refuses is told by the thing's name, and doesn't keep the rest."""
+    """Perform the clean-up; returns the errors by resource, which don't stop the rest."""
     problems: dict[str, str] = {}
     for act, things in ((inventory.stop, todo.stopped), (inventory.delete, todo.deleted)):
         for thing in things:

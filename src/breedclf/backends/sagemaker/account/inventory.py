@@ -1,4 +1,4 @@
-"""What breedclf has made in an account: found by its tag, with owner, age, status and cost so far."""
+"""The resources that breedclf created in an account, found by its tag: owner, age, status and cost so far."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.account.rates import Use
-from breedclf.backends.sagemaker.aws import error_message, told
-from breedclf.backends.sagemaker.context import OWNER_TAG, TAG, Place
-from breedclf.backends.sagemaker.refusals import is_missing, may_have_ended
+from breedclf.backends.sagemaker.aws_errors import error_message, is_missing, may_have_ended, translate_aws_errors
+from breedclf.backends.sagemaker.context import AwsContext
+from breedclf.backends.sagemaker.cost.rates import Use
 from breedclf.backends.sagemaker.s3.storage import S3Object
+from breedclf.backends.sagemaker.tags import OWNER_TAG, TAG
+from breedclf.backends.sagemaker.timestamps import epoch_seconds
 from breedclf.errors import BreedclfError, JobError
 
 log = logging.getLogger(__name__)
 
 _HOUR_SECONDS = 3_600.0
 _DAY_SECONDS = 86_400.0
-_AT_A_TIME = 8
-_RUNS = ("InProgress", "Stopping")
+_THREADS = 8
+_RUNNING = ("InProgress", "Stopping")
 _PARTS = ("code", "data", "weights", "jobs", "models")
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of thing, and how SageMaker lists it and takes it away.
+    """A kind of resource, and the operations that list, delete and stop it.
 
-    `delete` is the operation that removes it; jobs have none here, since theirs is `breedclf jobs clean`. `stop` ends
-    one that runs. Deleting goes in the order of `KINDS`: an endpoint before what it is made of.
+    Jobs have no `delete`, since `breedclf jobs clean` deletes them. Resources are deleted in the order of `KINDS`:
+    endpoints before their configurations and models.
     """
 
     word: str
@@ -77,9 +77,9 @@ TRAINING = Kind("training-job", "search", "Results", "TrainingJobName", "Trainin
 
 @dataclass(frozen=True)
 class Thing:
-    """Something that breedclf made; times are seconds since 1970, `cost` US dollars so far (None: unknown).
+    """A resource that breedclf created; times are seconds since 1970, `cost` is US dollars so far (None: unknown).
 
-    `owner` is the ARN of whoever made it; None for what was made before this was noted.
+    `owner` is the ARN of its creator; None without an owner tag.
     """
 
     kind: str
@@ -92,8 +92,8 @@ class Thing:
 
     @property
     def runs(self) -> bool:
-        """Whether it costs something right now."""
-        return self.status in _RUNS or (self.kind == "endpoint" and self.status not in ("Failed", "Deleting"))
+        """Whether it is running and billed."""
+        return self.status in _RUNNING or (self.kind == "endpoint" and self.status not in ("Failed", "Deleting"))
 
     def to_dict(self, now: float) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -102,7 +102,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Folder:
-    """What is stored in S3 below one part of the prefix, or below a folder in it."""
+    """The number and size of the objects below an S3 prefix."""
 
     uri: str
     objects: int
@@ -110,37 +110,36 @@ class Folder:
 
     @classmethod
     def of(cls, uri: str, entries: Sequence[S3Object]) -> Self:
-        """The folder that holds these objects."""
+        """The folder with these objects."""
         return cls(uri, len(entries), sum(each.size_bytes for each in entries))
 
 
 class Inventory:
-    """The things of one account and region that carry the tag `breedclf`."""
+    """The resources of one account and region with the tag `breedclf`."""
 
-    def __init__(self, place: Place, *, now: Callable[[], float]) -> None:
-        self._place = place
-        self._client = place.clients("sagemaker")
+    def __init__(self, context: AwsContext, *, now: Callable[[], float]) -> None:
+        self._context = context
+        self._client = context.clients("sagemaker")
         self._now = now
 
     @property
     def owner(self) -> str | None:
-        """Who is asking, as an ARN; None where AWS doesn't say."""
-        return self._place.owner
+        """The caller's ARN; None if AWS doesn't reveal it."""
+        return self._context.owner
 
     def things(self) -> list[Thing]:
-        """Everything found, the oldest of each kind first, jobs last."""
+        """All resources by kind, oldest first; training jobs last."""
         found = [thing for kind in KINDS for thing in self._of(kind)]
         return [*found, *self._trainings()]
 
     def folders(self) -> list[Folder]:
-        """How much lies below each part of the prefix."""
-        return [Folder.of(uri, list(self._place.storage.entries(uri))) for uri in map(self._place.uri, _PARTS)]
+        """The size of each folder below the prefix."""
+        return [Folder.of(uri, list(self._context.storage.entries(uri))) for uri in map(self._context.uri, _PARTS)]
 
     def leftovers(self) -> list[Folder]:
-        """Folders in S3 that nothing in SageMaker refers to any more.
+        """Folders in S3 that nothing in SageMaker refers to anymore.
 
-        These are the archives of models that no model there uses, and what jobs left whose record was deleted, or
-        which were batch transforms that have ended.
+        These are archives that no model uses, and the output of deleted jobs and of batch transforms that have ended.
         """
         used = {uri.rpartition("/")[0] for uri in self._model_archives()}
         jobs = {thing.name for thing in self.things() if thing.kind != "transform-job" or thing.runs}
@@ -148,28 +147,28 @@ class Inventory:
         return [*(each for each in self._subfolders("jobs") if each.uri.rpartition("/")[2] not in jobs), *models]
 
     def delete_folder(self, folder: Folder) -> None:
-        """Delete a folder in S3 with everything in it.
+        """Delete a folder in S3 with all its objects.
 
         Raises:
             BreedclfError: S3 refuses.
         """
-        self._place.storage.delete(folder.uri)
+        self._context.storage.delete(folder.uri)
 
     def _subfolders(self, part: str) -> list[Folder]:
         below: dict[str, list[S3Object]] = {}
-        for entry in self._place.storage.entries(self._place.uri(part)):
+        for entry in self._context.storage.entries(self._context.uri(part)):
             below.setdefault(entry.name.partition("/")[0], []).append(entry)
-        return [Folder.of(self._place.uri(part, name), entries) for name, entries in below.items()]
+        return [Folder.of(self._context.uri(part, name), entries) for name, entries in below.items()]
 
     def _model_archives(self) -> Iterable[str]:
-        with told("listing models", BreedclfError):
+        with translate_aws_errors("listing models", as_=BreedclfError):
             for each in self._listed(kind_of("model")):
                 described = self._client.describe_model(ModelName=each["ModelName"])
                 for container in [described.get("PrimaryContainer", {}), *described.get("Containers", ())]:
                     yield container.get("ModelDataUrl", "")
 
     def stop(self, thing: Thing) -> None:
-        """Ask a job to stop; nothing happens to one that has ended.
+        """Stop a job; does nothing if it has ended.
 
         Raises:
             JobError: SageMaker refuses.
@@ -179,7 +178,7 @@ class Inventory:
             self._send(f"stopping {thing.kind} {thing.name}", kind.stop, thing)
 
     def delete(self, thing: Thing) -> None:
-        """Take an endpoint, a configuration or a model away; nothing happens when it is gone already.
+        """Delete an endpoint, a configuration or a model; does nothing if it is already gone.
 
         Raises:
             JobError: SageMaker refuses.
@@ -188,17 +187,17 @@ class Inventory:
         if kind.delete is not None:
             self._send(f"deleting {thing.kind} {thing.name}", kind.delete, thing)
 
-    def _send(self, doing: str, operation: str, thing: Thing) -> None:
-        with told(doing, JobError):
+    def _send(self, action: str, operation: str, thing: Thing) -> None:
+        with translate_aws_errors(action, as_=JobError):
             try:
                 _OPERATIONS[operation](self._client, thing.name)
             except ClientError as error:
                 if not (may_have_ended(error) and self._is_over(thing)):
                     raise
-                log.info("%s: nothing to do (%s)", doing, error_message(error))
+                log.info("%s: nothing to do (%s)", action, error_message(error))
 
     def _is_over(self, thing: Thing) -> bool:
-        """Whether it is gone, or a job that has ended, so that there is nothing left to stop or delete."""
+        """Whether it is gone, or a job that has ended."""
         try:
             described = _DESCRIPTIONS[thing.kind](self._client, thing.name)
         except ClientError as error:
@@ -206,11 +205,11 @@ class Inventory:
                 return True
             raise
         kind = kind_of(thing.kind)
-        return kind.stop is not None and kind.status is not None and described[kind.status] not in _RUNS
+        return kind.stop is not None and kind.status is not None and described[kind.status] not in _RUNNING
 
     def _of(self, kind: Kind) -> list[Thing]:
         listed = list(self._listed(kind))
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             tags = list(pool.map(lambda each: self._tags(each[_arn_key(kind)]), listed))
         things = [
             self._thing(kind, each, found.get(OWNER_TAG))
@@ -220,49 +219,51 @@ class Inventory:
         return sorted(things, key=lambda thing: (thing.created, thing.name))
 
     def _listed(self, kind: Kind) -> Iterable[Mapping[str, Any]]:
-        with told(f"listing {kind.word}s", BreedclfError):
+        with translate_aws_errors(f"listing {kind.word}s", as_=BreedclfError):
             for page in _LISTINGS[kind.listing](self._client):
                 yield from page[kind.summaries]
 
     def _tags(self, arn: str) -> dict[str, str]:
-        with told(f"reading the tags of {arn}", BreedclfError):
+        with translate_aws_errors(f"reading the tags of {arn}", as_=BreedclfError):
             try:
-                return self._place.tags_of(arn)
+                return self._context.resource_tags(arn)
             except ClientError as error:
                 if is_missing(error):  # deleted since it was listed
                     return {}
                 raise
 
     def _trainings(self) -> list[Thing]:
-        """Training jobs, those of searches too: one question finds a hundred, with all that their cost needs."""
-        ours = {"Filters": [{"Name": f"Tags.{TAG}", "Operator": "Exists"}]}
-        with told("listing training jobs", BreedclfError):
+        """Training jobs, including those of searches; Search returns all fields that their cost needs."""
+        tagged = {"Filters": [{"Name": f"Tags.{TAG}", "Operator": "Exists"}]}
+        with translate_aws_errors("listing training jobs", as_=BreedclfError):
             pages = self._client.get_paginator("search").paginate(
-                Resource="TrainingJob", SearchExpression=ours, SortBy="CreationTime", SortOrder="Ascending"
+                Resource="TrainingJob", SearchExpression=tagged, SortBy="CreationTime", SortOrder="Ascending"
             )
             return [self._training(each["TrainingJob"]) for page in pages for each in page["Results"]]
 
     def _thing(self, kind: Kind, listed: Mapping[str, Any], owner: str | None) -> Thing:
         name, status = listed[kind.name], "-" if kind.status is None else listed[kind.status]
-        thing = Thing(kind.word, name, status, listed["CreationTime"].timestamp(), 0.0, owner=owner)
+        thing = Thing(kind.word, name, status, epoch_seconds(listed["CreationTime"]), 0.0, owner=owner)
         if kind.word == "transform-job":
             return self._transform(thing)
-        return self._endpoint(thing) if kind.word == "endpoint" else thing  # a search costs what its trainings do
+        return (
+            self._endpoint(thing) if kind.word == "endpoint" else thing
+        )  # the cost of a search is that of its training jobs
 
     def _transform(self, thing: Thing) -> Thing:
-        """A batch transform costs from its start to its end, or to now."""
-        with told(f"describing batch transform {thing.name}", BreedclfError):
+        """A batch transform is billed from its start to its end, or until now."""
+        with translate_aws_errors(f"describing batch transform {thing.name}", as_=BreedclfError):
             job = self._client.describe_transform_job(TransformJobName=thing.name)
-        resources, began = job["TransformResources"], _seconds(job.get("TransformStartTime"))
-        seconds = 0.0 if began is None else (_seconds(job.get("TransformEndTime")) or self._now()) - began
+        resources, started = job["TransformResources"], epoch_seconds(job.get("TransformStartTime"))
+        seconds = 0.0 if started is None else (epoch_seconds(job.get("TransformEndTime")) or self._now()) - started
         rate = self._rate("transform", resources["InstanceType"])
         if rate is None:
-            return replace(thing, cost=None, why_unknown=f"no price of {resources['InstanceType']}")
+            return replace(thing, cost=None, why_unknown=f"no price for {resources['InstanceType']}")
         return replace(thing, cost=rate * seconds / _HOUR_SECONDS * resources["InstanceCount"])
 
     def _endpoint(self, thing: Thing) -> Thing:
-        """An endpoint costs from its making to now, by the machines that it has now."""
-        with told(f"describing endpoint {thing.name}", BreedclfError):
+        """An endpoint is billed from its creation until now; the current machines are used for all of that time."""
+        with translate_aws_errors(f"describing endpoint {thing.name}", as_=BreedclfError):
             try:
                 endpoint = self._client.describe_endpoint(EndpointName=thing.name)
                 config = self._client.describe_endpoint_config(EndpointConfigName=endpoint["EndpointConfigName"])
@@ -271,31 +272,31 @@ class Inventory:
         hours, total = (self._now() - thing.created) / _HOUR_SECONDS, 0.0
         for variant in config["ProductionVariants"]:
             if "ServerlessConfig" in variant:
-                return replace(thing, cost=None, why_unknown="serverless: paid by the answer")
+                return replace(thing, cost=None, why_unknown="serverless: billed per request")
             rate = self._rate("hosting", variant["InstanceType"])
             if rate is None:
-                return replace(thing, cost=None, why_unknown=f"no price of {variant['InstanceType']}")
+                return replace(thing, cost=None, why_unknown=f"no price for {variant['InstanceType']}")
             total += rate * hours * variant.get("InitialInstanceCount", 1)
         return replace(thing, cost=total)
 
     def _training(self, job: Mapping[str, Any]) -> Thing:
-        resources, created = job["ResourceConfig"], job["CreationTime"].timestamp()
+        resources, created = job["ResourceConfig"], epoch_seconds(job["CreationTime"])
         seconds = job.get("BillableTimeInSeconds")
         if seconds is None:
-            began = _seconds(job.get("TrainingStartTime"))
-            seconds = 0.0 if began is None else (_seconds(job.get("TrainingEndTime")) or self._now()) - began
+            started = epoch_seconds(job.get("TrainingStartTime"))
+            seconds = 0.0 if started is None else (epoch_seconds(job.get("TrainingEndTime")) or self._now()) - started
         rate = self._rate("training", resources["InstanceType"])
         cost = None if rate is None else rate * seconds / _HOUR_SECONDS * resources["InstanceCount"]
-        why = f"no price of {resources['InstanceType']}" if rate is None else None
+        why = f"no price for {resources['InstanceType']}" if rate is None else None
         owner = {tag["Key"]: tag["Value"] for tag in job.get("Tags") or ()}.get(OWNER_TAG)
         return Thing("training-job", job["TrainingJobName"], job["TrainingJobStatus"], created, cost, why, owner)
 
     def _rate(self, use: Use, machine: str) -> float | None:
-        found = self._place.rates.instance_hour(self._place.region, use, machine)
+        found = self._context.rates.instance_hour(self._context.region, use, machine)
         return None if found is None else found.usd
 
 
-# Calls by name, each written out, so that what is called can be read and held against the policies.
+# Each call is written out, so that a test can compare the calls with the policies.
 _LISTINGS: dict[str, Callable[[Any], Iterable[Mapping[str, Any]]]] = {
     "list_endpoints": lambda client: client.get_paginator("list_endpoints").paginate(),
     "list_endpoint_configs": lambda client: client.get_paginator("list_endpoint_configs").paginate(),
@@ -326,13 +327,9 @@ _DESCRIPTIONS: dict[str, Callable[[Any, str], Mapping[str, Any]]] = {
 
 
 def kind_of(word: str) -> Kind:
-    """The kind of that name."""
+    """The kind with this name."""
     return next(kind for kind in (*KINDS, TRAINING) if kind.word == word)
 
 
 def _arn_key(kind: Kind) -> str:
     return kind.name.removesuffix("Name") + "Arn"
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()

@@ -1,4 +1,4 @@
-"""The IAM policies that breedclf needs and no more: who may run as the role, what jobs and what the caller may do."""
+"""Minimal IAM policies for breedclf: the role's trust policy, and the permissions of jobs and of the caller."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from breedclf.backends.sagemaker.settings import SageMakerSettings
+from breedclf.backends.sagemaker.tags import TAG
 from breedclf.errors import ConfigError
 
-TAG = "breedclf"
 _SERVICE, SCHEDULER = "sagemaker.amazonaws.com", "scheduler.amazonaws.com"
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z\-]*):iam::(?P<account>\d{12}):role/.+")
 _IMAGE = re.compile(r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9\-]+)\.amazonaws\.com[a-z.]*/(?P<name>[^:@]+)")
 _KEY = re.compile(r"arn:[a-z\-]+:kms:.+")
-# The accounts of AWS's own images differ by region, their names don't.
+# The accounts of AWS's images differ by region, their names don't.
 _OWN_IMAGES = ("pytorch-training", "pytorch", "ray", "pytorch-inference", "sagemaker-debugger-rules")
 
-_MADE = {
+_CREATED = {
     "CreateTrainingJob": ("training-job",),
     "CreateHyperParameterTuningJob": ("hyper-parameter-tuning-job",),
     "CreateTransformJob": ("transform-job",),
@@ -39,7 +39,7 @@ _CHANGED = {
     "InvokeEndpoint": ("endpoint",),
     "AddTags": (),
 }
-_LOOKED_AT = {
+_DESCRIBED = {
     "DescribeTrainingJob": ("training-job",),
     "DescribeHyperParameterTuningJob": ("hyper-parameter-tuning-job",),
     "ListTrainingJobsForHyperParameterTuningJob": ("hyper-parameter-tuning-job",),
@@ -61,7 +61,7 @@ _KINDS = ("training-job", "hyper-parameter-tuning-job", "transform-job", "model"
 _LOG_GROUPS = ("TrainingJobs", "TransformJobs", "Endpoints")
 _CALLER_LOGS = ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:DeleteLogStream")
 _CALLER_OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
-# What SageMaker itself asks for to put containers into a VPC.
+# Permissions that SageMaker needs to run containers in a VPC.
 _VPC = (
     "ec2:CreateNetworkInterface",
     "ec2:CreateNetworkInterfacePermission",
@@ -77,7 +77,7 @@ _VPC = (
 
 @dataclass(frozen=True)
 class Scope:
-    """Where the policies hold: partition, account, region, role, bucket and the prefix below which everything lies."""
+    """The scope of the policies: partition, account, region, role, bucket and prefix."""
 
     partition: str
     account: str
@@ -88,10 +88,10 @@ class Scope:
 
     @classmethod
     def of(cls, settings: SageMakerSettings, *, region: str | None = None, account: str | None = None) -> Self:
-        """The scope that settings tell; `region` and `account` help out where they don't.
+        """The scope of settings, completed with `region` and `account`.
 
         Raises:
-            ConfigError: the role, the region or the account is not known.
+            ConfigError: the role, the region or the account is unknown.
         """
         role = settings.role
         if role is None and account is not None:
@@ -99,14 +99,14 @@ class Scope:
         region = settings.region or region
         if role is None:
             raise ConfigError(
-                "the role is not known: give --role-arn or --account, or set BREEDCLF_SAGEMAKER_ROLE to the ARN of the "
+                "no role is set: pass --role-arn or --account, or set BREEDCLF_SAGEMAKER_ROLE to the ARN of the "
                 "role that jobs run as (it need not exist yet)"
             )
         found = _ROLE.fullmatch(role)
         if found is None:
-            raise ConfigError(f"role={role!r} is no role's ARN, as in arn:aws:iam::111122223333:role/breedclf")
+            raise ConfigError(f"role={role!r} is not a role ARN such as arn:aws:iam::111122223333:role/breedclf")
         if region is None:
-            raise ConfigError("no AWS region is known: give --region, or set AWS_DEFAULT_REGION")
+            raise ConfigError("no AWS region is configured: pass --region or set AWS_DEFAULT_REGION")
         bucket = settings.bucket or f"sagemaker-{region}-{found['account']}"
         return cls(found["partition"], found["account"], region, role, bucket, settings.prefix.strip("/"))
 
@@ -122,20 +122,20 @@ class Scope:
 
 
 def trust_policy(service: str = _SERVICE) -> dict[str, Any]:
-    """Who may run as the role: one service, SageMaker unless said otherwise, and nobody else."""
+    """The trust policy of a role: only one service may assume it, SageMaker by default."""
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def end_role_policy(scope: Scope) -> dict[str, Any]:
-    """What the role of `endpoint_end_role` may do: delete endpoints that breedclf made."""
+    """Permissions of `endpoint_end_role`: delete endpoints that breedclf created."""
     condition = {"Null": {f"aws:ResourceTag/{TAG}": "false"}}
     statement = _allow("DeleteOwnEndpoints", ["sagemaker:DeleteEndpoint"], scope.sagemaker(["endpoint"]), condition)
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
 def role_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
-    """What jobs and endpoints may do: read below the prefix, write below PREFIX/jobs, fetch their image, write logs.
+    """Permissions of jobs and endpoints: read below the prefix, write below PREFIX/jobs, pull images, write logs.
 
     Example:
         >>> settings = SageMakerSettings(role="arn:aws:iam::111122223333:role/breedclf", region="us-east-1")
@@ -178,15 +178,15 @@ def role_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
 
 
 def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
-    """What the person or process may do that uses breedclf: the very calls that it makes.
+    """Permissions of the user or process that runs breedclf: exactly the calls that it makes.
 
-    What is made must carry the tag `breedclf`, and only what carries it can be stopped, changed or deleted.
+    New resources must have the tag `breedclf`, and only resources with it can be stopped, changed or deleted.
     """
     tagged, own = ({"Null": {f"aws:{which}/{TAG}": "false"}} for which in ("RequestTag", "ResourceTag"))
     statements = [
-        _allow("MakeTagged", _actions(_MADE), scope.sagemaker(_KINDS), tagged),
+        _allow("MakeTagged", _actions(_CREATED), scope.sagemaker(_KINDS), tagged),
         _allow("ChangeOwn", _actions(_CHANGED), scope.sagemaker(_KINDS), own),
-        _allow("LookAt", _actions(_LOOKED_AT), scope.sagemaker(_KINDS)),
+        _allow("LookAt", _actions(_DESCRIBED), scope.sagemaker(_KINDS)),
         _allow("List", [*_actions(_LISTED), "sts:GetCallerIdentity"], ["*"]),
         _allow("ReadAndWriteBelowPrefix", _CALLER_OBJECTS, scope.objects("")),
         *_bucket(settings, scope),
@@ -210,7 +210,7 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
 
 
 def allowed_actions(policy: dict[str, Any]) -> set[str]:
-    """Every action that a policy allows."""
+    """All actions that a policy allows."""
     return {action for statement in policy["Statement"] for action in statement["Action"]}
 
 
@@ -229,7 +229,7 @@ def _list_bucket(scope: Scope) -> dict[str, Any]:
 
 
 def _bucket(settings: SageMakerSettings, scope: Scope) -> list[dict[str, Any]]:
-    """To list below the prefix; SageMaker's own bucket is looked for, and made if it isn't there."""
+    """List below the prefix; SageMaker's default bucket may also be checked and created."""
     bucket = f"arn:{scope.partition}:s3:::{scope.bucket}"
     if settings.bucket is not None:
         return [_list_bucket(scope)]
@@ -237,7 +237,7 @@ def _bucket(settings: SageMakerSettings, scope: Scope) -> list[dict[str, Any]]:
 
 
 def _repositories(images: Iterable[str], scope: Scope) -> list[str]:
-    """The registries' folders of the images: the named ones, or AWS's own."""
+    """ARNs of the image repositories: those in the settings, otherwise AWS's own."""
     found = [_IMAGE.match(image) for image in images]
     named = [
         f"arn:{scope.partition}:ecr:{image['region']}:{image['account']}:repository/{image['name']}"
@@ -253,8 +253,8 @@ def _keys(settings: SageMakerSettings, scope: Scope) -> list[str]:
     for key in keys:
         if "alias/" in key:
             raise ConfigError(
-                f"KMS key {key!r} is an alias, which a policy can't name: give the key's ARN, as `aws kms describe-key "
-                f"--key-id {key}` tells it"
+                f"KMS key {key!r} is an alias, which policies don't support: use the key's ARN, from "
+                f"`aws kms describe-key --key-id {key}`"
             )
     where = f"arn:{scope.partition}:kms:{scope.region}:{scope.account}:key"
     return [key if _KEY.fullmatch(key) else f"{where}/{key.removeprefix('key/')}" for key in keys]

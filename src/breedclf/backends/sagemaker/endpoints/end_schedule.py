@@ -1,4 +1,4 @@
-"""The end of an endpoint as AWS keeps it: a one-time schedule of EventBridge that deletes it when its time is over.
+"""Deletes expired endpoints with one-time schedules of EventBridge Scheduler.
 
 Source: EventBridge Scheduler's user guide, "Universal targets" and "One-time schedules".
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.aws import told
-from breedclf.backends.sagemaker.refusals import is_missing, is_taken
+from breedclf.backends.sagemaker.aws_errors import is_missing, is_taken, translate_aws_errors
+from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.errors import EndpointError
 
 _MAX_NAME_CHARS = 64
-_RETRIES, _RETRY_SECONDS = 185, 86_400  # AWS refuses to delete an endpoint that it is just creating or updating
+_RETRIES, _RETRY_SECONDS = 185, 86_400  # AWS can't delete an endpoint that is being created or updated
 
 
 def schedule_name(endpoint: str) -> str:
@@ -35,7 +35,7 @@ def schedule_name(endpoint: str) -> str:
 
 
 def schedule_request(endpoint: str, *, expires: float, role: str) -> dict[str, Any]:
-    """What CreateSchedule gets; `expires` is in seconds since 1970, `role` the one that may delete endpoints."""
+    """The parameters of CreateSchedule; `expires` is in seconds since 1970, `role` may delete endpoints."""
     partition = role.split(":")[1]
     return {
         "Name": schedule_name(endpoint),
@@ -52,31 +52,46 @@ def schedule_request(endpoint: str, *, expires: float, role: str) -> dict[str, A
     }
 
 
-def set_end(client: Any, endpoint: str, *, expires: float, role: str) -> bool:
-    """Have AWS delete an endpoint at a time; False where an endpoint of this name has its schedule already.
+class EndSchedule:
+    """Schedules of endpoints, where `endpoint_end_role` is set."""
 
-    Raises:
-        EndpointError: AWS refuses.
-    """
-    with told(f"scheduling the end of endpoint {endpoint}", EndpointError):
-        try:
-            client.create_schedule(**schedule_request(endpoint, expires=expires, role=role))
-        except ClientError as error:
-            if not is_taken(error):
-                raise
-            return False
-    return True
+    def __init__(self, context: AwsContext) -> None:
+        self._context = context
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether AWS deletes expired endpoints."""
+        return self._context.settings.endpoint_end_role is not None
 
-def drop_end(client: Any, endpoint: str) -> None:
-    """Delete an endpoint's schedule, if there is one.
+    def set(self, endpoint: str, expires: float) -> bool:
+        """Have AWS delete an endpoint at a time; False if an endpoint of this name already has a schedule.
 
-    Raises:
-        EndpointError: AWS refuses.
-    """
-    with told(f"deleting the schedule of endpoint {endpoint}", EndpointError):
-        try:
-            client.delete_schedule(Name=schedule_name(endpoint))
-        except ClientError as error:
-            if not is_missing(error):
-                raise
+        Raises:
+            EndpointError: AWS refuses.
+        """
+        role = self._context.settings.endpoint_end_role
+        assert role is not None
+        with translate_aws_errors(f"scheduling the deletion of endpoint {endpoint}", as_=EndpointError):
+            try:
+                client = self._context.clients("scheduler")
+                client.create_schedule(**schedule_request(endpoint, expires=expires, role=role))
+            except ClientError as error:
+                if not is_taken(error):
+                    raise
+                return False
+        return True
+
+    def cancel(self, endpoint: str) -> None:
+        """Delete an endpoint's schedule, if there is one.
+
+        Raises:
+            EndpointError: AWS refuses.
+        """
+        if not self.is_enabled:
+            return
+        with translate_aws_errors(f"deleting the schedule of endpoint {endpoint}", as_=EndpointError):
+            try:
+                self._context.clients("scheduler").delete_schedule(Name=schedule_name(endpoint))
+            except ClientError as error:
+                if not is_missing(error):
+                    raise

@@ -1,4 +1,4 @@
-"""The right answers to sample pictures, kept beside a model in S3, so that any process can hold an endpoint to them."""
+"""Expected answers for sample images, stored with a model in S3, so that any process can check an endpoint."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SCHEMA_VERSION = 1
 _JSON = "application/json"
 
 
-def right_answers(model: Path) -> bytes:
-    """Sample pictures in every format and what the classifier itself answers about them, as JSON.
+def expected_answers(model: Path) -> bytes:
+    """Sample images in every format with the classifier's predictions, as JSON.
 
     Raises:
-        ArtifactError: the folder holds no model, or a damaged one.
+        ArtifactError: the folder contains no model, or a damaged one.
     """
     from breedclf.inference.classifier import Classifier  # loads torch
     from breedclf.serving.parity import TOLERANCE, sample_images
@@ -28,24 +28,24 @@ def right_answers(model: Path) -> bytes:
     samples = [
         {
             "content_type": kind,
-            "b64": base64.b64encode(picture).decode(),
-            "predictions": [each.to_dict() for each in classifier.predict(picture).ranked],
+            "b64": base64.b64encode(image).decode(),
+            "predictions": [each.to_dict() for each in classifier.predict(image).ranked],
         }
-        for kind, picture in sample_images()
+        for kind, image in sample_images()
     ]
     document = {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE[classifier.precision], "samples": samples}
     return json.dumps(document).encode()
 
 
 def compare_with(document: bytes, ask: Callable[[bytes, str], bytes]) -> None:
-    """Ask for each sample alone and for all together, and compare the answers.
+    """Request predictions for each sample separately and for all together, and compare them.
 
     Args:
-        document: what `right_answers` gave.
-        ask: sends a body of a content type and returns the answer.
+        document: the result of `expected_answers`.
+        ask: sends a body with a content type and returns the response.
 
     Raises:
-        ParityError: an answer differs by more than the precision explains.
+        ParityError: a prediction differs by more than the tolerance of the precision.
     """
     from breedclf.serving.parity import compare
 
@@ -56,7 +56,7 @@ def compare_with(document: bytes, ask: Callable[[bytes, str], bytes]) -> None:
         body = base64.b64decode(sample["b64"])
         _compare(compare, sample["content_type"], ask(body, sample["content_type"]), [prediction], known["tolerance"])
     together = json.dumps({"instances": [{"b64": each["b64"]} for each in samples]}).encode()
-    _compare(compare, "several at a time", ask(together, _JSON), expected, known["tolerance"])
+    _compare(compare, "all together", ask(together, _JSON), expected, known["tolerance"])
 
 
 def _compare(compare: Callable[..., None], name: str, answer: bytes, expected: list[Prediction], most: float) -> None:
@@ -64,5 +64,5 @@ def _compare(compare: Callable[..., None], name: str, answer: bytes, expected: l
         compare(name, answer.decode(), expected, most)
     except (ValueError, KeyError, TypeError) as error:
         raise ParityError(
-            f"sample {name}: the answer is not one of a breedclf server ({answer[:100].decode(errors='replace')!r})"
+            f"sample {name}: the response is not from a breedclf server ({answer[:100].decode(errors='replace')!r})"
         ) from error

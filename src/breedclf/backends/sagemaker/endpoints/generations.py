@@ -1,4 +1,4 @@
-"""The models and configurations behind an endpoint: made together, undone together, and cleared away when outdated."""
+"""Creates and deletes the models and configurations behind an endpoint."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.aws import error_message
-from breedclf.backends.sagemaker.endpoints.request import Generation, generation_of, name_begin
-from breedclf.backends.sagemaker.refusals import is_missing, is_there, may_be_taken, names
+from breedclf.backends.sagemaker.aws_errors import error_message, exists, is_missing, may_be_taken, mentions
+from breedclf.backends.sagemaker.endpoints.request import Generation, generation_of, name_prefix
 from breedclf.jobs.handle import Clock
 
 log = logging.getLogger(__name__)
@@ -18,13 +17,13 @@ log = logging.getLogger(__name__)
 _TRIES, _PAUSE_SECONDS = 6, 2.0
 
 
-def make(
+def create_with_model(
     client: Any, generation: Generation, finish: Callable[[], object], is_used: Callable[[], bool], clock: Clock
 ) -> None:
-    """Make model and configuration, then what uses them; what was made is deleted when AWS refuses the rest.
+    """Create model and configuration, then call `finish`; both are deleted again if AWS refuses a step.
 
-    After a lost connection nothing is undone, since nobody knows what AWS has begun; nor where the endpoint `is_used`
-    by somebody else with this very generation, who found it there.
+    Nothing is undone after a lost connection, since the state is unknown, nor if `is_used` says that an endpoint
+    already uses this generation, because another process created the same one.
 
     Raises:
         ClientError: AWS refuses.
@@ -32,7 +31,7 @@ def make(
     name = generation.name
     undo: list[Callable[[], object]] = []
 
-    def make_config() -> None:
+    def create_config() -> None:
         if _created(
             lambda: client.create_endpoint_config(**generation.config),
             lambda: client.describe_endpoint_config(EndpointConfigName=name),
@@ -42,17 +41,17 @@ def make(
     try:
         if _created(lambda: client.create_model(**generation.model), lambda: client.describe_model(ModelName=name)):
             undo.append(lambda: client.delete_model(ModelName=name))
-        _when_known(name, make_config, clock)
-        _when_known(name, finish, clock)
+        _retry_until_known(name, create_config, clock)
+        _retry_until_known(name, finish, clock)
     except ClientError:
         if undo and not is_used():
             for step in undo:
-                _tolerantly(step)
+                _try_delete(step)
         raise
 
 
-def forget(client: Any, endpoint: str, gone: Callable[[int], bool]) -> None:
-    """Delete the models and configurations of those generations of an endpoint whose numbers are gone.
+def forget(client: Any, endpoint: str, is_obsolete: Callable[[int], bool]) -> None:
+    """Delete the models and configurations of an endpoint's obsolete generations.
 
     Raises:
         ClientError: AWS refuses to list them.
@@ -62,39 +61,39 @@ def forget(client: Any, endpoint: str, gone: Callable[[int], bool]) -> None:
         ("list_models", "Models", "ModelName", client.delete_model),
     )
     for operation, plural, key, delete in kinds:
-        pages = client.get_paginator(operation).paginate(NameContains=name_begin(endpoint))
+        pages = client.get_paginator(operation).paginate(NameContains=name_prefix(endpoint))
         for name in [each[key] for page in pages for each in page[plural]]:
             number = generation_of(endpoint, name)
-            if number is not None and gone(number):
-                _tolerantly(lambda delete=delete, key=key, name=name: delete(**{key: name}))  # type: ignore[misc]
+            if number is not None and is_obsolete(number):
+                _try_delete(lambda delete=delete, key=key, name=name: delete(**{key: name}))  # type: ignore[misc]
 
 
-def _when_known(name: str, call: Callable[[], object], clock: Clock) -> None:
-    """Call again while AWS doesn't know everywhere yet the thing of that name, which was made a moment ago."""
+def _retry_until_known(name: str, call: Callable[[], object], clock: Clock) -> None:
+    """Retry while AWS, which is eventually consistent, doesn't know the resource that was just created."""
     for left in reversed(range(_TRIES)):
         try:
             call()
             return
         except ClientError as error:
-            if not left or not names(error, name):
+            if not left or not mentions(error, name):
                 raise
             clock.sleep(_PAUSE_SECONDS)
 
 
 def _created(create: Callable[[], object], describe: Callable[[], object]) -> bool:
-    """Create something whose name stands for its content, and say whether it wasn't there already."""
+    """Create a resource whose name contains a digest of its content; False if it already exists."""
     try:
         create()
     except ClientError as error:
-        if may_be_taken(error) and is_there(describe):
+        if may_be_taken(error) and exists(describe):
             return False
         raise
     return True
 
 
-def _tolerantly(delete: Callable[[], object]) -> None:
+def _try_delete(delete: Callable[[], object]) -> None:
     try:
         delete()
     except ClientError as error:
         if not is_missing(error):
-            log.warning("%s; `breedclf sagemaker clean` finds it again", error_message(error))
+            log.warning("%s; `breedclf sagemaker clean` can delete it later", error_message(error))

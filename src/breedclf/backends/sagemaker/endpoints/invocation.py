@@ -1,4 +1,4 @@
-"""A request to an endpoint on SageMaker, sent again while the trouble may pass."""
+"""Requests to an endpoint, retried after transient errors."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError, HTTPClientError
 
-from breedclf.backends.sagemaker.aws import error_code, error_message, told
+from breedclf.backends.sagemaker.aws_errors import error_code, error_message, translate_aws_errors
 from breedclf.errors import EndpointError, ModelError
 from breedclf.jobs.handle import Clock
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.2, 4.0
 _BUSY_STATUS = 503
-_PASSING = {
+_TRANSIENT = {
     "ThrottlingException",
     "Throttling",
     "TooManyRequestsException",
@@ -26,31 +26,31 @@ _PASSING = {
 
 
 def invoke(client: Any, name: str, body: bytes, *, content_type: str, timeout_seconds: float, clock: Clock) -> bytes:
-    """Ask the model behind an endpoint; again, where AWS or the model is busy, until the time is over.
+    """Invoke an endpoint; retry while AWS or the model is busy, until the timeout.
 
     Args:
-        client: boto3's client of sagemaker-runtime, which needn't try again by itself.
+        client: boto3's client of sagemaker-runtime, without retries of its own.
         name: the endpoint.
-        body: a picture file, or JSON with several.
-        content_type: what the body is.
-        timeout_seconds: when no further try begins; a single one takes as long as SageMaker gives a model, 60 seconds.
+        body: an image file, or JSON with several.
+        content_type: the type of the body.
+        timeout_seconds: after this time no further attempt starts; a single one may take up to 60 seconds.
         clock: the time.
 
     Raises:
-        ModelError: the model's server refused it, or was busy until the end.
-        EndpointError: there is no such endpoint, or no answer in time.
+        ModelError: the model's server rejected the request, or was busy until the timeout.
+        EndpointError: there is no such endpoint, or no answer within the timeout.
     """
     until = clock.monotonic() + timeout_seconds
     pause = _FIRST_PAUSE_SECONDS
-    last: Exception = EndpointError("nothing was tried")
+    last: Exception = EndpointError("no request was sent")
     while clock.monotonic() < until:
         try:
-            with told(f"asking endpoint {name}", EndpointError):
+            with translate_aws_errors(f"invoking endpoint {name}", as_=EndpointError):
                 answer = client.invoke_endpoint(EndpointName=name, Body=body, ContentType=content_type)
                 return bytes(answer["Body"].read())
         except EndpointError as error:
-            last = _refusal(error) or error
-            if not _passes(error):
+            last = _model_error(error) or error
+            if not _is_transient(error):
                 raise last from error
         clock.sleep(max(0.0, min(pause, until - clock.monotonic())))
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
@@ -59,8 +59,8 @@ def invoke(client: Any, name: str, body: bytes, *, content_type: str, timeout_se
     raise EndpointError(f"endpoint {name} gave no answer within {timeout_seconds:g} s ({last})")
 
 
-def _refusal(error: EndpointError) -> ModelError | None:
-    """What the model's own server answered, if it was that."""
+def _model_error(error: EndpointError) -> ModelError | None:
+    """The error response of the model's server, if it was that."""
     cause = error.__cause__
     if not isinstance(cause, ClientError) or error_code(cause) != "ModelError":
         return None
@@ -68,11 +68,11 @@ def _refusal(error: EndpointError) -> ModelError | None:
     return ModelError(int(status), str(message or error_message(cause)))
 
 
-def _passes(error: EndpointError) -> bool:
+def _is_transient(error: EndpointError) -> bool:
     cause = error.__cause__
     if not isinstance(cause, ClientError):
         return isinstance(cause, HTTPClientError)
-    refusal = _refusal(error)
-    if refusal is not None:
-        return refusal.original_status_code == _BUSY_STATUS
-    return error_code(cause) in _PASSING
+    model_error = _model_error(error)
+    if model_error is not None:
+        return model_error.original_status_code == _BUSY_STATUS
+    return error_code(cause) in _TRANSIENT

@@ -1,4 +1,4 @@
-"""A model on its way to an endpoint: packed, and uploaded once under its content's name, beside its right answers."""
+"""Packs a model for an endpoint and uploads it once, under a digest of its content, with its expected answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from breedclf.backends.common.model_archive import pack_model
-from breedclf.backends.sagemaker.endpoints.expected_answers import right_answers
+from breedclf.backends.sagemaker.endpoints.expected_answers import expected_answers
 from breedclf.backends.sagemaker.s3.storage import Storage
 
 _ARCHIVE = "model.tar.gz"
@@ -20,7 +20,7 @@ _ANSWERS = "right-answers.json"
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A packed model; `folder_uri` is where it lies in S3, or will."""
+    """A packed model; `folder_uri` is its folder in S3."""
 
     artifact: Path
     archive: Path
@@ -29,10 +29,10 @@ class ServedModel:
     @classmethod
     @contextmanager
     def packed(cls, artifact: Path, below_uri: str) -> Iterator[Self]:
-        """Pack a model folder with its code into an archive that is there as long as this is entered.
+        """Pack a model directory with its code into a temporary archive.
 
         Raises:
-            ArtifactError: the folder holds no model.
+            ArtifactError: the folder contains no model.
         """
         with tempfile.TemporaryDirectory(prefix="breedclf-model-") as folder:
             archive = pack_model(artifact, Path(folder) / _ARCHIVE)
@@ -42,23 +42,23 @@ class ServedModel:
 
     @property
     def uri(self) -> str:
-        """The archive's address in S3."""
+        """The archive's S3 URI."""
         return f"{self.folder_uri}/{_ARCHIVE}"
 
     def upload(self, storage: Storage) -> None:
-        """Put the archive and the right answers into S3, unless they are there as they should be.
+        """Upload the archive and the expected answers, unless S3 already has them.
 
         Raises:
             ArtifactError: the model is damaged.
             BreedclfError: S3 refuses.
         """
-        storage.keep(self.uri, self.archive)
-        if not storage.holds(answers_uri(self.uri)):
-            storage.put(answers_uri(self.uri), right_answers(self.artifact))
+        storage.ensure(self.uri, self.archive)
+        if not storage.contains(answers_uri(self.uri)):
+            storage.put(answers_uri(self.uri), expected_answers(self.artifact))
 
 
 def answers_uri(model_uri: str) -> str:
-    """Where the right answers of an archive in S3 lie.
+    """The S3 URI of an archive's expected answers.
 
     Example:
         >>> answers_uri("s3://mine/breedclf/models/0123/model.tar.gz")

@@ -1,11 +1,11 @@
-"""The image that serves a model: Ray Serve's, Amazon's last one for PyTorch by its name, or one of the user's own."""
+"""The serving image: Ray Serve (default), Amazon's last PyTorch inference image, or a custom one."""
 
 from __future__ import annotations
 
 import logging
 from functools import cache
 
-from breedclf.backends.sagemaker.training.images import sdk_register
+from breedclf.backends.sagemaker.training.images import sdk_image_uris
 
 log = logging.getLogger(__name__)
 
@@ -14,24 +14,24 @@ _TOOLKIT_VERSION, _TOOLKIT_PYTHON = "2.6", "py312"
 _UNPATCHED_SINCE = "2026-06-30"
 
 
-def serving_image(region: str, instance_type: str, wanted: str | None) -> str:
-    """The address of the serving image for a kind of machine.
+def serving_image(region: str, instance_type: str, choice: str | None) -> str:
+    """The URI of the serving image for an instance type.
 
     Args:
-        region: where it is pulled.
-        instance_type: machines with a GPU get another image.
-        wanted: None for Ray Serve's newest image, "pytorch-inference" for Amazon's last one of PyTorch, or an address.
+        region: the region of the image.
+        instance_type: machines with a GPU use another image.
+        choice: None for Ray Serve's newest image, "pytorch-inference" for Amazon's last PyTorch image, or a URI.
 
     Raises:
-        ConfigError: the SDK knows none for this region or machine.
+        ConfigError: the SDK has none for this region or instance type.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
-    if wanted is None:
+    if choice is None:
         return _ray_image(region, instance_type)
-    image = _toolkit_image(region, instance_type) if wanted == TOOLKIT_NAME else wanted
+    image = _toolkit_image(region, instance_type) if choice == TOOLKIT_NAME else choice
     if "/pytorch-inference:" in image:
         log.warning(
-            "%s: Amazon has patched no PyTorch inference image since %s; serve with the Ray Serve image, which is the "
+            "%s: Amazon has not patched the PyTorch inference images since %s; use the Ray Serve image, which is the "
             "default, or build one with `breedclf deploy MODEL --image-context DIR`",
             image,
             _UNPATCHED_SINCE,
@@ -41,13 +41,13 @@ def serving_image(region: str, instance_type: str, wanted: str | None) -> str:
 
 @cache
 def _ray_image(region: str, instance_type: str) -> str:
-    with sdk_register(f"the Ray Serve image for {instance_type} in {region}", "serving_image") as uris:
+    with sdk_image_uris(f"the Ray Serve image for {instance_type} in {region}", "serving_image") as uris:
         return str(uris.retrieve("ray-serve", region, instance_type=instance_type, image_scope="inference"))
 
 
 @cache
 def _toolkit_image(region: str, instance_type: str) -> str:
-    with sdk_register(f"the PyTorch inference image for {instance_type} in {region}", "serving_image") as uris:
+    with sdk_image_uris(f"the PyTorch inference image for {instance_type} in {region}", "serving_image") as uris:
         return str(
             uris.retrieve(
                 "pytorch",

@@ -1,7 +1,7 @@
-"""What an endpoint's description and tags on SageMaker mean, and what is to be done next; pure.
+"""Interprets an endpoint's description and tags, and decides the next step; pure functions.
 
-SageMaker says InService once the container's server is up. Here an endpoint is in service once a generation's answers
-were found right, which a tag remembers for every process; one whose answers are wrong is led back to the one before.
+SageMaker reports InService once the container's server has started. Here an endpoint is in service once the answers of
+its generation were checked, which is recorded in a tag for all processes. An update with wrong answers is rolled back.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from breedclf.backends.sagemaker.context import TAG
 from breedclf.backends.sagemaker.endpoints.request import generation_of
+from breedclf.backends.sagemaker.tags import TAG
+from breedclf.backends.sagemaker.timestamps import epoch_seconds
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 
 EXPIRES_TAG = "breedclf-expires"
@@ -40,19 +40,19 @@ CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "
 
 
 class Step(Enum):
-    """What an endpoint still needs from us."""
+    """What breedclf must do next with an endpoint."""
 
     NOTHING = "nothing"
-    CHECK = "its answers are to be compared with the classifier's"
-    ROLL_BACK = "it is to be led back to the generation before"
+    CHECK = "compare its answers with the classifier's"
+    ROLL_BACK = "roll it back to the previous generation"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An endpoint as it is described to users, and what it needs next.
+class EndpointView:
+    """An endpoint's description for users, and the next step.
 
-    `config` is the configuration in effect, `checked` the last one whose answers were found right; `modified` stands
-    for the moment of SageMaker's description, which may be one of the past.
+    `config` is the configuration in effect, `checked` the last one whose answers were correct; `modified` identifies
+    the state that SageMaker described, which may be outdated.
     """
 
     description: EndpointDescription
@@ -65,16 +65,16 @@ class Seen:
     is_serverless: bool
 
 
-def seen(described: Mapping[str, Any], tags: Mapping[str, str]) -> Seen:
-    """Read a description of DescribeEndpoint beside the endpoint's tags."""
+def view_of(described: Mapping[str, Any], tags: Mapping[str, str]) -> EndpointView:
+    """The view of an endpoint from the response of DescribeEndpoint and its tags."""
     name, config = str(described["EndpointName"]), str(described.get("EndpointConfigName", ""))
-    modified = _stamp(described["LastModifiedTime"])
+    modified = f"{epoch_seconds(described['LastModifiedTime']):.3f}"
     checked = tags.get(CHECKED_TAG)
     generation = generation_of(name, config) or 0
     tried, tried_at = _tried(tags)
     newest = max(generation, tried, generation_of(name, checked or "") or 0)
     status = _STATUS[described["EndpointStatus"]]
-    step, served, reason = Step.NOTHING, generation_of(name, checked or "") or 0, None
+    step, served, reason, rolled_back = Step.NOTHING, generation_of(name, checked or "") or 0, None, False
     if TAG not in tags:
         served, reason = generation, described.get("FailureReason")
     elif status is EndpointStatus.FAILED:
@@ -83,26 +83,28 @@ def seen(described: Mapping[str, Any], tags: Mapping[str, str]) -> Seen:
         status = EndpointStatus.ROLLING_BACK if _is_refused(tags, name, tried) else status
     elif status is EndpointStatus.IN_SERVICE:
         if tried > generation and tried_at == modified:
-            status = EndpointStatus.UPDATING  # a description of before the update
+            status = EndpointStatus.UPDATING  # described before the update started
         elif config == _refused(tags)[0]:
             status, step, reason = _of_refused(described, tags, modified)
         elif config != checked:
             status, step = (EndpointStatus.UPDATING if checked else EndpointStatus.CREATING), Step.CHECK
         else:
             served = generation
-            if tried > generation:
-                told = tags.get(REASON_TAG, "") if _is_refused(tags, name, tried) else _reason(described)
-                reason = f"update {tried} was rolled back: {told}"
+            rolled_back = tried > generation
+            if rolled_back:
+                cause = tags.get(REASON_TAG, "") if _is_refused(tags, name, tried) else _reason(described)
+                reason = f"update {tried} was rolled back: {cause}"
     description = EndpointDescription(
         name=name,
         status=status,
-        created=described["CreationTime"].timestamp(),
+        created=epoch_seconds(described["CreationTime"]),
         generation=served,
         expires=_expires(tags),
         failure_reason=reason,
+        rolled_back=rolled_back,
         details={"arn": described.get("EndpointArn"), "endpoint_config": config, "status": described["EndpointStatus"]},
     )
-    return Seen(
+    return EndpointView(
         description,
         step,
         config=config,
@@ -114,26 +116,31 @@ def seen(described: Mapping[str, Any], tags: Mapping[str, str]) -> Seen:
     )
 
 
+def expires_tag(expires: float) -> dict[str, str]:
+    """The tag for the time at which an endpoint expires, in seconds since 1970."""
+    return {EXPIRES_TAG: f"{expires:.0f}"}
+
+
 def tried_tag(number: int, modified: str) -> dict[str, str]:
-    """The tag that remembers an update and the moment of the description it was based on."""
+    """The tag that records an update, and the state on which it was based."""
     return {TRIED_TAG: f"{number} {modified}"}
 
 
 def refused_tags(config: str, modified: str, reason: str) -> dict[str, str]:
-    """The tags that remember that a generation answers wrongly."""
+    """The tags that record a generation with wrong answers."""
     return {REFUSED_TAG: f"{config} {modified}", REASON_TAG: reason}
 
 
 def _of_refused(
     described: Mapping[str, Any], tags: Mapping[str, str], modified: str
 ) -> tuple[EndpointStatus, Step, str | None]:
-    """An endpoint that is up and answers wrongly: the first model has failed, another gives way to the one before."""
-    reason = tags.get(REASON_TAG, "its answers are wrong")
+    """An endpoint with wrong answers: a first model has failed, an update is rolled back."""
+    reason = tags.get(REASON_TAG, "its predictions are wrong")
     if CHECKED_TAG not in tags:
         return EndpointStatus.FAILED, Step.NOTHING, reason
     if _refused(tags)[1] == modified:
         return EndpointStatus.ROLLING_BACK, Step.ROLL_BACK, None
-    return EndpointStatus.FAILED, Step.NOTHING, f"{reason}; and the way back failed: {_reason(described)}"
+    return EndpointStatus.FAILED, Step.NOTHING, f"{reason}; the rollback failed: {_reason(described)}"
 
 
 def _reason(described: Mapping[str, Any]) -> str:
@@ -159,7 +166,3 @@ def _expires(tags: Mapping[str, str]) -> float | None:
         return float(tags[EXPIRES_TAG])
     except (KeyError, ValueError):
         return None
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment.timestamp():.3f}"

@@ -1,1 +1,1 @@
-"""Amazon S3: URIs, uploads of what changed, downloads."""
+"""Amazon S3: URIs, incremental uploads, downloads."""

@@ -1,4 +1,4 @@
-"""What a folder holds, file by file with its size and MD5: what is compared, and what goes along with an upload."""
+"""Manifests: the files of a folder with their sizes and MD5s, to compare and to store with an upload."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Self
 
 from breedclf.errors import DataError
 
-MANIFEST_NAME = "breedclf-manifest.json"  # no picture and no folder, so a training passes over it
+MANIFEST_NAME = "breedclf-manifest.json"  # neither an image nor a folder, so training ignores it
 MANIFEST_VERSION = 1
 _READ_BYTES = 1 << 20
 _THREADS = 8
@@ -21,7 +21,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class FileEntry:
-    """A file's size and MD5; `etag` is S3's mark of it where that isn't the MD5."""
+    """A file's size and MD5, and its ETag in S3 if that isn't the MD5."""
 
     size_bytes: int
     md5: str
@@ -30,7 +30,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Files by their names below the folder, with / between the parts.
+    """Files by their paths relative to the folder, with / as separator.
 
     Example:
         >>> Manifest({"cat/1.jpg": FileEntry(2, "9e107d9d372bb6826bd81d3542a419d6")}).fingerprint[:8]
@@ -41,19 +41,19 @@ class Manifest:
 
     @property
     def size_bytes(self) -> int:
-        """Of all files together."""
+        """Total size of all files."""
         return sum(entry.size_bytes for entry in self.files.values())
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names and contents: equal folders have equal ones, wherever they lie."""
+        """A hash of names and contents: equal folders have equal fingerprints."""
         digest = hashlib.sha256()
         for name in sorted(self.files):
             digest.update(f"{name}\0{self.files[name].md5}\n".encode())
         return digest.hexdigest()
 
     def to_json(self) -> bytes:
-        """The manifest as it lies beside the files."""
+        """The manifest as it is stored with the files."""
         files = {
             name: {"bytes": entry.size_bytes, "md5": entry.md5} | ({"etag": entry.etag} if entry.etag else {})
             for name, entry in sorted(self.files.items())
@@ -63,7 +63,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: bytes) -> Self | None:
-        """What `to_json` gave; None if it is something else, which is then no help and no harm."""
+        """Parse the result of `to_json`; None if it is anything else."""
         try:
             document = json.loads(text)
             if document["version"] != MANIFEST_VERSION:
@@ -78,68 +78,66 @@ class Manifest:
             return None
 
 
-def nothing(_path: str) -> bool:
-    """Tells that nothing stays behind."""
+def ignore_nothing(_path: str) -> bool:
+    """The default filter: no file is ignored."""
     return False
 
 
-def files_below(folder: Path, unread: Callable[[str], bool] = nothing) -> dict[str, Path]:
-    """The files that travel, by name: all but hidden ones; links are followed, each folder once.
+def files_below(folder: Path, ignored: Callable[[str], bool] = ignore_nothing) -> dict[str, Path]:
+    """The files to upload by relative path, without hidden ones; links are followed, each folder once.
 
-    `unread` tells of a folder or file, by its name below `folder`, whether it stays behind.
+    `ignored` says whether a relative path of a folder or file is left out.
 
     Raises:
-        DataError: the folder isn't there, or a name can't be told in S3.
+        DataError: the folder doesn't exist, or S3 can't represent a name.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder")
     found: dict[str, Path] = {}
-    seen: set[str] = set()
+    visited: set[str] = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
-        if real in seen:
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         below = os.path.relpath(here, folder).replace(os.sep, "/")
         prefix = "" if below == "." else f"{below}/"
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not unread(prefix + name))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not ignored(prefix + name))
         for name in names:
             path, key = Path(here, name), prefix + name
-            if name.startswith(".") or key == MANIFEST_NAME or unread(key) or not path.is_file():
+            if name.startswith(".") or key == MANIFEST_NAME or ignored(key) or not path.is_file():
                 continue
             try:
                 key.encode()
             except UnicodeEncodeError as error:
-                raise DataError(
-                    f"{key!r} below {folder} is no valid UTF-8, so S3 can't carry the name; rename it"
-                ) from error
+                raise DataError(f"{key!r} below {folder} is not valid UTF-8, which S3 requires; rename it") from error
             found[key] = path
     return dict(sorted(found.items()))
 
 
-def read_manifest(folder: Path, unread: Callable[[str], bool] = nothing) -> Manifest:
-    """Read every file below a folder once, as `files_below` finds them.
+def read_manifest(folder: Path, ignored: Callable[[str], bool] = ignore_nothing) -> Manifest:
+    """The manifest of a folder; reads every file that `files_below` finds.
 
     Raises:
         DataError: the folder or a file can't be read.
     """
-    files = files_below(folder, unread)
+    files = files_below(folder, ignored)
     with ThreadPoolExecutor(_THREADS) as pool:
         return Manifest(dict(zip(files, pool.map(read_entry, files.values()), strict=True)))
 
 
 def read_entry(path: Path) -> FileEntry:
-    """One file's size and MD5.
+    """The size and MD5 of a file.
 
     Raises:
         DataError: it can't be read.
     """
     digest = hashlib.md5(usedforsecurity=False)
     size = 0
-    for part in _parts(path):
-        digest.update(part)
-        size += len(part)
+    for chunk in _chunks(path):
+        digest.update(chunk)
+        size += len(chunk)
     return FileEntry(size, digest.hexdigest())
 
 
@@ -150,15 +148,15 @@ def sha256_of(path: Path) -> str:
         DataError: it can't be read.
     """
     digest = hashlib.sha256()
-    for part in _parts(path):
-        digest.update(part)
+    for chunk in _chunks(path):
+        digest.update(chunk)
     return digest.hexdigest()
 
 
-def _parts(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            while part := file.read(_READ_BYTES):
-                yield part
+            while chunk := file.read(_READ_BYTES):
+                yield chunk
     except OSError as error:
         raise DataError(f"{path} can't be read: {error.strerror}") from error

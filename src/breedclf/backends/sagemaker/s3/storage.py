@@ -1,4 +1,4 @@
-"""Objects in S3: addresses, and the few calls that everything else here is made of."""
+"""Objects in S3: URIs and basic operations."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any, NamedTuple, Self
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.aws import error_code, told
+from breedclf.backends.sagemaker.aws_errors import is_missing, translate_aws_errors
 from breedclf.errors import BreedclfError, ConfigError, DataError
 
 SCHEME = "s3://"
-_DELETED_AT_A_TIME = 1_000
+_DELETE_BATCH = 1_000
 
 log = logging.getLogger(__name__)
 
 
 class S3Location(NamedTuple):
-    """A bucket, and a key or prefix in it."""
+    """A bucket and a key or prefix."""
 
     bucket: str
     key: str
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """Read `s3://bucket/key`.
+        """Parse `s3://bucket/key`.
 
         Raises:
-            ConfigError: it is no such address.
+            ConfigError: it isn't an S3 URI.
 
         Example:
             >>> S3Location.parse("s3://mine/dogs/train")
@@ -42,20 +42,20 @@ class S3Location(NamedTuple):
         """
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
         if not uri.startswith(SCHEME) or not bucket:
-            raise ConfigError(f"{uri!r} is no address in S3: write s3://BUCKET/PREFIX")
+            raise ConfigError(f"{uri!r} is not an S3 URI: use s3://BUCKET/PREFIX")
         return cls(bucket, key)
 
     def require_plain(self) -> Self:
-        """For a place to write to: S3 takes `..`, `.` and empty parts for names, and few other programs do.
+        """Reject `..`, `.` and empty parts, which S3 treats as names, unlike most programs.
 
         Raises:
             ConfigError: the key has such a part.
         """
         odd = [part for part in self.key.removesuffix("/").split("/") if part in ("", ".", "..")]
         if self.key and odd:
-            meant = posixpath.normpath(f"/{self.key}").lstrip("/")
+            normalized = posixpath.normpath(f"/{self.key}").lstrip("/")
             raise ConfigError(
-                f"{str(self)!r} has a part {odd[0]!r}, which S3 takes for a name: write {SCHEME}{self.bucket}/{meant}"
+                f"{str(self)!r} has the part {odd[0]!r}, literal in S3: use {SCHEME}{self.bucket}/{normalized}"
             )
         return self
 
@@ -65,7 +65,7 @@ class S3Location(NamedTuple):
 
 @dataclass(frozen=True)
 class S3Object:
-    """One object of a listing; the key is told below the prefix that was listed."""
+    """One object of a listing; `name` is relative to the listed prefix."""
 
     name: str
     size_bytes: int
@@ -87,106 +87,106 @@ class Storage:
         self._written = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
 
     def entries(self, uri: str) -> Iterator[S3Object]:
-        """Everything below a prefix, which ends at a slash, in the order of the keys."""
+        """The objects below a prefix (up to a slash), ordered by key."""
         bucket, key = S3Location.parse(uri)
         prefix = f"{key.rstrip('/')}/" if key else ""
-        with told(f"listing {uri}", BreedclfError):
+        with translate_aws_errors(f"listing {uri}", as_=BreedclfError):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 self._require_region(bucket, page)
                 for entry in page.get("Contents", ()):
                     name = entry["Key"].removeprefix(prefix)
-                    if name and not name.endswith("/"):  # consoles leave empty objects that stand for folders
+                    if name and not name.endswith("/"):  # consoles create empty objects as folders
                         yield S3Object(name, entry["Size"], entry["ETag"].strip('"'))
 
-    def holds(self, uri: str) -> bool:
-        """Whether there is an object of this very key."""
+    def contains(self, uri: str) -> bool:
+        """Whether an object with exactly this key exists."""
         bucket, key = S3Location.parse(uri)
-        with told(f"looking for {uri}", BreedclfError):
+        with translate_aws_errors(f"checking {uri}", as_=BreedclfError):
             page = self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
         self._require_region(bucket, page)
         return any(entry["Key"] == key for entry in page.get("Contents", ()))
 
     def put(self, uri: str, content: bytes) -> str:
-        """Write an object of some megabytes at most, and return its ETag."""
+        """Write an object of a few megabytes at most; returns its ETag."""
         bucket, key = S3Location.parse(uri)
-        with told(f"writing {uri}", BreedclfError):
+        with translate_aws_errors(f"writing {uri}", as_=BreedclfError):
             return str(self._client.put_object(Bucket=bucket, Key=key, Body=content, **self._written)["ETag"]).strip(
                 '"'
             )
 
     def put_file(self, uri: str, path: Path) -> str:
-        """Write a file of any size, in parts when it is large, and return its ETag."""
+        """Write a file of any size, in parts if it is large; returns its ETag."""
         bucket, key = S3Location.parse(uri)
-        with told(f"writing {uri}", BreedclfError):
+        with translate_aws_errors(f"writing {uri}", as_=BreedclfError):
             self._client.upload_file(str(path), bucket, key, ExtraArgs=self._written)
             return str(self._client.head_object(Bucket=bucket, Key=key)["ETag"]).strip('"')
 
-    def keep(self, uri: str, content: bytes | Path) -> None:
-        """Make an object be this content, of 5 GiB at most: sent unless S3 holds the same, by the SHA-256 it computed.
+    def ensure(self, uri: str, content: bytes | Path) -> None:
+        """Upload content of at most 5 GiB, unless S3 already has it (by the SHA-256 that S3 computed).
 
-        Something else in its place is written over, and told: whoever put it there could have run it in our jobs.
+        Different content is overwritten with a warning, since whoever wrote it could have run code in our jobs.
         """
-        wanted = checksum_of(content)
-        if self.holds(uri):
+        expected = checksum_of(content)
+        if self.contains(uri):
             found, size_bytes = self._checksum(uri)
-            if found == wanted:
+            if found == expected:
                 return
             if found or size_bytes != _size_bytes(content):
                 log.warning(
-                    "%s held something else than its name says and was written over; if nobody of yours put it there, "
-                    "look who can write to this bucket: they can run code in your jobs",
+                    "%s did not match its content digest and was overwritten; if this was not you, check "
+                    "who can write to this bucket: they can run code in your jobs",
                     uri,
                 )
         bucket, key = S3Location.parse(uri)
-        with told(f"writing {uri}", BreedclfError), _opened(content) as body:
+        with translate_aws_errors(f"writing {uri}", as_=BreedclfError), _opened(content) as body:
             self._client.put_object(Bucket=bucket, Key=key, Body=body, ChecksumAlgorithm="SHA256", **self._written)
 
     def _checksum(self, uri: str) -> tuple[str, int]:
-        """An object's SHA-256 as S3 knows it, empty if it doesn't, and its size."""
+        """An object's SHA-256 according to S3 (empty if unknown), and its size."""
         bucket, key = S3Location.parse(uri)
-        with told(f"looking at {uri}", BreedclfError):
+        with translate_aws_errors(f"checking {uri}", as_=BreedclfError):
             answer = self._client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         return str(answer.get("ChecksumSHA256", "")), int(answer["ContentLength"])
 
     def get(self, uri: str) -> bytes | None:
-        """What an object holds; None when there is none."""
+        """The content of an object; None if it doesn't exist."""
         bucket, key = S3Location.parse(uri)
-        with told(f"reading {uri}", BreedclfError):
+        with translate_aws_errors(f"reading {uri}", as_=BreedclfError):
             try:
                 return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
             except ClientError as error:
-                if error_code(error) == "NoSuchKey":
+                if is_missing(error):
                     return None
                 raise
 
     def fetch(self, uri: str, path: Path) -> bool:
-        """Write an object into a file, whole or not at all, and say whether there was one."""
+        """Download an object into a file, atomically; returns whether it exists."""
         bucket, key = S3Location.parse(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with told(f"fetching {uri}", BreedclfError):
+        with translate_aws_errors(f"downloading {uri}", as_=BreedclfError):
             try:
                 self._client.download_file(bucket, key, str(path))
             except ClientError as error:
-                if error_code(error) in ("404", "NoSuchKey"):
+                if is_missing(error):
                     return False
                 raise
         return True
 
     def delete(self, uri: str) -> int:
-        """Delete everything below a prefix and say how many objects that were."""
+        """Delete everything below a prefix; returns the number of objects."""
         return self.delete_objects(uri, [entry.name for entry in self.entries(uri)])
 
     def delete_objects(self, uri: str, names: list[str]) -> int:
-        """Delete objects by their names below a prefix.
+        """Delete objects by their names relative to a prefix; returns their number.
 
         Raises:
-            BreedclfError: S3 kept one of them.
+            BreedclfError: S3 didn't delete one of them.
         """
         bucket, key = S3Location.parse(uri)
         prefix = f"{key.rstrip('/')}/" if key else ""
-        for begin in range(0, len(names), _DELETED_AT_A_TIME):
-            batch = [{"Key": prefix + name} for name in names[begin : begin + _DELETED_AT_A_TIME]]
-            with told(f"deleting below {uri}", BreedclfError):
+        for start in range(0, len(names), _DELETE_BATCH):
+            batch = [{"Key": prefix + name} for name in names[start : start + _DELETE_BATCH]]
+            with translate_aws_errors(f"deleting below {uri}", as_=BreedclfError):
                 answer = self._client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
                 first = errors[0]
@@ -200,13 +200,13 @@ class Storage:
         found = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         if found and self._region and found != self._region:
             raise ConfigError(
-                f"bucket {bucket} is in {found}, but jobs run in {self._region} and read no other region's buckets; "
-                f"choose a bucket of {self._region}, or region={found!r}"
+                f"bucket {bucket} is in {found}, but jobs run in {self._region} and can't read buckets of other "
+                f"regions; use a bucket in {self._region}, or region={found!r}"
             )
 
 
 def checksum_of(content: bytes | Path) -> str:
-    """The SHA-256 that S3 tells of an object written by `Storage.keep`.
+    """The SHA-256 that S3 reports for an object written by `Storage.ensure`.
 
     Example:
         >>> checksum_of(b"")

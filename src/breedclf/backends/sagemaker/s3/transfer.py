@@ -1,4 +1,4 @@
-"""Folders into S3: in parallel, only what changed, so that an upload that was cut off goes on; verified after."""
+"""Uploads folders to S3: in parallel, only changed files, resumable, and verified."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, FileEntry, Manifest, files_below, nothing, read_entry
+from breedclf.backends.sagemaker.s3.manifest import (
+    MANIFEST_NAME,
+    FileEntry,
+    Manifest,
+    files_below,
+    ignore_nothing,
+    read_entry,
+)
 from breedclf.backends.sagemaker.s3.storage import S3Object, Storage
 from breedclf.errors import DataError
 
 THREADS = 16
-_WHOLE_BYTES = 32 << 20  # a file up to this size is read and sent as a whole
-_SOME = 3
+_SINGLE_READ_BYTES = 32 << 20  # files up to this size are read and sent in one piece
+_MAX_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an upload is; files that were there already count as done."""
+    """Progress of an upload; files that S3 already has count as done."""
 
     files: int
     total_files: int
@@ -30,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What an upload did."""
+    """The result of an upload."""
 
     manifest: Manifest
     sent_files: int
@@ -46,57 +53,57 @@ def upload_folder(
     manifest_uri: str | None = None,
     delete: bool = False,
     threads: int = THREADS,
-    tell: Callable[[Progress], object] = bool,
-    unread: Callable[[str], bool] = nothing,
+    report: Callable[[Progress], object] = bool,
+    ignored: Callable[[str], bool] = ignore_nothing,
 ) -> Transfer:
-    """Make the objects below `uri` equal to the files below `folder`, without those that are `unread`.
+    """Make the objects below `uri` equal to the files below `folder`, without those that are `ignored`.
 
-    Sent is what S3 lacks or holds with another size or MD5. Cut off, it is called again and sends the rest. The
-    manifest lies among the objects, or at `manifest_uri`.
+    Files that are missing or differ in size or MD5 are uploaded. Call it again after an interruption to upload the
+    rest. The manifest is stored with the objects, or at `manifest_uri`.
 
     Raises:
-        DataError: the folder can't be read or holds nothing, `uri` holds what the folder lacks (and `delete` is off),
-            or S3 holds something else than what was sent.
+        DataError: the folder can't be read or is empty, `uri` contains files that the folder lacks (without `delete`),
+            or the objects differ from the files after the upload.
         BreedclfError: S3 can't be reached or refuses.
     """
-    files = files_below(folder, unread)
+    files = files_below(folder, ignored)
     if not files:
-        raise DataError(f"{folder} holds no files to upload")
-    there = {entry.name: entry for entry in storage.entries(uri)}
+        raise DataError(f"{folder} contains no files to upload")
+    present = {entry.name: entry for entry in storage.entries(uri)}
     inside = f"{uri.rstrip('/')}/{MANIFEST_NAME}"
-    marks = _Marks(storage, manifest_uri or inside, there)
-    surplus = sorted(set(there) - set(files) - {MANIFEST_NAME})
+    known = _KnownObjects(storage, manifest_uri or inside, present)
+    surplus = sorted(set(present) - set(files) - {MANIFEST_NAME})
     if surplus and not delete:
         raise DataError(
-            f"{uri} holds {len(surplus)} files that {folder} lacks, such as {', '.join(surplus[:_SOME])}, and a "
-            "training would learn from them; delete them (delete=True, --delete), or choose another address"
+            f"{uri} contains {len(surplus)} files that {folder} lacks, such as {', '.join(surplus[:_MAX_SHOWN])}, "
+            "which training would use; delete them (delete=True, --delete), or choose another URI"
         )
-    sender = _Sender(storage, uri, files, there, marks, tell)
+    sender = _Sender(storage, uri, files, known, report)
     entries = sender.run(threads)
     if surplus:
         storage.delete_objects(uri, surplus)
     manifest = Manifest(entries)
     if sender.sent_files or surplus:
         _verify(storage, uri, manifest)
-    if sender.sent_files or surplus or (manifest_uri is None and MANIFEST_NAME not in there):
+    if sender.sent_files or surplus or (manifest_uri is None and MANIFEST_NAME not in present):
         storage.put(manifest_uri or inside, manifest.to_json())
     return Transfer(manifest, sender.sent_files, sender.sent_bytes, len(surplus))
 
 
-class _Marks:
-    """Tells whether an object is a file that is known by its MD5; S3's ETag is that, but not with KMS or in parts."""
+class _KnownObjects:
+    """Compares objects with files: by ETag, which is the MD5 except with KMS or multipart uploads, or by manifest."""
 
-    def __init__(self, storage: Storage, manifest_uri: str, there: Mapping[str, S3Object]) -> None:
+    def __init__(self, storage: Storage, manifest_uri: str, present: Mapping[str, S3Object]) -> None:
         self._storage = storage
         self._manifest_uri = manifest_uri
-        self._there = there
+        self._present = present
         self._lock = threading.Lock()
         self._read = False
         self._manifest: Manifest | None = None
 
     def etag_if_equal(self, name: str, entry: FileEntry) -> str | None:
-        """The object's ETag if it is this file, else None."""
-        found = self._there.get(name)
+        """The object's ETag if it equals this file, otherwise None."""
+        found = self._present.get(name)
         if found is None or found.size_bytes != entry.size_bytes:
             return None
         if found.etag == entry.md5:
@@ -115,23 +122,21 @@ class _Marks:
 
 
 class _Sender:
-    """Sends files from several threads."""
+    """Uploads files with several threads."""
 
     def __init__(
         self,
         storage: Storage,
         uri: str,
         files: Mapping[str, Path],
-        there: Mapping[str, S3Object],
-        marks: _Marks,
-        tell: Callable[[Progress], object],
+        known: _KnownObjects,
+        report: Callable[[Progress], object],
     ) -> None:
         self._storage = storage
         self._uri = uri.rstrip("/")
         self._files = files
-        self._there = there
-        self._marks = marks
-        self._tell = tell
+        self._known = known
+        self._report = report
         self._lock = threading.Lock()
         sizes = [path.stat().st_size for path in files.values()]
         self._done = Progress(0, len(files), 0, sum(sizes))
@@ -145,7 +150,7 @@ class _Sender:
                 name: pool.submit(self._one, name, path) for name, path in self._files.items()
             }
             for each in wait(started.values(), return_when=FIRST_EXCEPTION).done:
-                each.result()  # raises what went wrong, before the rest is waited for
+                each.result()  # raises the first error before waiting for the rest
             return {name: each.result() for name, each in started.items()}
         finally:
             pool.shutdown(cancel_futures=True)
@@ -153,7 +158,7 @@ class _Sender:
     def _one(self, name: str, path: Path) -> FileEntry:
         content = _content(path)
         entry = read_entry(path) if content is None else _entry_of(content)
-        etag = self._marks.etag_if_equal(name, entry)
+        etag = self._known.etag_if_equal(name, entry)
         if etag is None:
             etag = self._send(name, path, content)
         self._count(entry.size_bytes)
@@ -170,13 +175,13 @@ class _Sender:
     def _count(self, size_bytes: int) -> None:
         with self._lock:
             self._done = replace(self._done, files=self._done.files + 1, bytes=self._done.bytes + size_bytes)
-            self._tell(self._done)
+            self._report(self._done)
 
 
 def _content(path: Path) -> bytes | None:
-    """What a file holds; None if it is too large for that."""
+    """The content of a file; None if it is too large for one piece."""
     try:
-        if path.stat().st_size > _WHOLE_BYTES:
+        if path.stat().st_size > _SINGLE_READ_BYTES:
             return None
         return path.read_bytes()
     except OSError as error:
@@ -188,17 +193,17 @@ def _entry_of(content: bytes) -> FileEntry:
 
 
 def _verify(storage: Storage, uri: str, manifest: Manifest) -> None:
-    """What S3 lists now is what the files are."""
-    there = {entry.name: entry for entry in storage.entries(uri) if entry.name != MANIFEST_NAME}
+    """Check that the objects equal the files."""
+    present = {entry.name: entry for entry in storage.entries(uri) if entry.name != MANIFEST_NAME}
     wrong = sorted(
         name
         for name, entry in manifest.files.items()
-        if name not in there
-        or (there[name].size_bytes, there[name].etag) != (entry.size_bytes, entry.etag or entry.md5)
+        if name not in present
+        or (present[name].size_bytes, present[name].etag) != (entry.size_bytes, entry.etag or entry.md5)
     )
-    wrong += sorted(set(there) - set(manifest.files))
+    wrong += sorted(set(present) - set(manifest.files))
     if wrong:
         raise DataError(
-            f"after the upload {uri} differs in {len(wrong)} files, such as {', '.join(wrong[:_SOME])}; "
-            "is someone else writing there? Upload again"
+            f"after the upload, {len(wrong)} files at {uri} differ, such as {', '.join(wrong[:_MAX_SHOWN])}; "
+            "another process may be writing there; upload again"
         )

@@ -1,11 +1,11 @@
-"""SageMaker Debugger's part of a request, for accounts that still have it: closed to new ones since 2026-07-30."""
+"""SageMaker Debugger's part of a request, for accounts that still have it (closed to new ones since 2026-07-30)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-# Names as AWS publishes them; a rule's parameters name it again.
+# Names as AWS publishes them; a rule's parameters repeat its name.
 PROFILER_RULES = ("ProfilerReport", "LowGPUUtilization", "CPUBottleneck", "BatchSize", "IOBottleneck", "StepOutlier")
 DEBUG_RULES = ("LossNotDecreasing", "VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
 _INTERVAL_MILLISECONDS = 500
@@ -16,7 +16,7 @@ _STATUSES = {"profiler_rules": "ProfilerRuleEvaluationStatuses", "debug_rules": 
 
 
 def debugger_request(output_uri: str, image: str) -> dict[str, Any]:
-    """What a training job's request holds besides: system profiling, tensors to save, and the rules over both."""
+    """The additional keys of a training job's request: system profiling, saved tensors, and the rules for both."""
     return {
         "ProfilerConfig": {
             "S3OutputPath": output_uri,
@@ -40,7 +40,7 @@ def without_debugger(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rule_statuses(answer: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """How each rule stands, from the answer of DescribeTrainingJob; nothing where no rule was asked for.
+    """The status of each rule, from the response of DescribeTrainingJob; empty if there are no rules.
 
     Example:
         >>> rule_statuses({"DebugRuleEvaluationStatuses": [

@@ -1,18 +1,18 @@
-"""What DescribeTrainingJob and Search answer, as the description of a job."""
+"""`JobDescription` from the responses of DescribeTrainingJob and Search."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from breedclf.backends.common.failure import describe_exit_code
+from breedclf.backends.sagemaker.timestamps import epoch_seconds
 from breedclf.backends.sagemaker.training.debugger import rule_statuses
 from breedclf.backends.sagemaker.training.request import own_hyperparameters
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus, Transition
 
-# Words that AWS has beside those that every back end has.
+# SageMaker's own statuses, beyond those that every backend has.
 _SECONDARY = {
     "LaunchingMLInstances": SecondaryStatus.STARTING,
     "PreparingTrainingStack": SecondaryStatus.STARTING,
@@ -20,7 +20,7 @@ _SECONDARY = {
     "MaxWaitTimeExceeded": SecondaryStatus.MAX_RUNTIME_EXCEEDED,
     "Updating": SecondaryStatus.TRAINING,
 }
-_AFTER = {
+_SECONDARY_BY_STATUS = {
     JobStatus.IN_PROGRESS: SecondaryStatus.PENDING,
     JobStatus.STOPPING: SecondaryStatus.STOPPING,
     JobStatus.STOPPED: SecondaryStatus.STOPPED,
@@ -33,27 +33,34 @@ _REASON_PREFIXES = ("AlgorithmError: ", "ClientError: ")
 
 
 def description_of(answer: Mapping[str, Any]) -> JobDescription:
-    """The description of a job; `details` holds what only SageMaker knows, the rules' statuses included."""
+    """The description of a job; `details` contains facts specific to SageMaker, including the statuses of rules."""
     status = JobStatus(answer["TrainingJobStatus"])
     return JobDescription(
         name=answer["TrainingJobName"],
         status=status,
         secondary_status=_secondary(answer.get("SecondaryStatus"), status),
-        created=_seconds(answer["CreationTime"]),
-        started=_seconds_or_none(answer.get("TrainingStartTime")),
-        ended=_seconds_or_none(answer.get("TrainingEndTime")),
+        created=epoch_seconds(answer["CreationTime"]),
+        started=epoch_seconds(answer.get("TrainingStartTime")),
+        ended=epoch_seconds(answer.get("TrainingEndTime")),
         failure_reason=_reason(answer.get("FailureReason")) if status is JobStatus.FAILED else None,
         hyperparameters=own_hyperparameters(answer.get("HyperParameters") or {}),
-        metrics={each["MetricName"]: float(each["Value"]) for each in answer.get("FinalMetricDataList") or ()},
+        metrics=final_metrics(answer),
         transitions=tuple(
             Transition(
-                _secondary(each.get("Status"), status), _seconds(each["StartTime"]), each.get("StatusMessage") or ""
+                _secondary(each.get("Status"), status),
+                epoch_seconds(each["StartTime"]),
+                each.get("StatusMessage") or "",
             )
             for each in answer.get("SecondaryStatusTransitions") or ()
         ),
         tags={each["Key"]: each["Value"] for each in answer.get("Tags") or ()},
         details=_details(answer),
     )
+
+
+def final_metrics(answer: Mapping[str, Any]) -> dict[str, float]:
+    """The last value of each metric, as SageMaker recorded it."""
+    return {each["MetricName"]: float(each["Value"]) for each in answer.get("FinalMetricDataList") or ()}
 
 
 def _details(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,11 +85,11 @@ def _secondary(word: str | None, status: JobStatus) -> SecondaryStatus:
     try:
         return SecondaryStatus(word or "")
     except ValueError:
-        return _SECONDARY.get(word or "", _AFTER[status])
+        return _SECONDARY.get(word or "", _SECONDARY_BY_STATUS[status])
 
 
 def _reason(text: str | None) -> str | None:
-    """The job's own words, without the class of error before them; the toolkit's of an exit code, in plain ones.
+    """The failure reason without SageMaker's error class, and with the toolkit's exit code explained.
 
     Example:
         >>> _reason('AlgorithmError: ExecuteUserScriptError:\\nExitCode 139\\nErrorMessage ""\\nCommand "train.py"')
@@ -97,11 +104,3 @@ def _reason(text: str | None) -> str | None:
         message = " ".join(toolkit[2].split())
         return f"{words}; {message}" if message else words
     return text
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()
-
-
-def _seconds_or_none(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()

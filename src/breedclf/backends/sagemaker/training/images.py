@@ -1,4 +1,4 @@
-"""Amazon's container images, as the SageMaker SDK knows them; it is imported when asked, which takes seconds."""
+"""Amazon's container images, looked up in the SageMaker SDK, which is imported on use since that takes seconds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PYTORCH = "pytorch-amzn2023"
 
 @cache
 def training_image(region: str, instance_type: str) -> str:
-    """The newest PyTorch training image for this kind of machine.
+    """The newest PyTorch training image for an instance type.
 
     Raises:
-        ConfigError: the SDK knows none for this region or machine.
+        ConfigError: the SDK has none for this region or instance type.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
-    with sdk_register(f"the PyTorch image for {instance_type} in {region}") as uris:
+    with sdk_image_uris(f"the PyTorch image for {instance_type} in {region}") as uris:
         versions = uris.config_for_framework(_PYTORCH)["training"]["versions"]
         newest = max(versions, key=lambda version: tuple(int(part) for part in version.split(".")))
         return str(uris.retrieve(_PYTORCH, region, version=newest, instance_type=instance_type, image_scope="training"))
@@ -32,23 +32,23 @@ def debugger_image(region: str) -> str:
     """The image that evaluates SageMaker Debugger's built-in rules.
 
     Raises:
-        ConfigError: the SDK knows none for this region.
+        ConfigError: the SDK has none for this region.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
-    with sdk_register(f"the debugger's image in {region}") as uris:
+    with sdk_image_uris(f"the SageMaker Debugger image in {region}") as uris:
         return str(uris.retrieve("debugger", region))
 
 
 @contextmanager
-def sdk_register(wanted: str, setting: str = "image") -> Iterator[Any]:
-    """The SDK's register of images; its own warnings on import are nobody's concern here.
+def sdk_image_uris(description: str, setting: str = "image") -> Iterator[Any]:
+    """The SDK's `image_uris` module, imported without the SDK's warnings.
 
     Args:
-        wanted: what is looked up, in words.
-        setting: the setting that names an image oneself.
+        description: the image, for error messages.
+        setting: the setting that overrides it.
 
     Raises:
-        ConfigError: within it, the SDK doesn't know what it is asked for.
+        ConfigError: the SDK doesn't have the image.
         MissingExtraError: the SageMaker SDK isn't installed.
     """
     with warnings.catch_warnings():
@@ -57,12 +57,12 @@ def sdk_register(wanted: str, setting: str = "image") -> Iterator[Any]:
             from sagemaker.core import image_uris
         except ModuleNotFoundError as error:
             raise MissingExtraError(
-                f'{wanted} is known to the SageMaker SDK, which is not installed: pip install "breedclf[sagemaker]", '
-                f"or name an image yourself ({setting}=...)"
+                f"{description} is looked up in the SageMaker SDK, which is not installed: pip install "
+                f'"breedclf[sagemaker]", or set the image ({setting}=...)'
             ) from error
         try:
             yield image_uris
         except (ValueError, KeyError) as error:
             raise ConfigError(
-                f"{wanted} is not known to the SageMaker SDK ({error}); name one yourself: {setting}=..."
+                f"{description} is not in the SageMaker SDK ({error}); set the image: {setting}=..."
             ) from error

@@ -1,4 +1,4 @@
-"""What a job reads, on its way into S3: code, pictures, weights, each under a name made from its content."""
+"""Uploads a job's inputs to S3 (code, images, weights), each under a name derived from its content."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
-from breedclf.backends.sagemaker.context import Place
-from breedclf.backends.sagemaker.s3.manifest import Manifest, nothing, read_manifest, sha256_of
+from breedclf.backends.sagemaker.context import AwsContext
+from breedclf.backends.sagemaker.s3.manifest import Manifest, ignore_nothing, read_manifest, sha256_of
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
@@ -20,7 +20,7 @@ from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
-# A training ends at once with these, whatever its settings; or, the second ones, unless it skips bad pictures.
+# Problems that always make training fail, and those that do unless it skips bad images.
 _FATAL = {
     "unclear_layout",
     "name_not_utf8",
@@ -37,46 +37,46 @@ _FINGERPRINT_CHARS = 16
 
 @dataclass
 class Inputs:
-    """Finds and sends what jobs read; what S3 holds already is compared, since anybody may have put it there."""
+    """Locates and uploads the inputs of jobs; existing objects are verified, since others may write to the bucket."""
 
-    place: Place
+    context: AwsContext
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def planned(self, spec: JobSpec) -> JobPlaces:
-        """Where everything will lie, without sending it.
+        """The S3 URIs of a job, without uploading anything.
 
         Raises:
-            ConfigError: the source or a channel isn't there, or doesn't fit.
+            ConfigError: the source or a channel doesn't exist or is invalid.
         """
         return self._places(self._code(spec), self._channels(spec))
 
     def sent(self, spec: JobSpec) -> JobPlaces:
-        """Send what S3 lacks of a job that `require_trainable` has passed, and say where everything lies.
+        """Upload what S3 lacks, for a job that `require_trainable` has accepted, and return the S3 URIs.
 
         Raises:
-            ConfigError: the source or a channel isn't there, or doesn't fit.
+            ConfigError: the source or a channel doesn't exist or is invalid.
             BreedclfError: S3 can't be reached or refuses.
         """
         code = self._code(spec)
         channels = self._channels(spec)
         places = self._places(code, channels)
-        with self._lock:  # two of the same code send it once
-            self.place.storage.keep(f"{places.code}/{ARCHIVE}", code.archive())
+        with self._lock:  # concurrent jobs with the same code upload it once
+            self.context.storage.ensure(f"{places.code}/{ARCHIVE}", code.archive())
         for name, uri in places.channels.items():
             path = spec.channels[name]
             if remote_address(path) is not None:
                 continue
             if path.is_dir():
                 manifest_uri = f"{uri}.manifest.json"
-                unread = _unread_of(spec, name)
-                upload_folder(self.place.storage, path, uri, manifest_uri=manifest_uri, unread=unread)
+                ignored = _ignored_of(spec, name)
+                upload_folder(self.context.storage, path, uri, manifest_uri=manifest_uri, ignored=ignored)
             else:
-                self.place.storage.keep(f"{uri}/{path.name}", path)
+                self.context.storage.ensure(f"{uri}/{path.name}", path)
         return places
 
     def _places(self, code: Bundle, channels: Mapping[str, str]) -> JobPlaces:
         return JobPlaces(
-            code=self.place.uri("code", code.content_sha256[:32]), channels=channels, jobs=self.place.uri("jobs")
+            code=self.context.uri("code", code.content_sha256[:32]), channels=channels, jobs=self.context.uri("jobs")
         )
 
     def _code(self, spec: JobSpec) -> Bundle:
@@ -90,24 +90,24 @@ class Inputs:
             if spec.source is None
             else source_bundle(spec.source)
         )
-        return with_wheels(bundle, self.place.settings)
+        return with_wheels(bundle, self.context.settings)
 
     def _channels(self, spec: JobSpec) -> dict[str, str]:
-        return {name: self._address(name, path, _unread_of(spec, name)) for name, path in spec.channels.items()}
+        return {name: self._uri(name, path, _ignored_of(spec, name)) for name, path in spec.channels.items()}
 
-    def _address(self, name: str, path: Path, unread: Callable[[str], bool]) -> str:
+    def _uri(self, name: str, path: Path, ignored: Callable[[str], bool]) -> str:
         if (remote := remote_address(path)) is not None:
             return remote
         if path.is_dir():
-            return self.place.uri("data", folder_name(path, read_manifest(path, unread)))
+            return self.context.uri("data", folder_name(path, read_manifest(path, ignored)))
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
-            return self.place.uri(kind, sha256_of(path)[:32])
+            return self.context.uri(kind, sha256_of(path)[:32])
         raise ConfigError(f"channel {name}: {path} is not there")
 
 
 def folder_name(folder: Path, manifest: Manifest) -> str:
-    """A folder's name in S3: readable, and another one when a file changes, so that no job's input changes under it.
+    """A folder's name in S3: readable, with a fingerprint, so that the input of a running job never changes.
 
     Example:
         >>> folder_name(Path("/data/dog images"), Manifest({}))
@@ -118,30 +118,30 @@ def folder_name(folder: Path, manifest: Manifest) -> str:
 
 
 def with_wheels(bundle: Bundle, settings: SageMakerSettings) -> Bundle:
-    """The bundle with the wheels of the settings, which pip then looks at first, or at nothing else if it must not.
+    """The bundle with the wheels of the settings, which pip installs from; without other sources if isolated.
 
     Raises:
-        ConfigError: the folder of wheels isn't there or holds none.
+        ConfigError: the folder of wheels doesn't exist or contains none.
     """
     if settings.wheels is None:
         return bundle
     found = sorted(settings.wheels.glob("*.whl"))
     if not found:
         raise ConfigError(
-            f"wheels={str(settings.wheels)!r} holds no *.whl; fill it by `pip download -d {settings.wheels} -r "
-            "requirements.txt` for the image's Python"
+            f"wheels={str(settings.wheels)!r} contains no *.whl; fill it with `pip download -d {settings.wheels} -r "
+            "requirements.txt` for the Python version of the image"
         )
-    where = f"--find-links {WHEELS}\n" + ("--no-index\n" if settings.network_isolation else "")
+    options = f"--find-links {WHEELS}\n" + ("--no-index\n" if settings.network_isolation else "")
     files = dict(bundle.files)
-    files[REQUIREMENTS] = where.encode() + files.get(REQUIREMENTS, b"")
+    files[REQUIREMENTS] = options.encode() + files.get(REQUIREMENTS, b"")
     return Bundle({**files, **{f"{WHEELS}/{path.name}": path.read_bytes() for path in found}})
 
 
 def set_aside_in(folder: Path) -> Callable[[str], bool]:
-    """Tells of a folder or file below `folder`, by its name, whether a training sets it aside; told in one log line.
+    """Returns a function that says whether training ignores a path below `folder`; logs what is ignored.
 
     Raises:
-        DataError: the folder isn't there or can't be read.
+        DataError: the folder doesn't exist or can't be read.
     """
     from breedclf.data.image_folder import log_set_aside
     from breedclf.data.layout import layout_of
@@ -152,19 +152,19 @@ def set_aside_in(folder: Path) -> Callable[[str], bool]:
     return layout.unread
 
 
-def _unread_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
-    """What of a channel stays behind: only of images for breedclf's own training; a script may read anything."""
+def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
+    """Which files of a channel aren't uploaded; those of a user's script all are, since it may read any of them."""
     folder = spec.channels[channel]
     if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
-        return nothing
+        return ignore_nothing
     return set_aside_in(folder)
 
 
 def require_trainable(spec: JobSpec) -> None:
-    """Look at the pictures before anything is sent or paid for.
+    """Check the images of a job before anything is uploaded or billed.
 
     Raises:
-        DataError: a training would end at once, or at an unreadable picture.
+        DataError: training would fail at its start, or at an unreadable image.
     """
     folder = spec.channels.get(DATA_CHANNEL)
     if spec.source is not None or folder is None or not folder.is_dir():
@@ -174,10 +174,10 @@ def require_trainable(spec: JobSpec) -> None:
 
 
 def check_images(folder: Path, *, skip_bad: bool = False) -> None:
-    """Let the doctor look at a folder.
+    """Run the dataset check on a folder.
 
     Raises:
-        DataError: a training would end at once, or at an unreadable picture that it isn't told to skip.
+        DataError: training would fail at its start, or at an unreadable image (unless `skip_bad`).
     """
     from breedclf.data_check import check
 
@@ -186,6 +186,6 @@ def check_images(folder: Path, *, skip_bad: bool = False) -> None:
     if problems:
         shown = "; ".join(f"{problem.path}: {problem.kind}, {problem.detail}" for problem in problems[:_SHOWN])
         raise DataError(
-            f"a training on {folder} would fail ({len(problems)} problems): {shown}. `breedclf data check {folder}` "
-            "tells everything; nothing was uploaded"
+            f"training on {folder} would fail ({len(problems)} problems): {shown}. `breedclf data check {folder}` "
+            "lists all of them; nothing was uploaded"
         )

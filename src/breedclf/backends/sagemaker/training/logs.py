@@ -1,83 +1,83 @@
-"""A job's log in CloudWatch, read like a file: from a position, which is a number of characters, and on from there."""
+"""A job's log in CloudWatch, read like a file from a position (a number of characters)."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.aws import error_code, told
+from breedclf.backends.sagemaker.aws_errors import is_missing, translate_aws_errors
 from breedclf.errors import JobError
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-_REMEMBERED = 256
+_MAX_CACHED = 256
 _CLOCK_SLACK_MILLISECONDS = 1_000
 
 
 @dataclass(frozen=True)
 class LogEvent:
-    """One line of a log, without its end, and when it was written (seconds since 1970)."""
+    """One log line without its line end, and its time (seconds since 1970)."""
 
     time: float
     message: str
 
     @property
     def chars(self) -> int:
-        """What the line adds to a position, its end included."""
+        """The number of characters, including the line end."""
         return len(self.message) + 1
 
 
 @dataclass
 class JobLogs:
-    """The logs of all jobs; where a reader stopped is remembered, so that it goes on without reading it all again.
+    """The logs of all jobs; positions of earlier reads are cached, so that a reader continues where it stopped.
 
-    CloudWatch keeps a stream for each machine (and, after an interruption, for each new one), and gives out tokens that
-    say where to go on. A position stands for the tokens of all streams; one that isn't remembered, as in another
-    process, is found again by reading from the begin.
+    CloudWatch has one stream per machine (and another one after an interruption), and returns tokens to continue from.
+    A position maps to the tokens of all streams; an uncached position, as in another process, is found by reading from
+    the start. `client` returns boto3's client of CloudWatch Logs.
     """
 
-    client: Any
+    client: Callable[[], Any]
     _marks: OrderedDict[tuple[str, int], Mapping[str, str]] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, job: str, position: int, *, created: float) -> tuple[list[LogEvent], int]:
-        """The next lines from a position, and the position after them; no lines when there are no more by now.
+        """The next lines from a position, and the position after them; no lines if there are no more at the moment.
 
         Args:
             job: the job's name.
             position: 0, or what this method returned.
-            created: when the job was created; the streams of an earlier job of the same name are passed over.
+            created: when the job was created; streams of an earlier job of the same name are ignored.
 
         Raises:
             JobError: the log can't be read.
         """
-        tokens = {} if position == 0 else self._recall(job, position)
+        tokens = {} if position == 0 else self._cached(job, position)
         if tokens is None:
             tokens = self._find(job, position, created)
-        with told(f"reading the log of job {job}", JobError):
+        with translate_aws_errors(f"reading the log of job {job}", as_=JobError):
             events, tokens = self._next(job, tokens, created)
         after = position + sum(event.chars for event in events)
-        self._remember(job, after, tokens)
+        self._cache(job, after, tokens)
         return events, after
 
     def forget(self, job: str) -> None:
-        """Drop what is remembered of a job, whose name another one may get."""
+        """Drop the cached positions of a job."""
         with self._lock:
             for key in [key for key in self._marks if key[0] == job]:
                 del self._marks[key]
 
     def delete(self, job: str) -> None:
-        """Delete a job's streams, where that is permitted."""
-        with told(f"deleting the log of job {job}", JobError):
+        """Delete a job's streams, if permitted."""
+        with translate_aws_errors(f"deleting the log of job {job}", as_=JobError):
             for stream in self._streams(job, 0.0):
-                self.client.delete_log_stream(logGroupName=LOG_GROUP, logStreamName=stream)
+                self.client().delete_log_stream(logGroupName=LOG_GROUP, logStreamName=stream)
 
     def _next(self, job: str, tokens: Mapping[str, str], created: float) -> tuple[list[LogEvent], dict[str, str]]:
-        """The next page of each stream that is known, or, if they have nothing new, of those that came meanwhile."""
+        """The next page of each known stream or, if they have nothing new, of streams created since."""
         now = dict(tokens)
         found = [event for stream in tokens for event in self._page(stream, now)]
         if not found:
@@ -86,18 +86,18 @@ class JobLogs:
         return found, now
 
     def _page(self, stream: str, tokens: dict[str, str]) -> list[LogEvent]:
-        """The next events of a stream, whose token moves on; a page may be empty although another one follows."""
+        """The next events of a stream; updates its token. Empty pages may precede further events."""
         while True:
             token = tokens.get(stream)
             try:
-                answer = self.client.get_log_events(
+                answer = self.client().get_log_events(
                     logGroupName=LOG_GROUP,
                     logStreamName=stream,
                     startFromHead=True,
                     **({"nextToken": token} if token else {}),
                 )
             except ClientError as error:
-                if error_code(error) == "ResourceNotFoundException":
+                if is_missing(error):
                     return []
                 raise
             tokens[stream] = answer["nextForwardToken"]
@@ -111,8 +111,10 @@ class JobLogs:
 
     def _streams(self, job: str, created: float) -> Iterator[str]:
         not_before = created * 1_000 - _CLOCK_SLACK_MILLISECONDS
-        pages = self.client.get_paginator("describe_log_streams").paginate(
-            logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job}/"
+        pages = (
+            self.client()
+            .get_paginator("describe_log_streams")
+            .paginate(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{job}/")
         )
         try:
             for page in pages:
@@ -120,12 +122,12 @@ class JobLogs:
                     if stream.get("creationTime", not_before) >= not_before:
                         yield stream["logStreamName"]
         except ClientError as error:
-            if error_code(error) != "ResourceNotFoundException":  # no job has written a log yet
+            if not is_missing(error):  # no job has written a log yet
                 raise
 
     def _find(self, job: str, position: int, created: float) -> Mapping[str, str]:
         at, tokens = 0, dict[str, str]()
-        with told(f"reading the log of job {job}", JobError):
+        with translate_aws_errors(f"reading the log of job {job}", as_=JobError):
             while at < position:
                 events, tokens = self._next(job, tokens, created)
                 if not events:
@@ -133,13 +135,13 @@ class JobLogs:
                 at += sum(event.chars for event in events)
         return tokens
 
-    def _recall(self, job: str, position: int) -> Mapping[str, str] | None:
+    def _cached(self, job: str, position: int) -> Mapping[str, str] | None:
         with self._lock:
             return self._marks.get((job, position))
 
-    def _remember(self, job: str, position: int, tokens: Mapping[str, str]) -> None:
+    def _cache(self, job: str, position: int, tokens: Mapping[str, str]) -> None:
         with self._lock:
             self._marks[job, position] = dict(tokens)
             self._marks.move_to_end((job, position))
-            while len(self._marks) > _REMEMBERED:
+            while len(self._marks) > _MAX_CACHED:
                 self._marks.popitem(last=False)

@@ -1,4 +1,4 @@
-"""The request of a training job, from what is asked for and where things lie; pure, so it can be shown and tested."""
+"""The request of a training job as a pure function of specification, settings and S3 URIs."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from breedclf.backends.common.bundle import ARCHIVE, ENTRY
-from breedclf.backends.sagemaker.instance_types import gpus_of, has_own_disk, is_cpu_image
+from breedclf.backends.sagemaker.instance_types import gpus_of, has_local_disk, is_cpu_image
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import debugger_request
 from breedclf.errors import ConfigError
 from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, WEIGHTS_CHANNEL, JobSpec
 
 MAX_RUNTIME_SECONDS = 28 * 86_400
-# Under network isolation the container can't fetch its code from S3 by itself, so the code comes as a channel.
+# With network isolation the container can't download its code from S3, so the code is a channel.
 SUBMIT_DIRECTORY = f"/opt/ml/input/data/{CODE_CHANNEL}/{ARCHIVE}"
 RESERVED_PREFIXES = ("sagemaker_", "_tuning_")
 
 
 @dataclass(frozen=True)
 class JobPlaces:
-    """Where in S3 a job finds and leaves things; `jobs` is the folder of all jobs, in which each gets its own."""
+    """S3 URIs of a job's code and channels, and of the folder in which each job gets its own folder."""
 
     code: str
     channels: Mapping[str, str]
@@ -31,7 +31,7 @@ class JobPlaces:
 
 @dataclass(frozen=True)
 class JobImages:
-    """The containers of a job; the debugger's is asked for only where its rules are."""
+    """Container images of a job; `debugger` is None without Debugger rules."""
 
     training: str
     debugger: str | None = None
@@ -46,13 +46,13 @@ def training_request(
     places: JobPlaces,
     tags: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
-    """What CreateTrainingJob gets.
+    """The parameters of CreateTrainingJob.
 
-    The code runs in the script mode of Amazon's PyTorch images, which is the one way that training jobs and tuning jobs
-    have in common; with several GPUs or machines the image itself starts a process for each.
+    The code runs in the script mode of Amazon's PyTorch images, which training jobs and tuning jobs both support. With
+    several GPUs or machines the image starts one process for each.
 
     Raises:
-        ConfigError: the job and the settings don't fit each other or SageMaker's limits.
+        ConfigError: the job conflicts with the settings or exceeds a limit of SageMaker.
     """
     _check(spec, settings, images.training)
     request: dict[str, Any] = {
@@ -101,7 +101,7 @@ def training_request(
 
 
 def own_hyperparameters(pairs: Mapping[str, str]) -> dict[str, str]:
-    """Those that the job was given, without what makes SageMaker run it."""
+    """The job's hyperparameters without those reserved by SageMaker."""
     return {name: value for name, value in pairs.items() if not name.startswith(RESERVED_PREFIXES)}
 
 
@@ -116,8 +116,8 @@ def _hyperparameters(spec: JobSpec, settings: SageMakerSettings) -> dict[str, st
     if len(pairs) > MAX_HYPERPARAMETERS:
         raise ConfigError(
             f"{len(spec.hyperparameters)} hyperparameters: a job on SageMaker takes at most "
-            f"{MAX_HYPERPARAMETERS - len(pairs) + len(spec.hyperparameters)}, since it needs some of the "
-            f"{MAX_HYPERPARAMETERS} itself"
+            f"{MAX_HYPERPARAMETERS - len(pairs) + len(spec.hyperparameters)}, since breedclf needs some of the "
+            f"{MAX_HYPERPARAMETERS}"
         )
     return pairs
 
@@ -128,7 +128,7 @@ def _channel(name: str, uri: str, input_mode: str) -> dict[str, Any]:
         "DataSource": {
             "S3DataSource": {
                 "S3DataType": "S3Prefix",
-                "S3Uri": f"{uri.rstrip('/')}/",  # else "dogs" would also be "dogs-2"
+                "S3Uri": f"{uri.rstrip('/')}/",  # otherwise "dogs" would also match "dogs-2"
                 "S3DataDistributionType": "FullyReplicated",
             }
         },
@@ -142,8 +142,8 @@ def _max_wait(spec: JobSpec, settings: SageMakerSettings) -> int:
         return min(2 * run, MAX_RUNTIME_SECONDS)
     if settings.max_wait_seconds < run:
         raise ConfigError(
-            f"max_wait_seconds={settings.max_wait_seconds} is less than the job's max_runtime_seconds={run}: a spot "
-            "job waits and runs within it; give more"
+            f"max_wait_seconds={settings.max_wait_seconds} is less than the job's max_runtime_seconds={run}, but a "
+            "spot job must wait and run within it; increase it"
         )
     return settings.max_wait_seconds
 
@@ -156,22 +156,22 @@ def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
     if spec.gpus and spec.gpus > gpus_of(settings.instance_type):
         raise ConfigError(
             f"gpus={spec.gpus}, but {settings.instance_type} has {gpus_of(settings.instance_type)}; "
-            "choose a machine that has them, such as instance_type='ml.g4dn.xlarge'"
+            "use an instance type that has them, such as instance_type='ml.g4dn.xlarge'"
         )
     if gpus_of(settings.instance_type) and is_cpu_image(image):
         raise ConfigError(
-            f"instance_type={settings.instance_type!r} has a GPU, which {image} can't use; choose a machine without, "
+            f"instance_type={settings.instance_type!r} has a GPU, which {image} can't use; use one without, "
             "such as ml.m5.xlarge, or an image with CUDA"
         )
-    if settings.volume_kms_key and has_own_disk(settings.instance_type):
+    if settings.volume_kms_key and has_local_disk(settings.instance_type):
         raise ConfigError(
-            f"volume_kms_key with {settings.instance_type}: its disk is in the machine and always encrypted with a key "
-            "of AWS's own; leave the key out, or choose another machine"
+            f"volume_kms_key with {settings.instance_type}: its local disk is always encrypted with a key "
+            "of AWS; remove volume_kms_key, or use another instance type"
         )
     ours = spec.source is None and DATA_CHANNEL in spec.channels
     weights = spec.hyperparameters.get("weights")
     if settings.network_isolation and ours and WEIGHTS_CHANNEL not in spec.channels and weights != "none":
         raise ConfigError(
             f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
-            "give the file (weights='resnet50.pth'), so that it travels along"
+            "pass a local file (weights='resnet50.pth'), which is uploaded"
         )

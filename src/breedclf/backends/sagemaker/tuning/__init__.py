@@ -1,1 +1,1 @@
-"""Tuning jobs on SageMaker: requests, children, and the SDK's own tuner."""
+"""Tuning jobs on SageMaker, and the SageMaker SDK's tuner."""

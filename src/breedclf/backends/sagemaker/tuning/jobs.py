@@ -1,57 +1,57 @@
-"""Native tuning jobs: started once, described with all their trainings, stopped, and found again by name."""
+"""Native tuning jobs: start, describe, stop and find them by name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from breedclf.backends.sagemaker.api_call import ApiCall
-from breedclf.backends.sagemaker.aws import told
-from breedclf.backends.sagemaker.refusals import is_missing, may_be_taken, may_have_ended
-from breedclf.backends.sagemaker.training.jobs import TrainingJobs
+from breedclf.backends.sagemaker.api_call import validate_call
+from breedclf.backends.sagemaker.aws_errors import is_missing, may_be_taken, may_have_ended, translate_aws_errors
+from breedclf.backends.sagemaker.context import AwsContext
+from breedclf.backends.sagemaker.timestamps import epoch_seconds
+from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.request import STARTED_TAG, search_request, started_tag, tuning_request
 from breedclf.errors import ConfigError, JobError
+from breedclf.jobs.plan import ApiCall
 from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
 from breedclf.tuning.study import SearchRequest
 from breedclf.tuning.trials import Status
+
+if TYPE_CHECKING:
+    from sagemaker.train.tuner import HyperparameterTuner
 
 _PAGE = 100
 _CLOCKS_DIFFER_SECONDS = 300.0
 _STATUSES: dict[str, Status] = {"Deleting": "Stopping", "DeleteFailed": "Failed"}
 
 
-class TuningJobs(TrainingJobs):
-    """The tuning jobs of one account and region; any number of processes may look at them."""
+class TuningJobs:
+    """The tuning jobs of one account and region; any number of processes may use them."""
 
-    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """What `create_tuning` would send, checked against the service's own model.
-
-        Raises:
-            ConfigError: the search asks for what a tuning job of the service can't do.
-        """
-        return dict(self.tuning_call(search).parameters)
+    def __init__(self, context: AwsContext, requests: TrainingRequests) -> None:
+        self._context = context
+        self._requests = requests
 
     def create_tuning(self, search: NativeSearch) -> None:
-        """Start the search; an answer that was lost on the way makes no second one.
+        """Start the search, once even if the response of SageMaker is lost.
 
         Raises:
-            ConfigError: the name is taken, the search can't be run, or it may cost too much.
-            JobError: the service refuses.
+            ConfigError: the name is taken, the search isn't supported, or it may cost too much.
+            JobError: SageMaker refuses.
         """
-        planned, name = self.tuning_call(search), search.request.name
-        self.check_cost([planned])
+        planned, name = self.planned_call(search), search.request.name
+        self._context.require_affordable([planned])
 
         def check_name() -> None:
             if self._described(name) is not None and not self._is_this(search, planned.parameters):
                 raise _taken(name)
 
-        call = _call(search, self.prepared(search.job, check_name=check_name))
-        with told(f"starting tuning job {name}", JobError):
+        call = _call(search, self._requests.prepared(search.job, check_name=check_name))
+        with translate_aws_errors(f"starting tuning job {name}", as_=JobError):
             try:
-                self.clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
+                self._context.clients("sagemaker").create_hyper_parameter_tuning_job(**call.parameters)
             except ClientError as error:
                 if not (may_be_taken(error) and self._described(name) is not None):
                     raise
@@ -59,7 +59,7 @@ class TuningJobs(TrainingJobs):
                     raise _taken(name) from error
 
     def describe_tuning(self, name: str) -> NativeDescription | None:
-        """What the service knows of it, with every training so far, the oldest first; None when there is none."""
+        """The state of a tuning job with all its training jobs, oldest first; None if there is none of that name."""
         found = self._described(name)
         if found is None:
             return None
@@ -67,8 +67,8 @@ class TuningJobs(TrainingJobs):
         return NativeDescription(
             name=name,
             status=_STATUSES.get(status, status),
-            created=_seconds(found["CreationTime"]) or 0.0,
-            ended=_seconds(found.get("HyperParameterTuningEndTime")),
+            created=epoch_seconds(found["CreationTime"]),
+            ended=epoch_seconds(found.get("HyperParameterTuningEndTime")),
             reason=found.get("FailureReason") or _completion(found),
             trials=tuple(_trial(each) for each in self._trainings(name)),
             best=found.get("BestTrainingJob", {}).get("TrainingJobName"),
@@ -79,55 +79,56 @@ class TuningJobs(TrainingJobs):
         )
 
     def stop_tuning(self, name: str) -> None:
-        """Ask it to stop its trainings and itself; one that has ended or isn't there stays as it is."""
-        with told(f"stopping tuning job {name}", JobError):
+        """Stop a tuning job and its training jobs; does nothing if it has ended or doesn't exist."""
+        with translate_aws_errors(f"stopping tuning job {name}", as_=JobError):
             try:
-                self.clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+                self._context.clients("sagemaker").stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
             except ClientError as error:
                 found = self._described(name) if may_have_ended(error) else None
                 if not may_have_ended(error) or (found and found["HyperParameterTuningJobStatus"] == "InProgress"):
                     raise
 
     def find_tuning(self, name: str) -> SearchRequest:
-        """What it was asked for.
+        """The request of an existing tuning job.
 
         Raises:
-            ConfigError: there is none of that name, or it isn't one of breedclf's.
+            ConfigError: there is none of that name, or breedclf didn't create it.
         """
         found = self._described(name)
         if found is None:
-            raise ConfigError(f"no tuning job {name!r}, neither here nor in the account's SageMaker in this region")
+            raise ConfigError(f"no tuning job {name!r}, neither here nor in SageMaker in this account and region")
         return search_request(name, found)
 
-    def sdk_tuner(self, search: NativeSearch) -> Any:
-        """The SageMaker SDK's own tuner, set as this search is; what the trainings read is uploaded.
+    def sdk_tuner(self, search: NativeSearch) -> HyperparameterTuner:
+        """The SageMaker SDK's tuner, configured like this search; the inputs of its jobs are uploaded.
 
         Raises:
-            ConfigError: the search may cost too much, or the SDK's tuner can't carry a part of it.
+            ConfigError: the search may cost too much, or the SDK's tuner doesn't support a part of it.
+            MissingExtraError: the SDK isn't installed.
         """
         from breedclf.backends.sagemaker.tuning.sdk_tuner import sdk_tuner
 
-        self.check_cost([self.tuning_call(search)])
-        request = _call(search, self.prepared(search.job, check_name=lambda: None)).parameters
+        self._context.require_affordable([self.planned_call(search)])
+        request = _call(search, self._requests.prepared(search.job, check_name=lambda: None)).parameters
         return sdk_tuner(
             request,
-            boto_session=self.clients.session,
-            bucket=self.bucket,
-            endpoint_url=self.settings.endpoint_url,
+            boto_session=self._context.clients.session,
+            bucket=self._context.bucket,
+            endpoint_url=self._context.settings.endpoint_url,
         )
 
-    def tuning_call(self, search: NativeSearch) -> ApiCall:
-        """The call that would start the search, checked; nothing is uploaded or sent.
+    def planned_call(self, search: NativeSearch) -> ApiCall:
+        """The validated call that would start the search; nothing is uploaded or sent.
 
         Raises:
-            ConfigError: the search asks for what a tuning job of the service can't do.
+            ConfigError: tuning jobs don't support the search.
         """
-        return _call(search, self.request_for(search.job)).checked(self.region)
+        return validate_call(_call(search, self._requests.planned(search.job)), self._context.region)
 
     def _described(self, name: str) -> dict[str, Any] | None:
-        with told(f"describing tuning job {name}", JobError):
+        with translate_aws_errors(f"describing tuning job {name}", as_=JobError):
             try:
-                client = self.clients("sagemaker")
+                client = self._context.clients("sagemaker")
                 return dict(client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name))
             except ClientError as error:
                 if is_missing(error):
@@ -135,8 +136,8 @@ class TuningJobs(TrainingJobs):
                 raise
 
     def _trainings(self, name: str) -> list[dict[str, Any]]:
-        pages = self.clients("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
-        with told(f"listing the training jobs of tuning job {name}", JobError):
+        pages = self._context.clients("sagemaker").get_paginator("list_training_jobs_for_hyper_parameter_tuning_job")
+        with translate_aws_errors(f"listing the training jobs of tuning job {name}", as_=JobError):
             return [
                 each
                 for page in pages.paginate(
@@ -149,17 +150,18 @@ class TuningJobs(TrainingJobs):
             ]
 
     def _is_this(self, search: NativeSearch, request: Mapping[str, Any]) -> bool:
-        """Whether the tuning job of that name is the one that this request started, its answer having been lost.
+        """Whether an earlier attempt with the same request, whose response was lost, started the tuning job.
 
-        A tag tells: it holds the moment at which this search was written down, which no other one shares.
+        A tag identifies the search: the time at which it was saved, which is unique.
         """
         found = self._described(search.request.name)
-        if found is None or (_seconds(found["CreationTime"]) or 0.0) < search.since - _CLOCKS_DIFFER_SECONDS:
+        if found is None or epoch_seconds(found["CreationTime"]) < search.since - _CLOCKS_DIFFER_SECONDS:
             return False
         config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
         theirs = found.get("TrainingJobDefinition", {})
         return bool(
-            self.tags_of(found["HyperParameterTuningJobArn"]).get(STARTED_TAG) == started_tag(search).get(STARTED_TAG)
+            self._context.resource_tags(found["HyperParameterTuningJobArn"]).get(STARTED_TAG)
+            == started_tag(search).get(STARTED_TAG)
             and _same_ranges(found["HyperParameterTuningJobConfig"], config)
             and _own(theirs.get("StaticHyperParameters", {})) == _own(definition["StaticHyperParameters"])
             and theirs.get("OutputDataConfig", {}).get("S3OutputPath") == definition["OutputDataConfig"]["S3OutputPath"]
@@ -171,32 +173,32 @@ def _call(search: NativeSearch, training: Mapping[str, Any]) -> ApiCall:
 
 
 def _own(pairs: Mapping[str, str]) -> dict[str, str]:
-    """Without what the service adds to them."""
+    """Without hyperparameters that the service adds."""
     return {name: value for name, value in pairs.items() if not name.startswith("_tuning_")}
 
 
-def _same_ranges(found: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+def _same_ranges(found: Mapping[str, Any], requested: Mapping[str, Any]) -> bool:
     names = ("Strategy", "ResourceLimits", "ParameterRanges", "RandomSeed")
-    return all(found.get(name) == asked.get(name) for name in names)
+    return all(found.get(name) == requested.get(name) for name in names)
 
 
-def _trial(told_of: Mapping[str, Any]) -> NativeTrial:
-    status = told_of["TrainingJobStatus"]
-    final = told_of.get("FinalHyperParameterTuningJobObjectiveMetric")
+def _trial(summary: Mapping[str, Any]) -> NativeTrial:
+    status = summary["TrainingJobStatus"]
+    final = summary.get("FinalHyperParameterTuningJobObjectiveMetric")
     return NativeTrial(
-        name=told_of["TrainingJobName"],
+        name=summary["TrainingJobName"],
         status=_STATUSES.get(status, status),
-        hyperparameters=dict(told_of["TunedHyperParameters"]),
-        created=_seconds(told_of["CreationTime"]) or 0.0,
+        hyperparameters=dict(summary["TunedHyperParameters"]),
+        created=epoch_seconds(summary["CreationTime"]),
         objective=None if final is None else final["Value"],
-        started=_seconds(told_of.get("TrainingStartTime")),
-        ended=_seconds(told_of.get("TrainingEndTime")),
-        failure_reason=told_of.get("FailureReason"),
+        started=epoch_seconds(summary.get("TrainingStartTime")),
+        ended=epoch_seconds(summary.get("TrainingEndTime")),
+        failure_reason=summary.get("FailureReason"),
     )
 
 
 def _completion(found: Mapping[str, Any]) -> str | None:
-    """Why the service ended a search that it didn't fail, where it tells."""
+    """Why the service completed a search; None if unknown."""
     if found["HyperParameterTuningJobStatus"] != "Completed":
         return None
     details, config = found.get("TuningJobCompletionDetails", {}), found["HyperParameterTuningJobConfig"]
@@ -216,8 +218,4 @@ def _completion(found: Mapping[str, Any]) -> str | None:
 
 
 def _taken(name: str) -> ConfigError:
-    return ConfigError(f"the account has a tuning job {name!r} already: attach to it, or take another name")
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    return None if moment is None else moment.timestamp()
+    return ConfigError(f"tuning job name {name!r} is taken: attach to that job, or choose another name")

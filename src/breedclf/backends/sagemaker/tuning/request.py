@@ -1,4 +1,4 @@
-"""The request of a tuning job, from a search and the request of one of its trainings, and the way back; pure."""
+"""The request of a tuning job from a search, and the search from a tuning job's description; pure functions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from breedclf.backends.sagemaker.tags import PURPOSE_TAG
 from breedclf.config import TrainingConfig
 from breedclf.config.aliases import SETTINGS
 from breedclf.errors import ConfigError
@@ -24,7 +25,6 @@ _MIN_SECONDS, _MAX_SECONDS = 120, 15_768_000
 _LEAST_NOT_IMPROVING = 3
 _MAX_SEED = 2**31 - 1
 STARTED_TAG = "breedclf-started"
-_PURPOSE_TAG = "breedclf-purpose"
 _DEFINITION_KEYS = (
     "RoleArn",
     "InputDataConfig",
@@ -43,18 +43,18 @@ _ALGORITHM_KEYS = ("TrainingImage", "TrainingInputMode", "MetricDefinitions")
 
 
 def tuning_request(search: NativeSearch, training: Mapping[str, Any]) -> dict[str, Any]:
-    """What CreateHyperParameterTuningJob gets; `training` is the CreateTrainingJob request of the search's job.
+    """The parameters of CreateHyperParameterTuningJob; `training` is the CreateTrainingJob request of the search's job.
 
-    Hyperparameters that are the same in all trainings travel as static ones, as text like all others. Debugger and
-    profiler settings stay behind: tuning jobs take none.
+    Hyperparameters that all trials share become static ones. Debugger and profiler settings are dropped, since tuning
+    jobs don't support them.
 
     Raises:
-        ConfigError: the search asks for what a tuning job of the service can't do.
+        ConfigError: tuning jobs don't support the search.
     """
     request = search.request
     metrics = {each["Name"] for each in training["AlgorithmSpecification"].get("MetricDefinitions", ())}
     if search.metric not in metrics:
-        raise ConfigError(f"the job defines no metric {search.metric}, which trials are compared by; it has {metrics}")
+        raise ConfigError(f"the job doesn't define the objective metric {search.metric}; it has {metrics}")
     definition: dict[str, Any] = {
         "StaticHyperParameters": {
             name: value for name, value in training["HyperParameters"].items() if name not in request.space
@@ -67,22 +67,22 @@ def tuning_request(search: NativeSearch, training: Mapping[str, Any]) -> dict[st
         "HyperParameterTuningJobConfig": tuning_config(search),
         "TrainingJobDefinition": definition,
         "Tags": [
-            *({**tag, "Value": "tuning"} if tag["Key"] == _PURPOSE_TAG else dict(tag) for tag in training["Tags"]),
+            *({**tag, "Value": "tuning"} if tag["Key"] == PURPOSE_TAG else dict(tag) for tag in training["Tags"]),
             *({"Key": key, "Value": value} for key, value in started_tag(search).items()),
         ],
     }
 
 
 def started_tag(search: NativeSearch) -> dict[str, str]:
-    """The tag that tells a search from another one of the same name: the moment at which it was written down."""
+    """The tag that distinguishes searches of the same name: the time at which the search was saved."""
     return {STARTED_TAG: f"{search.since:.6f}"} if search.since else {}
 
 
 def tuning_config(search: NativeSearch) -> dict[str, Any]:
-    """How the service is to search: strategy, objective, ranges, limits, early stopping, seed and criteria to end.
+    """Strategy, objective, ranges, limits, early stopping, seed and completion criteria.
 
     Raises:
-        ConfigError: the search asks for what a tuning job of the service can't do.
+        ConfigError: tuning jobs don't support the search.
     """
     request = search.request
     if request.seed > _MAX_SEED:
@@ -105,17 +105,17 @@ def tuning_config(search: NativeSearch) -> dict[str, Any]:
 
 
 def search_request(name: str, described: Mapping[str, Any]) -> SearchRequest:
-    """What a tuning job was asked for, read from the service's description of it.
+    """The search request of an existing tuning job, from its description.
 
-    A grid's ranges come back as the values that it takes of them.
+    A grid's ranges are returned as lists of values.
 
     Raises:
-        ConfigError: it isn't one of breedclf's.
+        ConfigError: breedclf didn't create it.
     """
     config, definition = described["HyperParameterTuningJobConfig"], described.get("TrainingJobDefinition")
     objective = config.get("HyperParameterTuningJobObjective", {}).get("MetricName", "")
     if definition is None or not objective.startswith(_BEST) or "ParameterRanges" not in config:
-        raise ConfigError(f"tuning job {name!r} is none of breedclf's, which can't tell what its trials mean")
+        raise ConfigError(f"tuning job {name!r} was not created by breedclf, so its trials can't be interpreted")
     space = _space(config["ParameterRanges"])
     shared = definition.get("StaticHyperParameters", {})
     pairs = {key: value for key, value in shared.items() if not key.startswith(_RESERVED)}
@@ -127,7 +127,7 @@ def search_request(name: str, described: Mapping[str, Any]) -> SearchRequest:
     strategies: dict[str, Strategy] = {service: own for own, service in _STRATEGIES.items()}
     strategy = strategies.get(config["Strategy"])
     if strategy is None:
-        raise ConfigError(f"tuning job {name!r} has strategy {config['Strategy']}, which breedclf doesn't use")
+        raise ConfigError(f"tuning job {name!r} has strategy {config['Strategy']}, which breedclf doesn't support")
     return SearchRequest(
         name=name,
         config=TrainingConfig.from_hyperparameters(pairs, **paths),
@@ -172,9 +172,7 @@ def _criteria(request: SearchRequest) -> dict[str, Any]:
         criteria["TargetObjectiveMetricValue"] = request.completion.target
     if (count := request.completion.not_improving) is not None:
         if count < _LEAST_NOT_IMPROVING:
-            raise ConfigError(
-                f"not_improving={count}: a tuning job on SageMaker waits for at least {_LEAST_NOT_IMPROVING} trials"
-            )
+            raise ConfigError(f"not_improving={count}: a tuning job on SageMaker needs at least {_LEAST_NOT_IMPROVING}")
         criteria["BestObjectiveNotImproving"] = {"MaxNumberOfTrainingJobsNotImproving": count}
     return criteria
 
@@ -220,10 +218,10 @@ def _space(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
 
 
 def _read_choice(name: str, text: str) -> bool | int | float | str:
-    """A choice in the type of the field that it is for."""
+    """A categorical value, converted to the type of its setting."""
     field = TrainingConfig.model_fields.get(name)
     if field is None:
-        raise ConfigError(f"the tuning job tunes {name}, which is no setting of breedclf")
+        raise ConfigError(f"the tuning job tunes {name}, which is not a setting of breedclf")
     if field.annotation is bool:
         return text.lower() == "true"
     if not is_number(name):

@@ -1,34 +1,40 @@
-"""The SageMaker SDK's own tuner, made from the very request that a tuning job would be started with."""
+"""The SageMaker SDK's tuner, built from the request of a tuning job."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breedclf.errors import ConfigError, MissingExtraError
 
+if TYPE_CHECKING:
+    import boto3
+    from sagemaker.train.tuner import HyperparameterTuner
+
 log = logging.getLogger(__name__)
 
-# The SDK tells Amazon of each of its calls, with the number of the account, unless it is told not to.
+# Opt out of the SDK's telemetry, which reports each call with the account number to Amazon.
 _NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 
 
-def sdk_tuner(request: Mapping[str, Any], *, boto_session: Any, bucket: str, endpoint_url: str | None = None) -> Any:
-    """A `sagemaker.train.tuner.HyperparameterTuner` that starts what the request asks for.
+def sdk_tuner(
+    request: Mapping[str, Any], *, boto_session: boto3.Session, bucket: str, endpoint_url: str | None = None
+) -> HyperparameterTuner:
+    """A `sagemaker.train.tuner.HyperparameterTuner` for the same tuning job; `tune(job_name=...)` starts it.
 
-    `tuner.tune(job_name=..., wait=False)` starts it. The SDK drops a seed of 0, which a warning tells, and has no field
-    for network isolation, an encrypted disk or more than its own settings, which are refused.
+    The SDK ignores a seed of 0, which is logged as a warning, and doesn't support network isolation or an encrypted
+    disk, which are errors.
 
     Raises:
-        ConfigError: the SDK's tuner can't carry a part of the request.
+        ConfigError: the SDK's tuner doesn't support a part of the request.
         MissingExtraError: the SDK isn't installed.
     """
     config, definition = request["HyperParameterTuningJobConfig"], request["TrainingJobDefinition"]
     _check(definition)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the SDK warns of on import is nobody's concern here
+        warnings.simplefilter("ignore")  # the SDK's own warnings on import
         try:
             from sagemaker.core import shapes
             from sagemaker.core.helper.session_helper import Session
@@ -37,7 +43,7 @@ def sdk_tuner(request: Mapping[str, Any], *, boto_session: Any, bucket: str, end
             from sagemaker.train.tuner import HyperparameterTuner
         except ModuleNotFoundError as error:
             raise MissingExtraError(
-                'the SageMaker SDK is not installed, whose tuner is asked for: pip install "breedclf[sagemaker]"'
+                'to_sagemaker() needs the SageMaker SDK, which is not installed: pip install "breedclf[sagemaker]"'
             ) from error
         clients = {} if endpoint_url is None else {"sagemaker_client": _client(boto_session, endpoint_url)}
         session = Session(boto_session=boto_session, default_bucket=bucket, sagemaker_config=_NO_TELEMETRY, **clients)
@@ -89,26 +95,26 @@ def sdk_tuner(request: Mapping[str, Any], *, boto_session: Any, bucket: str, end
 
 
 def _check(definition: Mapping[str, Any]) -> None:
-    lost = []
+    unsupported = []
     if definition.get("EnableNetworkIsolation"):
-        lost.append("network_isolation")
+        unsupported.append("network_isolation")
     if "VolumeKmsKeyId" in definition["ResourceConfig"]:
-        lost.append("volume_kms_key")
-    if lost:
+        unsupported.append("volume_kms_key")
+    if unsupported:
         raise ConfigError(
-            f"the SageMaker SDK's tuner would leave out {', '.join(lost)}: run the search with TuningJob.run(), or "
-            "without these settings"
+            f"the SageMaker SDK's tuner doesn't support {', '.join(unsupported)}: run the search with TuningJob.run(), "
+            "or remove these settings"
         )
 
 
 def _seed(config: Mapping[str, Any]) -> int | None:
     seed: int | None = config.get("RandomSeed")
     if seed == 0:
-        log.warning("the SageMaker SDK's tuner drops a seed of 0: give another one for trials that repeat")
+        log.warning("the SageMaker SDK's tuner ignores a seed of 0: use another seed for reproducible trials")
     return seed
 
 
-def _client(boto_session: Any, endpoint_url: str) -> Any:
+def _client(boto_session: boto3.Session, endpoint_url: str) -> Any:
     return boto_session.client("sagemaker", endpoint_url=endpoint_url)
 
 
@@ -153,7 +159,7 @@ def _criteria(criteria: Mapping[str, Any] | None, shapes: Any) -> Any:
 
 
 def _snake(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The SDK's spelling of a flat structure's names: S3OutputPath is s3_output_path."""
+    """A flat structure with the SDK's names: S3OutputPath becomes s3_output_path."""
     return {_SPELLINGS[name]: value for name, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""What AWS asks for an hour of a machine: a table that came along, with its sources and days, and one of your own."""
+"""AWS prices: a rate table that ships with breedclf, with sources and dates, and a table of the user."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _TABLE = "rates.json"
 
 
 class Source(Settings):
-    """Where a price was read, and on which day (YYYY-MM-DD)."""
+    """The source of a price, and the date on which it was read (YYYY-MM-DD)."""
 
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     text: str
 
 
 class Rate(Settings):
-    """A price in US dollars, before discounts and taxes; `source` is a key of the table's sources."""
+    """A price in US dollars before discounts and taxes; `source` is a key of the table's `sources`."""
 
     usd: float = Field(ge=0, allow_inf_nan=False)
     source: str
 
 
 class Region(Settings):
-    """The prices of one region: by hour and machine for each use, by second and memory (MB) if serverless."""
+    """Prices of one region: per hour and instance type for each use; per second and memory (MB) if serverless."""
 
     training: dict[str, Rate] = Field(default_factory=dict)
     hosting: dict[str, Rate] = Field(default_factory=dict)
@@ -40,10 +40,10 @@ class Region(Settings):
 
 
 class Rates(Settings):
-    """Prices by region. What the table doesn't hold is unknown, and never taken from another region or use.
+    """Prices by region. A missing price is unknown, and never replaced by that of another region or use.
 
     Raises:
-        ConfigError: a price names a source that the table doesn't tell.
+        ConfigError: a price refers to a source that the table doesn't define.
 
     Example:
         >>> Rates.load().instance_hour("us-east-1", "training", "ml.m5.large").usd
@@ -57,60 +57,60 @@ class Rates(Settings):
     regions: dict[str, Region]
 
     @model_validator(mode="after")
-    def _every_source_is_told(self) -> Self:
+    def _check_sources(self) -> Self:
         for name, region in self.regions.items():
             tables = (region.training, region.hosting, region.transform, region.serverless_second)
             rates = [rate for table in tables for rate in table.values()]
             rates += [] if region.storage_gb_month is None else [region.storage_gb_month]
             if missing := sorted({rate.source for rate in rates} - set(self.sources)):
-                raise ValueError(f"prices of {name} come from {missing[0]!r}, which sources doesn't tell: add it there")
+                raise ValueError(f"prices of {name} refer to {missing[0]!r}, which is missing in sources: add it")
         return self
 
     @classmethod
     def load(cls, path: Path | None = None) -> Self:
-        """The table that came along; the prices of a file (JSON, YAML or TOML) take the place of its own.
+        """The table that ships with breedclf, overridden by the prices of a file (JSON, YAML or TOML).
 
         Raises:
-            ConfigError: the file can't be read, or isn't such a table.
+            ConfigError: the file can't be read, or isn't a rate table.
         """
         with resources.as_file(resources.files(__package__) / _TABLE) as shipped:
             found = read_settings(shipped)
         if path is None:
             return cls(**found)
         try:
-            return cls(**_over(found, cls(**{"sources": {}, "regions": {}, **read_settings(path)}).to_prices()))
+            return cls(**_merge(found, cls(**{"sources": {}, "regions": {}, **read_settings(path)}).to_prices()))
         except TypeError as error:
             raise ConfigError(f"rates={str(path)!r}: {error}") from error
 
     def to_prices(self) -> dict[str, Any]:
-        """Plain values, without what isn't set."""
+        """Plain values without unset ones."""
         return self.model_dump(mode="json", exclude_none=True)
 
     def instance_hour(self, region: str, use: Use, instance_type: str) -> Rate | None:
-        """One machine for one hour; None when unknown."""
+        """Price of one machine per hour; None if unknown."""
         found = self.regions.get(region)
         table: dict[str, Rate] = {} if found is None else getattr(found, use)
         return table.get(instance_type)
 
     def serverless_second(self, region: str, memory_mb: int) -> Rate | None:
-        """One second of one answer with so much memory; None when unknown."""
+        """Price of one second of serverless inference with this memory; None if unknown."""
         found = self.regions.get(region)
         return None if found is None else found.serverless_second.get(str(memory_mb))
 
     def storage_gb_month(self, region: str) -> Rate | None:
-        """One GB of a machine's disk for a month; None when unknown."""
+        """Price of one GB of disk per month; None if unknown."""
         found = self.regions.get(region)
         return None if found is None else found.storage_gb_month
 
     def date_of(self, rate: Rate) -> str:
-        """The day on which the price was read."""
+        """The date on which the price was read."""
         return self.sources[rate.source].date
 
 
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """A table with the entries of another one over it; one price replaces another one whole."""
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Merge two tables; a price in `above` replaces the whole price in `below`."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(below.get(key), dict) and "usd" not in value
-        merged[key] = _over(below[key], value) if both else value
+        merged[key] = _merge(below[key], value) if both else value
     return merged

@@ -1,4 +1,4 @@
-"""`S3Dataset`: a folder of pictures in S3, looked at by the doctor, uploaded as far as it changed, verified."""
+"""`S3Dataset`: an image folder in S3, checked, uploaded incrementally and verified."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from breedclf.errors import DataError
 from breedclf.files.paths import user_path
 
 if TYPE_CHECKING:
-    from breedclf.backends.sagemaker.context import Place
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
 
 
 @dataclass(frozen=True)
 class S3Dataset:
-    """Pictures in S3 for any number of trainings: `TrainingConfig(data=dataset.uri)`.
+    """Images in S3 for any number of training runs: `TrainingConfig(data=dataset.uri)`.
 
-    `manifest` names every file with its size and MD5 and lies beside them; the counts say what the last upload did.
+    `manifest` lists every file with its size and MD5 and is stored with them; the counts describe the last upload.
 
     Example:
         >>> dataset = S3Dataset.upload("dogImages", "s3://my-bucket/breedclf/dogs")  # doctest: +SKIP
@@ -42,68 +42,68 @@ class S3Dataset:
         folder: str | Path,
         s3_uri: str,
         *,
-        backend: Place | None = None,
+        backend: SageMakerBackend | None = None,
         check: bool = True,
         skip_bad: bool = False,
         delete: bool = False,
         threads: int = THREADS,
         progress: bool | Callable[[Progress], object] = False,
     ) -> Self:
-        """Make what lies at `s3_uri` equal to a folder of pictures, sending only what changed (by size and MD5).
+        """Make `s3_uri` equal to an image folder; only changed files (by size and MD5) are uploaded.
 
-        Cut off, it is called again and sends the rest. At the end a listing is compared with the folder.
+        Call it again after an interruption to upload the rest. At the end, the objects are verified.
 
         Args:
-            folder: holds train/ and further splits, or the class folders; hidden files and what a training sets aside
-                stay behind.
+            folder: contains train/ and further splits, or the class folders; hidden files and files that training
+                ignores aren't uploaded.
             s3_uri: `s3://BUCKET/PREFIX`, in the region in which jobs will run.
-            backend: whose account, region and key are used; `SageMakerBackend()` if not given.
-            check: whether the doctor looks at the pictures first; what would end a training is then not uploaded.
-            skip_bad: the training will skip unreadable pictures, so the doctor lets them pass.
-            delete: delete what lies at `s3_uri` and not in the folder; without it, that is an error.
-            threads: how many files are sent at a time.
-            progress: True shows a bar on stderr; a function is called after each file instead.
+            backend: the account, region and KMS key to use; defaults to `SageMakerBackend()`.
+            check: run the dataset check first, and upload nothing if training would fail.
+            skip_bad: training will skip unreadable images, so the check accepts them.
+            delete: delete objects at `s3_uri` that aren't in the folder; otherwise they are an error.
+            threads: number of parallel uploads.
+            progress: True shows a progress bar on stderr; a function is called after each file.
 
         Raises:
-            DataError: the folder can't be read, a training on it would end at once, or `s3_uri` holds something else.
-            ConfigError: `s3_uri` is no address, or its bucket isn't there or lies in another region.
+            DataError: the folder can't be read, training on it would fail, or `s3_uri` contains other files.
+            ConfigError: `s3_uri` is invalid, or its bucket doesn't exist or is in another region.
             BreedclfError: S3 can't be reached or refuses.
         """
         location = S3Location.parse(s3_uri).require_plain()
         folder = user_path(folder, "folder")
         if check:
             check_images(folder, skip_bad=skip_bad)
-        unread = set_aside_in(folder)
-        with _teller(progress) as tell:
+        ignored = set_aside_in(folder)
+        with _reporter(progress) as report:
             done = upload_folder(
-                _place(backend).storage,
+                _backend(backend).storage,
                 folder,
                 str(location),
                 delete=delete,
                 threads=threads,
-                tell=tell,
-                unread=unread,
+                report=report,
+                ignored=ignored,
             )
         return cls(str(location).rstrip("/"), done.manifest, done.sent_files, done.sent_bytes, done.deleted_files)
 
     @classmethod
-    def attach(cls, s3_uri: str, *, backend: Place | None = None) -> Self:
-        """What was uploaded before, by its manifest.
+    def attach(cls, s3_uri: str, *, backend: SageMakerBackend | None = None) -> Self:
+        """An existing dataset, from its manifest.
 
         Raises:
-            DataError: no manifest lies there.
+            DataError: there is no manifest at `s3_uri`.
         """
         uri = str(S3Location.parse(s3_uri)).rstrip("/")
-        text = _place(backend).storage.get(f"{uri}/{MANIFEST_NAME}")
+        text = _backend(backend).storage.get(f"{uri}/{MANIFEST_NAME}")
         manifest = None if text is None else Manifest.from_json(text)
         if manifest is None:
             raise DataError(
-                f"{uri} holds no {MANIFEST_NAME}; upload the pictures with S3Dataset.upload(FOLDER, {uri!r})"
+                f"{uri} contains no {MANIFEST_NAME}; upload the images with S3Dataset.upload(FOLDER, {uri!r})"
             )
         return cls(uri, manifest)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the files' names."""
+        """Plain values for JSON, without file names."""
         return {
             "uri": self.uri,
             "files": len(self.manifest.files),
@@ -115,7 +115,7 @@ class S3Dataset:
         }
 
 
-def _place(backend: Place | None) -> Place:
+def _backend(backend: SageMakerBackend | None) -> SageMakerBackend:
     if backend is not None:
         return backend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
@@ -124,7 +124,7 @@ def _place(backend: Place | None) -> Place:
 
 
 @contextlib.contextmanager
-def _teller(progress: bool | Callable[[Progress], object]) -> Iterator[Callable[[Progress], object]]:
+def _reporter(progress: bool | Callable[[Progress], object]) -> Iterator[Callable[[Progress], object]]:
     if callable(progress):
         yield progress
     elif not progress:

@@ -1,0 +1,1 @@
+"""Prices, cost estimates and the quotas that requests need."""
