@@ -181,7 +181,7 @@ def test_a_trial_that_falls_behind_is_stopped_in_its_tracks(pictures, tmp_path) 
     tuning = TuningJob(config(pictures, tmp_path), space, strategy="grid", early_stopping=True, home=tmp_path).run()
     assert [trial.status for trial in tuning.trials] == ["Completed", "Stopped"]
     assert len(tuning.trials[1].history) == 1
-    assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of the earlier trials"
+    assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of earlier trials"
 
 
 def test_the_whole_search_as_one_job_that_fails_tells_why(pictures, tmp_path) -> None:

@@ -107,7 +107,7 @@ def test_wrong_words_are_answered_with_what_is_right(
     [
         ("", "profile.json is empty"),
         ('{"schema_version": 99, "job": {}}', "written by a newer breedclf"),
-        ('{"schema_version": 1, "job"', "is cut short or not JSON"),
+        ('{"schema_version": 1, "job"', "is truncated or not JSON"),
     ],
 )
 def test_a_damaged_profile_ends_with_code_3(
@@ -121,7 +121,7 @@ def test_a_damaged_profile_ends_with_code_3(
 def test_a_foreign_file_ends_with_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trace.json").write_text("[1, 2, 3]")
     assert main(["profile", str(tmp_path / "trace.json")]) == 3
-    assert "no profile of breedclf" in capsys.readouterr().err
+    assert "not a breedclf profile" in capsys.readouterr().err
     (tmp_path / "run.pt.trace.json").write_text("")
     assert main(["profile", str(tmp_path / "run.pt.trace.json")]) == 3
     assert "run.pt.trace.json is empty" in capsys.readouterr().err
@@ -269,7 +269,7 @@ def test_a_change_that_cannot_run_is_said_so() -> None:
         return 1.0
 
     found = verify(TrainingConfig(data="x"), [{"workers": 64}], run)
-    assert found.trials[0].note == "could not be tried: no room for 64 workers"
+    assert found.trials[0].note == "could not be run: no room for 64 workers"
     assert found.recommended == {}
 
 

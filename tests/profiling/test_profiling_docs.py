@@ -14,7 +14,7 @@ import pytest
 from breedclf.profiling.rules import ALL_RULES
 from tests.profiling.planted_faults import FAULTS
 
-PAGE = Path(__file__).parents[3] / "docs" / "profiling.md"
+PAGE = Path(__file__).parents[2] / "docs" / "profiling.md"
 
 
 def rules_part() -> str:
@@ -29,7 +29,7 @@ def rules_part() -> str:
 
 
 def picture(rule: str) -> str:
-    return f"```{{rule-image}} {rule}\n```"
+    return f"```{{rule-picture}} {rule}\n```"
 
 
 def faults_part() -> str:

@@ -163,7 +163,7 @@ def test_the_parts_of_a_real_training_add_up_to_its_epochs(full: tuple[Profile, 
     assert profile.job.status == "Completed"
     assert set(profile.steps.phases) == {"features", "train", "valid"}
     assert int((profile.steps.of("train")).sum()) == 2 * 8
-    assert int(profile.steps.pictures[profile.steps.of("features")].sum()) == 20
+    assert int(profile.steps.images[profile.steps.of("features")].sum()) == 20
     features = profile.steps.of("features")
     in_parts = sum(column[features].sum() for column in profile.steps.parts.values())
     # Without the looks at tensors, which the steps leave out too, the rest is bookkeeping.
@@ -187,7 +187,7 @@ def test_a_full_recording_traces_operators_counts_work_and_looks_at_tensors(full
     assert profile.overhead.traced_steps > 0
     assert profile.overhead.timer_seconds_per_step is not None
     assert profile.loader.decode_seconds is not None
-    assert profile.loader.pictures_measured == 20
+    assert profile.loader.images_measured == 20
     assert profile.learning.class_counts.tolist() == [8, 8]
     assert len(profile.learning.step_loss) == 16
     events = json.loads((folder / "trace.json").read_text())["traceEvents"]

@@ -222,7 +222,7 @@ def test_parallel_coordinates_count_rows_left_out_and_mark_the_best() -> None:
     )
     lines = [path for path in marks(html, "path") if path.get("class", "").startswith("series")]
     assert [path["class"] for path in lines] == ["series s0 thin", "series chosen"]
-    assert "1 without a value are left out." in html
+    assert "1 without a value are omitted." in html
     assert "standardised" in html
 
 

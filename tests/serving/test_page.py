@@ -90,7 +90,7 @@ def test_it_speaks_to_screen_readers_and_obeys_the_keyboard(chromium: Browser, s
     assert chromium.run("document.getElementById('more').getAttribute('aria-expanded')") == "true"
     names = chromium.accessible_names()
     assert any(role == "image" and "rex.png" in name for role, name in names)
-    assert any(name == "Choose a photo" for role, name in names if role == "button"), names
+    assert any(name == "Choose an image" for role, name in names if role == "button"), names
     assert {"main", "heading", "list", "status", "alert"} <= {role for role, _ in names}
 
 
@@ -127,7 +127,7 @@ def test_what_is_no_image_is_told(chromium: Browser, server_url: str, tmp_path: 
     broken = tmp_path / "broken.png"
     broken.write_bytes(encode(draw(), "PNG")[:200])
     chromium.choose("#file", broken)
-    chromium.until("document.getElementById('error').textContent.startsWith('Not recognized: the image')")
+    chromium.until("document.getElementById('error').textContent.startsWith('Error: the image')")
     assert chromium.run("document.getElementById('result').hidden") is True
     chromium.choose("#file", _file(tmp_path))
     chromium.until(SHOWN)

@@ -272,7 +272,7 @@ def test_two_tuners_of_one_name_are_refused(tmp_path) -> None:
     folder = begin(tmp_path / "study", request())
     with (
         folder.locked(),
-        pytest.raises(ConfigError, match="'study' is being driven by another process"),
+        pytest.raises(ConfigError, match="'study' is being run by another process"),
         StudyFolder(folder.path).locked(),
     ):
         pass
@@ -290,8 +290,8 @@ def test_two_tuners_of_one_name_are_refused(tmp_path) -> None:
         ({"strategy": "random", "max_jobs": 0}, "max_jobs=0"),
         ({"max_parallel_jobs": 0}, "max_parallel_jobs=0"),
         ({"space": RANGE}, "takes categorical parameters only"),
-        ({"max_jobs": 5}, "tries every one of the 6 combinations"),
-        ({"strategy": "random", "grid_points": 3}, "goes with strategy 'grid'"),
+        ({"max_jobs": 5}, "tries all 6 combinations"),
+        ({"strategy": "random", "grid_points": 3}, "is only valid with strategy 'grid'"),
         ({"space": {"seed": Categorical(*range(30)), "view_seed": Categorical(*range(30))}}, "900 combinations"),
     ],
 )
@@ -302,7 +302,7 @@ def test_a_request_is_refused_as_a_whole_before_any_job(changes, words) -> None:
 
 def test_a_state_that_can_t_be_read_says_so(tmp_path) -> None:
     folder = begin(tmp_path / "study", request())
-    with pytest.raises(ConfigError, match=r"no tuning job 'other' in .*: known ones are study"):
+    with pytest.raises(ConfigError, match=r"no tuning job 'other' in .*: existing ones are study"):
         StudyFolder(tmp_path / "other").load()
     text = folder.file.read_text()
     folder.file.write_text(text[:-20])

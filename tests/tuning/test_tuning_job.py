@@ -84,7 +84,7 @@ def test_any_process_attaches_by_name(data, backend) -> None:
     assert again.wait().best.hyperparameters["learning_rate"] == 0.0075
     with pytest.raises(ConfigError, match="runs on backend 'bookkeeping': attach with that one"):
         TuningJob.attach("study", home=backend.home)
-    with pytest.raises(ConfigError, match="no tuning job 'other' in .*known ones are study"):
+    with pytest.raises(ConfigError, match="no tuning job 'other' in .*existing ones are study"):
         TuningJob.attach("other", backend=backend)
 
 
@@ -125,8 +125,8 @@ def test_the_report_tells_of_every_job_and_fetches_nothing(data, backend, tmp_pa
     for trial in tuning.trials:
         assert trial.name in page.text
     assert "learning_rate 0.0075, batch_size 64" in page.text
-    assert "10 validation images: one image is 10" in page.text
-    assert "5 of the other 5 training jobs can't be told from the best by accuracy alone" in page.text
+    assert "10 validation images, so one image is 10" in page.text
+    assert "5 of the other 5 training jobs aren't significantly worse in accuracy" in page.text
 
 
 def test_best_says_when_there_is_none_yet(data, backend) -> None:
@@ -208,7 +208,7 @@ def test_a_taken_name_and_a_second_tuner_are_refused(data, backend) -> None:
         tuned(data, backend).run()
     with (
         first._folder.locked(),
-        pytest.raises(ConfigError, match="'study' is being driven by another process"),
+        pytest.raises(ConfigError, match="'study' is being run by another process"),
     ):
         TuningJob.attach("study", backend=backend).wait()
 
