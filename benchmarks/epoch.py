@@ -48,9 +48,7 @@ def main() -> int:
         at_least(f"plain {precision} loop in eval mode over ours, 1 epoch", over["eval, 1 epoch"]["median"], 1.15),
         at_least(f"plain {precision} loop in eval mode over ours, 3 epochs", over["eval, 3 epochs"]["median"], 3.0),
         at_least("plain fp32 loop as in tutorials over ours, 1 epoch", over["tutorial, 1 epoch"]["median"], 3.0),
-        at_least(
-            "test images right, less those of the eval loop, means of the seeds", mean["ours"] - mean["eval"], -1
-        ),
+        at_least("test images right, less those of the eval loop, means of the seeds", mean["ours"] - mean["eval"], -1),
     ]
     details = {"data": NAME, "precision": precision, "over ours": over, "test right": right, "seconds": seconds}
     return report("epoch", goals, details, given)

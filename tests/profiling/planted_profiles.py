@@ -87,7 +87,9 @@ def tensor(
         kind=kind,
         detail=detail,
         step=np.arange(snapshots) * 10,
-        measures={key: np.broadcast_to(np.asarray(value, dtype=float), (snapshots,)) for key, value in measures.items()},
+        measures={
+            key: np.broadcast_to(np.asarray(value, dtype=float), (snapshots,)) for key, value in measures.items()
+        },
     )
 
 

@@ -68,7 +68,9 @@ def test_reports_are_read_at_every_level_with_awss_counts(
 def test_what_the_overall_rules_measured_comes_from_their_details(reports: Path) -> None:
     found = {each.rule: each.evidence for each in ProfilingSession.attach(reports).findings}
     assert found["OverallSystemUsage"].startswith("algo-1: CPU median 40%, p95 60%, CPU memory median 17%, p95 18%")
-    assert found["OverallFrameworkMetrics"].startswith("share of the job's time: train 92.5%, others -4.5%, valid 12.0%")
+    assert found["OverallFrameworkMetrics"].startswith(
+        "share of the job's time: train 92.5%, others -4.5%, valid 12.0%"
+    )
     assert "mean 2.50 s, standard deviation 1.25 s, 13 outliers" in found["StepOutlier"]
     assert "0 workers (AWS counts 1) for 4 cores, pin_memory off, a batch took 750.0 ms" in found["Dataloader"]
     assert "125 s before the first step" in found["MaxInitializationTime"]
@@ -186,7 +188,9 @@ def test_a_damaged_report_is_named_and_the_others_are_read(reports: Path, conten
     assert reason in note
     for path in reports.iterdir():
         path.write_bytes(content)
-    with pytest.raises(ProfileError, match="no rule report in .* can be read: BatchSize.json is not a SageMaker rule report"):
+    with pytest.raises(
+        ProfileError, match="no rule report in .* can be read: BatchSize.json is not a SageMaker rule report"
+    ):
         open_profile(reports)
 
 

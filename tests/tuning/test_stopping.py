@@ -71,7 +71,9 @@ def test_refuses_criteria_that_mean_nothing(criteria) -> None:
 
 def test_an_objective_that_no_job_prints_is_named() -> None:
     assert direction_of("valid_accuracy") == "maximize"
-    with pytest.raises(ConfigError, match=r"'valid_los' is not a metric that training jobs print.*did you mean 'valid_loss'"):
+    with pytest.raises(
+        ConfigError, match=r"'valid_los' is not a metric that training jobs print.*did you mean 'valid_loss'"
+    ):
         direction_of("valid_los")
     with pytest.raises(ConfigError, match="'epoch'"):
         direction_of("epoch")

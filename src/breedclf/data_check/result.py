@@ -37,6 +37,14 @@ Kind = Literal[
 ]
 """The kinds of problems, the worst first."""
 
+FATAL: frozenset[Kind] = frozenset(
+    {"unclear_layout", "name_not_utf8", "no_pictures", "one_class", "class_missing_in_train", "no_validation"}
+)
+"""Problems that stop every training run."""
+
+FATAL_UNLESS_SKIPPED: frozenset[Kind] = frozenset({"unreadable", "truncated", "too_large"})
+"""Problems of single images that stop a training run unless it skips unreadable images."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from breedclf.text.printable import storable, storable_document
+from breedclf.text.plain_json import plain_values
+from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 if TYPE_CHECKING:
@@ -123,5 +124,5 @@ def settings_of(plan: TrainingPlan) -> dict[str, Any]:
         "valid_count": plan.valid_count,
         "classes": len(plan.labels),
     }
-    settings: dict[str, Any] = storable_document(plan.config.to_dict())
+    settings: dict[str, Any] = plain_values(plan.config.to_dict())
     return {**settings, **properties}

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 # Controls of C0 and C1 but for tab and newline; ends of lines that only some programs know; marks that turn the
@@ -46,17 +46,6 @@ def visible_name(name: str) -> str:
         'dog\\\\ncat'
     """
     return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
-
-
-def storable_document(document: Any) -> Any:
-    """Plain values for JSON with storable text, keys included: lone surrogates end many a reader of JSON."""
-    if isinstance(document, str):
-        return storable(document)
-    if isinstance(document, dict):
-        return {storable_document(key): storable_document(value) for key, value in document.items()}
-    if isinstance(document, (list, tuple)):
-        return [storable_document(value) for value in document]
-    return document
 
 
 class VisibleFormatter(logging.Formatter):
