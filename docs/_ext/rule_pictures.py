@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from docutils import nodes
 from markupsafe import Markup
-from planted_faults import FAULTS
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from svg_files import standalone
 from tests.profiling import planted_profiles as planted
+from tests.profiling.planted_faults import FAULTS
 
 from breedclf.profiling.profile import Profile, SeriesKind, TensorKind
 from breedclf.profiling.report.summary import parts_of

@@ -67,7 +67,7 @@ def test_lines_of_every_kind_are_sorted_into_kinds(tmp_path: Path) -> None:
     profile = read_profiler_folder(tmp_path)
     found = {(series.kind, series.value[0]) for series in profile.system.series}
     assert found == {("gpu", 50), ("gpu_memory", 40), ("cpu", 30), ("memory", 20), ("disk_read", 10), ("network", 5)}
-    assert any("'Speed' are of no known kind" in note for note in profile.provenance.notes)
+    assert any("'Speed' are of an unknown kind" in note for note in profile.provenance.notes)
 
 
 def test_damaged_and_interleaved_lines_are_left_out_and_counted(tmp_path: Path) -> None:

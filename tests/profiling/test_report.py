@@ -160,7 +160,7 @@ def test_the_results_section_of_the_original_can_be_written_from_the_report_alon
         "13.97 s.",
         "100% of the traced time went into CPU operators, by their own time:\n  aten::mkldnn_convolution 43%",
         "As SageMaker counted, with nested calls several times over: aten::conv2d, 19%.",
-        "Dataloader: 1 worker for 8 cores (12%); 70% to 200% is the band. Raise the number of workers",
+        "Dataloader: 1 worker for 8 cores (12%); the recommended range is 70% to 200%. Raise the number of workers",
         "Pinned memory would change nothing: the job used no GPU.",
     ):
         assert fact in text, fact

@@ -273,7 +273,7 @@ def test_raw_data_is_judged_and_the_reports_beside_it_are_shown(reports: Path) -
     assert found["StepOutlier"].violations == 12, "judged from the steps themselves"
     assert found["GPUMemoryIncrease"].datapoints in (0, 2000)
     page = render_report(profile, list(found.values()))
-    assert "What SageMaker&#39;s rules counted" in page
+    assert "Counts of SageMaker&#39;s rules" in page
     assert "Not in these files" not in page
 
 

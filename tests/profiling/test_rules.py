@@ -93,7 +93,7 @@ def test_pinned_memory_is_advised_only_where_cuda_is_used() -> None:
 def test_few_workers_are_no_issue_where_nothing_waits_for_data() -> None:
     cached = finding(planted.clean(loader=Loader(workers=0)), "Dataloader")
     assert cached.status == "ok"
-    assert "not what steps waited for" in cached.evidence
+    assert "steps didn't wait for data" in cached.evidence
 
 
 def test_parameters_change_the_verdict_and_are_told() -> None:
