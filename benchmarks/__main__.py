@@ -23,7 +23,7 @@ NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
-    "doctor",
+    "data_check",
     "memory",
     "jobs",
     "serve",

@@ -68,8 +68,8 @@ Train = Callable[[], Judge]
 def run(prepare: Callable[[Task], Train]) -> None:
     """Prepare, train with timing, then evaluate; print one JSON document.
 
-    `prepare` loads the library, the network and the lists of files and returns the training, which returns what tells
-    the images named rightly: `dict` where it can't be said.
+    `prepare` loads the library, the network and the file lists, and returns the training function. That returns the
+    function that counts correct images, or `dict` if they can't be counted.
     """
     parser = argparse.ArgumentParser()
     for name in ("data", "weights", "scratch"):

@@ -23,7 +23,7 @@ A_TASK = 16
 def main() -> int:
     given = arguments(__doc__)
     folders = [DATA / name for name in NAMES]
-    paths = [folder / picture.path for folder in folders for picture in list_images(folder).pictures]
+    paths = [folder / image.path for folder in folders for image in list_images(folder).pictures]
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def decode(some: list[Path]) -> None:
@@ -38,12 +38,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         cache = Path(temporary)
 
-        def doctor() -> None:
+        def dataset_check() -> None:
             for folder in folders:
                 check(folder, threads=threads, cache_dir=cache, fresh=True, quiet=True)
 
         only_decode()
-        seconds = interleaved({"decoding alone": only_decode, "doctor": doctor}, given.repeats)
+        seconds = interleaved({"decoding alone": only_decode, "doctor": dataset_check}, given.repeats)
         again = []
         for _ in range(given.repeats):
             started = time.perf_counter()
@@ -58,7 +58,7 @@ def main() -> int:
         at_least("first check over the second one", first / min(again), 20),
     ]
     details = {"pictures": len(paths), "threads": threads, "seconds": seconds, "second examination": again}
-    return report("doctor", goals, details | {"wall": wall, "cpu": cpu}, given)
+    return report("data_check", goals, details | {"wall": wall, "cpu": cpu}, given)
 
 
 if __name__ == "__main__":
