@@ -87,3 +87,16 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 def test_a_missing_profile_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="can't be read"):
         Profile.load(tmp_path / "nothing.json")
+
+
+def test_renamed_fields_keep_their_keys_in_the_file(tmp_path: Path) -> None:
+    profile = planted.clean()
+    document = json.loads(profile.to_json())
+    assert document["steps"]["pictures"] == profile.steps.images.tolist()
+    assert document["loader"]["pictures_measured"] == profile.loader.images_measured
+    assert document["compute"]["pictures_per_step"] == profile.compute.images_per_step
+    assert document["overhead"]["tensors_looks"] == profile.overhead.tensor_snapshots
+    assert not {"images", "images_measured", "images_per_step", "tensor_snapshots"} & {
+        key for part in ("steps", "loader", "compute", "overhead") for key in document[part]
+    }
+    assert Profile.load(profile.save(tmp_path / "profile.json")).to_json() == profile.to_json()

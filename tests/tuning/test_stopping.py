@@ -55,7 +55,7 @@ def test_a_search_ends_with_its_time_or_its_trials() -> None:
 
 def test_three_failures_for_one_reason_end_a_search_that_has_nothing_else() -> None:
     failed = [ran(i, None, "Failed", failure_reason="no such folder") for i in range(3)]
-    assert "all failed for one reason: no such folder" in ending(failed).reason
+    assert "all trials failed for the same reason: no such folder" in ending(failed).reason
     assert ending(failed[:2]) is None
     assert ending([ran(0, 0.4), *failed[1:]]) is None
     assert ending([failed[0], failed[1], ran(2, None, "Failed", failure_reason="other")]) is None

@@ -82,7 +82,7 @@ def test_any_process_attaches_by_name(data, backend) -> None:
     tuned(data, backend).run()
     again = TuningJob.attach("study", backend=backend, clock=Clock())
     assert again.wait().best.hyperparameters["learning_rate"] == 0.0075
-    with pytest.raises(ConfigError, match="runs on backend 'bookkeeping': attach with that one"):
+    with pytest.raises(ConfigError, match="runs on back ?end 'bookkeeping': attach with that one"):
         TuningJob.attach("study", home=backend.home)
     with pytest.raises(ConfigError, match="no tuning job 'other' in .*existing ones are study"):
         TuningJob.attach("other", backend=backend)
@@ -223,7 +223,7 @@ def test_nothing_is_started_when_the_images_can_t_be_used(backend, tmp_path) -> 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": "valid_los"}, "'valid_los' is none that a training job prints"),
+        ({"objective": "valid_los"}, "'valid_los' is not a metric that training jobs print"),
         ({"max_jobs": 0, "strategy": "random"}, "max_jobs=0"),
         ({"name": "a" * 33}, "at most 32"),
         ({"strategy": "hyperband"}, "strategy='hyperband'"),
