@@ -61,7 +61,7 @@ def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path,
 
 
 def done_preprocessing(path: Path, form: str) -> dict[str, object]:
-    """The preprocessing as the file tells it, after a look at the rest of what it tells."""
+    """The preprocessing in the file's metadata, after checking the rest of the metadata."""
     if form == "torch":
         files = {"breedclf.json": ""}
         torch.export.load(path, extra_files=files)

@@ -1,4 +1,4 @@
-"""Trainings logged by the real TensorBoard and MLflow, and trainings that survive what goes wrong there."""
+"""Training runs logged by the real TensorBoard and MLflow, and training runs that tolerate failures there."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_resumed_training_goes_on_with_its_run(pictures: Path, tmp_path: Path,
     history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "valid_loss")
     assert [(one.step, one.value) for one in history] == [(each.epoch, each.valid_loss) for each in result.history]
     Trainer(settings).fit()
-    assert len(runs(database, "resumed")) == 2, "a training that begins anew is another run"
+    assert len(runs(database, "resumed")) == 2, "a training run that is restarted is another MLflow run"
     MlflowClient(tracking_uri=database).delete_experiment(run.info.experiment_id)
     again = Trainer(settings.replace(epochs=3, resume=True, mlflow_experiment="elsewhere")).fit()
     assert (len(again.history), len(runs(database, "elsewhere"))) == (3, 1)

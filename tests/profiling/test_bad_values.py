@@ -86,7 +86,7 @@ HOSTILE: list[Any] = [
 
 
 def places(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where something stands: every key, and the first and the last of every list."""
+    """Every path in a document: all keys, and the first and last item of every list."""
     yield above
     if isinstance(value, dict):
         for name, each in value.items():

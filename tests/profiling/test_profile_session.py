@@ -235,11 +235,11 @@ def test_what_changes_learning_is_measured_but_not_recommended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later", "recommended", "told"),
+    ("later", "recommended", "reported"),
     [(10.0, {}, "was not when measured once more"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
 )
 def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
-    later: float, recommended: dict[str, int], told: str
+    later: float, recommended: dict[str, int], reported: str
 ) -> None:
     runs = {0: 0, 2: 0, 4: 0}
 
@@ -251,7 +251,7 @@ def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
 
     found = verify(TrainingConfig(data="x", workers=0), [{"workers": 2}, {"workers": 4}], run)
     assert found.recommended == recommended
-    assert told in found.sentence
+    assert reported in found.sentence
     assert found.trials[0].speedup == pytest.approx(1.25)
 
 

@@ -16,14 +16,14 @@ from breedclf.testing.pages import read_page
 
 
 def test_page_holds_its_parts_and_nothing_from_outside() -> None:
-    sections = [Section("First part", ["Some words."], lead="What it tells."), Section("Second"), Section("Third")]
+    sections = [Section("First part", ["Some words."], lead="An introduction."), Section("Second"), Section("Third")]
 
     html = render_page("A report", sections, subtitle="of a model", summary=[blocks.callout("ok", "All is well")])
     page = read_page(html)
 
     assert page.problems == []
     assert html.startswith("<!doctype html>")
-    for words in ("A report", "of a model", "All is well", "First part", "What it tells.", "Some words.", "Third"):
+    for words in ("A report", "of a model", "All is well", "First part", "An introduction.", "Some words.", "Third"):
         assert words in page.text
     assert 'href="#first-part"' in html
     assert "prefers-color-scheme: dark" in html
@@ -56,13 +56,13 @@ def test_footer_names_time_only_when_told() -> None:
 
 
 def test_table_formats_cells_and_says_when_empty() -> None:
-    columns = ["breed", blocks.Column("recall", numeric=True, format=percent)]
-    html = blocks.table("Breeds", columns, [["Pug", 0.5], ["Beagle", None]])
+    columns = ["class", blocks.Column("recall", numeric=True, format=percent)]
+    html = blocks.table("Classes", columns, [["Pug", 0.5], ["Beagle", None]])
     assert "50%" in html
     assert "–" in html
-    assert "Nothing to see." in blocks.table("Breeds", columns, [], empty="Nothing to see.")
+    assert "Nothing to see." in blocks.table("Classes", columns, [], empty="Nothing to see.")
     with pytest.raises(ValueError, match=r"argument 2 is (longer|shorter)"):
-        blocks.table("Breeds", columns, [["Pug"]])
+        blocks.table("Classes", columns, [["Pug"]])
 
 
 def test_images_are_held_in_the_page() -> None:

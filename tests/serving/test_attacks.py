@@ -1,4 +1,4 @@
-"""What a hostile client can send: honest ones are answered meanwhile, nothing is stuck, and /ping tells the truth."""
+"""Hostile requests: honest ones are answered meanwhile, nothing is stuck, and /ping tells the truth."""
 
 from __future__ import annotations
 

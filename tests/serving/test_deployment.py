@@ -1,4 +1,4 @@
-"""Endpoints on this machine: answers, updates and deaths under traffic, and ends that nobody has to remember."""
+"""Local endpoints: predictions, updates and crashes under load, and automatic deletion."""
 
 from __future__ import annotations
 

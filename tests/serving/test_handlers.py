@@ -146,5 +146,5 @@ def test_wheels_come_along_for_an_endpoint_without_a_network(model: Path, tmp_pa
 
 
 def _never() -> Any:
-    """What stands where no model is needed, since the request was refused before."""
+    """A model that must not be used, since the request is refused before."""
     return None

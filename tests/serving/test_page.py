@@ -1,4 +1,4 @@
-"""The page in a real browser: a photo goes in, ranked breeds come out, for keyboard, screen reader and phone."""
+"""The page in a real browser: classifying an image, for keyboard, screen reader and phone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real server on a real port: answers equal the classifier's, refusals are told, nothing hangs or leaks."""
+"""A real server on a real port: predictions equal the classifier's, errors are reported, nothing hangs or leaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes behind an endpoint: what a worker begins ends with it, and no child keeps a listening socket."""
+"""The processes behind an endpoint: processes started by a worker end with it, and no child keeps a listening socket."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def worker(model: Path, tmp_path: Path) -> Iterator[Worker]:
 
 
 def stray_of(worker: Worker) -> subprocess.Popen[bytes]:
-    """What a library in the worker could have begun and forgotten."""
+    """A process that a library in the worker could have left behind."""
     return subprocess.Popen(["sleep", "300"], process_group=worker.process.pid)
 
 

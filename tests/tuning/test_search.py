@@ -193,7 +193,7 @@ def test_a_job_removed_under_us_fails_alone(tmp_path) -> None:
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def dying_at(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
