@@ -1,4 +1,4 @@
-"""The processes behind an endpoint: processes started by a worker end with it, and no child keeps a listening socket."""
+"""Processes of an endpoint: those started by a worker end with it, and no child keeps a listening socket."""
 
 from __future__ import annotations
 
