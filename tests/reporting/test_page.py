@@ -66,7 +66,7 @@ def test_table_formats_cells_and_says_when_empty() -> None:
 
 
 def test_images_are_held_in_the_page() -> None:
-    html = blocks.thumbnails([blocks.Thumbnail(b"\xff\xd8jpeg", "an ant", ["ants", "named bees"])])
+    html = blocks.gallery([blocks.GalleryImage(b"\xff\xd8jpeg", "an ant", ["ants", "named bees"])])
     assert 'src="data:image/jpeg;base64,/9hqcGVn"' in html
     assert 'alt="an ant"' in html
     assert read_page(html).problems == []

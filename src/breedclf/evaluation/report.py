@@ -14,13 +14,14 @@ from breedclf.inference.model_directory import ModelCard
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
-    Thumbnail,
+    GalleryImage,
     Tile,
     Tone,
     bullets,
     callout,
     details,
     facts,
+    gallery,
     table,
     tiles,
 )
@@ -189,7 +190,7 @@ def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
         return Section("Worst pictures", ["No picture was misnamed."])
     shown = dict(zip(result.labels, result.class_names, strict=True))
     items = [
-        Thumbnail(
+        GalleryImage(
             jpeg,
             f"{wrong.path}: {shown[wrong.true]}, named {shown[wrong.predicted]}",
             [
@@ -204,7 +205,7 @@ def _worst(result: Evaluation, thumbnails: Sequence[bytes]) -> Section:
         "Misnamed pictures, those that gave the right class the least probability first. A wrong folder, a cropped-out "
         "subject or two subjects are worth looking for."
     )
-    return Section("Worst pictures", [thumbnails(items)], lead=lead)
+    return Section("Worst pictures", [gallery(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
