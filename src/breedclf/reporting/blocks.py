@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from breedclf.reporting.page import as_block, environment
 
-Tone = Literal["ok", "issue", "bad", "info", "muted"]
+Tone = Literal["ok", "issue", "bad", "info"]
 
 
 @dataclass(frozen=True)
