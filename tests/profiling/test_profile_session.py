@@ -236,7 +236,7 @@ def test_what_changes_learning_is_measured_but_not_recommended() -> None:
 
 @pytest.mark.parametrize(
     ("later", "recommended", "reported"),
-    [(10.0, {}, "was not when measured once more"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
+    [(10.0, {}, "not when measured again"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
 )
 def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
     later: float, recommended: dict[str, int], reported: str

@@ -85,7 +85,7 @@ def test_files_of_another_model_in_their_place_are_not_served(
 
     monkeypatch.setattr(openvino_engine, "_make", made_again)
     assert files_for(model, choice) == found
-    assert "damaged or of another version; making them again" in caplog.text
+    assert "damaged or of another version; creating them again" in caplog.text
     assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
