@@ -427,7 +427,7 @@ def test_a_compressed_body_is_refused_with_the_remedy(server_url: str) -> None:
     response = post(server_url + "/invocations", b"\x1f\x8b\x08" + bytes(30), Content_Encoding="gzip")
     assert response.status == 415
     assert response.json()["error"]["message"].startswith(
-        "Content-Encoding 'gzip' isn't taken; send the body uncompressed"
+        "Content-Encoding 'gzip' isn't supported; send the body uncompressed"
     )
     assert post(server_url + "/invocations", JPEG, Content_Encoding="identity").status == 200
 

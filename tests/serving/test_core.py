@@ -185,7 +185,7 @@ def test_answers_that_a_client_takes(accept: str | None, allowed: set[str]) -> N
 
 @pytest.mark.parametrize("accept", ["text/csv", "application/x-npy", "application/json;q=0", "*/*;q=0.0"])
 def test_answers_that_nobody_can_give(accept: str) -> None:
-    with pytest.raises(RequestError, match="answers are application/json or application/jsonlines") as error:
+    with pytest.raises(RequestError, match="responses are application/json or application/jsonlines") as error:
         accepted_types(accept)
     assert error.value.status == 406
 
