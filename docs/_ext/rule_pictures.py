@@ -177,7 +177,7 @@ def class_counts() -> dict[str, float]:
 
 def input_moments() -> dict[str, float]:
     found = {}
-    for label, run in runs("pictures not normalised").items():
+    for label, run in runs("images not normalized").items():
         (pictures,) = (t for t in run.tensors if t.kind == "input")
         found |= {f"{label}: {name}": float(abs(pictures.measures[name]).mean()) for name in ("mean", "std")}
     return found
