@@ -81,7 +81,7 @@ def done_preprocessing(path: Path, form: str) -> dict[str, object]:
     return dict(json.loads(metadata["preprocessing"]))
 
 
-def test_the_command_compares_on_drawn_images_and_tells_the_figures(
+def test_the_command_compares_on_synthetic_images_and_prints_the_result(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
@@ -122,7 +122,7 @@ def test_a_file_that_does_not_run_is_refused(model: Path, tmp_path: Path, form: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_verdict_over_the_figures() -> None:
+def test_the_outcome_of_a_comparison() -> None:
     expected = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]], np.float32)
     assert compare(expected, expected).agrees
     near = compare(expected, expected + np.float32([[0, 0], [0, 0], [-4e-6, 4e-6]]))
@@ -137,7 +137,7 @@ def test_the_verdict_over_the_figures() -> None:
     assert not compare(expected, expected[:2]).agrees
 
 
-def test_images_are_taken_evenly_and_bad_ones_are_told(model: Path, tmp_path: Path) -> None:
+def test_images_are_sampled_evenly_and_bad_ones_are_reported(model: Path, tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "many", counts={"test": 40})
     preprocessing = Classifier(model).card.preprocessing
     taken = samples_from([data], preprocessing)
@@ -158,7 +158,7 @@ def _damaged(model: Path, folder: Path) -> Path:
     return copy
 
 
-def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
+def test_invalid_exports_are_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"format='onyx' is not an export format: did you mean 'onnx'\?"):
         export(model, tmp_path / "x", format="onyx")
     with pytest.raises(ArtifactError, match="is not a breedclf model"):
@@ -180,9 +180,7 @@ def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_without_the_extra_a_user_hears_what_to_install(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_names_what_to_install(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     wanted = r'export to onnx needs onnxruntime, which is not installed: pip install "breedclf\[onnx\]"'
     with pytest.raises(MissingExtraError, match=wanted):

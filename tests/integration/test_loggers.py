@@ -367,7 +367,7 @@ def test_what_is_missing_is_logged_at_the_end(
         ("sagemaker_mlflow", lambda: MLflowLogger(ARN), "needs sagemaker_mlflow, .*: pip install sagemaker-mlflow"),
     ],
 )
-def test_without_the_library_a_user_hears_what_to_install(
+def test_a_missing_library_names_what_to_install(
     package: str, make: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)

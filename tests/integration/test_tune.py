@@ -184,7 +184,7 @@ def test_a_trial_that_falls_behind_is_stopped_in_its_tracks(pictures, tmp_path) 
     assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of earlier trials"
 
 
-def test_the_whole_search_as_one_job_that_fails_tells_why(pictures, tmp_path) -> None:
+def test_a_packed_search_that_fails_gives_the_reason(pictures, tmp_path) -> None:
     broken = config(pictures, tmp_path / "cache", device="cuda")
     tuning = TuningJob(broken, SPACE, strategy="grid", backend=LocalBackend(tmp_path), packed=True).run()
     if tuning.wait(check=False).status == "Completed":

@@ -163,7 +163,7 @@ def test_rules_of_ones_own_and_wrong_ones() -> None:
         ProfilingSession(rules=["Nope"])
 
 
-def test_what_is_asked_too_early_is_refused() -> None:
+def test_results_requested_too_early_are_refused() -> None:
     with pytest.raises(ProfileError, match="nothing is recorded yet"):
         _ = ProfilingSession().findings
     with pytest.raises(ConfigError, match="has no config"):
@@ -209,7 +209,7 @@ def test_a_loop_that_fails_is_recorded_until_then(tmp_path: Path) -> None:
     assert len(session.profile.steps) == 1
 
 
-def test_advice_is_tried_in_turns_and_only_what_is_faster_is_kept() -> None:
+def test_advice_is_tried_alternately_and_only_faster_changes_are_kept() -> None:
     order: list[tuple[int | None, str]] = []
 
     def run(changed: TrainingConfig) -> float:

@@ -25,7 +25,7 @@ def page(profile: Profile) -> str:
     return re.sub(r"\s+", " ", render_report(profile, check(profile)))
 
 
-def test_the_page_of_the_golden_folder_states_the_facts(tmp_path: Path) -> None:
+def test_the_report_of_the_golden_folder_has_the_facts(tmp_path: Path) -> None:
     text = page(read_profiler_folder(sagemaker_folder.write(tmp_path)))
     for fact in (
         "algo-1-27",
@@ -57,7 +57,7 @@ def test_every_section_of_a_whole_run_is_there_and_nothing_is_fetched() -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_the_verdict_comes_first_and_names_the_fault(fault: str) -> None:
+def test_the_summary_comes_first_and_names_the_fault(fault: str) -> None:
     rule, _, profile = FAULTS[fault]
     text = page(profile())
     assert text.index(f"<strong>{rule}</strong>") < text.index(">The job<")
@@ -129,7 +129,7 @@ def test_two_runs_are_compared() -> None:
     assert re.search(r"share of train steps: waiting for data: 0\.6 -> 0\.02", text)
 
 
-def test_tried_advice_stands_in_the_page_with_its_spread() -> None:
+def test_tried_advice_is_in_the_report_with_its_spread() -> None:
     trial = judge("workers = 2", {"workers": 2}, [61.0, 61.2, 61.4, 61.1, 61.3], [38.0, 38.1, 37.9, 38.2, 38.0])
     slower = judge("channels_last", {"channels_last": True}, [61.0, 61.2, 61.4], [62.0, 61.9, 62.1])
     profile = planted.clean()

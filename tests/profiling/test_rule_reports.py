@@ -153,7 +153,7 @@ def test_rules_of_a_newer_debugger_keep_their_name_and_counts(reports: Path) -> 
     assert [each.rule for each in only] == ["StepOutlier", "ProfilerReport"]
 
 
-def test_other_parameters_are_told_not_to_reach_a_report(reports: Path) -> None:
+def test_other_parameters_are_noted_as_unsupported_by_a_report(reports: Path) -> None:
     (found, _) = check(open_profile(reports), [choose_rules(["StepOutlier"])[0].with_parameters({"stddev": 2.0})])
     assert found.evidence.endswith("; other parameters need the raw data, which isn't part of a report")
     assert found.times_triggered == 2
@@ -255,7 +255,7 @@ def test_a_place_that_cant_be_looked_into_is_refused(capsys: pytest.CaptureFixtu
     assert "can't be read: File name too long" in capsys.readouterr().err
 
 
-def test_reports_of_several_runs_are_told_apart(reports: Path) -> None:
+def test_reports_of_several_runs_are_refused(reports: Path) -> None:
     other = reports.parent.parent.with_name("ProfilerReport-1800000000")
     shutil.copytree(reports.parent.parent, other)
     with pytest.raises(ProfileError, match="has reports of 2 runs: give one of .*-1700000000.*, .*-1800000000"):

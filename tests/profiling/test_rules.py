@@ -103,7 +103,7 @@ def test_class_sizes_are_compared_unless_they_are_equal() -> None:
     assert (equal.status, equal.evidence) == ("ok", "all classes have 50 training images")
 
 
-def test_parameters_change_the_verdict_and_are_told() -> None:
+def test_parameters_change_the_status_and_are_reported() -> None:
     profile = planted.clean(steps=planted.steps(duration=long_steps(8)))
     assert finding(profile, "StepOutlier").status == "ok"
     strict = check(profile, {"StepOutlier": {"n_outliers": 5}})[0]

@@ -226,6 +226,6 @@ def test_parallel_coordinates_count_rows_left_out_and_mark_the_best() -> None:
     assert "standardised" in html
 
 
-def test_the_description_tells_the_data() -> None:
+def test_the_description_has_the_data() -> None:
     html = line_chart("Loss", [Series("train", [1, 2, 3], [0.9, 0.4, 0.5])], y_format=percent)
     assert "from 90% at 1 to 50% at 3, lowest 40%, highest 90%" in html

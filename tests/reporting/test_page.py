@@ -48,7 +48,7 @@ def test_markup_goes_in_as_it_is() -> None:
     assert "<b>bold</b>" in render_page("Title", [Section("One", [Markup("<b>bold</b>")])])
 
 
-def test_footer_names_time_only_when_told() -> None:
+def test_the_footer_has_the_time_only_if_given() -> None:
     made_at = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
     assert "2026-11-22 08:30 UTC" in render_page("Title", [], made_at=made_at)
     assert render_page("Title", []) == render_page("Title", [])

@@ -124,7 +124,7 @@ def test_a_tuning_job_is_attached_to_by_name(tuner: HyperparameterTuner, session
     assert attached.max_jobs == 3
 
 
-def test_a_training_with_debugger_and_profiler_is_told_with_all_of_it(
+def test_a_job_with_debugger_and_profiler_is_described_completely(
     trained: PyTorch, session: sagemaker.Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = trained.latest_training_job.describe()

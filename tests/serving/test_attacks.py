@@ -94,7 +94,7 @@ def test_an_image_that_would_take_long_is_refused_at_once(server_url: str, image
     assert "can't be decoded: " in response.json()["error"]["message"]
 
 
-def test_hostile_images_among_honest_ones(model: Path) -> None:
+def test_hostile_images_among_regular_ones(model: Path) -> None:
     hostile = [many_scans(count) for count in (81_501, 40_000, 5_000)]
     honest = [encode(draw(seed, width=300, height=200)) for seed in range(8)]
 
@@ -172,7 +172,7 @@ def test_an_alarm_ends_a_decoder_and_another_takes_its_place() -> None:
     assert process.pid is None
 
 
-def test_ping_tells_when_every_decoder_is_stuck(model: Path) -> None:
+def test_ping_fails_when_all_decoders_are_stuck(model: Path) -> None:
     """The threads hang in the engine; their images are given up, and /ping says 200 again once one is free."""
     gate = threading.Event()
     with running(model, Service(bounds=Bounds(decoders=1, decode_seconds=0.3))) as (url, server):

@@ -101,7 +101,7 @@ def test_base64_that_is_none(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
-def test_what_curl_sends_unless_told_otherwise_is_refused_with_the_remedy(kind: str) -> None:
+def test_curls_default_content_type_is_refused_with_a_remedy(kind: str) -> None:
     with pytest.raises(RequestError, match="--data-binary @dog.jpg -H 'Content-Type: image/jpeg'") as error:
         images_in(JPEG, kind)
     assert error.value.status == 415
@@ -224,7 +224,7 @@ def test_otherwise_a_line_for_each(count: int, accepted: set[str]) -> None:
     assert [len(line["predictions"]) for line in lines] == [1] * count
 
 
-def test_an_error_tells_code_message_and_request() -> None:
+def test_an_error_has_code_message_and_request_id() -> None:
     error = RequestError(415, "UnsupportedMediaType", "no")
     expected = {"error": {"code": "UnsupportedMediaType", "message": "no"}, "request_id": "r1"}
     assert json.loads(error_body(error, "r1")) == expected

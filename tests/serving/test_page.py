@@ -54,7 +54,7 @@ def test_the_page_holds_nothing_from_outside() -> None:
         assert b"https://" not in page_file(name)
 
 
-def test_a_photo_is_shown_with_its_breeds(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
+def test_an_image_is_shown_with_its_classes(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
     chromium.messages.clear()
     chromium.open(server_url)
     file = _file(tmp_path)
@@ -122,7 +122,7 @@ def test_dropping_works_like_choosing(chromium: Browser, server_url: str) -> Non
     assert chromium.run("document.getElementById('name').textContent") == "dropped.png"
 
 
-def test_what_is_no_image_is_told(chromium: Browser, server_url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_reported(chromium: Browser, server_url: str, tmp_path: Path) -> None:
     chromium.open(server_url)
     broken = tmp_path / "broken.png"
     broken.write_bytes(encode(draw(), "PNG")[:200])
@@ -144,7 +144,7 @@ def test_big_and_foreign_files_are_redrawn_by_the_browser(chromium: Browser, mod
         chromium.until(SHOWN)
 
 
-def test_a_token_is_asked_for(chromium: Browser, model: Path, tmp_path: Path) -> None:
+def test_a_token_is_requested(chromium: Browser, model: Path, tmp_path: Path) -> None:
     with running(model, Service(token=TOKEN)) as (url, _):
         chromium.open(url)
         chromium.choose("#file", _file(tmp_path))
@@ -154,7 +154,7 @@ def test_a_token_is_asked_for(chromium: Browser, model: Path, tmp_path: Path) ->
         chromium.until(SHOWN)
 
 
-def test_a_server_that_went_away_is_told(chromium: Browser, model: Path, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(chromium: Browser, model: Path, tmp_path: Path) -> None:
     with running(model) as (url, _):
         chromium.open(url)
     chromium.choose("#file", _file(tmp_path))

@@ -93,7 +93,7 @@ def test_a_forked_child_holds_no_listener() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_makes_files_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+def test_the_converter_ends_with_its_parent_process(tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text(WAITS)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", ASKS_FOR_FILES, str(tmp_path)], env=environment) as asking:

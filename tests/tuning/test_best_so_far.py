@@ -19,7 +19,7 @@ from breedclf.tuning.best_so_far import BestSoFar
         ("valid_loss", [math.nan, 0.5, math.inf], [0.5]),
     ],
 )
-def test_each_epoch_tells_the_best_so_far(capsys, objective, values, reported) -> None:
+def test_each_epoch_prints_the_best_so_far(capsys, objective, values, reported) -> None:
     hook = BestSoFar(objective)
     for number, value in enumerate(values, start=1):
         figures = {"train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.0, objective: value}

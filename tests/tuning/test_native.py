@@ -89,7 +89,7 @@ def test_the_search_is_started_once_and_mirrored_to_its_end(data, backend) -> No
     assert search.metric == "best_valid_loss"
 
 
-def test_the_service_is_asked_at_most_four_times_a_minute(data, backend) -> None:
+def test_the_service_is_polled_at_most_four_times_a_minute(data, backend) -> None:
     clock = Clock()
     tuning = tuned(data, backend, clock=clock).run()
     tuning.wait()
@@ -185,7 +185,7 @@ def test_packed_takes_one_job_also_where_searches_are_native(data, backend) -> N
     assert tuning.status == "InProgress"
 
 
-def test_the_earliest_of_equals_is_best_whatever_the_service_says(data) -> None:
+def test_the_earliest_of_equals_is_best_regardless_of_the_service(data) -> None:
     study = Study(request=_request(data), key="0123abcd", created=0.0)
     told = _told(("b", 2.0, 0.5), ("a", 1.0, 0.5), ("c", 3.0, 0.7), best="b")
     seen = mirrored(study, told)
@@ -198,7 +198,7 @@ def test_the_earliest_of_equals_is_best_whatever_the_service_says(data) -> None:
     )
 
 
-def test_what_was_learned_of_a_trial_is_kept(data) -> None:
+def test_known_details_of_a_trial_are_kept(data) -> None:
     study = mirrored(Study(request=_request(data), key="0123abcd", created=0.0), _told(("a", 1.0, 0.5)))
     detailed = study.trials[0].model_copy(update={"metrics": {"valid_accuracy": 0.9}, "history": (0.6, 0.5)})
     again = mirrored(study.model_copy(update={"trials": (detailed,)}), _told(("a", 1.0, 0.5), ("b", 2.0, float("nan"))))

@@ -50,7 +50,7 @@ def drive(folder: StudyFolder, runner, clock=lambda: 0.0, steps: int = 500) -> S
     raise AssertionError(f"no end after {steps} steps")
 
 
-def test_a_grid_runs_whole_with_the_asked_number_side_by_side(tmp_path) -> None:
+def test_a_grid_runs_completely_with_the_requested_parallelism(tmp_path) -> None:
     class Counting(BookkeepingRunner):
         most = 0
 
@@ -70,7 +70,7 @@ def test_a_grid_runs_whole_with_the_asked_number_side_by_side(tmp_path) -> None:
     assert best.seconds == 2.0
 
 
-def test_a_failed_trial_is_kept_and_the_search_goes_on(tmp_path) -> None:
+def test_a_failed_trial_is_recorded_and_the_search_continues(tmp_path) -> None:
     def losses(config: TrainingConfig) -> list[float]:
         if config.learning_rate == 0.0075:
             raise ArithmeticError("the loss is no longer a number")

@@ -63,7 +63,7 @@ def tuned(data: Path, backend: BookkeepingBackend, **changes) -> TuningJob:
     return TuningJob(TrainingConfig(data=data), SPACE, backend=backend, **{**values, **changes})
 
 
-def test_run_begins_and_wait_ends_with_the_best(data, backend) -> None:
+def test_run_starts_and_wait_returns_the_best(data, backend) -> None:
     tuning = tuned(data, backend, max_seconds_per_job=600).run()
     assert (tuning.status, len(tuning.trials)) == ("InProgress", 2)
     best = tuning.wait().best
@@ -116,7 +116,7 @@ def test_the_table_of_pandas_or_what_to_install(data, backend) -> None:
         assert len(frame) == 6
 
 
-def test_the_report_tells_of_every_job_and_fetches_nothing(data, backend, tmp_path) -> None:
+def test_the_report_lists_every_job_and_fetches_nothing(data, backend, tmp_path) -> None:
     tuning = tuned(data, backend).run()
     early = read_page(tuning.report(tmp_path / "early.html").read_text())
     assert early.problems == [] and "No training job has completed" in early.text
