@@ -148,7 +148,7 @@ def test_a_token_is_requested(chromium: Browser, model: Path, tmp_path: Path) ->
     with running(model, Service(token=TOKEN)) as (url, _):
         chromium.open(url)
         chromium.choose("#file", _file(tmp_path))
-        chromium.until("document.getElementById('error').textContent.includes('asks for its access token')")
+        chromium.until("document.getElementById('error').textContent.includes('requires an access token')")
         chromium.run(f"document.getElementById('token').value = '{TOKEN}'")
         chromium.run("document.getElementById('token-use').click()")
         chromium.until(SHOWN)
@@ -158,4 +158,4 @@ def test_an_unreachable_server_is_reported(chromium: Browser, model: Path, tmp_p
     with running(model) as (url, _):
         chromium.open(url)
     chromium.choose("#file", _file(tmp_path))
-    chromium.until("document.getElementById('error').textContent.includes(\"server doesn't answer\")")
+    chromium.until("document.getElementById('error').textContent.includes(\"server doesn't respond\")")
