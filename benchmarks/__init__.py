@@ -1,1 +1,1 @@
-"""Measurements that anyone can run again: `python -m benchmarks.NAME --json`."""
+"""Reproducible benchmarks: `python -m benchmarks.NAME --json`."""

@@ -1,9 +1,9 @@
-"""Run benchmarks: `python -m benchmarks all`, or some by name; each prints its goals with what was reached.
+"""Run all benchmarks or some by name (`python -m benchmarks all`), and print their goals and results.
 
-`speed` stands for those about a training's speed: two to three hours on two cores, a third of that with `--repeats 1`;
-`all` takes longer. Those that need photos, or the environment of other libraries (`make bench-peers`), are left
-out where these are missing, and say so. One that breaks off counts as a missed goal, and the others go on. The exit
-code is 1 if a goal was missed.
+`speed` selects the benchmarks of training speed, which take two to three hours on two cores, or a third of that with
+`--repeats 1`; `all` takes longer. Benchmarks that need photos, or the environment of other libraries (`make
+bench-peers`), are skipped with a message if these are missing. A benchmark that fails counts as a missed goal, and the
+others continue. The exit code is 1 if a goal was missed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
-    "doctor",
+    "data_check",
     "memory",
     "jobs",
     "serve",
@@ -40,32 +40,32 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="+", choices=(*GROUPS, *NAMES), metavar="NAME", help=f"all, speed, or {', '.join(NAMES)}"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document, a list")
-    parser.add_argument("--save", action="store_true", help="keep the documents under benchmarks/results/")
-    parser.add_argument("--repeats", type=int, help="runs of each side, for those of speed (default: each one's own)")
-    given = parser.parse_args()
-    names = dict.fromkeys(name for asked in given.names for name in GROUPS.get(asked, (asked,)))
-    saved = ["--save"] if given.save else []
-    repeated = [] if given.repeats is None else [f"--repeats={given.repeats}"]
-    runs = (run(name, saved + (repeated if name in SPEED else []), quiet=given.json) for name in names)
+    parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
+    parser.add_argument("--save", action="store_true", help="save the results in benchmarks/results/")
+    parser.add_argument("--repeats", type=int, help="repeats of speed benchmarks (default: depends on the benchmark)")
+    arguments = parser.parse_args()
+    names = dict.fromkeys(name for group in arguments.names for name in GROUPS.get(group, (group,)))
+    saved = ["--save"] if arguments.save else []
+    repeated = [] if arguments.repeats is None else [f"--repeats={arguments.repeats}"]
+    runs = (run(name, saved + (repeated if name in SPEED else []), quiet=arguments.json) for name in names)
     documents = [document for document in runs if document is not None]
-    if given.json:
+    if arguments.json:
         print(json.dumps(documents, indent=2))
     return 0 if all(goal["reached"] for document in documents for goal in document["goals"]) else 1
 
 
 def run(name: str, flags: Sequence[str], *, quiet: bool) -> dict[str, Any] | None:
-    """One benchmark in a process of its own; None if it was left out."""
+    """Run one benchmark in a separate process; None if it was skipped."""
     print(f"== {name}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json", *flags]
-    ended = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
-    told = ended.stdout.startswith("{")
-    if not told:
-        print(ended.stdout, end="", file=sys.stderr)
-        if not ended.returncode:
+    process = subprocess.run(command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, text=True, check=False)
+    has_document = process.stdout.startswith("{")
+    if not has_document:
+        print(process.stdout, end="", file=sys.stderr)
+        if not process.returncode:
             return None
-    broken = {"benchmark": name, "goals": [at_least(f"{name}: runs to its end", 0, 1)]}
-    document: dict[str, Any] = json.loads(ended.stdout) if told else broken
+    failed = {"benchmark": name, "goals": [at_least(f"{name}: completes", 0, 1)]}
+    document: dict[str, Any] = json.loads(process.stdout) if has_document else failed
     if not quiet:
         print_goals(document["goals"])
     return document

@@ -1,4 +1,4 @@
-"""From a JPEG file's bytes to the network's 224 pixels on one core, beside Pillow and beside decoding alone."""
+"""Decoding JPEG bytes to the network's 224-pixel input on one core, compared with Pillow and with decoding alone."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def jpegs(size: tuple[int, int], count: int) -> list[bytes]:
-    """Photos brought to one size, as a camera's JPEG of quality 90."""
+    """Photos resized to one size, encoded as JPEG with quality 90."""
     files = []
     for path in sorted(DATA.rglob("*.jpg"))[:count]:
         file = BytesIO()
@@ -66,7 +66,7 @@ def each(files: list[bytes], work: Callable[[bytes], object]) -> None:
 
 
 def by_pillow(file: bytes) -> torch.Tensor:
-    """What a loop with Pillow does."""
+    """Decode and preprocess with Pillow."""
     picture = Image.open(BytesIO(file)).convert("RGB")
     short = min(picture.size)
     width, height = (int(TO.resize_px * side / short) for side in picture.size)

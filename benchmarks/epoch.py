@@ -1,4 +1,4 @@
-"""One training beside plain loops, from a cold cache, start-up left out: one epoch and three, by a seed a repeat."""
+"""A training run of one and three epochs compared with plain loops, with a cold cache, excluding startup."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def main() -> int:
     right: dict[str, Right] = {name: [] for name in ("ours", *loops)}
     works: dict[str, Callable[[], object]] = {}
     for epochs in (1, 3):
-        named = "1 epoch" if epochs == 1 else f"{epochs} epochs"
-        works[f"ours, {named}"] = partial(ours, epochs, count(), right["ours"] if epochs == 3 else [])
+        label = "1 epoch" if epochs == 1 else f"{epochs} epochs"
+        works[f"ours, {label}"] = partial(ours, epochs, count(), right["ours"] if epochs == 3 else [])
         for name, loop in loops.items():
-            works[f"{name}, {named}"] = partial(plain, loop, epochs, count(), right[name] if epochs == 3 else [])
+            works[f"{name}, {label}"] = partial(plain, loop, epochs, count(), right[name] if epochs == 3 else [])
     ours(1, count(), [])
     seconds = interleaved(works, given.repeats)
     over = {
@@ -48,7 +48,7 @@ def main() -> int:
         at_least(f"plain {precision} loop in eval mode over ours, 1 epoch", over["eval, 1 epoch"]["median"], 1.15),
         at_least(f"plain {precision} loop in eval mode over ours, 3 epochs", over["eval, 3 epochs"]["median"], 3.0),
         at_least("plain fp32 loop as in tutorials over ours, 1 epoch", over["tutorial, 1 epoch"]["median"], 3.0),
-        at_least("test images right, less those of the eval loop, means of the seeds", mean["ours"] - mean["eval"], -1),
+        at_least("correct test images, minus those of the eval loop, mean over seeds", mean["ours"] - mean["eval"], -1),
     ]
     details = {"data": NAME, "precision": precision, "over ours": over, "test right": right, "seconds": seconds}
     return report("epoch", goals, details, given)

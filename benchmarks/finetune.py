@@ -1,4 +1,4 @@
-"""One epoch of training the whole network, ours beside the peers: seconds, CPU seconds, memory, images named rightly.
+"""One epoch of training the whole network, compared with other libraries: time, memory, and correct test images.
 
 make bench-peers, or python -m benchmarks.finetune [--repeats 5] once .venv-peers is there
 
@@ -16,28 +16,28 @@ from pathlib import Path
 from benchmarks.measuring import DATA, arguments, at_least, quickest_precision
 from benchmarks.trainings import IN_BF16, NAME, OURS, compare, reported
 
-PICTURES = {"train": 96, "valid": 32, "test": 50}
+IMAGES = {"train": 96, "valid": 32, "test": 50}
 
 
 def main() -> int:
     given, bf16 = arguments(__doc__), quickest_precision() == "bf16"
     with tempfile.TemporaryDirectory() as root:
         data = fewer(DATA / NAME, Path(root))
-        in_bf16 = IN_BF16 if bf16 else ()  # elsewhere all ship with what is quickest
+        in_bf16 = IN_BF16 if bf16 else ()  # without bf16, the shipped settings are fastest
         runs = compare(in_bf16, data, repeats=given.repeats, trainable="all", epochs=1, learning_rate=0.001)
     matched = "bf16" if bf16 else "shipped"
     shipped, alike = runs.fastest("shipped"), runs.fastest(matched)
     goals = [
         at_least(f"{alike} over ours in the same precision", runs.over_ours(alike, f"breedclf, {matched}"), 1.0),
         at_least(f"{shipped} over ours, each as it ships", runs.over_ours(shipped, OURS), 1.3),
-        at_least("test images right, less the best peer's", runs.right_less_best(), -1),
+        at_least("correct test images, minus the best other library's", runs.right_less_best(), -1),
     ]
     return reported("finetune", goals, runs, given)
 
 
 def fewer(data: Path, root: Path) -> Path:
-    """A copy with so many images of each split, in turn from each class."""
-    for split, count in PICTURES.items():
+    """Copy a number of images of each split, taken in turn from each class."""
+    for split, count in IMAGES.items():
         by_class = [sorted(each.iterdir()) for each in sorted((data / split).iterdir())]
         for picture in [each for together in zip(*by_class, strict=False) for each in together][:count]:
             place = root / data.name / split / picture.parent.name

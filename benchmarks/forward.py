@@ -1,4 +1,4 @@
-"""The frozen forward pass beside eager fp32, beside matrix products, the limit of this machine, and by OpenVINO.
+"""The frozen forward pass compared with eager fp32, with matrix products (this machine's limit), and with OpenVINO.
 
 OpenVINO and torch take turns in processes of their own, since their threads would slow each other down in one.
 """
@@ -51,12 +51,12 @@ def main() -> int:
     reference = max(gflops.values()) / GFLOP_PER_IMAGE
     goals = [
         at_least("frozen forward over eager fp32 of the same run", median["eager fp32"] / median["ours"], 4.0),
-        at_least("frozen forward, as a share of the better matrix product's rate", rate / reference, 0.85),
+        at_least("frozen forward, relative to the fastest matrix product", rate / reference, 0.85),
     ]
     runs = in_processes(given.repeats)
     for name, seconds_of in runs.items():
         if name != "ours":
-            goals.append(at_least(f"{name} over ours, in turns", ratios(runs["ours"], seconds_of)["median"], 1.3))
+            goals.append(at_least(f"{name} over ours, interleaved", ratios(runs["ours"], seconds_of)["median"], 1.3))
     details = {
         "precision": compute.precision,
         "in processes of their own": {name: {"wall": found} for name, found in runs.items()},
@@ -72,9 +72,9 @@ def drawn() -> StateDict:
 
 
 def in_processes(repeats: int) -> dict[str, list[float]]:
-    """Seconds for a batch by each engine, one process a time; int8 is calibrated on noise, good for its speed alone."""
+    """Seconds per batch for each engine, one process at a time; int8 is calibrated on noise, for speed only."""
     if find_spec("openvino") is None or torch.cuda.is_available():
-        print("  OpenVINO left out: it isn't installed, or the rest ran on a GPU", file=sys.stderr)
+        print("  OpenVINO skipped: it isn't installed, or the other engines ran on a GPU", file=sys.stderr)
         return {}
     precision = quickest_precision()
     engines = {"ours": "torch", f"OpenVINO in {precision}": precision, "OpenVINO in int8": "int8"}
@@ -89,7 +89,7 @@ def in_processes(repeats: int) -> dict[str, list[float]]:
 
 
 def one_process(engine: str) -> None:
-    """Print the median seconds of five batches, the first two left out."""
+    """Print the median seconds of five batches after two warm-up batches."""
     from breedclf.features.openvino import OpenVinoBackbone
     from breedclf.features.openvino_maker import converted, quantised
 

@@ -1,4 +1,4 @@
-"""A grid of 12 trials beside one training from a cold cache: in one process, as one job, and as jobs two at a time."""
+"""A grid of 12 trials compared with one training run, with a cold cache: in one process, as a job, as parallel jobs."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ COMMANDS = {
 
 
 def cold(command: list[str]) -> tuple[float, dict[str, Any]]:
-    """Seconds of one command from its start to its end, with a cache and a home of its own, and what it printed."""
+    """Seconds of one command with its own empty cache and home, and its JSON output."""
     with tempfile.TemporaryDirectory() as folder:
-        places = {"BREEDCLF_CACHE_DIR": str(Path(folder) / "cache"), "BREEDCLF_HOME": str(Path(folder) / "home")}
-        whole = [sys.executable, "-m", "breedclf", *command, "--output", str(Path(folder) / "out")]
+        folders = {"BREEDCLF_CACHE_DIR": str(Path(folder) / "cache"), "BREEDCLF_HOME": str(Path(folder) / "home")}
+        full_command = [sys.executable, "-m", "breedclf", *command, "--output", str(Path(folder) / "out")]
         started = time.perf_counter()
-        done = subprocess.run(whole, env=os.environ | places, stdout=subprocess.PIPE, check=True)
+        done = subprocess.run(full_command, env=os.environ | folders, stdout=subprocess.PIPE, check=True)
         return time.perf_counter() - started, json.loads(done.stdout)
 
 
@@ -49,10 +49,10 @@ def main() -> int:
     cost = {name: ratios(seconds[name], seconds[one]) for name in searches}
     same = all(each == objectives[searches[0]] for each in objectives.values())
     goals = [
-        at_most(f"{name} over one training", cost[name]["median"], 4.0 if "two at a time" in name else 1.5)
+        at_most(f"{name} over one training run", cost[name]["median"], 4.0 if "two at a time" in name else 1.5)
         for name in searches
     ]
-    goals.append({"what": "the three find equal objectives", "value": float(same), "goal": "1", "reached": same})
+    goals.append({"what": "all three find equal objectives", "value": float(same), "goal": "1", "reached": same})
     details = {"data": NAME, "seconds": seconds, "over one training": cost, "objectives": objectives}
     return report("grid", goals, details, given)
 

@@ -1,4 +1,4 @@
-"""A grid of 12 trials beside plain loops that run the whole network in every epoch, and the accuracies of both."""
+"""A grid of 12 trials compared with plain loops that run the whole network in every epoch: time and accuracy."""
 
 from __future__ import annotations
 
@@ -28,16 +28,18 @@ def main() -> int:
     best = {name: min(found, key=lambda each: each["seconds"]) for name, found in runs.items()}
     ours = best["breedclf"]
     goals = [
-        at_least("a plain fp32 loop a trial, over the search", best["tutorial loop"]["seconds"] / ours["seconds"], 50),
         at_least(
-            f"a plain {precision} loop in eval mode a trial, over the search",
+            "a plain fp32 loop per trial, over the search", best["tutorial loop"]["seconds"] / ours["seconds"], 50
+        ),
+        at_least(
+            f"a plain {precision} loop in eval mode per trial, over the search",
             best["eval loop"]["seconds"] / ours["seconds"],
             20,
         ),
     ]
     for name in ("tutorial loop", "eval loop"):
         right = ours["test_right"] - best[name]["test_right"]
-        goals.append(at_least(f"test images right, less those of the {name}", right, -1))
+        goals.append(at_least(f"correct test images, minus those of the {name}", right, -1))
     return report("grid_plain", goals, {"data": NAME, "precision": precision, "runs": runs}, given)
 
 
@@ -47,12 +49,10 @@ def _ours() -> dict[str, Any]:
     from breedclf.data.image_folder import scan
 
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "kept"
-        seconds, found = cold(["tune", *COMMON, *GRID, "--report", str(kept / "tuning.html")])
+        reports = Path(folder) / "kept"
+        seconds, found = cold(["tune", *COMMON, *GRID, "--report", str(reports / "tuning.html")])
     best = found["best"]
-    with (
-        tempfile.TemporaryDirectory() as folder
-    ):  # the model itself went with the timed run; the same settings give it again
+    with tempfile.TemporaryDirectory() as folder:  # the timed run's model is gone; the same settings reproduce it
         from breedclf import Trainer, TrainingConfig
 
         settings = {**best["hyperparameters"], "cache_dir": Path(folder) / "cache", "output": Path(folder) / "out"}
@@ -72,7 +72,7 @@ def _ours() -> dict[str, Any]:
 
 
 def _in_a_process(precision: str | None) -> dict[str, Any]:
-    """The plain loop in a process of its own, as its user would start it; the imports count on both sides."""
+    """Run the plain loop in a separate process, including imports, as for breedclf."""
     started = time.perf_counter()
     code = f"from benchmarks.grid_plain import plain_grid; plain_grid({precision!r})"
     done = subprocess.run(
@@ -84,7 +84,7 @@ def _in_a_process(precision: str | None) -> dict[str, Any]:
 
 
 def plain_grid(precision: str | None) -> None:
-    """Train each of the 12 by a plain loop, and print what they found."""
+    """Train all 12 trials with a plain loop, and print the results."""
     from benchmarks.plain_loop import PlainLoop
 
     loop = PlainLoop(DATA / NAME, WEIGHTS, precision)

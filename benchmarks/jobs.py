@@ -1,4 +1,4 @@
-"""What a local job costs beside its own work, started cold and from the preloaded process, and a list of 1,000 jobs."""
+"""Overhead of local jobs, started cold and from the preloaded process, and of listing 1,000 jobs."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from breedclf.testing.backend_cases import script_source
 LISTED = 1_000
 SCRIPT = """
     import time
-    began = time.perf_counter()
+    started = time.perf_counter()
     import torch, torchvision
-    print(time.perf_counter() - began)
+    print(time.perf_counter() - started)
     from breedclf.runtime.quick_exit import leave
     leave(0)
 """
 
 
 def overhead(backend: LocalBackend, source: Path, name: str) -> dict[str, float]:
-    """Seconds from submit to the end of wait, without those of the job's imports."""
-    began = time.perf_counter()
+    """Seconds from submit to the end of wait, minus the job's imports."""
+    started = time.perf_counter()
     backend.submit(JobSpec(name, source=source))
     job = Job(name, backend).wait(timeout=300)
-    total = time.perf_counter() - began
+    total = time.perf_counter() - started
     imports = float(next(job.logs()))
     return {"total": total, "imports": imports, "overhead": total - imports}
 
 
 def thousand_jobs(home: Path) -> None:
-    """Folders as finished jobs leave them."""
+    """Create folders of finished jobs."""
     for number in range(LISTED):
         folder = create_job_folder(home, JobSpec(f"job-{number}"), backend="local", options={}, now=time.time())
         state = folder.read()
@@ -54,16 +54,16 @@ def thousand_jobs(home: Path) -> None:
 
 
 def list_seconds(home: Path) -> dict[str, float]:
-    """The command as a process of its own, and what of it isn't the start of Python."""
+    """Seconds of the command as a process, and without Python's startup."""
     environment = {**os.environ, "BREEDCLF_HOME": str(home)}
-    began = time.perf_counter()
+    started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "breedclf", "jobs", "list"], env=environment, check=True, capture_output=True)
-    whole = time.perf_counter() - began
+    whole = time.perf_counter() - started
     os.environ["BREEDCLF_HOME"] = str(home)
     with contextlib.redirect_stdout(io.StringIO()):
-        began = time.perf_counter()
+        started = time.perf_counter()
         command_line(["jobs", "list"])
-        inside = time.perf_counter() - began
+        inside = time.perf_counter() - started
     return {"command": whole, "inside": inside}
 
 
@@ -75,7 +75,7 @@ def main() -> int:
         cold = LocalBackend(home / "home", gpus=())
         warm = LocalBackend(home / "home", gpus=(), preload=True)
         try:
-            overhead(warm, source, "first")  # starts the process that has torch imported
+            overhead(warm, source, "first")  # starts the preloaded process
             found = [
                 (overhead(cold, source, f"cold-{n}"), overhead(warm, source, f"warm-{n}")) for n in range(given.repeats)
             ]
@@ -85,11 +85,11 @@ def main() -> int:
         listed = [list_seconds(home / "many") for _ in range(given.repeats)]
     goals = [
         at_most(
-            "cold: seconds over the job's imports, median",
+            "cold: seconds beyond the job's imports, median",
             statistics.median(each["overhead"] for each, _ in found),
             1.5,
         ),
-        at_most("preloaded: seconds in all, median", statistics.median(each["total"] for _, each in found), 0.5),
+        at_most("preloaded: total seconds, median", statistics.median(each["total"] for _, each in found), 0.5),
         at_most(
             f"`jobs list` of {LISTED} jobs, seconds, median", statistics.median(each["command"] for each in listed), 0.5
         ),

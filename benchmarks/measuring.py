@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine they ran on, interleaved runs, and where results are kept."""
+"""Shared by all benchmarks: facts about the machine, interleaved runs, goals, and saved results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ WEIGHTS = DATA / "weights" / "resnet50-imagenet1k.pth"
 
 
 def peers_python() -> Path:
-    """The interpreter of the environment with other libraries; where there is none, the benchmark is left out."""
+    """The interpreter of the environment with other libraries; exits if there is none, which skips the benchmark."""
     python = Path(os.environ.get("BREEDCLF_PEERS_PYTHON", Path(__file__).parents[1] / ".venv-peers/bin/python"))
     if not python.is_file():
-        sys.stderr.write(f"skipped: no {python}; make bench-peers makes it\n")
+        sys.stderr.write(f"skipped: no {python}; run make bench-peers to create it\n")
         raise SystemExit(0)
     return python
 
@@ -48,21 +48,21 @@ def machine() -> dict[str, Any]:
 
 
 def instructions() -> str:
-    """What tells processors of one name apart: bf16, or else the widest vectors that torch makes use of."""
+    """The instruction set, to distinguish processors of the same name: bf16, or the widest vectors that torch uses."""
     import torch
 
     return "bf16" if quickest_precision() == "bf16" else torch.backends.cpu.get_cpu_capability().lower()
 
 
 def quickest_precision() -> str:
-    """What `precision=auto` takes here, and so a plain loop that is to be as quick as it gets."""
+    """The precision that `precision=auto` selects on this machine."""
     from breedclf.runtime.device import compute_for
 
     return compute_for("auto", "auto").precision
 
 
 def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, list[float]]]:
-    """Run each work in turn, `repeats` times; wall and CPU seconds of every run."""
+    """Run all functions alternately, `repeats` times; return wall and CPU seconds of every run."""
     seconds: dict[str, dict[str, list[float]]] = {name: {"wall": [], "cpu": []} for name in works}
     for repeat in range(repeats):
         for name, work in works.items():
@@ -75,13 +75,13 @@ def interleaved(works: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def ratios(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
-    """The ratio pair by pair: median, least and most."""
+    """Ratios of pairs of runs: median, minimum and maximum."""
     each = [above / below for above, below in zip(numerator, denominator, strict=True)]
     return {"median": statistics.median(each), "min": min(each), "max": max(each)}
 
 
 def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], arguments: argparse.Namespace) -> int:
-    """Print the goals with what was reached, keep the document, and say by the exit code whether all were."""
+    """Print the goals and results, save them if requested, and return 0 if all goals were reached, otherwise 1."""
     document = {"benchmark": name, "machine": machine(), "goals": goals, "details": details}
     if arguments.save:
         about = document["machine"]
@@ -89,7 +89,7 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
         RESULTS.mkdir(exist_ok=True)
         path = RESULTS / f"{slug}-{about['date']}-{name}.json"
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        print(f"kept in benchmarks/results/{path.name}", file=sys.stderr)
+        print(f"saved to benchmarks/results/{path.name}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(document, indent=2))
     else:
@@ -98,7 +98,7 @@ def report(name: str, goals: list[dict[str, Any]], details: dict[str, Any], argu
 
 
 def print_goals(goals: Sequence[Mapping[str, Any]]) -> None:
-    """A line each, with what was reached."""
+    """Print one line per goal, with the result."""
     for goal in goals:
         mark = "reached" if goal["reached"] else "MISSED "
         print(f"{mark}  {goal['what']}: {goal['value']:.4g} (goal {goal['goal']})", flush=True)
@@ -113,20 +113,20 @@ def at_most(what: str, value: float, goal: float) -> dict[str, Any]:
 
 
 def parser_for(description: str | None) -> argparse.ArgumentParser:
-    """What every benchmark takes: how its document is told and whether it is kept."""
+    """A parser with the arguments of every benchmark."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--save", action="store_true", help="keep the document under benchmarks/results/")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--save", action="store_true", help="save the result in benchmarks/results/")
     return parser
 
 
 def arguments(description: str | None, *, repeats: int = 5, needs_data: bool = True) -> argparse.Namespace:
     parser = parser_for(description)
-    parser.add_argument("--repeats", type=int, default=repeats, help=f"runs of each side (default: {repeats})")
-    given = parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"repeats (default: {repeats})")
+    parsed = parser.parse_args()
     if needs_data and not WEIGHTS.is_file():
-        parser.exit(0, f"skipped: no photos and weights at {DATA}; set BREEDCLF_TEST_DATA\n")
-    return given
+        parser.exit(0, f"skipped: no photos and weights in {DATA}; set BREEDCLF_TEST_DATA\n")
+    return parsed
 
 
 def _slug(text: str) -> str:

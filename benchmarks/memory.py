@@ -26,7 +26,7 @@ GOAL_KB = 15.0
 
 def main() -> int:
     parser = parser_for(__doc__)
-    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="numbers of images, the least first")
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="numbers of images, in ascending order")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         images = draw(Path(folder), max(given.counts))
@@ -35,12 +35,12 @@ def main() -> int:
     images_more = given.counts[-1] - given.counts[0]
     features = last["feature_bytes"] - first["feature_bytes"]
     growth_kb = (last["peak_bytes"] - first["peak_bytes"] - features) / images_more / 1e3
-    what = f"KB an image beyond its features, from {given.counts[0]:,} to {given.counts[-1]:,} images"
+    what = f"KB per image beyond its features, from {given.counts[0]:,} to {given.counts[-1]:,} images"
     return report("memory", [at_most(what, growth_kb, GOAL_KB)], {"image size": SIZE, "runs": runs}, given)
 
 
 def draw(folder: Path, count: int) -> Path:
-    """So many JPEGs of smooth noise, each another."""
+    """Create `count` different JPEGs of smooth noise."""
     random = np.random.default_rng(0)
     for number in range(count):
         rough = Image.fromarray(random.integers(0, 256, (15, 20, 3), dtype=np.uint8))
@@ -60,7 +60,7 @@ def one_process(images: Path, count: int) -> dict[str, Any]:
 
 
 def one_pass(folder: str, count: int) -> None:
-    """Print what one pass over the first so many images took."""
+    """Run a feature pass over the first `count` images, and print its memory and time."""
     import resource
 
     from breedclf.data.image_source import ImageFiles

@@ -1,4 +1,4 @@
-"""The loop that tutorials write, in full: every epoch runs the whole network on every image, train and valid."""
+"""A training loop as in tutorials: every epoch runs the whole network on all train and valid images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREPARE = transforms.Compose(
 
 @dataclass(frozen=True)
 class PlainLoop:
-    """A ResNet-50 with a new head, trained by SGD on images that PIL decodes.
+    """A ResNet-50 with a new head, trained with SGD on images decoded by PIL.
 
     As in tutorials it computes in fp32, with all of the network in train mode. With `precision`, fp32 or bf16, it is as
     quick as a plain loop gets: what is frozen stays in eval mode, and bf16 is had by autocast.
@@ -33,16 +33,16 @@ class PlainLoop:
     def train(
         self, rate: float, batch: int, epochs: int, *, seed: int = 0, network: torch.nn.Module | None = None
     ) -> tuple[torch.nn.Module, float, int]:
-        """The network after the last epoch, its mean loss on valid, and how many images there it names rightly."""
+        """Train, and return the network, its mean validation loss, and the number of correct validation images."""
         network = self.network(seed).to(_device()) if network is None else network
         trained = [each for each in network.parameters() if each.requires_grad]
         optimizer = torch.optim.SGD(trained, rate, momentum=0.9)
         train, valid = self.loader("train", batch), self.loader("valid", batch)
         for _ in range(epochs):
             network.train(self.trainable == "all" or self.precision is None)
-            for pictures, targets in train:
+            for images, targets in train:
                 with self._autocast():
-                    outputs = network(pictures.to(_device()))
+                    outputs = network(images.to(_device()))
                 loss = torch.nn.functional.cross_entropy(outputs.float(), targets.to(_device()))
                 optimizer.zero_grad()
                 loss.backward()
@@ -51,31 +51,31 @@ class PlainLoop:
         return network, valid_loss / len(valid.dataset), right
 
     def network(self, seed: int = 0) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new head; only what is to be trained has gradients."""
+        """ResNet-50 with the given weights and a new head; only trained layers have gradients."""
         torch.manual_seed(seed)
         network = models.resnet50()
         network.load_state_dict(torch.load(self.weights, weights_only=True))
         network.requires_grad_(self.trainable == "all")
-        network.fc = torch.nn.Linear(network.fc.in_features, len(self.pictures("train").classes))
+        network.fc = torch.nn.Linear(network.fc.in_features, len(self.images("train").classes))
         return network
 
     @torch.inference_mode()
     def judge(self, network: torch.nn.Module, loader: Any, *, exact: bool = False) -> tuple[float, int]:
-        """Summed loss, and how many images are named rightly; `exact` is in fp32 whatever was trained in."""
+        """Summed loss and number of correct images; with `exact`, in fp32 regardless of the training precision."""
         network.eval()
         loss, right = 0.0, 0
-        for pictures, targets in loader:
+        for images, targets in loader:
             with contextlib.nullcontext() if exact else self._autocast():
-                outputs = network(pictures.to(_device())).float()
+                outputs = network(images.to(_device())).float()
             loss += torch.nn.functional.cross_entropy(outputs, targets.to(_device()), reduction="sum").item()
             right += int((outputs.argmax(1).cpu() == targets).sum())
         return loss, right
 
-    def pictures(self, split: str) -> datasets.ImageFolder:
+    def images(self, split: str) -> datasets.ImageFolder:
         return datasets.ImageFolder(str(self.data / split), PREPARE)
 
     def loader(self, split: str, batch: int) -> Any:
-        return torch.utils.data.DataLoader(self.pictures(split), batch, shuffle=split == "train", num_workers=WORKERS)
+        return torch.utils.data.DataLoader(self.images(split), batch, shuffle=split == "train", num_workers=WORKERS)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(_device().type, torch.bfloat16, enabled=self.precision == "bf16")

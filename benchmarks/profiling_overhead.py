@@ -1,10 +1,10 @@
-"""What the always-on recorder costs: a step on cached features, and a step through the whole network; paired runs.
+"""Overhead of the profile recorder per step, on cached features and through the whole network, in paired runs.
 
-Cached: the head is trained with and without the recorder (timers and samples of the machine) in turns, in many
-short runs. Uncached: images go through the frozen backbone with and without it. What starting and ending a recording
-costs, once a run, is told apart. Each pair of neighbouring runs gives one difference; what is told is their median
-with its 95% interval, from resampling the pairs. An interval that holds 0 can't tell the cost from none: then only
-its upper end says something. The last figure: how much of an epoch's time the parts of its steps leave out.
+Cached: the head is trained with and without the recorder (timers and machine samples) alternately, in many short runs.
+Uncached: images pass through the frozen backbone with and without it. The fixed cost of a recording is reported
+separately. Each pair of consecutive runs gives one difference; their median is reported with its 95% interval, from
+bootstrap samples of the pairs. If the interval contains 0, the cost can't be distinguished from none, and only the
+upper bound is meaningful. The last figure is the share of an epoch's time that the parts of its steps don't cover.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 8
 PICTURES, CHUNK = 8, 8
 CACHED_STEPS = EPOCHS * 2 * ROWS // BATCH  # training and validation
 UNCACHED_STEPS = PICTURES // CHUNK
-Work = Callable[[], float]  # does something and says how long it took
+Work = Callable[[], float]  # runs something and returns its seconds
 
 
 def main() -> int:
@@ -45,9 +45,11 @@ def main() -> int:
     per_step = difference(cached, 1e6 / CACHED_STEPS)
     share = difference(uncached, 1 / statistics.median(uncached["without"]))
     goals = [
-        at_most(f"microseconds a step on cached features, at most ({told(per_step)})", per_step["high"], 10),
-        at_most(f"share of an uncached step, at most ({told(share)})", share["high"], 0.01),
-        at_most("share of an epoch's time that the parts of its steps leave out", statistics.median(accounted), 0.02),
+        at_most(
+            f"upper bound of microseconds per step on cached features ({interval_text(per_step)})", per_step["high"], 10
+        ),
+        at_most(f"upper bound of the share of an uncached step ({interval_text(share)})", share["high"], 0.01),
+        at_most("share of an epoch's time not covered by the parts of its steps", statistics.median(accounted), 0.02),
     ]
     details = {
         "cached_step_microseconds": 1e6 * statistics.median(cached["without"]) / CACHED_STEPS,
@@ -70,13 +72,13 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def paired(without: Work, with_it: Work, *, pairs: int) -> dict[str, list[float]]:
-    """Seconds of both, run in turns; which goes first changes from pair to pair."""
+    """Seconds of both, run alternately; the order changes from pair to pair."""
     seconds: dict[str, list[float]] = {"without": [], "with": []}
     works = (("without", without), ("with", with_it))
     for _, work in works:
         work()
     gc.collect()
-    gc.disable()  # a collection that falls into one run of a pair would count as its cost
+    gc.disable()  # a garbage collection in one run of a pair would distort the difference
     for pair in range(pairs):
         for name, work in works if pair % 2 == 0 else reversed(works):
             seconds[name].append(work())
@@ -86,18 +88,18 @@ def paired(without: Work, with_it: Work, *, pairs: int) -> dict[str, list[float]
 
 
 def difference(seconds: dict[str, list[float]], scale: float) -> dict[str, Any]:
-    """Median of the differences of pairs, and its 95% interval from 10,000 resamples."""
+    """Median of the pairs' differences, with its 95% interval from 10,000 bootstrap samples."""
     each = scale * (np.array(seconds["with"]) - np.array(seconds["without"]))
     drawn = np.random.default_rng(0).integers(0, len(each), (10_000, len(each)))
     low, high = np.percentile(np.median(each[drawn], axis=1), [2.5, 97.5])
     return {"median": float(np.median(each)), "low": float(low), "high": float(high), "pairs": len(each)}
 
 
-def told(found: dict[str, Any]) -> str:
-    """The difference in words.
+def interval_text(found: dict[str, Any]) -> str:
+    """Describe the difference.
 
     Example:
-        >>> told({"median": 1.0, "low": -1.0, "high": 3.0, "pairs": 9})
+        >>> interval_text({"median": 1.0, "low": -1.0, "high": 3.0, "pairs": 9})
         'not distinguishable from 0 over 9 pairs: 1 in the median, interval -1 to 3'
     """
     start = "not distinguishable from 0" if found["low"] <= 0 <= found["high"] else "measured"
@@ -106,7 +108,7 @@ def told(found: dict[str, Any]) -> str:
 
 
 def cached_works(accounted: list[float]) -> tuple[Work, Work]:
-    """The head's training, without and with the recorder; the latter adds the share of epochs that parts leave out."""
+    """Training of the head without and with the recorder; the latter appends the share of time not covered by parts."""
     source = StoredFeatures(torch.randn(ROWS, FEATURES), torch.randint(0, CLASSES, (ROWS,)))
     config = TrainingConfig(data=Path(), epochs=EPOCHS, batch_size=BATCH)
 
@@ -133,7 +135,7 @@ def cached_works(accounted: list[float]) -> tuple[Work, Work]:
 
 
 def uncached_works() -> tuple[Work, Work]:
-    """Photos through a ResNet-50's frozen backbone, without and with the recorder."""
+    """A pass through a frozen ResNet-50 without and with the recorder."""
     compute = compute_for("auto", "auto")
     state = backbone_state("resnet50", str(WEIGHTS))
     backbone = frozen_backbone("resnet50", state, compute)
@@ -155,7 +157,7 @@ def uncached_works() -> tuple[Work, Work]:
 
 
 def start_and_end_seconds(repeats: int = 20) -> float:
-    """What a recording costs once a run, however long it is."""
+    """The fixed cost of a recording, independent of the run's length."""
     return statistics.median(timed(_empty_recording) for _ in range(repeats))
 
 
@@ -165,7 +167,7 @@ def _empty_recording() -> None:
 
 
 def timer_seconds(steps: int = 20_000) -> float:
-    """What the calls of one step take, apart from everything else."""
+    """Seconds of the timer calls of one step."""
     with Recorder(keep=False) as recorder:
         timer = recorder.steps
         timer.phase("features")
@@ -180,7 +182,7 @@ def timer_seconds(steps: int = 20_000) -> float:
 
 
 def sampler_share(seconds: float = 5.0) -> float:
-    """CPU time of the sampling thread a second, where nothing else runs."""
+    """CPU time of the sampling thread per second."""
     with Recorder(keep=False):
         started = time.process_time()
         time.sleep(seconds)

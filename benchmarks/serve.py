@@ -1,15 +1,15 @@
-"""What serving costs: throughput and waiting times of a real server beside decoding and the network in the same run.
+"""Throughput and latency of a real server, compared with decoding and the network alone in the same run.
 
 python -m benchmarks.serve [--requests 1000] [--architecture resnet50] [--engine torch]
 
-Rounds of the bare work and of the server's alternate, so that a machine that is slower for a while is so for both; a
-ratio is that of one round, and the median of the rounds counts. The bare work, the limit, is decoding on all cores and
-the network on all cores, at the best of three chunk sizes, in a process with the server's settings. The client runs on
-the same cores; what it costs is told.
+Rounds of the bare work and of the server alternate, so that drift of the machine affects both; ratios are computed per
+round, and their median is reported. The bare work, which is the limit, is decoding and the network on all cores, at the
+best of three chunk sizes, in a process with the server's settings. The client runs on the same cores; its CPU time is
+reported.
 
-Overload: 32 clients saturate the server, which lets in 32 images at a time (two batches, `Bounds.max_pending`); more
-clients would only wait longer. Four times as many, 128, are the overload. Who is refused asks again after once to twice
-the time that `Retry-After` says.
+Overload: 32 clients saturate the server, which admits 32 images at a time (two batches, `Bounds.max_pending`); more
+clients would only wait longer. Four times as many, 128, are the overload. Refused clients retry after one to two times
+the `Retry-After` time.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ _SINGLE_IMAGES = 40
 
 
 def server_command(model: Path, port: int, engine: str) -> list[str]:
-    words = ["-m", "breedclf.serving", "serve", str(model), "--port", str(port), "--engine", engine]
-    return [sys.executable, *words]
+    command = ["-m", "breedclf.serving", "serve", str(model), "--port", str(port), "--engine", engine]
+    return [sys.executable, *command]
 
 
 def imports_and_loading(model: Path) -> float:
-    """Seconds of a process that imports torch and torchvision and loads the weights."""
+    """Seconds of a process that imports torch and torchvision, and loads the weights."""
     weights = str(model / "model.safetensors")
     code = f"import torch, torchvision; from safetensors.torch import load_file; load_file({weights!r})"
     started = time.perf_counter()
@@ -62,14 +62,14 @@ def imports_and_loading(model: Path) -> float:
 
 
 def cold_start(model: Path, engine: str) -> float:
-    """Seconds from the start of a server to its first answer."""
+    """Seconds from the start of a server to its first response."""
     port = free_port()
     with served(server_command(model, port, engine), port, image_request(photographs(1)[0], PATH)) as (_, seconds):
         return seconds
 
 
 def one_round(limit: Limit, send: Callable[[int, int], Traffic], requests: int) -> dict[str, Any]:
-    """The bare work, one client, the bare work, eight, and so on; so many requests at each point."""
+    """One round: the bare work and the server alternate, with the same number of requests at each number of clients."""
     bare, single, traffic = [], [], {}
     for clients in CLIENTS:
         bare.append({chunk: limit.per_second(chunk, _LIMIT_IMAGES) for chunk in CHUNKS})
@@ -83,7 +83,7 @@ def one_round(limit: Limit, send: Callable[[int, int], Traffic], requests: int) 
 
 
 def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str, Any]:
-    """Rounds over one server."""
+    """Run all rounds with one server."""
     made, port = [image_request(picture, PATH) for picture in photographs(32)], free_port()
     limit = Limit(model)
     memory, all_rounds = [], []
@@ -97,15 +97,17 @@ def measure(model: Path, engine: str, *, rounds: int, requests: int) -> dict[str
         for number in range(rounds):
             all_rounds.append(one_round(limit, send, requests // rounds))
             memory.append(psutil.Process(process.pid).memory_info().rss)
-            told = {clients: round(each.per_second, 1) for clients, each in all_rounds[-1]["traffic"].items()}
-            print(f"  round {number + 1}: limit {all_rounds[-1]['limit']:.1f}/s, {told}", file=sys.stderr, flush=True)
+            summaries = {clients: round(each.per_second, 1) for clients, each in all_rounds[-1]["traffic"].items()}
+            print(
+                f"  round {number + 1}: limit {all_rounds[-1]['limit']:.1f}/s, {summaries}", file=sys.stderr, flush=True
+            )
     limit.close()
     return {"rounds": all_rounds, "memory": memory, "precision": limit.precision}
 
 
 def main() -> int:
     parser = parser_for(__doc__)
-    parser.add_argument("--requests", type=int, default=2000, help="requests at each point (default: 2000)")
+    parser.add_argument("--requests", type=int, default=2000, help="requests per number of clients (default: 2000)")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--architecture", default="resnet50")
     parser.add_argument("--engine", default="torch")
@@ -123,9 +125,9 @@ def main() -> int:
     def median(ratio: Callable[[dict[str, Any]], float]) -> float:
         return statistics.median(ratio(each) for each in rounds)
 
-    told = {clients: each.summary() for clients, each in points.items()}
+    summaries = {clients: each.summary() for clients, each in points.items()}
     single = median(lambda each: statistics.median(each["traffic"][1].answered) / each["single"])
-    overload = told[OVERLOAD]
+    overload = summaries[OVERLOAD]
     goals = [
         *(
             at_least(
@@ -136,14 +138,18 @@ def main() -> int:
             for n in (8, SATURATING)
         ),
         at_most("p50 of one client over decoding and network", single, 1.15),
-        at_most("p99 over p50 at 8 clients", told[8]["p99"] / told[8]["p50"], 2.0),
-        at_most(f"p99 at {OVERLOAD} clients over p99 at {SATURATING}", overload["p99"] / told[SATURATING]["p99"], 1.25),
+        at_most("p99 over p50 at 8 clients", summaries[8]["p99"] / summaries[8]["p50"], 2.0),
+        at_most(
+            f"p99 at {OVERLOAD} clients over p99 at {SATURATING}", overload["p99"] / summaries[SATURATING]["p99"], 1.25
+        ),
         at_most("milliseconds until a refusal, median", 1000 * (overload["refused_p50"] or 0), 50),
         at_most(
-            "memory after the last round over after the first", measured["memory"][-1] / measured["memory"][0], 1.05
+            "memory after the last round over memory after the first",
+            measured["memory"][-1] / measured["memory"][0],
+            1.05,
         ),
-        at_most("requests lost", sum(each["lost"] for each in told.values()), 0),
-        at_most("first answer over importing and loading", statistics.median(b / a for a, b in starts), 1.3),
+        at_most("requests lost", sum(each["lost"] for each in summaries.values()), 0),
+        at_most("first response over importing and loading", statistics.median(b / a for a, b in starts), 1.3),
     ]
     details = {
         "engine": arguments.engine,
@@ -152,7 +158,7 @@ def main() -> int:
         "limit_per_second": [each["limit"] for each in rounds],
         "limit_by_chunk": [each["bare"] for each in rounds],
         "single_seconds": [each["single"] for each in rounds],
-        "points": told,
+        "points": summaries,
         "share_by_round": {n: [r["traffic"][n].per_second / r["limit"] for r in rounds] for n in CLIENTS},
         "memory_bytes": measured["memory"],
         "imports_and_first_answer_seconds": starts,

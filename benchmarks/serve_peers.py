@@ -1,4 +1,4 @@
-"""Our server beside FastAPI and LitServe over the same network and the same decoding: requests a second at 8 and 32.
+"""Requests per second compared with FastAPI and LitServe, with the same network and decoding, at 8 and 32 clients.
 
 make bench-peers, or python -m benchmarks.serve_peers [--requests 1000] once .venv-peers is there
 
@@ -38,7 +38,7 @@ SERVERS = {
 
 def main() -> int:
     parser = parser_for(__doc__)
-    parser.add_argument("--requests", type=int, default=1000, help="requests at each point (default: 1000)")
+    parser.add_argument("--requests", type=int, default=1000, help="requests per number of clients (default: 1000)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     python, pictures = peers_python(), photographs(32)
@@ -54,21 +54,25 @@ def main() -> int:
             for (name, clients), each in traffic.items():
                 answers = arguments.requests // arguments.rounds
                 each.append(send_traffic(ports[name], made[name], clients=clients, answers=answers))
-            told = {f"{name}, {n}": round(each[-1].per_second, 1) for (name, n), each in traffic.items()}
-            print(f"  round {number + 1}: {told}", file=sys.stderr, flush=True)
+            rates = {f"{name}, {n}": round(each[-1].per_second, 1) for (name, n), each in traffic.items()}
+            print(f"  round {number + 1}: {rates}", file=sys.stderr, flush=True)
     goals = [
-        at_least(f"ours over {name} at {n} clients, requests a second", over(traffic["ours", n], traffic[name, n]), 1.0)
+        at_least(
+            f"ours over {name} at {n} clients, requests per second", over(traffic["ours", n], traffic[name, n]), 1.0
+        )
         for name in SERVERS
         if name != "ours"
         for n in CLIENTS
     ]
-    goals.append(at_most("requests lost by ours", sum(each.lost for n in CLIENTS for each in traffic["ours", n]), 0))
+    goals.append(
+        at_most("requests lost by breedclf", sum(each.lost for n in CLIENTS for each in traffic["ours", n]), 0)
+    )
     details = {f"{name}, {n} clients": [t.summary() for t in each] for (name, n), each in traffic.items()}
     return report("serve_peers", goals, details, arguments)
 
 
 def over(ours: list[Traffic], theirs: list[Traffic]) -> float:
-    """The ratio of one round, the median of the rounds."""
+    """The median over rounds of their ratios."""
     return statistics.median(a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True))
 
 

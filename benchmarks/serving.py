@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: a model, photos, a client, the limit in a process of its own, servers."""
+"""Shared by the serving benchmarks: a model, photos, a client, the limit in a separate process, servers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SETTLING_SECONDS = 1.0
 
 
 def model_folder(root: Path, architecture: Any, *, crop_px: int = 224) -> Path:
-    """A model with drawn weights and as many classes as Udacity's dogs have."""
+    """A model with random weights and 133 classes."""
     from breedclf.data.preprocessing import Preprocessing
     from breedclf.inference.model_directory import write_artifact
     from breedclf.models.network import new_network
 
-    names = tuple(f"breed {number}" for number in range(CLASSES))
+    names = tuple(f"class {number}" for number in range(CLASSES))
     preprocessing = Preprocessing(resize_px=crop_px * 256 // 224, crop_px=crop_px)
     card = {"architecture": architecture, "labels": names, "class_names": names, "preprocessing": preprocessing}
     write_artifact(root / "model", card, new_network(architecture, seed=0, classes=CLASSES).state_dict())
@@ -68,11 +68,11 @@ class Limit:
         self.precision: str = self._ours.recv()
 
     def one_at_a_time(self, count: int) -> list[float]:
-        """Seconds of each of so many images."""
+        """Decode and predict `count` single images, and return the seconds of each."""
         return self._ask("one", 1, count)
 
     def per_second(self, chunk: int, count: int) -> float:
-        """Images a second, so many at a time."""
+        """Images per second, in chunks of this size."""
         return count / sum(self._ask("many", chunk, count))
 
     def close(self) -> None:
@@ -96,8 +96,8 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     pictures = photographs(32)
     decoders = single_core_threads(available_cores())
 
-    def decode(picture: bytes) -> torch.Tensor:
-        return classifier.card.preprocessing.view(decode_image(picture, "the image"), 0)
+    def decode(image: bytes) -> torch.Tensor:
+        return classifier.card.preprocessing.view(decode_image(image, "the image"), 0)
 
     def seconds_of(number: int, chunk: int) -> float:
         started = time.perf_counter()
@@ -109,14 +109,14 @@ def _compute(pipe: Connection, model: Path, precision: Any) -> None:
     for chunk in (1, *CHUNKS):
         seconds_of(0, chunk)
     pipe.send(classifier.precision)
-    while (asked := pipe.recv()) is not None:
-        _, chunk, count = asked
+    while (request := pipe.recv()) is not None:
+        _, chunk, count = request
         pipe.send([seconds_of(number, chunk) for number in range(math.ceil(count / chunk))])
 
 
 @dataclass
 class Traffic:
-    """What became of some requests: seconds until each answer, by what the answer was; and what the client spent.
+    """The outcome of requests: seconds until each response, by kind of response, and the client's CPU time.
 
     `settled` are those of `answered` that were asked after the first second, in which all clients come at one moment.
     """
@@ -142,20 +142,20 @@ class Traffic:
         return len(self.answered) / self.seconds
 
     def summary(self) -> dict[str, Any]:
-        asked = len(self.answered) + len(self.refused) + self.lost
+        total = len(self.answered) + len(self.refused) + self.lost
         return {
             "clients": self.clients,
-            "requests": asked,
+            "requests": total,
             "answered": len(self.answered),
             "refused": len(self.refused),
             "lost": self.lost,
             "per_second": self.per_second,
-            "offered_per_second": asked / self.seconds,
+            "offered_per_second": total / self.seconds,
             "p50": statistics.median(self.settled),
             "p99": percentile(self.settled, 0.99),
             "refused_p50": statistics.median(self.refused) if self.refused else None,
             "refused_p99": percentile(self.refused, 0.99) if self.refused else None,
-            "client_cpu_milliseconds_a_request": 1000 * self.client_cpu_seconds / asked,
+            "client_cpu_milliseconds_a_request": 1000 * self.client_cpu_seconds / total,
         }
 
 
@@ -164,7 +164,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def send_traffic(port: int, made: list[bytes], *, clients: int, answers: int) -> Traffic:
-    """Closed loop: each client sends the next request as soon as it is answered, until so many answers have come.
+    """Closed loop: each client sends the next request after a response, until the number of responses is reached.
 
     Each keeps one connection and sends bytes that were made before, so that the client costs little: it runs on the
     server's cores. One that is refused asks again after once to twice the server's `Retry-After`, as clients do that
@@ -209,7 +209,7 @@ def send_traffic(port: int, made: list[bytes], *, clients: int, answers: int) ->
 
 
 class _Connection:
-    """One client's connection, opened anew when the server closed it."""
+    """One client's connection, reopened if the server closed it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -223,7 +223,7 @@ class _Connection:
             self._socket.close()
 
     def ask(self, request: bytes) -> tuple[int, bytes]:
-        """The status, 0 for none, and the head of the answer."""
+        """The status (0 for none) and headers of the response."""
         try:
             if self._socket is None:
                 self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=120)
@@ -259,17 +259,17 @@ class _Connection:
         self._socket = None
 
 
-def image_request(picture: bytes, path: str) -> bytes:
-    """A whole request: a JPEG file as it is."""
-    return _request(picture, path, "image/jpeg")
+def image_request(image: bytes, path: str) -> bytes:
+    """A complete request with a JPEG file as the body."""
+    return _request(image, path, "image/jpeg")
 
 
-def form_request(picture: bytes, path: str) -> bytes:
-    """A whole request: a JPEG file as the field `image` of an uploaded form."""
-    edge = "a-line-that-no-picture-holds"
+def form_request(image: bytes, path: str) -> bytes:
+    """A complete request with a JPEG file as the form field `image`."""
+    edge = "a-line-that-no-image-holds"
     head = f'--{edge}\r\nContent-Disposition: form-data; name="image"; filename="dog.jpg"\r\n\r\n'
     return _request(
-        head.encode() + picture + f"\r\n--{edge}--\r\n".encode(), path, f"multipart/form-data; boundary={edge}"
+        head.encode() + image + f"\r\n--{edge}--\r\n".encode(), path, f"multipart/form-data; boundary={edge}"
     )
 
 
@@ -285,14 +285,14 @@ def _retry_after(head: bytes) -> float:
 
 @contextmanager
 def served(command: Sequence[str], port: int, request: bytes) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
-    """A server's process, and the seconds from its start to its first answer."""
+    """A server process, and the seconds from its start to its first response."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         with _Connection(port) as connection:
             while connection.ask(request)[0] != 200:
                 assert process.poll() is None, f"the server ended with {process.returncode}"
-                assert time.perf_counter() - started < START_SECONDS, "the server doesn't answer"
+                assert time.perf_counter() - started < START_SECONDS, "the server doesn't respond"
                 time.sleep(0.005)
         yield process, time.perf_counter() - started
     finally:
@@ -303,7 +303,7 @@ def served(command: Sequence[str], port: int, request: bytes) -> Iterator[tuple[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for each in children:  # some servers leave theirs behind
+        for each in children:  # some servers leave child processes behind
             with suppress(psutil.NoSuchProcess):
                 each.kill()
 

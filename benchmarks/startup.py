@@ -1,4 +1,4 @@
-"""How long a person waits before anything happens: help, the import, and a first prediction from the command line."""
+"""Startup time of the command line: help, the import, and a first prediction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         config = TrainingConfig(data=DATA / "hymenoptera", weights=str(WEIGHTS), epochs=1, output=Path(folder) / "out")
         model = Trainer(config).fit().artifact
-        picture = next((DATA / "hymenoptera" / "test").rglob("*.jpg"))
+        image = next((DATA / "hymenoptera" / "test").rglob("*.jpg"))
         imports = (
             "import torch, torchvision; from safetensors.torch import load_file; "
             f"load_file({str(model / 'model.safetensors')!r})"
@@ -27,7 +27,7 @@ def main() -> int:
             "python alone": ["-c", ""],
             "import breedclf": ["-c", "import breedclf"],
             "torch, torchvision and the weights": ["-c", imports],
-            "first prediction": ["-m", "breedclf", "predict", str(model), str(picture)],
+            "first prediction": ["-m", "breedclf", "predict", str(model), str(image)],
         }
         works = {name: (lambda words=words: _run(words)) for name, words in commands.items()}
         for work in works.values():

@@ -1,4 +1,4 @@
-"""What a training costs beside its bare forward passes, three epochs beside one, and how much memory it takes."""
+"""Cost of training relative to its forward passes, of three epochs relative to one, and peak memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def main() -> int:
         home = Path(temporary)
 
         def train(epochs: int) -> None:
-            shutil.rmtree(home / "cache", ignore_errors=True)  # every training starts from a cold cache
+            shutil.rmtree(home / "cache", ignore_errors=True)  # every run starts with a cold cache
             config = TrainingConfig(
                 data=folder.root, weights=str(WEIGHTS), epochs=epochs, output=home / "out", cache_dir=home / "cache"
             )
@@ -53,7 +53,7 @@ def main() -> int:
     cost = ratios(seconds["3 epochs"]["wall"], seconds["bare forward"]["wall"])
     epochs = ratios(seconds["3 epochs"]["wall"], seconds["1 epoch"]["wall"])
     goals = [
-        at_most(f"one training of {NAME} over the bare forward passes of its images", cost["median"], 1.25),
+        at_most(f"a training run on {NAME} over the forward passes of its images", cost["median"], 1.25),
         at_most("three epochs over one", epochs["median"], 1.1),
         at_most("peak memory of the process in GB (the benchmark's own images included)", peak_gb, 2.0),
     ]

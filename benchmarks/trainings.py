@@ -1,4 +1,4 @@
-"""Trainings of several libraries in turns, each in a process of its own: seconds, memory, images named rightly."""
+"""Runs training with several libraries alternately, each in a separate process: time, memory, correct images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OURS = "breedclf, shipped"
 
 @dataclass(frozen=True)
 class Runs:
-    """What each contender's runs measured, by "library, precision"."""
+    """Measurements of each contender's runs, by "library, precision"."""
 
     settings: dict[str, Any]
     measured: dict[str, list[dict[str, Any]]]
@@ -37,19 +37,19 @@ class Runs:
         return [each["seconds"] for each in self.measured[name]]
 
     def over_ours(self, name: str, ours: str = OURS) -> float:
-        """How many times as long as ours, the median of the runs."""
+        """Time relative to breedclf's, median over runs."""
         return ratios(self.seconds(name), self.seconds(ours))["median"]
 
     def fastest(self, precision: str) -> str:
-        """The quickest library other than ours at that precision."""
+        """The fastest other library at this precision."""
         return min(self._others(precision), key=lambda name: statistics.median(self.seconds(name)))
 
     def memory_over_leanest(self) -> float:
-        """Our peak over that of the peer that needs least, medians."""
+        """breedclf's peak memory relative to the lowest of the others, medians."""
         return self._memory(OURS) / min(self._memory(name) for name in self._others("shipped"))
 
     def right_less_best(self) -> float:
-        """Test images that we name rightly, less those of the best peer, medians over the seeds."""
+        """Correct test images, minus those of the best other library, medians over seeds."""
         best = max(self._right(name) for name in self.measured if "right" in self.measured[name][0])
         return self._right(OURS) - best
 
@@ -77,7 +77,7 @@ class Runs:
 
 
 def compare(matched: Iterable[str], data: Path, *, repeats: int, **settings: Any) -> Runs:
-    """Every library as it ships and some in this machine's quickest precision, in turns, each time with another seed.
+    """Run all libraries with their own settings, and some in the fastest precision, alternately, with different seeds.
 
     `settings` are those of `Task`.
     """
@@ -88,20 +88,20 @@ def compare(matched: Iterable[str], data: Path, *, repeats: int, **settings: Any
         for library, precision in contenders:
             run = one_training(python, library, {**settings, "data": data, "precision": precision, "seed": number})
             measured[f"{library}, {precision}"].append(run)
-            told = f"{run['seconds']:.1f} s, {run['memory_bytes'] / 2**20:.0f} MiB, {run.get('right', '?')} right"
-            print(f"  {number + 1}/{repeats} {library}, {precision}: {told}", file=sys.stderr, flush=True)
+            result = f"{run['seconds']:.1f} s, {run['memory_bytes'] / 2**20:.0f} MiB, {run.get('right', '?')} right"
+            print(f"  {number + 1}/{repeats} {library}, {precision}: {result}", file=sys.stderr, flush=True)
     return Runs({"data": data.name, **settings}, measured)
 
 
 def one_training(python: Path, library: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """What one process tells of its training, with the most memory that it and its own held at a time."""
+    """Train in a separate process, and return its results and the peak memory of its process tree."""
     with tempfile.TemporaryDirectory() as scratch:
-        given = {"weights": WEIGHTS, "scratch": scratch, **settings}
-        flags = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+        options = {"weights": WEIGHTS, "scratch": scratch, **settings}
+        flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
         errors = Path(scratch) / "stderr"
-        with errors.open("w") as told:
+        with errors.open("w") as stderr:
             process = subprocess.Popen(
-                [str(python), "-m", f"benchmarks.peers.train_{library}", *flags], stdout=subprocess.PIPE, stderr=told
+                [str(python), "-m", f"benchmarks.peers.train_{library}", *flags], stdout=subprocess.PIPE, stderr=stderr
             )
         memory = 0
         while process.poll() is None:
@@ -115,7 +115,7 @@ def one_training(python: Path, library: str, settings: dict[str, Any]) -> dict[s
 
 
 def reported(name: str, goals: Sequence[dict[str, Any]], runs: Runs, given: argparse.Namespace) -> int:
-    """The table of all contenders on stderr, then what every benchmark reports."""
+    """Print a table of all contenders to stderr, then report as every benchmark."""
     for contender, each in runs.summary().items():
         of = f"{each['right']:g} right" if each["right"] is not None else "speed only"
         print(
@@ -127,7 +127,7 @@ def reported(name: str, goals: Sequence[dict[str, Any]], runs: Runs, given: argp
 
 
 def _proportional_bytes(pid: int) -> int:
-    """Memory of a process and of those it started; what they share counts once."""
+    """Memory of a process and its children; shared memory is counted once."""
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)

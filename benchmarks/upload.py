@@ -1,4 +1,4 @@
-"""Ten thousand small files into S3 beside `aws s3 sync`, at the same server: seconds of both kinds; and sent again.
+"""Uploading ten thousand small files to S3, and again unchanged, compared with `aws s3 sync` on the same server.
 
 The AWS command line is looked for on the PATH, or where BREEDCLF_AWS_CLI points; give it an environment of its own:
 
@@ -38,7 +38,7 @@ while True:
 
 @contextlib.contextmanager
 def s3() -> Iterator[str]:
-    """moto's S3, in a process of its own, whose CPU seconds are nobody's."""
+    """moto's S3 server, in a separate process whose CPU time isn't counted."""
     server = subprocess.Popen([sys.executable, "-c", _SERVER], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
@@ -56,7 +56,7 @@ def write_files(folder: Path) -> None:
 
 
 def timed(command: list[str], environment: dict[str, str]) -> dict[str, float]:
-    """Wall seconds, and the CPU seconds of the process."""
+    """Wall seconds and CPU seconds of a process."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -70,7 +70,7 @@ def main() -> int:
     given = arguments(__doc__, repeats=3, needs_data=False)
     aws = os.environ.get("BREEDCLF_AWS_CLI") or shutil.which("aws")
     if aws is None:
-        sys.exit("no AWS command line is found: see the first lines of benchmarks/upload.py")
+        sys.exit("the AWS command line wasn't found: see the docstring of benchmarks/upload.py")
     found: dict[str, list[dict[str, float]]] = {"breedclf": [], "aws": [], "breedclf again": [], "aws again": []}
     with tempfile.TemporaryDirectory() as folder, s3() as url:
         write_files(Path(folder))
@@ -82,7 +82,7 @@ def main() -> int:
             "AWS_DEFAULT_REGION": "us-east-1",
         }
         for repeat in range(given.repeats):
-            for name in ("breedclf", "aws"):  # buckets of their own: moto's listings take longer in full ones
+            for name in ("breedclf", "aws"):  # separate buckets: moto's listings are slower in full ones
                 make = [aws, "s3", "mb", f"s3://{name}-{repeat}"]
                 subprocess.run(make, env=environment, check=True, capture_output=True)
             for again in ("", " again"):

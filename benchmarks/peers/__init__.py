@@ -1,1 +1,1 @@
-"""Programs written with other libraries, for comparisons; each runs in `.venv-peers` (`make bench-peers`)."""
+"""Programs using other libraries, for comparison; they run in `.venv-peers` (`make bench-peers`)."""

@@ -1,10 +1,10 @@
-"""One epoch of training the head, ours beside the peers: seconds, CPU seconds, memory, images named rightly.
+"""One epoch of training the head, compared with other libraries: time, memory, and correct test images.
 
-make bench-peers, or python -m benchmarks.peers [--repeats 5] once .venv-peers is there
+make bench-peers, or python -m benchmarks.peers [--repeats 5] if .venv-peers exists
 
-Every training is a process of its own in the same environment, with the same photos, weights and trainable set,
-from a cold cache, start-up left out. "shipped" is each library's own precision, which ours is bf16 where the hardware
-has it; there the others are run in bf16, too. "plain" in a precision leaves the frozen backbone in eval mode.
+Each run is a separate process in the same environment, with the same photos, weights and trained layers, with a cold
+cache and excluding startup. "shipped" is each library's default precision; breedclf's is bf16 if the hardware supports
+it, and then the others are also run in bf16. "plain" with a precision keeps the frozen backbone in eval mode.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def main() -> int:
     goals = [
         at_least(f"{shipped} over ours, seconds", runs.over_ours(shipped), 3.0),
         at_least(f"{plain} in eval mode over ours, seconds", runs.over_ours(plain), 1.15),
-        at_most("our memory over the leanest peer's", runs.memory_over_leanest(), 1.0),
-        at_least("test images right, less the best peer's", runs.right_less_best(), -1),
+        at_most("memory relative to the lowest of the others", runs.memory_over_leanest(), 1.0),
+        at_least("correct test images, minus the best other library's", runs.right_less_best(), -1),
     ]
     return reported("peers", goals, runs, given)
 

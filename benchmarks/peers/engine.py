@@ -1,4 +1,4 @@
-"""What the servers of a comparison share: the same decoding and the same network, so that only the server differs."""
+"""Shared by the compared servers: the same decoding and network, so that only the server differs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from breedclf.serving.engines.engine import TorchEngine
 
 
 def load_engine(model: str) -> TorchEngine:
-    """The classifier, and one answer of it."""
+    """The classifier, and its response to one image."""
     engine = TorchEngine(Classifier(model), Limits())
     engine.forward([engine.sample()])
     return engine

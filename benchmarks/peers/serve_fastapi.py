@@ -1,4 +1,4 @@
-"""A FastAPI server as its pages show one: each request is answered by a thread of its pool, with no batching.
+"""A FastAPI server as in its documentation: each request runs in a thread of the pool, without batching.
 
 python -m benchmarks.peers.serve_fastapi MODEL PORT
 """

@@ -1,4 +1,4 @@
-"""A LitServe server with its batching, 16 images at a time; it takes images as an uploaded form, as its pages show.
+"""A LitServe server with batches of up to 16 images; it accepts images as form uploads, as in its documentation.
 
 python -m benchmarks.peers.serve_litserve MODEL PORT
 
@@ -29,10 +29,10 @@ class Breeds(litserve.LitAPI):
         self._decoders = ThreadPoolExecutor(2)
 
     def decode_request(self, request: Request) -> bytes:
-        return bytes(request["picture"].file.read())
+        return bytes(request["image"].file.read())
 
-    def predict(self, pictures: list[bytes]) -> list[dict[str, Any]]:
-        inputs = list(self._decoders.map(self._engine.decode, pictures))
+    def predict(self, images: list[bytes]) -> list[dict[str, Any]]:
+        inputs = list(self._decoders.map(self._engine.decode, images))
         return [answer_of(each) for each in self._engine.forward(inputs)]
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:

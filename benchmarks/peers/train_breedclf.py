@@ -1,4 +1,4 @@
-"""This library, from a cold cache."""
+"""breedclf, with a cold cache."""
 
 from __future__ import annotations
 

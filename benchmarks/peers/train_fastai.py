@@ -1,4 +1,4 @@
-"""fastai's Learner with its own loading and augmentation-free scaling; its mixed precision is for CUDA alone."""
+"""fastai's Learner with its own data loading and no augmentation; its mixed precision requires CUDA."""
 
 from __future__ import annotations
 

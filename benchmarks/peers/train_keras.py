@@ -1,4 +1,4 @@
-"""Keras 3 over torch. Its ResNet50 is another layout, so that the weights are drawn: speed only."""
+"""Keras 3 with the torch backend. Its ResNet50 differs in layout, so weights are random: for speed only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchmarks.peers.training import Judge, Task, Train, run
 
 
 class ChannelsLast(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Keras takes images as [224, 224, 3]."""
+    """Images as [224, 224, 3], as Keras expects."""
 
-    def __init__(self, pictures: torch.utils.data.Dataset[tuple[torch.Tensor, int]]) -> None:
-        self._images = pictures
+    def __init__(self, images: torch.utils.data.Dataset[tuple[torch.Tensor, int]]) -> None:
+        self._images = images
 
     def __len__(self) -> int:
         return len(self._images)  # type: ignore[arg-type]
@@ -31,13 +31,13 @@ def prepare(task: Task) -> Train:
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
     base = keras.applications.ResNet50(weights=None, include_top=False, pooling="avg", input_shape=(224, 224, 3))
     base.trainable = task.trainable == "all"
-    classes = len(task.pictures("train").classes)
+    classes = len(task.images("train").classes)
     model = keras.Sequential([base, keras.layers.Dense(classes, activation="softmax", dtype="float32")])
     model.compile(
         keras.optimizers.SGD(task.learning_rate, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     loaders = [
-        torch.utils.data.DataLoader(ChannelsLast(task.pictures(split)), task.batch, split == "train", num_workers=2)
+        torch.utils.data.DataLoader(ChannelsLast(task.images(split)), task.batch, split == "train", num_workers=2)
         for split in ("train", "valid")
     ]
 

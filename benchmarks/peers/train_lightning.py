@@ -1,4 +1,4 @@
-"""Lightning's Trainer over a module as its pages write one."""
+"""Lightning's Trainer with a module as in its documentation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Module(lightning.LightningModule):
         self.log("valid_loss", self.loss(batch))
 
     def loss(self, batch: list[torch.Tensor]) -> torch.Tensor:
-        pictures, targets = batch
-        return torch.nn.functional.cross_entropy(self.network(pictures), targets)
+        images, targets = batch
+        return torch.nn.functional.cross_entropy(self.network(images), targets)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.task.optimizer(self.network)

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer over the same network, wrapped so that it returns its loss, as that Trainer asks for."""
+"""Hugging Face's Trainer with the same network, wrapped to return its loss, as the Trainer requires."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class WithLoss(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        outputs = self.network(pictures)
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = self.network(images)
         return {"loss": torch.nn.functional.cross_entropy(outputs, labels), "logits": outputs}
 
 
 def collated(samples: list[tuple[torch.Tensor, int]]) -> dict[str, torch.Tensor]:
-    pictures, labels = zip(*samples, strict=True)
-    return {"pictures": torch.stack(pictures), "labels": torch.tensor(labels)}
+    images, labels = zip(*samples, strict=True)
+    return {"images": torch.stack(images), "labels": torch.tensor(labels)}
 
 
 def prepare(task: Task) -> Train:
@@ -47,8 +47,8 @@ def prepare(task: Task) -> Train:
         model,
         arguments,
         data_collator=collated,
-        train_dataset=task.pictures("train"),
-        eval_dataset=task.pictures("valid"),
+        train_dataset=task.images("train"),
+        eval_dataset=task.images("valid"),
         optimizers=(task.optimizer(model), None),
     )
 

@@ -1,4 +1,4 @@
-"""Ultralytics' trainer of classifiers over the same network, with its own augmentation, schedule and checkpoints."""
+"""Ultralytics' classification trainer with the same network, and its own augmentation, schedule and checkpoints."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.plain_loop import WORKERS
 
 def prepare(task: Task) -> Train:
     network = task.network()
-    network.f, network.i, network.type, network.np = -1, 0, "resnet50", 0  # what its models' layers carry
+    network.f, network.i, network.type, network.np = -1, 0, "resnet50", 0  # attributes that its models require
 
     class OurNetwork(ClassificationTrainer):
         def setup_model(self) -> None:
-            self.model = ClassificationModel("yolov8n-cls.yaml", nc=len(task.pictures("train").classes), verbose=False)
+            self.model = ClassificationModel("yolov8n-cls.yaml", nc=len(task.images("train").classes), verbose=False)
             self.model.model, self.model.save = torch.nn.Sequential(network), []
 
     frozen = [] if task.trainable == "all" else [f"0.{name}" for name, _ in network.named_children() if name != "fc"]

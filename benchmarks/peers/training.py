@@ -1,4 +1,4 @@
-"""What the trainings of a comparison share: the same images, weights and trainable set, one judge, one stopwatch."""
+"""Shared by the compared training programs: images, weights, trained layers, evaluation and timing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.plain_loop import PlainLoop
 
 @dataclass(frozen=True)
 class Task:
-    """One training: `trainable` is "head" or "all", `precision` the library's own ("shipped"), "fp32" or "bf16"."""
+    """A training task: `trainable` is "head" or "all"; `precision` is "shipped" (default), "fp32" or "bf16"."""
 
     data: Path
     weights: Path
@@ -37,26 +37,26 @@ class Task:
 
     @property
     def loop(self) -> PlainLoop:
-        """The plain loop, and what the others have of it: network, images and judge."""
+        """The plain loop, whose network, images and evaluation all programs share."""
         precision = None if self.precision == "shipped" else self.precision
         return PlainLoop(self.data, self.weights, precision, self.trainable)
 
     def network(self) -> torch.nn.Module:
-        """ResNet-50 with the given weights and a new head; only what is to be trained has gradients."""
+        """ResNet-50 with the given weights and a new head; only trained layers have gradients."""
         return self.loop.network(self.seed)
 
     def optimizer(self, network: torch.nn.Module) -> torch.optim.Optimizer:
         trainable = [each for each in network.parameters() if each.requires_grad]
         return torch.optim.SGD(trainable, self.learning_rate, momentum=0.9)
 
-    def pictures(self, split: str) -> Any:
-        return self.loop.pictures(split)
+    def images(self, split: str) -> Any:
+        return self.loop.images(split)
 
     def loader(self, split: str) -> Any:
         return self.loop.loader(split, self.batch)
 
     def judge(self, network: torch.nn.Module) -> dict[str, int]:
-        """How many images of the split test are named rightly, in fp32."""
+        """The number of correct test images, in fp32."""
         loader = self.loader("test")
         return {"right": self.loop.judge(network, loader, exact=True)[1], "of": len(loader.dataset)}
 
@@ -66,10 +66,10 @@ Train = Callable[[], Judge]
 
 
 def run(prepare: Callable[[Task], Train]) -> None:
-    """Prepare, train by the clock, then judge; print one JSON document.
+    """Prepare, train with timing, then evaluate; print one JSON document.
 
-    `prepare` loads the library, the network and the lists of files and returns the training, which returns what tells
-    the images named rightly: `dict` where it can't be said.
+    `prepare` loads the library, the network and the file lists, and returns the training function. That returns the
+    function that counts correct images, or `dict` if they can't be counted.
     """
     parser = argparse.ArgumentParser()
     for name in ("data", "weights", "scratch"):
@@ -81,7 +81,7 @@ def run(prepare: Callable[[Task], Train]) -> None:
     parser.add_argument("--learning-rate", type=float, default=0.005)
     task = Task(**vars(parser.parse_args()))
     answer = os.dup(1)
-    os.dup2(2, 1)  # what libraries print goes to stderr
+    os.dup2(2, 1)  # redirect the libraries' output to stderr
     train = prepare(task)
     wall, cpu = time.perf_counter(), _cpu_seconds()
     judge = train()

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from docutils import nodes
 from markupsafe import Markup
-from planted_faults import FAULTS
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from svg_files import standalone
 from tests.profiling import planted_profiles as planted
+from tests.profiling.planted_faults import FAULTS
 
 from breedclf.profiling.profile import Profile, SeriesKind, TensorKind
 from breedclf.profiling.report.summary import parts_of
@@ -177,7 +177,7 @@ def class_counts() -> dict[str, float]:
 
 def input_moments() -> dict[str, float]:
     found = {}
-    for label, run in runs("pictures not normalised").items():
+    for label, run in runs("images not normalized").items():
         (pictures,) = (t for t in run.tensors if t.kind == "input")
         found |= {f"{label}: {name}": float(abs(pictures.measures[name]).mean()) for name in ("mean", "std")}
     return found

@@ -16,7 +16,8 @@ import pytest
 from breedclf.cli import COMMANDS, main
 from breedclf.cli.console import Console
 from breedclf.errors import DataError
-from breedclf.text.printable import VisibleFormatter, storable, storable_document, visible, visible_name
+from breedclf.text.plain_json import plain_values
+from breedclf.text.printable import VisibleFormatter, storable, visible, visible_name
 
 LIMIT_SECONDS = 120
 NASTY = "dog\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj.exe\u2066\u2028\udce9\x00\x7f\r"
@@ -46,7 +47,7 @@ def test_nothing_is_left_that_controls_a_terminal() -> None:
 
 def test_text_that_no_encoding_writes_is_written_as_its_bytes() -> None:
     assert storable("caf\udce9.jpg") == r"caf\xe9.jpg"
-    assert storable_document({"\udce9": ["\udce9", 1, None, ("\ud800",)]}) == {r"\xe9": [r"\xe9", 1, None, [r"\ud800"]]}
+    assert plain_values({"\udce9": ["\udce9", 1, None, ("\ud800",)]}) == {r"\xe9": [r"\xe9", 1, None, [r"\ud800"]]}
     assert str(DataError("caf\udce9.jpg is gone")) == r"caf\xe9.jpg is gone"
 
 

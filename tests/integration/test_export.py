@@ -43,7 +43,7 @@ def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path,
     result, data = trained
     output = tmp_path / "new" / f"dogs{SUFFIXES[form]}"
     done = export(result.artifact, output, format=form, data=data / "test")
-    assert (done.pictures, done.drawn, done.skipped) == (8, False, ())
+    assert (done.images, done.drawn, done.skipped) == (8, False, ())
     assert done.comparison.same_top1 == done.comparison.answers == 9, "all together, and the first alone"
     assert done.comparison.largest_difference <= TOLERANCE
     assert done.size_bytes == output.stat().st_size > 40e6
@@ -53,7 +53,7 @@ def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path,
     expected = Classifier(result.artifact, device="cpu", precision="fp32").probabilities(paths)
     preprocessing = done_preprocessing(output, form)
     assert preprocessing["normalisation"] == "inside"
-    pictures = samples_from(paths, Classifier(result.artifact).card.preprocessing).pictures
+    pictures = samples_from(paths, Classifier(result.artifact).card.preprocessing).images
     assert pictures.shape == (8, 3, preprocessing["crop_px"], preprocessing["crop_px"])
     got = FORMATS[form].run(output, pictures)
     assert np.allclose(got[:8], expected.numpy(), atol=TOLERANCE)
@@ -61,7 +61,7 @@ def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path,
 
 
 def done_preprocessing(path: Path, form: str) -> dict[str, object]:
-    """The preprocessing as the file tells it, after a look at the rest of what it tells."""
+    """The preprocessing in the file's metadata, after checking the rest of the metadata."""
     if form == "torch":
         files = {"breedclf.json": ""}
         torch.export.load(path, extra_files=files)
@@ -69,19 +69,19 @@ def done_preprocessing(path: Path, form: str) -> dict[str, object]:
         assert card["class_names"] == ["Lying", "Standing"]
         return {**card["preprocessing"], "normalisation": "inside"}
     written = onnx.load(path)
-    told = {entry.key: entry.value for entry in written.metadata_props}
-    assert json.loads(told["class_names"]) == ["Lying", "Standing"]
-    assert json.loads(told["labels"]) == ["001.Lying", "002.Standing"]
+    metadata = {entry.key: entry.value for entry in written.metadata_props}
+    assert json.loads(metadata["class_names"]) == ["Lying", "Standing"]
+    assert json.loads(metadata["labels"]) == ["001.Lying", "002.Standing"]
     (given,), (answer,) = written.graph.input, written.graph.output
     assert (given.name, answer.name) == ("pictures", "probabilities")
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     batch, *rest = given.type.tensor_type.shape.dim
     assert batch.dim_param, "any number of images"
     assert [one.dim_value for one in rest] == [3, 224, 224]
-    return dict(json.loads(told["preprocessing"]))
+    return dict(json.loads(metadata["preprocessing"]))
 
 
-def test_the_command_compares_on_drawn_images_and_tells_the_figures(
+def test_the_command_compares_on_synthetic_images_and_prints_the_result(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = Path(shutil.copytree(model, tmp_path / "model"))
@@ -91,9 +91,9 @@ def test_the_command_compares_on_drawn_images_and_tells_the_figures(
     assert (document["pictures"], document["drawn"], document["same_top1"]) == (16, True, document["answers"])
     assert 0 <= document["largest_difference"] <= document["tolerance"] == TOLERANCE
     assert main(["export", str(copy), "--format", "torch"]) == 2
-    assert "is there already; choose another --output, or say --overwrite" in capsys.readouterr().err
+    assert "exists already; choose another --output, or use --overwrite" in capsys.readouterr().err
     assert main(["export", str(copy), "--format", "torch", "--overwrite"]) == 0
-    assert "answers have the same best class" in capsys.readouterr().out
+    assert "predictions have the same best class" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", SUFFIXES)
@@ -106,7 +106,7 @@ def test_a_file_that_answers_otherwise_is_refused_and_an_old_one_stays(model: Pa
     wrong = replace(real, write=lambda _program, card, path: real.write(foreign, card, path))
     output = tmp_path / "old"
     output.write_text("an earlier export")
-    with pytest.raises(ExportError, match=r"of 17 answers .* differ by 0\.\d+ at most .*nothing is written"):
+    with pytest.raises(ExportError, match=r"of 17 predictions .* differ by 0\.\d+ at most .*nothing was written"):
         write_compared(classifier, wrong, drawn_samples(preprocessing), output)
     assert output.read_text() == "an earlier export"
     assert list(tmp_path.iterdir()) == [output]
@@ -122,7 +122,7 @@ def test_a_file_that_does_not_run_is_refused(model: Path, tmp_path: Path, form: 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_verdict_over_the_figures() -> None:
+def test_the_outcome_of_a_comparison() -> None:
     expected = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]], np.float32)
     assert compare(expected, expected).agrees
     near = compare(expected, expected + np.float32([[0, 0], [0, 0], [-4e-6, 4e-6]]))
@@ -137,18 +137,18 @@ def test_the_verdict_over_the_figures() -> None:
     assert not compare(expected, expected[:2]).agrees
 
 
-def test_images_are_taken_evenly_and_bad_ones_are_told(model: Path, tmp_path: Path) -> None:
+def test_images_are_sampled_evenly_and_bad_ones_are_reported(model: Path, tmp_path: Path) -> None:
     data = write_patterns(tmp_path / "many", counts={"test": 40})
     preprocessing = Classifier(model).card.preprocessing
     taken = samples_from([data], preprocessing)
-    assert len(taken.pictures) == MOST_IMAGES
+    assert len(taken.images) == MOST_IMAGES
     paths = sorted(data.rglob("*.png"))
     for place, path in ((0, paths[0]), (-1, paths[31 * len(paths) // 32])):
-        assert np.array_equal(taken.pictures[place], preprocessing.view(open_image(path), 0).numpy())
+        assert np.array_equal(taken.images[place], preprocessing.view(open_image(path), 0).numpy())
     hostile = write_hostile_images(tmp_path / "hostile")
     mixed = samples_from([tmp_path / "hostile"], preprocessing)
     assert len(mixed.skipped) == len(hostile.broken)
-    assert len(mixed.pictures) == len(hostile.odd)
+    assert len(mixed.images) == len(hostile.odd)
 
 
 def _damaged(model: Path, folder: Path) -> Path:
@@ -158,31 +158,29 @@ def _damaged(model: Path, folder: Path) -> Path:
     return copy
 
 
-def test_what_cannot_be_exported_is_told(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"format='onyx' is none .*: did you mean 'onnx'\?"):
+def test_invalid_exports_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"format='onyx' is not an export format: did you mean 'onnx'\?"):
         export(model, tmp_path / "x", format="onyx")
     with pytest.raises(ArtifactError, match="is not a breedclf model"):
         export(tmp_path, tmp_path / "x", format="torch")
     with pytest.raises(ArtifactError, match="is damaged or was replaced"):
         export(_damaged(model, tmp_path), tmp_path / "x", format="torch")
-    with pytest.raises(ConfigError, match=r"is a folder; name a file in it, such as model\.pt2"):
+    with pytest.raises(ConfigError, match=r"is a folder; give a file in it, such as model\.pt2"):
         export(model, tmp_path, format="torch")
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="can't be written"):
         export(model, tmp_path / "file" / "x.pt2", format="torch")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images to compare on"):
+    with pytest.raises(DataError, match="has no images to compare"):
         export(model, tmp_path / "x", format="torch", data=tmp_path / "empty")
-    with pytest.raises(DataError, match="isn't there; name an image"):
+    with pytest.raises(DataError, match="doesn't exist; give an image"):
         export(model, tmp_path / "x", format="torch", data=[tmp_path / "no.jpg"])
-    with pytest.raises(DataError, match="none of the 1 images to compare on can be read"):
+    with pytest.raises(DataError, match="none of the 1 images to compare can be read"):
         export(model, tmp_path / "x", format="torch", data=tmp_path / "file")
     assert not (tmp_path / "x").exists()
 
 
-def test_without_the_extra_a_user_hears_what_to_install(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_names_what_to_install(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     wanted = r'export to onnx needs onnxruntime, which is not installed: pip install "breedclf\[onnx\]"'
     with pytest.raises(MissingExtraError, match=wanted):

@@ -1,4 +1,4 @@
-"""Trainings logged by the real TensorBoard and MLflow, and trainings that survive what goes wrong there."""
+"""Training runs logged by the real TensorBoard and MLflow, and training runs that tolerate failures there."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def test_tensorboard_reads_back_what_was_trained(pictures: Path, tmp_path: Path)
     assert events.scalars("best/valid_loss") == [(result.best_epoch, pytest.approx(result.best.valid_loss))]
     assert events.text("artifact") == str(result.artifact)
     assert '"architecture": "resnet18"' in events.text("settings")
-    told = events.reader.PluginTagToContent("hparams")
-    assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} == set(told)
-    assert b"learning_rate" in told["_hparams_/session_start_info"]
+    content = events.reader.PluginTagToContent("hparams")
+    assert {"_hparams_/session_start_info", "_hparams_/session_end_info"} == set(content)
+    assert b"learning_rate" in content["_hparams_/session_start_info"]
 
 
 def test_mlflow_reads_back_what_was_trained(pictures: Path, tmp_path: Path, database: str) -> None:
@@ -114,7 +114,7 @@ def test_a_resumed_training_goes_on_with_its_run(pictures: Path, tmp_path: Path,
     history = MlflowClient(tracking_uri=database).get_metric_history(run.info.run_id, "valid_loss")
     assert [(one.step, one.value) for one in history] == [(each.epoch, each.valid_loss) for each in result.history]
     Trainer(settings).fit()
-    assert len(runs(database, "resumed")) == 2, "a training that begins anew is another run"
+    assert len(runs(database, "resumed")) == 2, "a training run that is restarted is another MLflow run"
     MlflowClient(tracking_uri=database).delete_experiment(run.info.experiment_id)
     again = Trainer(settings.replace(epochs=3, resume=True, mlflow_experiment="elsewhere")).fit()
     assert (len(again.history), len(runs(database, "elsewhere"))) == (3, 1)
@@ -127,7 +127,7 @@ def test_the_command_logs_without_a_warning(pictures: Path, tmp_path: Path, data
         [sys.executable, "-W", "error", "-m", "breedclf", *words], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert "can't be logged" not in done.stderr
+    assert "logging failed" not in done.stderr
     assert "Warning" not in done.stderr
     assert len(Events(tmp_path / "out" / "tensorboard").scalars("valid_loss")) == 1
     assert [run.info.status for run in runs(database, "cli")] == ["FINISHED"]
@@ -237,7 +237,7 @@ def test_by_a_sagemaker_arn_and_on_when_the_server_goes(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """SageMaker's plugin signs and sends; where it sends is the one thing that is told to it here."""
+    """SageMaker's plugin signs and sends requests; only its endpoint is configured here."""
     url, process = server
     monkeypatch.setenv("SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT", url)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -253,8 +253,8 @@ def test_by_a_sagemaker_arn_and_on_when_the_server_goes(
     result = Trainer(config(pictures, tmp_path / "two", epochs=5)).fit(hooks=hooks)
     assert len(result.history) == 5
     (warning,) = warnings_in(caplog)
-    assert "MLflow: this training can't be logged" in warning
-    assert "it goes on" in warning
+    assert "MLflow: logging failed" in warning
+    assert "training continues" in warning
     half = next(run for run in runs(database, "arn") if run.info.run_name == "two")
     assert half.info.status == "RUNNING"
     client = MlflowClient(tracking_uri=database)
@@ -280,7 +280,7 @@ def test_a_folder_that_takes_no_events_costs_one_warning(
     result = Trainer(config(pictures, tmp_path / "out")).fit(hooks=[TensorBoardLogger(tmp_path / "file" / "tb")])
     assert result.artifact.is_dir()
     (warning,) = warnings_in(caplog)
-    assert "TensorBoard: this training can't be logged" in warning
+    assert "TensorBoard: logging failed" in warning
 
 
 FULL_DISK = """
@@ -305,7 +305,7 @@ def test_a_disk_that_fills_up_costs_one_warning(tmp_path: Path) -> None:
         [sys.executable, "-W", "error", "-c", FULL_DISK, str(tmp_path / "tb")], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "went on\n"), done.stderr
-    assert done.stderr.count("can't be logged") == 1
+    assert done.stderr.count("logging failed") == 1
     assert "Traceback" not in done.stderr
     assert len(Events(tmp_path / "tb").scalars("valid_loss")) > 5, "what fitted can be read"
 
@@ -318,25 +318,25 @@ class _Shelf:
         self.calls = 0
         self.ended: RunStatus | None = None
         self.best: int | None = None
-        self._begun = False
+        self._started = False
         self._out_of_order = out_of_order
 
     def _called(self) -> None:
         self.calls += 1
         if self.ended is not None:
-            raise AssertionError("told of more after its end")
+            raise AssertionError("called after its end")
         if self.calls in self._out_of_order:
             raise ConnectionError("no answer")
 
-    def begin(self, plan: TrainingPlan) -> None:
+    def start(self, plan: TrainingPlan) -> None:
         del plan
         self._called()
-        assert not self._begun
-        self._begun = True
+        assert not self._started
+        self._started = True
 
     def add(self, epochs: Sequence[EpochRecord]) -> None:
         self._called()
-        assert self._begun
+        assert self._started
         self.epochs += [epoch.epoch for epoch in epochs]
 
     def finish(self, result: FitResult) -> None:
@@ -367,7 +367,7 @@ def test_what_is_missing_is_logged_at_the_end(
         ("sagemaker_mlflow", lambda: MLflowLogger(ARN), "needs sagemaker_mlflow, .*: pip install sagemaker-mlflow"),
     ],
 )
-def test_without_the_library_a_user_hears_what_to_install(
+def test_a_missing_library_names_what_to_install(
     package: str, make: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)

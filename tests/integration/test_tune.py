@@ -181,10 +181,10 @@ def test_a_trial_that_falls_behind_is_stopped_in_its_tracks(pictures, tmp_path) 
     tuning = TuningJob(config(pictures, tmp_path), space, strategy="grid", early_stopping=True, home=tmp_path).run()
     assert [trial.status for trial in tuning.trials] == ["Completed", "Stopped"]
     assert len(tuning.trials[1].history) == 1
-    assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of the earlier trials"
+    assert tuning.trials[1].note == "stopped early: epoch 1 was worse than the median of earlier trials"
 
 
-def test_the_whole_search_as_one_job_that_fails_tells_why(pictures, tmp_path) -> None:
+def test_a_packed_search_that_fails_gives_the_reason(pictures, tmp_path) -> None:
     broken = config(pictures, tmp_path / "cache", device="cuda")
     tuning = TuningJob(broken, SPACE, strategy="grid", backend=LocalBackend(tmp_path), packed=True).run()
     if tuning.wait(check=False).status == "Completed":
@@ -222,8 +222,8 @@ def test_the_command_line_s_fields_and_the_model_it_leaves(here, pictures, tmp_p
         ([], "nothing to search for: give at least one setting a range or a list"),
         (["--learning-rate", "0.01:0.005"], "learning_rate: Continuous(0.01, 0.005): the range is reversed"),
         (["--learning-rate", "0.01:0.01"], "the range is empty"),
-        (["--learning-rate", "0:0.01:log"], "a logarithmic range must lie above 0"),
-        (["--learning-rate", "0.005:0.01", "--strategy", "grid"], "'grid' takes categorical parameters only"),
+        (["--learning-rate", "0:0.01:log"], "a logarithmic range must be above 0"),
+        (["--learning-rate", "0.005:0.01", "--strategy", "grid"], "'grid' only takes categorical parameters"),
         (["--epochs", "2,3", "--max-jobs", "0"], "max_jobs=0"),
         (["--epochs", "0,3"], "epochs=0"),
         (["--epochs", "2,3", "--objective", "valid_los"], "objective='valid_los'"),

@@ -80,20 +80,22 @@ def gpu_system(
 
 
 def tensor(
-    kind: str, name: str = "layer4.conv", detail: str = "conv", looks: int = 30, **measures: Any
+    kind: str, name: str = "layer4.conv", detail: str = "conv", snapshots: int = 30, **measures: Any
 ) -> TensorSeries:
     return TensorSeries(
         name=name,
         kind=kind,
         detail=detail,
-        step=np.arange(looks) * 10,
-        measures={key: np.broadcast_to(np.asarray(value, dtype=float), (looks,)) for key, value in measures.items()},
+        step=np.arange(snapshots) * 10,
+        measures={
+            key: np.broadcast_to(np.asarray(value, dtype=float), (snapshots,)) for key, value in measures.items()
+        },
     )
 
 
-def tensors(looks: int = 30) -> tuple[TensorSeries, ...]:
+def tensors(snapshots: int = 30) -> tuple[TensorSeries, ...]:
     """Weights, gradients, activations and inputs of a healthy network."""
-    wander = 1 + 0.1 * random(3).standard_normal(looks)
+    wander = 1 + 0.1 * random(3).standard_normal(snapshots)
     return (
         tensor(
             "weight", "fc.weight", "linear", mean_abs=0.02, zero_share=0.0, finite=1.0, std=0.03, change=0.01 * wander
@@ -141,7 +143,7 @@ def clean(**parts: Any) -> Profile:
         "system": system(),
         "tensors": tensors(),
         "learning": learning(),
-        "compute": Compute(flops_per_step=3e11, pictures_per_step=32, phase="train", peak_flops_per_second=6e11),
+        "compute": Compute(flops_per_step=3e11, images_per_step=32, phase="train", peak_flops_per_second=6e11),
     }
     return Profile(**{**given, **parts})
 

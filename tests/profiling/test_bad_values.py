@@ -86,7 +86,7 @@ HOSTILE: list[Any] = [
 
 
 def places(value: Any, above: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where something stands: every key, and the first and the last of every list."""
+    """Every path in a document: all keys, and the first and last item of every list."""
     yield above
     if isinstance(value, dict):
         for name, each in value.items():
@@ -145,18 +145,18 @@ def test_an_edited_profile_is_refused_or_judged_and_never_crashes(tmp_path: Path
 @pytest.mark.parametrize(
     ("place", "value", "reason"),
     [
-        (("steps", "duration", 0), -1, "-1 is no value between 0 and 1e\\+11"),
-        (("steps", "duration", 0), 1e300, "1e\\+300 is no value between"),
-        (("steps", "duration", 0), None, "nan is no value between"),
+        (("steps", "duration", 0), -1, "-1 is not between 0 and 1e\\+11"),
+        (("steps", "duration", 0), 1e300, "1e\\+300 is not between"),
+        (("steps", "duration", 0), None, "nan is not between"),
         (("steps", "start", 0), "x", "could not convert string to float: 'x'"),
-        (("steps", "parts", "forward", 0), -0.5, "-0.5 is no value between 0"),
-        (("steps", "epoch", 0), 1.5, "a column of whole numbers is needed"),
-        (("steps", "epoch", 0), 10**30, "a column of whole numbers is needed"),
+        (("steps", "parts", "forward", 0), -0.5, "-0.5 is not between 0"),
+        (("steps", "epoch", 0), 1.5, "expected a column of whole numbers"),
+        (("steps", "epoch", 0), 10**30, "expected a column of whole numbers"),
         (("job", "end"), 1e18, "less than or equal to 100000000000"),
         (("job", "start"), -1, "greater than or equal to 0"),
         (("job", "gpus"), -1, "greater than or equal to 0"),
-        (("system", "series", 0, "time", 0), "inf", "inf is no value between"),
-        (("job", "start"), float("nan"), "NaN is no number of JSON"),
+        (("system", "series", 0, "time", 0), "inf", "inf is not between"),
+        (("job", "start"), float("nan"), "NaN is not valid JSON"),
     ],
 )
 def test_an_edited_profile_is_refused_with_place_and_value(

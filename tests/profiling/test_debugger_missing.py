@@ -18,7 +18,7 @@ def test_versions_that_fit_are_no_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "told"),
+    ("installed", "reported"),
     [
         ({"smdebug": None}, "smdebug is not installed"),
         ({"pandas": None}, "pandas is not installed"),
@@ -27,11 +27,11 @@ def test_versions_that_fit_are_no_problem() -> None:
         ({"protobuf": "6.33.1"}, "protobuf is 6.33.1, must be below 3.20.4"),
     ],
 )
-def test_what_does_not_fit_is_named_with_what_to_install(installed: dict[str, str | None], told: str) -> None:
+def test_what_does_not_fit_is_named_with_what_to_install(installed: dict[str, str | None], reported: str) -> None:
     versions: dict[str, str | None] = {**FITTING, **installed}
     with pytest.raises(MissingExtraError) as caught:
         load_smdebug("smdebug.pytorch", version_of=versions.get)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert "pip install 'breedclf[debugger]'" in str(caught.value)
     assert caught.value.exit_code == 2
 

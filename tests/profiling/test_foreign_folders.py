@@ -65,7 +65,7 @@ def test_horovods_exchange_of_gradients_is_read_as_operators(tmp_path: Path) -> 
     assert own == {"NEGOTIATE_ALLREDUCE": (1, 2000), "0": (1, 0), "ALLREDUCE": (1, 1000), "NCCL_ALLREDUCE": (1, 2000)}
     assert profile.job.start == pytest.approx(START / 1e6 + 1e-3)
     assert profile.job.seconds == pytest.approx(5e-3, abs=1e-6)
-    assert any("1 events begin and never end" in note for note in profile.provenance.notes)
+    assert any("1 events never end" in note for note in profile.provenance.notes)
     assert "NCCL_ALLREDUCE" in render_report(profile, check(profile))
 
 
@@ -88,8 +88,8 @@ def test_a_trace_of_tensorflow_gives_operators_by_device(tmp_path: Path, packed:
     assert own == {("MatMul", "cpu"): 20, ("Cast", "cpu"): 10, ("sgemm", "gpu"): 25}
     assert profile.job.seconds < 1
     notes = " / ".join(profile.provenance.notes)
-    assert "1 *.pb left out (protocol buffers, as TensorFlow's profiler writes: open them in TensorBoard)" in notes
-    assert "1 *.stats left out (no profile is read from such files)" in notes
+    assert "skipped 1 *.pb files (protocol buffers of TensorFlow's profiler: open them in TensorBoard)" in notes
+    assert "skipped 1 *.stats files (unsupported file type)" in notes
 
 
 def test_operators_without_a_date_dont_stretch_a_run_that_has_one(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ def test_events_that_no_rule_asks_for_are_counted_by_kind(tmp_path: Path) -> Non
     assert profile.steps.nodes == ("algo-1-905",)
     (note,) = profile.provenance.notes
     assert note == (
-        "21 events of DataIterator (dataset::GetNext) in files model_timeline are no steps, operators or data loader "
-        "workers: left out"
+        "21 events of DataIterator (dataset::GetNext) in model_timeline files were skipped: not steps, operators or "
+        "DataLoader workers"
     )
 
 
@@ -120,21 +120,21 @@ def test_events_that_no_rule_asks_for_are_counted_by_kind(tmp_path: Path) -> Non
     ("name", "content", "reason"),
     [
         ("1_5-a_pythontimeline.json", b"", "1_5-a_pythontimeline.json is empty"),
-        ("1_5-a_pythontimeline.json", b"\x00\xff\x13", "is cut short or damaged"),
-        ("1_5-a_pythontimeline.json", b"17", "holds no list of events"),
-        ("1_5-a_pythontimeline.json", b'{"traceEvents": 5}', "holds no list of events"),
-        ("1_5-a_pythontimeline.json", b"[" * 100_000, "is cut short or damaged"),
-        ("1_5-a_pythontimeline.json", [spent("TRAIN", 1, 1e30, 5)], "events without a time, or with one that no clock"),
-        ("1_5-a_pythontimeline.json", [spent("TRAIN", 1, None, 5)], "events without a time"),
+        ("1_5-a_pythontimeline.json", b"\x00\xff\x13", "is truncated or damaged"),
+        ("1_5-a_pythontimeline.json", b"17", "has no list of events"),
+        ("1_5-a_pythontimeline.json", b'{"traceEvents": 5}', "has no list of events"),
+        ("1_5-a_pythontimeline.json", b"[" * 100_000, "is truncated or damaged"),
+        ("1_5-a_pythontimeline.json", [spent("TRAIN", 1, 1e30, 5)], "events without a valid time"),
+        ("1_5-a_pythontimeline.json", [spent("TRAIN", 1, None, 5)], "events without a valid time"),
         (
             "1_5-a_pythontimeline.json",
             [clock(), spent("event1", 1, 4, 5)],
-            "1 events of event1 in files python",
+            "1 events of event1 in pythontimeline files",
         ),
         ("host.trace.json.gz", b"no gzip", "host.trace.json.gz can't be read"),
         ("host.trace.json.gz", gzip.compress(b"[{}]")[:-9], "host.trace.json.gz can't be read"),
-        ("python_stats", b"x", "1 unnamed kind left out"),
-        ("events.tfevents.17", b"x", "*.tfevents left out"),
+        ("python_stats", b"x", "skipped 1 unnamed files"),
+        ("events.tfevents.17", b"x", "skipped 1 *.tfevents files"),
     ],
 )
 def test_a_damaged_or_foreign_file_is_named_and_the_others_are_read(
@@ -149,12 +149,12 @@ def test_a_damaged_or_foreign_file_is_named_and_the_others_are_read(
     assert len(profile.system.series) == 1
     notes = " / ".join(profile.provenance.notes)
     assert reason in notes
-    assert "2 lines of 1600000001.algo-1.json are damaged or foreign" in notes
+    assert "2 lines of 1600000001.algo-1.json are damaged or unknown" in notes
 
 
 def test_an_empty_folder_of_raw_data_says_so(tmp_path: Path) -> None:
     (tmp_path / "system").mkdir()
-    with pytest.raises(ProfileError, match="nothing in .* can be read: it holds no files"):
+    with pytest.raises(ProfileError, match="nothing in .* can be read: it has no files"):
         open_profile(tmp_path)
 
 

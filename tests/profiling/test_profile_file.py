@@ -24,7 +24,7 @@ def test_a_saved_profile_reads_back_the_same(tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_survives_the_file() -> None:
-    sick = planted.tensor("gradient", looks=3, mean_abs=[1e-12, np.inf, np.nan], finite=[1, 0, 0])
+    sick = planted.tensor("gradient", snapshots=3, mean_abs=[1e-12, np.inf, np.nan], finite=[1, 0, 0])
     again = Profile.from_json(planted.clean(tensors=(sick,)).to_json())
     assert again.tensors[0].measures["mean_abs"].tolist()[:2] == [1e-12, np.inf]
     assert np.isnan(again.tensors[0].measures["mean_abs"][2])
@@ -64,8 +64,8 @@ def test_a_step_of_an_unnamed_phase_is_refused() -> None:
     ("text", "message"),
     [
         ("", "is empty: profile the run again"),
-        ('{"schema_version": 1, "job": {"na', "is cut short or not JSON"),
-        ("[1, 2]", "no profile of breedclf"),
+        ('{"schema_version": 1, "job": {"na', "is truncated or not JSON"),
+        ("[1, 2]", "not a breedclf profile"),
         ('{"schema_version": "one", "job": {}}', "schema_version 'one'"),
         ('{"schema_version": 1, "job": {"name": "a"}}', r"damaged at job.start"),
     ],
@@ -87,3 +87,16 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 def test_a_missing_profile_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="can't be read"):
         Profile.load(tmp_path / "nothing.json")
+
+
+def test_renamed_fields_keep_their_keys_in_the_file(tmp_path: Path) -> None:
+    profile = planted.clean()
+    document = json.loads(profile.to_json())
+    assert document["steps"]["pictures"] == profile.steps.images.tolist()
+    assert document["loader"]["pictures_measured"] == profile.loader.images_measured
+    assert document["compute"]["pictures_per_step"] == profile.compute.images_per_step
+    assert document["overhead"]["tensors_looks"] == profile.overhead.tensor_snapshots
+    assert not {"images", "images_measured", "images_per_step", "tensor_snapshots"} & {
+        key for part in ("steps", "loader", "compute", "overhead") for key in document[part]
+    }
+    assert Profile.load(profile.save(tmp_path / "profile.json")).to_json() == profile.to_json()

@@ -107,7 +107,7 @@ def test_wrong_words_are_answered_with_what_is_right(
     [
         ("", "profile.json is empty"),
         ('{"schema_version": 99, "job": {}}', "written by a newer breedclf"),
-        ('{"schema_version": 1, "job"', "is cut short or not JSON"),
+        ('{"schema_version": 1, "job"', "is truncated or not JSON"),
     ],
 )
 def test_a_damaged_profile_ends_with_code_3(
@@ -121,7 +121,7 @@ def test_a_damaged_profile_ends_with_code_3(
 def test_a_foreign_file_ends_with_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trace.json").write_text("[1, 2, 3]")
     assert main(["profile", str(tmp_path / "trace.json")]) == 3
-    assert "no profile of breedclf" in capsys.readouterr().err
+    assert "not a breedclf profile" in capsys.readouterr().err
     (tmp_path / "run.pt.trace.json").write_text("")
     assert main(["profile", str(tmp_path / "run.pt.trace.json")]) == 3
     assert "run.pt.trace.json is empty" in capsys.readouterr().err
@@ -163,7 +163,7 @@ def test_rules_of_ones_own_and_wrong_ones() -> None:
         ProfilingSession(rules=["Nope"])
 
 
-def test_what_is_asked_too_early_is_refused() -> None:
+def test_results_requested_too_early_are_refused() -> None:
     with pytest.raises(ProfileError, match="nothing is recorded yet"):
         _ = ProfilingSession().findings
     with pytest.raises(ConfigError, match="has no config"):
@@ -209,7 +209,7 @@ def test_a_loop_that_fails_is_recorded_until_then(tmp_path: Path) -> None:
     assert len(session.profile.steps) == 1
 
 
-def test_advice_is_tried_in_turns_and_only_what_is_faster_is_kept() -> None:
+def test_advice_is_tried_alternately_and_only_faster_changes_are_kept() -> None:
     order: list[tuple[int | None, str]] = []
 
     def run(changed: TrainingConfig) -> float:
@@ -235,11 +235,11 @@ def test_what_changes_learning_is_measured_but_not_recommended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("later", "recommended", "told"),
-    [(10.0, {}, "was not when measured once more"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
+    ("later", "recommended", "reported"),
+    [(10.0, {}, "not when measured again"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
 )
 def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
-    later: float, recommended: dict[str, int], told: str
+    later: float, recommended: dict[str, int], reported: str
 ) -> None:
     runs = {0: 0, 2: 0, 4: 0}
 
@@ -251,7 +251,7 @@ def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
 
     found = verify(TrainingConfig(data="x", workers=0), [{"workers": 2}, {"workers": 4}], run)
     assert found.recommended == recommended
-    assert told in found.sentence
+    assert reported in found.sentence
     assert found.trials[0].speedup == pytest.approx(1.25)
 
 
@@ -269,7 +269,7 @@ def test_a_change_that_cannot_run_is_said_so() -> None:
         return 1.0
 
     found = verify(TrainingConfig(data="x"), [{"workers": 64}], run)
-    assert found.trials[0].note == "could not be tried: no room for 64 workers"
+    assert found.trials[0].note == "could not be run: no room for 64 workers"
     assert found.recommended == {}
 
 

@@ -29,7 +29,7 @@ def rules_part() -> str:
 
 
 def picture(rule: str) -> str:
-    return f"```{{rule-image}} {rule}\n```"
+    return f"```{{rule-picture}} {rule}\n```"
 
 
 def faults_part() -> str:

@@ -130,7 +130,7 @@ def test_on_a_gpu_the_parts_are_the_devices_time_and_waiting_the_hosts() -> None
     }
 
 
-def test_looks_at_tensors_count_training_steps_over_epochs_and_rest_in_validation() -> None:
+def test_tensor_snapshots_count_training_steps_over_epochs_and_pause_in_validation() -> None:
     model, optimizer = network(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
     watch = TensorWatch(every=2)
     recorder = StepRecorder(tensors=watch)
@@ -150,7 +150,7 @@ def test_looks_at_tensors_count_training_steps_over_epochs_and_rest_in_validatio
     assert {tuple(series.step.tolist()) for series in watch.series()} == {(0, 2, 4)}
 
 
-def test_every_hook_with_a_timer_hears_of_every_step(pictures: Path, tmp_path: Path) -> None:
+def test_every_hook_with_a_timer_receives_every_step(pictures: Path, tmp_path: Path) -> None:
     with Recorder(keep=False) as first, Recorder(keep=False) as second:
         fit(config(pictures, tmp_path), hooks=[first, second])
     for recorder in (first, second):
@@ -163,7 +163,7 @@ def test_the_parts_of_a_real_training_add_up_to_its_epochs(full: tuple[Profile, 
     assert profile.job.status == "Completed"
     assert set(profile.steps.phases) == {"features", "train", "valid"}
     assert int((profile.steps.of("train")).sum()) == 2 * 8
-    assert int(profile.steps.pictures[profile.steps.of("features")].sum()) == 20
+    assert int(profile.steps.images[profile.steps.of("features")].sum()) == 20
     features = profile.steps.of("features")
     in_parts = sum(column[features].sum() for column in profile.steps.parts.values())
     # Without the looks at tensors, which the steps leave out too, the rest is bookkeeping.
@@ -174,7 +174,7 @@ def test_the_parts_of_a_real_training_add_up_to_its_epochs(full: tuple[Profile, 
     assert profile.spans.name.count("epoch") == 2
 
 
-def test_a_full_recording_traces_operators_counts_work_and_looks_at_tensors(full: tuple[Profile, Path]) -> None:
+def test_a_full_recording_has_operators_flops_and_tensor_snapshots(full: tuple[Profile, Path]) -> None:
     profile, folder = full
     names = {operator.name for operator in profile.operators}
     assert "aten::addmm" in names or "aten::linear" in names
@@ -187,7 +187,7 @@ def test_a_full_recording_traces_operators_counts_work_and_looks_at_tensors(full
     assert profile.overhead.traced_steps > 0
     assert profile.overhead.timer_seconds_per_step is not None
     assert profile.loader.decode_seconds is not None
-    assert profile.loader.pictures_measured == 20
+    assert profile.loader.images_measured == 20
     assert profile.learning.class_counts.tolist() == [8, 8]
     assert len(profile.learning.step_loss) == 16
     events = json.loads((folder / "trace.json").read_text())["traceEvents"]
@@ -210,7 +210,7 @@ def test_recording_does_not_change_what_is_learned(pictures: Path, full: tuple[P
     assert [record.train_loss for record in plain.history] == pytest.approx(profile.learning.train_loss.tolist())
 
 
-def test_a_training_carries_the_cheap_recorder_unless_told_not_to(pictures: Path, tmp_path: Path) -> None:
+def test_a_training_run_has_the_cheap_recorder_by_default(pictures: Path, tmp_path: Path) -> None:
     settings = config(pictures, tmp_path)
     with recorded(settings) as hooks:
         fit(settings, hooks=hooks)

@@ -15,7 +15,7 @@ from tests.profiling.planted_faults import FAULTS
 from tests.serving.browser import Browser, browser, find_chromium
 
 SCREENSHOTS = os.environ.get("SCREENSHOT_DIR")
-# Milliseconds since the navigation began. Layout is forced, so that the page stands by then and isn't only read.
+# Milliseconds since the start of navigation. Layout is forced, so that the page is complete and isn't only read.
 OPENED_MS = "document.body.getBoundingClientRect().height > 0 ? performance.now() : 1e9"
 
 

@@ -68,7 +68,9 @@ def test_reports_are_read_at_every_level_with_awss_counts(
 def test_what_the_overall_rules_measured_comes_from_their_details(reports: Path) -> None:
     found = {each.rule: each.evidence for each in ProfilingSession.attach(reports).findings}
     assert found["OverallSystemUsage"].startswith("algo-1: CPU median 40%, p95 60%, CPU memory median 17%, p95 18%")
-    assert found["OverallFrameworkMetrics"].startswith("of the job's time: train 92.5%, others -4.5%, valid 12.0%")
+    assert found["OverallFrameworkMetrics"].startswith(
+        "share of the job's time: train 92.5%, others -4.5%, valid 12.0%"
+    )
     assert "mean 2.50 s, standard deviation 1.25 s, 13 outliers" in found["StepOutlier"]
     assert "0 workers (AWS counts 1) for 4 cores, pin_memory off, a batch took 750.0 ms" in found["Dataloader"]
     assert "125 s before the first step" in found["MaxInitializationTime"]
@@ -78,21 +80,21 @@ def test_the_page_has_every_section_and_says_what_the_files_lack(reports: Path, 
     page = ProfilingSession.attach(reports.parent).report(tmp_path / "report.html").read_text()
     for words in (
         "Profile of dogs-1",
-        "from 11 rule reports of SageMaker",
-        "What SageMaker&#39;s rules counted",
+        "from 11 SageMaker rule reports",
+        "Counts of SageMaker&#39;s rules",
         "1,400",
         "Share of the job&#39;s time, by phase",
         "These shares don&#39;t add up",
         "aten::conv2d",
-        "mostly idle: a smaller machine would do",
+        "mostly idle: use a smaller machine",
         "Duration of train steps, algo-1-27",
         "Loading a batch",
-        "What these files can&#39;t tell",
-        "a report holds statistics of steps, not the steps",
+        "Not in these files",
+        "a report has statistics of steps, not the steps themselves",
         "between first and last step",
     ):
         assert words in page, words
-    assert "No step was timed" not in page
+    assert "No steps were timed" not in page
 
 
 def test_a_report_without_times_or_details_still_makes_a_page(tmp_path: Path) -> None:
@@ -151,9 +153,9 @@ def test_rules_of_a_newer_debugger_keep_their_name_and_counts(reports: Path) -> 
     assert [each.rule for each in only] == ["StepOutlier", "ProfilerReport"]
 
 
-def test_other_parameters_are_told_not_to_reach_a_report(reports: Path) -> None:
+def test_other_parameters_are_noted_as_unsupported_by_a_report(reports: Path) -> None:
     (found, _) = check(open_profile(reports), [choose_rules(["StepOutlier"])[0].with_parameters({"stddev": 2.0})])
-    assert found.evidence.endswith("; other parameters need the raw data, which a report doesn't hold")
+    assert found.evidence.endswith("; other parameters need the raw data, which isn't part of a report")
     assert found.times_triggered == 2
 
 
@@ -182,11 +184,13 @@ def test_a_damaged_report_is_named_and_the_others_are_read(reports: Path, conten
     assert found["BatchSize"].status == "no_data"
     assert found["CPUBottleneck"].times_triggered == 31
     (note,) = session.profile.provenance.notes
-    assert note.startswith("BatchSize.json is no rule report of SageMaker: ")
+    assert note.startswith("BatchSize.json is not a SageMaker rule report: ")
     assert reason in note
     for path in reports.iterdir():
         path.write_bytes(content)
-    with pytest.raises(ProfileError, match="no rule report in .* can be read: BatchSize.json is no rule report"):
+    with pytest.raises(
+        ProfileError, match="no rule report in .* can be read: BatchSize.json is not a SageMaker rule report"
+    ):
         open_profile(reports)
 
 
@@ -238,7 +242,7 @@ def test_an_empty_folder_of_reports_says_what_is_missing(
 ) -> None:
     (tmp_path / name).mkdir()
     assert main(["profile", str(tmp_path / name)]) == 3
-    assert f"{name} holds no profiler-reports/<Rule>.json: give the folder ProfilerReport-" in capsys.readouterr().err
+    assert f"{name} has no profiler-reports/<Rule>.json: give the folder ProfilerReport-" in capsys.readouterr().err
 
 
 def test_an_empty_folder_says_what_may_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -251,10 +255,10 @@ def test_a_place_that_cant_be_looked_into_is_refused(capsys: pytest.CaptureFixtu
     assert "can't be read: File name too long" in capsys.readouterr().err
 
 
-def test_reports_of_several_runs_are_told_apart(reports: Path) -> None:
+def test_reports_of_several_runs_are_refused(reports: Path) -> None:
     other = reports.parent.parent.with_name("ProfilerReport-1800000000")
     shutil.copytree(reports.parent.parent, other)
-    with pytest.raises(ProfileError, match="holds the reports of 2 runs: give one of .*-1700000000.*, .*-1800000000"):
+    with pytest.raises(ProfileError, match="has reports of 2 runs: give one of .*-1700000000.*, .*-1800000000"):
         open_profile(reports.parents[2])
     assert open_profile(other).job.name == "dogs-1"
 
@@ -269,8 +273,8 @@ def test_raw_data_is_judged_and_the_reports_beside_it_are_shown(reports: Path) -
     assert found["StepOutlier"].violations == 12, "judged from the steps themselves"
     assert found["GPUMemoryIncrease"].datapoints in (0, 2000)
     page = render_report(profile, list(found.values()))
-    assert "What SageMaker&#39;s rules counted" in page
-    assert "What these files can&#39;t tell" not in page
+    assert "Counts of SageMaker&#39;s rules" in page
+    assert "Not in these files" not in page
 
 
 def test_reports_are_used_where_the_raw_data_beside_them_is_damaged(reports: Path) -> None:
@@ -287,7 +291,7 @@ def test_a_folder_of_images_is_not_taken_for_reports(tmp_path: Path) -> None:
     (tmp_path / "annotations.json").write_text('{"RuleTriggered": 1}')
     with pytest.raises(ProfileError, match="holds no recorded run"):
         open_profile(tmp_path)
-    with pytest.raises(ProfileError, match="holds no profiler-reports"):
+    with pytest.raises(ProfileError, match="has no profiler-reports"):
         read_report_folder(tmp_path)
 
 

@@ -93,10 +93,17 @@ def test_pinned_memory_is_advised_only_where_cuda_is_used() -> None:
 def test_few_workers_are_no_issue_where_nothing_waits_for_data() -> None:
     cached = finding(planted.clean(loader=Loader(workers=0)), "Dataloader")
     assert cached.status == "ok"
-    assert "not what steps waited for" in cached.evidence
+    assert "steps didn't wait for data" in cached.evidence
 
 
-def test_parameters_change_the_verdict_and_are_told() -> None:
+def test_class_sizes_are_compared_unless_they_are_equal() -> None:
+    different = finding(planted.clean(learning=planted.learning(class_counts=[90, 100, 180])), "ClassImbalance")
+    assert different.evidence == "corgi has 180 training images, basset 90: 2.0 times as many"
+    equal = finding(planted.clean(learning=planted.learning(class_counts=[50, 50, 50])), "ClassImbalance")
+    assert (equal.status, equal.evidence) == ("ok", "all classes have 50 training images")
+
+
+def test_parameters_change_the_status_and_are_reported() -> None:
     profile = planted.clean(steps=planted.steps(duration=long_steps(8)))
     assert finding(profile, "StepOutlier").status == "ok"
     strict = check(profile, {"StepOutlier": {"n_outliers": 5}})[0]

@@ -56,8 +56,8 @@ def assert_parts_fit(steps: Steps) -> None:
     assert steps.parts
     sums = np.sum([np.nan_to_num(column) for column in steps.parts.values()], axis=0)
     over = np.flatnonzero(sums > steps.duration + ROUNDING)
-    told = [(steps.phases[steps.phase[i]], i, float(sums[i]), float(steps.duration[i])) for i in over]
-    assert not told, f"(phase, step, sum of its parts, step): {told}"
+    reported = [(steps.phases[steps.phase[i]], i, float(sums[i]), float(steps.duration[i])) for i in over]
+    assert not reported, f"(phase, step, sum of its parts, step): {reported}"
 
 
 @pytest.mark.parametrize(

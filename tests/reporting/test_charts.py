@@ -222,10 +222,10 @@ def test_parallel_coordinates_count_rows_left_out_and_mark_the_best() -> None:
     )
     lines = [path for path in marks(html, "path") if path.get("class", "").startswith("series")]
     assert [path["class"] for path in lines] == ["series s0 thin", "series chosen"]
-    assert "1 without a value are left out." in html
+    assert "1 without a value are omitted." in html
     assert "standardized" in html
 
 
-def test_the_description_tells_the_data() -> None:
+def test_the_description_has_the_data() -> None:
     html = line_chart("Loss", [Series("train", [1, 2, 3], [0.9, 0.4, 0.5])], y_format=percent)
     assert "from 90% at 1 to 50% at 3, lowest 40%, highest 90%" in html

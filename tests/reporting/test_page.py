@@ -16,14 +16,14 @@ from breedclf.testing.pages import read_page
 
 
 def test_page_holds_its_parts_and_nothing_from_outside() -> None:
-    sections = [Section("First part", ["Some words."], lead="What it tells."), Section("Second"), Section("Third")]
+    sections = [Section("First part", ["Some words."], lead="An introduction."), Section("Second"), Section("Third")]
 
     html = render_page("A report", sections, subtitle="of a model", summary=[blocks.callout("ok", "All is well")])
     page = read_page(html)
 
     assert page.problems == []
     assert html.startswith("<!doctype html>")
-    for words in ("A report", "of a model", "All is well", "First part", "What it tells.", "Some words.", "Third"):
+    for words in ("A report", "of a model", "All is well", "First part", "An introduction.", "Some words.", "Third"):
         assert words in page.text
     assert 'href="#first-part"' in html
     assert "prefers-color-scheme: dark" in html
@@ -48,7 +48,7 @@ def test_markup_goes_in_as_it_is() -> None:
     assert "<b>bold</b>" in render_page("Title", [Section("One", [Markup("<b>bold</b>")])])
 
 
-def test_footer_names_time_only_when_told() -> None:
+def test_the_footer_has_the_time_only_if_given() -> None:
     made_at = datetime(2026, 11, 22, 8, 30, tzinfo=UTC)
     assert "2026-11-22 08:30 UTC" in render_page("Title", [], made_at=made_at)
     assert render_page("Title", []) == render_page("Title", [])
@@ -56,17 +56,17 @@ def test_footer_names_time_only_when_told() -> None:
 
 
 def test_table_formats_cells_and_says_when_empty() -> None:
-    columns = ["breed", blocks.Column("recall", numeric=True, format=percent)]
-    html = blocks.table("Breeds", columns, [["Pug", 0.5], ["Beagle", None]])
+    columns = ["class", blocks.Column("recall", numeric=True, format=percent)]
+    html = blocks.table("Classes", columns, [["Pug", 0.5], ["Beagle", None]])
     assert "50%" in html
     assert "–" in html
-    assert "Nothing to see." in blocks.table("Breeds", columns, [], empty="Nothing to see.")
+    assert "Nothing to see." in blocks.table("Classes", columns, [], empty="Nothing to see.")
     with pytest.raises(ValueError, match=r"argument 2 is (longer|shorter)"):
-        blocks.table("Breeds", columns, [["Pug"]])
+        blocks.table("Classes", columns, [["Pug"]])
 
 
 def test_images_are_held_in_the_page() -> None:
-    html = blocks.thumbnails([blocks.Thumbnail(b"\xff\xd8jpeg", "an ant", ["ants", "named bees"])])
+    html = blocks.gallery([blocks.GalleryImage(b"\xff\xd8jpeg", "an ant", ["ants", "named bees"])])
     assert 'src="data:image/jpeg;base64,/9hqcGVn"' in html
     assert 'alt="an ant"' in html
     assert read_page(html).problems == []
@@ -90,7 +90,7 @@ def test_a_value_missing_from_a_template_is_an_error() -> None:
         ('<a href="https://example.com">x</a>', "<a href> points outside: https://example.com"),
         ('<a href="#nowhere">x</a>', "the link #nowhere leads nowhere"),
         ('<p id="a">x</p><p id="a">y</p>', "id 'a' is used twice"),
-        ('<img src="data:,">', "an image has no alt text"),
+        ('<img src="data:,">', "a picture has no alt text"),
         ("<style>p { background: url(x.png) }</style>", "the style sheet fetches url(x.png)"),
         ("<script>x()</script>", "the page runs a script"),
     ],

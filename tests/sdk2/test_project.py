@@ -66,7 +66,7 @@ def tuner(session: sagemaker.Session, data: str) -> HyperparameterTuner:
 
 @pytest.fixture(scope="session")
 def trained(session: sagemaker.Session, data: str) -> PyTorch:
-    """A training with everything of the debugger and the profiler, which has ended."""
+    """A completed training job with all features of debugger and profiler."""
     estimator = PyTorch(
         entry_point="train.py",
         source_dir=SOURCE,
@@ -124,7 +124,7 @@ def test_a_tuning_job_is_attached_to_by_name(tuner: HyperparameterTuner, session
     assert attached.max_jobs == 3
 
 
-def test_a_training_with_debugger_and_profiler_is_told_with_all_of_it(
+def test_a_job_with_debugger_and_profiler_is_described_completely(
     trained: PyTorch, session: sagemaker.Session, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told = trained.latest_training_job.describe()
@@ -211,7 +211,7 @@ def test_an_endpoint_answers_and_is_deleted(predictor: Predictor, session: sagem
 
 
 def test_the_metrics_of_a_training_are_refused_by_name(trained: PyTorch, session: sagemaker.Session) -> None:
-    """They come from CloudWatch, which isn't emulated: the SDK is told so rather than given nothing."""
+    """They come from CloudWatch, which isn't emulated: the SDK gets an error rather than no data."""
     analytics = TrainingJobAnalytics(trained.latest_training_job.name, ["valid_loss"], sagemaker_session=session)
     with pytest.raises(ClientError, match="doesn't emulate"):
         analytics.dataframe()

@@ -67,7 +67,7 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def running(model: Path | None, service: Service | None = None) -> Iterator[tuple[str, Server]]:
-    """A server on a free port, in a thread; it has loaded its model when this begins."""
+    """A server on a free port, in a thread, with a loaded model."""
     server = Server(service or Service())
     loaded = threading.Event()
     with listen("127.0.0.1", 0) as listener:

@@ -105,7 +105,7 @@ def mutated_requests(count: int, seed: int) -> Iterator[Mutated]:
                 yield Mutated("noise", rng.randbytes(rng.randrange(2000)), headers)
             case 8:
                 size = rng.choice([(60_000, 60_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 0), (7000, 7000), (50_000, 1)])
-                yield Mutated("a size that lies", _png_of(*size), {"Content-Type": "image/png"})
+                yield Mutated("a wrong size", _png_of(*size), {"Content-Type": "image/png"})
             case 9:
                 image = bomb if rng.random() < 0.1 else body + bytes(rng.randrange(100_000))
                 yield Mutated("swollen", image, {"Content-Type": "application/x-image"})

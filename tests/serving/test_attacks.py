@@ -1,4 +1,4 @@
-"""What a hostile client can send: honest ones are answered meanwhile, nothing is stuck, and /ping tells the truth."""
+"""Hostile requests: honest ones are answered meanwhile, nothing is stuck, and /ping tells the truth."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_an_image_that_would_take_long_is_refused_at_once(server_url: str, image
     assert "can't be decoded: " in response.json()["error"]["message"]
 
 
-def test_hostile_images_among_honest_ones(model: Path) -> None:
+def test_hostile_images_among_regular_ones(model: Path) -> None:
     hostile = [many_scans(count) for count in (81_501, 40_000, 5_000)]
     honest = [encode(draw(seed, width=300, height=200)) for seed in range(8)]
 
@@ -172,7 +172,7 @@ def test_an_alarm_ends_a_decoder_and_another_takes_its_place() -> None:
     assert process.pid is None
 
 
-def test_ping_tells_when_every_decoder_is_stuck(model: Path) -> None:
+def test_ping_fails_when_all_decoders_are_stuck(model: Path) -> None:
     """The threads hang in the engine; their images are given up, and /ping says 200 again once one is free."""
     gate = threading.Event()
     with running(model, Service(bounds=Bounds(decoders=1, decode_seconds=0.3))) as (url, server):
@@ -427,7 +427,7 @@ def test_a_compressed_body_is_refused_with_the_remedy(server_url: str) -> None:
     response = post(server_url + "/invocations", b"\x1f\x8b\x08" + bytes(30), Content_Encoding="gzip")
     assert response.status == 415
     assert response.json()["error"]["message"].startswith(
-        "Content-Encoding 'gzip' isn't taken; send the body uncompressed"
+        "Content-Encoding 'gzip' isn't supported; send the body uncompressed"
     )
     assert post(server_url + "/invocations", JPEG, Content_Encoding="identity").status == 200
 

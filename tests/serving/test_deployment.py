@@ -1,4 +1,4 @@
-"""Endpoints on this machine: answers, updates and deaths under traffic, and ends that nobody has to remember."""
+"""Local endpoints: predictions, updates and crashes under load, and automatic deletion."""
 
 from __future__ import annotations
 
@@ -361,5 +361,5 @@ def test_parity_holds_for_a_server_and_not_for_another_models(model: Path, other
         with pytest.raises(ParityError, match="sample image/"):
             check_parity(url, model, reference=right)
     prediction = Classifier(model).predict(sample_images()[0][1])
-    with pytest.raises(ParityError, match="0 answers came back for 1 images"):
+    with pytest.raises(ParityError, match="got 0 predictions for 1 images"):
         compare("x", "", [prediction], 1.0)

@@ -119,7 +119,7 @@ def test_the_real_toolkit_serves_it(packed: Path, toolkit: str, model: Path) -> 
 
 
 def test_without_the_toolkits_context_an_error_is_raised() -> None:
-    with pytest.raises(Exception, match="Content-Type 'text/csv' isn't taken"):
+    with pytest.raises(Exception, match="Content-Type 'text/csv' isn't supported"):
         inference.output_fn(inference.predict_fn(inference.input_fn(b"1,2", "text/csv"), _never()), "application/json")
 
 
@@ -146,5 +146,5 @@ def test_wheels_come_along_for_an_endpoint_without_a_network(model: Path, tmp_pa
 
 
 def _never() -> Any:
-    """What stands where no model is needed, since the request was refused before."""
+    """A model that must not be used, since the request is refused before."""
     return None

@@ -85,7 +85,7 @@ def test_files_of_another_model_in_their_place_are_not_served(
 
     monkeypatch.setattr(openvino_engine, "_make", made_again)
     assert files_for(model, choice) == found
-    assert "damaged or of another version; making them again" in caplog.text
+    assert "damaged or of another version; creating them again" in caplog.text
     assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
@@ -98,7 +98,7 @@ def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None
         about = pipeline.engine._about  # type: ignore[attr-defined]
     assert about["pictures"] == 24
     assert about["accuracy_before"] == 1.0
-    with pytest.raises(DataError, match="the valid split has 24 images, too few to tell a drop of 1.0%"):
+    with pytest.raises(DataError, match="the valid split has 24 pictures, too few to tell a drop of 1.0%"):
         files_for(model, EngineChoice("openvino", "int8", images))
 
 
@@ -109,7 +109,7 @@ def test_a_loss_of_accuracy_is_refused(before: float, after: float, fine: bool) 
     if fine:
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
         return
-    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid images rightly, 90.0% are without it"):
+    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid pictures rightly, 90.0% are without it"):
         check_accuracy(before, after, pictures=200, max_drop=0.0101)
 
 

@@ -65,7 +65,7 @@ def test_all_origins(model: Path) -> None:
 
 def test_what_is_no_origin_is_refused_at_once(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(model), "--allow-origin", "dogs.example/page"]) == 2
-    assert "--allow-origin 'dogs.example/page' is no origin" in capsys.readouterr().err
+    assert "--allow-origin 'dogs.example/page' is not an origin" in capsys.readouterr().err
 
 
 def test_a_data_url_of_a_browser(server_url: str) -> None:

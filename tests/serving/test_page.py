@@ -1,4 +1,4 @@
-"""The page in a real browser: a photo goes in, ranked breeds come out, for keyboard, screen reader and phone."""
+"""The page in a real browser: classifying an image, for keyboard, screen reader and phone."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_page_holds_nothing_from_outside() -> None:
         assert b"https://" not in page_file(name)
 
 
-def test_a_photo_is_shown_with_its_breeds(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
+def test_an_image_is_shown_with_its_classes(chromium: Browser, server_url: str, model: Path, tmp_path: Path) -> None:
     chromium.messages.clear()
     chromium.open(server_url)
     file = _file(tmp_path)
@@ -90,7 +90,7 @@ def test_it_speaks_to_screen_readers_and_obeys_the_keyboard(chromium: Browser, s
     assert chromium.run("document.getElementById('more').getAttribute('aria-expanded')") == "true"
     names = chromium.accessible_names()
     assert any(role == "image" and "rex.png" in name for role, name in names)
-    assert any(name == "Choose a photo" for role, name in names if role == "button"), names
+    assert any(name == "Choose an image" for role, name in names if role == "button"), names
     assert {"main", "heading", "list", "status", "alert"} <= {role for role, _ in names}
 
 
@@ -122,12 +122,12 @@ def test_dropping_works_like_choosing(chromium: Browser, server_url: str) -> Non
     assert chromium.run("document.getElementById('name').textContent") == "dropped.png"
 
 
-def test_what_is_no_image_is_told(chromium: Browser, server_url: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_reported(chromium: Browser, server_url: str, tmp_path: Path) -> None:
     chromium.open(server_url)
     broken = tmp_path / "broken.png"
     broken.write_bytes(encode(draw(), "PNG")[:200])
     chromium.choose("#file", broken)
-    chromium.until("document.getElementById('error').textContent.startsWith('Not recognized: the image')")
+    chromium.until("document.getElementById('error').textContent.startsWith('Error: the image')")
     assert chromium.run("document.getElementById('result').hidden") is True
     chromium.choose("#file", _file(tmp_path))
     chromium.until(SHOWN)
@@ -144,18 +144,18 @@ def test_big_and_foreign_files_are_redrawn_by_the_browser(chromium: Browser, mod
         chromium.until(SHOWN)
 
 
-def test_a_token_is_asked_for(chromium: Browser, model: Path, tmp_path: Path) -> None:
+def test_a_token_is_requested(chromium: Browser, model: Path, tmp_path: Path) -> None:
     with running(model, Service(token=TOKEN)) as (url, _):
         chromium.open(url)
         chromium.choose("#file", _file(tmp_path))
-        chromium.until("document.getElementById('error').textContent.includes('asks for its access token')")
+        chromium.until("document.getElementById('error').textContent.includes('requires an access token')")
         chromium.run(f"document.getElementById('token').value = '{TOKEN}'")
         chromium.run("document.getElementById('token-use').click()")
         chromium.until(SHOWN)
 
 
-def test_a_server_that_went_away_is_told(chromium: Browser, model: Path, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(chromium: Browser, model: Path, tmp_path: Path) -> None:
     with running(model) as (url, _):
         chromium.open(url)
     chromium.choose("#file", _file(tmp_path))
-    chromium.until("document.getElementById('error').textContent.includes(\"server doesn't answer\")")
+    chromium.until("document.getElementById('error').textContent.includes(\"server doesn't respond\")")

@@ -41,7 +41,7 @@ def test_the_archive_names_its_entry(packed: Path) -> None:
     (application,) = yaml.safe_load((packed / RAY_CONFIG).read_text())["applications"]
     assert application["import_path"] == f"{RAY_MODULE}:app"
     assert application["route_prefix"] == "/"
-    assert "app = Breeds.bind(" in (packed / f"{RAY_MODULE}.py").read_text()
+    assert "app = ImageClassifier.bind(" in (packed / f"{RAY_MODULE}.py").read_text()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real server on a real port: answers equal the classifier's, refusals are told, nothing hangs or leaks."""
+"""A real server on a real port: predictions equal the classifier's, errors are reported, nothing hangs or leaks."""
 
 from __future__ import annotations
 
@@ -317,4 +317,4 @@ def test_an_artifact_that_was_tampered_with(tmp_path: Path, model: Path, capsys:
 
 def test_beyond_this_machine_a_token_is_needed(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(model), "--host", "0.0.0.0", "--port", "0"]) == 2
-    assert "can be reached from other machines: give a token" in capsys.readouterr().err
+    assert "is reachable from other machines: set a token" in capsys.readouterr().err

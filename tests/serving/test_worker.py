@@ -1,4 +1,4 @@
-"""The processes behind an endpoint: what a worker begins ends with it, and no child keeps a listening socket."""
+"""Processes of an endpoint: those started by a worker end with it, and no child keeps a listening socket."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def worker(model: Path, tmp_path: Path) -> Iterator[Worker]:
 
 
 def stray_of(worker: Worker) -> subprocess.Popen[bytes]:
-    """What a library in the worker could have begun and forgotten."""
+    """A process that a library in the worker could have left behind."""
     return subprocess.Popen(["sleep", "300"], process_group=worker.process.pid)
 
 
@@ -93,7 +93,7 @@ def test_a_forked_child_holds_no_listener() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_makes_files_ends_with_the_process_that_asked(tmp_path: Path) -> None:
+def test_the_converter_ends_with_its_parent_process(tmp_path: Path) -> None:
     (tmp_path / "waits.py").write_text(WAITS)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", ASKS_FOR_FILES, str(tmp_path)], env=environment) as asking:

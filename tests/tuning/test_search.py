@@ -50,7 +50,7 @@ def drive(folder: StudyFolder, runner, clock=lambda: 0.0, steps: int = 500) -> S
     raise AssertionError(f"no end after {steps} steps")
 
 
-def test_a_grid_runs_whole_with_the_asked_number_side_by_side(tmp_path) -> None:
+def test_a_grid_runs_completely_with_the_requested_parallelism(tmp_path) -> None:
     class Counting(BookkeepingRunner):
         most = 0
 
@@ -70,7 +70,7 @@ def test_a_grid_runs_whole_with_the_asked_number_side_by_side(tmp_path) -> None:
     assert best.seconds == 2.0
 
 
-def test_a_failed_trial_is_kept_and_the_search_goes_on(tmp_path) -> None:
+def test_a_failed_trial_is_recorded_and_the_search_continues(tmp_path) -> None:
     def losses(config: TrainingConfig) -> list[float]:
         if config.learning_rate == 0.0075:
             raise ArithmeticError("the loss is no longer a number")
@@ -132,7 +132,7 @@ def test_a_job_that_hangs_blocks_its_own_place_only_and_ends_with_the_time(tmp_p
     )
     assert [trial.status for trial in study.trials] == ["Stopped"] + ["Completed"] * 5
     assert study.status == "Completed"
-    assert "longest run time of 60 s" in study.reason
+    assert "time limit of 60 s" in study.reason
 
 
 def test_early_stopping_stops_what_falls_behind(tmp_path) -> None:
@@ -189,11 +189,11 @@ def test_a_job_removed_under_us_fails_alone(tmp_path) -> None:
     next((tmp_path / "jobs").glob("*.json")).unlink()
     study = drive(folder, runner)
     assert [trial.status for trial in study.trials] == ["Failed"] + ["Completed"] * 5
-    assert "the job is gone" in study.trials[0].failure_reason
+    assert "the job no longer exists" in study.trials[0].failure_reason
 
 
 class Killed(BaseException):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 def dying_at(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +272,7 @@ def test_two_tuners_of_one_name_are_refused(tmp_path) -> None:
     folder = begin(tmp_path / "study", request())
     with (
         folder.locked(),
-        pytest.raises(ConfigError, match="'study' is being driven by another process"),
+        pytest.raises(ConfigError, match="'study' is being run by another process"),
         StudyFolder(folder.path).locked(),
     ):
         pass
@@ -289,9 +289,9 @@ def test_two_tuners_of_one_name_are_refused(tmp_path) -> None:
         ({"strategy": "grit"}, "strategy='grit'"),
         ({"strategy": "random", "max_jobs": 0}, "max_jobs=0"),
         ({"max_parallel_jobs": 0}, "max_parallel_jobs=0"),
-        ({"space": RANGE}, "takes categorical parameters only"),
-        ({"max_jobs": 5}, "tries every one of the 6 combinations"),
-        ({"strategy": "random", "grid_points": 3}, "goes with strategy 'grid'"),
+        ({"space": RANGE}, "only takes categorical parameters"),
+        ({"max_jobs": 5}, "tries all 6 combinations"),
+        ({"strategy": "random", "grid_points": 3}, "is only valid with strategy 'grid'"),
         ({"space": {"seed": Categorical(*range(30)), "view_seed": Categorical(*range(30))}}, "900 combinations"),
     ],
 )
@@ -302,7 +302,7 @@ def test_a_request_is_refused_as_a_whole_before_any_job(changes, words) -> None:
 
 def test_a_state_that_can_t_be_read_says_so(tmp_path) -> None:
     folder = begin(tmp_path / "study", request())
-    with pytest.raises(ConfigError, match=r"no tuning job 'other' in .*: known ones are study"):
+    with pytest.raises(ConfigError, match=r"no tuning job 'other' in .*: existing ones are study"):
         StudyFolder(tmp_path / "other").load()
     text = folder.file.read_text()
     folder.file.write_text(text[:-20])

@@ -55,7 +55,7 @@ def test_a_search_ends_with_its_time_or_its_trials() -> None:
 
 def test_three_failures_for_one_reason_end_a_search_that_has_nothing_else() -> None:
     failed = [ran(i, None, "Failed", failure_reason="no such folder") for i in range(3)]
-    assert "all failed for one reason: no such folder" in ending(failed).reason
+    assert "all trials failed for the same reason: no such folder" in ending(failed).reason
     assert ending(failed[:2]) is None
     assert ending([ran(0, 0.4), *failed[1:]]) is None
     assert ending([failed[0], failed[1], ran(2, None, "Failed", failure_reason="other")]) is None
@@ -71,7 +71,9 @@ def test_refuses_criteria_that_mean_nothing(criteria) -> None:
 
 def test_an_objective_that_no_job_prints_is_named() -> None:
     assert direction_of("valid_accuracy") == "maximize"
-    with pytest.raises(ConfigError, match=r"'valid_los' is none that a training job prints.*did you mean 'valid_loss'"):
+    with pytest.raises(
+        ConfigError, match=r"'valid_los' is not a metric that training jobs print.*did you mean 'valid_loss'"
+    ):
         direction_of("valid_los")
     with pytest.raises(ConfigError, match="'epoch'"):
         direction_of("epoch")

@@ -48,7 +48,7 @@ def test_a_grid_has_every_combination_once_in_order() -> None:
 
 def test_a_grid_takes_ranges_only_with_points() -> None:
     with pytest.raises(
-        ConfigError, match=r"takes categorical parameters only, and learning_rate is a range.*grid_points=3"
+        ConfigError, match=r"only takes categorical parameters, and learning_rate is a range.*grid_points=3"
     ):
         grid(SPACE)
     assert [point["learning_rate"] for point in grid(SPACE, 4)][::3] == pytest.approx([0.001, 0.01, 0.1, 1.0])

@@ -16,7 +16,7 @@ from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 
 if TYPE_CHECKING:
-    from breedclf.backends.sagemaker.plan import Plan
+    from breedclf.jobs.plan import Plan
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult

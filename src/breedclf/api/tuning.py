@@ -33,7 +33,7 @@ from breedclf.tuning.trials import Trial
 if TYPE_CHECKING:
     import pandas
 
-    from breedclf.backends.sagemaker.plan import Plan
+    from breedclf.jobs.plan import Plan
 
 log = logging.getLogger(__name__)
 

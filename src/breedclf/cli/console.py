@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from breedclf.text.plain_json import plain_json
-from breedclf.text.printable import storable_document, visible
+from breedclf.text.printable import visible
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Console:
     def result(self, document: Any, text: str) -> None:
         """Print the outcome: as JSON (ASCII alone, NaN as null) when asked, otherwise as text."""
         if self.json:
-            text = plain_json(storable_document(document), indent=2)
+            text = plain_json(document, indent=2)
         print(visible(text), flush=True)
 
     def line(self, text: str) -> None:

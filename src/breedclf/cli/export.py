@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     )
     if result.skipped:
         console.note(f"{len(result.skipped)} unreadable pictures were left out; the first: {result.skipped[0]}")
-    pictures = f"{result.pictures} {'drawn ' if result.drawn else ''}pictures"
+    pictures = f"{result.images} {'drawn ' if result.drawn else ''}pictures"
     console.result(
         result.to_dict(),
         f"compared on {pictures}: {result.comparison}\nmodel: {result.output} ({result.size_bytes / 1e6:.1f} MB)",

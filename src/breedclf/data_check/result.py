@@ -41,6 +41,14 @@ Kind = Literal[
 _JSON_KEYS = {"images": "pictures", "cached": "remembered"}
 """JSON keys that scripts rely on, where they differ from the field's name."""
 
+FATAL: frozenset[Kind] = frozenset(
+    {"unclear_layout", "name_not_utf8", "no_pictures", "one_class", "class_missing_in_train", "no_validation"}
+)
+"""Problems that stop every training run."""
+
+FATAL_UNLESS_SKIPPED: frozenset[Kind] = frozenset({"unreadable", "truncated", "too_large"})
+"""Problems of single images that stop a training run unless it skips unreadable images."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -14,15 +14,15 @@ from breedclf.inference.model_directory import ModelCard
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
-    Thumbnail,
+    GalleryImage,
     Tile,
     Tone,
     bullets,
     callout,
     details,
     facts,
+    gallery,
     table,
-    thumbnails,
     tiles,
 )
 from breedclf.reporting.charts import Bar, bar_chart, heat_map
@@ -190,7 +190,7 @@ def _worst(result: Evaluation, jpegs: Sequence[bytes]) -> Section:
         return Section("Worst images", ["No image was misclassified."])
     shown = dict(zip(result.labels, result.class_names, strict=True))
     items = [
-        Thumbnail(
+        GalleryImage(
             jpeg,
             f"{wrong.path}: {shown[wrong.true]}, classified as {shown[wrong.predicted]}",
             [
@@ -205,7 +205,7 @@ def _worst(result: Evaluation, jpegs: Sequence[bytes]) -> Section:
         "Misclassified images; those with the lowest probability of the true class come first. Look for images in the "
         "wrong folder, cropped-out subjects, and images with two subjects."
     )
-    return Section("Worst images", [thumbnails(items)], lead=lead)
+    return Section("Worst images", [gallery(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:

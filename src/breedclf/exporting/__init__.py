@@ -1,1 +1,1 @@
-"""A model folder as one file for other runtimes (ONNX, torch.export), compared with the model folder's own answers."""
+"""Exports a model as a single file (ONNX, torch.export), and compares its predictions with the original model's."""

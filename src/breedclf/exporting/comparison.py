@@ -1,4 +1,4 @@
-"""Whether an exported model answers as the model folder does: the figures, and the verdict over them."""
+"""Compares the predictions of an exported model with those of the original model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOLERANCE = 1e-4
-"""By how much a probability (0 to 1) may differ; rounding in another order explains about a hundredth of it."""
+"""Maximum difference of a probability (0 to 1); a different order of rounding explains about 1% of it."""
 
 _TIE = 1e-5
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How the exported file's answers differ from the model folder's.
+    """Differences between the predictions of the exported file and the model.
 
-    `largest_difference` is that of any probability of any image, from 0 to 1; `same_top1` counts the answers whose
-    best class is the same, out of `answers`. An image whose two best classes lie within 0.00001 counts as the same
-    when either of them comes first.
+    `largest_difference` is the maximum over all probabilities of all images, from 0 to 1; `same_top1` counts the
+    predictions with the same best class, out of `answers`. If an image's two best probabilities differ by less than
+    0.00001, either class counts as the same.
     """
 
     answers: int
@@ -34,7 +34,7 @@ class Comparison:
 
     def __str__(self) -> str:
         return (
-            f"{self.same_top1} of {self.answers} answers have the same best class, and probabilities differ by "
+            f"{self.same_top1} of {self.answers} predictions have the same best class, and probabilities differ by "
             f"{self.largest_difference:.2g} at most (allowed: {self.tolerance:g})"
         )
 
@@ -43,7 +43,7 @@ class Comparison:
 
 
 def compare(expected: NDArray[np.float32], got: NDArray[np.float32]) -> Comparison:
-    """Compare probabilities [N, C]; other shapes and values that are no numbers differ by infinity."""
+    """Compare probabilities [N, C]; the difference is infinite if shapes differ or values aren't finite."""
     if expected.shape != got.shape or not np.isfinite(got).all():
         return Comparison(len(expected), 0, float("inf"))
     rows = np.arange(len(expected))

@@ -1,4 +1,4 @@
-"""`export`: a model folder as one file, put in place only once it answers as the folder does."""
+"""`export`: writes a model as a single file, after verifying that its predictions are the same."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from breedclf.training.output_folder import writable
 
 @dataclass(frozen=True)
 class Export:
-    """An exported model: where it is, and how it was compared with the model folder.
+    """An exported model: its file, and the comparison with the original model.
 
-    `drawn` tells that no images were given, so that drawn ones were compared; `skipped` holds the reasons of given
-    ones that can't be read.
+    `images` counts the compared images, `drawn` means that they are synthetic since none were given, and `skipped` has
+    the error messages of unreadable ones.
     """
 
     model: Path
     format: str
     output: Path
     size_bytes: int
-    pictures: int
+    images: int
     drawn: bool
     comparison: Comparison
     skipped: tuple[str, ...]
@@ -53,7 +53,7 @@ class Export:
             "size_bytes": self.size_bytes,
             "input": INPUT,
             "result": OUTPUT,
-            "pictures": self.pictures,
+            "pictures": self.images,
             "drawn": self.drawn,
             **self.comparison.to_dict(),
             "skipped": list(self.skipped),
@@ -69,26 +69,26 @@ def export(
     data: str | Path | Sequence[str | Path] = (),
     overwrite: bool = False,
 ) -> Export:
-    """Write a model folder as one file for another runtime, after comparing their answers on images.
+    """Write a model as a single file for another runtime, after comparing their predictions.
 
-    The file takes `images`, uint8 [N, 3, crop_px, crop_px] for any N, and gives `probabilities`, float32 [N, C] in
-    the order of the model's labels; the normalization is inside, and the numbers are fp32. Class names and
+    The file's input is `pictures`, uint8 [N, 3, crop_px, crop_px] for any N; its output is `probabilities`, float32
+    [N, C] in the order of the model's labels. Normalization is included; weights are fp32. Class names and
     preprocessing are in the file's metadata.
 
     Args:
-        model: the folder that a training wrote (`OUTPUT/model`).
-        output: the file; `model.onnx` or `model.pt2` beside the model folder if not given.
-        format: `onnx`, or `torch` for a file of torch.export.
-        data: folders and files to take up to 32 images to compare on from; drawn ones if not given.
-        overwrite: replace a file that is there already.
+        model: the model directory of a training run (`OUTPUT/model`).
+        output: the file to write; by default `model.onnx` or `model.pt2` next to the model directory.
+        format: `onnx`, or `torch` for torch.export.
+        data: folders and files from which up to 32 images are compared; synthetic images by default.
+        overwrite: replace an existing file.
 
     Raises:
-        ArtifactError: the model folder is missing, damaged, foreign or newer than this breedclf.
-        ConfigError: the format is unknown, or the output is there already or can't be written.
-        DataError: there are no readable images to compare on.
-        DiskError: the disk refuses the file; one that was there before stays.
-        ExportError: the exported model answers otherwise than the model folder; nothing is written.
-        MissingExtraError: ONNX needs packages that `pip install "breedclf[onnx]"` installs.
+        ArtifactError: the model directory is missing, damaged, foreign or newer than this breedclf.
+        ConfigError: the format is unknown, or the output exists already or can't be written.
+        DataError: there are no readable images to compare.
+        DiskError: the file can't be written; an existing file is kept.
+        ExportError: the predictions differ; nothing is written.
+        MissingExtraError: packages for ONNX are missing; install them with `pip install "breedclf[onnx]"`.
 
     Example:
         >>> export("runs/dogs/model", "dogs.onnx", data="dogImages/test").comparison  # doctest: +SKIP
@@ -107,7 +107,7 @@ def export(
         format=chosen.name,
         output=target,
         size_bytes=target.stat().st_size,
-        pictures=len(samples.pictures),
+        images=len(samples.images),
         drawn=samples.drawn,
         comparison=comparison,
         skipped=samples.skipped,
@@ -116,27 +116,27 @@ def export(
 
 
 def write_compared(classifier: Classifier, chosen: Format, samples: Samples, target: Path) -> Comparison:
-    """Write beside the target, read that file back, compare, and only then put it in place.
+    """Write a temporary file next to the target, run it, compare, and rename it to the target.
 
     Raises:
-        ExportError: the answers differ, or the file doesn't run.
-        DiskError: the disk refuses the file.
+        ExportError: the predictions differ, or the file can't be run.
+        DiskError: the file can't be written.
     """
-    expected = classifier.probabilities_of_inputs(torch.from_numpy(samples.pictures))
+    expected = classifier.probabilities_of_inputs(torch.from_numpy(samples.images))
     card = classifier.card
     _, state = read_artifact(classifier.artifact)
     network = folded(network_from(card.architecture, state))
     program = traced(ExportedNetwork(network, card.preprocessing), card.preprocessing.crop_px)
     with (
-        writing(target, "make room, or choose another --output"),
+        writing(target, "free disk space, or choose another --output"),
         tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder,
     ):
         fresh = Path(folder) / f"model{chosen.suffix}"
         _write(chosen, program, card, fresh)
-        comparison = compare(torch.cat([expected, expected[:1]]).numpy(), _answers(chosen, fresh, samples))
+        comparison = compare(torch.cat([expected, expected[:1]]).numpy(), _predictions(chosen, fresh, samples))
         if not comparison.agrees:
             raise ExportError(
-                f"the exported model answers otherwise than {classifier.artifact}: {comparison}; nothing is written"
+                f"the exported model's predictions differ from {classifier.artifact}: {comparison}; nothing was written"
             )
         fresh.replace(target)
     return comparison
@@ -145,30 +145,30 @@ def write_compared(classifier: Classifier, chosen: Format, samples: Samples, tar
 def _write(chosen: Format, program: torch.export.ExportedProgram, card: ModelCard, path: Path) -> None:
     try:
         chosen.write(program, card, path)
-    except RuntimeError as error:  # what torch's exporters raise
-        raise ExportError(f"the model can't be written as {chosen.name}: {error}; nothing is written") from error
+    except RuntimeError as error:  # raised by torch's exporters
+        raise ExportError(f"the model can't be exported as {chosen.name}: {error}; nothing was written") from error
 
 
-def _answers(chosen: Format, path: Path, samples: Samples) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _predictions(chosen: Format, path: Path, samples: Samples) -> np.ndarray[Any, np.dtype[np.float32]]:
     try:
-        return chosen.run(path, samples.pictures)
+        return chosen.run(path, samples.images)
     except ExportError:
         raise
-    except Exception as error:  # over a file that isn't whole, a runtime may raise anything
-        raise ExportError(f"the exported model can't be run: {error}; nothing is written") from error
+    except Exception as error:  # runtimes may raise anything for an incomplete file
+        raise ExportError(f"the exported model can't be run: {error}; nothing was written") from error
 
 
 def _target(model: Path, output: str | Path | None, chosen: Format, overwrite: bool) -> Path:
-    """The file to write, tried.
+    """The output file, checked to be writable.
 
     Raises:
-        ConfigError: it is there already, is a folder, or can't be written.
+        ConfigError: it exists already, is a folder, or can't be written.
     """
     folder = model.resolve()
     target = user_path(output, "output") if output is not None else folder.with_name(folder.name + chosen.suffix)
     if target.is_dir():
-        raise ConfigError(f"output={str(target)!r} is a folder; name a file in it, such as model{chosen.suffix}")
+        raise ConfigError(f"output={str(target)!r} is a folder; give a file in it, such as model{chosen.suffix}")
     if target.exists() and not overwrite:
-        raise ConfigError(f"output={str(target)!r} is there already; choose another --output, or say --overwrite")
+        raise ConfigError(f"output={str(target)!r} exists already; choose another --output, or use --overwrite")
     writable(target.parent)
     return target

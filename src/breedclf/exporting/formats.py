@@ -1,4 +1,4 @@
-"""The formats of an exported model: how each is written, and how its answers are got back from the file."""
+"""Export formats: how each is written, and how to run the file."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from breedclf.config import nearest
 from breedclf.errors import ConfigError, ExportError
 from breedclf.inference.model_directory import CARD_FILE, ModelCard
 
-INPUT, OUTPUT = "pictures", "probabilities"
+INPUT, OUTPUT = "pictures", "probabilities"  # names in the files, which existing users rely on
 _RUNNER = Path(__file__).with_name("onnx_runner.py")
 _MAX_RUN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """An export format.
 
-    `write` puts a traced network into a file; `run` gets float32 probabilities [N + 1, C] for uint8 images
-    [N, 3, H, W] from that file alone: those of all images in one batch, and of the first alone.
+    `write` writes a traced network to a file; `run` runs the file on uint8 images [N, 3, H, W] and returns float32
+    probabilities [N + 1, C]: of all images in one batch, and of the first image alone.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Format:
 
 
 def format_named(name: str) -> Format:
-    """The format of this name.
+    """Look up a format by name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the name is unknown.
     """
     if name not in FORMATS:
-        raise ConfigError(f"format={name!r} is none that a model is exported to: {nearest(name, FORMATS)}")
+        raise ConfigError(f"format={name!r} is not an export format: {nearest(name, FORMATS)}")
     return FORMATS[name]
 
 
 def metadata(card: ModelCard) -> dict[str, str]:
-    """What an exported file says about itself, a text for each key; lists and tables are JSON."""
+    """The metadata of an exported file; lists and objects are encoded as JSON."""
     preprocessing = card.preprocessing
     return {
         "class_names": json.dumps(card.class_names, ensure_ascii=False),
@@ -81,36 +81,34 @@ def _write_onnx(program: torch.export.ExportedProgram, card: ModelCard, path: Pa
     written.save(path, external_data=False)
 
 
-def _run_onnx(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run_onnx(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     with tempfile.TemporaryDirectory(prefix="breedclf-onnx-") as folder:
-        given, answers = Path(folder) / "pictures.npy", Path(folder) / "answers.npy"
-        np.save(given, pictures)
-        command = [sys.executable, "-P", str(_RUNNER), str(path), str(given), str(answers)]
+        inputs, outputs = Path(folder) / "inputs.npy", Path(folder) / "outputs.npy"
+        np.save(inputs, images)
+        command = [sys.executable, "-P", str(_RUNNER), str(path), str(inputs), str(outputs)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=_MAX_RUN_SECONDS)
         except subprocess.CalledProcessError as error:
-            told = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-            raise ExportError(f"onnxruntime can't run the exported model: {told[-1]}") from error
+            lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+            raise ExportError(f"onnxruntime can't run the exported model: {lines[-1]}") from error
         except subprocess.TimeoutExpired as error:
-            raise ExportError(
-                f"onnxruntime took more than {_MAX_RUN_SECONDS:g} s for {len(pictures)} images"
-            ) from error
-        rows: NDArray[np.float32] = np.load(answers)
+            raise ExportError(f"onnxruntime took more than {_MAX_RUN_SECONDS:g} s for {len(images)} images") from error
+        rows: NDArray[np.float32] = np.load(outputs)
     return rows
 
 
 def _write_torch(program: torch.export.ExportedProgram, card: ModelCard, path: Path) -> None:
-    # By way of memory: where the disk is full, torch's own writer to a file ends the process.
+    # Write to memory first: on a full disk, torch's own file writer aborts the process.
     file = BytesIO()
     torch.export.save(program, file, extra_files={CARD_FILE: card.model_dump_json(indent=2)})
     path.write_bytes(file.getbuffer())
 
 
-def _run_torch(path: Path, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run_torch(path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     network = torch.export.load(path).module()
-    all_of_them = torch.from_numpy(pictures)
+    batch = torch.from_numpy(images)
     with torch.no_grad():
-        rows: NDArray[np.float32] = torch.cat([network(batch) for batch in (all_of_them, all_of_them[:1])]).numpy()
+        rows: NDArray[np.float32] = torch.cat([network(batch), network(batch[:1])]).numpy()
     return rows
 
 

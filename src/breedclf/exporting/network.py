@@ -1,4 +1,4 @@
-"""The network as it is exported: images as bytes in, probabilities out, with the normalization inside."""
+"""The exported network: uint8 images in, probabilities out, including normalization."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from breedclf.data.preprocessing import Preprocessing
 class ExportedNetwork(nn.Module):
     """uint8 [N, 3, crop, crop] to float32 probabilities [N, C].
 
-    The normalization is inside, so that whoever runs the file can't forget it or do it twice. `network` has plain
-    operations only, in the plain order of dimensions, which is all that other runtimes know.
+    Normalization is included, so that users of the file can't forget or repeat it. `network` must only use standard
+    operations and the standard memory layout, which other runtimes support.
     """
 
     shift: torch.Tensor
@@ -31,7 +31,7 @@ class ExportedNetwork(nn.Module):
 
 
 def traced(network: ExportedNetwork, crop_px: int) -> torch.export.ExportedProgram:
-    """The network as a graph for any number of images."""
+    """Trace the network as a graph for any number of images."""
     example = torch.zeros(2, 3, crop_px, crop_px, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""Runs an ONNX file in a process of its own: `onnx_runner.py MODEL PICTURES.npy OUT.npy`.
+"""Runs an ONNX file in a separate process: `onnx_runner.py MODEL IMAGES.npy OUTPUT.npy`.
 
-Two runtimes in one process take each other's threads, so that neither torch nor breedclf is imported here.
+It imports neither torch nor breedclf, since two runtimes in one process compete for threads.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import numpy as np
 import onnxruntime
 
 
-def main(model: str, pictures: str, out: str) -> None:
-    """All images at a time and then the first alone, as rows below each other."""
+def main(model: str, images: str, out: str) -> None:
+    """Write the outputs of all images in one batch, followed by those of the first image alone."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (name,) = (one.name for one in session.get_inputs())
-    all_of_them = np.load(pictures)
-    rows = [session.run(None, {name: batch})[0] for batch in (all_of_them, all_of_them[:1])]
+    inputs = np.load(images)
+    rows = [session.run(None, {name: batch})[0] for batch in (inputs, inputs[:1])]
     np.save(out, np.concatenate(rows))
 
 

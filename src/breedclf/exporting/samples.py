@@ -1,4 +1,4 @@
-"""The images on which an exported model is compared: some of the user's own, or drawn ones."""
+"""Images on which an exported model is compared: the user's own, or synthetic ones."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ _DRAWN_PX = 320
 
 @dataclass(frozen=True)
 class Samples:
-    """Images ready for the network, uint8 [N, 3, crop, crop], and the reasons of those that can't be read."""
+    """Preprocessed images, uint8 [N, 3, crop, crop], and error messages of unreadable ones."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     drawn: bool
     skipped: tuple[str, ...] = ()
 
 
 def drawn_samples(preprocessing: Preprocessing) -> Samples:
-    """Two images of every pattern; always the same ones."""
-    pictures = [
+    """Two synthetic images of every pattern; deterministic."""
+    images = [
         draw_image(pattern, np.random.default_rng([0, number]), size_px=_DRAWN_PX)
         for number, pattern in enumerate(list(PATTERNS) * 2)
     ]
-    return Samples(_stacked(preprocessing.view(picture, 0) for picture in pictures), drawn=True)
+    return Samples(_stacked(preprocessing.view(image, 0) for image in images), drawn=True)
 
 
 def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Samples:
-    """At most MOST_IMAGES, taken evenly from files and from everything below folders.
+    """At most MOST_IMAGES images, evenly sampled from files and recursively from folders.
 
     Raises:
-        DataError: a source isn't there, holds no images, or none of the images can be read.
+        DataError: a source doesn't exist or has no images, or none of the images can be read.
         ImageError: a source is a URL.
     """
-    paths = [path for source in sources for path in _pictures_of(source)]
+    paths = [path for source in sources for path in _images_of(source)]
     count = min(len(paths), MOST_IMAGES)
     chosen = [paths[number * len(paths) // count] for number in range(count)]
     views, skipped = [], []
@@ -56,19 +56,19 @@ def samples_from(sources: Sequence[Path], preprocessing: Preprocessing) -> Sampl
         except ImageError as error:
             skipped.append(str(error))
     if not views:
-        raise DataError(f"none of the {count} images to compare on can be read; the first: {skipped[0]}")
+        raise DataError(f"none of the {count} images to compare can be read; the first: {skipped[0]}")
     return Samples(_stacked(views), drawn=False, skipped=tuple(skipped))
 
 
-def _pictures_of(source: Path) -> list[Path]:
+def _images_of(source: Path) -> list[Path]:
     if not source.is_dir():
         if not source.exists():
             as_path(source)
-            raise DataError(f"{source} to compare on isn't there; name an image, or a folder of images")
+            raise DataError(f"{source} doesn't exist; give an image or a folder of images to compare")
         return [source]
     found = sorted(images_below(source))
     if not found:
-        raise DataError(f"{source} holds no images to compare on; name another folder, or none for drawn images")
+        raise DataError(f"{source} has no images to compare; give another folder, or none to use synthetic images")
     return found
 
 

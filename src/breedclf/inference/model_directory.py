@@ -24,7 +24,7 @@ from breedclf.files.disk import writing
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.network import StateDict, empty_network
 from breedclf.models.state_check import faults, misfits, with_counters
-from breedclf.text.printable import storable_document
+from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -128,7 +128,7 @@ def write_artifact(
             fresh.mkdir()
             save_tensors(state, fresh / WEIGHTS_FILE)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            text = json.dumps(storable_document(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
+            text = json.dumps(plain_values(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
             for name, text in (beside or {}).items():
                 (staging / name).write_text(text, encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Loggers of a training for TensorBoard and MLflow; what goes wrong with one never costs the training."""
+"""Loggers for TensorBoard and MLflow; their failures never stop a training run."""

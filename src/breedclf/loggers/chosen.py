@@ -1,4 +1,4 @@
-"""The loggers that the settings ask for, and an end for every logger when a training breaks off."""
+"""Creates the configured loggers, and closes them if training is interrupted or fails."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def logged(
     mlflow_uri: str | None = None,
     stopped_by: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
 ) -> Iterator[list[TrainingHook]]:
-    """The given hooks with the loggers that the settings ask for; a training that breaks off ends their runs.
+    """The given hooks with the configured loggers; if training is interrupted or fails, their runs are closed.
 
-    `mlflow_uri` is where MLflow's runs go when neither the settings nor `MLFLOW_TRACKING_URI` say. What is in
-    `stopped_by` means that somebody ended the training, any other exception that it failed.
+    `mlflow_uri` is MLflow's tracking URI if neither the settings nor `MLFLOW_TRACKING_URI` specify one. Exceptions in
+    `stopped_by` mean that training was stopped, any other exception that it failed.
 
     Raises:
         MissingExtraError: a logger's library isn't installed.
     """
     loggers: list[TrainingHook] = [_logger(name, config, mlflow_uri) for name in config.loggers]
-    everyone = [*loggers, *hooks]
+    all_hooks = [*loggers, *hooks]
     status: RunStatus = "Failed"
     try:
-        yield everyone
+        yield all_hooks
         status = "Completed"
     except stopped_by:
         status = "Stopped"
         raise
     finally:
-        for hook in everyone:
+        for hook in all_hooks:
             if isinstance(hook, RunLogger):
                 hook.close(status)
 
@@ -54,4 +54,4 @@ def _logger(name: str, config: TrainingConfig, mlflow_uri: str | None) -> RunLog
             return MLflowLogger(uri, experiment=config.mlflow_experiment)
         case "tensorboard":
             return TensorBoardLogger()
-    raise AssertionError(f"no logger is made for {name!r}")
+    raise AssertionError(f"unknown logger {name!r}")

@@ -1,4 +1,4 @@
-"""A training as a run of MLflow: on a server, in a database, or in SageMaker's managed MLflow."""
+"""Logs training runs to MLflow: a server, a database, or SageMaker's managed MLflow."""
 
 from __future__ import annotations
 
@@ -25,25 +25,30 @@ log = logging.getLogger(__name__)
 RUN_FILE = "mlflow-run.json"
 DEFAULT_EXPERIMENT = "breedclf"
 _STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Stopped": "KILLED"}
-# MLflow would try for minutes to reach a server that is gone, and the training would wait.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# By default, MLflow retries for minutes if a server is down, which would delay training.
+_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _MAX_PARAMS_AT_A_TIME = 100
-# Each failed try, each new table, and SageMaker's plugin at every request that isn't for SageMaker.
-_TALKATIVE = ("urllib3.connectionpool", "alembic", "mlflow.store.db.utils", "mlflow.tracking.request_header.registry")
+# These log each failed attempt, each new table, and (SageMaker's plugin) each request to other servers.
+_VERBOSE_LOGGERS = (
+    "urllib3.connectionpool",
+    "alembic",
+    "mlflow.store.db.utils",
+    "mlflow.tracking.request_header.registry",
+)
 
 
 class MLflowLogger(RunLogger):
-    """A training hook that keeps a training as a run of MLflow: metrics an epoch, settings, best epoch, model's path.
+    """A training hook that logs to an MLflow run: metrics per epoch, settings, the best epoch, the model's path.
 
-    A training that goes on from a checkpoint goes on with its run. When the server can't be reached, one warning is
-    logged and the training goes on.
+    Training that is resumed from a checkpoint continues its MLflow run. If the server is unreachable, a warning is
+    logged once and training continues.
 
     Args:
-        tracking_uri: address of a server, `sqlite:///FILE`, or the ARN of a SageMaker tracking server or app; by
-            default what MLflow itself takes: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working folder.
-        experiment: made if it isn't there; by default `MLFLOW_EXPERIMENT_NAME`, or "breedclf".
-        run_name: by default the job's name inside a job, otherwise the output folder's.
-        tags: kept with the run.
+        tracking_uri: URL of a server, `sqlite:///FILE`, or the ARN of a SageMaker tracking server or app; MLflow's
+            default otherwise: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the working directory.
+        experiment: created if it doesn't exist; by default `MLFLOW_EXPERIMENT_NAME`, or "breedclf".
+        run_name: by default the job's name in a job, otherwise the output folder's name.
+        tags: tags of the run.
 
     Raises:
         MissingExtraError: MLflow isn't installed or, for an ARN, its plugin for SageMaker.
@@ -65,19 +70,19 @@ class MLflowLogger(RunLogger):
     ) -> None:
         require_extra("mlflow", purpose="logging to MLflow", install='"breedclf[mlflow]"')
         if (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").startswith("arn:"):
-            require_extra("sagemaker_mlflow", purpose="an ARN as MLflow's address", install="sagemaker-mlflow")
+            require_extra("sagemaker_mlflow", purpose="an ARN as MLflow's tracking URI", install="sagemaker-mlflow")
         experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
         self._run = _Run(tracking_uri, experiment, run_name, dict(tags or {}), clock)
         super().__init__("MLflow", self._run)
 
     @property
     def run_id(self) -> str | None:
-        """MLflow's name of the run, once it has begun."""
+        """MLflow's id of the run, once it has started."""
         return self._run.run_id
 
 
 class _Run:
-    """One run, by MLflow's client: its process-wide run and address are the user's own."""
+    """One run, via MLflow's client API: the global active run and tracking URI are left to the user."""
 
     def __init__(
         self,
@@ -96,13 +101,13 @@ class _Run:
         self._key = f"{tracking_uri or ''} {experiment}"
         self.run_id: str | None = None
 
-    def begin(self, plan: TrainingPlan) -> None:
+    def start(self, plan: TrainingPlan) -> None:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        with self._asking():
+        with self._connection():
             self._client = MlflowClient(tracking_uri=self._tracking_uri)
-            if self._goes_on(plan):
+            if self._resume(plan):
                 return
             tags = {"mlflow.source.name": "breedclf", "breedclf.version": __version__, **self._tags}
             run = self._client.create_run(
@@ -112,20 +117,20 @@ class _Run:
             params = [Param(name, str(value)) for name, value in settings_of(plan).items()]
             for start in range(0, len(params), _MAX_PARAMS_AT_A_TIME):
                 self._client.log_batch(self.run_id, params=params[start : start + _MAX_PARAMS_AT_A_TIME])
-        self._remember(plan)
+        self._save_run_id(plan)
 
-    def _goes_on(self, plan: TrainingPlan) -> bool:
-        """Open the run that a resumed training began, if it is still there; settings that changed become tags."""
+    def _resume(self, plan: TrainingPlan) -> bool:
+        """Reopen the run of a resumed training, if it still exists; changed settings are added as tags."""
         from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
 
-        begun = _begun_runs(plan).get(self._key) if plan.epochs_done else None
-        if begun is None:
+        run_id = _saved_runs(plan).get(self._key) if plan.epochs_done else None
+        if run_id is None:
             return False
         try:
-            run = self._client.get_run(begun)
+            run = self._client.get_run(run_id)
         except MlflowException:
-            log.info("MLflow has no run %s any more: the resumed training is logged as a new one", begun)
+            log.info("MLflow run %s no longer exists: the resumed training is logged as a new run", run_id)
             return False
         self.run_id = run.info.run_id
         self._client.update_run(self.run_id, status="RUNNING")
@@ -135,23 +140,27 @@ class _Run:
         self._client.log_batch(self.run_id, params=params, tags=tags)
         return True
 
-    def _remember(self, plan: TrainingPlan) -> None:
-        """Keep the run's name beside the checkpoints, for a training that goes on from them."""
+    def _save_run_id(self, plan: TrainingPlan) -> None:
+        """Save the run's id with the checkpoints, so that resumed training can continue the run."""
         if plan.checkpoints is None:
             return
-        begun = json.dumps({**_begun_runs(plan), self._key: self.run_id})
+        document = json.dumps({**_saved_runs(plan), self._key: self.run_id})
         try:
             plan.checkpoints.mkdir(parents=True, exist_ok=True)
-            (plan.checkpoints / RUN_FILE).write_text(begun + "\n", encoding="utf-8")
+            (plan.checkpoints / RUN_FILE).write_text(document + "\n", encoding="utf-8")
         except OSError as error:
-            log.warning("MLflow: resumed, this training will be another run: %s can't be written: %s", RUN_FILE, error)
+            log.warning(
+                "MLflow: if training is resumed, it will be logged as another run: %s can't be written: %s",
+                RUN_FILE,
+                error,
+            )
 
     def add(self, epochs: Sequence[EpochRecord]) -> None:
         from mlflow.entities import Metric
 
         now = round(self._clock() * 1000)
         metrics = [Metric(name, getattr(epoch, name), now, epoch.epoch) for epoch in epochs for name in METRICS]
-        with self._asking():
+        with self._connection():
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def finish(self, result: FitResult) -> None:
@@ -160,33 +169,33 @@ class _Run:
         now = round(self._clock() * 1000)
         metrics = [Metric(f"best_{name}", getattr(result.best, name), now, result.best_epoch) for name in METRICS]
         metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
-        with self._asking():
+        with self._connection():
             self._client.log_batch(
                 self.run_id, metrics=metrics, tags=[RunTag("artifact", storable(str(result.artifact)))]
             )
 
     def close(self, status: RunStatus) -> None:
-        with self._asking():
+        with self._connection():
             self._client.set_terminated(self.run_id, status=_STATUS[status])
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        with _impatient():
+    def _connection(self) -> Iterator[None]:
+        with _quiet_and_impatient():
             if self._tracking_uri is not None and self._tracking_uri.startswith("arn:"):
-                with _everywhere(self._tracking_uri):
+                with _global_tracking_uri(self._tracking_uri):
                     yield
             else:
                 yield
 
 
-def _begun_runs(plan: TrainingPlan) -> dict[str, str]:
-    """The runs that belong to the checkpoints, by address and experiment; none where their file was cut."""
+def _saved_runs(plan: TrainingPlan) -> dict[str, str]:
+    """The runs of the checkpoints, by tracking URI and experiment; empty if their file is damaged."""
     found = None if plan.checkpoints is None else next(read_json_lines(plan.checkpoints / RUN_FILE), None)
     return found if isinstance(found, dict) else {}
 
 
 def _experiment_id(client: Any, name: str) -> str:
-    """The experiment of this name; another training may be making it at the same moment."""
+    """Find or create the experiment of this name; another process may create it at the same time."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -201,11 +210,11 @@ def _experiment_id(client: Any, name: str) -> str:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Within it MLflow is quiet, and gives up on a server after seconds where the user hasn't said otherwise."""
-    ours = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+def _quiet_and_impatient() -> Iterator[None]:
+    """Silence MLflow's loggers, and limit retries to a few seconds unless the user configured them."""
+    ours = {name: value for name, value in _TIMEOUTS.items() if name not in os.environ}
     os.environ.update(ours)
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    loggers = [logging.getLogger(name) for name in _VERBOSE_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
@@ -219,8 +228,8 @@ def _impatient() -> Iterator[None]:
 
 
 @contextmanager
-def _everywhere(tracking_uri: str) -> Iterator[None]:
-    """Within it the address counts for the whole process, which is where SageMaker's plugin looks for the ARN."""
+def _global_tracking_uri(tracking_uri: str) -> Iterator[None]:
+    """Set the tracking URI for the whole process, since SageMaker's plugin reads the ARN from there."""
     import mlflow
 
     variable = os.environ.get("MLFLOW_TRACKING_URI")

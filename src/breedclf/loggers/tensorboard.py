@@ -1,4 +1,4 @@
-"""A training as event files that TensorBoard shows."""
+"""Logs training runs as TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FOLDER = "tensorboard"
 
 
 class TensorBoardLogger(RunLogger):
-    """A training hook that writes what TensorBoard shows: curves, hyperparameters, the best epoch and the model's path.
+    """A training hook that logs for TensorBoard: curves, hyperparameters, the best epoch and the model's path.
 
-    When it can't write, one warning is logged and the training goes on.
+    If it can't write, a warning is logged once and training continues.
 
     Args:
-        folder: gets the event file of this training; by default `tensorboard` in the training's output.
+        folder: where to write the event file; by default `tensorboard` in the output folder.
 
     Raises:
         MissingExtraError: TensorBoard isn't installed.
@@ -44,9 +44,9 @@ class TensorBoardLogger(RunLogger):
 
 
 class _EventFile:
-    """One file of events, flushed after each epoch.
+    """An event file, flushed after each epoch.
 
-    TensorBoard's own writer works in a thread, whose traceback is all that one would see of a full disk.
+    TensorBoard's own writer uses a thread, whose exceptions (such as for a full disk) couldn't be handled.
     """
 
     def __init__(self, folder: Path | None, clock: Callable[[], float]) -> None:
@@ -54,7 +54,7 @@ class _EventFile:
         self._clock = clock
         self._records: Any = None
 
-    def begin(self, plan: TrainingPlan) -> None:
+    def start(self, plan: TrainingPlan) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -97,7 +97,7 @@ def _scalar(name: str, value: float) -> Any:
 
 
 def _text(name: str, text: str) -> Any:
-    """Markdown, shown on the page of texts."""
+    """Markdown for TensorBoard's text plugin."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -109,7 +109,7 @@ def _text(name: str, text: str) -> Any:
 
 
 def _session_start(settings: dict[str, Any], now: float) -> Any:
-    """The settings, for the page of hyperparameters."""
+    """The settings, for TensorBoard's HParams plugin."""
     from tensorboard.plugins.hparams.metadata import SESSION_START_INFO_TAG
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 

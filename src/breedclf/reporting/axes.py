@@ -41,6 +41,9 @@ class Scale:
         return (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
 
 
+_SMALLEST_WIDTH = 1e-300  # below it, fractions of a range round to zero
+
+
 def linear_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round values (steps of 1, 2 or 5 times a power of ten) from `low` to `high`, at most `most` of them.
 
@@ -81,8 +84,8 @@ def span(
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
     width = high - low
-    if width <= abs(high) * 1e-12:
-        width = abs(high) or 1.0
+    if width <= max(abs(high) * 1e-12, _SMALLEST_WIDTH):
+        width = abs(high) if abs(high) > _SMALLEST_WIDTH else 1.0
         return (low, low + width) if from_zero and low >= 0 else (low - width / 2, high + width / 2)
     return (
         low if from_zero and low == 0 else low - width * margin,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from breedclf.reporting.page import as_block, environment
 
-Tone = Literal["ok", "issue", "bad", "info", "muted"]
+Tone = Literal["ok", "issue", "bad", "info"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Thumbnail:
+class GalleryImage:
     """A small JPEG with caption lines; `alt` is its text alternative."""
 
     jpeg: bytes
@@ -79,9 +79,9 @@ def details(summary: str, *body: Markup | str) -> Markup:
     return _block("details", summary, [as_block(part) for part in body])
 
 
-def thumbnails(items: Iterable[Thumbnail]) -> Markup:
+def gallery(items: Iterable[GalleryImage]) -> Markup:
     """Small images side by side, embedded in the HTML."""
-    return _block("thumbnails", list(items))
+    return _block("gallery", list(items))
 
 
 def bullets(items: Iterable[Markup | str]) -> Markup:

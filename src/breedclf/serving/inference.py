@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.prediction import Prediction
@@ -23,6 +23,13 @@ log = logging.getLogger(__name__)
 _LIMITS = Limits()
 
 
+class ResponseContext(Protocol):
+    """The part of the toolkit's context that sets the status of a response."""
+
+    def set_response_status(self, *, code: int, phrase: str) -> None:
+        """Set the HTTP status of the response."""
+
+
 @dataclass(frozen=True)
 class Refusal:
     """An error, passed through the remaining functions instead of images or predictions."""
@@ -30,7 +37,7 @@ class Refusal:
     error: RequestError
 
 
-def model_fn(model_dir: str, context: Any = None) -> Engine:
+def model_fn(model_dir: str, context: ResponseContext | None = None) -> Engine:
     """Load and verify the model.
 
     Raises:
@@ -40,7 +47,7 @@ def model_fn(model_dir: str, context: Any = None) -> Engine:
     return TorchEngine(Classifier(Path(model_dir)), _LIMITS)
 
 
-def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[bytes] | Refusal:
+def input_fn(body: bytes | str, content_type: str, context: ResponseContext | None = None) -> list[bytes] | Refusal:
     """Extract the image files of a request."""
     del context
     data = body.encode() if isinstance(body, str) else bytes(body)
@@ -50,7 +57,9 @@ def input_fn(body: bytes | str, content_type: str, context: Any = None) -> list[
         return Refusal(error)
 
 
-def predict_fn(data: list[bytes] | Refusal, model: Engine, context: Any = None) -> list[Prediction] | Refusal:
+def predict_fn(
+    data: list[bytes] | Refusal, model: Engine, context: ResponseContext | None = None
+) -> list[Prediction] | Refusal:
     """Predict the class of each image."""
     del context
     if isinstance(data, Refusal):
@@ -64,7 +73,9 @@ def predict_fn(data: list[bytes] | Refusal, model: Engine, context: Any = None) 
         return Refusal(RequestError(500, "InternalError", "internal error; see the server's log"))
 
 
-def output_fn(prediction: Sequence[Prediction] | Refusal, accept: str, context: Any = None) -> tuple[bytes, str]:
+def output_fn(
+    prediction: Sequence[Prediction] | Refusal, accept: str, context: ResponseContext | None = None
+) -> tuple[bytes, str]:
     """Encode the response body and its content type."""
     try:
         if isinstance(prediction, Refusal):

@@ -1,4 +1,4 @@
-"""JSON that any parser accepts: NaN and infinite numbers, which JSON doesn't have, become null."""
+"""Portable JSON: NaN and infinity become null, and text that no encoding can write is escaped."""
 
 from __future__ import annotations
 
@@ -7,24 +7,33 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from breedclf.text.printable import storable
+
 
 def plain_json(document: Any, *, indent: int | None = None) -> str:
-    """The document as JSON text, with null for NaN and infinite numbers.
+    """Encode a document as JSON text that any reader accepts.
 
     Example:
         >>> plain_json({"loss": float("nan"), "epoch": 1})
         '{"loss": null, "epoch": 1}'
     """
-    return json.dumps(without_nan(document), indent=indent, allow_nan=False)
+    return json.dumps(plain_values(document), indent=indent, allow_nan=False)
 
 
-def without_nan(document: Any) -> Any:
-    """A copy of the document with None in place of NaN and infinite numbers."""
+def plain_values(document: Any) -> Any:
+    """A copy of a document with None for non-finite numbers, and with storable text, including keys.
+
+    Example:
+        >>> plain_values({"caf\\udce9": (float("inf"), 1.5)})
+        {'caf\\\\xe9': [None, 1.5]}
+    """
     match document:
+        case str():
+            return storable(document)
         case float():
             return document if math.isfinite(document) else None
         case Mapping():
-            return {name: without_nan(value) for name, value in document.items()}
+            return {plain_values(name): plain_values(value) for name, value in document.items()}
         case list() | tuple():
-            return [without_nan(value) for value in document]
+            return [plain_values(value) for value in document]
     return document

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TextIO
+from typing import TextIO
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 # C0 and C1 control characters except tab and newline; line separators that only some programs know; marks that change
@@ -46,17 +46,6 @@ def visible_name(name: str) -> str:
         'dog\\\\ncat'
     """
     return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
-
-
-def storable_document(document: Any) -> Any:
-    """Make all text in JSON values storable, keys included: many JSON parsers reject lone surrogates."""
-    if isinstance(document, str):
-        return storable(document)
-    if isinstance(document, dict):
-        return {storable_document(key): storable_document(value) for key, value in document.items()}
-    if isinstance(document, (list, tuple)):
-        return [storable_document(value) for value in document]
-    return document
 
 
 class VisibleFormatter(logging.Formatter):

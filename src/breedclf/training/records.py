@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from breedclf.config import TrainingConfig
-from breedclf.text.plain_json import without_nan
+from breedclf.text.plain_json import plain_values
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EpochRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is NaN or infinite is None."""
-        found: dict[str, Any] = without_nan(asdict(self))
+        found: dict[str, Any] = plain_values(asdict(self))
         return found
 
     @classmethod

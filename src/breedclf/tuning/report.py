@@ -80,7 +80,7 @@ def _history(study: Study) -> Section:
     counted = ranked(study.trials)
     so_far = best_so_far(study.trials, request.direction)
     series = [
-        Series("trial", [trial.index + 1 for trial in counted], [trial.objective or 0.0 for trial in counted]),
+        Series("training job", [trial.index + 1 for trial in counted], [trial.objective or 0.0 for trial in counted]),
         Series(
             "best so far",
             [trial.index + 1 for trial, value in zip(study.trials, so_far, strict=True) if value is not None],
@@ -150,7 +150,7 @@ def _importance(study: Study) -> Section:
     lead = "The share of the objective's variance that each hyperparameter explains on its own."
     if not found:
         text = "This needs at least 4 completed training jobs with different outcomes."
-        return Section("Importance", [callout("muted", "Too few training jobs", text)], lead=lead)
+        return Section("Importance", [callout("info", "Too few training jobs", text)], lead=lead)
     chart = bar_chart(
         "Main effect of each hyperparameter",
         [Bar(each.name, each.share) for each in found],

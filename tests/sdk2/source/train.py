@@ -1,4 +1,4 @@
-"""What the jobs run: no network and no torch, but the arguments, metrics and files of a training."""
+"""The jobs' script: no network and no torch, but the arguments, metrics and files of training."""
 
 import argparse
 import json

@@ -115,7 +115,7 @@ class _EventReader:
         start = (self._origin or 0.0) + _number(event.get("ts")) / 1e6
         duration = _number(event.get("dur")) / 1e6
         if not (0 <= start < MOST_SECONDS and abs(duration) < MOST_SECONDS):
-            self._recorded.note("events without a time, or with one that no clock shows, are left out")
+            self._recorded.note("events without a valid time were skipped")
             return
         name, phase = str(event.get("name", "")), self._phases.get(process, "")
         if step := _STEP_PHASE.match(phase) or _STEP_PHASE.match(name):
@@ -144,7 +144,7 @@ class _EventReader:
             self._recorded.skipped[self._kind, phase or name] += 1
 
     def _device(self, phase: str) -> str:
-        """Where an operator ran; empty when it is none."""
+        """The device of an operator; empty if it isn't an operator."""
         if found := _OPERATORS.match(phase):
             return found.group(1)
         if _DEVICE.match(phase):

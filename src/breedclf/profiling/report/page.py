@@ -145,7 +145,11 @@ def _tiles(profile: Profile, issues: Sequence[Finding]) -> list[Tile]:
         mask = steps.of(phase) & steps.steady
         if mask.any():
             items.append(
-                Tile(f"Mean {phase} step", seconds(float(steps.duration[mask].mean())), f"{int(mask.sum()):,} steps")
+                Tile(
+                    "Mean step",
+                    seconds(float(steps.duration[mask].mean())),
+                    f"{phase}, {count(int(mask.sum()), 'step')}",
+                )
             )
             images = float(steps.images[mask].sum())
             if images:

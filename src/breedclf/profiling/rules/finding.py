@@ -49,15 +49,45 @@ class Finding(BaseModel):
         return self.violations
 
 
-def ok(evidence: str, *, datapoints: int, **more: Any) -> Finding:
+def ok(
+    evidence: str,
+    *,
+    datapoints: int,
+    advice: str = "",
+    changes: Mapping[str, object] | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Finding:
     """The rule was evaluated and found no issue."""
-    return Finding(status="ok", evidence=evidence, datapoints=datapoints, **more)
+    return Finding(
+        status="ok",
+        evidence=evidence,
+        advice=advice,
+        datapoints=datapoints,
+        changes=dict(changes or {}),
+        details=dict(details or {}),
+    )
 
 
-def issue(evidence: str, advice: str, *, datapoints: int, triggers: int = 1, **more: Any) -> Finding:
+def issue(
+    evidence: str,
+    advice: str,
+    *,
+    datapoints: int,
+    triggers: int = 1,
+    changes: Mapping[str, object] | None = None,
+    details: Mapping[str, object] | None = None,
+) -> Finding:
     """The rule found an issue, in `triggers` datapoints; `advice` says what to do."""
-    counts = {"times_triggered": 1, "violations": triggers, "datapoints": datapoints}
-    return Finding(status="issue", evidence=evidence, advice=advice, **{**counts, **more})
+    return Finding(
+        status="issue",
+        evidence=evidence,
+        advice=advice,
+        datapoints=datapoints,
+        times_triggered=1,
+        violations=triggers,
+        changes=dict(changes or {}),
+        details=dict(details or {}),
+    )
 
 
 def no_data(evidence: str, *, datapoints: int = 0) -> Finding:
@@ -96,7 +126,7 @@ class Rule:
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
         }
 
-    def with_parameters(self, changes: Mapping[str, Any]) -> Rule:
+    def with_parameters(self, changes: Mapping[str, object]) -> Rule:
         """The same rule with other parameter values.
 
         Raises:

@@ -29,7 +29,7 @@ def wait_share(profile: Profile) -> float | None:
 def dataloader(
     profile: Profile, *, min_threshold: float = 70.0, max_threshold: float = 200.0, max_wait_share: float = 0.1
 ) -> Finding:
-    """Too few or too many DataLoader workers for the cores there are."""
+    """Too few or too many DataLoader workers for the number of cores."""
     workers, cores = profile.loader.workers, sum(profile.job.cores.values())
     if workers is None or not cores:
         return no_data("the number of loader workers or of cores isn't known")

@@ -141,7 +141,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
     """Turn starlette's errors of routing into a `RequestError`, which `ErrorMiddleware` sends as JSON."""
     assert isinstance(error, HTTPException)
     code = _CODES.get(error.status_code, "BadRequest")
-    message = f"no {request.method} at this path; POST an image to /invocations, or open / in a browser"
+    message = f"{request.method} isn't supported at this path; POST an image to /invocations, or open / in a browser"
     raise RequestError(error.status_code, code, message)
 
 

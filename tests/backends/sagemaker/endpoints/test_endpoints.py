@@ -168,7 +168,7 @@ def test_a_model_with_wrong_answers_is_never_in_service(
     backend.create_endpoint(EndpointSpec("dogs", model))
     (name,) = aws.models
     aws.served_instead[model_uri(aws, name)] = other_model
-    with pytest.raises(EndpointError, match="the server gives .* the classifier"):
+    with pytest.raises(EndpointError, match="the server returns .* the classifier"):
         Endpoint("dogs", backend, clock=clock).wait()
     assert aws.endpoints["dogs"]["status"] == "InService", "AWS thinks otherwise"
     (listed,) = backend.list_endpoints()

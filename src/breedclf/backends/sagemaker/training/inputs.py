@@ -20,16 +20,6 @@ from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
-# Problems that always make training fail, and those that do unless it skips bad images.
-_FATAL = {
-    "unclear_layout",
-    "name_not_utf8",
-    "no_pictures",
-    "one_class",
-    "class_missing_in_train",
-    "no_validation",
-}
-_FATAL_UNLESS_SKIPPED = {"unreadable", "truncated", "too_large"}
 _SHOWN = 5
 _SAFE = re.compile(r"[^A-Za-z0-9._\-]+")
 _FINGERPRINT_CHARS = 16
@@ -180,8 +170,9 @@ def check_images(folder: Path, *, skip_bad: bool = False) -> None:
         DataError: training would fail at its start, or at an unreadable image (unless `skip_bad`).
     """
     from breedclf.data_check import check
+    from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED
 
-    fatal = _FATAL if skip_bad else _FATAL | _FATAL_UNLESS_SKIPPED
+    fatal = FATAL if skip_bad else FATAL | FATAL_UNLESS_SKIPPED
     problems = [problem for problem in check(folder, quiet=True).problems if problem.kind in fatal]
     if problems:
         shown = "; ".join(f"{problem.path}: {problem.kind}, {problem.detail}" for problem in problems[:_SHOWN])
