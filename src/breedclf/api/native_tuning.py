@@ -23,7 +23,7 @@ from breedclf.tuning.native import (
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DESCRIBE_SECONDS = 15.0  # the service is asked at most four times a minute, whatever is asked
 _APPEARS_WITHIN_SECONDS = 60.0

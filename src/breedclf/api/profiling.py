@@ -54,7 +54,7 @@ class ProfilingSession:
     ) -> None:
         self.config = config
         self.rules = rules
-        self.backend = None if backend is None else backend_of(backend)
+        self.backend: Backend | None = None if backend is None else backend_of(backend)
         self.stop_rules = choose_rules(list(stop_on)) if stop_on else []
         choose_rules(rules)  # a wrong name is told before anything runs
         self.verification: Verification | None = None

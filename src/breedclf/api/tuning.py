@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from breedclf.backends.sagemaker.plan import Plan
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class TuningJob:

@@ -24,7 +24,7 @@ from breedclf.data_check.listing import Candidate
 from breedclf.files.file_stat import FileStat
 from breedclf.files.private_folder import make_private
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_FOLDERS = 64
 _FORMAT = [2, PIL.__version__, MAX_PIXELS, MAX_FILE_BYTES]

@@ -28,7 +28,7 @@ from breedclf.features.extraction import (
     left_out,
 )
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MEMORY_SHARE = 0.5
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -101,8 +101,8 @@ class FeatureProvider:
     ) -> None:
         self.config = config
         self.extractor = extractor
-        self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
-        self.room = room or Room.on_this_machine()
+        self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
+        self.room: Room = room or Room.on_this_machine()
         self.fingerprint = fingerprint
         self.fingerprints: dict[str, str] = {}
         self.skipped: list[str] = []

@@ -49,7 +49,7 @@ class Classifier:
     def __init__(
         self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = user_path(model, "model")
+        self.artifact: Path = user_path(model, "model")
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute = compute_for(device, precision)

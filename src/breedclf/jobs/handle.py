@@ -42,7 +42,7 @@ class Job:
     """
 
     def __init__(self, name: str, backend: Backend, *, clock: Clock = time) -> None:
-        self.name = check_name(name)
+        self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
 

@@ -23,7 +23,7 @@ from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs.handle import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 TAG = "breedclf"
 PURPOSE_TAG = "breedclf-purpose"

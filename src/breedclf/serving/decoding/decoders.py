@@ -16,7 +16,7 @@ from breedclf.serving.decoding.decoder_process import DecoderProcess
 from breedclf.serving.decoding.inputs import work_of
 from breedclf.serving.engines.engine import Engine
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LONG_WORK = 128_000_000
 """Pixel visits from which an image goes to the process: a tenth of a second to half a second of a core."""

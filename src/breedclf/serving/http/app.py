@@ -73,7 +73,7 @@ class Service:
     on_prediction: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.arrivals = Arrivals(self.limits, self.bounds)
+        self.arrivals: Arrivals = Arrivals(self.limits, self.bounds)
 
     def ready_pipeline(self) -> Pipeline:
         """The pipeline.
@@ -242,7 +242,7 @@ class RequestLog:
         scope.setdefault("state", {})
         self.scope = scope
         self.headers = Headers(scope=scope)
-        self.path = str(scope["path"])
+        self.path: str = str(scope["path"])
         given = self.headers.get("x-request-id", "")
         self.id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         self.status: int | None = None

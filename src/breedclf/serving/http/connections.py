@@ -44,7 +44,7 @@ class PatientProtocol(H11Protocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._has_said_all = False
-        self.number = next(_NUMBERS)
+        self.number: int = next(_NUMBERS)
 
     @property
     def waits_for_a_request(self) -> bool:

@@ -31,7 +31,7 @@ _NO_PING = (
 _PASSED_ON = ("content-type", "accept")
 _PASSED_ON_PREFIX = "x-amzn-sagemaker-"
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

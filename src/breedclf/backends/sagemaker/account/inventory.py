@@ -18,7 +18,7 @@ from breedclf.backends.sagemaker.refusals import is_missing, may_have_ended
 from breedclf.backends.sagemaker.s3.storage import S3Object
 from breedclf.errors import BreedclfError, JobError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _HOUR_SECONDS = 3_600.0
 _DAY_SECONDS = 86_400.0

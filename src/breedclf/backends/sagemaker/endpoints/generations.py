@@ -13,7 +13,7 @@ from breedclf.backends.sagemaker.endpoints.request import Generation, generation
 from breedclf.backends.sagemaker.refusals import is_missing, is_there, may_be_taken, names
 from breedclf.jobs.handle import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TRIES, _PAUSE_SECONDS = 6, 2.0
 

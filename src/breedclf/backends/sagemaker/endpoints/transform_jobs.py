@@ -23,7 +23,7 @@ from breedclf.backends.sagemaker.endpoints.serving_images import serving_image
 from breedclf.errors import EndpointError
 from breedclf.jobs import new_name
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _PURPOSE = "transform"
 _AT_A_TIME = 16

@@ -22,7 +22,7 @@ from breedclf.backends.sagemaker.refusals import is_missing, may_have_ended
 from breedclf.errors import BreedclfError, EndpointError, ModelError, ParityError
 from breedclf.jobs.endpoints import EndpointSpec
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 60.0
 # Ray's server calls itself healthy before the model is loaded, and answers with these until then.

@@ -36,7 +36,7 @@ from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name, sec
 from breedclf.jobs.handle import Clock, require_ended
 from breedclf.jobs.metric_lines import MetricDefinition, match_metrics
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _CONSISTENT_SECONDS = 60.0
 _CONSISTENT_PAUSE_SECONDS = 1.0

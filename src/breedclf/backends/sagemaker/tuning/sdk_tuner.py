@@ -9,7 +9,7 @@ from typing import Any
 
 from breedclf.errors import ConfigError, MissingExtraError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # The SDK tells Amazon of each of its calls, with the number of the account, unless it is told not to.
 _NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
