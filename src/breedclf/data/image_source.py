@@ -88,7 +88,7 @@ class ViewDataset(Dataset[Item]):
         self, pictures: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
     ) -> None:
         self.pictures = pictures
-        self.indices: range | Sequence[int] = range(len(pictures)) if indices is None else indices
+        self.indices = range(len(pictures)) if indices is None else indices
         self.preprocessing = preprocessing
         self.view = view
         self.seed = seed
@@ -126,7 +126,7 @@ class LoadedChunks:
     """The chunks of a dataset in order, by loader processes, or by the loop itself where there are none."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, settings: LoaderSettings) -> None:
-        self.workers: int = settings.workers
+        self.workers = settings.workers
         self._loader: DataLoader[Chunk] = DataLoader(
             dataset,  # type: ignore[arg-type]
             batch_size=chunk_size,

@@ -101,8 +101,8 @@ class FeatureProvider:
     ) -> None:
         self.config = config
         self.extractor = extractor
-        self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
-        self.room: Room = room or Room.on_this_machine()
+        self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
+        self.room = room or Room.on_this_machine()
         self.fingerprint = fingerprint
         self.fingerprints: dict[str, str] = {}
         self.skipped: list[str] = []

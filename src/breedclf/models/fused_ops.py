@@ -71,7 +71,7 @@ class FusedBlock(nn.Module):
         convolutions = [block.conv1, block.conv2, *([block.conv3] if isinstance(block, Bottleneck) else [])]
         for number, conv in enumerate(convolutions, 1):
             self.add_module(f"conv{number}", FusedConv(conv, activation="relu"))
-        self.downsample: FusedConv | None = None if block.downsample is None else FusedConv(block.downsample[0], activation="none")
+        self.downsample = None if block.downsample is None else FusedConv(block.downsample[0], activation="none")
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         *inner, last = (child for name, child in self.named_children() if name != "downsample")

@@ -94,7 +94,9 @@ class Recorder(TrainingHook):
         self._tracer = Tracer() if recording.trace else None
         self._tensors = TensorWatch() if recording.tensors else None
         event = _cuda_event if torch.cuda.is_available() else None
-        self.steps: StepRecorder = StepRecorder(clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event)
+        self.steps: StepRecorder = StepRecorder(
+            clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event
+        )
         self.timer: StepRecorder = self.steps
         self.sampler: Sampler = sampler or Sampler(clock=clock)
         self._settings: dict[str, Any] = {}

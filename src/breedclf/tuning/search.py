@@ -221,7 +221,7 @@ class Search:
         self._change(trials=tuple(trials))
 
     def _change(self, **changes: object) -> None:
-        self.study: Study = self.study.model_copy(update=changes)
+        self.study = self.study.model_copy(update=changes)
 
     def _save(self) -> None:
         self._folder.save(self.study)

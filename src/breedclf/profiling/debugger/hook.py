@@ -69,10 +69,10 @@ class DebuggerHook(TrainingHook):
                 raise ConfigError(f"unknown collection {name!r}: {nearest(name, known)}")
         if every < 1:
             raise ConfigError(f"every={every}: at least 1, to save every step")
-        self.folder: Path = Path(folder)
+        self.folder = Path(folder)
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigError(f"{self.folder} holds something already: give smdebug a folder of its own")
-        self.timer: _Listener = self._listener = _Listener(self.folder, frozenset(collections), every, whole)
+        self.timer = self._listener = _Listener(self.folder, frozenset(collections), every, whole)
 
     def __enter__(self) -> Self:
         return self
