@@ -15,7 +15,7 @@ from breedclf.files.disk import deliver
 from breedclf.files.paths import user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
-from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
+from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification, check_repeats
 
@@ -55,7 +55,7 @@ class ProfilingSession:
         self.config = config
         self.rules = rules
         self.backend: Backend | None = None if backend is None else backend_of(backend)
-        self.stop_rules = choose_rules(list(stop_on)) if stop_on else []
+        self.stop_rules: list[Rule] = choose_rules(list(stop_on)) if stop_on else []
         choose_rules(rules)  # refuse a wrong name before anything runs
         self.verification: Verification | None = None
         self._profile: Profile | None = None

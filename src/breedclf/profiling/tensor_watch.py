@@ -25,9 +25,9 @@ class TensorWatch:
     """Keeps the reductions of watched networks; `seconds` is what taking them cost."""
 
     def __init__(self, every: int = LOOK_EVERY) -> None:
-        self.every = every
-        self.seconds = 0.0
-        self.looks = 0
+        self.every: int = every
+        self.seconds: float = 0.0
+        self.looks: int = 0
         self._columns: dict[tuple[TensorKind, str, str], list[tuple[int, Measures]]] = defaultdict(list)
         self._trained: list[tuple[str, nn.Parameter, str]] = []
         self._seen: dict[str, torch.Tensor] = {}

@@ -45,7 +45,7 @@ from breedclf.serving.http.bodies import Arrivals, read_body
 from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
 from breedclf.serving.requests import Bounds, Pipeline
 
-log = logging.getLogger("breedclf.serving.requests")
+log: logging.Logger = logging.getLogger("breedclf.serving.requests")
 
 _PAGE_TYPES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _PAGE_HEADERS = {
