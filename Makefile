@@ -9,6 +9,8 @@ PYTHON ?= python3
 VENV ?= .venv
 AWS_VENV ?= .venv-aws
 AWSCLI ?= 'awscli>=1.44,<2'
+TYPES_VENV ?= .venv-types
+PYRIGHT ?= 'basedpyright>=1.40'
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.breedclf-installed
 DEBUGGER_VENV ?= .venv-debugger
@@ -26,7 +28,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types verify-types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +79,15 @@ format: $(STAMP) ## rewrite the files in the project's format
 types: $(STAMP) ## check the types
 	$(BIN)/mypy
 
+verify-types: $(STAMP) ## check that at least 99% of the public names have types that every type checker infers alike
+	@test -x $(TYPES_VENV)/bin/basedpyright || { $(PYTHON) -m venv $(TYPES_VENV) && \
+		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(TYPES_VENV)/bin/python $(PYRIGHT) || \
+		$(TYPES_VENV)/bin/python -m pip install --quiet $(PYRIGHT); }; }
+	@folder=$$(mktemp -d) && cd "$$folder" && PYTHONPATH=$(abspath src) $(abspath $(TYPES_VENV))/bin/basedpyright \
+		--pythonpath $(abspath $(BIN))/python --verifytypes breedclf --ignoreexternal > report.txt; \
+		grep 'Type completeness score' report.txt && awk '/Type completeness score/ { exit $$4 + 0 < 99 }' report.txt || \
+		{ grep -B1 'error:' report.txt; exit 1; }
+
 docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
 	$(BIN)/python -m sphinx -E -W --keep-going -q $(SPHINX_ARGS) docs docs/_build
 	@echo "docs: docs/_build/index.html"
@@ -95,7 +106,7 @@ bench-peers: $(STAMP) $(PEERS_STAMP) ## run those beside other libraries, in an 
 	$(BIN)/python -m benchmarks peers finetune serve_peers $(BENCH_ARGS)
 
 clean: ## remove the environment and everything generated
-	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) $(TYPES_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 

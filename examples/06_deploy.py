@@ -25,7 +25,7 @@ def main() -> None:
         photographs = sorted((data / "test").rglob("*.jpg"))
 
         backend = LocalBackend(Path(folder) / "home")
-        with Deployment(model, backend=backend, name="example", ttl=600).deploy() as endpoint:
+        with Deployment(model, backend=backend, name="example", ttl_seconds=600).deploy() as endpoint:
             print("in service at", endpoint.url)
             for photograph, prediction in zip(photographs, endpoint.predict_many(photographs), strict=True):
                 print(f"{photograph.parent.name}/{photograph.name}: {prediction}")

@@ -155,7 +155,7 @@ def show_report(session: ProfilingSession, output: Path) -> None:
 def deploy(backend: SageMakerBackend, job: Job, data: Path) -> None:
     """An endpoint, asked for some test images and deleted at the end, whatever happens."""
     title("Deploy and predict")
-    with Deployment(job.artifact, backend=backend, name="dog-breeds", ttl=3_600).deploy() as endpoint:
+    with Deployment(job.artifact, backend=backend, name="dog-breeds", ttl_seconds=3_600).deploy() as endpoint:
         for image in sorted(path for path in (data / "test").rglob("*") if path.is_file())[:3]:
             ranked = ", ".join(f"{each.class_name} {each.probability:.0%}" for each in endpoint.predict(image).top(3))
             print(f"{image.parent.name}/{image.name}: {ranked}")

@@ -18,7 +18,7 @@ from breedclf.data.layout.disk import mark_output
 from breedclf.errors import DemoError, WeightsError
 from breedclf.testing.images import write_image_set
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CLASSES = 5
 VALID_IMAGES = 8

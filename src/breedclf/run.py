@@ -28,7 +28,7 @@ from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, with
 if TYPE_CHECKING:
     from breedclf.training.result import FitResult
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MANIFEST = Path(__file__).resolve().parent.parent / "bundle.json"
 _TRAINING = "training"  # the folder of its checkpoints

@@ -73,7 +73,7 @@ def test_stop_and_what_can_not_be_cleaned(submit: Submit, capsys: pytest.Capture
     [
         (["show", "gone"], 4, "no job gone in"),
         (["show"], 2, "jobs show: name a job"),
-        (["clean"], 2, "jobs clean: name the jobs to delete, or say --older-than DAYS"),
+        (["clean"], 2, "jobs clean: name the jobs to delete, or add --older-than DAYS"),
         (["list", "--backend", "cloud"], 2, "backend='cloud': choose inline, local, sagemaker, or module:class"),
         (["show", "a" * 64], 2, "has 64 characters; at most 63"),
     ],
@@ -88,6 +88,6 @@ def test_a_back_end_of_one_s_own_is_found_by_module_and_class(capsys: pytest.Cap
 
 def test_train_as_a_job_needs_its_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", str(tmp_path / "gone"), "--backend", "local"]) == 3
-    assert "is not a folder of pictures" in capsys.readouterr().err
+    assert "is not an image folder" in capsys.readouterr().err
     assert main(["train", str(tmp_path), "--job-name", "x"]) == 2
     assert "--job-name x: only a job has a name; add --backend" in capsys.readouterr().err

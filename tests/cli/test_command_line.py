@@ -31,28 +31,28 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"breedclf {breedclf.__version__}\n"
 
 
-def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0
     out = capsys.readouterr().out
-    assert [verb for verb in COMMANDS if verb not in out] == []
+    assert [command for command in COMMANDS if command not in out] == []
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
-def test_every_verb_has_help_and_takes_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help_and_takes_json(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([verb, "--help"])
     assert left.value.code == 0
     assert "--json" in capsys.readouterr().out
 
 
-def test_no_verb_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "VERB" in _usage_error(capsys)
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "COMMAND" in _usage_error(capsys)
 
 
-def test_an_unknown_verb_names_the_nearest_or_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no verb is called 'trian': did you mean 'train'?" in _usage_error(capsys, "trian")
+def test_an_unknown_command_names_the_nearest_or_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown command 'trian': did you mean 'train'?" in _usage_error(capsys, "trian")
     assert "valid names are cache, data, demo" in _usage_error(capsys, "xyz")
 
 

@@ -157,7 +157,7 @@ def test_an_answer_names_a_class_at_least(count: str, capsys: pytest.CaptureFixt
     [
         (["--verify", "--repeats", "2"], "repeats=2: a comparison needs at least 5"),
         (["--verify", "--also", "epochs=none"], "epochs='none'"),
-        (["--verify", "--also", "compile"], "is no SETTING=VALUE"),
+        (["--verify", "--also", "compile"], "is not SETTING=VALUE"),
     ],
 )
 def test_what_verify_will_not_take_is_told_before_the_training(

@@ -323,7 +323,7 @@ def test_a_misspelt_environment_variable_is_refused() -> None:
         ("broken.yaml", "data: [1", "broken.yaml is not valid YAML"),
         ("broken.toml", "data = ", "broken.toml is not valid TOML"),
         ("broken.json", "{", "broken.json is not valid JSON"),
-        ("list.json", "[1]", "list.json must hold a table of settings, not list"),
+        ("list.json", "[1]", "list.json must contain a table of settings, not list"),
         ("settings.ini", "", r"settings.ini: use .yaml, .toml or .json, not '.ini'"),
     ],
 )
@@ -337,5 +337,5 @@ def test_a_bad_settings_file_is_refused(name: str, text: str | None, message: st
 def test_an_empty_yaml_file_says_that_it_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing yet\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="must hold a table of settings"):
+    with pytest.raises(ConfigError, match="must contain a table of settings"):
         read_settings(path)

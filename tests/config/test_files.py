@@ -86,5 +86,5 @@ def test_anchors_that_people_use_are_read(write: Callable[[str, bytes], Path]) -
 
 @pytest.mark.parametrize("text", ["1: 2\n", "on: true\n", "null: 1\n"])
 def test_a_name_that_is_no_text_is_told(text: str, write: Callable[[str, bytes], Path]) -> None:
-    with pytest.raises(ConfigError, match="the name of a setting is text, not"):
+    with pytest.raises(ConfigError, match="setting names must be text, not"):
         TrainingConfig.from_file(write("a.yaml", text.encode()))

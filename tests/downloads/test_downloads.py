@@ -461,5 +461,5 @@ def test_the_command_fetches_and_says_what_next(
 
 def test_an_unknown_set_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "get", "oxford-pet", "--output", str(tmp_path / "x")]) == 2
-    assert "'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
+    assert "unknown dataset 'oxford-pet': did you mean 'oxford-pets'?" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()

@@ -19,6 +19,7 @@ from torchvision.models import get_model, get_model_weights
 from breedclf import TrainingConfig
 from breedclf.cli import COMMANDS, _parser, main
 from breedclf.cli.flags import training_config
+from breedclf.config.aliases import renamed_flags
 from breedclf.files import known_checksums as known_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -100,8 +101,8 @@ def test_a_snippet_that_is_wrong_would_be_noticed(tmp_path: Path) -> None:
 def test_the_commands_of_a_page_are_valid(page: Path) -> None:
     for program, *words in _commands(page):
         assert program == "breedclf"
-        arguments = _parser(words).parse_args(words)
-        if arguments.verb == "train" and not arguments.config:
+        arguments = _parser(words).parse_args(renamed_flags(words))
+        if arguments.command == "train" and not arguments.config:
             training_config(arguments)
 
 

@@ -126,7 +126,7 @@ def test_wrong_metrics_are_refused(values: dict[str, float], message: str) -> No
     ("names", "message"),
     [
         (("Loss",), "metric name 'Loss': use lower case"),
-        (("loss", "loss"), "loss stands more than once"),
+        (("loss", "loss"), "loss is repeated"),
         (tuple(f"m{i}" for i in range(41)), "41 metrics: a job takes at most 40"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_file_far_too_large_is_refused_unread(model: Path, tmp_path: Path) -> 
         ({"crop_px": 20_000}, "crop_px=20000: .*less than or equal to 2048"),
         ({"crop_px": 10**9}, "crop_px=1000000000: "),
         ({"crop_px": 1.5}, "crop_px=1.5: "),
-        ({"crop_px": True}, "crop_px=True: a number is wanted"),
+        ({"crop_px": True}, "crop_px=True: expected a number"),
         ({"crop_px": None}, "crop_px=None: "),
         ({"resize_px": 0}, "resize_px=0: "),
         ({"resize_px": 10**9}, "resize_px=1000000000: "),

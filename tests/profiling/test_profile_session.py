@@ -88,10 +88,10 @@ def test_sagemakers_folder_is_reported_from_the_command_line(
     [
         (["--rules", "StepOutlyer"], "unknown rule 'StepOutlyer': did you mean 'StepOutlier'?"),
         (["--rules", "StepOutlier:sd=2"], "rule StepOutlier has no parameter 'sd'"),
-        (["--rules", "StepOutlier:stddev"], "'stddev' is no PARAMETER=VALUE"),
+        (["--rules", "StepOutlier:stddev"], "'stddev' is not PARAMETER=VALUE"),
         (["--rules", "StepOutlier:stddev=much"], "rule StepOutlier, stddev='much'"),
         (["--verify", "--repeats", "2"], "repeats=2: a comparison needs at least 5"),
-        (["--verify", "--also", "compile_network"], "--also 'compile_network' is no SETTING=VALUE"),
+        (["--verify", "--also", "compile_network"], "--also 'compile_network' is not SETTING=VALUE"),
     ],
 )
 def test_wrong_words_are_answered_with_what_is_right(

@@ -236,7 +236,7 @@ def test_transform_goes_on_where_it_was(endpoint: Endpoint, model: Path, tmp_pat
     told: list[tuple[int, int]] = []
     again = run(top=2, progress=lambda done, of: told.append((done, of)))
     assert (again.answered, again.failed, told) == (4, {}, [(3, 4), (4, 4)])
-    with pytest.raises(ConfigError, match="holds predictions with another top"):
+    with pytest.raises(ConfigError, match="contains predictions with another top"):
         run(top=3, progress=None)
 
 

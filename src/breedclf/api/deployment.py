@@ -17,7 +17,7 @@ from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.jobs.handle import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Deployment:
@@ -60,9 +60,9 @@ class Deployment:
         max_accuracy_drop: float = 0.01,
         clock: Clock = time,
     ) -> None:
-        self.backend = serving_backend(backend)
+        self.backend: ServingBackend = serving_backend(backend)
         self._clock = clock
-        self.spec = EndpointSpec(
+        self.spec: EndpointSpec = EndpointSpec(
             name=new_name("endpoint") if name is None else name,
             artifact=artifact_of(model),
             ttl_seconds=ttl_seconds,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     ImageInput = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = EndpointTerms.max_body_bytes
 _SNIFFED = "application/x-image"
@@ -57,7 +57,7 @@ class Endpoint:
     """
 
     def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = time) -> None:
-        self.name = check_name(name)
+        self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CONFIG_FILE = "config.json"
 _HISTORY_FILE = "history.jsonl"
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 Progress = bool | Callable[[JobDescription], None]
 

@@ -1,4 +1,4 @@
-"""A search that its back end runs by itself: started once, then only watched, and the study on disk is its mirror."""
+"""A search that its backend runs by itself: started once, then only polled, with the study on disk as its mirror."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from breedclf.tuning.native import (
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
-DESCRIBE_SECONDS = 15.0  # the service is asked at most four times a minute, whatever is asked
+DESCRIBE_SECONDS = 15.0  # at most four calls a minute, of whatever kind
 _APPEARS_WITHIN_SECONDS = 60.0
 _SETTLES_WITHIN_LOOKS = 4
 
 
 class NativeDriver:
-    """Starts the search on its back end and mirrors what that tells; nothing depends on this process."""
+    """Starts the search on its backend and mirrors its state; nothing depends on this process."""
 
     goes_on = "it goes on by itself"
 
@@ -80,7 +80,7 @@ class NativeDriver:
         return trial
 
     def _started(self, study: Study) -> NativeDescription | None:
-        """What is told of the search, once it is started: whoever wrote it down may have been killed before."""
+        """The state of the search, which is started if the process that saved it ended before it could."""
         told = self._describe(study)
         if told is None and not study.trials and not self._folder.stop_file.exists():
             self._create(study)
@@ -92,7 +92,7 @@ class NativeDriver:
     def _stop(self, study: Study) -> Study:
         told = self._describe(study)
         if told is None:
-            note = {"status": "Stopped", "reason": "stopped by the user before it began"}
+            note = {"status": "Stopped", "reason": "stopped by the user before it started"}
             return self._kept(study, study.model_copy(update=note))
         self._backend.stop_tuning(study.request.name)
         return self._kept(study, mirrored(study, self._describe(study)))
@@ -110,7 +110,7 @@ class NativeDriver:
         return study
 
     def _with_details(self, study: Study, *, most: int) -> Study:
-        """What a list of trials doesn't tell, of trials that have ended: their metrics and epochs."""
+        """The metrics and epochs of ended trials, which the list of trials doesn't include."""
         for trial in study.trials:
             if most == 0:
                 break
@@ -140,7 +140,7 @@ class NativeDriver:
         return self._backend.describe_tuning(study.request.name)
 
     def _take_turn(self) -> None:
-        """Wait until the service may be asked again."""
+        """Wait until the next call is allowed."""
         now = self._clock.monotonic()
         if self._asked is not None and now < self._asked + self._apart:
             self._clock.sleep(self._asked + self._apart - now)
@@ -148,31 +148,31 @@ class NativeDriver:
 
 
 def _lags(study: Study, told: NativeDescription | None) -> bool:
-    """Whether the list of trials lags behind the search, which has ended: neither is final yet."""
+    """Whether the list of trials lags behind the search, which has ended."""
     return study.is_over and told is not None and any(not trial.is_over for trial in study.trials)
 
 
 def native_search(request: SearchRequest, *, since: float = 0.0) -> NativeSearch:
-    """What a back end gets that runs this search.
+    """The search as its backend receives it.
 
     Raises:
         ConfigError: a setting doesn't fit a job.
-        DataError: the folder of pictures isn't there.
+        DataError: the image folder doesn't exist.
     """
     config = request.config.replace(objective=request.objective)
     spec = training_spec(config, name=request.name).replace(tags={"breedclf-tuning": request.name})
     if request.max_seconds_per_job is not None:
         spec = spec.replace(max_runtime_seconds=request.max_seconds_per_job)
-    if request.early_stopping:  # the service judges by the very metric that it ranks by
+    if request.early_stopping:  # the service stops trials by the metric that it ranks by
         spec = spec.replace(environment={**spec.environment, TELL_BEST_VARIABLE: "1"})
     return NativeSearch(request, spec, since)
 
 
 def adopt(folder: StudyFolder, name: str, backend: NativeTuning, clock: Clock) -> None:
-    """Begin a mirror of a search that another machine started.
+    """Start a mirror of a search that another machine started.
 
     Raises:
-        ConfigError: the back end knows none of that name, or not one of breedclf's.
+        ConfigError: the backend has none of this name, or it wasn't started by breedclf.
     """
     request = backend.find_tuning(name)
     with folder.locked():

@@ -1,4 +1,4 @@
-"""`ProfilingSession`: where a training's time goes, what to change, and whether that helps."""
+"""`ProfilingSession`: where training time goes, what to change, and whether that helps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
-from breedclf.profiling.rules import Finding, RuleChoice, check, choose_rules
+from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification, check_repeats
 
@@ -30,13 +30,13 @@ RULES_FOLDER = "rule-output"
 
 
 class ProfilingSession:
-    """Profiles one training, judges it by rules, and measures whether advice pays.
+    """Profiles one training run, checks it against rules, and measures whether their advice helps.
 
     Args:
-        config: the training; not needed to look at a recorded run.
-        rules: which to ask, see `breedclf.profiling.rules.choose_rules`; all when not given.
-        backend: where the training runs: a backend, or its name; in this process if None.
-        stop_on: names of rules whose issue ends the training after the epoch in which it shows.
+        config: the settings of the run; not needed for a recorded run.
+        rules: the rules to check, see `breedclf.profiling.rules.choose_rules`; all if None.
+        backend: where to train: a backend, or its name; in this process if None.
+        stop_on: rules that stop the run after the epoch in which they find an issue.
 
     Example:
         >>> session = ProfilingSession(TrainingConfig(data="dogImages")).run()  # doctest: +SKIP
@@ -54,20 +54,20 @@ class ProfilingSession:
     ) -> None:
         self.config = config
         self.rules = rules
-        self.backend = None if backend is None else backend_of(backend)
-        self.stop_rules = choose_rules(list(stop_on)) if stop_on else []
-        choose_rules(rules)  # a wrong name is told before anything runs
+        self.backend: Backend | None = None if backend is None else backend_of(backend)
+        self.stop_rules: list[Rule] = choose_rules(list(stop_on)) if stop_on else []
+        choose_rules(rules)  # refuse a wrong name before anything runs
         self.verification: Verification | None = None
         self._profile: Profile | None = None
         self._operator_events: list[dict[str, Any]] = []
         self._job: Job | None = None
 
     def run(self) -> Self:
-        """Train, recorded in full; returns when the training has ended.
+        """Train with a full recording; returns when the run has ended.
 
         Raises:
             ConfigError: the session has no config.
-            BreedclfError: the training failed; what was recorded until then is in `profile`.
+            BreedclfError: the run failed; `profile` has what was recorded until then.
         """
         config = self._config()
         if self.backend is not None:
@@ -93,11 +93,11 @@ class ProfilingSession:
     def attach(
         cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | str | None = None
     ) -> Self:
-        """Look at a recorded run: a job that has ended (or its name, with `backend`), a folder, a file, or `s3://...`.
+        """Open a recorded run: a job that has ended (or its name, with `backend`), a folder, a file, or `s3://...`.
 
         Raises:
             ProfileError: there is no recorded run.
-            JobError: the back end knows no such job, or it hasn't ended.
+            JobError: there is no such job, or it hasn't ended.
         """
         session = cls(rules=rules, backend=backend)
         if isinstance(source, str) and is_remote(source):
@@ -121,7 +121,7 @@ class ProfilingSession:
     def record(
         output: str | Path | None = None, *, name: str = "training", rules: RuleChoice = None, trace: bool = True
     ) -> Iterator[ForeignLoop]:
-        """Record a training loop that isn't breedclf's; call `session.step()` at the end of each step.
+        """Record any training loop; call `session.step()` at the end of each step.
 
         Example:
             >>> with ProfilingSession.record() as session:
@@ -139,35 +139,35 @@ class ProfilingSession:
 
     @property
     def profile(self) -> Profile:
-        """What was recorded.
+        """The recording.
 
         Raises:
             ProfileError: nothing has run yet.
         """
         if self._profile is None:
-            raise ProfileError("nothing is recorded yet: call run(), or attach to a recorded run")
+            raise ProfileError("nothing is recorded yet: call run(), or attach() to a recorded run")
         return self._profile
 
     @property
     def findings(self) -> list[Finding]:
-        """Every rule's answer; the last one, ProfilerReport, sums them up."""
+        """The finding of every rule; the last one, ProfilerReport, summarizes them."""
         return check(self.profile, self.rules)
 
     @accept_old_keywords
     def verify(
         self, *, repeats: int = 5, most_images: int = 256, also: Sequence[Mapping[str, Any]] = ()
     ) -> Verification:
-        """Try the advice that applies and keep what is measurably faster.
+        """Try the advice that applies, and recommend what is measurably faster.
 
-        Runs the training on up to `most_pictures` pictures of each split, in this process, `repeats` times for each
-        change; settings that change what is learned are shown and never recommended.
+        Trains on up to `most_images` images of each split, in this process, `repeats` times per change. Changes that
+        affect the trained model are measured, but never recommended.
 
         Args:
             repeats: at least 5.
-            also: other changes to try, such as `{"compile_network": True}`, which is never tried unasked.
+            also: other changes to try, such as `{"compile_network": True}`, which isn't tried otherwise.
 
         Raises:
-            ConfigError: the session has no config, a change names no setting, or fewer than 5 repeats are asked for.
+            ConfigError: the session has no config, a change isn't a setting, or `repeats` is below 5.
         """
         from breedclf.profiling.verify import candidates, timed_fit, verify
 
@@ -227,10 +227,10 @@ class ProfilingSession:
 
 
 def _config_of(profile: Profile) -> TrainingConfig | None:
-    """The settings that a profile carries, when its data is still there and this version knows them."""
+    """The settings in a profile, if its data still exists and this version knows them."""
     settings = profile.job.settings
     try:
         there = Path(str(settings.get("data", ""))).is_dir()
         return TrainingConfig.from_saved(settings) if settings and there else None
-    except (ConfigError, OSError):  # of another version, edited, or no path at all
+    except (ConfigError, OSError):  # of another version, edited, or not a path
         return None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class Trainer:

@@ -1,4 +1,4 @@
-"""A training as a job: which of its settings travel as hyperparameters, and which folders as channels."""
+"""A training run as a job: its settings become hyperparameters, its folders channels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from breedclf.config import WEIGHTS_NAMES, TrainingConfig
 from breedclf.errors import DataError, WeightsError
 from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
 
-_STAYS_HERE = ("data", "output", "cache_dir", "resume")
+_NOT_SENT = ("data", "output", "cache_dir", "resume")
 
 
 def training_spec(
@@ -18,18 +18,18 @@ def training_spec(
     max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
     spot: bool = False,
 ) -> JobSpec:
-    """The job that trains with these settings; paths become channels, everything else a hyperparameter.
+    """The job that trains with these settings; paths become channels, everything else hyperparameters.
 
     Raises:
         ConfigError: the name or a setting doesn't fit a job.
-        DataError: the folder of pictures isn't there.
+        DataError: the image folder doesn't exist.
         WeightsError: the weights are neither a known name nor a file.
     """
     data = config.data if remote_address(config.data) else config.data.absolute()
     if not remote_address(data) and not data.is_dir():
-        raise DataError(f"{config.data} is not a folder of pictures")
+        raise DataError(f"{config.data} is not an image folder")
     channels = {DATA_CHANNEL: data}
-    pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _STAYS_HERE}
+    pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _NOT_SENT}
     if config.weights not in WEIGHTS_NAMES:
         weights = Path(config.weights).absolute()
         if not weights.is_file():

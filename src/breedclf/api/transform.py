@@ -1,4 +1,4 @@
-"""Batch prediction: every picture of a folder through an endpoint, into files; interrupted, it goes on."""
+"""Batch prediction: all images of a folder through an endpoint into files; resumes after an interruption."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class TransformResult:
-    """What a batch prediction left: its files, how many pictures were answered, which failed and why."""
+    """The result of a batch prediction: its files, the number of predicted images, and which failed and why."""
 
     predictions: Path
     table: Path
@@ -49,12 +49,12 @@ def transform(
     progress: Callable[[int, int], None] | None,
     job: TransformBackend | None = None,
 ) -> TransformResult:
-    """See `Deployment.transform`; with a back end that has jobs for it, no endpoint is deployed."""
+    """See `Deployment.transform`; a backend with batch jobs needs no endpoint."""
     if top < 1:
-        raise ConfigError(f"top={top}: an answer names at least 1 class")
+        raise ConfigError(f"top={top}: choose 1 class or more")
     pictures = _images(folder)
     if not pictures:
-        raise DataError(f"{folder} holds no pictures; names must end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"{folder} contains no images; names must end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, {"weights_sha256": _weights_of(model), "folder": storable(str(folder.resolve())), "top": top})
     lines = output / JSON_LINES_FILE
@@ -88,14 +88,14 @@ def transform(
 
 @dataclass(frozen=True)
 class _Image:
-    """A picture's file, and what tells whether it was exchanged since it was answered."""
+    """An image's file, and its stat, to detect changes since it was predicted."""
 
     path: Path
     stamp: list[int]
 
 
 def _images(folder: Path) -> dict[str, _Image]:
-    """The pictures below a folder by the name that their lines carry, in the order of the names."""
+    """The images below a folder by their names in the output, sorted by name."""
     named = {storable(path.relative_to(folder).as_posix()): path for path in images_below(folder)}
     return {name: _Image(path, list(FileStat.of(path.stat()))) for name, path in sorted(named.items())}
 
@@ -103,7 +103,7 @@ def _images(folder: Path) -> dict[str, _Image]:
 def _answers(
     endpoint: Endpoint, pictures: Mapping[str, _Image], top: int, concurrency: int
 ) -> Iterator[dict[str, Any]]:
-    """A line for each picture, in order; one that can't be answered is told, an endpoint that can't ends it all."""
+    """A line for each image, in order: failed images are reported, a failed endpoint raises."""
     remaining = iter(pictures.items())
     while chunk := list(islice(remaining, _CHUNK)):
         paths = [picture.path for _, picture in chunk]
@@ -117,7 +117,7 @@ def _answers(
 def _answers_of_job(
     job: TransformBackend, model: Path, pictures: Mapping[str, _Image], top: int
 ) -> Iterator[dict[str, Any]]:
-    """The same by one job; pictures that can't be read here aren't sent, since one of them would fail the whole job."""
+    """The same with one job; unreadable images aren't sent, since one of them would fail the whole job."""
     unreadable: dict[str, ImageError] = {}
 
     def readable() -> Iterator[tuple[str, bytes]]:
@@ -152,14 +152,14 @@ def _claim(output: Path, about: dict[str, Any]) -> None:
         try:
             before = json.loads(file.read_bytes())
             changed = [key for key in about if before.get(key) != about[key]]
-        except (ValueError, AttributeError):  # cut when it was written
+        except (ValueError, AttributeError):  # truncated
             changed = None
         if changed:
-            raise ConfigError(f"{output} holds predictions with another {', '.join(changed)}; choose another output")
+            raise ConfigError(f"{output} contains predictions with another {', '.join(changed)}; choose another output")
         if changed is not None:
             return
     if lines.exists() and lines.stat().st_size:
-        raise ConfigError(f"{lines} is there already, of unknown origin; choose another output")
+        raise ConfigError(f"{lines} exists already and may be of another model; choose another output")
     write_atomic(file, json.dumps(about, indent=2) + "\n")
 
 
@@ -171,7 +171,7 @@ def _weights_of(model: Path) -> str:
 
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of an earlier run."""
+    """The complete lines of an earlier run."""
     for line in read_json_lines(path):
         if isinstance(line, dict) and isinstance(line.get("path"), str):
             yield line

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from breedclf.jobs.plan import Plan
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class TuningJob:
@@ -300,7 +300,7 @@ class TuningJob:
         Inputs are uploaded. Start it with `.tune(job_name=..., wait=False)`; then its trials belong to the SDK.
 
         Raises:
-            ConfigError: the search runs on another back end, or the SDK's tuner can't carry a part of it.
+            ConfigError: the search runs on another backend, or the SDK's tuner doesn't support a part of it.
             MissingExtraError: the SDK isn't installed.
         """
         if not isinstance(self._backend, SdkTuning):

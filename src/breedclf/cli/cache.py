@@ -1,4 +1,4 @@
-"""`breedclf cache list|clear`: what the caches of features and of prepared pictures hold."""
+"""`breedclf cache list|clear`: the caches of features and of decoded images."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     entries = [entry for cache in caches for entry in (cache.clear() if clearing else cache.entries())]
     folder = cache_folder(arguments.cache_dir)
     total = sum(entry.size_bytes for entry in entries)
-    verb = "deleted" if clearing else "holds"
+    action = "deleted" if clearing else "contains"
     lines = [] if clearing else [_as_text(entry) for entry in entries]
-    lines.append(f"{folder} {verb} {len(entries)} entries, {total / 1e6:.1f} MB")
+    lines.append(f"{folder}: {action} {len(entries)} entries, {total / 1e6:.1f} MB")
     document = {
         "folder": str(folder),
         "total_bytes": total,

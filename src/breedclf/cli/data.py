@@ -1,4 +1,4 @@
-"""`breedclf data check|get|upload`: what is wrong with a folder of pictures, published ones, and a folder into S3."""
+"""`breedclf data check|get|upload`: check an image folder, download a public dataset, upload a folder to S3."""
 
 from __future__ import annotations
 
@@ -14,31 +14,25 @@ from breedclf.files.paths import path_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    check = actions.add_parser("check", help="decode every picture and list what is wrong; writes nothing into DIR")
+    check = actions.add_parser("check", help="decode every image and list problems; writes nothing into DIR")
+    check.add_argument("folder", metavar="DIR", type=path_argument, help="folder with train/, or with class folders")
+    check.add_argument("--fresh", action="store_true", help="read all files again, including unchanged ones")
+    check.add_argument("--tiny-px", type=int, default=32, metavar="PX", help="report smaller images (default: 32)")
     check.add_argument(
-        "folder", metavar="DIR", type=path_argument, help="folder with train/, or with the class folders"
+        "--cache-dir", type=path_argument, metavar="DIR", help="folder of the cache (default: the platform's)"
     )
-    check.add_argument("--fresh", action="store_true", help="read every file again, also those that haven't changed")
-    check.add_argument("--tiny-px", type=int, default=32, metavar="PX", help="report smaller pictures (default: 32)")
-    check.add_argument(
-        "--cache-dir", type=path_argument, metavar="DIR", help="where to remember (default: the platform's)"
-    )
-    get = actions.add_parser("get", help="fetch published pictures and arrange them in class folders")
-    get.add_argument("name", metavar="NAME", help="which ones: oxford-pets or udacity-dogs")
-    get.add_argument(
-        "--output", type=path_argument, metavar="DIR", required=True, help="new or empty folder to put them in"
-    )
-    upload = actions.add_parser("upload", help="check a folder and send what changed of it to S3, for SageMaker")
+    get = actions.add_parser("get", help="download a public dataset and arrange it in class folders")
+    get.add_argument("name", metavar="NAME", help="oxford-pets or udacity-dogs")
+    get.add_argument("--output", type=path_argument, metavar="DIR", required=True, help="new or empty folder for it")
+    upload = actions.add_parser("upload", help="check a folder and upload its changes to S3, for SageMaker")
+    upload.add_argument("folder", metavar="DIR", type=path_argument, help="folder with train/, or with class folders")
+    upload.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="target, in the region in which jobs will run")
+    upload.add_argument("--delete", action="store_true", help="delete files there that aren't in DIR")
     upload.add_argument(
-        "folder", metavar="DIR", type=path_argument, help="folder with train/, or with the class folders"
+        "--skip-bad", action="store_true", help="upload unreadable images, too; training must skip them"
     )
-    upload.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="where to, in the region in which jobs will run")
-    upload.add_argument("--delete", action="store_true", help="delete there what DIR lacks")
-    upload.add_argument(
-        "--skip-bad", action="store_true", help="send unreadable pictures, too; trainings must skip them"
-    )
-    upload.add_argument("--no-check", action="store_true", help="don't look at the pictures first")
-    upload.add_argument("--threads", type=int, default=16, metavar="N", help="files at a time (default: 16)")
+    upload.add_argument("--no-check", action="store_true", help="don't check the images first")
+    upload.add_argument("--threads", type=int, default=16, metavar="N", help="parallel uploads (default: 16)")
     for action in (check, get, upload):
         add_common_options(action)
 
@@ -71,15 +65,15 @@ def _get(arguments: argparse.Namespace, console: Console) -> int:
     from breedclf.downloads import PUBLISHED, get
 
     if arguments.name not in PUBLISHED:
-        raise ConfigError(f"no published pictures are called {arguments.name!r}: {nearest(arguments.name, PUBLISHED)}")
+        raise ConfigError(f"unknown dataset {arguments.name!r}: {nearest(arguments.name, PUBLISHED)}")
     published = PUBLISHED[arguments.name]
     console.note(f"{published.title}; {published.size_bytes / 1e6:,.0f} MB from {published.page}")
     console.note(f"license: {published.license}")
     fetched = get(published, arguments.output, quiet=console.quiet)
     splits = ", ".join(f"{split} {count:,}" for split, count in fetched.splits.items())
-    lines = [f"{sum(fetched.splits.values()):,} pictures of {fetched.classes} classes in {fetched.output} ({splits})"]
+    lines = [f"{sum(fetched.splits.values()):,} images of {fetched.classes} classes in {fetched.output} ({splits})"]
     if fetched.missing:
-        lines.append(f"{len(fetched.missing)} listed pictures are not in the archives, such as {fetched.missing[0]}")
+        lines.append(f"{len(fetched.missing)} listed images are not in the archives, such as {fetched.missing[0]}")
     console.result(fetched.to_dict(), "\n".join([*lines, f"next: breedclf data check {fetched.output}"]))
     return 0
 

@@ -1,4 +1,4 @@
-"""`breedclf export MODEL`: one file for another runtime, compared with the model folder first."""
+"""`breedclf export MODEL`: one file for another runtime, after comparing its predictions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from breedclf.files.paths import path_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", type=path_argument, help="model folder that a training wrote (OUT/model)"
+        "model", metavar="MODEL", type=path_argument, help="model directory (OUT/model of a training run)"
     )
-    parser.add_argument("--format", metavar="onnx|torch", default="onnx", help="format of the file (default: onnx)")
+    parser.add_argument("--format", metavar="onnx|torch", default="onnx", help="file format (default: onnx)")
     parser.add_argument(
         "--output",
         type=path_argument,
         metavar="FILE",
-        help="the file (default: MODEL.onnx or MODEL.pt2, beside the model)",
+        help="output file (default: MODEL.onnx or MODEL.pt2, beside the model)",
     )
     parser.add_argument(
         "--data",
@@ -25,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         nargs="+",
         default=(),
-        help="folders or files with pictures to compare on, of which 32 are taken (default: drawn pictures)",
+        help="folders or files with images to compare on, of which 32 are used (default: synthetic images)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there already")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         overwrite=arguments.overwrite,
     )
     if result.skipped:
-        console.note(f"{len(result.skipped)} unreadable pictures were left out; the first: {result.skipped[0]}")
-    pictures = f"{result.images} {'drawn ' if result.drawn else ''}pictures"
+        console.note(f"{len(result.skipped)} unreadable images were skipped; the first: {result.skipped[0]}")
+    images = f"{result.images} {'synthetic ' if result.drawn else ''}images"
     console.result(
         result.to_dict(),
-        f"compared on {pictures}: {result.comparison}\nmodel: {result.output} ({result.size_bytes / 1e6:.1f} MB)",
+        f"compared on {images}: {result.comparison}\nmodel: {result.output} ({result.size_bytes / 1e6:.1f} MB)",
     )
     return 0

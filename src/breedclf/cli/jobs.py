@@ -1,4 +1,4 @@
-"""`breedclf jobs list|show|logs|stop|clean`: look after jobs from any terminal."""
+"""`breedclf jobs list|show|logs|stop|clean`: manage jobs from any terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAY_SECONDS = 86_400
 
 _ACTIONS = {
     "list": "show all jobs",
-    "show": "tell what is known about a job",
+    "show": "show details of a job",
     "logs": "print a job's log",
     "stop": "ask a job to stop",
     "clean": "delete jobs that have ended",
@@ -34,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if name != "list":
             action.add_argument("names", metavar="NAME", nargs="*", help="name of a job")
         if name == "logs":
-            action.add_argument("-f", "--follow", action="store_true", help="go on until the job has ended")
+            action.add_argument("-f", "--follow", action="store_true", help="follow until the job has ended")
         if name == "clean":
-            action.add_argument("--older-than", type=float, metavar="DAYS", help="all jobs that ended so long ago")
+            action.add_argument(
+                "--older-than", type=float, metavar="DAYS", help="all jobs that ended DAYS ago or earlier"
+            )
         action.add_argument("--backend", default="local", metavar="|".join(backend_names()), help="where the jobs run")
         add_common_options(action)
 
@@ -101,7 +103,7 @@ def _clean(backend: Backend, arguments: argparse.Namespace, console: Console) ->
         before = time.time() - arguments.older_than * _DAY_SECONDS
         names += [job.name for job in backend.list_jobs() if job.ended is not None and job.ended <= before]
     elif not names:
-        raise ConfigError("jobs clean: name the jobs to delete, or say --older-than DAYS (0 means all that have ended)")
+        raise ConfigError("jobs clean: name the jobs to delete, or add --older-than DAYS (0 means all that have ended)")
     names = list(dict.fromkeys(names))
     for name in names:
         backend.delete(name)

@@ -1,4 +1,4 @@
-"""`breedclf predict MODEL IMG...`: name what is in pictures, by a model folder or a running endpoint."""
+"""`breedclf predict MODEL IMG...`: classify images with a model directory or a running endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from breedclf.text.printable import visible_name
 
 
 class _EndpointFlag(argparse.Action):
-    """With an endpoint there is no model among the words: all of them are pictures."""
+    """With an endpoint, all positional arguments are images, since there is no model."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
@@ -22,31 +22,31 @@ class _EndpointFlag(argparse.Action):
         del option_string
         setattr(namespace, self.dest, values)
         for action in parser._actions:
-            if action.dest in ("model", "pictures"):
+            if action.dest in ("model", "images"):
                 action.nargs = "?" if action.dest == "model" else "*"
                 action.required = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "model", metavar="MODEL", type=path_or_uri_argument, help="model folder that a training wrote (OUT/model)"
+        "model", metavar="MODEL", type=path_or_uri_argument, help="model directory (OUT/model of a training run)"
     )
-    parser.add_argument("pictures", metavar="IMG", nargs="+", type=path_or_uri_argument, help="picture files")
-    parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="ask this endpoint instead of MODEL")
-    parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint is (default: local)")
-    parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to name (default: 5)")
+    parser.add_argument("images", metavar="IMG", nargs="+", type=path_or_uri_argument, help="image files")
+    parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="use this endpoint instead of MODEL")
+    parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint runs (default: local)")
+    parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to print (default: 5)")
 
 
 def _how_many(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} classes can't be named: give 1 or more")
+        raise argparse.ArgumentTypeError(f"{number} classes: choose 1 or more")
     return number
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    predict, pictures = _asked(arguments)
-    answers = [_answer(predict, picture, arguments.top) for picture in pictures]
+    predict, images = _predictor(arguments)
+    answers = [_answer(predict, image, arguments.top) for image in images]
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
@@ -54,28 +54,28 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return ImageError.exit_code if failed else 0
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], list[str]]:
-    """Who answers, and about which pictures."""
+def _predictor(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], list[str]]:
+    """The function that predicts, and the images."""
     if arguments.endpoint is None:
         from breedclf.inference.classifier import Classifier
 
         classifier = Classifier(arguments.model)
-        return (lambda picture: classifier.predict(picture)), arguments.pictures
+        return (lambda image: classifier.predict(image)), arguments.images
     from breedclf.api.deployment import Deployment
 
-    pictures = [*([arguments.model] if arguments.model else []), *(arguments.pictures or [])]
-    if not pictures:
-        raise DataError("name at least one picture")
-    return Deployment.attach(arguments.endpoint, backend=arguments.backend).predict, pictures
+    images = [*([arguments.model] if arguments.model else []), *(arguments.images or [])]
+    if not images:
+        raise DataError("name at least one image")
+    return Deployment.attach(arguments.endpoint, backend=arguments.backend).predict, images
 
 
-def _answer(predict: Callable[[str], Prediction], picture: str, top: int) -> dict[str, Any]:
+def _answer(predict: Callable[[str], Prediction], image: str, top: int) -> dict[str, Any]:
     try:
-        prediction = predict(picture)
+        prediction = predict(image)
     except (ImageError, ModelError) as error:
-        return {"path": picture, "error": str(error)}
+        return {"path": image, "error": str(error)}
     ranked = [guess.to_dict() for guess in prediction.top(top)]
-    return {"path": picture, "known": prediction.known, "predictions": ranked}
+    return {"path": image, "known": prediction.known, "predictions": ranked}
 
 
 def _as_text(answer: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""`breedclf profile DIR|JOB|PROFILE_DIR` and `breedclf profile diff A B`: where time goes, and what to change."""
+"""`breedclf profile DIR|JOB|PROFILE_DIR` and `profile diff A B`: where training time goes, and what to change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
-from breedclf.backends.registry import backend_named
+from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
@@ -32,29 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|JOB|PROFILE_DIR",
         nargs="+",
         type=path_or_uri_argument,
-        help="folder of pictures, job, recorded run (s3:// too); or: diff A B",
+        help="image folder, job, or recorded run (also s3://...); or: diff A B",
     )
+    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument(
+        "--backend", metavar="|".join(backend_names()), help="where JOB ran, or where to train (default: this process)"
+    )
+    checks = parser.add_argument_group("rules")
+    checks.add_argument(
         "--rules",
         metavar="RULE[:PARAMETER=VALUE,...]",
         nargs="+",
         default=[],
-        help="only these rules, with other parameters if given",
+        help="check only these rules, optionally with other parameters",
     )
-    parser.add_argument("--verify", action="store_true", help="try the advice and keep what is measurably faster")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="runs of each variant (default: 5)")
-    parser.add_argument(
+    checks.add_argument("--stop-on", metavar="RULE", nargs="+", default=[], help="stop training if one finds an issue")
+    verify = parser.add_argument_group("verification")
+    verify.add_argument("--verify", action="store_true", help="try the advice and recommend what is measurably faster")
+    verify.add_argument("--repeats", type=int, default=5, metavar="N", help="runs per change (default: 5)")
+    verify.add_argument(
         "--also",
         metavar="SETTING=VALUE",
         nargs="+",
         default=[],
-        help="other changes that --verify tries, each alone: compile_network=yes",
+        help="other changes for --verify to try, one at a time: compile_network=yes",
     )
-    parser.add_argument(
-        "--stop-on", metavar="RULE", nargs="+", default=[], help="end the training when one finds an issue"
-    )
-    parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
-    parser.add_argument("--backend", metavar="NAME", help="where a job ran, or is to run: inline, local, sagemaker")
     add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "profile", "resume"])
 
 
@@ -89,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _steps(findings: list[Finding]) -> list[dict[str, Any]]:
-    """StepOutlier's figures, a row for each node and phase."""
+    """The numbers of StepOutlier, one row per node and phase."""
     return [
         {
             "node": each.node,
@@ -115,20 +117,20 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
     if find_profile(what) is not None:
         return ProfilingSession.attach(Path(what), rules=rules), output
     if Path(what).is_dir() and not any(Path(what).iterdir()):
-        open_profile(what)  # says what may be given
+        open_profile(what)  # raises an error that lists what is accepted
     if Path(what).is_dir():
         config = training_config(arguments, data=what, output=output)
         for change in also if arguments.verify else ():
-            config.replace(**change)  # a wrong one is told before anything runs
+            config.replace(**change)  # refuse a wrong one before anything runs
         session = ProfilingSession(config, rules=rules, backend=backend, stop_on=tuple(arguments.stop_on))
         return session.run(), output
-    if backend is None and (Path(what).exists() or os.sep in what):  # no job is called so
-        open_profile(what)  # says why it can't be read
+    if backend is None and (Path(what).exists() or os.sep in what):  # not a job's name
+        open_profile(what)  # raises the reason
     return ProfilingSession.attach(what, rules=rules, backend=backend or "local"), output
 
 
 def _rules(words: list[str]) -> Any:
-    """`StepOutlier:stddev=2` as a rule with that parameter; None when no rule is named."""
+    """`StepOutlier:stddev=2` as a rule with that parameter; None if no rule is named."""
     if not words:
         return None
     chosen = []
@@ -146,7 +148,7 @@ def _rules(words: list[str]) -> Any:
 def _pair(rule: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(f"rule {rule}: {text!r} is no PARAMETER=VALUE")
+        raise ConfigError(f"rule {rule}: {text!r} is not PARAMETER=VALUE")
     return name, value
 
 
@@ -155,7 +157,7 @@ def _changes(words: list[str]) -> list[dict[str, str]]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ConfigError(f"--also {word!r} is no SETTING=VALUE")
+            raise ConfigError(f"--also {word!r} is not SETTING=VALUE")
         changes.append({name.replace("-", "_"): value})
     return changes
 

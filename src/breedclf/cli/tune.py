@@ -1,4 +1,4 @@
-"""`breedclf tune DIR`: look for the best hyperparameters and keep the model of the best trial."""
+"""`breedclf tune DIR`: search for the best hyperparameters and save the model of the best trial."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
-from breedclf.backends.registry import backend_named
+from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig
@@ -23,8 +23,8 @@ from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_table, value_text
 
 _EPILOG = """
-A setting becomes part of the search by its value: 0.005:0.01 is a range, 1e-4:1e-1:log a logarithmic one, and 32,64 a
-list of choices. For example: breedclf tune dogImages --learning-rate 0.005:0.01 --batch-size 32,64 --epochs 2,3
+A setting is searched if its value is a range or a list: 0.005:0.01 is a range, 1e-4:1e-1:log a logarithmic one, and
+32,64 a list of choices. Example: breedclf tune dogImages --learning-rate 0.005:0.01 --batch-size 32,64 --epochs 2,3
 """
 _DEFAULT_OUTPUT = Path("runs/tune")
 _MODEL = "model"
@@ -34,28 +34,28 @@ _CARD = "breedclf.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [DIR] [OPTION ...]"
     parser.epilog = _EPILOG
-    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="folder of pictures")
+    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="image folder")
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     search = parser.add_argument_group("search")
     search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")
-    search.add_argument("--max-jobs", type=int, metavar="N", help="trials at most (default: 10, or the whole grid)")
+    search.add_argument(
+        "--max-jobs", type=int, metavar="N", help="maximum number of trials (default: 10, or all of a grid)"
+    )
     search.add_argument("--parallel", type=int, metavar="N", default=1, help="jobs at a time (default: 1)")
     search.add_argument("--grid-points", type=int, metavar="N", help="values of each range that grid tries")
     search.add_argument(
         "--early-stopping", action="store_true", help="stop trials worse than the median of earlier ones"
     )
-    search.add_argument("--target", type=float, metavar="X", help="an objective that is good enough")
-    search.add_argument("--not-improving", type=int, metavar="N", help="end after N trials without a better one")
-    search.add_argument("--max-seconds", type=float, metavar="S", help="end after so long")
-    search.add_argument("--max-seconds-per-job", type=int, metavar="S", help="how long one job may run")
+    search.add_argument("--target", type=float, metavar="X", help="end the search at this objective")
+    search.add_argument("--not-improving", type=int, metavar="N", help="end after N trials without improvement")
+    search.add_argument("--max-seconds", type=float, metavar="S", help="end the search after this many seconds")
+    search.add_argument("--max-seconds-per-job", type=int, metavar="S", help="stop a job after this many seconds")
     search.add_argument("--search-seed", type=int, metavar="N", default=0, help="seed of the search (default: 0)")
-    search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made up)")
-    search.add_argument("--resume", metavar="NAME", dest="carry_on", help="carry on the tuning job of this name")
-    search.add_argument("--backend", metavar="inline|local|sagemaker", default="inline", help="where trials run")
+    search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made from the time)")
+    search.add_argument("--resume", metavar="NAME", dest="carry_on", help="continue the tuning job of this name")
+    search.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
-    search.add_argument(
-        "--report", type=path_argument, metavar="FILE", help="page about the search (default: OUT/tuning.html)"
-    )
+    search.add_argument("--report", type=path_argument, metavar="FILE", help="HTML report (default: OUT/tuning.html)")
     add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume"])
 
 
@@ -106,7 +106,7 @@ def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
 
 
 def _take_space(arguments: argparse.Namespace) -> dict[str, Parameter]:
-    """The flags that hold ranges and lists, taken out of the arguments."""
+    """The flags with ranges and lists, removed from the arguments."""
     space: dict[str, Parameter] = {}
     for name, value in list(vars(arguments).items()):
         parameter = parse_parameter(name, value) if isinstance(value, str) else None
@@ -126,7 +126,7 @@ def _backend(name: str | None) -> Backend | None:
 
 
 def _backend_of(arguments: argparse.Namespace) -> str | None:
-    """Where the search runs, by the state on this machine; one from another machine is looked for where it is said."""
+    """The backend in the saved search, or the one on the command line for a search of another machine."""
     try:
         return TuningJob.look(arguments.carry_on).backend
     except ConfigError:
@@ -136,7 +136,7 @@ def _backend_of(arguments: argparse.Namespace) -> str | None:
 
 
 def _checked_output(arguments: argparse.Namespace) -> Path:
-    """The folder for the best model and the report, found fit before hours of work."""
+    """The folder for the best model and the report, checked before hours of work."""
     given = getattr(arguments, "output", None)
     output = _DEFAULT_OUTPUT if given is None else user_path(given, "output")
     number = 1
@@ -148,7 +148,7 @@ def _checked_output(arguments: argparse.Namespace) -> Path:
         raise ConfigError(f"--report {str(report)!r} is a folder; name a file in it, such as tuning.html")
     model = output / _MODEL
     if model.exists() and not (model / _CARD).is_file():
-        raise ConfigError(f"output={str(output)!r}: {model} holds something that is no breedclf model; choose another")
+        raise ConfigError(f"output={str(output)!r}: {model} is not a breedclf model; choose another")
     for folder, flag in ((output, "--output"), (report.parent if report else output, "--report")):
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ def _absent_if_named_none(value: object) -> object:
     return None if isinstance(value, str) and value.lower() in ("none", "null") else value
 
 
-MaybeText = BeforeValidator(_absent_if_none_text)
+MaybeText: BeforeValidator = BeforeValidator(_absent_if_none_text)
 UserPath = Annotated[Path, BeforeValidator(_path)]
 MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
 OutputPath = Annotated[Path, BeforeValidator(_text_path)]

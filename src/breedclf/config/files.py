@@ -1,4 +1,4 @@
-"""Files of settings: YAML, TOML or JSON, told by the suffix."""
+"""Settings files: YAML, TOML or JSON, by their suffix."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _OTHER_ENCODINGS = {
 
 
 def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a YAML, TOML or JSON file of settings, at most 1 MB of UTF-8, into a dictionary.
+    """Read a YAML, TOML or JSON settings file (at most 1 MB of UTF-8) into a dictionary.
 
     Raises:
-        ConfigError: the file can't be read, isn't valid, is nested too deep, or doesn't hold a table of settings.
+        ConfigError: the file can't be read, isn't valid, is nested too deep, or isn't a table of settings.
     """
     path = user_path(path, "the settings file")
     text = read_text(path, "settings file")
@@ -38,18 +38,18 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         values = _parse(text, path)
         check_size(values, _children)
     except RecursionError as error:
-        raise ConfigError(f"settings file {path} is nested too deep: {MAX_DEPTH} levels are taken") from error
+        raise ConfigError(f"settings file {path} is nested too deep: at most {MAX_DEPTH} levels are allowed") from error
     except ValueError as error:
         raise ConfigError(f"settings file {path} is not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"settings file {path} must hold a table of settings, not {type(values).__name__}")
+        raise ConfigError(f"settings file {path} must contain a table of settings, not {type(values).__name__}")
     if odd := [name for name in values if not isinstance(name, str)]:
-        raise ConfigError(f"settings file {path}: the name of a setting is text, not {odd[0]!r}; is it to be quoted?")
+        raise ConfigError(f"settings file {path}: setting names must be text, not {odd[0]!r}; put it in quotes?")
     return values
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text of a file that a user gives: UTF-8, with or without the mark of its encoding at the start.
+    """The text of a user's file: UTF-8, with or without a byte order mark.
 
     Raises:
         ConfigError: it can't be read, is larger than 1 MB, or isn't UTF-8.
@@ -69,12 +69,12 @@ def read_text(path: Path, what: str) -> str:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{what} {path} can't be read: it isn't UTF-8 ({error}); save it as UTF-8") from error
     if "\0" in text:
-        raise ConfigError(f"{what} {path} holds zero bytes, as UTF-16 does: save it as UTF-8")
+        raise ConfigError(f"{what} {path} contains zero bytes, as UTF-16 does: save it as UTF-8")
     return text
 
 
 def render_settings(values: dict[str, Any], path: Path) -> str:
-    """The settings as the text of a file of that suffix.
+    """The settings as the text of a file with this suffix.
 
     Raises:
         ConfigError: the suffix is another one.
@@ -94,7 +94,7 @@ def render_settings(values: dict[str, Any], path: Path) -> str:
 
 
 def check_size(root: Any, children: Callable[[Any], Iterable[Any]]) -> None:
-    """Refuse a tree that is too deep or, with what is referred to more than once counted each time, too large.
+    """Refuse a tree that is too deep or too large; shared parts count each time they are referenced.
 
     Raises:
         ValueError: more than 20 levels or 10,000 values.
@@ -104,9 +104,9 @@ def check_size(root: Any, children: Callable[[Any], Iterable[Any]]) -> None:
         value, depth = rest.pop()
         count += 1
         if depth > MAX_DEPTH:
-            raise ValueError(f"it is nested too deep, or refers to itself: {MAX_DEPTH} levels are taken")
+            raise ValueError(f"it is nested too deep, or refers to itself: at most {MAX_DEPTH} levels are allowed")
         if count > MAX_VALUES:
-            raise ValueError(f"it holds more than {MAX_VALUES:,} values, those of aliases counted each time")
+            raise ValueError(f"it contains more than {MAX_VALUES:,} values, counting those of aliases each time")
         rest.extend((child, depth + 1) for child in children(value))
 
 
@@ -128,14 +128,14 @@ def _parse(text: str, path: Path) -> object:
 
 
 def _parse_toml(text: str) -> object:
-    """The values; the time that tomllib takes for a dotted key grows with the square of its parts."""
+    """The values; tomllib's time for a dotted key grows with the square of its parts, so those are limited."""
     if any(part.count(".") > MAX_DOTS for part in re.split(r"[=\n,{}\[\]]", text)):
         raise ValueError(f"a dotted key has more than {MAX_DOTS} parts")
     return tomllib.loads(text)
 
 
 def _parse_yaml(text: str) -> object:
-    """The values, made once the tree is known to be small: merging tables repeats what they refer to."""
+    """The values, built only if the tree is small: merging tables repeats what they refer to."""
     import yaml
 
     loader = yaml.SafeLoader(text)

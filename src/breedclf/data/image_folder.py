@@ -16,7 +16,7 @@ from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import ranked_split
 from breedclf.errors import DataError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>[^\W\d_].*)", re.DOTALL)
 

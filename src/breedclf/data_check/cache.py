@@ -24,7 +24,7 @@ from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 from breedclf.files.private_folder import make_private
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CACHE_NAME = "data-check"
 """The folder of this cache below the cache folder."""

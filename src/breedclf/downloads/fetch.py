@@ -23,7 +23,7 @@ from breedclf._version import __version__
 from breedclf.downloads.catalogue import Archive
 from breedclf.errors import DownloadError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30

@@ -29,7 +29,7 @@ from breedclf.inference.classifier import Classifier, check_finite
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"

@@ -26,7 +26,7 @@ from breedclf.runtime.device import Compute, LoaderSettings, available_cores, lo
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 from breedclf.runtime.workers import check_may_start, may_start_processes
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
 _DIGESTED_AT_A_TIME = 1024

@@ -33,7 +33,7 @@ from breedclf.runtime.telemetry import opt_out
 if TYPE_CHECKING:
     import openvino
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 300
 STATE_FILE, ORDER_FILE, MODEL_FILE = "state.safetensors", "order.json", "model.xml"

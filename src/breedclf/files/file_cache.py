@@ -20,7 +20,7 @@ from breedclf.files.cache_folder import cache_folder
 from breedclf.files.disk import replacing
 from breedclf.files.private_folder import make_private
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_BYTES = 10 * 1024**3
 

@@ -12,7 +12,7 @@ from breedclf.files.cache_folder import cache_folder
 from breedclf.files.disk import write_atomic
 from breedclf.files.file_stat import FileStat
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _FOLDER = "checksums"
 

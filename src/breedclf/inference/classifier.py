@@ -21,7 +21,7 @@ from breedclf.files.paths import user_path
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.network import for_inference, network_from
-from breedclf.runtime.device import compute_for
+from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
 
 __all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
@@ -51,11 +51,12 @@ class Classifier:
     def __init__(
         self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
-        self.artifact = user_path(model, "model")
+        self.artifact: Path = user_path(model, "model")
+        self.card: ModelCard
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
-        self.compute = compute_for(device, precision)
-        self.network = for_inference(network_from(self.card.architecture, state), self.compute)
+        self.compute: Compute = compute_for(device, precision)
+        self.network: torch.nn.Module = for_inference(network_from(self.card.architecture, state), self.compute)
 
     @property
     def precision(self) -> str:

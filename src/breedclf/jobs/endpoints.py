@@ -1,4 +1,4 @@
-"""An endpoint on any back end: what is asked for, what is known about it, and what a back end must do."""
+"""Endpoints on any backend: their specification, their state, and the Protocols of backends that serve."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRECISIONS = {"torch": ("auto", "fp32", "bf16"), "openvino": ("auto", "fp32", "b
 
 
 class EndpointStatus(StrEnum):
-    """Where an endpoint is, in SageMaker's words; compares equal to the plain word."""
+    """The status of an endpoint, in SageMaker's words; compares equal to the plain string."""
 
     CREATING = "Creating"
     IN_SERVICE = "InService"
@@ -30,20 +30,20 @@ class EndpointStatus(StrEnum):
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What computes an endpoint's answers.
+    """The inference engine of an endpoint.
 
-    `torch` takes fp32 or bf16; `openvino` (the extra of that name) fp32, bf16 or int8. `auto` is bf16 where the
-    hardware has it. For int8 the network is calibrated on the valid split of `calibration`, a folder as a training
-    takes it, and refused when its accuracy there is lower by more than `max_accuracy_drop` (0 to 1).
+    `torch` supports fp32 and bf16; `openvino` (the extra of that name) fp32, bf16 and int8. `auto` is bf16 where the
+    hardware supports it. For int8 the network is calibrated on the valid split of `calibration`, an image folder, and
+    refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
 
     Raises:
-        ConfigError: there is no such engine or precision, or the calibration is missing.
+        ConfigError: the engine or the precision is unknown, or the calibration is missing.
 
     Example:
         >>> EngineChoice("openvino", precision="int8")
         Traceback (most recent call last):
         ...
-        breedclf.errors.ConfigError: precision=int8 needs calibration, a folder of pictures with a valid split
+        breedclf.errors.ConfigError: precision=int8 needs calibration, an image folder with a valid split
     """
 
     name: str = "torch"
@@ -61,7 +61,7 @@ class EngineChoice:
                 f"precision={self.precision!r}: engine {self.name} computes in {', '.join(PRECISIONS[self.name])}"
             )
         if self.precision == "int8" and self.calibration is None:
-            raise ConfigError("precision=int8 needs calibration, a folder of pictures with a valid split")
+            raise ConfigError("precision=int8 needs calibration, an image folder with a valid split")
         if self.precision != "int8" and self.calibration is not None:
             raise ConfigError(f"calibration is for precision=int8, not for {self.precision}")
         if not 0 < self.max_accuracy_drop < 1:
@@ -73,11 +73,11 @@ class EngineChoice:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave; ValueError or ConfigError where a part is missing or wrong."""
+        """The inverse of `to_dict`; ValueError or ConfigError if a part is missing or wrong."""
         return typed(cls, values)
 
     def flags(self) -> list[str]:
-        """The same as flags of a command line that serves."""
+        """The engine as flags of a command that serves."""
         given = [f"--engine={self.name}", f"--precision={self.precision}"]
         if self.calibration is not None:
             given += [f"--calibration={self.calibration.resolve()}", f"--max-accuracy-drop={self.max_accuracy_drop}"]
@@ -89,14 +89,14 @@ DEFAULT_ENGINE = EngineChoice()
 
 @dataclass(frozen=True)
 class EndpointSpec:
-    """Everything that a back end needs to run one endpoint.
+    """Everything that a backend needs to run one endpoint.
 
-    `artifact` is the model folder. The endpoint goes away `ttl_seconds` after its creation began, or after
-    `idle_seconds` without a request, or with this process unless `detach` is set; on SageMaker, which knows no such
-    bond, `detach` is the rule.
+    `artifact` is the model directory. The endpoint is deleted `ttl_seconds` after its creation started, after
+    `idle_seconds` without requests, or at the end of this process unless `detach` is set; on SageMaker, endpoints
+    always outlive the process.
 
     Raises:
-        ConfigError: the name or a time is outside of its limits.
+        ConfigError: the name or a number of seconds is invalid.
     """
 
     name: str
@@ -118,9 +118,9 @@ class EndpointSpec:
 
 @dataclass(frozen=True)
 class EndpointDescription:
-    """What a back end knows about an endpoint; times are seconds since 1970 (UTC).
+    """A snapshot of an endpoint; times are seconds since 1970 (UTC).
 
-    `generation` counts the models it has served, from 1; `failure_reason` tells why it failed, or why the last update
+    `generation` counts the models it has served, from 1; `failure_reason` is why it failed, or why the last update
     was rolled back.
     """
 
@@ -141,70 +141,69 @@ class EndpointDescription:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave; ValueError where a part is missing or wrong."""
+        """The inverse of `to_dict`; ValueError if a part is missing or wrong."""
         return typed(cls, values)
 
 
 @runtime_checkable
 class ServingBackend(Protocol):
-    """Where endpoints run. They are known by name, and every method may be called from any process of the user.
+    """Runs endpoints. They are identified by name, and every method may be called from any process of the user.
 
-    One whose endpoints need other patience or smaller requests than usual has an attribute `endpoint_terms`.
-    Methods that take a name raise EndpointError when there is no such endpoint. `create_endpoint` and
-    `update_endpoint` return at once; `describe_endpoint` tells how it goes on.
+    Methods that take a name raise EndpointError if there is no such endpoint. `create_endpoint` and `update_endpoint`
+    return at once; `describe_endpoint` reports their progress.
     """
 
     @property
     def name(self) -> str:
-        """The word that selects this back end."""
+        """The name that selects this backend, such as "local"."""
 
     def create_endpoint(self, spec: EndpointSpec) -> None:
-        """Begin to serve a model; ConfigError when the name is taken."""
+        """Start to serve a model; ConfigError if the name is taken."""
 
     def describe_endpoint(self, name: str) -> EndpointDescription:
-        """What is known about the endpoint now."""
+        """A snapshot of the endpoint."""
 
     def list_endpoints(self) -> list[EndpointDescription]:
-        """All endpoints, the oldest first."""
+        """All endpoints, oldest first."""
 
     def update_endpoint(self, name: str, artifact: Path) -> int:
-        """Begin to replace the model and return the new generation; the old model answers until the new one does."""
+        """Start to replace the model and return the new generation; the old model serves until the new one does."""
 
     def delete_endpoint(self, name: str) -> None:
-        """Take the endpoint down, once it has answered what it took."""
+        """Delete the endpoint, once it has answered the requests that it accepted."""
 
     def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
-        """Send a request to the model and return its answer (JSON, or JSON lines for several pictures).
+        """Send a request to the model and return its response (JSON, or JSON lines for several images).
 
         Raises:
             ModelError: the model's server refused it.
-            EndpointError: there is no answer in time.
+            EndpointError: there is no response in time.
         """
 
 
 @runtime_checkable
 class TransformBackend(Protocol):
-    """A back end that predicts many pictures by a job that ends, without an endpoint."""
+    """A backend that can predict many images with a batch job, without an endpoint."""
 
     def transform_images(
-        self, artifact: Path, pictures: Iterable[tuple[str, bytes]]
+        self, artifact: Path, images: Iterable[tuple[str, bytes]]
     ) -> Iterator[tuple[str, bytes | EndpointError]]:
-        """The server's answer (JSON), or what is known of a failure, for each (name, file) of a picture, in order.
+        """The server's response (JSON), or the error, for each (name, file) of an image, in order.
 
         Raises:
-            EndpointError: there is not a single answer.
+            EndpointError: there is no response at all.
         """
 
 
 @dataclass(frozen=True)
 class EndpointTerms:
-    """What a back end asks of who uses its endpoints: patience, and requests that aren't too large.
+    """The limits of a backend's endpoints.
 
     Args:
-        poll_seconds: the least time between two looks at an endpoint.
-        start_seconds: how long one may take to come up, or to change its model, unless told otherwise.
-        end_seconds: the same for going down.
-        max_body_bytes: the largest request.
+        poll_seconds: the minimum time between two polls of an endpoint.
+        start_seconds: default timeout for a start or an update.
+        end_seconds: default timeout for a deletion.
+        max_body_bytes: the maximum size of a request.
     """
 
     poll_seconds: float = 0.1
@@ -213,19 +212,27 @@ class EndpointTerms:
     max_body_bytes: int = 6 << 20
 
 
+@runtime_checkable
+class LimitedServingBackend(Protocol):
+    """A backend whose endpoints have limits of their own."""
+
+    @property
+    def endpoint_terms(self) -> EndpointTerms:
+        """The limits."""
+
+
 def terms_of(backend: ServingBackend) -> EndpointTerms:
-    """The back end's `endpoint_terms`, or the usual ones where it has none."""
-    terms: EndpointTerms = getattr(backend, "endpoint_terms", EndpointTerms())
-    return terms
+    """The backend's own limits, or the default ones."""
+    return backend.endpoint_terms if isinstance(backend, LimitedServingBackend) else EndpointTerms()
 
 
 def artifact_of(model: object) -> Path:
-    """The model folder of a path, a job, a training's result or a classifier.
+    """The model directory of a path, a job, a `FitResult` or a classifier.
 
     Raises:
         ConfigError: it is none of these.
     """
     found = getattr(model, "artifact", model)
     if not isinstance(found, (str, os.PathLike)):
-        raise ConfigError(f"a model folder, a job or a training's result is wanted, not {type(model).__name__}")
+        raise ConfigError(f"expected a model directory, a job, a FitResult or a classifier, not {type(model).__name__}")
     return user_path(found, "model")

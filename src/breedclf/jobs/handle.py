@@ -28,7 +28,7 @@ from breedclf.jobs import Clock as Clock
 class Job:
     """A job on a backend, identified by its name.
 
-    Each property asks the backend anew, which on SageMaker is one or more service calls: to read several values, call
+    Each property is a new call of the backend, on SageMaker one or more service calls; to read several values, call
     `describe()` once.
 
     Args:
@@ -42,7 +42,7 @@ class Job:
     """
 
     def __init__(self, name: str, backend: Backend, *, clock: Clock = time) -> None:
-        self.name = check_name(name)
+        self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
 

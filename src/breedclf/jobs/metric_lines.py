@@ -1,4 +1,4 @@
-"""The lines in which a training reports its metrics, and the regexes that read them back, from one description."""
+"""The log lines that report metrics, and the regexes that read them back, from one description."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARKER = "breedclf-metrics"
 MAX_DEFINITIONS = 40
 MAX_REGEX_CHARS = 500
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_NUMBER = "([-+0-9.eE]+)"  # one group, and no other: services differ in what more they understand
+_NUMBER = "([-+0-9.eE]+)"  # exactly one group, since services differ in what else they support
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class MetricDefinition:
 
 @dataclass(frozen=True)
 class MetricLines:
-    """Metrics that one kind of job prints, each known by its name.
+    """The metrics that one kind of job prints, by name.
 
-    A line is the marker and one flat JSON object. A value that is no number ("nan", "inf", "-inf") is written as JSON
-    text, so that no definition matches it: a service that ranks jobs never sees it, a reader of the log does.
+    A line is the marker and one flat JSON object. Values that aren't finite ("nan", "inf", "-inf") are written as JSON
+    strings, so that no definition matches them: they are visible in the log, but services that rank jobs ignore them.
 
     Raises:
-        ConfigError: a name isn't lower_snake_case, stands twice, or there are more than 40.
+        ConfigError: a name isn't lower_snake_case or is repeated, or there are more than 40.
 
     Example:
         >>> MetricLines(("epoch", "loss")).format({"epoch": 1, "loss": 0.25})
@@ -54,7 +54,7 @@ class MetricLines:
                 raise ConfigError(f"metric name {name!r}: use lower case letters, digits and _, at most 64 characters")
         if len(set(self.names)) < len(self.names):
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
-            raise ConfigError(f"metric names must differ; {', '.join(twice)} stands more than once")
+            raise ConfigError(f"metric names must differ; {', '.join(twice)} is repeated")
 
     @cached_property
     def definitions(self) -> tuple[MetricDefinition, ...]:
@@ -93,12 +93,12 @@ TRAINING_METRICS = MetricLines(
 
 
 def best(objective: str) -> str:
-    """The name under which a training prints, last, the objective of its best epoch: `best_valid_loss`."""
+    """The name of the last metric of a training run, the objective of its best epoch: `best_valid_loss`."""
     return f"best_{objective}"
 
 
 def format_metrics(values: Mapping[str, float], lines: MetricLines = TRAINING_METRICS) -> str:
-    """The line that reports these metrics of a training.
+    """The line that reports these metrics of a training run.
 
     Example:
         >>> format_metrics({"epoch": 1, "train_loss": 0.31})
@@ -115,7 +115,7 @@ def print_metrics(
 
 
 def parse_metrics(line: str) -> dict[str, float] | None:
-    """The metrics that a line of a log holds, with what is no number as nan or inf; None for any other line.
+    """The metrics in a log line, with nan and inf as numbers; None for any other line.
 
     Example:
         >>> parse_metrics('12:00 breedclf-metrics {"epoch": 1, "train_loss": "nan"}')
@@ -127,12 +127,12 @@ def parse_metrics(line: str) -> dict[str, float] | None:
     try:
         values = json.loads(text)
         return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
-    except (ValueError, TypeError, AttributeError):  # someone else's words, or a line cut in two
+    except (ValueError, TypeError, AttributeError):  # other text, or a truncated line
         return None
 
 
 def match_metrics(line: str, definitions: Iterable[MetricDefinition]) -> dict[str, float]:
-    """What the definitions find in a line, as a service would: each regex searched, its group read as a number.
+    """The values that the definitions find in a line, as a service would: each regex is searched for.
 
     Example:
         >>> match_metrics('breedclf-metrics {"epoch": 2}', TRAINING_METRICS.definitions)
@@ -153,7 +153,7 @@ def match_metrics(line: str, definitions: Iterable[MetricDefinition]) -> dict[st
 
 
 def check_definitions(definitions: Iterable[MetricDefinition]) -> tuple[MetricDefinition, ...]:
-    """Check foreign definitions against a job's limits.
+    """Check definitions against a job's limits.
 
     Raises:
         ConfigError: there are more than 40, or a regex is too long, isn't valid or hasn't exactly one group.

@@ -20,7 +20,7 @@ from breedclf.training.hooks import EpochRecord, TrainingPlan
 if TYPE_CHECKING:
     from breedclf.training.fit import FitResult
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 RUN_FILE = "mlflow-run.json"
 DEFAULT_EXPERIMENT = "breedclf"

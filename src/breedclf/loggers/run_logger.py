@@ -15,7 +15,7 @@ from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 if TYPE_CHECKING:
     from breedclf.training.fit import FitResult
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 RunStatus = Literal["Completed", "Failed", "Stopped"]
 METRICS = ("train_loss", "valid_loss", "valid_accuracy", "images_per_second")

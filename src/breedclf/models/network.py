@@ -18,7 +18,7 @@ from breedclf.models.fused_ops import can_fuse, fuse
 from breedclf.runtime.device import Compute
 from breedclf.runtime.vision import ResNet, models
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 

@@ -27,7 +27,7 @@ from breedclf.models.network import StateDict, empty_network, new_network
 from breedclf.models.state_check import faults, misfits, with_counters
 from breedclf.runtime.vision import WeightsEnum, get_model_weights
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 30.0
 _HEAD = "fc."

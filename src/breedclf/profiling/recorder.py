@@ -43,7 +43,7 @@ from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 WRITING_SHARE = 0.005  # the largest share of the run's time spent on writing intermediate profiles
 TRACE_FILE = "trace.json"
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 FOLDER = "profile"
 
 
@@ -94,9 +94,11 @@ class Recorder(TrainingHook):
         self._tracer = Tracer() if recording.trace else None
         self._tensors = TensorWatch() if recording.tensors else None
         event = _cuda_event if torch.cuda.is_available() else None
-        self.steps = StepRecorder(clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event)
-        self.timer = self.steps
-        self.sampler = sampler or Sampler(clock=clock)
+        self.steps: StepRecorder = StepRecorder(
+            clock=clock, tracer=self._tracer, tensors=self._tensors, new_event=event
+        )
+        self.timer: StepRecorder = self.steps
+        self.sampler: Sampler = sampler or Sampler(clock=clock)
         self._settings: dict[str, Any] = {}
         self._plan: TrainingPlan | None = None
         self._epochs: list[EpochRecord] = []

@@ -31,9 +31,9 @@ class Sampler:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.node = node
-        self.interval = interval
-        self.samples = 0
-        self.seconds = 0.0
+        self.interval: float = interval
+        self.samples: int = 0
+        self.seconds: float = 0.0
         self.notes: list[str] = []
         self._most = most_samples
         self._system = system if system is not None else _psutil()

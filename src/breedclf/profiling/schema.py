@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -52,7 +52,7 @@ def _saved_as(name: str, key: str) -> object:
 class ProfileModel(BaseModel):
     """Base of the parts of a profile: immutable, and strict about unknown fields."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True,
         extra="forbid",
         arbitrary_types_allowed=True,

@@ -26,9 +26,9 @@ class TensorWatch:
     """Collects statistics of watched networks; `seconds` is the time it took."""
 
     def __init__(self, every: int = SNAPSHOT_EVERY) -> None:
-        self.every = every
-        self.seconds = 0.0
-        self.snapshots = 0
+        self.every: int = every
+        self.seconds: float = 0.0
+        self.snapshots: int = 0
         self._columns: dict[tuple[TensorKind, str, str], list[tuple[int, Measures]]] = defaultdict(list)
         self._trained: list[tuple[str, nn.Parameter, str]] = []
         self._last: dict[str, torch.Tensor] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,7 +31,7 @@ class Trial(BaseModel):
     change couldn't be tried.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     name: str
     changes: dict[str, Any]
@@ -48,7 +48,7 @@ class Trial(BaseModel):
 class Verification(BaseModel):
     """All trials of one session, the recommended changes, and their speedup."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     trials: tuple[Trial, ...] = ()
     recommended: dict[str, Any] = Field(default_factory=dict)

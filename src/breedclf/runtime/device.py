@@ -15,7 +15,7 @@ from breedclf.config import Device, TrainingConfig, TrainingPrecision
 from breedclf.errors import ConfigError
 from breedclf.runtime.forking import check_trainable, check_usable, mark_in_use
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _MAX_WORKERS = 16
 _PREFETCH = 2

@@ -18,7 +18,7 @@ from breedclf.inference.prediction import Prediction
 from breedclf.serving.core import JSON, Limits, RequestError, accepted_types, answer, error_body, images_in
 from breedclf.serving.engines.engine import Engine, TorchEngine
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _LIMITS = Limits()
 

@@ -18,7 +18,7 @@ from breedclf.serving.core import BusyError, RequestError, images_in
 from breedclf.serving.decoding.decoders import Decoders
 from breedclf.serving.engines.engine import Engine
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 PROBE_FRESH_SECONDS = 3.0
 PROBE_TIMEOUT_SECONDS = 1.8

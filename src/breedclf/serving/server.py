@@ -30,7 +30,7 @@ from breedclf.serving.http.app import Service, create_app
 from breedclf.serving.http.connections import PatientProtocol, most_connections
 from breedclf.serving.requests import STUCK_SECONDS, Pipeline
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_PORT = 8080
 PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"

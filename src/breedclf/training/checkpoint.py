@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from breedclf.files.disk import write_atomic
 from breedclf.files.tensor_files import checksum
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 FORMAT = "2"
 _FIRST_FORMAT = "1"

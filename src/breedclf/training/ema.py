@@ -19,7 +19,7 @@ class MovingAverage:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.steps = 0
+        self.steps: int = 0
         self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
 
     @torch.no_grad()

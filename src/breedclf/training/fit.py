@@ -39,7 +39,7 @@ from breedclf.training.task import Prepared, prepare
 
 __all__ = ["FitResult", "fit"]
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"

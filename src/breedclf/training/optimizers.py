@@ -13,7 +13,7 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.models.stages import STAGES, trained_stages
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 BACKBONE_SHARE = 1 / 50
 HIGH_BACKBONE_RATE = 1e-3

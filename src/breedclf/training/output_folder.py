@@ -22,7 +22,7 @@ from breedclf.training.resume import CHECKPOINT_FOLDER
 MODEL_FOLDER = "model"
 LOCK_FILE = ".training.lock"
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def writable(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from breedclf.jobs.metric_lines import format_metrics
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class ProgressLog(TrainingHook):

@@ -20,7 +20,7 @@ from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.interruption import TrainingInterrupted
 from breedclf.training.lr_schedule import schedule_of
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CHECKPOINT_FOLDER = "checkpoints"
 # The pictures and the weights themselves are compared; more patience only goes on for longer.

@@ -22,7 +22,7 @@ from breedclf.tuning.study import Study, StudyFolder
 if TYPE_CHECKING:
     from breedclf.training.result import FitResult
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TRIALS = "trials"
 _RECORD = "trial.json"

@@ -17,7 +17,7 @@ from breedclf.tuning.strategies import NotYet, propose
 from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import Status, Trial, best_trial, is_better
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 

@@ -27,7 +27,9 @@ _WHY_NOT = {
     Decides.RECORDS: "affects where or what is stored and reported, not what is learned",
 }
 NOT_TUNABLE = {
-    name: _WHY_NOT[what] for name in TrainingConfig.model_fields if (what := decides(TrainingConfig, name)) in _WHY_NOT
+    name: _WHY_NOT[decides(TrainingConfig, name)]
+    for name in TrainingConfig.model_fields
+    if decides(TrainingConfig, name) in _WHY_NOT
 }
 
 

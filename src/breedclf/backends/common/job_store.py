@@ -17,7 +17,7 @@ from breedclf.jobs.handle import Clock, require_ended
 
 _START_SECONDS = 60.0
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class JobStore:

@@ -39,7 +39,7 @@ from breedclf.backends.emulator.protocol import (
 from breedclf.backends.emulator.s3.objects import Objects, S3Request
 from breedclf.errors import BreedclfError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 _MAX_BODY_BYTES = 26 << 20  # of all services but S3; an endpoint takes 25 MiB

@@ -48,19 +48,19 @@ class ControlPlane:
     """Answers calls; jobs call the emulator at `endpoint_url`."""
 
     def __init__(self, options: Options, endpoint_url: str) -> None:
-        self.local = options.local
-        self.faults = Faults()
-        self.store = Store(private_folder(Path(options.local.home) / "emulator"), time.time)
-        self.keys = KeyRing(options.credentials, self.store.root / "sessions.json")
+        self.local: LocalBackend = options.local
+        self.faults: Faults = Faults()
+        self.store: Store = Store(private_folder(Path(options.local.home) / "emulator"), time.time)
+        self.keys: KeyRing = KeyRing(options.credentials, self.store.root / "sessions.json")
         access = Access(self.keys, endpoint_url)
         storage = Storage(options.objects.client(options.region))
         python = options.local.settings.python
-        self.runs = TrainingRuns(self.store, storage, options.local, access, self.faults)
+        self.runs: TrainingRuns = TrainingRuns(self.store, storage, options.local, access, self.faults)
         training = TrainingJobs(self.runs, lambda: self.faults.lags)
-        self.searches = TuningRuns(self.store, training, self.runs)
-        self.endpoints = Endpoints(self.store, storage, self.faults, python, access)
-        self.transforms = TransformJobs(self.store, storage, self.faults, python, access)
-        self.schedules = Schedules(self.store, self.endpoints)
+        self.searches: TuningRuns = TuningRuns(self.store, training, self.runs)
+        self.endpoints: Endpoints = Endpoints(self.store, storage, self.faults, python, access)
+        self.transforms: TransformJobs = TransformJobs(self.store, storage, self.faults, python, access)
+        self.schedules: Schedules = Schedules(self.store, self.endpoints)
         tuning = TuningJobs(self.store, training, self.searches)
         models, tags, logs = (
             Models(self.store, storage),

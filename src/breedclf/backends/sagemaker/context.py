@@ -23,7 +23,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs.handle import Clock
 from breedclf.jobs.plan import ApiCall, Plan
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)

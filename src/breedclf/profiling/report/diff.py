@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -17,7 +18,7 @@ MOST_OPERATORS = 10
 class Change(BaseModel):
     """One quantity in both profiles; `ratio` is `after` / `before`."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     what: str
     unit: str
@@ -32,7 +33,7 @@ class Change(BaseModel):
 class Difference(BaseModel):
     """All differences between two runs."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     changes: tuple[Change, ...]
     new_issues: tuple[str, ...]

@@ -23,7 +23,7 @@ import torch
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.serving.core import Limits, RequestError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 NetworkInput = Callable[[bytes, Preprocessing, Limits], torch.Tensor]
 

@@ -16,7 +16,7 @@ from breedclf.serving.decoding.decoder_process import DecoderProcess
 from breedclf.serving.decoding.inputs import work_of
 from breedclf.serving.engines.engine import Engine
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 LONG_WORK = 128_000_000
 """Work, in pixel visits, from which an image is decoded in the process: 0.1 to 0.5 s of a core."""

@@ -27,7 +27,7 @@ from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import Engine
 from breedclf.serving.parity import TOLERANCE, Reference
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ABOUT_FILE = "about.json"
 _FOLDER = "openvino"
@@ -46,7 +46,7 @@ class OpenVinoEngine(Engine):
 
         super().__init__(read_card(model), limits)
         core = openvino.Core()
-        self.precision = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        self.precision: str = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         self._compiled = compiled(files / MODEL_FILE, self.precision)
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 

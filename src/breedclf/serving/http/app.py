@@ -46,7 +46,7 @@ from breedclf.serving.http.bodies import Arrivals, read_body
 from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
 from breedclf.serving.requests import Bounds, Pipeline
 
-log = logging.getLogger("breedclf.serving.requests")
+log: logging.Logger = logging.getLogger("breedclf.serving.requests")
 
 _PAGE_TYPES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _PAGE_HEADERS = {
@@ -74,7 +74,7 @@ class Service:
     on_prediction: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.arrivals = Arrivals(self.limits, self.bounds)
+        self.arrivals: Arrivals = Arrivals(self.limits, self.bounds)
 
     def ready_pipeline(self) -> Pipeline:
         """The pipeline of the loaded model.
@@ -253,7 +253,7 @@ class RequestLog:
         scope.setdefault("state", {})
         self.scope = scope
         self.headers = Headers(scope=scope)
-        self.path = str(scope["path"])
+        self.path: str = str(scope["path"])
         received = self.headers.get("x-request-id", "")
         self.id = received if _REQUEST_ID.fullmatch(received) else secrets.token_hex(8)
         self.status: int | None = None

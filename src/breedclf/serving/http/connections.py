@@ -44,7 +44,7 @@ class PatientProtocol(H11Protocol):
         self._header_timer: asyncio.TimerHandle | None = None
         self._refused = False
         self._input_closed = False
-        self.number = next(_NUMBERS)
+        self.number: int = next(_NUMBERS)
 
     @property
     def is_idle(self) -> bool:

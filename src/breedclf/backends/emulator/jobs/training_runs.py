@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.15
 _END_SECONDS, _KILLED_SECONDS = 15.0, 15.0
 _LOST = "InternalServerError: We encountered an internal error. Please try again."
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -24,7 +24,7 @@ TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
 _HEALTH_SECONDS = 180.0
 _MAX_PAYLOADS_MB = 100
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -29,7 +29,7 @@ from breedclf.tuning.trials import Direction, Trial, best_trial
 _POLL_SECONDS = 0.2
 _END_SECONDS = 10.0
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

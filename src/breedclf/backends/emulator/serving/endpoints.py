@@ -27,7 +27,7 @@ _MAX_BODY_BYTES, _MAX_SERVERLESS_BYTES = 25 << 20, 4 << 20
 _FORWARDED = ("content-type", "accept")
 _FORWARDED_PREFIX = "x-amzn-sagemaker-"
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -26,7 +26,7 @@ _DEFAULTS = {
     "ActionAfterCompletion": "NONE",
 }
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass

@@ -18,7 +18,7 @@ from breedclf.backends.sagemaker.tags import OWNER_TAG, TAG
 from breedclf.backends.sagemaker.timestamps import epoch_seconds
 from breedclf.errors import BreedclfError, JobError
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _HOUR_SECONDS = 3_600.0
 _DAY_SECONDS = 86_400.0

@@ -28,7 +28,7 @@ from breedclf.backends.sagemaker.tags import TAG
 from breedclf.errors import BreedclfError, ConfigError, EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus, EndpointTerms
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _START_SECONDS, _END_SECONDS = 2_400.0, 600.0
 _CONSISTENT_SECONDS = 60.0  # AWS is eventually consistent

@@ -12,7 +12,7 @@ from breedclf.backends.sagemaker.aws_errors import error_message, exists, is_mis
 from breedclf.backends.sagemaker.endpoints.request import Generation, generation_of, name_prefix
 from breedclf.jobs.handle import Clock
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _TRIES, _PAUSE_SECONDS = 6, 2.0
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from breedclf.backends.sagemaker.training.images import sdk_image_uris
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 TOOLKIT_NAME = "pytorch-inference"
 _TOOLKIT_VERSION, _TOOLKIT_PYTHON = "2.6", "py312"

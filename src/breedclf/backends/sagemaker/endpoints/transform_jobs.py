@@ -24,7 +24,7 @@ from breedclf.errors import EndpointError
 from breedclf.jobs import new_name
 from breedclf.jobs.plan import ApiCall
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _PURPOSE = "transform"
 _THREADS = 16

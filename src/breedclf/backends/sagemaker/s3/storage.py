@@ -20,7 +20,7 @@ from breedclf.errors import BreedclfError, ConfigError, DataError
 SCHEME = "s3://"
 _DELETE_BATCH = 1_000
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class S3Location(NamedTuple):

@@ -35,7 +35,7 @@ from breedclf.errors import BreedclfError, ConfigError, JobError
 from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name, seconds_until_complete
 from breedclf.jobs.handle import require_ended
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _CONSISTENT_PAUSE_SECONDS = 1.0
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import boto3
     from sagemaker.train.tuner import HyperparameterTuner
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 # Opt out of the SDK's telemetry, which reports each call with the account number to Amazon.
 _NO_TELEMETRY = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
