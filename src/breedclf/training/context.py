@@ -1,0 +1,123 @@
+"""The context of one training run: settings, device, processes, output folder, hooks and checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from breedclf.config import TrainingConfig
+from breedclf.data.training_data import TrainingData
+from breedclf.runtime.device import Compute, repeatable
+from breedclf.runtime.timers import StepTimer
+from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.distributed import DistributedContext, distributed_context
+from breedclf.training.hooks import TrainingHook, TrainingPlan, timer_of
+from breedclf.training.loop import Callbacks
+from breedclf.training.output_folder import claimed_output
+from breedclf.training.result import FitResult
+from breedclf.training.resume import checkpoint_folder, find_checkpoint, with_same_choices
+from breedclf.training.run_cache import RunCache
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """The facts of one training run, resolved for this machine.
+
+    Args:
+        config: every setting.
+        compute: device and precision.
+        distributed: the processes that train together.
+        output: the folder that this run alone writes to.
+        hooks: receive the events of the run; empty in all processes but the first.
+        cache: shared with other runs of this process.
+        checkpoints: where the run saves its state; None if it doesn't.
+        start: the checkpoint that the run resumes from; None for a new run.
+    """
+
+    config: TrainingConfig
+    compute: Compute
+    distributed: DistributedContext
+    output: Path
+    hooks: Sequence[TrainingHook]
+    cache: RunCache
+    checkpoints: CheckpointFolder | None = None
+    start: Checkpoint | None = None
+
+    @cached_property
+    def timer(self) -> StepTimer:
+        """Receives the parts of each step, for all hooks that have a timer."""
+        return timer_of(self.hooks)
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What the loop calls."""
+        return Callbacks([hook.on_step for hook in self.hooks], [hook.on_epoch for hook in self.hooks], self.timer)
+
+    def reproducible(self) -> AbstractContextManager[None]:
+        """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""
+        threads = None if self.start is None else self.start.about["choices"]["threads"]
+        return repeatable(self.config.deterministic, threads=threads)
+
+    def announce(self, data: TrainingData) -> None:
+        """Call `on_start` of the hooks."""
+        plan = TrainingPlan(
+            self.config,
+            data.labels,
+            len(data.train),
+            len(data.valid),
+            self.compute.device.type,
+            self.compute.precision,
+            class_counts=data.class_counts,
+            output=self.output,
+            epochs_done=0 if self.start is None else self.start.epochs,
+            checkpoints=None if self.checkpoints is None else self.checkpoints.path,
+        )
+        for hook in self.hooks:
+            hook.on_start(plan)
+
+    def finish(self, result: FitResult) -> None:
+        """Call `on_end` of the hooks."""
+        for hook in self.hooks:
+            hook.on_end(result)
+
+
+@contextmanager
+def run_context(
+    config: TrainingConfig,
+    compute: Compute,
+    *,
+    hooks: Sequence[TrainingHook] = (),
+    cache: RunCache | None = None,
+    checkpoints: Path | None = None,
+) -> Iterator[RunContext]:
+    """Join the other processes, claim the output folder, and find the checkpoint to resume from.
+
+    The first process claims and reads for all. `checkpoints` is the folder of checkpoints, below the output by default.
+
+    Raises:
+        ConfigError: the output can't be written or is in use, a batch can't be divided among the processes, or the
+            checkpoint was made with other settings.
+    """
+    with distributed_context(compute.device) as distributed:
+        distributed.check_batch(config.batch_size, config.accumulate)
+        with claimed_output(config) if distributed.is_first else nullcontext(config.output) as output:
+            folder = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
+            start = find_checkpoint(config, folder) if folder is not None and distributed.is_first else None
+            if distributed.count > 1:
+                path = distributed.from_first(os.fsencode(output))
+                state = distributed.from_first(None if start is None else start.to_bytes())
+                output, start = Path(os.fsdecode(path)), None if state is None else Checkpoint.from_bytes(state)
+            yield RunContext(
+                config,
+                with_same_choices(compute, config, start),
+                distributed,
+                output,
+                hooks if distributed.is_first else (),
+                cache or RunCache(),
+                folder if config.checkpoints else None,
+                start,
+            )
