@@ -21,7 +21,7 @@ from breedclf.data.layout.names import some_names
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
-from breedclf.features.extraction import FeatureExtractor, left_out
+from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import deliver
 from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier, numbers
@@ -164,7 +164,7 @@ def _measure(
         stop_at_bad=on_bad_image == "error",
     )
     scores = extractor.extract(ImageFiles(pictures.paths), title=f"evaluating {pictures.name}")
-    skipped = left_out(scores, on_bad_image)
+    skipped = scores.left_out(on_bad_image)
     kept = scores.kept.tolist()
     return measure(
         numbers(torch.softmax(scores.values.double(), dim=1)).numpy(),

@@ -33,7 +33,7 @@ from breedclf.features.openvino import (
     told_error,
 )
 from breedclf.models.network import StateDict, empty_network
-from breedclf.models.state_check import all_finite
+from breedclf.models.state_dict import all_finite
 from breedclf.runtime.telemetry import opt_out
 
 if TYPE_CHECKING:

@@ -1,0 +1,120 @@
+"""Splits as training inputs: cached features, activations kept in memory, or images streamed through the backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from breedclf.config import TrainingConfig
+from breedclf.data.decoded_cache import ImageCache, PreparedImages
+from breedclf.data.image_folder import Split
+from breedclf.data.image_source import ImageFiles, ImageSource
+from breedclf.data.sources import FeatureSource
+from breedclf.features.cache import FeatureCache, Features
+from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
+from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.memory_budget import MemoryBudget
+
+log = logging.getLogger(__name__)
+
+
+class FeatureProvider:
+    """Turns splits into sources, and collects the reasons of unreadable images in `skipped`.
+
+    Features are cached on disk. The input of layer4 is much larger and depends on the view: what several epochs need is
+    kept in memory as far as the budget allows, and the log reports it. Without `feature_cache` nothing is kept.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        extractor: FeatureExtractor,
+        input_shape: Sequence[int],
+        fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+    ) -> None:
+        self.config = config
+        self.extractor = extractor
+        self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
+        self.fingerprint = fingerprint
+        self.fingerprints: dict[str, str] = {}
+        self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
+        self._budget = MemoryBudget.of_this_machine()
+        self._readable: dict[str, tuple[ImageSource, Features]] = {}
+        self._skipped: dict[str, None] = {}
+
+    @property
+    def skipped(self) -> list[str]:
+        """The reasons of all unreadable images that are left out, each once."""
+        return list(self._skipped)
+
+    @property
+    def data_fingerprint(self) -> str:
+        """A hash of the fingerprints of all splits that sources were made of."""
+        text = json.dumps(self.fingerprints, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def source(self, split: Split, view: int, epochs: int) -> FeatureSource:
+        """The source of one view of a split, which `epochs` epochs read.
+
+        Raises:
+            DataError: an image can't be read, unless unreadable ones are skipped and others are left.
+        """
+        if split.name not in self.fingerprints:
+            self.fingerprints[split.name] = self.fingerprint(split.paths)
+        if self.cache is None and not (epochs > 1 and self._fits_in_memory(split, view)):
+            return self._streamed(split, view)
+        found = features_of(
+            self.extractor,
+            ImageFiles(split.paths),
+            view=view,
+            title=f"{split.name} features" + (f", view {view}" if view else ""),
+            cache=self.cache,
+            fingerprint=self.fingerprints[split.name],
+        )
+        self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
+        device = self.extractor.compute.device
+        # Features fit on the device; activations are much larger and are moved batch by batch.
+        values = found.values if self.cache is None else found.values.to(device)
+        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device))
+
+    def _fits_in_memory(self, split: Split, view: int) -> bool:
+        """Whether the activations of this view are kept in memory; the log reports the decision."""
+        if self.config.freeze != "layer4" or not self.config.feature_cache:
+            return False
+        size = self._bytes_per_image * len(split)
+        fits = self._budget.take(size)
+        log.info(
+            "%s images, view %d: the backbone's output %s (%.0f MB)",
+            split.name,
+            view,
+            "is kept in memory" if fits else "doesn't fit in memory and is recomputed in each epoch",
+            size / 1e6,
+        )
+        return fits
+
+    def _streamed(self, split: Split, view: int) -> FeatureSource:
+        if split.name not in self._readable:
+            images = self._images(split)
+            if isinstance(images, PreparedImages):
+                found = Features(torch.empty(0, 0), images.readable, images.bad)
+            else:
+                found = self.extractor.readable(images, title=f"checking {split.name}")
+            self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
+            self._readable[split.name] = images, found
+        images, found = self._readable[split.name]
+        targets = torch.tensor(split.targets)[found.kept].to(self.extractor.compute.device)
+        return StreamedFeatures(self.extractor, images, found.kept, targets, view)
+
+    def _images(self, split: Split) -> ImageSource:
+        """The split's files, or its images decoded and scaled once."""
+        if not self.config.prepared_pictures:
+            return ImageFiles(split.paths)
+        log.info("decoding %d %s images for the cache", len(split), split.name)
+        cache = ImageCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
+        return cache.prepared(split.paths, self.fingerprints[split.name])
