@@ -19,7 +19,8 @@ from breedclf.features.extraction import StoredFeatures
 from breedclf.models.head import new_head
 from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, TrainingHook
-from breedclf.training.loop import TrainingTask, train
+from breedclf.training.loop import train
+from breedclf.training.task import TrainingTask
 from tests.hostile_images import write
 from tests.integration.conftest import QUICK, write_patterns
 

@@ -1,7 +1,9 @@
-"""What a run writes at its end: the model directory, the settings and the history."""
+"""What a run leaves: the model directory, the settings, the history, and a warning about unreadable images."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -12,8 +14,19 @@ from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json
 from breedclf.training.loop import Trained
 
+log = logging.getLogger(__name__)
+
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"
+_MAX_SKIPPED_SHOWN = 10
+
+
+def report_skipped(skipped: Sequence[str]) -> None:
+    """Log a warning about the images that were left out."""
+    if skipped:
+        shown = "".join(f"\n  {reason}" for reason in skipped[:_MAX_SKIPPED_SHOWN])
+        more = f"\n  and {len(skipped) - _MAX_SKIPPED_SHOWN} more" if len(skipped) > _MAX_SKIPPED_SHOWN else ""
+        log.warning("%d unreadable images were skipped:%s%s", len(skipped), shown, more)
 
 
 def write_results(

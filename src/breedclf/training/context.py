@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -62,23 +61,6 @@ class RunContext:
         threads = None if self.start is None else self.start.about["choices"]["threads"]
         return repeatable(self.config.deterministic, threads=threads)
 
-    def announce(self, data: TrainingData) -> None:
-        """Call `on_start` of the hooks."""
-        plan = TrainingPlan(
-            self.config,
-            data.labels,
-            len(data.train),
-            len(data.valid),
-            self.compute.device.type,
-            self.compute.precision,
-            class_counts=data.class_counts,
-            output=self.output,
-            epochs_done=0 if self.start is None else self.start.epochs,
-            checkpoints=None if self.checkpoints is None else self.checkpoints.path,
-        )
-        for hook in self.hooks:
-            hook.on_start(plan)
-
     def finish(self, result: FitResult) -> None:
         """Call `on_end` of the hooks."""
         for hook in self.hooks:
@@ -88,15 +70,17 @@ class RunContext:
 @contextmanager
 def run_context(
     config: TrainingConfig,
+    data: TrainingData,
     compute: Compute,
     *,
     hooks: Sequence[TrainingHook] = (),
     cache: RunCache | None = None,
     checkpoints: Path | None = None,
 ) -> Iterator[RunContext]:
-    """Join the other processes, claim the output folder, and find the checkpoint to resume from.
+    """Join the other processes, claim the output folder, find the checkpoint to resume from, and call `on_start`.
 
-    The first process claims and reads for all. `checkpoints` is the folder of checkpoints, below the output by default.
+    The first process does the last three for all. `checkpoints` is the folder of checkpoints, below the output by
+    default.
 
     Raises:
         ConfigError: the output can't be written or is in use, a batch can't be divided among the processes, or the
@@ -105,15 +89,12 @@ def run_context(
     with distributed_context(compute.device) as distributed:
         distributed.check_batch(config.batch_size, config.accumulate)
         with claimed_output(config) if distributed.is_first else nullcontext(config.output) as output:
-            folder = checkpoint_folder(output, checkpoints) if config.checkpoints or config.resume else None
-            start = find_checkpoint(config, folder) if folder is not None and distributed.is_first else None
-            if distributed.count > 1:
-                path = distributed.from_first(os.fsencode(output))
-                state = distributed.from_first(None if start is None else start.to_bytes())
-                output, start = Path(os.fsdecode(path)), None if state is None else Checkpoint.from_bytes(state)
-            yield RunContext(
+            folder = checkpoint_folder(output, checkpoints)
+            start = find_checkpoint(config, folder) if distributed.is_first else None
+            output, folder, start = distributed.from_first((output, folder, start))
+            run = RunContext(
                 config,
-                with_same_choices(compute, config, start),
+                with_same_choices(replace(compute, device=distributed.device), config, start),
                 distributed,
                 output,
                 hooks if distributed.is_first else (),
@@ -121,3 +102,18 @@ def run_context(
                 folder if config.checkpoints else None,
                 start,
             )
+            plan = TrainingPlan(
+                config,
+                data.labels,
+                len(data.train),
+                len(data.valid),
+                run.compute.device.type,
+                run.compute.precision,
+                class_counts=data.class_counts,
+                output=output,
+                epochs_done=0 if start is None else start.epochs,
+                checkpoints=None if run.checkpoints is None else run.checkpoints.path,
+            )
+            for hook in run.hooks:
+                hook.on_start(plan)
+            yield run

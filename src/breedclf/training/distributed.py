@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from breedclf.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -55,20 +58,13 @@ class DistributedContext:
         if self.count > 1:
             distributed.barrier()
 
-    def from_first(self, data: bytes | None) -> bytes | None:
-        """The first process's data, sent to all (broadcast)."""
+    def from_first(self, value: T) -> T:
+        """The first process's value, sent to all (broadcast); it must be picklable."""
         if self.count == 1:
-            return data
-        size = torch.tensor([-1 if data is None else len(data)], device=self.device)
-        distributed.broadcast(size, 0)
-        if int(size) < 0:
-            return None
-        content = torch.empty(int(size), dtype=torch.uint8)
-        if data is not None:
-            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        content = content.to(self.device)
-        distributed.broadcast(content, 0)
-        return bytes(content.cpu().numpy().tobytes())
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, 0, device=self.device)
+        return values[0]
 
     def wrap_ddp(self, module: nn.Module, *, fixed_statistics: bool) -> nn.Module:
         """The module in DistributedDataParallel, which averages gradients over all processes; itself if there is one.
@@ -119,12 +115,15 @@ def distributed_context(
 ) -> Iterator[DistributedContext]:
     """Joins the processes that torchrun started; without torchrun, this process is the only one.
 
+    If there are several GPUs, its `device` is the one of this process.
+
     The processes communicate through NCCL on GPUs and gloo on CPUs. The process group is kept until the process exits,
     since a new one can't be created for the next run: addresses of the old one are still known.
     """
     variables = os.environ if variables is None else variables
+    device = local_device(device, variables)
     if not started_by_torchrun(variables):
-        yield SINGLE_PROCESS
+        yield DistributedContext(device=device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)

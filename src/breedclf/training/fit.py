@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -15,9 +13,8 @@ from breedclf.features.sources import make_sources
 from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
-from breedclf.training.artifact import write_results
+from breedclf.training.artifact import report_skipped, write_results
 from breedclf.training.context import run_context
-from breedclf.training.distributed import local_device
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
@@ -30,8 +27,6 @@ from breedclf.training.task import training_task
 __all__ = ["FitResult", "fit"]
 
 log = logging.getLogger(__name__)
-
-_MAX_SKIPPED_SHOWN = 10
 
 
 def fit(
@@ -69,16 +64,12 @@ def fit(
         log.warning("%s", warning)
     check_not_imported_by_loader()
     compute = compute_of(config)
-    compute = replace(compute, device=local_device(compute.device, os.environ))
     data = load_data(config)  # before the output folder exists, which may be inside the data
-    with run_context(config, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
-        run.announce(data)
+    with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
         with run.reproducible():
             pretrained = run.cache.pretrained(config)
             model = build_model(config, pretrained, classes=len(data.labels), compute=run.compute)
-            sources = make_sources(
-                config, data, pretrained, run.compute, fingerprint=run.cache.fingerprint, timer=run.timer
-            )
+            sources = make_sources(config, data, model, run.compute, fingerprint=run.cache.fingerprint, timer=run.timer)
             task = training_task(config, data, model, sources, needs_scaling=run.start is None)
             about = about_run(config, run.compute, sources.data_fingerprint, pretrained.fingerprint)
             check_same_inputs(run.start, about)
@@ -91,7 +82,7 @@ def fit(
             )
         artifact = run.output / MODEL_FOLDER
         if run.distributed.is_first:
-            _report_skipped(sources.skipped)
+            report_skipped(sources.skipped)
             if is_kept(trained.history[trained.best_epoch - 1]):
                 write_results(artifact, config, data, model, sources.data_fingerprint, trained)
         run.distributed.wait()
@@ -99,10 +90,3 @@ def fit(
         result = FitResult(artifact, run.output, trained.history, trained.best_epoch, seconds, sources.skipped)
         run.finish(result)
         return result
-
-
-def _report_skipped(skipped: Sequence[str]) -> None:
-    if skipped:
-        shown = "".join(f"\n  {reason}" for reason in skipped[:_MAX_SKIPPED_SHOWN])
-        more = f"\n  and {len(skipped) - _MAX_SKIPPED_SHOWN} more" if len(skipped) > _MAX_SKIPPED_SHOWN else ""
-        log.warning("%d unreadable images were skipped:%s%s", len(skipped), shown, more)

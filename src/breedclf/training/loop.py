@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps and validation, whatever is trained, with the best epoch kept and the state saved."""
+"""The training loop: epochs of steps and validation; the best epoch is kept, and the state saved."""
 
 from __future__ import annotations
 
@@ -58,11 +58,12 @@ def train(
         TrainingError: the loss is NaN or infinite.
         TrainingInterrupted: SIGTERM or SIGINT was received, and the state is saved.
     """
-    with stop_requests(checkpoints.is_on) as stop, on_threads(task.threads):
+    with stop_requests(checkpoints.is_on) as stop:
         loop = _Loop(task, config, callbacks, distributed, checkpoints, stop)
         state = loop.state
-        while not loop.is_over:
-            loop.epoch(len(state.history) + 1)
+        with on_threads(task.threads):
+            while not loop.is_over:
+                loop.epoch(len(state.history) + 1)
     return Trained(state.best_state, state.history, state.best_epoch)
 
 

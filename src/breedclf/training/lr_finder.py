@@ -94,7 +94,7 @@ def find_learning_rate(
     with repeatable(config.deterministic):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
-        task = training_task(config, data, model, make_sources(config, data, pretrained, compute))
+        task = training_task(config, data, model, make_sources(config, data, model, compute))
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return curve(rates, list(_losses(task, config, rates)))
 

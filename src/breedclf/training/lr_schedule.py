@@ -37,11 +37,8 @@ class LearningRateSchedule:
             >>> LearningRateSchedule.of(TrainingConfig(data="x", freeze="layer4", epochs=5))
             LearningRateSchedule(kind='cosine', epochs=5, warmup_epochs=0.5)
         """
-        kind: ScheduleKind
-        if config.schedule == "auto":
-            kind = "constant" if config.freeze == "head" else "cosine"
-        else:
-            kind = config.schedule
+        auto: ScheduleKind = "constant" if config.freeze == "head" else "cosine"
+        kind = auto if config.schedule == "auto" else config.schedule
         share = {"constant": 0.0, "cosine": _WARMUP_SHARE, "one_cycle": ONE_CYCLE_RISE}[kind]
         warmup = share * config.epochs if config.warmup_epochs is None else config.warmup_epochs
         return cls(kind, config.epochs, warmup)

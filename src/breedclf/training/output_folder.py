@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +74,7 @@ def claimed_output(config: TrainingConfig) -> Iterator[Path]:
             continue
         except (OSError, NotImplementedError) as error:
             log.warning(
-                "output=%s: its disk doesn't support locks (%s); make sure that no other run trains there", output, error
+                "output=%s: its disk doesn't support locks (%s); make sure that no other run uses it", output, error
             )
         try:
             yield output
@@ -87,7 +86,9 @@ def claimed_output(config: TrainingConfig) -> Iterator[Path]:
 def _check_model_folder(output: Path) -> None:
     model = output / MODEL_FOLDER
     if model.exists() and not (model / CARD_FILE).is_file() and (not model.is_dir() or any(model.iterdir())):
-        raise ConfigError(f"output={str(output)!r}: {model} contains something that is no breedclf model; choose another")
+        raise ConfigError(
+            f"output={str(output)!r}: {model} contains something that isn't a breedclf model; choose another"
+        )
 
 
 def _default_outputs(config: TrainingConfig) -> Iterator[Path]:

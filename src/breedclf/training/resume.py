@@ -69,7 +69,7 @@ def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpo
         ConfigError: it was made with other settings; the message names them.
     """
     if not config.resume:
-        if folder.files():
+        if config.checkpoints and folder.files():
             log.warning(
                 "%s contains checkpoints of an earlier run, which is restarted (--resume continues it instead); "
                 "they are replaced at the end of the first epoch",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -33,7 +34,8 @@ class RunCache:
         if self._pretrained is None or key != self._key:
             self._pretrained = load_pretrained(config.architecture, config.weights, seed=config.seed)
             self._key = key
-        return self._pretrained.with_dct_scaling(config.dct_scaling)
+        preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
+        return replace(self._pretrained, preprocessing=preprocessing)
 
     def fingerprint(self, paths: Sequence[Path]) -> str:
         """The fingerprint of these images, computed again when one of the files changes."""
