@@ -51,7 +51,7 @@ def test_skipping_counts_and_names_the_broken_ones_and_reads_the_odd_ones(
     captured = capsys.readouterr()
     named = {reason.split(" can't be ")[0] for reason in json.loads(captured.out)["skipped"]}
     assert named == {str(path) for kind in hostile for path in kind.broken}
-    assert "12 unreadable pictures were skipped:" in captured.err
+    assert "12 unreadable images were skipped:" in captured.err
 
 
 def test_prediction_names_every_odd_image_and_refuses_every_broken_one(

@@ -201,7 +201,7 @@ def test_an_unreadable_image_stops_or_is_skipped_and_named(
 
     for path in pictures.glob("test/*/*"):
         path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of the 8 pictures can be read"):
+    with pytest.raises(DataError, match="none of the 8 images can be read"):
         evaluate(trained[0].artifact, pictures, output=tmp_path / "out", on_bad_image="skip")
 
 

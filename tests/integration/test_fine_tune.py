@@ -101,7 +101,7 @@ def test_what_does_not_fit_into_memory_is_computed_anew_and_said(
     monkeypatch.setattr(MemoryBudget, "of_this_machine", classmethod(lambda cls: cls(0)))
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path, augment="none"))
-    assert "is computed anew in each epoch, since memory lacks room for it" in caplog.text
+    assert "doesn't fit in memory and is recomputed in each epoch" in caplog.text
 
 
 def test_a_batch_in_parts_trains_the_same(pictures: Path, tmp_path: Path) -> None:

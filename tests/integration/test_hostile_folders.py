@@ -116,7 +116,7 @@ def test_an_image_that_breaks_while_training_is_named_and_the_epochs_so_far_are_
                     victim.write_bytes(content[:60])
 
     config = config_of(data, tmp_path / "out", epochs=3, feature_cache=False)
-    with pytest.raises(DataError, match=r"became unreadable while training: .*0\.png can't be (read|decoded)"):
+    with pytest.raises(DataError, match=r"became unreadable during training: .*0\.png can't be (read|decoded)"):
         fit(config, hooks=[Vandal()])
     victim.write_bytes(content)
     assert [record.epoch for record in fit(config.replace(resume=True)).history] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""OpenVINO for the frozen part: torch's features but for rounding, int8 only where it costs no accuracy."""
+"""OpenVINO for the frozen backbone: torch's features up to rounding, int8 only if it costs no accuracy."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def test_int8_trains_when_it_costs_little_and_prints_nothing_among_the_answers(p
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["history"]
-    assert "int8: means of classes from it name" in done.stderr
+    assert "int8: nearest class means classify" in done.stderr
 
 
 @WITH_OPENVINO
 def test_int8_is_refused_where_its_cost_can_t_be_told(patterns: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="too few to tell a drop of 1.0%"):
+    with pytest.raises(DataError, match="too few to measure a drop of 1.0%"):
         Trainer(config(patterns, tmp_path, engine="openvino", precision="int8")).fit()
 
 

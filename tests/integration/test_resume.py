@@ -166,7 +166,7 @@ def test_a_signal_ends_it_after_the_step_and_says_how_to_go_on(
     ) as raised:
         fit(config, hooks=[EndAt(4 * 2 + 2, number), Count()])
     assert isinstance(raised.value, KeyboardInterrupt)
-    assert f"{number.name}: the training ends after this step" in caplog.text
+    assert f"{number.name}: training ends after this step" in caplog.text
     assert signal.getsignal(number) == before
     assert (steps[-1].epoch, steps[-1].step) == (3, 2)
     steps.clear()
@@ -227,7 +227,7 @@ def test_the_command_line_tells_how_to_go_on_and_does(
     assert main([*words, "--resume", "--json"]) == 0
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["history"]) == 8
-    assert "going on after epoch 1 of 8" in captured.err
+    assert "resuming after epoch 1 of 8" in captured.err
 
 
 def test_what_has_ended_is_not_trained_again_and_more_epochs_go_on(config: TrainingConfig, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it_and_says_so(
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config.replace(resume=True))
     assert f"checkpoint {newest} is damaged" in caplog.text
-    assert "going on from the one before it, epoch-00003-step-00000000.safetensors" in caplog.text
+    assert "using the previous one, epoch-00003-step-00000000.safetensors" in caplog.text
     assert same(weights_of(config.output), weights_of(whole.output))
 
 
@@ -332,7 +332,7 @@ def test_images_that_changed_meanwhile_are_told(tmp_path: Path, config: Training
     own.rename(moved)
     fit(config.replace(data=moved, epochs=2, resume=True))  # the same pictures, elsewhere
     write_patterns(moved, counts={"train": 1}, seed=9)
-    with pytest.raises(DataError, match="the pictures aren't those that the checkpoint was made with"):
+    with pytest.raises(DataError, match="the images have changed since the checkpoint was made"):
         fit(config.replace(data=moved, epochs=3, resume=True))
 
 
@@ -359,7 +359,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_goes_on(
     assert child.exitcode == 7, "it didn't come to its last epoch"
     told = config.output.with_suffix(".log").read_text()
     assert "the checkpoint can't be written to" in told
-    assert "the training goes on, the last one stays" in told
+    assert "training continues, the last one stays" in told
     folder = CheckpointFolder(config.output / "checkpoints")
     found = folder.load()
     assert found is not None
@@ -381,7 +381,7 @@ def test_two_trainings_into_one_output_are_refused(config: TrainingConfig) -> No
                 refused.append(str(raised.value))
 
     result = fit(config, hooks=[Second()])
-    assert "another training is writing there at this moment" in refused[0]
+    assert "another training run is writing there" in refused[0]
     assert result.artifact.is_dir()
     assert (config.output / LOCK_FILE).exists()
     fit(config.replace(resume=True))  # the lock went with the training
@@ -392,7 +392,7 @@ def test_beginning_anew_over_checkpoints_is_told_and_replaces_them(
 ) -> None:
     fit(config)
     fit(config.replace(epochs=2, learning_rate=0.01))
-    assert "holds checkpoints of a training that is now begun anew (--resume goes on instead)" in caplog.text
+    assert "contains checkpoints of an earlier run, which is restarted (--resume continues it instead)" in caplog.text
     names = [file.name[:11] for file in CheckpointFolder(config.output / "checkpoints").files()]
     assert names == ["epoch-00002", "epoch-00001"]
 

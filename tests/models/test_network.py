@@ -1,4 +1,4 @@
-"""The frozen part in other layouts and engines: the same features but for rounding, never mixed up in the cache."""
+"""The backbone in other layouts and engines: the same features up to rounding, with other cache keys."""
 
 from __future__ import annotations
 

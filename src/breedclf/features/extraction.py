@@ -236,7 +236,7 @@ def features_of(
     key = extractor.key(fingerprint, view)
 
     def compute() -> Features:
-        log.info("%s: computing %d images", title, len(images))
+        log.info("%s: %d images through the backbone", title, len(images))
         return extractor.extract(images, view=view, title=title)
 
     return compute() if cache is None else cache.get_or_compute(key, compute)

@@ -27,7 +27,7 @@ class Sources:
     """The inputs of a training run: one source per view for training, one for validation.
 
     `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
-    `are_cached` tells whether all inputs are features from the cache.
+    `are_cached`: all inputs are features from the cache.
     """
 
     views: Mapping[int, FeatureSource]

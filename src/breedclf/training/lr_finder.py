@@ -83,7 +83,7 @@ def find_learning_rate(
 
     Raises:
         ConfigError: the range is empty, or there are fewer than 10 steps.
-        DataError: the pictures can't be used.
+        DataError: the images can't be used.
         WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
     """
     if not 0 < lowest < highest or steps < _FEWEST_STEPS:
