@@ -162,7 +162,7 @@ def test_a_signal_ends_it_after_the_step_and_says_how_to_go_on(
 
     before = signal.getsignal(number)
     with pytest.raises(
-        TrainingInterrupted, match=r"in epoch 3 of 8; its state is in .*checkpoints.*--resume"
+        TrainingInterrupted, match=r"in epoch 3 of 8; its state is saved in .*checkpoints.*--resume"
     ) as raised:
         fit(config, hooks=[EndAt(4 * 2 + 2, number), Count()])
     assert isinstance(raised.value, KeyboardInterrupt)

@@ -40,15 +40,11 @@ def load_pretrained(
     Raises:
         WeightsError: the weights can't be downloaded or read, aren't safe to load, or don't fit the architecture.
     """
-    if weights == "none":
-        state = _without_head(new_network(architecture, seed=seed).state_dict())
-    else:
-        expected = _without_head(empty_network(architecture, 1).state_dict())
-        path = weights_file(architecture, weights, timeout_seconds=timeout_seconds)
-        state = _without_head(read_state(path))
-        state = checked(state, expected, architecture, path)
-    return PretrainedWeights(state, fingerprint(state), preprocessing_for(architecture, weights))
-
-
-def _without_head(state: StateDict) -> StateDict:
-    return {name: tensor for name, tensor in state.items() if not name.startswith(_HEAD)}
+    preprocessing = preprocessing_for(architecture, weights)
+    path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
+    network = new_network(architecture, seed=seed) if path is None else empty_network(architecture, 1)
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_HEAD)}
+    if path is not None:
+        found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(_HEAD)}
+        state = checked(found, state, architecture, path)
+    return PretrainedWeights(state, fingerprint(state), preprocessing)

@@ -14,13 +14,13 @@ from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
 from breedclf.training.artifact import report_skipped, write_results
+from breedclf.training.checkpoint_policy import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.context import run_context
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
 from breedclf.training.output_folder import MODEL_FOLDER
 from breedclf.training.result import FitResult
-from breedclf.training.resume import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.run_cache import RunCache
 from breedclf.training.task import training_task
 

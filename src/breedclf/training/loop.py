@@ -16,11 +16,11 @@ from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
+from breedclf.training.checkpoint_policy import NO_CHECKPOINTS, CheckpointPolicy
 from breedclf.training.distributed import SINGLE_PROCESS, DistributedContext
 from breedclf.training.interruption import StopRequest, stop_requests
 from breedclf.training.lr_schedule import LearningRateSchedule
 from breedclf.training.records import EpochRecord, StepRecord
-from breedclf.training.resume import NO_CHECKPOINTS, CheckpointPolicy
 from breedclf.training.state import TrainingState
 from breedclf.training.step import TrainingStep
 from breedclf.training.task import TrainingTask

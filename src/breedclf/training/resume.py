@@ -1,22 +1,18 @@
-"""Resuming a run: which checkpoint it continues from, and which settings must be unchanged."""
+"""Resuming a run: the checkpoint that it continues from, and the settings that must be unchanged."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from breedclf._version import __version__
 from breedclf.config import TrainingConfig
 from breedclf.config.base import Decides, fields_that_decide
-from breedclf.errors import ConfigError, DataError
+from breedclf.errors import ConfigError
 from breedclf.runtime.device import Compute
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
-from breedclf.training.interruption import TrainingInterrupted
 from breedclf.training.lr_schedule import LearningRateSchedule
 
 log = logging.getLogger(__name__)
@@ -24,42 +20,6 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FOLDER = "checkpoints"
 # Images and weights are compared by their contents; more patience only trains longer.
 _COMPARED = fields_that_decide(TrainingConfig, Decides.LEARNING, Decides.LENGTH, Decides.CHOICE) - {"patience"}
-
-
-@dataclass
-class CheckpointPolicy:
-    """Where a run saves its state, and the checkpoint that it resumes from.
-
-    `about` is stored in every checkpoint, and compared when a later run resumes from it.
-    """
-
-    folder: CheckpointFolder | None = None
-    start: Checkpoint | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    _has_saved: bool = False
-
-    @property
-    def is_on(self) -> bool:
-        return self.folder is not None
-
-    def save(self, epochs: int, step: int, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
-        """Save one checkpoint; the first one of a new run replaces those of earlier runs."""
-        assert self.folder is not None
-        if not self._has_saved and self.start is None:
-            self.folder.clear()
-        self._has_saved = True
-        self.folder.save(Checkpoint(epochs, step, tensors, {**self.about, **about}))
-
-    def interrupted(self, epoch: int, epochs: int) -> TrainingInterrupted:
-        """The exception that ends an interrupted run."""
-        assert self.folder is not None
-        return TrainingInterrupted(
-            f"the training was interrupted in epoch {epoch} of {epochs}; its state is saved in {self.folder.path}. "
-            "To continue, repeat the command with --resume (from Python: resume=True)"
-        )
-
-
-NO_CHECKPOINTS = CheckpointPolicy()
 
 
 def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpoint | None:
@@ -113,22 +73,6 @@ def differing(
     return found
 
 
-def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> None:
-    """Compare images and weights with those of the checkpoint.
-
-    Raises:
-        DataError: they differ.
-    """
-    if start is None:
-        return
-    for name, words in (("data_fingerprint", "the images"), ("weights_fingerprint", "the pretrained weights")):
-        if start.about[name] != about[name]:
-            raise DataError(
-                f"{words} have changed since the checkpoint was made ({name} was {start.about[name][:12]}, "
-                f"is {about[name][:12]}); restore them, or restart without --resume"
-            )
-
-
 def with_same_choices(compute: Compute, config: TrainingConfig, start: Checkpoint | None) -> Compute:
     """Device and precision of a resumed run: `auto` precision stays what it was when the checkpoint was made."""
     if start is None:
@@ -140,20 +84,6 @@ def with_same_choices(compute: Compute, config: TrainingConfig, start: Checkpoin
     if config.precision != "auto":
         return compute
     return replace(compute, precision=start.about["choices"]["precision"])
-
-
-def about_run(
-    config: TrainingConfig, compute: Compute, data_fingerprint: str, weights_fingerprint: str
-) -> dict[str, Any]:
-    """The facts about a run that each of its checkpoints contains."""
-    return {
-        "config": config.model_dump(mode="json"),
-        "data_fingerprint": data_fingerprint,
-        "weights_fingerprint": weights_fingerprint,
-        "choices": {"precision": compute.precision, "device": compute.device.type, "threads": torch.get_num_threads()},
-        "breedclf_version": __version__,
-        "torch_version": str(torch.__version__),
-    }
 
 
 def checkpoint_folder(output: Path, elsewhere: Path | None) -> CheckpointFolder:
