@@ -135,7 +135,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
 ) -> None:
     config = config.replace(**settings)
     assert run_child(context, config, 0, 0.0) == 0
-    expected, told = weights_of(config.output), losses(config.output)
+    expected, message = weights_of(config.output), losses(config.output)
     draw = random.Random(0)
     steps = EPOCHS * 4
     killed = 0
@@ -145,7 +145,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
         killed += run_child(context, torn, at_step, after) == -signal.SIGKILL
         assert run_child(context, torn.replace(resume=True), 0, 0.0) == 0
         assert same(weights_of(torn.output), expected), f"kill {number} at step {at_step} or after {after} s"
-        assert losses(torn.output) == told
+        assert losses(torn.output) == message
     assert killed >= KILLS // 2 - 2, "the kills came too late to prove anything"
 
 
@@ -222,7 +222,7 @@ def test_the_command_line_tells_how_to_go_on_and_does(
     words = ["train", str(config.data), "--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
     words += ["--epochs", "8", "--batch-size", "4", "--output", str(config.output)]
     assert main(words) == 130
-    assert "go on, repeat the command with --resume" in capsys.readouterr().err
+    assert "To continue, repeat the command with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert main([*words, "--resume", "--json"]) == 0
     captured = capsys.readouterr()
@@ -289,8 +289,8 @@ def test_without_a_whole_checkpoint_it_begins_with_the_first_epoch(
     with caplog.at_level(logging.INFO, "breedclf"):
         result = fit(config.replace(epochs=2, resume=True))
     assert len(result.history) == 2
-    assert "there is none before it" in caplog.text
-    assert "the training begins with the first epoch" in caplog.text
+    assert "there is no previous one" in caplog.text
+    assert "training starts with the first epoch" in caplog.text
 
 
 def test_a_checkpoint_of_other_settings_names_the_differing_ones(config: TrainingConfig) -> None:
@@ -298,9 +298,9 @@ def test_a_checkpoint_of_other_settings_names_the_differing_ones(config: Trainin
     other = config.replace(epochs=2, learning_rate=0.01, batch_size=8, workers=0, resume=True)
     with pytest.raises(ConfigError) as raised:
         fit(other)
-    told = str(raised.value)
-    assert "batch_size was 4, is 8; learning_rate was 0.005, is 0.01. Give the same ones" in told
-    assert "workers" not in told
+    message = str(raised.value)
+    assert "batch_size was 4, is 8; learning_rate was 0.005, is 0.01. Use the same ones" in message
+    assert "workers" not in message
     with pytest.raises(ConfigError, match="epochs was 2, is 1"):
         fit(config.replace(epochs=1, resume=True))
 
@@ -319,7 +319,7 @@ def test_a_checkpoint_of_an_older_version_goes_on_where_and_how_it_may(
     with caplog.at_level(logging.INFO, "breedclf"):
         result = fit(now.replace(mlflow_uri="http://127.0.0.1:1"))
     assert [record.epoch for record in result.history] == [1, 2, 3]
-    assert "the checkpoint was made on cuda; the same outcome to rounding follows on cpu" in caplog.text
+    assert "the checkpoint was made on cuda; on cpu the result is the same up to rounding" in caplog.text
     with pytest.raises(ConfigError, match="mixup was 0.0, is 0.2"):
         fit(now.replace(mixup=0.2))
 
@@ -357,9 +357,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_goes_on(
     child.start()
     child.join(120)
     assert child.exitcode == 7, "it didn't come to its last epoch"
-    told = config.output.with_suffix(".log").read_text()
-    assert "the checkpoint can't be written to" in told
-    assert "training continues, the last one stays" in told
+    message = config.output.with_suffix(".log").read_text()
+    assert "the checkpoint can't be written to" in message
+    assert "training continues, the last one stays" in message
     folder = CheckpointFolder(config.output / "checkpoints")
     found = folder.load()
     assert found is not None
