@@ -91,7 +91,7 @@ def in_processes(repeats: int) -> dict[str, list[float]]:
 def one_process(engine: str) -> None:
     """Print the median seconds of five batches after two warm-up batches."""
     from breedclf.features.openvino import OpenVinoBackbone
-    from breedclf.features.openvino_maker import converted, quantised
+    from breedclf.features.openvino_maker import converted, quantized
 
     pictures = torch.randn(BATCH, 3, 224, 224)
     if engine == "torch":
@@ -101,7 +101,7 @@ def one_process(engine: str) -> None:
     else:
         model = converted("resnet50", drawn(), 224)
         if engine == "int8":
-            model = quantised(model, list(pictures[:8]), lambda picture: picture[None].numpy())
+            model = quantized(model, list(pictures[:8]), lambda picture: picture[None].numpy())
         backbone = OpenVinoBackbone(model, engine)
     seconds = []
     with torch.inference_mode():

@@ -14,7 +14,8 @@ from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, interleaved,
 from breedclf import Trainer, TrainingConfig
 from breedclf.data.image_folder import scan
 from breedclf.models.network import frozen_backbone
-from breedclf.models.weights import backbone_state, preprocessing_for
+from breedclf.models.published import preprocessing_for
+from breedclf.models.weights import load_pretrained
 from breedclf.runtime.device import compute_for
 
 NAME = "hymenoptera"
@@ -25,7 +26,7 @@ def main() -> int:
     folder = scan(DATA / NAME)
     count = len(folder.split("train")) + len(folder.split("valid"))
     compute = compute_for("auto", "auto")
-    backbone = frozen_backbone("resnet50", backbone_state("resnet50", str(WEIGHTS)), compute)
+    backbone = frozen_backbone("resnet50", load_pretrained("resnet50", str(WEIGHTS)).state, compute)
     preprocessing = preprocessing_for("resnet50", str(WEIGHTS))
     chunk_size = TrainingConfig(data=folder.root).chunk_size
     pictures = torch.randint(0, 256, (count, 3, 224, 224), dtype=torch.uint8)

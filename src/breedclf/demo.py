@@ -175,7 +175,7 @@ def _training(config: DemoConfig, data: Path) -> TrainingConfig:
 
 
 def _pretrained_or_none(config: DemoConfig) -> str:
-    from breedclf.models.weights import pretrained_file
+    from breedclf.models.published import pretrained_file
 
     try:
         pretrained_file(

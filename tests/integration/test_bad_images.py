@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ def test_skipping_counts_and_names_the_broken_ones_and_reads_the_odd_ones(
     captured = capsys.readouterr()
     named = {reason.split(" can't be ")[0] for reason in json.loads(captured.out)["skipped"]}
     assert named == {str(path) for kind in hostile for path in kind.broken}
-    assert re.search(r"12 unreadable \w+ were skipped:", captured.err)
+    assert "12 unreadable images were skipped:" in captured.err
 
 
 def test_prediction_names_every_odd_image_and_refuses_every_broken_one(

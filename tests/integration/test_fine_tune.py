@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from breedclf import Categorical, Classifier, Trainer, TrainingConfig, TuningJob, evaluate
 from breedclf.errors import ConfigError
-from breedclf.features.provider import Room
+from breedclf.features.memory_budget import MemoryBudget
 from breedclf.models.network import new_network
 from breedclf.profiling.profile import Profile
 from breedclf.training.fit import fit
@@ -98,10 +98,10 @@ def test_kept_and_recomputed_activations_train_the_same(
 def test_what_does_not_fit_into_memory_is_computed_anew_and_said(
     pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Room, "on_this_machine", classmethod(lambda cls: cls(0)))
+    monkeypatch.setattr(MemoryBudget, "of_this_machine", classmethod(lambda cls: cls(0)))
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path, augment="none"))
-    assert "is computed anew in each epoch, since memory lacks room for it" in caplog.text
+    assert "doesn't fit in memory and is recomputed in each epoch" in caplog.text
 
 
 def test_a_batch_in_parts_trains_the_same(pictures: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from breedclf.features.extraction import StoredFeatures
 from breedclf.models.head import new_head
 from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, TrainingHook
-from breedclf.training.loop import TrainingTask, train
+from breedclf.training.loop import train
+from breedclf.training.task import TrainingTask
 from tests.hostile_images import write
 from tests.integration.conftest import QUICK, write_patterns
 
@@ -115,7 +116,7 @@ def test_an_image_that_breaks_while_training_is_named_and_the_epochs_so_far_are_
                     victim.write_bytes(content[:60])
 
     config = config_of(data, tmp_path / "out", epochs=3, feature_cache=False)
-    with pytest.raises(DataError, match=r"became unreadable while training: .*0\.png can't be (read|decoded)"):
+    with pytest.raises(DataError, match=r"became unreadable during training: .*0\.png can't be (read|decoded)"):
         fit(config, hooks=[Vandal()])
     victim.write_bytes(content)
     assert [record.epoch for record in fit(config.replace(resume=True)).history] == [1, 2, 3]

@@ -1,4 +1,4 @@
-"""OpenVINO for the frozen part: torch's features but for rounding, int8 only where it costs no accuracy."""
+"""OpenVINO for the frozen backbone: torch's features up to rounding, int8 only if it costs no accuracy."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,11 @@ from safetensors.torch import load_file
 
 from breedclf import Trainer, TrainingConfig
 from breedclf.backends.common.bundle import settings_requirements
-from breedclf.data.image_folder import ImageFolder, Split, scan
+from breedclf.data.image_folder import Split
+from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError, DataError, WeightsError
 from breedclf.features.openvino import engine_name, sample_of
-from breedclf.models.weights import read_state
+from breedclf.models.state_file import read_state
 from tests.conftest import PROJECT_ROOT
 from tests.integration.conftest import QUICK
 
@@ -53,12 +55,12 @@ def test_int8_trains_when_it_costs_little_and_prints_nothing_among_the_answers(p
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["history"]
-    assert "int8: means of classes from it name" in done.stderr
+    assert "int8: nearest class means classify" in done.stderr
 
 
 @WITH_OPENVINO
 def test_int8_is_refused_where_its_cost_can_t_be_told(patterns: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="too few to tell a drop of 1.0%"):
+    with pytest.raises(DataError, match="too few to measure a drop of 1.0%"):
         Trainer(config(patterns, tmp_path, engine="openvino", precision="int8")).fit()
 
 
@@ -74,18 +76,16 @@ def test_weights_that_are_no_numbers_are_not_hidden(patterns: Path, tmp_path: Pa
 
 @WITH_OPENVINO
 def test_int8_features_belong_to_what_it_was_tried_on(patterns: Path) -> None:
-    folder, asked = scan(patterns), TrainingConfig(data=patterns, engine="openvino")
-    assert (
-        engine_name(asked, folder, "fp32") != engine_name(asked, folder, "int8") == engine_name(asked, folder, "int8")
-    )
-    stricter = asked.replace(max_accuracy_drop=0.001)
-    assert engine_name(stricter, folder, "int8") != engine_name(asked, folder, "int8")
+    config = TrainingConfig(data=patterns, engine="openvino")
+    data = load_data(config)
+    assert engine_name(config, data, "fp32") != engine_name(config, data, "int8") == engine_name(config, data, "int8")
+    stricter = config.replace(max_accuracy_drop=0.001)
+    assert engine_name(stricter, data, "int8") != engine_name(config, data, "int8")
     for name in ("train", "valid"):
-        split = folder.split(name)
-        fewer = Split(name, split.paths[1:], split.targets[1:])
-        other = ImageFolder(folder.root, folder.labels, {**folder.splits, name: fewer})
-        assert engine_name(asked, other, "int8") != engine_name(asked, folder, "int8")
-        assert engine_name(asked, other, "fp32") == engine_name(asked, folder, "fp32")
+        split = getattr(data, name)
+        other = replace(data, **{name: Split(name, split.paths[1:], split.targets[1:])})
+        assert engine_name(config, other, "int8") != engine_name(config, data, "int8")
+        assert engine_name(config, other, "fp32") == engine_name(config, data, "fp32")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
 ) -> None:
     config = config.replace(**settings)
     assert run_child(context, config, 0, 0.0) == 0
-    expected, told = weights_of(config.output), losses(config.output)
+    expected, message = weights_of(config.output), losses(config.output)
     draw = random.Random(0)
     steps = EPOCHS * 4
     killed = 0
@@ -152,7 +152,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
         killed += run_child(context, torn, at_step, after) == -signal.SIGKILL
         assert run_child(context, torn.replace(resume=True), 0, 0.0) == 0
         assert same(weights_of(torn.output), expected), f"kill {number} at step {at_step} or after {after} s"
-        assert losses(torn.output) == told
+        assert losses(torn.output) == message
     assert killed >= KILLS // 2 - 2, "the kills came too late to prove anything"
 
 
@@ -169,11 +169,11 @@ def test_a_signal_ends_it_after_the_step_and_says_how_to_go_on(
 
     before = signal.getsignal(number)
     with pytest.raises(
-        TrainingInterrupted, match=r"in epoch 3 of 8; its state is in .*checkpoints.*--resume"
+        TrainingInterrupted, match=r"in epoch 3 of 8; its state is saved in .*checkpoints.*--resume"
     ) as raised:
         fit(config, hooks=[EndAt(4 * 2 + 2, number), Count()])
     assert isinstance(raised.value, KeyboardInterrupt)
-    assert f"{number.name}: the training ends after this step" in caplog.text
+    assert f"{number.name}: training ends after this step" in caplog.text
     assert signal.getsignal(number) == before
     assert (steps[-1].epoch, steps[-1].step) == (3, 2)
     steps.clear()
@@ -229,12 +229,12 @@ def test_the_command_line_tells_how_to_go_on_and_does(
     words = ["train", str(config.data), "--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
     words += ["--epochs", "8", "--batch-size", "4", "--output", str(config.output)]
     assert main(words) == 130
-    assert "go on, repeat the command with --resume" in capsys.readouterr().err
+    assert "To continue, repeat the command with --resume" in capsys.readouterr().err
     monkeypatch.undo()
     assert main([*words, "--resume", "--json"]) == 0
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["history"]) == 8
-    assert "going on after epoch 1 of 8" in captured.err
+    assert "resuming after epoch 1 of 8" in captured.err
 
 
 def test_what_has_ended_is_not_trained_again_and_more_epochs_go_on(config: TrainingConfig, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_it_and_says_so(
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config.replace(resume=True))
     assert f"checkpoint {newest} is damaged" in caplog.text
-    assert "going on from the one before it, epoch-00003-step-00000000.safetensors" in caplog.text
+    assert "using the previous one, epoch-00003-step-00000000.safetensors" in caplog.text
     assert same(weights_of(config.output), weights_of(whole.output))
 
 
@@ -296,8 +296,8 @@ def test_without_a_whole_checkpoint_it_begins_with_the_first_epoch(
     with caplog.at_level(logging.INFO, "breedclf"):
         result = fit(config.replace(epochs=2, resume=True))
     assert len(result.history) == 2
-    assert "there is none before it" in caplog.text
-    assert "the training begins with the first epoch" in caplog.text
+    assert "there is no previous one" in caplog.text
+    assert "training starts with the first epoch" in caplog.text
 
 
 def test_a_checkpoint_of_other_settings_names_the_differing_ones(config: TrainingConfig) -> None:
@@ -305,9 +305,9 @@ def test_a_checkpoint_of_other_settings_names_the_differing_ones(config: Trainin
     other = config.replace(epochs=2, learning_rate=0.01, batch_size=8, workers=0, resume=True)
     with pytest.raises(ConfigError) as raised:
         fit(other)
-    told = str(raised.value)
-    assert "batch_size was 4, is 8; learning_rate was 0.005, is 0.01. Give the same ones" in told
-    assert "workers" not in told
+    message = str(raised.value)
+    assert "batch_size was 4, is 8; learning_rate was 0.005, is 0.01. Use the same ones" in message
+    assert "workers" not in message
     with pytest.raises(ConfigError, match="epochs was 2, is 1"):
         fit(config.replace(epochs=1, resume=True))
 
@@ -326,7 +326,7 @@ def test_a_checkpoint_of_an_older_version_goes_on_where_and_how_it_may(
     with caplog.at_level(logging.INFO, "breedclf"):
         result = fit(now.replace(mlflow_uri="http://127.0.0.1:1"))
     assert [record.epoch for record in result.history] == [1, 2, 3]
-    assert "the checkpoint was made on cuda; the same outcome to rounding follows on cpu" in caplog.text
+    assert "the checkpoint was made on cuda; on cpu the result is the same up to rounding" in caplog.text
     with pytest.raises(ConfigError, match="mixup was 0.0, is 0.2"):
         fit(now.replace(mixup=0.2))
 
@@ -339,7 +339,7 @@ def test_images_that_changed_meanwhile_are_told(tmp_path: Path, config: Training
     own.rename(moved)
     fit(config.replace(data=moved, epochs=2, resume=True))  # the same pictures, elsewhere
     write_patterns(moved, counts={"train": 1}, seed=9)
-    with pytest.raises(DataError, match="the pictures aren't those that the checkpoint was made with"):
+    with pytest.raises(DataError, match="the images have changed since the checkpoint was made"):
         fit(config.replace(data=moved, epochs=3, resume=True))
 
 
@@ -364,9 +364,9 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_training_goes_on(
     child.start()
     child.join(120)
     assert child.exitcode == 7, "it didn't come to its last epoch"
-    told = config.output.with_suffix(".log").read_text()
-    assert "the checkpoint can't be written to" in told
-    assert "the training goes on, the last one stays" in told
+    message = config.output.with_suffix(".log").read_text()
+    assert "the checkpoint can't be written to" in message
+    assert "training continues, the last one stays" in message
     folder = CheckpointFolder(config.output / "checkpoints")
     found = folder.load()
     assert found is not None
@@ -388,7 +388,7 @@ def test_two_trainings_into_one_output_are_refused(config: TrainingConfig) -> No
                 refused.append(str(raised.value))
 
     result = fit(config, hooks=[Second()])
-    assert "another training is writing there at this moment" in refused[0]
+    assert "another training run is writing there" in refused[0]
     assert result.artifact.is_dir()
     assert (config.output / LOCK_FILE).exists()
     fit(config.replace(resume=True))  # the lock went with the training
@@ -399,7 +399,7 @@ def test_beginning_anew_over_checkpoints_is_told_and_replaces_them(
 ) -> None:
     fit(config)
     fit(config.replace(epochs=2, learning_rate=0.01))
-    assert "holds checkpoints of a training that is now begun anew (--resume goes on instead)" in caplog.text
+    assert "contains checkpoints of an earlier run, which is restarted (--resume continues it instead)" in caplog.text
     names = [file.name[:11] for file in CheckpointFolder(config.output / "checkpoints").files()]
     assert names == ["epoch-00002", "epoch-00001"]
 

@@ -136,7 +136,7 @@ def test_unreadable_images_are_skipped_counted_and_named(patterns: Path, tmp_pat
 def test_nothing_readable(patterns: Path, tmp_path: Path) -> None:
     for path in (patterns / "valid").rglob("*.png"):
         path.write_bytes(b"text")
-    with pytest.raises(DataError, match="none of the 8 pictures can be read"):
+    with pytest.raises(DataError, match="none of the 8 images can be read"):
         fit(patterns, tmp_path / "out", on_bad_image="skip")
 
 
@@ -152,7 +152,7 @@ def test_something_else_in_the_model_folder_is_not_overwritten(patterns: Path, t
     precious = tmp_path / "out" / "model" / "thesis.txt"
     precious.parent.mkdir(parents=True)
     precious.write_text("ten years of work")
-    with pytest.raises(ConfigError, match="holds something that is no breedclf model"):
+    with pytest.raises(ConfigError, match="contains something that isn't a breedclf model"):
         fit(patterns, tmp_path / "out")
     assert precious.read_text() == "ten years of work"
 

@@ -24,7 +24,7 @@ from tests.integration.conftest import QUICK, write_patterns
 
 SPACE = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2, 3)}
 FLAGS = ["--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
-FEATURE_PASS = "images through the frozen backbone"
+FEATURE_PASS = "images through the backbone"
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The frozen part in other layouts and engines: the same features but for rounding, never mixed up in the cache."""
+"""The backbone in other layouts and engines: the same features up to rounding, with other cache keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.models.network import StateDict, frozen_backbone, new_network
-from breedclf.models.weights import preprocessing_for
+from breedclf.models.published import preprocessing_for
 from breedclf.runtime.device import Compute, compute_for
 
 
@@ -46,7 +46,7 @@ def test_a_network_is_compiled_only_when_asked_for(state: StateDict) -> None:
     assert isinstance(compiled.network._orig_mod, type(plain))
 
 
-def test_how_long_compiling_took_is_told_once(
+def test_how_long_compiling_took_is_logged_once(
     state: StateDict, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda network: network)
@@ -54,7 +54,7 @@ def test_how_long_compiling_took_is_told_once(
     with caplog.at_level(logging.INFO, logger="breedclf"), torch.inference_mode():
         compiled(torch.randn(2, 3, 64, 64))
         compiled(torch.randn(2, 3, 64, 64))
-    assert len(re.findall(r"compiling the frozen part took \d+\.\d s, its first 2 pictures", caplog.text)) == 1
+    assert len(re.findall(r"compiling the backbone took \d+\.\d s, including its first 2 images", caplog.text)) == 1
 
 
 def test_the_cache_keeps_engines_apart(state: StateDict) -> None:

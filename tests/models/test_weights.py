@@ -16,8 +16,11 @@ from safetensors.torch import save_file
 
 from breedclf.errors import WeightsError
 from breedclf.files.known_checksums import cache_file_of, sha256_of
-from breedclf.models.network import feature_count, new_network
-from breedclf.models.weights import backbone_state, download, fingerprint, preprocessing_for, read_state
+from breedclf.models.network import new_network
+from breedclf.models.published import download, preprocessing_for
+from breedclf.models.state_dict import fingerprint
+from breedclf.models.state_file import read_state
+from breedclf.models.weights import load_pretrained
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +52,23 @@ def test_a_local_file_gives_the_backbone(tmp_path: Path, state: dict[str, torch.
         torch.save(state, path)
     else:
         save_file(state, path)
-    backbone = backbone_state("resnet18", str(path))
+    pretrained = load_pretrained("resnet18", str(path))
+    backbone = pretrained.state
     assert not any(name.startswith("fc.") for name in backbone)
     assert torch.equal(backbone["conv1.weight"], state["conv1.weight"])
-    assert feature_count(backbone) == 512
+    assert pretrained.features == 512
 
 
 def test_random_weights_follow_the_seed() -> None:
-    first, again, other = (backbone_state("resnet18", "none", seed=seed) for seed in (3, 3, 4))
-    assert fingerprint(first) == fingerprint(again) != fingerprint(other)
+    first, again, other = (load_pretrained("resnet18", "none", seed=seed) for seed in (3, 3, 4))
+    assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
 def test_drawing_random_weights_leaves_the_random_state_alone() -> None:
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    backbone_state("resnet18", "none", seed=7)
+    load_pretrained("resnet18", "none", seed=7)
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -72,7 +76,7 @@ def test_weights_of_another_architecture_name_the_keys(tmp_path: Path, state: di
     path = tmp_path / "resnet18.pth"
     torch.save(state, path)
     with pytest.raises(WeightsError, match=r"doesn't fit resnet50: \d+ missing: .*bn3.*of another shape"):
-        backbone_state("resnet50", str(path))
+        load_pretrained("resnet50", str(path))
 
 
 def test_a_missing_and_a_misshapen_key_are_named(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -81,7 +85,7 @@ def test_a_missing_and_a_misshapen_key_are_named(tmp_path: Path, state: dict[str
     broken["bn1.weight"] = torch.zeros(3)
     torch.save(broken, path)
     with pytest.raises(WeightsError, match=r"1 missing: conv1.weight; 1 of another shape: bn1.weight is \[3\]"):
-        backbone_state("resnet18", str(path))
+        load_pretrained("resnet18", str(path))
 
 
 class Malicious:
@@ -164,10 +168,10 @@ def test_a_hash_is_computed_again_only_when_the_file_changes(tmp_path: Path) -> 
 
 def test_a_file_with_a_published_name_must_be_that_one(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     torch.save(state, tmp_path / "resnet18-20240101.pth")  # a date, not a hash
-    backbone_state("resnet18", str(tmp_path / "resnet18-20240101.pth"))
+    load_pretrained("resnet18", str(tmp_path / "resnet18-20240101.pth"))
     torch.save(state, tmp_path / "resnet18-f37072fd.pth")
     with pytest.raises(WeightsError, match=r"isn't what its name says: its sha256 starts \w{8}, not f37072fd; fetch"):
-        backbone_state("resnet18", str(tmp_path / "resnet18-f37072fd.pth"))
+        load_pretrained("resnet18", str(tmp_path / "resnet18-f37072fd.pth"))
 
 
 def test_a_damaged_byte_in_any_part_is_noticed(tmp_path: Path) -> None:
@@ -210,15 +214,15 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, state: dict[str
     broken = state | {"conv1.weight": torch.full((64, 3, 7, 7), value)}
     torch.save(broken, tmp_path / "broken.pth")
     with pytest.raises(WeightsError, match=r"NaN or infinite values in conv1\.weight \(9408 of 9408 values\)"):
-        backbone_state("resnet18", str(tmp_path / "broken.pth"))
+        load_pretrained("resnet18", str(tmp_path / "broken.pth"))
     broken = state | {"bn1.running_var": torch.full((64,), -1.0), "bn1.bias": torch.zeros(64, dtype=torch.int32)}
     save_file(broken, tmp_path / "broken.safetensors")
     with pytest.raises(WeightsError, match=r"1 of a type that holds no weights: bn1\.bias is int32"):
-        backbone_state("resnet18", str(tmp_path / "broken.safetensors"))
+        load_pretrained("resnet18", str(tmp_path / "broken.safetensors"))
     del broken["bn1.bias"]
     save_file(broken | {"bn1.bias": torch.zeros(64)}, tmp_path / "broken.safetensors")
     with pytest.raises(WeightsError, match=r"a negative variance in bn1\.running_var \(-1\)"):
-        backbone_state("resnet18", str(tmp_path / "broken.safetensors"))
+        load_pretrained("resnet18", str(tmp_path / "broken.safetensors"))
 
 
 def test_a_damaged_download_leaves_nothing_behind(tmp_path: Path, server: tuple[str, Path]) -> None:

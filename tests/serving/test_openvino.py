@@ -98,7 +98,7 @@ def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None
         about = pipeline.engine._about  # type: ignore[attr-defined]
     assert about["pictures"] == 24
     assert about["accuracy_before"] == 1.0
-    with pytest.raises(DataError, match="the valid split has 24 pictures, too few to tell a drop of 1.0%"):
+    with pytest.raises(DataError, match="the valid split has 24 images, too few to measure a drop of 1.0%"):
         files_for(model, EngineChoice("openvino", "int8", images))
 
 
@@ -107,10 +107,10 @@ def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None
 )
 def test_a_loss_of_accuracy_is_refused(before: float, after: float, fine: bool) -> None:
     if fine:
-        check_accuracy(before, after, pictures=200, max_drop=0.0101)
+        check_accuracy(before, after, images=200, max_drop=0.0101)
         return
-    with pytest.raises(ParityError, match="int8 names 88.0% of the 200 valid pictures rightly, 90.0% are without it"):
-        check_accuracy(before, after, pictures=200, max_drop=0.0101)
+    with pytest.raises(ParityError, match="int8 classifies 88.0% of the 200 valid images correctly, 90.0% without it"):
+        check_accuracy(before, after, images=200, max_drop=0.0101)
 
 
 def test_a_damaged_model_is_refused_at_each_start(model: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_what_was_changed_is_passed_over(
     assert found is not None
     assert found.epochs == 1
     assert f"{newest.name} is damaged" in caplog.text
-    assert f"going on from the one before it, {before.name}" in caplog.text
+    assert f"using the previous one, {before.name}" in caplog.text
 
 
 def test_an_older_one_under_a_newer_name_is_passed_over(

@@ -11,17 +11,19 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.features.extraction import StoredFeatures
-from breedclf.features.provider import Room, view_of, views_of
+from breedclf.features.memory_budget import MemoryBudget
+from breedclf.features.views import ViewSchedule
 from breedclf.models.head import new_head
 from breedclf.models.network import network_from, new_network
 from breedclf.models.stages import Tail, tail_input_shape, trunk
 from breedclf.runtime.device import Compute
-from breedclf.training.distributed import Processes
+from breedclf.training.distributed import DistributedContext
 from breedclf.training.ema import MovingAverage
-from breedclf.training.loop import Callbacks, Trained, TrainingTask, train
+from breedclf.training.loop import Callbacks, Trained, train
 from breedclf.training.losses import Blend, Loss, class_weights
-from breedclf.training.lr_schedule import rate_factor, schedule_of, warmup_epochs
+from breedclf.training.lr_schedule import LearningRateSchedule
 from breedclf.training.optimizers import new_optimizer, rate_warning, stage_rates
+from breedclf.training.task import TrainingTask
 
 CPU = Compute(torch.device("cpu"), "fp32")
 
@@ -30,20 +32,24 @@ def config(**settings: object) -> TrainingConfig:
     return TrainingConfig(data="x", **settings)  # type: ignore[arg-type]
 
 
+def schedule(**settings: object) -> LearningRateSchedule:
+    return LearningRateSchedule.of(config(**settings))
+
+
 # ---- the course of the step size
 
 
 def test_the_head_alone_trains_at_a_constant_rate_and_more_of_the_network_along_a_cosine() -> None:
-    assert schedule_of(config()) == "constant"
-    assert schedule_of(config(freeze="none")) == "cosine"
-    assert warmup_epochs(config()) == 0
-    assert {rate_factor(config(), step, 10) for step in range(30)} == {1.0}
+    assert schedule().kind == "constant"
+    assert schedule(freeze="none").kind == "cosine"
+    assert schedule().warmup_epochs == 0
+    assert {schedule().factor(step, 10) for step in range(30)} == {1.0}
 
 
 @pytest.mark.parametrize("kind", ["cosine", "one_cycle"])
 def test_a_rate_rises_to_its_peak_and_falls_to_almost_nothing(kind: str) -> None:
     settings = config(schedule=kind, epochs=10)
-    factors = [rate_factor(settings, step, 10) for step in range(100)]
+    factors = [LearningRateSchedule.of(settings).factor(step, 10) for step in range(100)]
     peak = factors.index(max(factors))
     assert max(factors) == pytest.approx(1.0)
     assert peak in ((9, 10) if kind == "cosine" else (30,))
@@ -58,7 +64,7 @@ def test_a_rate_rises_to_its_peak_and_falls_to_almost_nothing(kind: str) -> None
 @pytest.mark.parametrize(("epochs", "steps", "warmup"), [(1, 1, 0), (1, 1, 5), (3, 1, 1), (2, 7, 2), (1, 2, 0.5)])
 def test_no_short_training_breaks_a_schedule(kind: str, epochs: int, steps: int, warmup: float) -> None:
     settings = config(schedule=kind, epochs=epochs, warmup_epochs=warmup)
-    factors = [rate_factor(settings, step, steps) for step in range(epochs * steps)]
+    factors = [LearningRateSchedule.of(settings).factor(step, steps) for step in range(epochs * steps)]
     assert all(math.isfinite(factor) and 0 < factor <= 1 for factor in factors)
 
 
@@ -151,7 +157,7 @@ def test_the_average_follows_and_gives_its_place_back() -> None:
 # ---- the loop with a recipe
 
 
-def lesson(seed: int = 0, loss: Loss | None = None) -> TrainingTask:
+def task(seed: int = 0, loss: Loss | None = None) -> TrainingTask:
     def source(draw: int) -> StoredFeatures:
         random = torch.Generator().manual_seed(draw)
         targets = torch.arange(60) % 3
@@ -164,7 +170,7 @@ def lesson(seed: int = 0, loss: Loss | None = None) -> TrainingTask:
 
 def trained(**settings: object) -> Trained:
     made = config(**{"learning_rate": 0.05, "batch_size": 8, **settings})
-    return train(lesson(loss=Loss(None, made.label_smoothing)), made, callbacks=Callbacks())
+    return train(task(loss=Loss(None, made.label_smoothing)), made, callbacks=Callbacks())
 
 
 def test_a_batch_in_parts_is_the_same_batch() -> None:
@@ -198,7 +204,7 @@ def test_each_ingredient_changes_the_outcome_and_still_learns(settings: dict[str
 
 
 def test_the_norm_of_gradients_is_bounded() -> None:
-    steps = lesson()
+    steps = task()
     before = {name: value.clone() for name, value in steps.module.state_dict().items()}
     settings = config(learning_rate=1.0, momentum=0.0, batch_size=60, epochs=1, clip_norm=0.01)
     after = train(steps, settings).state
@@ -207,28 +213,28 @@ def test_the_norm_of_gradients_is_bounded() -> None:
 
 
 def test_it_stops_when_nothing_better_comes() -> None:
-    stopped = train(lesson(), config(learning_rate=5.0, batch_size=8, epochs=100, patience=3))
+    stopped = train(task(), config(learning_rate=5.0, batch_size=8, epochs=100, patience=3))
     assert len(stopped.history) == stopped.best_epoch + 3 < 100
 
 
-# ---- views and room
+# ---- views and the memory budget
 
 
 def test_views_of_each_policy() -> None:
-    assert views_of(config(epochs=3)) == {0: 3}
-    assert views_of(config(epochs=3, freeze="layer4")) == {1: 1, 2: 1, 3: 1}
-    assert views_of(config(epochs=4, freeze="layer4", views=2)) == {1: 2, 2: 2}
-    assert views_of(config(epochs=3, freeze="layer4", augment="none")) == {0: 3}
-    assert views_of(config(epochs=2, augment="crop")) == {1: 1, 2: 1}
-    assert view_of(config(views=3), 4) == 0
+    assert ViewSchedule.of(config(epochs=3)).counts == {0: 3}
+    assert ViewSchedule.of(config(epochs=3, freeze="layer4")).counts == {1: 1, 2: 1, 3: 1}
+    assert ViewSchedule.of(config(epochs=4, freeze="layer4", views=2)).counts == {1: 2, 2: 2}
+    assert ViewSchedule.of(config(epochs=3, freeze="layer4", augment="none")).counts == {0: 3}
+    assert ViewSchedule.of(config(epochs=2, augment="crop")).counts == {1: 1, 2: 1}
+    assert ViewSchedule.of(config(views=3)).of_epoch(4) == 0
 
 
-def test_room_is_taken_until_there_is_none() -> None:
-    room = Room(100)
-    assert room.take(60)
-    assert not room.take(60)
-    assert room.take(40)
-    assert Room.on_this_machine().left > 0
+def test_memory_is_taken_until_the_budget_is_used_up() -> None:
+    budget = MemoryBudget(100)
+    assert budget.take(60)
+    assert not budget.take(60)
+    assert budget.take(40)
+    assert MemoryBudget.of_this_machine().left > 0
 
 
 # ---- where the network is cut
@@ -285,13 +291,13 @@ def test_shares_cover_every_row_once(count: int, rows: int) -> None:
     every = torch.arange(rows)
     seen: list[int] = []
     for rank in range(count):
-        processes = Processes(rank, count)
-        batches = torch.split(processes.share(every, part_size), part_size // count)
+        distributed = DistributedContext(rank, count)
+        batches = torch.split(distributed.shard(every, part_size), part_size // count)
         for part, batch in zip(torch.split(every, part_size), batches, strict=True):
-            seen += batch[: processes.owned(len(part))].tolist()
+            seen += batch[: distributed.owned(len(part))].tolist()
     assert sorted(seen) == every.tolist()
 
 
 def test_a_batch_that_processes_can_not_share_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch_size=10: 4 processes share each batch.*choose a multiple of 4"):
-        Processes(0, 4).check_batch(10, 1)
+        DistributedContext(0, 4).check_batch(10, 1)

@@ -1,4 +1,4 @@
-"""What trainings that follow each other share: weights, and fingerprints of pictures."""
+"""What consecutive training runs share: weights, and fingerprints of images."""
 
 from __future__ import annotations
 
@@ -8,31 +8,35 @@ from pathlib import Path
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.features.extraction import fingerprint_of
+from breedclf.features.fingerprint import fingerprint_of
 from breedclf.models.network import new_network
 from breedclf.training import run_cache as shared
 from breedclf.training.run_cache import RunCache
 
 
 def config(weights: str | Path, **settings) -> TrainingConfig:
-    return TrainingConfig(data="pictures", architecture="resnet18", weights=str(weights), **settings)
+    return TrainingConfig(data="images", architecture="resnet18", weights=str(weights), **settings)
 
 
 def test_the_same_weights_are_loaded_once(tmp_path) -> None:
     file = tmp_path / "weights.pth"
     torch.save(new_network("resnet18", seed=1).state_dict(), file)
     run_cache = RunCache()
-    first, name = run_cache.weights(config(file))
-    assert run_cache.weights(config(file, learning_rate=0.01, seed=5))[0] is first
+    first = run_cache.pretrained(config(file))
+    assert run_cache.pretrained(config(file, learning_rate=0.01, seed=5)).state is first.state
     torch.save(new_network("resnet18", seed=2).state_dict(), file)
     os.utime(file, (1, 1))
-    assert run_cache.weights(config(file))[1] != name
+    assert run_cache.pretrained(config(file)).fingerprint != first.fingerprint
 
 
-def test_drawn_weights_go_by_their_seed() -> None:
+def test_random_weights_are_identified_by_their_seed() -> None:
     run_cache = RunCache()
-    assert run_cache.weights(config("none", seed=1))[1] == RunCache().weights(config("none", seed=1))[1]
-    assert run_cache.weights(config("none", seed=2))[1] != run_cache.weights(config("none", seed=1))[1]
+
+    def name(cache: RunCache, seed: int) -> str:
+        return cache.pretrained(config("none", seed=seed)).fingerprint
+
+    assert name(run_cache, 1) == name(RunCache(), 1)
+    assert name(run_cache, 2) != name(run_cache, 1)
 
 
 def test_images_are_read_for_their_fingerprint_once_unless_a_file_changes(tmp_path, monkeypatch) -> None:
@@ -40,12 +44,12 @@ def test_images_are_read_for_their_fingerprint_once_unless_a_file_changes(tmp_pa
     monkeypatch.setattr(shared, "fingerprint_of", lambda paths: read.append(len(paths)) or fingerprint_of(paths))
     paths = [tmp_path / name for name in ("a.jpg", "b.jpg")]
     for path in paths:
-        path.write_bytes(b"picture")
+        path.write_bytes(b"image")
     run_cache = RunCache()
     first = run_cache.fingerprint(paths)
     assert run_cache.fingerprint(paths) == first == fingerprint_of(paths)
     assert read == [2]
-    paths[1].write_bytes(b"another picture")
+    paths[1].write_bytes(b"another image")
     assert run_cache.fingerprint(paths) == fingerprint_of(paths) != first
     assert run_cache.fingerprint(paths[:1]) != first
     assert read == [2, 2, 1]
@@ -53,7 +57,7 @@ def test_images_are_read_for_their_fingerprint_once_unless_a_file_changes(tmp_pa
 
 def test_an_image_that_is_gone_has_no_fingerprint_of_before(tmp_path) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"picture")
+    path.write_bytes(b"image")
     run_cache = RunCache()
     before = run_cache.fingerprint([path])
     path.unlink()
@@ -62,7 +66,7 @@ def test_an_image_that_is_gone_has_no_fingerprint_of_before(tmp_path) -> None:
 
 def test_an_image_of_the_same_size_and_time_is_still_another(tmp_path) -> None:
     path = tmp_path / "a.jpg"
-    path.write_bytes(b"picture")
+    path.write_bytes(b"image")
     os.utime(path, (1, 1))
     run_cache = RunCache()
     before = run_cache.fingerprint([path])

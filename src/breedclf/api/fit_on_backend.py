@@ -41,7 +41,6 @@ def fit_on_backend(
         JobFailedError: the job failed or was stopped.
         KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
     """
-    from breedclf.training.distributed import SINGLE_PROCESS
     from breedclf.training.output_folder import claimed_output
     from breedclf.training.records import EpochRecord
     from breedclf.training.result import FitResult
@@ -53,7 +52,7 @@ def fit_on_backend(
         )
     spec = training_spec(config, name=name)
     started = time.monotonic()
-    with claimed_output(config, SINGLE_PROCESS) if fetch else nullcontext() as output:
+    with claimed_output(config) if fetch else nullcontext() as output:
         backend.submit(spec)
         job = Job(spec.name, backend)
         log.info("job %s; `breedclf jobs logs -f %s --backend %s` shows its log", job.name, job.name, backend.name)

@@ -82,7 +82,8 @@ def scan(root: str | Path, *, valid_share: float = 0.15, test_share: float = 0.1
             or a class of another split has no training images.
     """
     root = Path(root)
-    layout = layout_of(list_folder(root))
+    listing = list_folder(root)
+    layout = layout_of(listing)
     if refusal := layout.training_refusal():
         raise DataError(f"{root}: {refusal.detail}")
     log_set_aside(root, layout)
@@ -156,7 +157,8 @@ def _is_numbering(numbered: Sequence[re.Match[str]]) -> bool:
 
 
 def _images_by_label(root: Path, layout: Layout, split: str) -> dict[str, list[Path]]:
-    return {label: _images_of(root, layout.parts[split][label]) for label in layout.labels_with_images(split)}
+    by_label = {label: _images_of(root, parts) for label, parts in layout.parts[split].items()}
+    return {label: images for label, images in by_label.items() if images}
 
 
 def _images_of(root: Path, parts: Sequence[Part]) -> list[Path]:

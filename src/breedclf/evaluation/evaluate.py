@@ -22,7 +22,7 @@ from breedclf.data.layout.names import some_names
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
-from breedclf.features.extraction import FeatureExtractor, left_out
+from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier, check_finite
@@ -167,7 +167,7 @@ def _measure(
         stop_at_bad=on_bad_image == "error",
     )
     scores = extractor.extract(ImageFiles(images.paths), title=f"evaluating {images.name}")
-    skipped = left_out(scores, on_bad_image)
+    skipped = scores.left_out(on_bad_image)
     evaluated = scores.kept.tolist()
     return measure(
         check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),

@@ -1,4 +1,4 @@
-"""Features kept on disk, so that a picture passes the frozen part once."""
+"""Features of images, and their cache on disk: an image passes the frozen backbone only once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
+from breedclf.config import OnBadImage
+from breedclf.errors import DataError, ImageError
 from breedclf.files.file_cache import FileCache
 from breedclf.files.tensor_files import checksum, save_tensors
 
@@ -17,19 +19,41 @@ FORMAT = "2"
 
 @dataclass(frozen=True)
 class Features:
-    """Features of the readable pictures of a list.
+    """Features of the readable images of a list.
 
-    `values` is float32 [N, D]; `kept` is int64 [N], the position of each row's picture in the list; `bad` maps the
-    positions of the others to the reason.
+    `values` is float32 [N, D]; `kept` is int64 [N], the position of each row's image in the list; `bad` maps the
+    positions of unreadable images to the reason.
     """
 
     values: torch.Tensor
     kept: torch.Tensor
     bad: dict[int, str]
 
+    def left_out(self, on_bad_image: OnBadImage) -> list[str]:
+        """The reasons why images are left out, in the order of the images.
+
+        Raises:
+            ImageError: an image is unreadable, and `on_bad_image` is "error".
+            DataError: all images are unreadable.
+        """
+        reasons = [self.bad[position] for position in sorted(self.bad)]
+        if reasons and on_bad_image == "error":
+            raise unreadable_image(reasons[0])
+        if not len(self.kept):
+            raise DataError(f"none of the {len(reasons)} images can be read; the first: {reasons[0]}")
+        return reasons
+
+
+def unreadable_image(reason: str) -> ImageError:
+    """The error for an image that can't be read, with what to do about it."""
+    return ImageError(
+        f"{reason}; remove the image, or skip unreadable images with --on-bad-image skip "
+        "(breedclf data check DIR lists all of them)"
+    )
+
 
 class FeatureCache(FileCache[Features]):
-    """Features as safetensors, with a checksum over them, the lists beside them, and the key they are found by."""
+    """Features as safetensors, with a checksum of the features, the positions, the reasons and the cache key."""
 
     what = "features"
     suffix = ".safetensors"

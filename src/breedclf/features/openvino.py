@@ -1,4 +1,4 @@
-"""OpenVINO for the frozen part on CPUs: a network made in a process of its own, computed by OpenVINO's threads here."""
+"""OpenVINO for the frozen backbone on CPUs: converted in another process, run by OpenVINO's threads here."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from torch import nn
 
 from breedclf import errors
 from breedclf.config import TrainingConfig
-from breedclf.data.image_folder import ImageFolder, Split
+from breedclf.data.image_folder import Split
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, BreedclfError
-from breedclf.features.extraction import fingerprint_of
+from breedclf.features.fingerprint import fingerprint_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
 from breedclf.runtime.extras import require_extra
@@ -42,26 +43,26 @@ _MAKE_SECONDS = 3600.0
 
 
 class OpenVinoBackbone(nn.Module):
-    """Normalised pictures [N, 3, H, W] to features float32 [N, D], computed by OpenVINO's own threads."""
+    """Normalized images [N, 3, H, W] to features float32 [N, D], computed by OpenVINO's own threads."""
 
     def __init__(self, model: openvino.Model | Path, precision: str) -> None:
         super().__init__()
         self._compiled = compiled(model, precision)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._compiled(pictures.float().contiguous().numpy())[0])
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._compiled(images.float().contiguous().numpy())[0])
 
 
 def openvino_backbone(
     config: TrainingConfig, state: StateDict, preprocessing: Preprocessing, precision: str
 ) -> OpenVinoBackbone:
-    """The frozen part of a training; for int8 it is calibrated on training pictures and tried on others.
+    """The frozen backbone of a training run; int8 is calibrated on training images and tested on validation images.
 
     Raises:
         MissingExtraError: OpenVINO isn't installed.
-        WeightsError: not all weights are numbers.
-        DataError: there are too few pictures to tell what int8 costs.
-        ParityError: int8 costs more accuracy than is allowed.
+        WeightsError: weights are NaN or infinite.
+        DataError: there are too few images to measure the accuracy of int8.
+        ParityError: int8 costs more accuracy than `max_accuracy_drop`.
     """
     need_openvino(precision)
     order = {"preprocessing": preprocessing.model_dump(mode="json"), "precision": precision}
@@ -69,26 +70,26 @@ def openvino_backbone(
         folder = Path(temporary)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / STATE_FILE)
         (folder / ORDER_FILE).write_text(json.dumps(order | {"config": config.to_dict()}), encoding="utf-8")
-        told = made_elsewhere("breedclf.features.openvino_maker", str(folder))
-        if told:
-            log.info("%s", told)
+        message = made_elsewhere("breedclf.features.openvino_maker", str(folder))
+        if message:
+            log.info("%s", message)
         return OpenVinoBackbone(folder / MODEL_FILE, precision)
 
 
 def made_elsewhere(module: str, *arguments: str) -> str:
-    """Run a module that makes OpenVINO's files, in a process of its own; the last line that it printed.
+    """Run a module that writes OpenVINO files in a process of its own; returns the last line that it printed.
 
-    What makes them patches torch, and brings threads of its own, neither of which a training or a server should have.
+    The conversion patches torch and starts threads, which training runs and servers shouldn't have.
 
     Raises:
-        BreedclfError: what `told_errors` of that process reported, as the class that it was there.
+        BreedclfError: an error that the process reported by `told_error`, with its class.
     """
     words = [sys.executable, "-m", module, *arguments]
-    kept, ours = os.pipe()  # the other process ends when nobody holds our end any more
+    stdin, ours = os.pipe()  # the other process ends when our end is closed
     try:
-        done = subprocess.run(words, stdin=kept, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
+        done = subprocess.run(words, stdin=stdin, capture_output=True, text=True, timeout=_MAKE_SECONDS, check=False)
     finally:
-        os.close(kept)
+        os.close(stdin)
         os.close(ours)
     last = (done.stdout.splitlines() or [""])[-1]
     if done.returncode:
@@ -97,37 +98,42 @@ def made_elsewhere(module: str, *arguments: str) -> str:
 
 
 def end_with_whoever_asked() -> None:
-    """In the process of `made_elsewhere`: end as soon as the one that asked is gone."""
+    """In a process started by `made_elsewhere`: exit as soon as the parent process ends."""
 
     def wait() -> None:
-        os.read(sys.stdin.fileno(), 1)  # nothing is ever sent
+        os.read(sys.stdin.fileno(), 1)  # the parent sends nothing
         os._exit(1)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def told_error(error: BreedclfError) -> int:
-    """Tell an error to the process that asked, as the last line on stdout; the exit code."""
+    """Report an error to the parent process, as the last line on stdout; returns the exit code."""
     sys.stdout.write(json.dumps({"error": type(error).__name__, "message": str(error)}) + "\n")
     return error.exit_code
 
 
-def engine_name(config: TrainingConfig, folder: ImageFolder, precision: str) -> str:
-    """What a feature from this engine is remembered by; in int8 also what that was calibrated and tried on."""
+def engine_name(config: TrainingConfig, data: TrainingData, precision: str) -> str:
+    """The engine's name in cache keys; for int8 it includes the images used for calibration and test.
+
+    Raises:
+        MissingExtraError: OpenVINO isn't installed.
+    """
+    samples = (sample_of(data.train), sample_of(data.valid)) if precision == "int8" else ()
     need_openvino(precision)
     parts = [f"openvino-{importlib.metadata.version('openvino')}"]
-    if precision == "int8":
+    if samples:
         parts.append(f"nncf-{importlib.metadata.version('nncf')}")
-        parts += [fingerprint_of(sample_of(folder.split(name)).paths) for name in ("train", "valid")]
+        parts += [fingerprint_of(sample.paths) for sample in samples]
         parts.append(str(config.max_accuracy_drop))
     return "-".join(parts)
 
 
 def need_openvino(precision: str) -> None:
-    """See that what computes in that precision is installed.
+    """Check that the packages for this precision are installed.
 
     Raises:
-        MissingExtraError: it isn't.
+        MissingExtraError: one is missing.
         ForkError: this process was forked from one that used OpenVINO.
     """
     check_usable(OPENVINO)
@@ -136,10 +142,10 @@ def need_openvino(precision: str) -> None:
 
 
 def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], Any]:
-    """The model for this CPU, on all cores that this process may use; called with an array, it gives its outputs.
+    """Compile the model for this CPU, on all cores of this process; the result maps an array to the outputs.
 
     Raises:
-        ForkError: this process was forked from one that used OpenVINO; the result raises it, too.
+        ForkError: this process was forked from one that used OpenVINO; the result raises it too.
     """
     check_usable(OPENVINO)
     mark_in_use(OPENVINO)
@@ -161,7 +167,7 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
 
 
 def sample_of(split: Split) -> Split:
-    """At most `CALIBRATION_IMAGES`, evenly from a split that is ordered by class, so that all classes are met."""
+    """At most `CALIBRATION_IMAGES` images, evenly spaced over a split, so that all classes are included."""
     every = max(1, -(-len(split) // CALIBRATION_IMAGES))
     return Split(split.name, split.paths[::every], split.targets[::every])
 
@@ -171,5 +177,5 @@ def _error_of(last: str, log_text: str) -> BreedclfError:
         document = json.loads(last)
         error: BreedclfError = getattr(errors, document["error"])(document["message"])
     except (ValueError, KeyError, AttributeError, TypeError):
-        return ArtifactError(f"OpenVINO can't make its files: {log_text.strip()[-600:]}")
+        return ArtifactError(f"OpenVINO can't convert the model: {log_text.strip()[-600:]}")
     return error

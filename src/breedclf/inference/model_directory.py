@@ -23,7 +23,7 @@ from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.network import StateDict, empty_network
-from breedclf.models.state_check import faults, misfits, with_counters
+from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1

@@ -1,7 +1,7 @@
 """A ResNet on CPUs with each convolution, its ReLU and the shortcut's addition as one operation of oneDNN.
 
-Activations then pass through memory once instead of three times, which is what the plain network spends a good part of
-its time on. The operations are those that torch.compile would use; asked for by name, they need no compilation.
+Activations then pass through memory once instead of three times, which saves a good part of the plain network's time.
+The operations are those that torch.compile would use; called explicitly, they need no compilation.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import cast
 import torch
 from torch import nn
 
-from breedclf.models.state_check import all_finite
+from breedclf.models.state_dict import all_finite
 from breedclf.runtime.vision import BasicBlock, Bottleneck, ResNet
 
 
 def can_fuse(device: torch.device, network: nn.Module | None = None, dtype: torch.dtype = torch.float32) -> bool:
-    """Whether torch has the operations for this device and type, and the network's weights are numbers.
+    """Whether torch has the fused operations for this device and dtype, and the network's weights are finite.
 
-    In bf16 they need instructions that not every processor has, and without which the plain network is but slow. A
-    fused ReLU makes zero of what is no number, which would hide broken weights.
+    In bf16 they need instructions that not every processor has; without those the plain network still works, slowly. A
+    fused ReLU turns NaN into zero, which would hide broken weights.
     """
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -33,7 +33,7 @@ def can_fuse(device: torch.device, network: nn.Module | None = None, dtype: torc
 def fuse(network: ResNet) -> ResNet:
     """Replace the parts of a network without batch norms by fused ones, in place; for inference only.
 
-    Equal to the network before up to rounding: a sum is rounded once, after the addition and not also before it.
+    The results are equal up to rounding: a sum is rounded once, after the addition, and not before it too.
     """
     network.conv1 = cast(nn.Conv2d, FusedConv(network.conv1, activation="relu"))
     network.relu = cast(nn.ReLU, nn.Identity())
@@ -44,7 +44,7 @@ def fuse(network: ResNet) -> ResNet:
 
 
 class FusedConv(nn.Module):
-    """A convolution and the activation behind it ("relu" or "none"): [N, C, H, W] to [N, D, H', W']."""
+    """A convolution and its activation ("relu" or "none"): [N, C, H, W] to [N, D, H', W']."""
 
     def __init__(self, conv: nn.Conv2d, activation: str) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class FusedConv(nn.Module):
         self._geometry = (list(cast("tuple[int, ...]", conv.padding)), list(conv.stride), list(conv.dilation))
         self._groups = conv.groups
 
-    def forward(self, pictures: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
-        """With `added`, that is added before the activation, and its memory holds the result."""
-        fixed = (pictures, self.weight, self.bias, *self._geometry, self._groups)
+    def forward(self, images: torch.Tensor, added: torch.Tensor | None = None) -> torch.Tensor:
+        """Convolve and activate; `added`, if given, is added before the activation and overwritten with the result."""
+        fixed = (images, self.weight, self.bias, *self._geometry, self._groups)
         if added is None:
             result = torch.ops.mkldnn._convolution_pointwise(*fixed, self.activation, [], "")
         else:
@@ -64,7 +64,7 @@ class FusedConv(nn.Module):
 
 
 class FusedBlock(nn.Module):
-    """One residual block: its convolutions in turn, the last one adding the shortcut."""
+    """One residual block: its convolutions in order; the last one adds the shortcut."""
 
     def __init__(self, block: BasicBlock | Bottleneck) -> None:
         super().__init__()
@@ -73,10 +73,10 @@ class FusedBlock(nn.Module):
             self.add_module(f"conv{number}", FusedConv(conv, activation="relu"))
         self.downsample = None if block.downsample is None else FusedConv(block.downsample[0], activation="none")
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         *inner, last = (child for name, child in self.named_children() if name != "downsample")
-        found = pictures
+        outputs = images
         for conv in inner:
-            found = conv(found)
-        shortcut = pictures if self.downsample is None else self.downsample(pictures)
-        return cast(torch.Tensor, last(found, shortcut))
+            outputs = conv(outputs)
+        shortcut = images if self.downsample is None else self.downsample(images)
+        return cast(torch.Tensor, last(outputs, shortcut))

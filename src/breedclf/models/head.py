@@ -1,4 +1,4 @@
-"""The last layer: a linear one on features that are first brought to one scale, folded into a plain one at the end."""
+"""The classification head: a linear layer on standardized features, folded into a plain layer for the artifact."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CONSTANT_FEATURE = 1e-6
 MOMENTS_BATCH = 1024
 
 
-def _as_they_are(inputs: torch.Tensor) -> torch.Tensor:
+def _identity(inputs: torch.Tensor) -> torch.Tensor:
     return inputs
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Mean and deviation [D] of the training features; a feature that never varies keeps its scale."""
+    """Mean and standard deviation, float32 [D], of the training features; the deviation of a constant feature is 1."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
@@ -34,16 +34,16 @@ class Scaling:
         source: FeatureSource,
         batch_size: int,
         *,
-        features: Callable[[torch.Tensor], torch.Tensor] = _as_they_are,
+        features: Callable[[torch.Tensor], torch.Tensor] = _identity,
         most: int | None = None,
     ) -> Self:
-        """Measure a source in one pass, in float64.
+        """Compute both in one pass over a source, in float64.
 
         Args:
-            source: gives inputs.
-            batch_size: inputs at a time.
-            features: makes features [B, D] of inputs.
-            most: look at so many rows at most, spread evenly.
+            source: provides the inputs.
+            batch_size: inputs per batch.
+            features: maps a batch of inputs to features [B, D].
+            most: use at most this many rows, evenly spaced.
         """
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for inputs, _ in source.batches(_spread(len(source.targets), most), batch_size):
@@ -60,7 +60,7 @@ class Scaling:
 
 
 class ScaledLinear(nn.Linear):
-    """[B, D] to scores [B, classes]: features are shifted by `mean` and divided by `deviation` first."""
+    """Features [B, D] to scores [B, classes]; the features are shifted by `mean` and divided by `deviation` first."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
@@ -70,24 +70,24 @@ class ScaledLinear(nn.Linear):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the base class calls it so
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the base class's name
         return super().forward((input - self.mean) / self.deviation)
 
     def use(self, scaling: Scaling) -> None:
-        """Scale features so from now on."""
+        """Scale features by these moments from now on."""
         self.mean.copy_(scaling.mean)
         self.deviation.copy_(scaling.deviation)
 
     def folded(self) -> nn.Linear:
-        """The plain layer that does the same."""
+        """An equivalent plain linear layer."""
         return fold_scaling(self, self.mean, self.deviation)
 
 
 def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinear:
-    """The layer before the first step; it scales nothing yet.
+    """The head before the first step, from `features` inputs to `classes` outputs; it scales nothing yet.
 
-    A standardised head starts at zero: its features are already on one scale, so that no random start is needed and
-    two or three epochs aren't spent on forgetting one. A plain linear head starts as PyTorch's does.
+    A standardized head starts at zero: with features on one scale it needs no random start, and saves the two or three
+    epochs that it takes to unlearn one. A plain linear head is initialized as PyTorch does it.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

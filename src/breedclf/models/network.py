@@ -1,4 +1,4 @@
-"""The network: torchvision's ResNet, its frozen part made fast for inference, and its last layer."""
+"""The network: torchvision's ResNet, and its backbone optimized for inference."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ StateDict = dict[str, torch.Tensor]
 
 
 def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -> ResNet:
-    """A network with weights drawn from `seed`; the caller's random state is left as it was."""
+    """A network with random weights drawn from `seed`; the global random state isn't changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _constructor(architecture)(num_classes=classes)
 
 
 def empty_network(architecture: Architecture, classes: int) -> ResNet:
-    """A network without memory for its weights, to be filled by `load_state_dict(..., assign=True)`."""
+    """A network on the meta device, without memory for its weights: fill it by `load_state_dict(..., assign=True)`."""
     with torch.device("meta"), _NothingDrawn():
         return _constructor(architecture)(num_classes=classes)
 
 
 def network_from(architecture: Architecture, state: StateDict) -> ResNet:
-    """The network with exactly these weights, in eval mode; it shares their memory."""
+    """The network with these weights, in eval mode; it shares their memory."""
     network = empty_network(architecture, state["fc.bias"].shape[0])
     network.load_state_dict(state, assign=True)
     return network.eval()
 
 
 def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compute) -> nn.Module:
-    """The network without its last layer, for inference only: [N, 3, H, W] to features [N, D].
+    """The network without its classification layer, for inference only: [N, 3, H, W] to features [N, D].
 
-    Batch norms are folded into the convolutions before them, which changes results by rounding only.
+    Batch norms are folded into the convolutions before them, which changes results only by rounding.
     """
     network = empty_network(architecture, 1)
     network.fc = nn.Identity()
@@ -57,9 +57,9 @@ def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compu
 
 
 def for_inference(network: ResNet, compute: Compute) -> nn.Module:
-    """Fold the batch norms, fuse what this device can, and move the network to where and how it computes.
+    """Fold the batch norms, fuse operations where the device supports it, and move the network to device and dtype.
 
-    A compiled network isn't fused: torch.compile does so itself, when the first picture comes.
+    A network to be compiled isn't fused: torch.compile fuses it itself at the first batch.
     """
     network = folded(network)
     if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
@@ -70,50 +70,41 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
 
 
 class _NothingDrawn(TorchFunctionMode):
-    """Within it new layers draw no weights, for which torch would load its compiler where they have no memory."""
+    """Skips the random initialization of new layers, for which torch would load its compiler on the meta device."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
-        return args[0] if func in _DRAWING else func(*args, **given)
+        return args[0] if func in _DRAWING else func(*args, **(kwargs or {}))
 
 
 class _Compiled(nn.Module):
-    """The network as torch.compile makes it; the log says how long that took, which the first pictures wait for."""
+    """A network compiled by torch.compile at its first batch; the log reports how long that took."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = torch.compile(network)
         self.seconds: float | None = None
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         started = time.perf_counter()
-        outputs: torch.Tensor = self.network(pictures)
+        outputs: torch.Tensor = self.network(images)
         if self.seconds is None:
             self.seconds = time.perf_counter() - started
-            log.info(
-                "compiling the frozen part took %.1f s, its first %d pictures among them", self.seconds, len(pictures)
-            )
+            log.info("compiling the backbone took %.1f s, including its first %d images", self.seconds, len(images))
         return outputs
 
 
 def folded(network: ResNet) -> ResNet:
-    """The network for inference only, with its batch norms folded into the convolutions, in place."""
+    """Fold the batch norms into the convolutions, in place; the network is for inference only afterwards."""
     network = network.eval().requires_grad_(False)
     for module in network.modules():
         _fold_batch_norms(module)
     return network
 
 
-def feature_count(state: StateDict) -> int:
-    """D, the length of a feature vector of the backbone with these weights."""
-    last_block = max(name for name in state if name.startswith("layer4.") and ".bn" in name and "weight" in name)
-    return state[last_block].shape[0]
-
-
 def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
-    """The layer that does on plain features what `head` does on standardised ones, computed in float64."""
+    """The layer that does on raw features what `head` does on standardized ones, computed in float64."""
     folded = nn.Linear(head.in_features, head.out_features)
     weight = head.weight.detach().cpu().double() / deviation.cpu().double()
     bias = head.bias.detach().cpu().double() - weight @ mean.cpu().double()
@@ -122,7 +113,7 @@ def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Fold within one module of torchvision's ResNet, where a batch norm directly follows its convolution."""
+    """Fold the direct children of a module of torchvision's ResNet, where each batch norm follows its convolution."""
     children = list(module.named_children())
     for (name, child), (next_name, next_child) in itertools.pairwise(children):
         if isinstance(child, nn.Conv2d) and isinstance(next_child, nn.BatchNorm2d):

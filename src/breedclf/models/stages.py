@@ -1,4 +1,4 @@
-"""Where the network is cut: a frozen trunk, made fast for inference, and a tail of stages that is trained."""
+"""The network cut in two: a frozen trunk, optimized for inference, and a tail of stages that is trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from breedclf.models.network import StateDict, empty_network, for_inference, fro
 from breedclf.runtime.device import Compute
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
-"""The network's stages in the order in which a picture passes them."""
+"""The network's stages, from the input to the output."""
 
 _STEM = ("conv1", "bn1", "relu", "maxpool")
 _FIRST_TRAINED = {"layer4": "layer4", "none": "stem"}
@@ -24,7 +24,7 @@ _PIXELS_PER_CELL = {"layer4": 16, "none": 1}
 
 
 def trained_stages(freeze: Freeze) -> tuple[str, ...]:
-    """The stages that are trained besides the head.
+    """The stages that are trained besides the head, from the input to the output.
 
     Example:
         >>> trained_stages("head"), trained_stages("layer4")
@@ -34,7 +34,7 @@ def trained_stages(freeze: Freeze) -> tuple[str, ...]:
 
 
 def trunk(architecture: Architecture, state: StateDict, freeze: Freeze, compute: Compute) -> nn.Module:
-    """What stays frozen: normalised pictures [N, 3, H, W] to what the trained part takes; batch norms are folded."""
+    """The frozen stages: normalized images [N, 3, H, W] to the tail's input; batch norms are folded."""
     if freeze == "head":
         return frozen_backbone(architecture, state, compute)
     stages = STAGES[: STAGES.index(_FIRST_TRAINED[freeze])]
@@ -48,19 +48,19 @@ def trunk(architecture: Architecture, state: StateDict, freeze: Freeze, compute:
 
 
 def tail_input_shape(state: StateDict, freeze: Freeze, crop_px: int) -> tuple[int, int, int]:
-    """Channels, height and width of what the trunk hands over for one picture."""
+    """Channels, height and width of the trunk's output for one image of `crop_px` pixels a side."""
     cells = math.ceil(crop_px / _PIXELS_PER_CELL[freeze])
     channels = 3 if freeze == "none" else state[f"{_FIRST_TRAINED[freeze]}.0.conv1.weight"].shape[1]
     return channels, cells, cells
 
 
 class Tail(nn.Module):
-    """The stages that are trained, and the head: the trunk's output [N, C, H, W] to scores [N, classes].
+    """The trained stages and the head: the trunk's output [N, C, H, W] to scores [N, classes].
 
-    With `bfloat16` the stages compute in it, while weights and head stay in float32. With `fixed_statistics` the batch
-    norms normalise by the statistics they came with, in training as in use: then a picture's scores don't depend on
-    what else is in its batch, and a batch computed in parts or by several processes is the same batch. With
-    `checkpointing` only what goes from stage to stage is kept for the way back, and the rest computed again.
+    With `bf16` the stages compute in bfloat16, while weights and head stay in float32. With `fixed_statistics` the
+    batch norms keep the statistics of the pretrained weights, in training and in inference: an image's scores then
+    don't depend on the rest of its batch, and a batch computed in parts or by several processes gives the same result.
+    With `checkpointing` only the outputs of stages are kept for the backward pass, and the rest is recomputed.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Tail(nn.Module):
         compute: Compute,
         checkpointing: bool = False,
     ) -> Self:
-        """The tail with a copy of these weights."""
+        """A tail with a copy of these weights."""
         network = empty_network(architecture, 1)
         network.fc = nn.Identity()
         children = _children(trained_stages(freeze))
@@ -108,9 +108,9 @@ class Tail(nn.Module):
         return scores
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the head takes: float32 [N, D]."""
-        wanted = torch.bfloat16 if self.bf16 else torch.float32
-        outputs = inputs.to(dtype=wanted, memory_format=torch.channels_last)
+        """The head's input: float32 [N, D]."""
+        dtype = torch.bfloat16 if self.bf16 else torch.float32
+        outputs = inputs.to(dtype=dtype, memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             for name, stage in self.named_children():
                 if name == "fc":

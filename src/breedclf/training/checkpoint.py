@@ -1,4 +1,4 @@
-"""The full state of a training on disk: one checked file at a time, whole or not there, the one before it kept."""
+"""Checkpoints: the full state of a training run, written atomically and verified when read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 FORMAT = "2"
 _FIRST_FORMAT = "1"
-"""Its checksum leaves types and shapes out; what was written in it is still read."""
+"""Its checksum doesn't cover types and shapes; files in this format are still read."""
 KEPT = 2
 _NAME = re.compile(r"epoch-\d{5}-step-\d{8}\.safetensors")
 _ABOUT = "about"
@@ -33,12 +33,12 @@ _CHECKSUM = "checksum"
 
 
 class DamagedCheckpointError(Exception):
-    """A file isn't a whole and unaltered checkpoint of this format."""
+    """A file isn't a complete and unmodified checkpoint of this format."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors by name, and everything else as plain values; `epochs` are done, and `step` steps of the next one."""
+    """Tensors by name, and all else as plain values, after `epochs` epochs and `step` steps of the next one."""
 
     epochs: int
     step: int
@@ -47,26 +47,26 @@ class Checkpoint:
 
     @property
     def file_name(self) -> str:
-        """The name by its position, in the order of which files are newer."""
+        """The file name; newer checkpoints sort later."""
         return f"epoch-{self.epochs:05d}-step-{self.step:08d}.safetensors"
 
     def part(self, name: str) -> dict[str, torch.Tensor]:
-        """The tensors of one part, by their names within it."""
+        """The tensors of one part (`module`, `best`, `optimizer`, `average`), by their names within it."""
         prefix = f"{name}/"
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
     def to_bytes(self) -> bytes:
-        """A safetensors file whose metadata holds the rest as JSON, with a checksum over both."""
+        """A safetensors file with the plain values as JSON in its metadata, and a checksum of both."""
         text = json.dumps({"format": FORMAT, "epochs": self.epochs, "step": self.step, "about": dict(self.about)})
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.tensors.items())}
         return save(tensors, metadata={_ABOUT: text, _CHECKSUM: checksum(text, tensors)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read such a file; nothing in it is code.
+        """Read such a file, which can't contain code.
 
         Raises:
-            DamagedCheckpointError: it is cut short, altered, or of another format.
+            DamagedCheckpointError: it is truncated, modified, or in another format.
         """
         try:
             tensors = load(data)
@@ -85,12 +85,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """Where a training keeps its last two checkpoints, named by their position."""
+    """The folder of a run's last two checkpoints."""
 
     path: Path
 
     def files(self) -> list[Path]:
-        """All of them, the newest first."""
+        """The checkpoint files, newest first."""
         try:
             names = [entry.name for entry in os.scandir(self.path) if _NAME.fullmatch(entry.name)]
         except OSError:
@@ -98,7 +98,7 @@ class CheckpointFolder:
         return [self.path / name for name in sorted(names, reverse=True)]
 
     def load(self) -> Checkpoint | None:
-        """The newest whole one; damaged ones are passed over, and told."""
+        """The newest undamaged checkpoint; a warning is logged for each damaged one."""
         files: list[Path | None] = [*self.files(), None]
         for file, after in itertools.pairwise(files):
             assert file is not None
@@ -108,14 +108,15 @@ class CheckpointFolder:
                     raise DamagedCheckpointError(f"it is a copy of {found.file_name}")
                 return found
             except (DamagedCheckpointError, OSError) as error:
-                then = f"going on from the one before it, {after.name}" if after else "there is none before it"
+                then = f"using the previous one, {after.name}" if after else "there is no previous one"
                 log.warning("checkpoint %s is damaged: %s; %s", file, error, then)
         return None
 
     def save(self, checkpoint: Checkpoint) -> bool:
-        """Write it beside the last one and remove older ones; with no room for it, the last one stays, with a warning.
+        """Write a checkpoint and remove all but the last two; returns whether it was written.
 
-        Whether it was written. A process that is killed while writing leaves the files that were there.
+        If the disk refuses, a warning is logged and the earlier ones stay. A process killed while writing leaves the
+        earlier files intact.
         """
         file = self.path / checkpoint.file_name
         try:
@@ -124,7 +125,7 @@ class CheckpointFolder:
         except OSError as error:
             reason = error.strerror or str(error)
             log.warning(
-                "the checkpoint can't be written to %s (%s); the training goes on, the last one stays", file, reason
+                "the checkpoint can't be written to %s (%s); training continues, the last one stays", file, reason
             )
             return False
         for older in self.files()[KEPT:]:
@@ -133,7 +134,7 @@ class CheckpointFolder:
         return True
 
     def clear(self) -> None:
-        """Remove what another training, or a process that was killed, left here."""
+        """Remove the files of an earlier run, or of a process that was killed."""
         for file in [*self.files(), *self._parts()]:
             with suppress(OSError):
                 file.unlink()

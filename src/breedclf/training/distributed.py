@@ -1,4 +1,4 @@
-"""Several processes that train one model: which of them this is, its share of each batch, and sums over all."""
+"""Distributed training: the rank of this process, its shard of each batch, and collective operations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
@@ -14,10 +15,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from breedclf.errors import ConfigError
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Processes:
-    """One of `count` processes; the first alone writes files and tells what happens."""
+class DistributedContext:
+    """This process as one of `count` that train together; only the first writes files and calls hooks."""
 
     rank: int = 0
     count: int = 1
@@ -27,10 +30,10 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def share(self, rows: torch.Tensor, part_size: int) -> torch.Tensor:
-        """This process's rows: of each part of `part_size` every `count`-th one.
+    def shard(self, rows: torch.Tensor, part_size: int) -> torch.Tensor:
+        """The rows of this process: every `count`-th one of each part of `part_size` rows.
 
-        A last part that leaves nothing for this process gives it the part's first row, which `owned` doesn't count.
+        If the last part has none for this process, it gets the first row of the part, which `owned` doesn't count.
         """
         if self.count == 1:
             return rows
@@ -39,11 +42,11 @@ class Processes:
         return torch.cat([*own, rows[:0]])
 
     def owned(self, part_size: int) -> int:
-        """How many rows of a part of that size count as this process's."""
+        """How many rows of a part of `part_size` belong to this process."""
         return max(0, -(-(part_size - self.rank) // self.count))
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, the same in each of them."""
+        """The sum over all processes (all-reduce)."""
         if self.count == 1:
             return values
         summed = values.to(self.device)
@@ -51,27 +54,24 @@ class Processes:
         return summed.to(values.device)
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have come here (barrier)."""
         if self.count > 1:
             distributed.barrier()
 
-    def from_first(self, data: bytes | None) -> bytes | None:
-        """What the first process has, given to all."""
+    def from_first(self, value: T) -> T:
+        """The first process's value, sent to all (broadcast); it must be picklable."""
         if self.count == 1:
-            return data
-        size = torch.tensor([-1 if data is None else len(data)], device=self.device)
-        distributed.broadcast(size, 0)
-        if int(size) < 0:
-            return None
-        content = torch.empty(int(size), dtype=torch.uint8)
-        if data is not None:
-            content = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-        content = content.to(self.device)
-        distributed.broadcast(content, 0)
-        return bytes(content.cpu().numpy().tobytes())
+            return value
+        values = [value]
+        distributed.broadcast_object_list(values, 0, device=self.device)
+        return values[0]
 
-    def together(self, module: nn.Module, *, fixed_statistics: bool) -> nn.Module:
-        """The module with its gradients averaged over all processes; each begins with the first one's weights."""
+    def wrap_ddp(self, module: nn.Module, *, fixed_statistics: bool) -> nn.Module:
+        """The module in DistributedDataParallel, which averages gradients over all processes; itself if there is one.
+
+        All processes start with the weights of the first. Batch norms that learn their statistics are synchronized on
+        GPUs.
+        """
         if self.count == 1:
             return module
         on_gpu = self.device.type == "cuda"
@@ -82,10 +82,10 @@ class Processes:
         )
 
     def check_batch(self, batch_size: int, accumulation_steps: int) -> None:
-        """A batch must go into equal shares.
+        """Check that each batch can be divided evenly.
 
         Raises:
-            ConfigError: it doesn't.
+            ConfigError: it can't.
         """
         if batch_size % (self.count * accumulation_steps):
             raise ConfigError(
@@ -94,35 +94,40 @@ class Processes:
             )
 
 
-SINGLE_PROCESS = Processes()
+SINGLE_PROCESS = DistributedContext()
 
 
 def started_by_torchrun(variables: Mapping[str, str]) -> bool:
-    """Whether torchrun started this process; SageMaker's toolkit sets MASTER_ADDR and the like without it, too."""
+    """Whether torchrun started this process; SageMaker's toolkit sets MASTER_ADDR and the like without it too."""
     return "TORCHELASTIC_RUN_ID" in variables and int(variables.get("WORLD_SIZE") or 1) > 1
 
 
 def local_device(device: torch.device, variables: Mapping[str, str]) -> torch.device:
-    """Of several GPUs the one that belongs to this process."""
+    """The GPU of this process, if there are several."""
     if device.type != "cuda" or not started_by_torchrun(variables):
         return device
     return torch.device("cuda", int(variables.get("LOCAL_RANK") or 0))
 
 
 @contextmanager
-def joined(device: torch.device, variables: Mapping[str, str] | None = None) -> Iterator[Processes]:
-    """Within it this process is one of those that torchrun started together; elsewhere it is alone.
+def distributed_context(
+    device: torch.device, variables: Mapping[str, str] | None = None
+) -> Iterator[DistributedContext]:
+    """Joins the processes that torchrun started; without torchrun, this process is the only one.
 
-    They talk through NCCL on GPUs and through gloo on CPUs. The group lasts as long as the process: one that is ended
-    can't be made anew for the next training, since addresses of the old one are still known.
+    If there are several GPUs, its `device` is the one of this process.
+
+    The processes communicate through NCCL on GPUs and gloo on CPUs. The process group is kept until the process exits,
+    since a new one can't be created for the next run: addresses of the old one are still known.
     """
     variables = os.environ if variables is None else variables
+    device = local_device(device, variables)
     if not started_by_torchrun(variables):
-        yield SINGLE_PROCESS
+        yield DistributedContext(device=device)
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         atexit.register(distributed.destroy_process_group)
-    yield Processes(distributed.get_rank(), distributed.get_world_size(), device)
+    yield DistributedContext(distributed.get_rank(), distributed.get_world_size(), device)

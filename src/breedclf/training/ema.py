@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is what is measured and kept when it is asked for."""
+"""An exponential moving average (EMA) of the weights, validated and saved in place of the weights themselves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WARMUP = 10
 
 
 class MovingAverage:
-    """Follows a module's floating-point state; early on it forgets faster, so that the start doesn't weigh for long.
+    """The moving average of a module's floating-point state; the decay is lower in the first steps.
 
-    After step n its decay is the least of `decay` and (1 + n) / (10 + n).
+    After step n the decay is the minimum of `decay` and (1 + n) / (10 + n).
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def follow(self, module: nn.Module) -> None:
-        """Take a step towards the module as it is now."""
+        """Update the average with the module's current weights."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (_WARMUP + self.steps))
         for name, value in module.state_dict().items():
@@ -35,7 +35,7 @@ class MovingAverage:
 
     @contextmanager
     def in_place_of(self, module: nn.Module) -> Iterator[None]:
-        """Within the block the module has the average's values; its own come back after."""
+        """Within it the module has the averaged weights; its own are restored afterwards."""
         own = {name: value.detach().clone() for name, value in module.state_dict().items()}
         module.load_state_dict(self.state)
         try:

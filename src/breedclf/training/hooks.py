@@ -1,4 +1,4 @@
-"""Whom a training tells what happens; progress, metrics, profiles, loggers and users' own code hang on it."""
+"""Callbacks of a training run, for progress, metrics, profiles, loggers and user code."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ __all__ = ["EpochRecord", "StepRecord", "TrainingHook", "TrainingPlan", "timer_o
 
 
 class TrainingHook(Protocol):
-    """Four events of a training. Derive from it and override what you want to hear of, or write all four methods.
+    """Callbacks for the four events of a run. Inherit from it and override some, or implement all four methods.
 
-    A hook that has a `timer` (a `StepTimer`) hears of the parts of each step too. What a hook raises ends the training.
-    With several processes only the hooks of the first are told.
+    If a hook has a `timer` (a `StepTimer`), that receives the parts of each step. An exception in a hook ends the run.
+    With several processes only the hooks of the first are called.
     """
 
     def on_start(self, plan: TrainingPlan) -> None:
-        """Before the first picture is read."""
+        """Called before the first image is read."""
         del plan
 
     def on_step(self, step: StepRecord) -> None:
-        """After each optimizer step; keep it cheap."""
+        """Called after each optimizer step; keep it cheap."""
         del step
 
     def on_epoch(self, epoch: EpochRecord) -> None:
-        """After the validation of each epoch."""
+        """Called after the validation of each epoch."""
         del epoch
 
     def on_end(self, result: FitResult) -> None:
-        """After the artifact is written."""
+        """Called after the artifact is written."""
         del result
 
 
 def timer_of(hooks: Iterable[TrainingHook]) -> StepTimer:
-    """One timer that stands for those of all hooks, or one that does nothing."""
+    """One timer that forwards to those of all hooks; it does nothing if there are none."""
     timers = (getattr(hook, "timer", None) for hook in hooks)
     return all_of([timer for timer in timers if timer is not None])

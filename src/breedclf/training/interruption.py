@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT while a training runs: they ask it to end after this step, with its state saved."""
+"""SIGTERM and SIGINT during training: the run ends after the current step, with its state saved."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A training was asked to end, and saved its state; the message tells where, and how to go on."""
+    """A run was interrupted and has saved its state; the message says where, and how to continue."""
 
 
 class StopRequest:
-    """Whether somebody asked the training to end, and by which signal."""
+    """Whether a signal requested the end of the run, and which."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     @property
     def is_made(self) -> bool:
+        """Whether a signal was received."""
         return self.signal is not None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """The signal's handler; asked a second time, it ends the training at once."""
+        """The signal handler; a second signal ends the run immediately."""
         del frame
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = signal.Signals(number)
-        log.warning("%s: the training ends after this step; once more, and it ends at once", self.signal.name)
+        log.warning("%s: training ends after this step; send it again to end immediately", self.signal.name)
 
 
 @contextmanager
-def stop_requests(wanted: bool = True) -> Iterator[StopRequest]:
-    """Within it signals make a request instead of ending the process; a handler of the program's own stays.
+def stop_requests(enabled: bool = True) -> Iterator[StopRequest]:
+    """Within it SIGTERM and SIGINT make a request instead of ending the process; other handlers stay installed.
 
-    Only a process's main thread hears of signals; in others, nothing is ever asked.
+    Only the main thread receives signals; in other threads no request is ever made.
     """
     request = StopRequest()
     before: dict[int, Any] = {}
-    if wanted and threading.current_thread() is threading.main_thread():
+    if enabled and threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 before[number] = signal.signal(number, request)

@@ -14,19 +14,19 @@ from breedclf.config import ClassWeights
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross entropy of scores [B, C] and targets [B]; `weights` is [C], or None where all classes count alike."""
+    """Cross entropy of scores [B, C] and targets [B]; `weights` is [C], or None if all classes have equal weight."""
 
     weights: torch.Tensor | None = None
     smoothing: float = 0.0
 
     def mean(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The mean over a whole batch, each picture by the weight of its class."""
+        """The mean over a whole batch, weighted by class."""
         return F.cross_entropy(scores, targets, weight=self.weights, label_smoothing=self.smoothing)
 
     def part(self, scores: torch.Tensor, targets: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-        """What some pictures add to the mean over a batch; `whole` is the targets of that batch.
+        """The contribution of some images to the mean over a batch; `whole` is the targets of that batch.
 
-        Scores beyond `len(targets)` belong to no picture of it.
+        Scores beyond `len(targets)` are ignored.
         """
         if not len(targets):
             return scores.sum() * 0.0
@@ -37,9 +37,9 @@ class Loss:
 
 
 def class_weights(kind: ClassWeights, counts: Sequence[int]) -> torch.Tensor | None:
-    """A weight for each class so that all classes weigh the same in sum, 1 on average over pictures; None for none.
+    """Weights [C] with which all classes have the same total weight, 1 on average over images; None for "none".
 
-    A class without pictures gets the weight 0.
+    A class without images has the weight 0.
 
     Example:
         >>> class_weights("balanced", [3, 1]).tolist()
@@ -55,19 +55,21 @@ def class_weights(kind: ClassWeights, counts: Sequence[int]) -> torch.Tensor | N
 
 @dataclass(frozen=True)
 class Blend:
-    """How a batch is mixed: each input with that at `partner`, of which it gets the share 1 - `share`."""
+    """Mixup of a batch: each input is blended with the one at `partner`, with weights `share` and 1 - `share`."""
 
     share: float
     partner: torch.Tensor
 
     @classmethod
     def draw(cls, alpha: float, size: int, *, seed: int, epoch: int, step: int) -> Blend:
-        """Drawn by these numbers alone, so that a resumed training draws the same."""
+        """A random blend that depends only on the arguments, so that a resumed run draws the same."""
         random = np.random.default_rng([seed, epoch, step])
         return cls(float(random.beta(alpha, alpha)), torch.from_numpy(random.permutation(size)))
 
     def inputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The blended inputs [B, ...]."""
         return self.share * inputs + (1 - self.share) * inputs[self.partner]
 
     def __call__(self, loss: torch.Tensor, loss_of_partners: torch.Tensor) -> torch.Tensor:
+        """The blended loss."""
         return self.share * loss + (1 - self.share) * loss_of_partners

@@ -1,4 +1,4 @@
-"""How fast a training may go: the loss while the learning rate rises from tiny to too much, and what that suggests."""
+"""The learning rate finder: the loss while the learning rate rises, and the rate that it suggests."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from typing import Any
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.data.image_folder import training_images
 from breedclf.data.sources import FeatureSource
+from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError
+from breedclf.features.sources import make_sources
 from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
+from breedclf.models.model import build_model
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
 from breedclf.runtime.device import compute_of, repeatable
-from breedclf.training.loop import TrainingTask
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.run_cache import RunCache
-from breedclf.training.task import prepare
+from breedclf.training.task import TrainingTask, training_task
 
 _SMOOTHING = 0.9
 _DIVERGED = 4.0
@@ -35,8 +36,8 @@ class LearningRateCurve:
     """The smoothed loss at each learning rate of the head, from low to high, until it diverged or the steps ended.
 
     `suggestion` is the rate at which the smoothed loss fell fastest, `lowest_loss_at` the one with the lowest smoothed
-    loss. Both depend on the number of steps: with fewer, the rate rises faster and the smoothed loss follows it later,
-    so that both tend to come out higher.
+    loss. Both depend on the number of steps: with fewer steps the rate rises faster, the smoothed loss lags further
+    behind, and both tend to be higher.
     """
 
     learning_rates: tuple[float, ...]
@@ -45,6 +46,7 @@ class LearningRateCurve:
     lowest_loss_at: float
 
     def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values."""
         return asdict(self)
 
     def plot(self, path: str | Path) -> Path:
@@ -52,7 +54,7 @@ class LearningRateCurve:
         chart = line_chart(
             "Loss while the learning rate rises",
             [Series("training loss, smoothed", self.learning_rates, self.losses)],
-            x_label="learning rate of the last layer",
+            x_label="learning rate of the head",
             y_label="loss",
             log_x=True,
             references=[
@@ -61,7 +63,7 @@ class LearningRateCurve:
             ],
             full=True,
         )
-        lead = "Each step was taken at a higher rate than the one before; what was learned is thrown away."
+        lead = "Each step used a higher learning rate than the one before; the trained weights are discarded."
         page = render_page(
             "Learning rate",
             [Section("Loss and learning rate", [chart], lead=lead)],
@@ -75,31 +77,33 @@ class LearningRateCurve:
 def find_learning_rate(
     config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
 ) -> LearningRateCurve:
-    """Train for some steps while the rate rises evenly in its logarithm; nothing is written but cached features.
+    """Train for some steps while the learning rate rises exponentially; only cached features are written.
 
-    The rates of further stages keep their ratio to the head's.
+    The learning rates of other stages keep their ratio to the head's.
 
     Raises:
         ConfigError: the range is empty, or there are fewer than 10 steps.
-        DataError: the pictures can't be used.
-        WeightsError: the pretrained weights can't be had or don't fit.
+        DataError: the images can't be used.
+        WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
     """
     if not 0 < lowest < highest or steps < _FEWEST_STEPS:
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
-    folder = training_images(config)
+    data, compute = load_data(config), compute_of(config)
     with repeatable(config.deterministic):
-        lesson = prepare(config, folder, compute_of(config), run_cache=RunCache()).lesson
+        pretrained = RunCache().pretrained(config)
+        model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
+        task = training_task(config, data, model, make_sources(config, data, model, compute))
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
-        return curve(rates, list(_losses(lesson, config, rates)))
+        return curve(rates, list(_losses(task, config, rates)))
 
 
 def curve(rates: Sequence[float], losses: Sequence[float]) -> LearningRateCurve:
-    """The curve of these raw losses, which may be fewer than the rates and end where they aren't numbers.
+    """The curve of these raw losses, which may be fewer than the rates; it ends before the first NaN or infinite one.
 
     Raises:
-        ConfigError: there are too few of them to tell anything.
+        ConfigError: there are too few of them for a suggestion.
     """
     smooth: list[float] = []
     average = 0.0
@@ -107,22 +111,22 @@ def curve(rates: Sequence[float], losses: Sequence[float]) -> LearningRateCurve:
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
         smooth.append(average / (1 - _SMOOTHING**step))
     if len(smooth) < _FEWEST_STEPS // 2:
-        raise ConfigError(f"the loss diverged within {len(smooth)} steps: begin at a lower rate than {rates[0]:g}")
+        raise ConfigError(f"the loss diverged within {len(smooth)} steps: start at a lower rate than {rates[0]:g}")
     best = min(range(len(smooth)), key=smooth.__getitem__)
     falls = [smooth[at + 1] - smooth[at - 1] for at in range(1, best)]
     steepest = 1 + min(range(len(falls)), key=falls.__getitem__) if falls else best
     return LearningRateCurve(tuple(rates[: len(smooth)]), tuple(smooth), rates[steepest], rates[best])
 
 
-def _losses(lesson: TrainingTask, config: TrainingConfig, rates: Sequence[float]) -> Iterator[float]:
+def _losses(task: TrainingTask, config: TrainingConfig, rates: Sequence[float]) -> Iterator[float]:
     """The loss of each step, until it is far above the lowest."""
-    module = lesson.module.train()
+    module = task.module.train()
     optimizer = new_optimizer(module, config)
     least = math.inf
-    for rate, (inputs, targets) in zip(rates, _endless(lesson.source(1), config), strict=False):
+    for rate, (inputs, targets) in zip(rates, _endless(task.source(1), config), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] / config.learning_rate * rate
-        loss = lesson.loss.mean(module(inputs), targets)
+        loss = task.loss.mean(module(inputs), targets)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

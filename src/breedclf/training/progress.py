@@ -1,4 +1,4 @@
-"""What a training says while it runs: one line an epoch for people, and in a job one of JSON for programs."""
+"""Progress of a run: one line per epoch for people, and in jobs a line of JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class ProgressLog(TrainingHook):
-    """Tells the "breedclf" logger what happens or, where nobody listens, a person at a terminal or notebook.
+    """Logs to the "breedclf" logger or, if it has no handler, writes to the terminal or notebook.
 
     With `metric_lines` each epoch also logs the line from which a job's metrics are read.
     """
@@ -25,15 +25,15 @@ class ProgressLog(TrainingHook):
 
     def on_start(self, plan: TrainingPlan) -> None:
         self._epochs, self._images = plan.config.epochs, plan.train_count
-        # The last layer alone takes milliseconds an epoch; elsewhere there is one on a terminal.
+        # A head alone takes milliseconds per epoch; other runs show a bar on a terminal.
         self._no_bar = True if plan.config.freeze == "head" and plan.config.feature_cache else None
         self._bar: tqdm[Any] | None = None
-        _tell(
-            f"training {plan.config.architecture} on {plan.train_count} pictures of {len(plan.labels)} classes "
+        _report(
+            f"training {plan.config.architecture} on {plan.train_count} images of {len(plan.labels)} classes "
             f"({plan.valid_count} for validation), {plan.device}, {plan.precision}"
         )
         if plan.epochs_done:
-            _tell(f"going on after epoch {plan.epochs_done} of {self._epochs}")
+            _report(f"resuming after epoch {plan.epochs_done} of {self._epochs}")
 
     def on_step(self, step: StepRecord) -> None:
         if self._bar is None:
@@ -46,7 +46,7 @@ class ProgressLog(TrainingHook):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        _tell(
+        _report(
             f"epoch {epoch.epoch}/{self._epochs}  "
             f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "
             f"valid accuracy {epoch.valid_accuracy:.1%}  {epoch.images_per_second:.0f} images/s"
@@ -55,7 +55,7 @@ class ProgressLog(TrainingHook):
             log.info("%s", format_metrics(epoch.to_dict()))
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     if log.isEnabledFor(logging.INFO) and log.hasHandlers():
         log.info("%s", text)
     elif sys.stderr.isatty() or "ipykernel" in sys.modules:

@@ -1,4 +1,4 @@
-"""What a training tells as it goes: the plan before it begins, a record of each step, and one of each epoch."""
+"""What hooks receive: the plan before the run, a record of each step, and one of each epoch."""
 
 from __future__ import annotations
 
@@ -15,8 +15,17 @@ from breedclf.text.plain_json import plain_values
 class TrainingPlan:
     """What is about to run, with the choices made for this machine.
 
-    `epochs_done` epochs lie behind it already when a training goes on from a checkpoint; `checkpoints` is the folder of
-    those that it keeps.
+    Args:
+        config: every setting.
+        labels: names of the class folders, sorted.
+        train_count: number of training images.
+        valid_count: number of validation images.
+        device: "cpu", "cuda" or "mps".
+        precision: "fp32", "bf16" or "int8".
+        class_counts: number of training images per class, in the order of the labels.
+        output: the output folder.
+        epochs_done: epochs that a resumed run has already trained.
+        checkpoints: folder of the checkpoints; None if none are saved.
     """
 
     config: TrainingConfig
@@ -42,7 +51,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch: mean losses over pictures, accuracy from 0 to 1, and the pace of training."""
+    """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second."""
 
     epoch: int
     train_loss: float
@@ -51,12 +60,12 @@ class EpochRecord:
     images_per_second: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is NaN or infinite is None."""
-        found: dict[str, Any] = plain_values(asdict(self))
-        return found
+        """Plain values for JSON; NaN and infinite values become None."""
+        values: dict[str, Any] = plain_values(asdict(self))
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """What `to_dict` gave, with NaN for None."""
+        """The record with these values from `to_dict`, with NaN for None."""
         known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
         return cls(**known)

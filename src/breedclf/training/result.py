@@ -1,4 +1,4 @@
-"""What a training leaves behind: the model folder, how it went, and what had to be left out."""
+"""The result of a training run: the model directory, the history, and the images left out."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from breedclf.training.records import EpochRecord
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training leaves behind.
+    """The result of a training run.
 
-    `artifact` is the model folder below `output`; `history` has one record an epoch; `best_epoch` counts from 1;
-    `skipped` holds the reasons of pictures left out.
+    Args:
+        artifact: the model directory, in `output`.
+        output: the output folder.
+        history: one record per epoch.
+        best_epoch: counted from 1.
+        seconds: how long the run took.
+        skipped: the reasons of unreadable images that were left out.
     """
 
     artifact: Path
@@ -33,6 +38,7 @@ class FitResult:
 
     @property
     def best(self) -> EpochRecord:
+        """The record of the best epoch."""
         return self.history[self.best_epoch - 1]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,52 +1,52 @@
-"""What trainings that follow each other in one process share, so that each needn't fetch it anew."""
+"""What consecutive training runs in one process share: pretrained weights, and fingerprints of images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
-from breedclf.features.extraction import fingerprint_of
+from breedclf.features.fingerprint import fingerprint_of
 from breedclf.files.file_stat import FileStat
-from breedclf.models.network import StateDict
-from breedclf.models.weights import backbone_state, fingerprint
+from breedclf.models.weights import PretrainedWeights, load_pretrained
 
 
 class RunCache:
-    """Keeps the pretrained weights that were used last, some 100 MB for a ResNet-50, until it goes away itself.
+    """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself.
 
-    Of pictures it keeps the fingerprints, which else each training would read all files for.
+    Image files are read for their fingerprint only once, unless they change.
     """
 
     def __init__(self) -> None:
         self._fingerprints: dict[tuple[Path, ...], tuple[list[FileStat | None], str]] = {}
-        self._asked: tuple[object, ...] = ()
-        self._weights: tuple[StateDict, str] | None = None
+        self._key: tuple[object, ...] = ()
+        self._pretrained: PretrainedWeights | None = None
 
-    def weights(self, config: TrainingConfig) -> tuple[StateDict, str]:
-        """The backbone's state dict, which is not to be changed, and its fingerprint.
+    def pretrained(self, config: TrainingConfig) -> PretrainedWeights:
+        """The pretrained weights of a run, which must not be changed.
 
         Raises:
-            WeightsError: the weights can't be had, aren't safe to load, or don't fit the architecture.
+            WeightsError: the weights can't be downloaded or read, aren't safe to load, or don't fit the architecture.
         """
         version = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
-        asked = (config.architecture, config.weights, version)
-        if self._weights is None or asked != self._asked:
-            state = backbone_state(config.architecture, config.weights, seed=config.seed)
-            self._asked, self._weights = asked, (state, fingerprint(state))
-        return self._weights
+        key = (config.architecture, config.weights, version)
+        if self._pretrained is None or key != self._key:
+            self._pretrained = load_pretrained(config.architecture, config.weights, seed=config.seed)
+            self._key = key
+        preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
+        return replace(self._pretrained, preprocessing=preprocessing)
 
     def fingerprint(self, paths: Sequence[Path]) -> str:
-        """That of these pictures, taken anew when one of the files changes."""
-        stamps = [_file_stat(path) for path in paths]
+        """The fingerprint of these images, computed again when one of the files changes."""
+        stats = [_file_stat(path) for path in paths]
         known = self._fingerprints.get(tuple(paths))
-        if known is None or known[0] != stamps:
-            known = self._fingerprints[tuple(paths)] = (stamps, fingerprint_of(paths))
+        if known is None or known[0] != stats:
+            known = self._fingerprints[tuple(paths)] = (stats, fingerprint_of(paths))
         return known[1]
 
 
 def _file_stat(file: Path) -> FileStat | None:
-    """That of a file; None where there is none to be seen."""
     try:
         return FileStat.of(file.stat())
     except OSError:

@@ -22,7 +22,7 @@ from breedclf.data.image_source import ImageFiles, ViewDataset
 from breedclf.data.images import open_image, read_image, upright_rgb
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.models.weights import preprocessing_for
+from breedclf.models.published import preprocessing_for
 from tests.color_profiles import (
     ADOBE_RGB,
     D50,

@@ -22,7 +22,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import BreedclfError
 from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
-from breedclf.features.openvino_maker import check_accuracy, quantised
+from breedclf.features.openvino_maker import check_accuracy, quantized
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.network import network_from
 from breedclf.runtime.telemetry import opt_out
@@ -92,10 +92,10 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
 def _in_int8(
     card: ModelCard, plain: openvino.Model, split: Split, samples: NDArray[np.uint8], max_drop: float
 ) -> tuple[openvino.Model, About]:
-    check_accuracy(1.0, 1.0, pictures=len(split), max_drop=max_drop)
-    in_int8 = quantised(plain, sample_of(split).paths, lambda path: _input(card, path)[None])
+    check_accuracy(1.0, 1.0, images=len(split), max_drop=max_drop)
+    in_int8 = quantized(plain, sample_of(split).paths, lambda path: _input(card, path)[None])
     before, after = (_accuracy(card, each, split) for each in (plain, in_int8))
-    check_accuracy(before, after, pictures=len(split), max_drop=max_drop)
+    check_accuracy(before, after, images=len(split), max_drop=max_drop)
     own = compiled(in_int8, "int8")(samples)[0]
     return in_int8, About(expected=_rows(own), accuracy=after, accuracy_before=before, pictures=len(split))
 

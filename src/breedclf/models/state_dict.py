@@ -1,11 +1,15 @@
-"""Whether a state dict is what an architecture's network takes: names, shapes, types and numbers."""
+"""State dicts: whether one fits an architecture's network, whether its values are finite, and its fingerprint."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import nn
+
+from breedclf.errors import WeightsError
 
 _MAX_SHOWN = 4
 _COUNTER = "num_batches_tracked"
@@ -13,10 +17,37 @@ _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64
 _INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 
 
-def misfits(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """What keeps a state dict from being loaded in place of `expected`, whose values don't matter.
+def checked(
+    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor], architecture: str, path: Path
+) -> dict[str, torch.Tensor]:
+    """The state dict of a file, complete, if a network whose state dict is `expected` can be trained with it.
 
-    Batch norms' counters may be absent: inference doesn't read them, and old files lack them.
+    Raises:
+        WeightsError: names, shapes or types differ, or values aren't finite.
+    """
+    if problems := misfits(state, expected):
+        raise WeightsError(f"weights file {path} doesn't fit {architecture}: {'; '.join(problems)}")
+    if problems := faults(state):
+        raise WeightsError(
+            f"weights file {path} can't be trained on: it has {'; '.join(problems)}; fetch or save the file again"
+        )
+    return with_counters(state, expected)
+
+
+def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
+    """A hash of names, types, shapes and values: equal weights have the same one, whatever file they come from."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def misfits(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Why a state dict can't be loaded in place of `expected`, whose values don't matter; empty if it can.
+
+    Batch norms' counters may be missing: inference doesn't read them, and old files don't have them.
     """
     shared = [name for name in expected if name in state]
     misshapen = [
@@ -40,7 +71,7 @@ def misfits(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tens
 
 
 def faults(state: Mapping[str, torch.Tensor]) -> list[str]:
-    """Tensors with which no network can compute: values that are NaN or infinite, negative variances."""
+    """Tensors that no network can compute with: NaN or infinite values, negative variances; empty if there are none."""
     broken = [
         f"{name} ({int((~tensor.isfinite()).sum())} of {tensor.numel()} values)"
         for name, tensor in state.items()
@@ -57,21 +88,21 @@ def faults(state: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def with_counters(state: dict[str, torch.Tensor], expected: Iterable[str]) -> dict[str, torch.Tensor]:
-    """The state with zeros for the batch norms' counters that it lacks."""
+    """The state dict with zeros for missing batch norm counters."""
     return state | {
         name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith(_COUNTER) and name not in state
     }
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether every value is a number; a tenth of the time of looking at each, unless their sum overflows."""
+    """Whether no value is NaN or infinite. The sum is tested first, which takes a tenth of the time."""
     if not tensor.is_floating_point():
         return True
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def all_finite(network: nn.Module) -> bool:
-    """Whether every weight is a number."""
+    """Whether no weight of the network is NaN or infinite."""
     return all(is_finite(weight) for weight in network.state_dict().values())
 
 

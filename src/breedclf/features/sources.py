@@ -1,0 +1,99 @@
+"""What a training run reads in each epoch: features, activations or images, cached where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from breedclf.config import TrainingConfig
+from breedclf.data.sources import FeatureSource
+from breedclf.data.training_data import TrainingData
+from breedclf.features.extraction import TORCH, FeatureExtractor
+from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.openvino import engine_name, openvino_backbone
+from breedclf.features.provider import FeatureProvider
+from breedclf.features.views import ViewSchedule
+from breedclf.models.model import Model
+from breedclf.runtime.device import Compute
+from breedclf.runtime.timers import NO_TIMER, StepTimer
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The inputs of a training run: one source per view for training, one for validation.
+
+    `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
+    `are_cached`: all inputs are features from the cache.
+    """
+
+    views: Mapping[int, FeatureSource]
+    schedule: ViewSchedule
+    valid: FeatureSource
+    data_fingerprint: str
+    skipped: list[str]
+    are_cached: bool
+
+    @property
+    def first(self) -> FeatureSource:
+        """The source of the first epoch."""
+        return next(iter(self.views.values()))
+
+    def of_epoch(self, epoch: int) -> FeatureSource:
+        """The training source of an epoch, counted from 1."""
+        return self.views[self.schedule.of_epoch(epoch)]
+
+
+def make_sources(
+    config: TrainingConfig,
+    data: TrainingData,
+    model: Model,
+    compute: Compute,
+    *,
+    fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+    timer: StepTimer = NO_TIMER,
+) -> Sources:
+    """Make the inputs of a training run; features that are to be cached are computed now.
+
+    Args:
+        config: the settings.
+        data: the training and the validation split.
+        model: has the frozen backbone.
+        compute: device and precision.
+        fingerprint: computes the fingerprint of image files.
+        timer: receives the parts of each step.
+
+    Raises:
+        DataError: an image can't be read, unless unreadable ones are skipped and others are left.
+        MissingExtraError: OpenVINO isn't installed, with `engine="openvino"`.
+    """
+    schedule = ViewSchedule.of(config)
+    make_backbone: Callable[[], nn.Module] = partial(model.trunk, compute)
+    engine = TORCH
+    preprocessing = model.pretrained.preprocessing
+    if config.engine == "openvino":
+        make_backbone = partial(openvino_backbone, config, model.pretrained.state, preprocessing, compute.precision)
+        engine = engine_name(config, data, compute.precision)
+    extractor = FeatureExtractor(
+        make_backbone=make_backbone,
+        engine=engine,
+        preprocessing=preprocessing,
+        compute=compute,
+        weights_fingerprint=model.pretrained.fingerprint,
+        chunk_size=config.chunk_size,
+        view_seed=config.view_seed,
+        workers=config.workers,
+        stop_at_bad=config.on_bad_image == "error",
+        timer=timer,
+        as_float32=config.freeze == "head",
+        pin_memory=config.pin_memory,
+        device_decoding=config.device_decoding,
+    )
+    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint)
+    requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
+    *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
+    views = dict(zip(schedule.counts, train, strict=True))
+    return Sources(views, schedule, valid, provider.data_fingerprint, provider.skipped, provider.cache is not None)

@@ -1,0 +1,52 @@
+"""Which view of the images each epoch trains on: view 0 is the plain crop, each other view a random crop of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from breedclf.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class ViewSchedule:
+    """The view of each epoch.
+
+    With `plain`, epochs cycle through the views 0 to `views` - 1. Otherwise they cycle through the random views 1 to
+    `views`, or see a new one in each epoch where `views` is 1.
+    """
+
+    epochs: int
+    views: int
+    plain: bool
+
+    @classmethod
+    def of(cls, config: TrainingConfig) -> ViewSchedule:
+        """The schedule of a training run; `augment="auto"` is plain for a head alone.
+
+        Example:
+            >>> ViewSchedule.of(TrainingConfig(data="x", freeze="layer4", epochs=3)).counts
+            {1: 1, 2: 1, 3: 1}
+        """
+        plain = config.augment == "none" or (config.augment == "auto" and config.freeze == "head")
+        return cls(config.epochs, config.views, plain)
+
+    def of_epoch(self, epoch: int) -> int:
+        """The view of an epoch, counted from 1.
+
+        Example:
+            >>> [ViewSchedule(epochs=3, views=2, plain=True).of_epoch(epoch) for epoch in (1, 2, 3)]
+            [0, 1, 0]
+            >>> [ViewSchedule(epochs=3, views=1, plain=False).of_epoch(epoch) for epoch in (1, 2, 3)]
+            [1, 2, 3]
+        """
+        if self.plain:
+            return (epoch - 1) % self.views
+        return (epoch - 1) % self.views + 1 if self.views > 1 else epoch
+
+    @cached_property
+    def counts(self) -> Mapping[int, int]:
+        """How many epochs train on each view, in the order in which the views are first needed."""
+        return dict(Counter(self.of_epoch(epoch) for epoch in range(1, self.epochs + 1)))

@@ -1,0 +1,82 @@
+"""A model to fine-tune: pretrained weights cut into a frozen trunk and a module that is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from breedclf.config import Architecture, Freeze, TrainingConfig
+from breedclf.data.sources import FeatureSource
+from breedclf.models.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
+from breedclf.models.network import StateDict
+from breedclf.models.stages import Tail, tail_input_shape, trunk
+from breedclf.models.weights import PretrainedWeights
+from breedclf.runtime.device import Compute
+
+_MOST_FOR_MOMENTS = 2_048
+
+
+@dataclass(frozen=True)
+class Model:
+    """The pretrained weights, and the module that is trained: the head alone, or a tail of stages that ends with it.
+
+    The module maps features [N, D], or the trunk's output [N, C, H, W], to scores [N, classes].
+    """
+
+    architecture: Architecture
+    pretrained: PretrainedWeights
+    freeze: Freeze
+    module: ScaledLinear | Tail
+
+    @property
+    def head(self) -> ScaledLinear:
+        """The classification layer."""
+        return self.module.fc if isinstance(self.module, Tail) else self.module
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the module's input for one image."""
+        if self.freeze == "head":
+            return (self.pretrained.features,)
+        return tail_input_shape(self.pretrained.state, self.freeze, self.pretrained.preprocessing.crop_px)
+
+    def trunk(self, compute: Compute) -> nn.Module:
+        """Build the frozen trunk: normalized images [N, 3, H, W] to the module's input."""
+        return trunk(self.architecture, self.pretrained.state, self.freeze, compute)
+
+    def scale_by(self, source: FeatureSource, batch_size: int) -> None:
+        """Let the head standardize features by their moments over a source of the module's inputs."""
+        if isinstance(self.module, Tail):
+            self.module.eval()
+            with torch.inference_mode():
+                scaling = Scaling.of(source, batch_size, features=self.module.features, most=_MOST_FOR_MOMENTS)
+        else:
+            scaling = Scaling.of(source, MOMENTS_BATCH)
+        self.head.use(scaling)
+
+    def state_with(self, trained: StateDict) -> StateDict:
+        """The whole network's state dict with these weights of the module; the scaling is folded into the head."""
+        self.module.load_state_dict(trained)
+        stages = {name: value for name, value in trained.items() if not name.startswith("fc.")}
+        stages = stages if isinstance(self.module, Tail) else {}
+        head = {f"fc.{name}": value for name, value in self.head.folded().state_dict().items()}
+        return self.pretrained.state | stages | head
+
+
+def build_model(config: TrainingConfig, pretrained: PretrainedWeights, *, classes: int, compute: Compute) -> Model:
+    """The module to train on `pretrained`, on the device, before its first step."""
+    head = new_head(pretrained.features, classes, config)
+    module: ScaledLinear | Tail = head
+    if config.freeze != "head":
+        module = Tail.of(
+            config.architecture,
+            pretrained.state,
+            config.freeze,
+            head,
+            fixed_statistics=config.keeps_statistics,
+            compute=compute,
+            checkpointing=config.activation_checkpointing,
+        )
+    return Model(config.architecture, pretrained, config.freeze, module.to(compute.device))

@@ -1,0 +1,82 @@
+"""Where a run saves its checkpoints, and what each of them records about the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from breedclf._version import __version__
+from breedclf.config import TrainingConfig
+from breedclf.errors import DataError
+from breedclf.runtime.device import Compute
+from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.interruption import TrainingInterrupted
+
+
+@dataclass
+class CheckpointPolicy:
+    """Where a run saves its state, and the checkpoint that it resumes from.
+
+    `about` is stored in every checkpoint, and compared when a later run resumes from it.
+    """
+
+    folder: CheckpointFolder | None = None
+    start: Checkpoint | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    _has_saved: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        return self.folder is not None
+
+    def save(self, epochs: int, step: int, tensors: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> None:
+        """Save one checkpoint; the first one of a new run replaces those of earlier runs."""
+        assert self.folder is not None
+        if not self._has_saved and self.start is None:
+            self.folder.clear()
+        self._has_saved = True
+        self.folder.save(Checkpoint(epochs, step, tensors, {**self.about, **about}))
+
+    def interrupted(self, epoch: int, epochs: int) -> TrainingInterrupted:
+        """The exception that ends an interrupted run."""
+        assert self.folder is not None
+        return TrainingInterrupted(
+            f"the training was interrupted in epoch {epoch} of {epochs}; its state is saved in {self.folder.path}. "
+            "To continue, repeat the command with --resume (from Python: resume=True)"
+        )
+
+
+NO_CHECKPOINTS = CheckpointPolicy()
+
+
+def about_run(
+    config: TrainingConfig, compute: Compute, data_fingerprint: str, weights_fingerprint: str
+) -> dict[str, Any]:
+    """The facts about a run that each of its checkpoints contains."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "data_fingerprint": data_fingerprint,
+        "weights_fingerprint": weights_fingerprint,
+        "choices": {"precision": compute.precision, "device": compute.device.type, "threads": torch.get_num_threads()},
+        "breedclf_version": __version__,
+        "torch_version": str(torch.__version__),
+    }
+
+
+def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> None:
+    """Compare images and weights with those of the checkpoint.
+
+    Raises:
+        DataError: they differ.
+    """
+    if start is None:
+        return
+    for name, words in (("data_fingerprint", "the images"), ("weights_fingerprint", "the pretrained weights")):
+        if start.about[name] != about[name]:
+            raise DataError(
+                f"{words} have changed since the checkpoint was made ({name} was {start.about[name][:12]}, "
+                f"is {about[name][:12]}); restore them, or restart without --resume"
+            )
