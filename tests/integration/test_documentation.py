@@ -22,7 +22,9 @@ from breedclf.cli.flags import training_config
 from breedclf.learning import known_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([PROJECT_ROOT / "README.md", *PROJECT_ROOT.joinpath("docs").glob("*.md")])
+PAGES = sorted(
+    [PROJECT_ROOT / "README.md", *PROJECT_ROOT.joinpath("docs").glob("[a-z]*/*.md"), PROJECT_ROOT / "docs/index.md"]
+)
 MODULES = sorted(PROJECT_ROOT.joinpath("src").rglob("*.py"))
 SNIPPETS = Sybil([PythonCodeBlockParser()])
 EXAMPLES = Sybil([DocTestParser()])
@@ -107,7 +109,7 @@ def test_the_commands_of_a_page_are_valid(page: Path) -> None:
 
 @pytest.mark.usefixtures("dog_images")
 def test_the_commands_of_getting_started_work() -> None:
-    commands = _commands(PROJECT_ROOT / "docs" / "getting-started.md")
+    commands = _commands(PROJECT_ROOT / "docs/tutorials/getting-started.md")
     assert [main(words) for _, *words in commands] == [0] * len(commands)
     assert len(commands) >= 2
 
@@ -119,7 +121,9 @@ def test_the_examples_of_a_docstring_run(module: Path) -> None:
 
 
 def test_every_verb_has_a_section() -> None:
-    sections = set(re.findall(r"^```\{verb\} (\w+)", (PROJECT_ROOT / "docs/cli.md").read_text(), re.MULTILINE))
+    sections = set(
+        re.findall(r"^```\{command\} (\w+)", (PROJECT_ROOT / "docs/reference/cli.md").read_text(), re.MULTILINE)
+    )
     assert sections == {verb for verb in VERBS if (PROJECT_ROOT / f"src/breedclf/cli/{verb}.py").exists()}
 
 
@@ -127,7 +131,7 @@ def test_every_dependency_has_its_reason_and_its_pin() -> None:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
     required = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {match[0].lower() for line in required if (match := re.match(r"[A-Za-z0-9_.-]+", line))} - {"breedclf"}
-    reasons = (PROJECT_ROOT / "docs/dependencies.md").read_text()
+    reasons = (PROJECT_ROOT / "docs/explanation/dependencies.md").read_text()
     pins = "\n".join((PROJECT_ROOT / name).read_text() for name in ("constraints.txt", "constraints-debugger.txt"))
     cell = r"^\|(?:[^|\n]*\|)?[^|\n]*"  # the package stands in the first column, behind its extra in the second
     assert [name for name in sorted(names) if not re.search(rf"{cell}\b{name}\b", reasons, re.MULTILINE)] == []
@@ -143,7 +147,7 @@ def test_the_debuggers_pins_differ_from_the_others_only_where_they_must() -> Non
 
 
 def test_every_package_stands_on_the_page_of_the_house() -> None:
-    page = (PROJECT_ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
     package = PROJECT_ROOT / "src/breedclf"
     entries = [path.name + "/" * path.is_dir() for path in package.iterdir() if not path.name.startswith(("__", "py."))]
     parts = [f"`{path.stem}`" for path in (package / "learning").glob("[a-z]*.py")]
@@ -157,5 +161,7 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 
 def test_the_settings_page_has_a_row_for_every_setting() -> None:
-    assert "```{settings} breedclf.config.TrainingConfig" in (PROJECT_ROOT / "docs/configuration.md").read_text()
+    assert (
+        "```{settings} breedclf.config.TrainingConfig" in (PROJECT_ROOT / "docs/reference/configuration.md").read_text()
+    )
     assert [name for name, field in TrainingConfig.model_fields.items() if not field.description] == []

@@ -20,7 +20,7 @@ from breedclf.learning.artifact import ModelCard
 from breedclf.learning.decoding import decode_picture
 from breedclf.learning.preprocessing import Preprocessing
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/export.md"
 
 
 def recipe(preprocessing: Preprocessing) -> dict[str, Callable[..., Any]]:
