@@ -21,6 +21,7 @@ def test_the_notebook_is_committed_without_outputs(notebook: nbformat.NotebookNo
     assert [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")] == []
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
     working_directory = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, kernel_name="python3", timeout=240, resources=working_directory).execute()
