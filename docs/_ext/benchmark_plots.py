@@ -34,7 +34,9 @@ def decoding(details: Details) -> list[Bar]:
     return [
         Bar(f"{size}, {work}", rate)
         for size, each in details.items()
-        for work, rate in each["pictures per CPU second"].items()
+        for measure, rates in each.items()
+        if measure.endswith("per CPU second")
+        for work, rate in rates.items()
     ]
 
 

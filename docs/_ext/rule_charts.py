@@ -178,7 +178,8 @@ def class_counts() -> dict[str, float]:
 
 def input_moments() -> dict[str, float]:
     found = {}
-    for label, run in runs("pictures not normalised").items():
+    name = next(name for name, (rule, *_) in FAULTS.items() if rule == "CheckInputImages")
+    for label, run in runs(name).items():
         (images,) = (t for t in run.tensors if t.kind == "input")
         found |= {f"{label}: {name}": float(abs(images.measures[name]).mean()) for name in ("mean", "std")}
     return found
