@@ -132,7 +132,7 @@ class _Command(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         command = self.arguments[0]
-        summary = VERBS[command][0]
+        summary = VERBS[command]
         return self.parse_text_to_nodes(f"{summary[0].upper()}{summary[1:]}.\n\n{command_table(command)}")
 
 

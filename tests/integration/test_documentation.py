@@ -83,7 +83,7 @@ def _run_snippets(page: Path) -> int:
 WITH_SNIPPETS = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
-SLOW_PAGES = ("export.md", "dog-breeds.md")  # three formats of a ResNet-50; a whole project
+SLOW_PAGES = ("README.md", "dog-breeds.md", "export.md")  # two whole projects; three formats of a ResNet-50
 
 
 @pytest.mark.usefixtures("dog_images")
