@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 from torchvision.models import get_model, get_model_weights
 
+import breedclf
 from breedclf import TrainingConfig
 from breedclf.cli import VERBS, _parser, main
 from breedclf.cli.flags import training_config
@@ -172,3 +174,24 @@ def test_the_settings_page_has_a_row_for_every_setting() -> None:
         "```{settings} breedclf.config.TrainingConfig" in (PROJECT_ROOT / "docs/reference/configuration.md").read_text()
     )
     assert [name for name, field in TrainingConfig.model_fields.items() if not field.description] == []
+
+
+def test_the_citation_names_this_release() -> None:
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    changes = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (citation["cff-version"], citation["license"]) == ("1.2.0", project["license"])
+    assert citation["version"] == breedclf.__version__
+    assert f"## [{citation['version']}] - {citation['date-released']}" in changes
+
+
+def test_a_release_sorts_its_changes() -> None:
+    changes = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### (.+)", changes, re.MULTILINE)) <= {
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    }
