@@ -25,7 +25,11 @@ from breedclf.learning import known_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [PROJECT_ROOT / "README.md", *PROJECT_ROOT.joinpath("docs").glob("[a-z]*/*.md"), PROJECT_ROOT / "docs/index.md"]
+    [
+        *PROJECT_ROOT.glob("[A-Z]*.md"),
+        *PROJECT_ROOT.joinpath("docs").glob("[a-z]*/*.md"),
+        PROJECT_ROOT / "docs/index.md",
+    ]
 )
 MODULES = sorted(PROJECT_ROOT.joinpath("src").rglob("*.py"))
 SNIPPETS = Sybil([PythonCodeBlockParser()])
