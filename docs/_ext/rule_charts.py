@@ -58,14 +58,14 @@ def steps(name: str, reference: Callable[[Profile], tuple[float, str]] | None = 
             chosen = profile.steps.of("train")
             lines.append(Series(label, profile.steps.start[chosen], profile.steps.duration[chosen]))
         marks = [Reference(*reference(at), axis="y")] if reference else []
-        return line_chart(title, lines, x_label="seconds", y_label="seconds a step", references=marks, **more)
+        return line_chart(title, lines, x_label="seconds", y_label="seconds per step", references=marks, **more)
 
     return draw
 
 
 def outlier_threshold(profile: Profile) -> tuple[float, str]:
     group = ALL_RULES["StepOutlier"](profile).details["groups"][0]
-    return group["threshold"], "mean + 3 deviations"
+    return group["threshold"], "mean + 3 standard deviations"
 
 
 def samples(name: str, *kinds: SeriesKind, limit: float | None = None, form: Format = plain, unit: str = "%") -> Draw:
