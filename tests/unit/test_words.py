@@ -16,7 +16,7 @@ import pytest
 
 from breedclf.cli import VERBS, _parser
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = next(path for path in Path(__file__).resolve().parents if (path / "pyproject.toml").is_file())
 
 # A pattern of a word to avoid, and what to write instead.
 WORDS = {

@@ -14,7 +14,8 @@ from planted_faults import FAULTS
 
 from breedclf.profiling.rules import ALL_RULES
 
-DOCS = Path(__file__).parents[3] / "docs"
+ROOT = next(path for path in Path(__file__).resolve().parents if (path / "pyproject.toml").is_file())
+DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
