@@ -49,7 +49,7 @@ WORDS = {
     r"(standardis|normalis|regularis|initialis|serialis|recognis|summaris|minimis|maximis)\w*": "-ize",
     r"(optimis(?!m|t)|organis(?!m)|quantis)\w*": "-ize",
     r"colours?|coloured|behaviours?|licences?|grey|misspelt|spelt|whilst": "American spelling",
-    r"(?<!dog )(?<!cat and dog )breeds?": "class, except for dog breeds",
+    r"(?<!dog )(?<!\d )breeds?": "class, except for dog breeds",
 }
 PATTERNS = [
     (re.compile(rf"(?<![\w./-])(?:{pattern})(?!\w)", re.IGNORECASE), better) for pattern, better in WORDS.items()
