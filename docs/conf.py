@@ -1,10 +1,10 @@
-"""Sphinx settings: MyST pages, furo, and tables made from the code itself."""
+"""Sphinx settings: MyST pages, furo, and tables generated from the code."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit" / "profiling"))  # the runs that pictures show
+sys.path.insert(0, str(next(Path(__file__).parents[1].glob("tests/**/planted_profiles.py")).parent))  # runs in charts
 
 import breedclf
 
@@ -18,7 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "from_code",
-    "rule_pictures",
+    "rule_charts",
     "benchmark_plots",
 ]
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -1,7 +1,7 @@
-"""Train on a folder of pictures, see how it went, and ask what is in one of them.
+"""Train on an image folder, print the history, and predict some test images.
 
-python examples/01_train_and_predict.py --data dogImages       # your photographs, ImageNet weights
-python examples/01_train_and_predict.py                        # drawn pictures, random weights, nothing downloaded
+python examples/01_train_and_predict.py --data dogImages       # your images, ImageNet weights
+python examples/01_train_and_predict.py                        # synthetic images, random weights, no download
 """
 
 import argparse
@@ -14,8 +14,8 @@ from breedclf.testing.images import write_image_set
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: synthetic images)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="weights name, or file with a state dict")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
@@ -23,9 +23,9 @@ def main() -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, output=output)
         else:
-            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=4)
+            generated = write_image_set(Path(folder) / "images", train=8, valid=4, test=4)
             config = TrainingConfig(
-                data=drawn,
+                data=generated,
                 architecture="resnet18",
                 weights="none",
                 epochs=10,
@@ -36,14 +36,14 @@ def main() -> None:
         result = Trainer(config).fit()
         for epoch in result.history:
             print(f"epoch {epoch.epoch}: loss {epoch.valid_loss:.3f}, accuracy {epoch.valid_accuracy:.0%} on valid")
-        print(f"the best was epoch {result.best_epoch}; the model folder is {result.artifact.name}/")
+        print(f"best epoch: {result.best_epoch}; model directory: {result.artifact.name}/")
 
-        # From here on only the model folder is needed: another process, or another machine, would do the same.
+        # From here on, only the model directory is needed; another process or machine could run this part.
         classifier = Classifier(result.artifact)
-        pictures = sorted((config.data / "test").rglob("*.jpg"))[:3]
-        for picture, prediction in zip(pictures, classifier.predict(pictures), strict=True):
+        images = sorted((config.data / "test").rglob("*.jpg"))[:3]
+        for image, prediction in zip(images, classifier.predict(images), strict=True):
             guesses = ", ".join(f"{guess.class_name} {guess.probability:.0%}" for guess in prediction.top(3))
-            print(f"{picture.parent.name}/{picture.name}: {guesses}")
+            print(f"{image.parent.name}/{image.name}: {guesses}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Search the learning rate, the batch size and the number of epochs; keep the best model and a page about the search.
+"""Search learning rate, batch size and number of epochs; keep the best model and a report.
 
 python examples/03_tune.py --data dogImages --weights resnet50.pth
-python examples/03_tune.py                                     # drawn pictures, random weights, nothing downloaded
+python examples/03_tune.py                                     # synthetic images, random weights, no download
 """
 
 import argparse
@@ -14,9 +14,9 @@ from breedclf.testing.images import write_image_set
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
-    parser.add_argument("--output", type=Path, help="folder that keeps the search (default: thrown away at the end)")
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: synthetic images)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="weights name, or file with a state dict")
+    parser.add_argument("--output", type=Path, help="folder to keep the search in (default: a temporary folder)")
     arguments = parser.parse_args()
 
     space = {
@@ -29,8 +29,8 @@ def main() -> None:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights)
         else:
-            drawn = write_image_set(Path(folder) / "pictures", train=8, valid=4, test=0)
-            config = TrainingConfig(data=drawn, architecture="resnet18", weights="none")
+            generated = write_image_set(Path(folder) / "images", train=8, valid=4, test=0)
+            config = TrainingConfig(data=generated, architecture="resnet18", weights="none")
 
         tuning = TuningJob(config, space, strategy="grid", home=output).run(progress=True)
         for row in tuning.rows():

@@ -1,4 +1,4 @@
-"""Put a model behind an address, ask it about photographs, replace it while it answers, and take it down."""
+"""Deploy a model, predict images, update the model while it serves requests, and delete the endpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from breedclf.testing.images import write_image_set
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        data = write_image_set(Path(folder) / "pictures", classes=2, train=6, valid=2, test=3, size_px=64)
+        data = write_image_set(Path(folder) / "images", classes=2, train=6, valid=2, test=3, size_px=64)
         config = TrainingConfig(
             data=data,
             architecture="resnet18",
@@ -22,21 +22,23 @@ def main() -> None:
             feature_cache=False,
         )
         model = Trainer(config).fit().artifact
-        photographs = sorted((data / "test").rglob("*.jpg"))
+        images = sorted((data / "test").rglob("*.jpg"))
 
         backend = LocalBackend(Path(folder) / "home")
         with Deployment(model, backend=backend, name="example", ttl_seconds=600).deploy() as endpoint:
             print("in service at", endpoint.url)
-            for photograph, prediction in zip(photographs, endpoint.predict_many(photographs), strict=True):
-                print(f"{photograph.parent.name}/{photograph.name}: {prediction}")
+            for image, prediction in zip(images, endpoint.predict_many(images), strict=True):
+                print(f"{image.parent.name}/{image.name}: {prediction}")
 
             answered, updating = 0, threading.Thread(target=endpoint.update, args=(model,))
             updating.start()
             while updating.is_alive():
-                answered += len(endpoint.predict_many(photographs))
+                answered += len(endpoint.predict_many(images))
             updating.join()
-            print(f"now model {endpoint.describe().generation}; requests answered meanwhile: {answered}")
-        print("the endpoint is gone:", backend.list_endpoints() == [])
+            print(
+                f"now serving model {endpoint.describe().generation}; requests answered during the update: {answered}"
+            )
+        print("endpoint deleted:", backend.list_endpoints() == [])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Interrupt a training in the middle, as Ctrl-C or a lost machine would, and go on to the very same model.
+"""Interrupt a training run, as Ctrl-C or a lost machine would, and resume it to exactly the same model.
 
 python examples/08_resume.py --data dogImages --weights resnet50.pth
-python examples/08_resume.py                              # drawn pictures, random weights, nothing downloaded
+python examples/08_resume.py                              # synthetic images, random weights, no download
 """
 
 import argparse
@@ -15,7 +15,7 @@ from breedclf.training.hooks import StepRecord, TrainingHook
 
 
 class CtrlC(TrainingHook):
-    """Presses Ctrl-C in the second step of an epoch."""
+    """Sends Ctrl-C in the second step of an epoch."""
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -27,30 +27,30 @@ class CtrlC(TrainingHook):
 
 def main(*argv: str) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn pictures)")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: synthetic images)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="weights name, or file with a state dict")
     arguments = parser.parse_args(argv or None)
 
     with tempfile.TemporaryDirectory() as folder:
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights, epochs=6)
         else:
-            drawn = write_image_set(Path(folder) / "pictures", classes=2, train=8, valid=4, test=0, size_px=96)
-            config = TrainingConfig(data=drawn, architecture="resnet18", weights="none", epochs=6)
+            generated = write_image_set(Path(folder) / "images", classes=2, train=8, valid=4, test=0, size_px=96)
+            config = TrainingConfig(data=generated, architecture="resnet18", weights="none", epochs=6)
         config = config.replace(deterministic=True, batch_size=4)
 
         whole = Trainer(config.replace(output=Path(folder) / "whole")).fit()
 
-        torn = config.replace(output=Path(folder) / "torn")
+        interrupted = config.replace(output=Path(folder) / "interrupted")
         try:
-            Trainer(torn).fit(hooks=[CtrlC(epoch=3)])
+            Trainer(interrupted).fit(hooks=[CtrlC(epoch=3)])
         except KeyboardInterrupt as interrupt:
             print(str(interrupt).replace(folder, "FOLDER"))
-        result = Trainer(torn).fit(resume=True)
+        result = Trainer(interrupted).fit(resume=True)
 
         files = [fit.artifact / "model.safetensors" for fit in (whole, result)]
         same = files[0].read_bytes() == files[1].read_bytes()
-        print(f"{len(result.history)} epochs; the same model to the last bit as without the interruption: {same}")
+        print(f"{len(result.history)} epochs; model identical to the uninterrupted one: {same}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Dog breeds on SageMaker: upload, tune, train with debugger and profiler, deploy, predict, clean up; on the emulator.
+"""Dog breeds on SageMaker: upload, tune, train with debugger and profiler, deploy, predict, clean up.
+
+It runs on the emulator, without an account:
 
 python examples/09_sagemaker.py --data dogImages --weights resnet50.pth
-python examples/09_sagemaker.py                                # drawn images, random weights, nothing downloaded
-python examples/09_sagemaker.py --python image/bin/python      # jobs run by an interpreter with SageMaker's toolkits
+python examples/09_sagemaker.py                                # synthetic images, random weights, no download
+python examples/09_sagemaker.py --python image/bin/python      # run jobs with SageMaker's toolkits
 
-On AWS the same runs with one line changed: `place = on_aws()` in `main`, and it costs some dollars at most.
+To run it on AWS, change one line in `main` to `selected = on_aws()`. It costs a few dollars at most.
 """
 
 from __future__ import annotations
@@ -35,16 +37,16 @@ from breedclf import (
 from breedclf.testing.images import write_image_set
 from breedclf.tuning.table import trial_table
 
-PREFIX = "breedclf/example-09"  # all that this script writes, and deletes at the end
+PREFIX = "breedclf/example-09"  # everything that this script writes is below it, and deleted at the end
 
 
 @contextlib.contextmanager
 def on_aws() -> Iterator[SageMakerBackend]:
-    """Your account, by the credentials of this machine; `breedclf sagemaker policy` prints what they need."""
+    """Your account, with this machine's credentials; `breedclf sagemaker policy` prints the permissions they need."""
     account = "arn:aws:iam::111122223333"
     yield SageMakerBackend(
         role=f"{account}:role/breedclf",
-        endpoint_end_role=f"{account}:role/breedclf-end",  # AWS itself deletes the endpoint when its time is over
+        endpoint_end_role=f"{account}:role/breedclf-end",  # lets AWS delete the endpoint after its time to live
         bucket="my-bucket",
         prefix=PREFIX,
         max_cost=20,
@@ -54,7 +56,7 @@ def on_aws() -> Iterator[SageMakerBackend]:
 
 @contextlib.contextmanager
 def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
-    """SageMaker's emulator on this machine, which really runs the jobs; no account, no costs."""
+    """SageMaker's emulator on this machine, which really runs the jobs, without an account or costs."""
     from breedclf.backends.emulator.server import emulator
 
     with emulator(LocalBackend(home / "emulator", python=python)) as running:
@@ -68,7 +70,7 @@ def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
             serving_image="123456789012.dkr.ecr.us-east-1.amazonaws.com/dog-breeds:1",
             debugger=True,
             poll_seconds=0.2,
-            delay_seconds=0,  # the emulator's logs and metrics are never late
+            delay_seconds=0,  # the emulator's logs and metrics aren't delayed
             home=home / "fetched",
         )
         backend.clients("s3").create_bucket(Bucket="dog-breeds")
@@ -77,11 +79,11 @@ def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
 
 def main(*argv: str) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: drawn images)")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="a name, or a file with a ResNet-50's state dict")
-    parser.add_argument("--output", type=Path, help="folder that keeps the reports (default: thrown away at the end)")
-    parser.add_argument("--max-jobs", type=int, default=4, help="training jobs of the tuning (default: 4)")
-    parser.add_argument("--python", type=Path, help="interpreter that plays the emulator's images (default: this one)")
+    parser.add_argument("--data", type=Path, help="folder with train/, valid/ and test/ (default: synthetic images)")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="weights name, or file with a state dict")
+    parser.add_argument("--output", type=Path, help="folder to keep the reports in (default: a temporary folder)")
+    parser.add_argument("--max-jobs", type=int, default=4, help="training jobs of the tuning job (default: 4)")
+    parser.add_argument("--python", type=Path, help="interpreter for the emulated images (default: this one)")
     arguments = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
@@ -93,8 +95,8 @@ def main(*argv: str) -> None:
 
         config = TrainingConfig(data=data, weights=weights, architecture=architecture)
 
-        place = emulated(Path(folder), arguments.python)
-        with place as backend:
+        selected = emulated(Path(folder), arguments.python)
+        with selected as backend:
             config = upload(backend, data, config)
             best = tune(backend, config, arguments.max_jobs)
             job = train(backend, config.replace(**best))
@@ -104,7 +106,7 @@ def main(*argv: str) -> None:
 
 
 def upload(backend: SageMakerBackend, data: Path, config: TrainingConfig) -> TrainingConfig:
-    """The images in S3, and a training that takes them from there."""
+    """Upload the images to S3, and return settings that read them from there."""
     title("Upload")
     dataset = S3Dataset.upload(data, backend.uri("data", "dogs"), backend=backend)
     print(f"{dataset.uri}: {len(dataset.manifest.files)} files, sent {dataset.sent_files}, verified")
@@ -112,7 +114,7 @@ def upload(backend: SageMakerBackend, data: Path, config: TrainingConfig) -> Tra
 
 
 def tune(backend: SageMakerBackend, config: TrainingConfig, max_jobs: int) -> dict[str, Any]:
-    """The best hyperparameters of a tuning job."""
+    """Run a tuning job and return its best hyperparameters."""
     title("Tune")
     space = {"learning_rate": Continuous(0.005, 0.01), "batch_size": Categorical(32, 64), "epochs": Categorical(2, 3)}
     tuning = TuningJob(
@@ -126,24 +128,26 @@ def tune(backend: SageMakerBackend, config: TrainingConfig, max_jobs: int) -> di
 
 
 def train(backend: SageMakerBackend, config: TrainingConfig) -> Job:
-    """A training with the best hyperparameters, watched by the debugger and the profiler."""
+    """Train with the best hyperparameters, under the debugger and the profiler."""
     title("Train, debug and profile")
     job = Trainer(config.replace(profile="full"), backend=backend).submit(max_runtime_seconds=3_600)
-    asked = backend.clients("sagemaker").describe_training_job(TrainingJobName=job.name)
-    print("profiler:", asked["ProfilerConfig"])
-    print("debugger saves:", [each["CollectionName"] for each in asked["DebugHookConfig"]["CollectionConfigurations"]])
-    for line in job.logs(follow=True):  # as it arrives, until the job has ended
+    request = backend.clients("sagemaker").describe_training_job(TrainingJobName=job.name)
+    print("profiler:", request["ProfilerConfig"])
+    print(
+        "debugger saves:", [each["CollectionName"] for each in request["DebugHookConfig"]["CollectionConfigurations"]]
+    )
+    for line in job.logs(follow=True):  # as lines arrive, until the job ends
         if line.startswith("breedclf-metrics") and '"epoch"' in line:
             values = json.loads(line.removeprefix("breedclf-metrics"))
             print("log:", ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
-    job.wait()  # tells why, if it failed
+    job.wait()  # raises an error with the reason if the job failed
     for rule in [rule for kind in ("profiler_rules", "debug_rules") for rule in job.describe().details[kind]]:
         print(f"rule: {rule['rule']:<24} {rule['status']} {rule['message']}")
     return job
 
 
 def show_report(session: ProfilingSession, output: Path) -> None:
-    """What breedclf's own rules found, which need no Debugger."""
+    """Print the findings of breedclf's own rules, which don't need Debugger."""
     title("Findings")
     print(", ".join(f"{count} {status}" for status, count in Counter(each.status for each in session.findings).items()))
     for finding in session.findings:
@@ -153,7 +157,7 @@ def show_report(session: ProfilingSession, output: Path) -> None:
 
 
 def deploy(backend: SageMakerBackend, job: Job, data: Path) -> None:
-    """An endpoint, asked for some test images and deleted at the end, whatever happens."""
+    """Deploy an endpoint, predict some test images, and delete it, also after an error."""
     title("Deploy and predict")
     with Deployment(job.artifact, backend=backend, name="dog-breeds", ttl_seconds=3_600).deploy() as endpoint:
         for image in sorted(path for path in (data / "test").rglob("*") if path.is_file())[:3]:
@@ -162,7 +166,7 @@ def deploy(backend: SageMakerBackend, job: Job, data: Path) -> None:
 
 
 def clean_up(backend: SageMakerBackend) -> None:
-    """Nothing of this script is left; what others made in the account stays."""
+    """Delete everything that this script created, and nothing else in the account."""
     title("Clean up")
     print("endpoints left:", [each.name for each in backend.list_endpoints()])
     for job in [job for job in backend.list_jobs() if job.details["output"].startswith(backend.uri())]:
@@ -172,7 +176,7 @@ def clean_up(backend: SageMakerBackend) -> None:
 
 
 def title(text: str) -> None:
-    """A heading, shown at once."""
+    """Print a heading, unbuffered."""
     print(f"\n== {text}", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`{benchmark} NAME`: a plot and the table of goals, from the newest figures of each machine in benchmarks/results/."""
+"""`{benchmark} NAME`: a plot and a table of goals, from the newest results of each machine in benchmarks/results/."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ def decoding(details: Details) -> list[Bar]:
     return [
         Bar(f"{size}, {work}", rate)
         for size, each in details.items()
-        for work, rate in each["pictures per CPU second"].items()
+        for measure, rates in each.items()
+        if measure.endswith("per CPU second")
+        for work, rate in rates.items()
     ]
 
 
 def forward(details: Details) -> list[Bar]:
-    names = {"eager fp32": "eager fp32", "ours": "breedclf", "reference": "at the rate of a matrix product"}
+    names = {"eager fp32": "eager fp32", "ours": "breedclf", "reference": "matrix product (reference)"}
     bars = [Bar(names[name], rate) for name, rate in details["images_per_second"].items()]
     alone = details.get("in processes of their own", {})
     return bars + [
@@ -73,23 +75,23 @@ def servers(details: Details) -> list[Bar]:
     return [measured(name, [each["per_second"] for each in rounds]) for name, rounds in details.items()]
 
 
-# benchmark: (title, unit, what is drawn)
+# benchmark: (title, unit, bars)
 PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
     "startup": ("Start-up on the command line", "seconds", walls),
-    "decode": ("From a JPEG file to the network's input, one core", "pictures a CPU second", decoding),
-    "forward": ("The frozen part, 32 pictures at a time", "pictures a second", forward),
-    "epoch": ("One training from a cold cache beside the plain loop", "seconds", walls),
-    "peers": ("One epoch of the last layer, several libraries", "seconds", trainings),
+    "decode": ("From a JPEG file to the network's input, one core", "images per CPU second", decoding),
+    "forward": ("Frozen backbone, 32 images per batch", "images per second", forward),
+    "epoch": ("One training run with a cold cache, and a plain loop", "seconds", walls),
+    "peers": ("One epoch of the head, several libraries", "seconds", trainings),
     "finetune": ("One epoch of all layers, several libraries", "seconds", trainings),
     "grid": ("Twelve trials", "seconds", searches),
-    "grid_plain": ("Twelve trials, each run whole", "seconds", grids),
-    "serve": ("Requests answered", "a second", serving),
-    "serve_peers": ("Requests answered by three servers over one network", "a second", servers),
+    "grid_plain": ("Twelve trials, each a complete run", "seconds", grids),
+    "serve": ("Requests", "per second", serving),
+    "serve_peers": ("Requests of three servers with the same network", "per second", servers),
 }
 
 
 def newest(name: str) -> list[tuple[str, dict[str, Any]]]:
-    """Plot's name and document of the newest figures of each machine, of the machines measured last."""
+    """Name and document of the newest results of each machine, for the machines measured last."""
     found = sorted(RESULTS.glob(f"*-[0-9][0-9]-{name}.json"), key=lambda path: (path.stem[: -len(name)][-11:], path))
     by_machine = {path.stem[: -len(name) - len("-2026-11-29-")]: path for path in found}
     latest = sorted(by_machine.values(), key=found.index)[-_MACHINES:]
@@ -105,7 +107,7 @@ def write_plots(folder: Path) -> None:
 
 
 class _Benchmark(SphinxDirective):
-    """The plots, where and when they were measured, and what was asked."""
+    """The plots, where and when they were measured, and the goals."""
 
     required_arguments = 1
 
@@ -113,7 +115,7 @@ class _Benchmark(SphinxDirective):
         name = self.arguments[0]
         documents = newest(name)
         if not documents:
-            raise self.error(f"benchmarks/results holds no figures of {name}")
+            raise self.error(f"benchmarks/results has no results of {name}")
         return [node for plot, document in documents for node in _shown(name, plot, document)]
 
 

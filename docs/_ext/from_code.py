@@ -1,4 +1,4 @@
-"""Directives that write tables from the code: the settings of a model, the flags of a verb, the errors."""
+"""Directives that generate tables from the code: the settings of a model, the flags of a command, the errors."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from breedclf.cli import COMMANDS
 from breedclf.config import TrainingConfig
 
 _BOUNDS = {"ge": "from {}", "gt": "above {}", "le": "to {}", "lt": "and below {}"}
-_ON_EVERY_VERB = {"--help", "--json", "--quiet", "--debug"}
-_TYPES = {int: "whole number", float: "number", bool: "yes or no", str: "text", Path: "path"}
+_ON_EVERY_COMMAND = {"--help", "--json", "--quiet", "--debug"}
+_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string", Path: "path"}
 
 
 def settings_table(model: type[BaseModel]) -> str:
-    """A row for every field: its name, what it takes, its default, and what it does."""
+    """A row for each field: name, type, default and description."""
     rows = [
         (f"`{name}`", _takes(field), _default(field), _cell(field.description or ""))
         for name, field in model.model_fields.items()
     ]
-    return _table(("setting", "takes", "default", "what it does"), rows)
+    return _table(("setting", "type", "default", "description"), rows)
 
 
-def verb_table(verb: str) -> str:
-    """A verb's own arguments; the flags that stand for settings are told in one sentence."""
+def command_table(command: str) -> str:
+    """A command's own arguments; the flags for settings are summarized in one sentence."""
     parser = argparse.ArgumentParser(add_help=False)
-    import_module(f"breedclf.cli.{verb}").add_arguments(parser)
+    import_module(f"breedclf.cli.{command}").add_arguments(parser)
     rows, settings = [], 0
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -45,20 +45,20 @@ def verb_table(verb: str) -> str:
                 rows += [
                     (f"`{name}` {_cell(_usage(own))}", _cell(own.help or ""))
                     for own in parser_of_action._actions
-                    if not set(own.option_strings) & _ON_EVERY_VERB
+                    if not set(own.option_strings) & _ON_EVERY_COMMAND
                 ]
         elif action.option_strings and action.dest in TrainingConfig.model_fields and action.default == "==SUPPRESS==":
             settings += 1
         else:
             rows.append((_cell(_usage(action)), _cell(action.help or "")))
-    text = _table(("argument", "what it does"), rows)
+    text = _table(("argument", "description"), rows)
     if settings > 1:
-        text += "\n\nBesides these, one flag for each of the [settings](configuration.md)."
+        text += "\n\nIn addition, one flag for each of the [settings](configuration.md)."
     return text
 
 
 def errors_table() -> str:
-    """Every error that is raised on purpose, with the command line's exit code."""
+    """Every error that breedclf raises deliberately, with the exit code of the command line."""
     rows = [
         (f"`{'· ' * depth}{error.__name__}`", str(error.exit_code), _cell((error.__doc__ or "").splitlines()[0]))
         for depth, error in _family(errors.BreedclfError)
@@ -76,7 +76,7 @@ def _takes(field: FieldInfo) -> str:
     kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if kind is not NoneType]
     if get_origin(field.annotation) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(field.annotation))
-    kind = next((_TYPES[kind] for kind in kinds if isinstance(kind, type) and kind in _TYPES), "text")
+    kind = next((_TYPES[kind] for kind in kinds if isinstance(kind, type) and kind in _TYPES), "string")
     bounds = [
         template.format(f"{value:,}")
         for rule in field.metadata
@@ -125,14 +125,15 @@ class _Settings(SphinxDirective):
         return self.parse_text_to_nodes(settings_table(getattr(import_module(module), name)))
 
 
-class _Verb(SphinxDirective):
-    """`{verb} train`"""
+class _Command(SphinxDirective):
+    """`{command} train`"""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
-        verb = self.arguments[0]
-        return self.parse_text_to_nodes(f"{COMMANDS[verb][0].upper()}{COMMANDS[verb][1:]}.\n\n{verb_table(verb)}")
+        command = self.arguments[0]
+        summary = COMMANDS[command]
+        return self.parse_text_to_nodes(f"{summary[0].upper()}{summary[1:]}.\n\n{command_table(command)}")
 
 
 class _Errors(SphinxDirective):
@@ -145,6 +146,6 @@ class _Errors(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("settings", _Settings)
-    app.add_directive("verb", _Verb)
+    app.add_directive("command", _Command)
     app.add_directive("errors", _Errors)
     return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""From a report's chart to an SVG file with its title, legend and colours."""
+"""Turns a report's chart into an SVG file with title, legend and colors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STYLE = Path(__file__).parents[2] / "src" / "breedclf" / "reporting" / "template
 
 
 def standalone(title: str, drawn: Markup) -> str:
-    """The chart as an SVG file of its own, light or dark as the reader's system is."""
+    """The chart as a separate SVG file, light or dark like the reader's system."""
     chart = str(drawn)
     width, height, body = re.findall(
         r'<svg class="medium"[^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"[^>]*>(.*?)</svg>', chart, re.DOTALL

@@ -289,7 +289,7 @@ def test_what_the_page_shows_runs(
 ) -> None:
     write_image_set(tmp_path / "dogImages", train=6, valid=2, test=0)
     monkeypatch.chdir(tmp_path)
-    page = Path(__file__).parents[2] / "docs" / "profiling-debugger.md"
+    page = Path(__file__).parents[2] / "docs/how-to/profiling-debugger.md"
     (shown,) = re.findall(r"^```\{code-block\} python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
     exec(compile(shown, str(page), "exec"), {})
     assert "ProfilerReport ok 2 rules" in capsys.readouterr().out

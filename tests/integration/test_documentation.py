@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 from sybil.parsers.rest import DocTestParser
 from torchvision.models import get_model, get_model_weights
 
+import breedclf
 from breedclf import TrainingConfig
 from breedclf.cli import COMMANDS, _parser, main
 from breedclf.cli.flags import training_config
@@ -23,7 +25,13 @@ from breedclf.config.aliases import renamed_flags
 from breedclf.files import known_checksums as known_files
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([PROJECT_ROOT / "README.md", *PROJECT_ROOT.joinpath("docs").glob("*.md")])
+PAGES = sorted(
+    [
+        *PROJECT_ROOT.glob("[A-Z]*.md"),
+        *PROJECT_ROOT.joinpath("docs").glob("[a-z]*/*.md"),
+        PROJECT_ROOT / "docs/index.md",
+    ]
+)
 MODULES = sorted(PROJECT_ROOT.joinpath("src").rglob("*.py"))
 SNIPPETS = Sybil([PythonCodeBlockParser()])
 EXAMPLES = Sybil([DocTestParser()])
@@ -82,8 +90,15 @@ def _run_snippets(page: Path) -> int:
 WITH_SNIPPETS = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
+SLOW_PAGES = ("README.md", "dog-breeds.md", "export.md")  # two whole projects; three formats of a ResNet-50
+
+
 @pytest.mark.usefixtures("dog_images")
-@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=_name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page.name in SLOW_PAGES else page for page in WITH_SNIPPETS],
+    ids=_name,
+)
 def test_the_snippets_of_a_page_run(page: Path) -> None:
     if "runs/dogs/model" in page.read_text(encoding="utf-8"):
         assert main(["train", "dogImages", "--output", "runs/dogs", "--epochs", "1", "--quiet"]) == 0
@@ -108,7 +123,7 @@ def test_the_commands_of_a_page_are_valid(page: Path) -> None:
 
 @pytest.mark.usefixtures("dog_images")
 def test_the_commands_of_getting_started_work() -> None:
-    commands = _commands(PROJECT_ROOT / "docs" / "getting-started.md")
+    commands = _commands(PROJECT_ROOT / "docs/tutorials/getting-started.md")
     assert [main(words) for _, *words in commands] == [0] * len(commands)
     assert len(commands) >= 2
 
@@ -120,7 +135,9 @@ def test_the_examples_of_a_docstring_run(module: Path) -> None:
 
 
 def test_every_verb_has_a_section() -> None:
-    sections = set(re.findall(r"^```\{verb\} (\w+)", (PROJECT_ROOT / "docs/cli.md").read_text(), re.MULTILINE))
+    sections = set(
+        re.findall(r"^```\{command\} (\w+)", (PROJECT_ROOT / "docs/reference/cli.md").read_text(), re.MULTILINE)
+    )
     assert sections == {verb for verb in COMMANDS if (PROJECT_ROOT / f"src/breedclf/cli/{verb}.py").exists()}
 
 
@@ -128,7 +145,7 @@ def test_every_dependency_has_its_reason_and_its_pin() -> None:
     project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
     required = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {match[0].lower() for line in required if (match := re.match(r"[A-Za-z0-9_.-]+", line))} - {"breedclf"}
-    reasons = (PROJECT_ROOT / "docs/dependencies.md").read_text()
+    reasons = (PROJECT_ROOT / "docs/explanation/dependencies.md").read_text()
     pins = "\n".join((PROJECT_ROOT / name).read_text() for name in ("constraints.txt", "constraints-debugger.txt"))
     cell = r"^\|(?:[^|\n]*\|)?[^|\n]*"  # the package stands in the first column, behind its extra in the second
     assert [name for name in sorted(names) if not re.search(rf"{cell}\b{name}\b", reasons, re.MULTILINE)] == []
@@ -144,7 +161,7 @@ def test_the_debuggers_pins_differ_from_the_others_only_where_they_must() -> Non
 
 
 def test_every_package_stands_on_the_page_of_the_house() -> None:
-    page = (PROJECT_ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    page = (PROJECT_ROOT / "docs/explanation/architecture.md").read_text(encoding="utf-8")
     package = PROJECT_ROOT / "src/breedclf"
     entries = [path.name + "/" * path.is_dir() for path in package.iterdir() if not path.name.startswith(("__", "py."))]
     parts = [f"`{path.stem}`" for path in (package / "learning").glob("[a-z]*.py")]
@@ -158,5 +175,28 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 
 def test_the_settings_page_has_a_row_for_every_setting() -> None:
-    assert "```{settings} breedclf.config.TrainingConfig" in (PROJECT_ROOT / "docs/configuration.md").read_text()
+    assert (
+        "```{settings} breedclf.config.TrainingConfig" in (PROJECT_ROOT / "docs/reference/configuration.md").read_text()
+    )
     assert [name for name, field in TrainingConfig.model_fields.items() if not field.description] == []
+
+
+def test_the_citation_names_this_release() -> None:
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+    changes = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert (citation["cff-version"], citation["license"]) == ("1.2.0", project["license"])
+    assert citation["version"] == breedclf.__version__
+    assert f"## [{citation['version']}] - {citation['date-released']}" in changes
+
+
+def test_a_release_sorts_its_changes() -> None:
+    changes = (PROJECT_ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### (.+)", changes, re.MULTILINE)) <= {
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    }

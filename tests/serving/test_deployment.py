@@ -41,7 +41,7 @@ from breedclf.serving.parity import check_parity, compare, sample_images
 from tests.serving.conftest import draw, encode, eventually, running
 
 JPEG = encode(draw(3))
-RESTART_SECONDS = 60  # the bound that docs/serving.md states
+RESTART_SECONDS = 60  # the bound that docs/how-to/serving.md states
 
 
 @pytest.fixture(scope="module")

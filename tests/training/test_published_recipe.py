@@ -20,7 +20,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.exporting.formats import metadata
 from breedclf.inference.model_directory import ModelCard
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/export.md"
 
 
 def recipe(preprocessing: Preprocessing) -> dict[str, Callable[..., Any]]:

@@ -172,7 +172,7 @@ def test_what_the_pages_upload_and_train_on_is_allowed_by_the_printed_policies()
     own = settings(bucket="my-bucket")
     named = [
         (page.name, uri)
-        for page in sorted(PAGES.glob("*.md"))
+        for page in sorted(PAGES.rglob("*.md"))
         for block in re.findall(r"```(?:console|sh|py\w*)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
         for uri in re.findall(r"s3://(my-bucket/[\w\-./]+)", block)
     ]

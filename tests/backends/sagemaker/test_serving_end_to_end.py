@@ -258,7 +258,7 @@ def test_the_snippets_of_the_documentation_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = Path(__file__).resolve().parents[3] / "docs" / "sagemaker-endpoints.md"
+    page = Path(__file__).resolve().parents[3] / "docs/how-to/sagemaker-endpoints.md"
     snippets = re.findall(r"^```py\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     for name, value in {"ENDPOINT_URL": emulator.url, "POLL_SECONDS": "0.1", "SERVING_IMAGE": OWN}.items():
         monkeypatch.setenv(f"BREEDCLF_SAGEMAKER_{name}", value)
