@@ -1,1 +1,1 @@
-"""Where jobs run; each back end is chosen by its name and imported on first use."""
+"""Where jobs run; each backend is selected by name and imported on first use."""
