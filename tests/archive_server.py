@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class ArchiveServer(ThreadingHTTPServer):
     """`files` by path; `asked` has the path and range of every request.
 
-    `cuts` ends one answer each after so many bytes of its body, `states` answers one request each with that state,
+    `cuts` ends one response each after this many bytes of its body, `states` answers one request each with that status,
     `ranges` says whether ranges are honoured, `tag` is the version of all files, and `kind` their content type.
     """
 
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _start(self, wanted: str | None, content: bytes) -> int | None:
-        """Where the answer begins: at 0 when the file isn't the one that the client has the beginning of."""
+        """The offset at which the response starts: 0 if the client has a part of another file."""
         version = self.headers.get("If-Range", self.server.tag)
         if not wanted or not self.server.ranges or version != self.server.tag:
             return 0

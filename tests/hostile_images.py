@@ -59,7 +59,7 @@ def png_of(width: int, height: int) -> bytes:
 
 
 def many_scans(more: int, size: tuple[int, int] = (160, 120), *, progressive: bool = True) -> bytes:
-    """A grey JPEG whose last scan stands there so many times more: each costs a pass over all of it."""
+    """A gray JPEG whose last scan is repeated this many times: each one costs a pass over the whole image."""
     jpeg = encoded(Image.new("RGB", size, "grey"), "JPEG", progressive=progressive)
     last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
     if not progressive:  # a scan for each component, as JPEG calls them

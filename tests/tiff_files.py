@@ -36,7 +36,7 @@ def tiff(
 
 
 def packed(rows: NDArray[Any], bits: int, order: str = "<") -> bytes:
-    """Rows of samples as bytes; each row begins with a byte of its own."""
+    """Rows of samples as bytes; each row starts with a new byte."""
     if bits in (8, 16, 32, 64):
         kind = "f" if rows.dtype.kind == "f" else "i" if rows.dtype.kind == "i" and (rows < 0).any() else "u"
         return rows.astype(f"{order}{kind}{bits // 8}").tobytes()

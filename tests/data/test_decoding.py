@@ -25,7 +25,7 @@ WORST_LEVELS, MEAN_LEVELS = 1, 0.05
 
 
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
-    """Smooth colours with a pattern in them, as detailed as a photo."""
+    """Smooth colors with a pattern, as detailed as a photo."""
     random = np.random.default_rng(seed)
     colours = Image.fromarray(random.integers(0, 256, (7, 9, 3), dtype=np.uint8))
     pattern = draw_image(list(PATTERNS)[seed % len(PATTERNS)], random, size_px=256)
@@ -67,7 +67,7 @@ def files() -> Iterator[tuple[str, bytes]]:
     yield "grey progressive", jpeg(image.convert("L"), progressive=True)
     yield "poor", jpeg(image, quality=15)
     yield "restarts", jpeg(image, restart_marker_rows=1)
-    yield "optimised", jpeg(image, optimize=True)
+    yield "optimized", jpeg(image, optimize=True)
     yield "commented", jpeg(image, comment=b"x" * 60_000)
     for subsampling in ("4:4:4", "4:2:2", "4:2:0"):
         yield subsampling, jpeg(image, subsampling=subsampling)

@@ -53,7 +53,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_color(model: Path, folder: Path, color: str | None) -> Classifier:
-    """The model as a training of today writes it, or, with None, as one of before colors were asked for."""
+    """The model with this color setting; None gives a model from before the setting existed."""
     card = json.loads((model / CARD_FILE).read_text())
     card["preprocessing"].pop("color")
     if color is not None:

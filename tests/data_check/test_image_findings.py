@@ -100,9 +100,7 @@ def test_what_is_wrong_but_readable_is_a_finding(folder: Path, name: str, conten
         ),
     ],
 )
-def test_what_a_training_refuses_is_a_finding_too(
-    folder: Path, name: str, content: bytes, kind: str, says: str
-) -> None:
+def test_what_training_refuses_is_a_finding_too(folder: Path, name: str, content: bytes, kind: str, says: str) -> None:
     ((seen, detail),), examination = found(folder, name, content)
     assert seen in (kind, "unreadable")
     assert says in detail

@@ -305,7 +305,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path, make: Callable[[dict[str, byt
 
 
 def pets(server: ArchiveServer) -> Published:
-    """The layout of the published archives, in small, with what else lies in them."""
+    """A small copy of the layout of the published archives, with the other files in them."""
     images = {f"images/{name}.jpg": photo() for name in PETS} | {"images/Abyssinian_1.mat": b"", "images/._a.jpg": b""}
     lists = {name: text.encode() for name, text in LISTS.items()} | {"annotations/trimaps/._Abyssinian_1.png": b""}
     server.files |= {"/images.tar.gz": tar_of(images), "/annotations.tar.gz": tar_of(lists, "w")}

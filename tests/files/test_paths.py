@@ -260,7 +260,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 }
 
 
-# What comes of them is told only after something else that isn't there.
+# These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
 UNTOLD |= {"evaluate(data)", "evaluate(output)"}
 
@@ -318,6 +318,6 @@ def test_images_of_the_home_folder_are_found(home: Path) -> None:
 
 
 def test_all_modules_that_take_paths_from_the_command_line_are_imported() -> None:
-    """A verb's module that nobody lists would not be looked at above."""
+    """Every module of a command is covered by the tests above."""
     modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"console", "flags", "common"}
     assert modules - {"sagemaker_account"} == set(COMMANDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +131,7 @@ def test_order_and_number_of_class_folders_do_not_matter(trained: Trained, image
     both = evaluate(result.artifact, data, output=tmp_path / "both")
     assert alone.per_class[1].recall == both.per_class[1].recall
     assert (alone.count, alone.per_class[0].support, alone.per_class[0].recall) == (4, 0, None)
-    assert "1 class of the model has no image here: Lying." in read_page(Path(alone.report or "").read_text()).text
+    assert "1 class of the model has no images here: Lying." in read_page(Path(alone.report or "").read_text()).text
 
 
 def test_a_folder_without_splits_is_divided_as_the_training_divided_it(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_class_that_the_model_does_not_know_is_named(
     assert _end(trained[0].artifact, images) == 3
     error = capsys.readouterr().err
     assert "'001.Laying'" in error
-    assert "It knows '001.Lying', '002.Standing'" in error
+    assert "its classes are '001.Lying', '002.Standing'" in error
     assert "Traceback" not in error
 
 
@@ -202,12 +203,12 @@ def test_an_unreadable_image_stops_or_is_skipped_and_named(
     document = json.loads(captured.out)
     assert document["count"] == 7
     assert str(bad) in document["skipped"][0]
-    assert "1 unreadable image was skipped" in captured.err
+    assert re.search(r"1 unreadable \w+ was skipped", captured.err)
     assert str(bad) in read_page((tmp_path / "out" / "report.html").read_text()).text
 
     for path in images.glob("test/*/*"):
         path.write_bytes(b"no image")
-    with pytest.raises(DataError, match="none of the 8 images can be read"):
+    with pytest.raises(DataError, match=r"none of the 8 \w+ can be read"):
         evaluate(trained[0].artifact, images, output=tmp_path / "out", on_bad_image="skip")
 
 

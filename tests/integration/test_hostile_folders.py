@@ -1,4 +1,4 @@
-"""Folders as they really are: odd names, loops, pipes, empty and tiny classes, files that change under a training."""
+"""Realistic folders: odd names, loops, pipes, empty and tiny classes, files that change during training."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_outputs_among_the_images_never_become_classes(
     data = images(tmp_path / "photos", "ants", "bees")
     monkeypatch.chdir(data)
     assert trained_labels(capsys, ".") == ["ants", "bees"]
-    assert (data / "runs").is_dir(), "the default output lies among the images"
+    assert (data / "runs").is_dir(), "the default output is among the images"
     assert trained_labels(capsys, ".", "--output", ".") == ["ants", "bees"]
     assert not (data / OUTPUT_MARKER).exists(), "a folder of images isn't marked as an output"
     assert trained_labels(capsys, ".", "--output", "ants/out") == ["ants", "bees"]

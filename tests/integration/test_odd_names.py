@@ -52,7 +52,7 @@ def breedclf(*words: str | Path, cwd: Path, encoding: str = "ascii") -> subproce
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The output of a training by the command line, and what was told of it."""
+    """The output of a training run by the command line, and its messages."""
     folder = tmp_path_factory.mktemp("trained")
     settings = ["--architecture=resnet18", "--weights=none", "--epochs=1", "--on-bad-image=skip", "--output=out"]
     done = breedclf("train", data, *settings, "--log-to=tensorboard", cwd=folder)

@@ -78,7 +78,7 @@ print(json.dumps(events))
 
 
 def connections_of(script: str, folder: Path) -> list[str]:
-    """What a process that runs it tries to reach, or begins; without the variables that tell packages of a test."""
+    """The connections and processes that a script starts, without the variables that reveal a test to packages."""
     kept = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG")
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     environment |= {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}

@@ -1,4 +1,4 @@
-"""Drawn image sets repeat by seed and say nothing by colour; the hostile files are what they claim."""
+"""Synthetic datasets are reproducible and classes don't differ in color; the hostile files are as described."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_same_seed_draws_the_same_images(tmp_path: Path) -> None:
 
 
 def test_mean_colour_says_next_to_nothing_about_the_class() -> None:
-    """Naming each image by the class whose mean colour is nearest stays far below what the demo requires."""
+    """Choosing the class with the nearest mean color is far less accurate than the demo requires."""
     names = list(PATTERNS)[:5]
     means = np.array(
         [

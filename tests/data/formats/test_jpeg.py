@@ -141,7 +141,7 @@ def sequential_in_three_scans() -> bytes:
     return grey[:frame] + head + grey[frame + 13 : scan] + b"".join(scans) + END
 
 
-def test_what_decoders_pass_over_is_told_to_whom_looks_closely() -> None:
+def test_damage_that_decoders_ignore_is_reported_by_a_thorough_check() -> None:
     def flaws(data: bytes) -> list[str]:
         return [f"{kind}: {what}" for kind, what in read_image(data, thorough=True)[1].flaws]
 
