@@ -30,7 +30,7 @@ HOSTILE_CLIENTS = 1
 
 
 def attack(count: int) -> list[tuple[str, bytes]]:
-    """So many hostile requests, as type and body."""
+    """`count` hostile requests, as type and body."""
     scans = many_scans(520_000)  # 6 MB
     kinds = [
         ("image/jpeg", scans),
@@ -42,7 +42,7 @@ def attack(count: int) -> list[tuple[str, bytes]]:
 
 
 class Honest:
-    """Clients that send pictures and note how long each answer takes, in seconds."""
+    """Clients that send images and record how many seconds each answer takes."""
 
     def __init__(self, port: int, requests: int, clients: int) -> None:
         self._port, self._requests, self._clients = port, requests, clients

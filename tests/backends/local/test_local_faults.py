@@ -74,7 +74,7 @@ def test_children_left_behind_by_a_job_are_killed(backend: LocalBackend, submit:
 def test_a_long_log_is_bounded_and_its_metrics_are_read(tmp_path: Path) -> None:
     backend = LocalBackend(tmp_path / "home", cores=1, gpus=(), max_log_bytes=100_000)
     script = """
-        print("the begin")
+        print("the start")
         for number in range(20_000):
             print("x" * 100)
             if number == 15_000:
@@ -86,7 +86,7 @@ def test_a_long_log_is_bounded_and_its_metrics_are_read(tmp_path: Path) -> None:
     assert job.status == "Completed"
     assert job.metrics == {"epoch": 7}
     lines = list(job.logs())
-    assert lines[0] == "the begin"
+    assert lines[0] == "the start"
     assert lines[-1] == "the end"
     assert any("the log is too long" in line for line in lines)
     assert any("bytes were dropped here" in line for line in lines)
@@ -253,10 +253,10 @@ def test_only_checkpoints_survive_a_spot_interruption(backend: LocalBackend, sub
     job = submit(
         """
         import os, pathlib, time
-        begun = pathlib.Path(os.environ["SM_CHECKPOINT_DIR"], "begun")
+        marker = pathlib.Path(os.environ["SM_CHECKPOINT_DIR"], "started")
         model = pathlib.Path(os.environ["SM_MODEL_DIR"])
-        if not begun.exists():
-            begun.write_text("")
+        if not marker.exists():
+            marker.write_text("")
             (model / "half").write_text("")
             print("first run", flush=True)
             time.sleep(300)

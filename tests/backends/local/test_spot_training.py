@@ -1,4 +1,4 @@
-"""A training as a spot job: interrupted in the middle, it goes on from its last checkpoint on the next machine."""
+"""A spot training job that is interrupted resumes from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from breedclf.jobs import SecondaryStatus
 from tests.backends.conftest import processes_of, until
 from tests.integration.conftest import QUICK, write_patterns
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local back end needs POSIX processes")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 
 EPOCHS = 12
 
 
 def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path) -> None:
-    pictures = write_patterns(tmp_path / "pictures")
+    pictures = write_patterns(tmp_path / "images")
     config = TrainingConfig(
         data=pictures,
         cache_dir=tmp_path / "cache",
