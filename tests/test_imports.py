@@ -56,6 +56,17 @@ def test_the_client_side_loads_neither_torch_nor_boto3(module: str) -> None:
     assert loaded == "[]"
 
 
+@pytest.mark.parametrize("module", ["jobs", "jobs.handle", "config.aliases"])
+def test_processes_that_look_after_jobs_load_no_pydantic(module: str) -> None:
+    assert _python(f"import sys, breedclf.{module}; print('pydantic' in sys.modules)") == "False"
+
+
+@pytest.mark.parametrize("command", ["train", "tune", "profile", "evaluate", "serve", "deploy"])
+def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
+    code = f"import sys; from breedclf.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
+    assert _python(code + "print('torch' in sys.modules)").splitlines()[-1] == "False"
+
+
 def test_predicting_does_without_torchs_compiler() -> None:
     """It takes as long to load as the rest of torch and torchvision together."""
     told = _python(

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import EVALUATION_GROUPS
-from breedclf.evaluation.evaluate import evaluate
-from breedclf.evaluation.metrics import Evaluation
-from breedclf.evaluation.report import verdict
 from breedclf.files.paths import path_argument
 from breedclf.reporting.formats import percent, plain
 from breedclf.text.printable import visible_name
+
+if TYPE_CHECKING:
+    from breedclf.evaluation.metrics import Evaluation
 
 _PAIRS_SHOWN = 5
 
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    from breedclf.evaluation.evaluate import evaluate
+
     config = EvaluationConfig(**given_settings(arguments, EvaluationConfig))
     result = evaluate(arguments.model, arguments.data, **_keywords(config))
     if result.skipped:
@@ -44,6 +46,8 @@ def _keywords(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def _as_text(result: Evaluation) -> str:
+    from breedclf.evaluation.report import verdict
+
     _, heading, sentences = verdict(result)
     lines = [heading, *sentences, ""]
     if len(result.labels) > 5:
