@@ -142,7 +142,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
 ) -> None:
     config = config.replace(**settings)
     assert run_child(context, config, 0, 0.0) == 0
-    expected, message = weights_of(config.output), losses(config.output)
+    expected, expected_losses = weights_of(config.output), losses(config.output)
     draw = random.Random(0)
     steps = EPOCHS * 4
     killed = 0
@@ -152,7 +152,7 @@ def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
         killed += run_child(context, torn, at_step, after) == -signal.SIGKILL
         assert run_child(context, torn.replace(resume=True), 0, 0.0) == 0
         assert same(weights_of(torn.output), expected), f"kill {number} at step {at_step} or after {after} s"
-        assert losses(torn.output) == message
+        assert losses(torn.output) == expected_losses
     assert killed >= KILLS // 2 - 2, "the kills came too late to prove anything"
 
 
