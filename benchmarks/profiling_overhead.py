@@ -24,7 +24,8 @@ from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, report
 from breedclf.config import TrainingConfig
 from breedclf.learning.device import compute_for
 from breedclf.learning.features import FeatureExtractor, StoredFeatures
-from breedclf.learning.loop import Callbacks, train_head
+from breedclf.learning.head import MOMENTS_BATCH, Scaling, new_head
+from breedclf.learning.loop import Callbacks, Lesson, train
 from breedclf.learning.model import frozen_backbone
 from breedclf.learning.timing import NO_TIMER, StepTimer
 from breedclf.learning.weights import backbone_state, preprocessing_for
@@ -111,15 +112,9 @@ def cached_works(accounted: list[float]) -> tuple[Work, Work]:
     config = TrainingConfig(data=Path(), epochs=EPOCHS, batch_size=BATCH)
 
     def head(timer: StepTimer) -> None:
-        train_head(
-            [source],
-            source,
-            config,
-            classes=CLASSES,
-            features=FEATURES,
-            device=torch.device("cpu"),
-            callbacks=Callbacks(timer=timer),
-        )
+        layer = new_head(FEATURES, CLASSES, config)
+        layer.use(Scaling.of(source, MOMENTS_BATCH))
+        train(Lesson(layer, lambda _: source, source), config, callbacks=Callbacks(timer=timer))
 
     def recorded() -> float:
         with Recorder(keep=False) as recorder:

@@ -92,7 +92,7 @@ def test_it_keeps_the_protocol_and_tags_what_it_makes(service, tmp_path) -> None
     tags = service.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
-    shown = made.tuning_request_for(search())
+    shown = made.tuning_call(search()).parameters
     assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
 
 
