@@ -10,6 +10,10 @@ import pytest
 
 from .toolkit import install_toolkit
 
+# Workers that run side by side share the cores; torch reads this when it is loaded, and so do child processes.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 

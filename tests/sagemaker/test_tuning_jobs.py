@@ -19,6 +19,7 @@ from breedclf.endpoints import EndpointSpec
 from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
+from tests.fakes import FakeClock
 
 from .fake_service import FakeSageMaker, Identity
 from .test_tuning_request import SPACE
@@ -55,20 +56,6 @@ class Tunings(TuningJobs):
         return self.request_for(spec)
 
 
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def service() -> FakeSageMaker:
     return FakeSageMaker()
@@ -76,7 +63,7 @@ def service() -> FakeSageMaker:
 
 def backend(service: FakeSageMaker, home: Path, **settings: Any) -> Tunings:
     made = SageMakerSettings(role=ROLE, bucket="pictures", image=IMAGE, **settings)
-    return Tunings(made, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
+    return Tunings(made, Fakes(service), home=home, clock=FakeClock(service.now))  # type: ignore[arg-type]
 
 
 def search(since: float = 1_000_000.0, **changes: Any) -> NativeSearch:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.fakes import FakeClock
 from torch import nn
 
 from breedclf.config import TrainingConfig
@@ -29,23 +30,10 @@ from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, WorkCounter
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
-
-
 class Event:
     """A CUDA event of a device whose time runs at half the host's; refuses to be read before it is waited for."""
 
-    clock: Clock
+    clock: FakeClock
     waited = False
 
     def record(self) -> None:
@@ -89,14 +77,14 @@ def full(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prof
 
 
 def test_laps_fill_the_parts_and_steps_follow_each_other() -> None:
-    clock = Clock()
+    clock = FakeClock(100.0)
     recorder = StepRecorder(clock=clock)
     recorder.phase("train", epoch=1)
     for _ in range(3):
         for part, seconds in (("data_wait", 1.0), ("forward", 2.0), ("backward", 3.0), ("optimizer", 0.5)):
-            clock.pass_(seconds)
+            clock.advance(seconds)
             recorder.lap(part)
-        clock.pass_(0.25)
+        clock.advance(0.25)
         recorder.step(32)
     recorder.close_phase()
     steps = recorder.steps(100.0)
@@ -113,12 +101,12 @@ def test_laps_fill_the_parts_and_steps_follow_each_other() -> None:
 
 
 def test_on_a_gpu_the_parts_are_the_devices_time_and_waiting_the_hosts() -> None:
-    clock = Event.clock = Clock()
+    clock = Event.clock = FakeClock(100.0)
     Event.waited = False
     recorder = StepRecorder(clock=clock, new_event=Event)
     recorder.phase("train")
     for part in ("data_wait", "forward", "backward"):
-        clock.pass_(4.0)
+        clock.advance(4.0)
         recorder.lap(part)
     recorder.step(1)
     recorder.close_phase()
@@ -274,7 +262,7 @@ def test_a_container_that_forbids_sampling_is_noted_and_survived() -> None:
         def __getattr__(self, name: str) -> Any:
             raise PermissionError(f"{name}: not permitted")
 
-    sampler = Sampler(system=Forbidding(), clock=Clock())
+    sampler = Sampler(system=Forbidding(), clock=FakeClock(100.0))
     sampler.start()
     sampler.stop()
     assert {series.kind for series in sampler.series(0.0)} == {"memory"}
@@ -282,7 +270,7 @@ def test_a_container_that_forbids_sampling_is_noted_and_survived() -> None:
 
 
 def test_a_long_run_is_sampled_more_coarsely_and_never_without_end() -> None:
-    sampler = Sampler(most_samples=50, clock=Clock())
+    sampler = Sampler(most_samples=50, clock=FakeClock(100.0))
     for _ in range(500):
         sampler._sample()
     assert max(len(series.time) for series in sampler.series(0.0)) <= 51
