@@ -1,6 +1,6 @@
 # What README, CI and a contributor's shell run. Everything happens in an environment of the project's own, .venv.
 #   make demo     from an empty machine to a trained, measured model
-#   make test     the same, to all tests
+#   make test     the same, to all tests but the slow ones, which make test-slow runs
 #   make test-debugger  the tests of smdebug, in an environment of their own, .venv-debugger: it needs old versions
 #   make test-sdk2  SageMaker SDK v2 at the emulator, in an environment of its own, .venv-sdk2: its packages clash with v3's
 #   make help     the rest
@@ -19,6 +19,7 @@ PEERS_VENV ?= .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 SPHINX_ARGS ?=
@@ -26,7 +27,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +37,11 @@ install: $(STAMP) ## make the environment (every target below does it by itself)
 demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose (DEMO_ARGS="--data DIR --weights FILE")
 	$(BIN)/breedclf demo $(DEMO_ARGS)
 
-test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## run all but the slow tests, in two processes (PYTEST_ARGS="-k config", TEST_PROCESSES=4)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(STAMP) ## run the slow tests, one at a time
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in an environment of their own
 	$(DEBUGGER_VENV)/bin/python -m pytest tests/debugger $(PYTEST_ARGS)
