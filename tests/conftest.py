@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from .toolkit import install_toolkit
 
@@ -55,9 +57,24 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def container_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of one test run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def container_python(shared_folder: Path) -> tuple[Path, str]:
     """An interpreter without breedclf, with SageMaker's training toolkit; or why that couldn't be installed."""
-    return install_toolkit(tmp_path_factory.mktemp("toolkit"))
+    folder, outcome = shared_folder / "toolkit", shared_folder / "toolkit.json"
+    with FileLock(shared_folder / "toolkit.lock"):
+        if not outcome.is_file():
+            made, problem = install_toolkit(folder)
+            outcome.write_text(json.dumps([str(made), problem]), encoding="utf-8")
+    python, problem = json.loads(outcome.read_text(encoding="utf-8"))
+    return Path(python), problem
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,12 @@ from breedclf.cli import main
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.testing.backend_cases import script_source
+from tests.fakes import FakeClock
 
 from .conftest import Clients
 from .fake_service import OWNER, FakeSageMaker
 from .places import IMAGE, backend_at
-from .test_tuning_jobs import ROLE, Clock, Fakes, Tunings, backend, search
+from .test_tuning_jobs import ROLE, Fakes, Tunings, backend, search
 
 MACHINE = {"VariantName": "all", "ModelName": "dogs", "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}
 COLLEAGUE = "arn:aws:iam::111122223333:user/bob"
@@ -68,7 +69,7 @@ def service(tmp_path: Path) -> FakeSageMaker:
 
 def inventory(service: FakeSageMaker, home: Path) -> Inventory:
     settings = SageMakerSettings(role=ROLE, bucket="pictures")
-    place = Tunings(settings, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
+    place = Tunings(settings, Fakes(service), home=home, clock=FakeClock(service.now))  # type: ignore[arg-type]
     return Inventory(place, now=lambda: service.now)
 
 

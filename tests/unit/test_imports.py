@@ -44,6 +44,7 @@ def test_predicting_does_without_torchs_compiler() -> None:
     assert told == "[]"
 
 
+@pytest.mark.slow
 def test_whoever_needs_the_compiler_gets_it() -> None:
     """Also through torchvision's operator that asks for it, and where it was there before."""
     code = (

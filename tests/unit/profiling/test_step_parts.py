@@ -75,6 +75,7 @@ def test_parts_fit_into_steps_in_every_mode(images: Path, tmp_path: Path, mode: 
         assert sum(part.share for part in parts_of(profile, phase)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's processes need POSIX")
 def test_parts_fit_into_steps_of_two_processes(images: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
