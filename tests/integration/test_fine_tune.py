@@ -32,13 +32,13 @@ FINE = {
     "profile": "off",
     "checkpoints": False,
     "epochs": 2,
-    "batch_size": 6,
+    "batch_size": 3,  # two steps an epoch
 }
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_patterns(tmp_path_factory.mktemp("fine") / "pictures", counts={"train": 6, "valid": 3, "test": 1})
+    return write_patterns(tmp_path_factory.mktemp("fine") / "pictures", counts={"train": 3, "valid": 2, "test": 1})
 
 
 def config_of(pictures: Path, output: Path, **settings: Any) -> TrainingConfig:
@@ -119,7 +119,7 @@ def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Pa
             if (step.epoch, step.step) == (2, 2):
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    settings: dict[str, Any] = {"deterministic": True, "batch_size": 5, "ema": 0.9, "optimizer": "adamw"}
+    settings: dict[str, Any] = {"deterministic": True, "batch_size": 2, "ema": 0.9, "optimizer": "adamw"}
     whole = fit(config_of(pictures, tmp_path / "whole", **settings))
     torn = config_of(pictures, tmp_path / "torn", **settings, checkpoints=True)
     with pytest.raises(TrainingInterrupted):
@@ -131,7 +131,7 @@ def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Pa
 
 
 def test_unreadable_pictures_are_skipped_and_named(tmp_path: Path) -> None:
-    pictures = write_patterns(tmp_path / "pictures")
+    pictures = write_patterns(tmp_path / "pictures", counts={"train": 3, "valid": 2})
     (pictures / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
     (pictures / "valid/002.Standing/empty.png").touch()
     result = fit(config_of(pictures, tmp_path / "out", on_bad_image="skip", epochs=1))
@@ -168,8 +168,9 @@ def test_a_profile_knows_the_parts_of_each_step(pictures: Path, tmp_path: Path) 
 # ---- the finder
 
 
-def test_the_finder_suggests_a_rate_at_which_a_training_learns(pictures: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(data=pictures, output=tmp_path / "out", **FINE)  # type: ignore[arg-type]
+def test_the_finder_suggests_a_rate_at_which_a_training_learns(tmp_path: Path) -> None:
+    pictures = write_patterns(tmp_path / "pictures", counts={"train": 6, "valid": 3})
+    config = TrainingConfig(data=pictures, output=tmp_path / "out", **{**FINE, "batch_size": 6})  # type: ignore[arg-type]
     found = Trainer(config).find_learning_rate(steps=60)
     assert found.learning_rates[0] == pytest.approx(1e-6)
     assert list(found.learning_rates) == sorted(found.learning_rates)
