@@ -19,7 +19,7 @@ RANDOM = ["--weights", "none"]
 def test_it_passes_on_its_own_pictures_and_says_where_everything_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", *RANDOM, "--train-pictures", "20", "--output", str(tmp_path / "out")]
+    arguments = ["demo", *RANDOM, "--train-pictures", "10", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["accuracy"] >= shown["required_accuracy"] == pytest.approx(0.6)
