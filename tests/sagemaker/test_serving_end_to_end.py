@@ -92,7 +92,7 @@ class Traffic:
                 self.labels.append(endpoint.predict(PICTURE).best.label)
             except BreedclfError as error:
                 self.errors.append(error)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:
@@ -105,6 +105,7 @@ class Traffic:
             thread.join()
 
 
+@pytest.mark.slow
 def test_the_life_of_an_endpoint(
     emulator: Emulator, endpoint: Endpoint, model: Path, other_model: Path, backend: SageMakerBackend
 ) -> None:
@@ -118,7 +119,7 @@ def test_the_life_of_an_endpoint(
 
     with Traffic(endpoint) as traffic:
         endpoint.update(other_model)
-        time.sleep(0.2)
+        time.sleep(0.5)
     assert traffic.errors == []
     assert {traffic.labels[0], traffic.labels[-1]} == {best(model), best(other_model)}
 
