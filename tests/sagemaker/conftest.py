@@ -21,7 +21,10 @@ from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 
 from ..backends.conftest import without_breedclf
+from ..serving.conftest import model, other_model
 from .answers import checked_answers, checks_of
+
+__all__ = ["model", "other_model"]
 
 REGION = "us-east-1"
 Clients = Callable[..., Any]

@@ -42,16 +42,6 @@ class Serving(Endpoints, Transforms):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
-
-
-@pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 

@@ -33,16 +33,6 @@ TOOLKIT = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cp
 PICTURE = encode(draw(3))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
-
-
 @pytest.fixture
 def backend(emulator: Emulator, bucket: str, tmp_path: Path) -> SageMakerBackend:
     return backend_at(emulator, bucket, tmp_path, serving_image=OWN)

@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import planted_profiles as planted
 import pytest
 import sagemaker_folder
 import torch
-from PIL import Image
+from tests.image_folders import write_noise
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -27,15 +26,7 @@ from breedclf.profiling.verify import candidates, timed_fit, verify
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 12), ("valid", 4)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count // 2):
-                pixels = draw.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=6, valid=2)
 
 
 def flags(folder: Path) -> list[str]:

@@ -11,11 +11,10 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from tests.fakes import FakeClock
+from tests.image_folders import write_noise
 from torch import nn
 
 from breedclf.config import TrainingConfig
@@ -49,15 +48,7 @@ class Event:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 16), ("valid", 4)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count // 2):
-                pixels = draw.integers(0, 255, (48, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=8, valid=2)
 
 
 def config(pictures: Path, folder: Path, **settings: Any) -> TrainingConfig:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from tests.fakes import FakeClock
+from tests.image_folders import write_noise
 
 from breedclf.config import TrainingConfig
 from breedclf.learning.fit import fit
@@ -36,15 +36,7 @@ MODES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 2), ("valid", 1)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count):
-                pixels = draw.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=2, valid=1)
 
 
 def settings(images: Path, folder: Path, **more: Any) -> dict[str, Any]:
