@@ -1,4 +1,4 @@
-"""What every test shares: the photographs and weights where they exist, and folders of its own for caches and jobs."""
+"""Shared by all tests: real images and weights where they exist, and separate folders for caches and jobs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
 
 def photographs_folder() -> Path:
-    """Where the photographs and weights are looked for."""
+    """Where real images and weights are expected."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     return Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither the shell's settings nor the user's caches and jobs reach a test, nor its subprocesses."""
+    """Keep the shell's settings and the user's caches and jobs away from tests and their subprocesses."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in list(os.environ):
             if variable.startswith("BREEDCLF_") and variable != TEST_DATA_VARIABLE:
@@ -46,7 +46,7 @@ def project_root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real photographs and weights; tests that need it are skipped where it is absent."""
+    """The folder of real images and weights; tests that need it are skipped where it is missing."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     folder = photographs_folder()
     if not (folder / "weights").is_dir():

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write_noise(root: Path, *, train: int, valid: int, size_px: int = 40) -> Path:
-    """Two classes of random images, so many of each in `root/train` and `root/valid`."""
+    """Two classes of random images; `train` and `valid` count the images of each class."""
     draw = np.random.default_rng(0)
     for split, count in (("train", train), ("valid", valid)):
         for label in ("basset", "corgi"):

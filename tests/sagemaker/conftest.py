@@ -138,7 +138,7 @@ def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emula
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it remembers the keys of another emulator
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it holds the keys of another emulator
     running.plane.faults.clear()
     yield running
     running.plane.faults.clear()
