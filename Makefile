@@ -30,7 +30,7 @@ comma := ,
 .PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types docs check soak bench bench-peers clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## create the environment (every target below does so if needed)
 
