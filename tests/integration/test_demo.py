@@ -16,6 +16,7 @@ from breedclf.testing.pictures import write_picture_set
 RANDOM = ["--weights", "none"]
 
 
+@pytest.mark.slow
 def test_it_passes_on_its_own_pictures_and_says_where_everything_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

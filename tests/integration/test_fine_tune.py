@@ -113,6 +113,7 @@ def test_a_batch_in_parts_trains_the_same(pictures: Path, tmp_path: Path) -> Non
         assert torch.allclose(one[name].float(), other[name].float(), rtol=1e-3, atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Path, tmp_path: Path) -> None:
     class Stop(TrainingHook):
         def on_step(self, step: StepRecord) -> None:
@@ -192,6 +193,7 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
     assert len(found.losses) == 60
 
 
+@pytest.mark.slow
 def test_prepared_pictures_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
     fit(config_of(pictures, tmp_path / "files", **settings))
@@ -204,6 +206,7 @@ def test_prepared_pictures_train_the_same_network_and_are_kept(pictures: Path, t
     assert len(result.history) == 2
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"batch_norm": "fixed", "deterministic": True}
     fit(config_of(pictures, tmp_path / "kept", **settings))

@@ -71,6 +71,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_with_the_whole_batch(pictures: Path, tmp_path: Path) -> None:
     configs = {
         name: TrainingConfig(data=pictures, output=tmp_path / "two" / name, **SETTINGS, **settings)

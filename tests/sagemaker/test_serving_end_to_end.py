@@ -176,9 +176,9 @@ def test_a_container_that_never_answers(
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"serving_image": OWN, "serverless_memory_mb": 2048}, id="serverless"),
+        pytest.param({"serving_image": OWN, "serverless_memory_mb": 2048}, id="serverless", marks=pytest.mark.slow),
         pytest.param({"serving_image": TOOLKIT}, id="toolkit"),
-        pytest.param({}, id="ray"),
+        pytest.param({}, id="ray", marks=pytest.mark.slow),
     ],
 )
 def test_other_ways_to_serve(
