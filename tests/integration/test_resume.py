@@ -122,14 +122,16 @@ def run_child(context: Any, *arguments: Any) -> int:
     return int(child.exitcode)
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(10, marks=pytest.mark.slow)])
+EVERYTHING = {"optimizer": "adamw", "ema": 0.9, "mixup": 0.3, "schedule": "one_cycle", "views": 2, "accumulate": 2}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "kills"),
     [
-        {},
-        {"optimizer": "adamw", "ema": 0.9, "mixup": 0.3, "schedule": "one_cycle", "views": 2, "accumulate": 2},
+        pytest.param({}, 10, marks=pytest.mark.slow, id="plain-10"),
+        pytest.param(EVERYTHING, 4, id="everything-4"),
+        pytest.param(EVERYTHING, 10, marks=pytest.mark.slow, id="everything-10"),
     ],
-    ids=["plain", "everything"],
 )
 def test_killed_at_random_moments_it_ends_with_the_very_same_weights(
     config: TrainingConfig, tmp_path: Path, context: Any, settings: dict[str, Any], kills: int
