@@ -23,12 +23,13 @@ import torch
 from benchmarks.measuring import DATA, WEIGHTS, arguments, at_most, report
 from breedclf.config import TrainingConfig
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures
+from breedclf.models.head import MOMENTS_BATCH, Scaling, new_head
 from breedclf.models.network import frozen_backbone
 from breedclf.models.weights import backbone_state, preprocessing_for
 from breedclf.profiling.recorder import Recorder
 from breedclf.runtime.device import compute_for
 from breedclf.runtime.timers import NO_TIMER, StepTimer
-from breedclf.training.loop import Callbacks, train_head
+from breedclf.training.loop import Callbacks, TrainingTask, train
 
 ROWS, FEATURES, CLASSES, BATCH, EPOCHS = 2_048, 512, 133, 32, 8
 PICTURES, CHUNK = 8, 8
@@ -111,15 +112,9 @@ def cached_works(accounted: list[float]) -> tuple[Work, Work]:
     config = TrainingConfig(data=Path(), epochs=EPOCHS, batch_size=BATCH)
 
     def head(timer: StepTimer) -> None:
-        train_head(
-            [source],
-            source,
-            config,
-            classes=CLASSES,
-            features=FEATURES,
-            device=torch.device("cpu"),
-            callbacks=Callbacks(timer=timer),
-        )
+        layer = new_head(FEATURES, CLASSES, config)
+        layer.use(Scaling.of(source, MOMENTS_BATCH))
+        train(TrainingTask(layer, lambda _: source, source), config, callbacks=Callbacks(timer=timer))
 
     def recorded() -> float:
         with Recorder(keep=False) as recorder:

@@ -81,8 +81,15 @@ def _run_snippets(page: Path) -> int:
 WITH_SNIPPETS = [page for page in PAGES if "```python" in page.read_text(encoding="utf-8")]
 
 
+SLOW_PAGES = ("export.md",)  # three formats of a ResNet-50
+
+
 @pytest.mark.usefixtures("dog_images")
-@pytest.mark.parametrize("page", WITH_SNIPPETS, ids=_name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=pytest.mark.slow) if page.name in SLOW_PAGES else page for page in WITH_SNIPPETS],
+    ids=_name,
+)
 def test_the_snippets_of_a_page_run(page: Path) -> None:
     if "runs/dogs/model" in page.read_text(encoding="utf-8"):
         assert main(["train", "dogImages", "--output", "runs/dogs", "--epochs", "1", "--quiet"]) == 0

@@ -17,10 +17,15 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 # The whole journey runs on photographs where there are some.
 PHOTOS = {"09_sagemaker.py": ("--data", "dog-breeds-tiny", "--weights", "weights/resnet50-imagenet1k.pth")}
+SLOW = ("05_profile.py", "06_deploy.py", "07_fine_tune.py", "08_resume.py", "09_sagemaker.py")
 QUICKER = {"09_sagemaker.py": ("--max-jobs", "2")}
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, marks=pytest.mark.slow) if path.name in SLOW else path for path in EXAMPLES],
+    ids=lambda path: path.name,
+)
 def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     data = photos_folder()
     wanted = PHOTOS.get(example.name, ()) if (data / "weights").is_dir() else ()
@@ -42,6 +47,7 @@ def test_examples_are_numbered_from_one() -> None:
     assert all(re.fullmatch(r"\d\d_[a-z0-9_]+\.py", path.name) for path in EXAMPLES)
 
 
+@pytest.mark.slow
 def test_the_project_on_sagemaker_shows_each_of_its_steps_with_sagemakers_toolkits(
     toolkit: Path, tmp_path: Path
 ) -> None:

@@ -189,6 +189,7 @@ def test_without_the_extra_a_user_hears_what_to_install(
         export(model, tmp_path / "x.onnx")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

@@ -1,4 +1,4 @@
-"""A tiny model that answers in milliseconds, pictures drawn for the purpose, and real servers on real ports."""
+"""A tiny model that answers in milliseconds, synthetic images, and real servers on real ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SERVING = "breedclf: serving on "
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
-    """A resnet18 with random weights that looks at 32 x 32 pixels."""
+    """A resnet18 with random weights for inputs of 32 x 32 pixels."""
     card: dict[str, Any] = {
         "architecture": "resnet18",
         "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
@@ -43,7 +43,7 @@ def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | Non
 
 
 def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
-    """A picture of coloured blocks."""
+    """An image of colored blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(blocks).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -67,7 +67,7 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def running(model: Path | None, service: Service | None = None) -> Iterator[tuple[str, Server]]:
-    """A server on a free port, in a thread; it has loaded its model when this begins."""
+    """A server on a free port, in a thread; its model is loaded when this returns."""
     server = Server(service or Service())
     loaded = threading.Event()
     with listen("127.0.0.1", 0) as listener:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import pytest
 import torch
+from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.features.extraction import StoredFeatures
-from breedclf.models.head import Scaling
+from breedclf.models.head import MOMENTS_BATCH, Scaling, new_head
 from breedclf.models.network import fold_scaling
 from breedclf.training.hooks import EpochRecord, StepRecord
-from breedclf.training.loop import Callbacks, TrainedHead, train_head
+from breedclf.training.loop import Callbacks, TrainingTask, train
 
 FEATURES, CLASSES = 12, 3
 
@@ -26,18 +30,28 @@ def source(count: int = 60, seed: int = 0) -> StoredFeatures:
     return StoredFeatures(values, targets)
 
 
-def train(
-    config: TrainingConfig | None = None, views: list[StoredFeatures] | None = None, **callbacks: object
-) -> TrainedHead:
-    return train_head(
-        views or [source()],
-        source(seed=1),
-        config or TrainingConfig(data="x", learning_rate=0.05, batch_size=8),
-        classes=CLASSES,
-        features=FEATURES,
-        device=torch.device("cpu"),
-        callbacks=Callbacks(**callbacks),  # type: ignore[arg-type]
-    )
+@dataclass(frozen=True)
+class HeadRun:
+    """The head of the best epoch, with its scaling folded in, and how the training went."""
+
+    layer: nn.Linear
+    history: list[EpochRecord]
+    best_epoch: int
+
+
+def train_on_features(
+    config: TrainingConfig | None = None, views: Sequence[StoredFeatures] = (), **callbacks: object
+) -> HeadRun:
+    """Train a head as `fit` does: scaled by the first view, epoch e on view e mod K."""
+    config = config or TrainingConfig(data="x", learning_rate=0.05, batch_size=8)
+    views = views or [source()]
+    head = new_head(FEATURES, CLASSES, config)
+    if config.head != "linear":
+        head.use(Scaling.of(views[0], MOMENTS_BATCH))
+    lesson = TrainingTask(head, lambda epoch: views[(epoch - 1) % len(views)], source(seed=1))
+    trained = train(lesson, config, callbacks=Callbacks(**callbacks))  # type: ignore[arg-type]
+    head.load_state_dict(trained.state)
+    return HeadRun(head.folded(), trained.history, trained.best_epoch)
 
 
 def test_scaling_is_mean_and_deviation_and_leaves_constant_features_alone() -> None:
@@ -56,16 +70,20 @@ def test_the_folded_layer_does_on_plain_features_what_the_head_did_on_scaled_one
 
 
 def test_same_seed_same_head_bit_for_bit() -> None:
-    first, again = train(), train()
-    other = train(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, seed=1))
+    first, again = train_on_features(), train_on_features()
+    other = train_on_features(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, seed=1))
     assert torch.equal(first.layer.weight, again.layer.weight)
     assert first.history[0].train_loss == again.history[0].train_loss
     assert not torch.equal(first.layer.weight, other.layer.weight)
 
 
 def test_standardising_learns_where_a_plain_layer_does_not() -> None:
-    standard = train().history[-1].valid_accuracy
-    plain = train(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, head="linear")).history[-1].valid_accuracy
+    standard = train_on_features().history[-1].valid_accuracy
+    plain = (
+        train_on_features(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, head="linear"))
+        .history[-1]
+        .valid_accuracy
+    )
     assert standard > 0.8
     assert plain < 0.7
 
@@ -73,7 +91,7 @@ def test_standardising_learns_where_a_plain_layer_does_not() -> None:
 @pytest.mark.parametrize("objective", ["valid_loss", "valid_accuracy"])
 def test_the_artifact_is_that_of_the_best_epoch_and_the_earlier_of_equals(objective: str) -> None:
     config = TrainingConfig(data="x", epochs=12, learning_rate=0.5, batch_size=8, objective=objective)
-    trained = train(config)
+    trained = train_on_features(config)
     best = trained.history[trained.best_epoch - 1]
     values = {
         "valid_loss": [record.valid_loss for record in trained.history],
@@ -95,14 +113,16 @@ def test_epochs_go_through_the_views_in_turn() -> None:
             return super().batches(rows, batch_size)
 
     views = [Watched(torch.full((60, FEATURES), float(view)), source().targets) for view in range(2)]
-    train(TrainingConfig(data="x", epochs=5, batch_size=8, learning_rate=0.01), views=views)
+    train_on_features(TrainingConfig(data="x", epochs=5, batch_size=8, learning_rate=0.01), views=views)
     assert seen == [0, 1, 0, 1, 0]
 
 
 def test_callbacks_hear_of_every_step_and_epoch() -> None:
     steps: list[StepRecord] = []
     epochs: list[EpochRecord] = []
-    train(TrainingConfig(data="x", epochs=2, batch_size=16), on_step=[steps.append], on_epoch=[epochs.append])
+    train_on_features(
+        TrainingConfig(data="x", epochs=2, batch_size=16), on_step=[steps.append], on_epoch=[epochs.append]
+    )
     assert [(step.epoch, step.step, step.images) for step in steps[:4]] == [
         (1, 1, 16),
         (1, 2, 16),
@@ -116,4 +136,4 @@ def test_a_loss_that_is_no_number_names_epoch_and_step() -> None:
     broken = source()
     broken.values[50] = float("nan")
     with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step \d; lower learning_rate \(it is 0.05\)"):
-        train(views=[broken])
+        train_on_features(views=[broken])

@@ -103,7 +103,7 @@ class Recorder(TrainingHook):
         self._status: JobStatus = "Incomplete"
         self._end: float | None = None
         self._peak: tuple[float | None, float | None] = (None, None)
-        self._writing = self._last_write = 0.0
+        self._writing = 0.0
         self._timer_seconds = _timer_cost() if recording.measure_peak else None
 
     def __enter__(self) -> Recorder:

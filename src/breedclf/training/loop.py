@@ -16,7 +16,6 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.errors import TrainingError
-from breedclf.models.head import MOMENTS_BATCH, Scaling, new_head
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
@@ -64,15 +63,6 @@ class Trained:
     best_epoch: int
 
 
-@dataclass(frozen=True)
-class TrainedHead:
-    """The last layer of the best epoch, on plain features, with how training went."""
-
-    layer: nn.Linear
-    history: list[EpochRecord]
-    best_epoch: int
-
-
 def train(
     lesson: TrainingTask,
     config: TrainingConfig,
@@ -94,31 +84,6 @@ def train(
         while not run.is_over:
             run.epoch(len(run.history) + 1)
     return Trained(run.best_state, run.history, run.best_epoch)
-
-
-def train_head(
-    views: Sequence[FeatureSource],
-    valid: FeatureSource,
-    config: TrainingConfig,
-    *,
-    classes: int,
-    features: int,
-    device: torch.device,
-    callbacks: Callbacks,
-) -> TrainedHead:
-    """Train a layer of `classes` outputs on features of length `features`; epoch e uses view e mod K.
-
-    Raises:
-        TrainingError: the loss is no longer a number.
-    """
-    head = new_head(features, classes, config).to(device)
-    if config.head == "standardised":
-        head.use(Scaling.of(views[0], MOMENTS_BATCH))
-    trained = train(
-        TrainingTask(head, lambda epoch: views[(epoch - 1) % len(views)], valid), config, callbacks=callbacks
-    )
-    head.load_state_dict(trained.state)
-    return TrainedHead(head.folded(), trained.history, trained.best_epoch)
 
 
 def best_epoch_of(history: Sequence[EpochRecord], config: TrainingConfig) -> int:

@@ -87,9 +87,6 @@ class NativeTuning(Backend, Protocol):
     Starting the same search twice, as happens when an answer is lost, is one search.
     """
 
-    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """What `create_tuning` would send, without sending it."""
-
     def create_tuning(self, search: NativeSearch) -> None:
         """Start the search; ConfigError when its name is taken or it can't be run there."""
 

@@ -335,21 +335,3 @@ class FakeServing:
 class _Http:
     def __init__(self, status_code: int) -> None:
         self.status_code = status_code
-
-
-class SteppedClock:
-    """A clock that goes on when somebody sleeps, and remembers every sleep."""
-
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
-        self.slept: list[float] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.slept.append(seconds)
-        self.now += seconds

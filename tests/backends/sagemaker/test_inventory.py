@@ -22,7 +22,8 @@ from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import Clients
 from tests.backends.sagemaker.contexts import IMAGE, backend_at
 from tests.backends.sagemaker.fake_service import OWNER, FakeSageMaker
-from tests.backends.sagemaker.tuning.test_jobs import ROLE, Clock, Fakes, Tunings, backend, search
+from tests.backends.sagemaker.tuning.test_jobs import ROLE, Fakes, Tunings, backend, search
+from tests.fakes import FakeClock
 
 MACHINE = {"VariantName": "all", "ModelName": "dogs", "InstanceType": "ml.m5.xlarge", "InitialInstanceCount": 2}
 COLLEAGUE = "arn:aws:iam::111122223333:user/bob"
@@ -67,7 +68,7 @@ def service(tmp_path: Path) -> FakeSageMaker:
 
 def inventory(service: FakeSageMaker, home: Path) -> Inventory:
     settings = SageMakerSettings(role=ROLE, bucket="pictures")
-    place = Tunings(settings, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
+    place = Tunings(settings, Fakes(service), home=home, clock=FakeClock(service.now))  # type: ignore[arg-type]
     return Inventory(place, now=lambda: service.now)
 
 

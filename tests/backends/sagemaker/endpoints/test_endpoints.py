@@ -26,7 +26,8 @@ from breedclf.backends.sagemaker.endpoints.transform_jobs import Transforms
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus, ServingBackend, TransformBackend
-from tests.backends.sagemaker.fake_serving import REGION, FakeServing, ModelServers, RefusedError, SteppedClock
+from tests.backends.sagemaker.fake_serving import NOW, REGION, FakeServing, ModelServers, RefusedError
+from tests.fakes import FakeClock
 from tests.serving.conftest import draw, encode, write_tiny_model
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
@@ -37,16 +38,6 @@ class Serving(Endpoints, Transforms):
     """The serving half of the back end."""
 
     name = "sagemaker"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -81,21 +72,21 @@ def bucket(s3_url: str, servers: ModelServers) -> str:
 
 
 @pytest.fixture
-def clock() -> SteppedClock:
-    return SteppedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW.timestamp())
 
 
 @pytest.fixture
-def backend(aws: FakeServing, clock: SteppedClock, bucket: str, tmp_path: Path) -> Serving:
+def backend(aws: FakeServing, clock: FakeClock, bucket: str, tmp_path: Path) -> Serving:
     return with_settings(aws, clock, tmp_path, bucket=bucket)
 
 
-def with_settings(aws: FakeServing, clock: SteppedClock, home: Path, **given: Any) -> Serving:
+def with_settings(aws: FakeServing, clock: FakeClock, home: Path, **given: Any) -> Serving:
     settings = SageMakerSettings(role=ROLE, region=REGION, **{"serving_image": OWN, **given})
     return Serving(settings, aws.clients, home=home, clock=clock)
 
 
-def deployed(model: Path, backend: Serving, clock: SteppedClock, **options: Any) -> Endpoint:
+def deployed(model: Path, backend: Serving, clock: FakeClock, **options: Any) -> Endpoint:
     backend.create_endpoint(EndpointSpec("dogs", model, **options))
     return Endpoint("dogs", backend, clock=clock).wait()
 
@@ -114,7 +105,7 @@ def test_it_keeps_the_protocols(backend: Serving) -> None:
 
 
 def test_a_model_is_deployed_asked_and_taken_down(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock, ttl_seconds=3_600)
     known = endpoint.describe()
@@ -132,7 +123,7 @@ def test_a_model_is_deployed_asked_and_taken_down(
 
 
 def test_the_calls_of_a_deployment_and_the_pace_of_waiting(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     aws.pending_looks = 12
     deployed(model, backend, clock)
@@ -146,7 +137,7 @@ def test_the_calls_of_a_deployment_and_the_pace_of_waiting(
     assert aws.calls[before:] == ["DescribeEndpoint", "ListTags"], "a generation is checked once"
 
 
-def test_the_same_model_is_uploaded_once(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_the_same_model_is_uploaded_once(aws: FakeServing, backend: Serving, clock: FakeClock, model: Path) -> None:
     deployed(model, backend, clock)
     written: list[str] = []
     for operation in ("PutObject", "CreateMultipartUpload"):
@@ -168,7 +159,7 @@ def test_what_is_asked_can_be_read_first(aws: FakeServing, backend: Serving, mod
 
 
 def test_a_model_that_answers_wrongly_is_never_in_service(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     backend.create_endpoint(EndpointSpec("dogs", model))
     (name,) = aws.models
@@ -182,7 +173,7 @@ def test_a_model_that_answers_wrongly_is_never_in_service(
 
 
 def test_a_deployment_that_fails_leaves_nothing(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     aws.fail_next_change = "The primary container did not pass the ping health check."
     aws.pending_looks = 0
@@ -192,7 +183,7 @@ def test_a_deployment_that_fails_leaves_nothing(
 
 
 def test_an_update_and_its_generations(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     assert endpoint.update(other_model).describe().generation == 2
@@ -206,7 +197,7 @@ def test_an_update_and_its_generations(
 
 
 def test_an_update_that_sagemaker_rolls_back(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.fail_next_change = "The container did not come up."
@@ -220,7 +211,7 @@ def test_an_update_that_sagemaker_rolls_back(
 
 
 def test_an_update_that_answers_wrongly_is_led_back(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     number = backend.update_endpoint("dogs", other_model)
@@ -240,7 +231,7 @@ def test_an_update_that_answers_wrongly_is_led_back(
 
 
 def test_a_way_back_that_was_cut_is_gone_again(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     backend.update_endpoint("dogs", other_model)
@@ -253,7 +244,7 @@ def test_a_way_back_that_was_cut_is_gone_again(
 
 
 def test_the_description_of_before_an_update_is_no_news(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     before = dict(aws.endpoints["dogs"])
@@ -265,7 +256,7 @@ def test_the_description_of_before_an_update_is_no_news(
 
 
 def test_an_endpoint_that_aws_does_not_know_yet(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     aws.unseen_looks = 2
     config = backend.requests_for_endpoint(EndpointSpec("dogs", model))["CreateEndpointConfig"]["EndpointConfigName"]
@@ -273,7 +264,7 @@ def test_an_endpoint_that_aws_does_not_know_yet(
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
-def test_a_name_that_is_taken(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_a_name_that_is_taken(aws: FakeServing, backend: Serving, clock: FakeClock, model: Path) -> None:
     deployed(model, backend, clock)
     kept = (dict(aws.models), dict(aws.configs))
     with pytest.raises(ConfigError, match="'dogs' is taken"):
@@ -289,7 +280,7 @@ FOREIGN_WORDS = {
 
 
 def test_refusals_are_understood_in_any_words(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     aws.words = FOREIGN_WORDS
     with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
@@ -317,7 +308,7 @@ def test_refusals_are_understood_in_any_words(
 def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
     aws: FakeServing,
     backend: Serving,
-    clock: SteppedClock,
+    clock: FakeClock,
     model: Path,
     other_model: Path,
     bucket: str,
@@ -341,7 +332,7 @@ def test_of_two_who_deploy_under_one_name_one_is_told_so_and_takes_nothing_away(
 
 
 def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
-    aws: FakeServing, clock: SteppedClock, backend: Serving, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, backend: Serving, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     deployed(model, backend, clock)
     fresh = with_settings(aws, clock, tmp_path, bucket=bucket, prefix="fresh")
@@ -354,7 +345,7 @@ END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
 
 
 def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     deployed(model, backend, clock, ttl_seconds=3_600)
@@ -370,7 +361,7 @@ def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
 
 
 def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     aws.schedules["breedclf-end-of-dogs"] = {"ScheduleExpression": "at(2020-01-01T00:00:00)"}
@@ -379,7 +370,7 @@ def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
 
 
 def test_an_endpoint_that_is_refused_leaves_no_schedule(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     aws.refuse_next["CreateEndpoint"] = [RefusedError("The account-level limit is 0", "ResourceLimitExceeded")]
@@ -415,7 +406,7 @@ def test_no_model_and_no_endpoint(backend: Serving, tmp_path: Path) -> None:
 
 
 def test_foreign_endpoints_are_left_alone(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     deployed(model, backend, clock)
     aws.tags("dogs").clear()
@@ -428,7 +419,7 @@ def test_foreign_endpoints_are_left_alone(
 
 
 def test_an_endpoint_whose_time_is_over_is_reaped(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     deployed(model, backend, clock, ttl_seconds=600)
     backend.create_endpoint(EndpointSpec("cats", model))
@@ -439,7 +430,7 @@ def test_an_endpoint_whose_time_is_over_is_reaped(
 
 
 def test_one_that_is_being_made_is_reaped_later(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, caplog: pytest.LogCaptureFixture
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.pending_looks = 30
     with pytest.raises(EndpointError, match="still Creating after 20 s"), caplog.at_level(logging.WARNING):
@@ -450,7 +441,7 @@ def test_one_that_is_being_made_is_reaped_later(
     assert backend.reap_endpoints() == ["dogs"]
 
 
-def test_a_request_that_is_refused(backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_a_request_that_is_refused(backend: Serving, clock: FakeClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     with pytest.raises(ModelError) as error:
         backend.invoke_endpoint("dogs", b"no picture", content_type="image/jpeg")
@@ -471,7 +462,7 @@ def test_a_request_that_is_refused(backend: Serving, clock: SteppedClock, model:
     ids=lambda refused: refused.code + str(refused.status),
 )
 def test_trouble_that_passes(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, trouble: RefusedError
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, trouble: RefusedError
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [trouble] * 3
@@ -483,7 +474,7 @@ def test_trouble_that_passes(
     assert clock.now - began == pytest.approx(10)
 
 
-def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path) -> None:
+def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: FakeClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError(
@@ -500,7 +491,7 @@ def test_trouble_that_does_not_pass(aws: FakeServing, backend: Serving, clock: S
 
 
 def test_a_model_that_still_loads_is_waited_for(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path
 ) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=404, OriginalMessage="Path '/' not found")
@@ -508,9 +499,7 @@ def test_a_model_that_still_loads_is_waited_for(
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
-def test_a_model_that_never_loads_is_refused(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path
-) -> None:
+def test_a_model_that_never_loads_is_refused(aws: FakeServing, backend: Serving, clock: FakeClock, model: Path) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=500, OriginalMessage="Traceback")
     ] * 1_000
@@ -518,7 +507,7 @@ def test_a_model_that_never_loads_is_refused(
         deployed(model, backend, clock)
 
 
-def test_serverless(aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, tmp_path: Path) -> None:
+def test_serverless(aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, tmp_path: Path) -> None:
     serverless = with_settings(aws, clock, tmp_path, bucket=backend.bucket, serverless_memory_mb=2048)
     endpoint = deployed(model, serverless, clock)
     assert serverless.endpoint_terms.max_body_bytes == 4 << 20
@@ -553,7 +542,7 @@ def test_batch_transform(aws: FakeServing, backend: Serving, model: Path, tmp_pa
 
 
 def test_answers_that_get_lost(
-    aws: FakeServing, backend: Serving, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: Serving, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     """boto3 sends a request again, which AWS has carried out already."""
     aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint"}

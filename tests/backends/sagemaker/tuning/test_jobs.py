@@ -21,6 +21,7 @@ from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
 from tests.backends.sagemaker.fake_service import FakeSageMaker, Identity
 from tests.backends.sagemaker.tuning.test_request import SPACE
+from tests.fakes import FakeClock
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/own/train:1"
@@ -54,20 +55,6 @@ class Tunings(TuningJobs):
         return self.request_for(spec)
 
 
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def service() -> FakeSageMaker:
     return FakeSageMaker()
@@ -75,7 +62,7 @@ def service() -> FakeSageMaker:
 
 def backend(service: FakeSageMaker, home: Path, **settings: Any) -> Tunings:
     made = SageMakerSettings(role=ROLE, bucket="pictures", image=IMAGE, **settings)
-    return Tunings(made, Fakes(service), home=home, clock=Clock(service.now))  # type: ignore[arg-type]
+    return Tunings(made, Fakes(service), home=home, clock=FakeClock(service.now))  # type: ignore[arg-type]
 
 
 def search(since: float = 1_000_000.0, **changes: Any) -> NativeSearch:
@@ -91,7 +78,7 @@ def test_it_keeps_the_protocol_and_tags_what_it_makes(service, tmp_path) -> None
     tags = service.tags["arn:aws:sagemaker:us-east-1:111122223333:hyper-parameter-tuning-job/dogs"]
     assert tags["breedclf"] and tags["breedclf-purpose"] == "tuning" and tags["breedclf-tuning"] == "dogs"
     assert service.calls == ["DescribeHyperParameterTuningJob", "CreateHyperParameterTuningJob"]
-    shown = made.tuning_request_for(search())
+    shown = made.tuning_call(search()).parameters
     assert shown["TrainingJobDefinition"]["OutputDataConfig"] == {"S3OutputPath": "s3://pictures/breedclf/jobs"}
 
 

@@ -157,7 +157,7 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
     client = boto3.client("sagemaker", region_name="us-east-1")
     theirs = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
     client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-    ours = backend.tuning_request_for(_search_of(tuning))
+    ours = dict(backend.tuning_call(_search_of(tuning)).parameters)
     assert _plain(theirs["HyperParameterTuningJobConfig"]) == _plain(ours["HyperParameterTuningJobConfig"])
     assert _plain(theirs["TrainingJobDefinition"]) == _plain(definition_told(ours["TrainingJobDefinition"]))
 

@@ -26,14 +26,6 @@ _STATUSES: dict[str, Status] = {"Deleting": "Stopping", "DeleteFailed": "Failed"
 class TuningJobs(TrainingJobs):
     """The tuning jobs of one account and region; any number of processes may look at them."""
 
-    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        """What `create_tuning` would send, checked against the service's own model.
-
-        Raises:
-            ConfigError: the search asks for what a tuning job of the service can't do.
-        """
-        return dict(self.tuning_call(search).parameters)
-
     def create_tuning(self, search: NativeSearch) -> None:
         """Start the search; an answer that was lost on the way makes no second one.
 
