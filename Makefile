@@ -1,8 +1,8 @@
-# What README, CI and a contributor's shell run. Everything happens in an environment of the project's own, .venv.
-#   make demo     from an empty machine to a trained, measured model
-#   make test     the same, to all tests
-#   make test-debugger  the tests of smdebug, in an environment of their own, .venv-debugger: it needs old versions
-#   make test-sdk2  SageMaker SDK v2 at the emulator, in an environment of its own, .venv-sdk2: its packages clash with v3's
+# The commands of README, CI and contributors. Everything runs in the project's own environment, .venv.
+#   make demo     set up the environment, then train and evaluate a model
+#   make test     set up the environment, then run all tests but the slow ones (make test-slow)
+#   make test-debugger  the tests of smdebug, in .venv-debugger: it needs old versions
+#   make test-sdk2  SageMaker SDK v2 against the emulator, in .venv-sdk2: its packages clash with v3's
 #   make help     the rest
 
 PYTHON ?= python3
@@ -21,6 +21,7 @@ PEERS_VENV ?= .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.breedclf-installed
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 SOAK_ARGS ?=
 SPHINX_ARGS ?=
@@ -28,51 +29,54 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types verify-types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types verify-types docs check soak bench bench-peers clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## make the environment (every target below does it by itself)
+install: $(STAMP) ## create the environment (every target below does so if needed)
 
-demo: $(STAMP) ## train, evaluate and predict on pictures drawn for the purpose (DEMO_ARGS="--data DIR --weights FILE")
+demo: $(STAMP) ## train, evaluate and predict on synthetic images (DEMO_ARGS="--data DIR --weights FILE")
 	$(BIN)/breedclf demo $(DEMO_ARGS)
 
-test: $(STAMP) ## run all tests (PYTEST_ARGS="-k config")
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(STAMP) ## run all but the slow tests, in two processes (PYTEST_ARGS="-k config", TEST_PROCESSES=4)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
-test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in an environment of their own
+test-slow: $(STAMP) ## run the slow tests, one at a time
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in their own environment
 	$(DEBUGGER_VENV)/bin/python -m pytest tests/debugger $(PYTEST_ARGS)
 
-test-sdk2: $(STAMP) $(SDK2_STAMP) ## drive the emulator with SageMaker SDK v2, in an environment of its own
+test-sdk2: $(STAMP) $(SDK2_STAMP) ## run SageMaker SDK v2 against the emulator, in its own environment
 	BREEDCLF_TEST_PYTHON=$(abspath $(BIN))/python $(SDK2_VENV)/bin/python -m pytest -W ignore --confcutdir tests/sdk2 \
 		tests/sdk2 $(PYTEST_ARGS)
 
-awscli: $(STAMP) ## install the AWS command line, which a test drives, in an environment of its own
+awscli: $(STAMP) ## install the AWS CLI, which a test uses, in its own environment
 	@test -x $(AWS_VENV)/bin/aws || { $(PYTHON) -m venv $(AWS_VENV) && \
 		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(AWS_VENV)/bin/python $(AWSCLI) || \
 		$(AWS_VENV)/bin/python -m pip install --quiet $(AWSCLI); }; }
 	@$(AWS_VENV)/bin/aws --version
 
-test-aws: $(STAMP) ## try a real AWS account, for some cents (BREEDCLF_TEST_AWS_ROLE, _BUCKET, _REGION)
+test-aws: $(STAMP) ## run against a real AWS account, for a few cents (BREEDCLF_TEST_AWS_ROLE, _BUCKET, _REGION)
 	BREEDCLF_TEST_AWS=1 $(BIN)/python -m pytest --timeout 3600 tests/aws $(PYTEST_ARGS)
 
 fuzz: $(STAMP) ## send 20,000 mutated requests to a server
 	BREEDCLF_FUZZ_REQUESTS=20000 $(BIN)/python -m pytest --timeout 3600 tests/serving/test_fuzz.py
 
-test-ray: $(STAMP) ## serve a packed model under Ray Serve, in an environment of its own
+test-ray: $(STAMP) ## serve a packed model with Ray Serve, in its own environment
 	$(PYTHON) -m venv --clear .venv-ray
 	UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python .venv-ray/bin/python 'ray[serve]>=2.54'
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 		"$$(.venv-ray/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dependencies.pth"
 	BREEDCLF_RAY_PYTHON=$$PWD/.venv-ray/bin/python $(BIN)/python -m pytest --timeout 600 tests/serving/test_ray.py
 
-lint: $(STAMP) ## check format, style and the direction of imports
+lint: $(STAMP) ## check format, style and import directions
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 
-format: $(STAMP) ## rewrite the files in the project's format
+format: $(STAMP) ## format the files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -88,31 +92,31 @@ verify-types: $(STAMP) ## check that at least 99% of the public names have types
 		grep 'Type completeness score' report.txt && awk '/Type completeness score/ { exit $$4 + 0 < 99 }' report.txt || \
 		{ grep -B1 'error:' report.txt; exit 1; }
 
-docs: $(STAMP) ## build the pages into docs/_build; a warning is an error
+docs: $(STAMP) ## build the documentation into docs/_build; warnings are errors
 	$(BIN)/python -m sphinx -E -W --keep-going -q $(SPHINX_ARGS) docs docs/_build
 	@echo "docs: docs/_build/index.html"
 
 check: lint types docs ## lint, types and docs
 
-soak: $(STAMP) ## start, stop and kill 200 jobs at random moments (SOAK_ARGS="--seed 1"), ask a server 20,000 times
+soak: $(STAMP) ## start, stop and kill 200 jobs at random times (SOAK_ARGS="--seed 1"), send a server 20,000 requests
 	$(BIN)/python -m tests.soak.jobs $(SOAK_ARGS)
 	$(BIN)/python -m tests.soak.serving
 	$(BIN)/python -m tests.soak.hostile
 
-bench: $(STAMP) ## run every benchmark; the figures depend on the machine (BENCH_ARGS="--json --save")
+bench: $(STAMP) ## run every benchmark; results depend on the machine (BENCH_ARGS="--json --save")
 	$(BIN)/python -m benchmarks all $(BENCH_ARGS)
 
-bench-peers: $(STAMP) $(PEERS_STAMP) ## run those beside other libraries, in an environment of their own (--json, --save)
+bench-peers: $(STAMP) $(PEERS_STAMP) ## run the comparisons with other libraries, in their own environment (BENCH_ARGS)
 	$(BIN)/python -m benchmarks peers finetune serve_peers $(BENCH_ARGS)
 
-clean: ## remove the environment and everything generated
+clean: ## remove the environments and all generated files
 	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) $(TYPES_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-# An environment is made anew when what it is made from changes. uv is quick; where it can't be had, pip does the same.
-# All is compiled at once, as pip does for users: else each of the hundreds of processes that tests start may do so anew.
-# $(1) is its folder, $(2) what goes into it, $(3) the file with the versions.
+# An environment is recreated when its requirements change. uv is faster; pip is used where uv can't be installed.
+# Bytecode is compiled once, as pip does: otherwise the hundreds of processes that tests start may each compile it.
+# $(1): its folder, $(2): the requirements, $(3): the constraints file.
 define make-environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "breedclf needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." >&2; \

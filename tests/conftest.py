@@ -1,28 +1,34 @@
-"""What every test shares: the photos and weights where they exist, and folders of its own for caches and jobs."""
+"""Shared by all tests: real images and weights where they exist, and separate folders for caches and jobs."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.toolkit import install_toolkit
+
+# Workers that run side by side share the cores; torch reads this when it is loaded, and so do child processes.
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_VARIABLE = "BREEDCLF_TEST_DATA"
 
 
 def photos_folder() -> Path:
-    """Where the photos and weights are looked for."""
+    """Where real images and weights are expected."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     return Path(chosen) if chosen else PROJECT_ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Neither the shell's settings nor the user's caches and jobs reach a test, nor its subprocesses."""
+    """Keep the shell's settings and the user's caches and jobs away from tests and their subprocesses."""
     with pytest.MonkeyPatch.context() as patch:
         for variable in list(os.environ):
             if variable.startswith("BREEDCLF_") and variable != TEST_DATA_VARIABLE:
@@ -40,7 +46,7 @@ def project_root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real photos and weights; tests that need it are skipped where it is absent."""
+    """The folder of real images and weights; tests that need it are skipped where it is missing."""
     chosen = os.environ.get(TEST_DATA_VARIABLE)
     folder = photos_folder()
     if not (folder / "weights").is_dir():
@@ -51,9 +57,24 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def container_python(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the processes of one test run share."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def container_python(shared_folder: Path) -> tuple[Path, str]:
     """An interpreter without breedclf, with SageMaker's training toolkit; or why that couldn't be installed."""
-    return install_toolkit(tmp_path_factory.mktemp("toolkit"))
+    folder, outcome = shared_folder / "toolkit", shared_folder / "toolkit.json"
+    with FileLock(shared_folder / "toolkit.lock"):
+        if not outcome.is_file():
+            made, problem = install_toolkit(folder)
+            outcome.write_text(json.dumps([str(made), problem]), encoding="utf-8")
+    python, problem = json.loads(outcome.read_text(encoding="utf-8"))
+    return Path(python), problem
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from breedclf.api.endpoint import Endpoint
 from breedclf.errors import EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
-from tests.backends.sagemaker.fake_serving import SteppedClock
+from tests.fakes import FakeClock
 
 
 class SlowBackend:
@@ -60,7 +60,7 @@ def test_an_earlier_rollback_is_not_taken_for_this_update(tmp_path: Path) -> Non
     good, bad = tmp_path / "good", tmp_path / "bad"
     backend = SlowBackend()
     backend.bad = {bad}
-    endpoint = Endpoint("dogs", backend, clock=SteppedClock())
+    endpoint = Endpoint("dogs", backend, clock=FakeClock())
     for number in (2, 3):
         with pytest.raises(EndpointError, match=f"update {number} was rolled back: wrong answers"):
             endpoint.update(bad)

@@ -29,6 +29,7 @@ from breedclf.jobs import JobSpec
 from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
 from tests.backends.emulator.answers import checked_answers, checks_of
+from tests.serving.conftest import model, other_model
 
 PATIENCE_SECONDS = 90.0
 
@@ -102,6 +103,8 @@ def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) ->
         assert time.monotonic() < end, "it didn't become true in time"
         time.sleep(0.02)
 
+
+__all__ = ["model", "other_model"]
 
 REGION = "us-east-1"
 Clients = Callable[..., Any]

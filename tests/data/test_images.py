@@ -241,10 +241,10 @@ def test_a_bomb_is_refused_before_it_is_decoded(form: str) -> None:
         data = b"RIFF" + struct.pack("<L", 22) + b"WEBPVP8X" + struct.pack("<LL", 10, 0) + canvas + canvas
     else:
         data = encoded(Image.new("1", (10_000, 10_000)), "TIFF", compression="group4")
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ImageTooLargeError, match=r"the given bytes can't be decoded: .* pixels"):
         open_image(data)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_no_warning_escapes_from_a_bomb_just_over_the_limit(tmp_path: Path) -> None:

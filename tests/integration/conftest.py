@@ -1,4 +1,4 @@
-"""Small picture sets that a quick network can tell apart, and one training on them."""
+"""Small datasets that a small network can classify, and one training run on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = {"architecture": "resnet18", "weights": "none", "chunk_size": 8}
 
 
 def write_patterns(root: Path, *, counts: dict[str, int] | None = None, seed: int = 0) -> Path:
-    """Two classes, stripes that lie and stripes that stand, in `root/SPLIT/CLASS/`."""
+    """Two classes, horizontal and vertical stripes, in `root/SPLIT/CLASS/`."""
     draw = np.random.default_rng(seed)
     for split, count in (counts or {"train": 8, "valid": 4, "test": 4}).items():
         for label, axis in (("001.Lying", 0), ("002.Standing", 1)):
@@ -35,7 +35,7 @@ def patterns(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[FitResult, Path]:
-    """One quick training, with the folder it was trained on."""
+    """One short training run, and the folder of its images."""
     root = tmp_path_factory.mktemp("trained")
     data = write_patterns(root / "pictures")
     return Trainer(TrainingConfig(data=data, output=root / "out", epochs=5, **QUICK)).fit(), data

@@ -16,10 +16,11 @@ from breedclf.testing.images import write_image_set
 RANDOM = ["--weights", "none"]
 
 
+@pytest.mark.slow
 def test_it_passes_on_its_own_images_and_says_where_everything_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["demo", *RANDOM, "--train-images", "20", "--output", str(tmp_path / "out")]
+    arguments = ["demo", *RANDOM, "--train-images", "10", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["accuracy"] >= shown["required_accuracy"] == pytest.approx(0.6)

@@ -187,6 +187,7 @@ def test_a_missing_extra_names_what_to_install(model: Path, tmp_path: Path, monk
         export(model, tmp_path / "x.onnx")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_nothing_behind(model: Path, tmp_path: Path) -> None:
     def small_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))

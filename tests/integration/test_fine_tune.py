@@ -31,13 +31,13 @@ FINE = {
     "profile": "off",
     "checkpoints": False,
     "epochs": 2,
-    "batch_size": 6,
+    "batch_size": 3,  # two steps an epoch
 }
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_patterns(tmp_path_factory.mktemp("fine") / "pictures", counts={"train": 6, "valid": 3, "test": 1})
+    return write_patterns(tmp_path_factory.mktemp("fine") / "pictures", counts={"train": 3, "valid": 2, "test": 1})
 
 
 def config_of(pictures: Path, output: Path, **settings: Any) -> TrainingConfig:
@@ -116,13 +116,14 @@ def test_a_batch_in_parts_trains_the_same(pictures: Path, tmp_path: Path) -> Non
         assert torch.allclose(one[name].float(), other[name].float(), rtol=1e-3, atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Path, tmp_path: Path) -> None:
     class Stop(TrainingHook):
         def on_step(self, step: StepRecord) -> None:
             if (step.epoch, step.step) == (2, 2):
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    settings: dict[str, Any] = {"deterministic": True, "batch_size": 5, "ema": 0.9, "optimizer": "adamw"}
+    settings: dict[str, Any] = {"deterministic": True, "batch_size": 2, "ema": 0.9, "optimizer": "adamw"}
     whole = fit(config_of(pictures, tmp_path / "whole", **settings))
     torn = config_of(pictures, tmp_path / "torn", **settings, checkpoints=True)
     with pytest.raises(TrainingInterrupted):
@@ -134,7 +135,7 @@ def test_interrupted_in_an_epoch_it_ends_with_the_very_same_weights(pictures: Pa
 
 
 def test_unreadable_images_are_skipped_and_named(tmp_path: Path) -> None:
-    pictures = write_patterns(tmp_path / "pictures")
+    pictures = write_patterns(tmp_path / "pictures", counts={"train": 3, "valid": 2})
     (pictures / "train/001.Lying/broken.jpg").write_bytes(b"\xff\xd8\xff")
     (pictures / "valid/002.Standing/empty.png").touch()
     result = fit(config_of(pictures, tmp_path / "out", on_bad_image="skip", epochs=1))
@@ -171,8 +172,9 @@ def test_a_profile_knows_the_parts_of_each_step(pictures: Path, tmp_path: Path) 
 # ---- the finder
 
 
-def test_the_finder_suggests_a_rate_at_which_a_training_learns(pictures: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(data=pictures, output=tmp_path / "out", **FINE)  # type: ignore[arg-type]
+def test_the_finder_suggests_a_rate_at_which_a_training_learns(tmp_path: Path) -> None:
+    pictures = write_patterns(tmp_path / "pictures", counts={"train": 6, "valid": 3})
+    config = TrainingConfig(data=pictures, output=tmp_path / "out", **{**FINE, "batch_size": 6})  # type: ignore[arg-type]
     found = Trainer(config).find_learning_rate(steps=60)
     assert found.learning_rates[0] == pytest.approx(1e-6)
     assert list(found.learning_rates) == sorted(found.learning_rates)
@@ -194,6 +196,7 @@ def test_a_curve_falls_fastest_where_it_says() -> None:
     assert len(found.losses) == 60
 
 
+@pytest.mark.slow
 def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"freeze": "none", "augment": "none", "cache_dir": tmp_path / "cache"}
     fit(config_of(pictures, tmp_path / "files", **settings))
@@ -206,6 +209,7 @@ def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp
     assert len(result.history) == 2
 
 
+@pytest.mark.slow
 def test_activation_checkpointing_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"batch_norm": "fixed", "deterministic": True}
     fit(config_of(pictures, tmp_path / "kept", **settings))

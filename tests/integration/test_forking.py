@@ -196,6 +196,7 @@ def working(trained: tuple[FitResult, Path], tmp_path_factory: pytest.TempPathFa
     return told_of(WORKING, trained, tmp_path_factory.mktemp("working"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_fork_goes_on_with_all_its_threads(working: dict[str, str], form: str) -> None:
     assert working[form] == "ok on 2"

@@ -102,7 +102,7 @@ def test_ten_thousand_classes_are_trained(tmp_path: Path) -> None:
     assert trained.history[-1].valid_loss < trained.history[0].train_loss
 
 
-@pytest.mark.parametrize("harm", ["cut short", "deleted"])
+@pytest.mark.parametrize("harm", ["cut short", pytest.param("deleted", marks=pytest.mark.slow)])
 def test_an_image_that_breaks_while_training_is_named_and_the_epochs_so_far_are_kept(tmp_path: Path, harm: str) -> None:
     data = write_patterns(tmp_path / "data")
     victim = data / "train/001.Lying/0.png"

@@ -85,7 +85,7 @@ def test_it_is_evaluated_and_the_page_shows_the_wrong_ones(trained: tuple[Path, 
     assert all(r"/caf\xe9-" in wrong["path"] for wrong in metrics["worst"])
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+@pytest.mark.parametrize("encoding", ["latin-1", pytest.param("utf-8", marks=pytest.mark.slow)])
 def test_all_answers_are_printed_in_any_encoding(trained: tuple[Path, str], data: Path, encoding: str) -> None:
     output, _ = trained
     images = sorted((data / "test").rglob("*.png"))

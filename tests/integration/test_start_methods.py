@@ -56,7 +56,10 @@ def script(
     )
 
 
-@pytest.mark.parametrize(("method", "by_stdin"), [*((method, False) for method in METHODS), ("spawn", True)])
+@pytest.mark.parametrize(
+    ("method", "by_stdin"),
+    [*((method, False) for method in METHODS), pytest.param("spawn", True, marks=pytest.mark.slow)],
+)
 def test_a_script_without_guard_trains_and_runs_once(method: str, by_stdin: bool, data: Path, tmp_path: Path) -> None:
     done = script(TRAIN, method, data, tmp_path, by_stdin=by_stdin)
     assert done.returncode == 0, done.stderr

@@ -142,10 +142,10 @@ def test_nothing_readable(patterns: Path, tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_written_is_found_before_the_work(patterns: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ConfigError, match=r"output=.* can't be written: .*; choose another --output"):
         fit(patterns, tmp_path / "file" / "out")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_something_else_in_the_model_folder_is_not_overwritten(patterns: Path, tmp_path: Path) -> None:

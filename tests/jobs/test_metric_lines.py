@@ -22,7 +22,6 @@ from breedclf.jobs.metric_lines import (
     check_definitions,
     format_metrics,
     match_metrics,
-    parse_metrics,
     print_metrics,
 )
 
@@ -35,15 +34,6 @@ some_metrics = st.dictionaries(st.sampled_from(TRAINING_METRICS.names), numbers,
 def test_every_finite_value_comes_back_from_the_regexes_and_no_other_does(values: dict[str, float]) -> None:
     found = match_metrics(format_metrics(values), DEFINITIONS)
     assert found == {name: float(value) for name, value in values.items() if math.isfinite(value)}
-
-
-@given(some_metrics)
-def test_parse_gives_back_what_format_took(values: dict[str, float]) -> None:
-    parsed = parse_metrics(f"[rank0]: {format_metrics(values)}\n")
-    assert parsed is not None
-    assert list(parsed) == list(values)
-    for name, value in values.items():
-        assert parsed[name] == value or (math.isnan(parsed[name]) and math.isnan(value))
 
 
 @pytest.mark.parametrize("value", [1e-7, 1e22, -0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2])
@@ -87,7 +77,6 @@ def test_numbers_of_numpy_are_taken() -> None:
     ["", "epoch 1", "breedclf-metrics", "breedclf-metrics {", "breedclf-metrics [1]", 'breedclf-metrics {"a": [1]}'],
 )
 def test_other_lines_hold_no_metrics(line: str) -> None:
-    assert parse_metrics(line) is None
     assert match_metrics(line, DEFINITIONS) == {}
 
 

@@ -7,10 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -21,21 +19,14 @@ from breedclf.profiling.profile import JobInfo, Loader, Profile
 from breedclf.profiling.rules import ALL_RULES, Finding, check, ok
 from breedclf.profiling.verified import judge
 from breedclf.profiling.verify import candidates, timed_fit, verify
+from tests.image_folders import write_noise
 from tests.profiling import planted_profiles as planted
 from tests.profiling import sagemaker_folder
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 12), ("valid", 4)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count // 2):
-                pixels = draw.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=6, valid=2)
 
 
 def flags(folder: Path) -> list[str]:
@@ -295,6 +286,7 @@ def test_only_changes_that_apply_are_candidates() -> None:
     assert {"pin_memory": True} in candidates(TrainingConfig(data="x", pin_memory=False), on_gpu, check(on_gpu))
 
 
+@pytest.mark.slow  # it compares durations
 def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Path) -> None:
     base = config(pictures, tmp_path, feature_cache=False, epochs=4)
     run = timed_fit(base, most_images=4)

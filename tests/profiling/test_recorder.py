@@ -11,10 +11,8 @@ from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from breedclf.config import TrainingConfig
@@ -27,25 +25,14 @@ from breedclf.profiling.step_recorder import StepRecorder
 from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, WorkCounter
 from breedclf.training.fit import fit
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_(self, seconds: float) -> None:
-        self.now += seconds
+from tests.fakes import FakeClock
+from tests.image_folders import write_noise
 
 
 class Event:
     """A CUDA event of a device whose time runs at half the host's; refuses to be read before it is waited for."""
 
-    clock: Clock
+    clock: FakeClock
     waited = False
 
     def record(self) -> None:
@@ -61,15 +48,7 @@ class Event:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pictures")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 16), ("valid", 4)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count // 2):
-                pixels = draw.integers(0, 255, (48, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=8, valid=2)
 
 
 def config(pictures: Path, folder: Path, **settings: Any) -> TrainingConfig:
@@ -89,14 +68,14 @@ def full(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Prof
 
 
 def test_laps_fill_the_parts_and_steps_follow_each_other() -> None:
-    clock = Clock()
+    clock = FakeClock(100.0)
     recorder = StepRecorder(clock=clock)
     recorder.phase("train", epoch=1)
     for _ in range(3):
         for part, seconds in (("data_wait", 1.0), ("forward", 2.0), ("backward", 3.0), ("optimizer", 0.5)):
-            clock.pass_(seconds)
+            clock.advance(seconds)
             recorder.lap(part)
-        clock.pass_(0.25)
+        clock.advance(0.25)
         recorder.step(32)
     recorder.close_phase()
     steps = recorder.steps(100.0)
@@ -113,12 +92,12 @@ def test_laps_fill_the_parts_and_steps_follow_each_other() -> None:
 
 
 def test_on_a_gpu_the_parts_are_the_devices_time_and_waiting_the_hosts() -> None:
-    clock = Event.clock = Clock()
+    clock = Event.clock = FakeClock(100.0)
     Event.waited = False
     recorder = StepRecorder(clock=clock, new_event=Event)
     recorder.phase("train")
     for part in ("data_wait", "forward", "backward"):
-        clock.pass_(4.0)
+        clock.advance(4.0)
         recorder.lap(part)
     recorder.step(1)
     recorder.close_phase()
@@ -274,7 +253,7 @@ def test_a_container_that_forbids_sampling_is_noted_and_survived() -> None:
         def __getattr__(self, name: str) -> Any:
             raise PermissionError(f"{name}: not permitted")
 
-    sampler = Sampler(system=Forbidding(), clock=Clock())
+    sampler = Sampler(system=Forbidding(), clock=FakeClock(100.0))
     sampler.start()
     sampler.stop()
     assert {series.kind for series in sampler.series(0.0)} == {"memory"}
@@ -282,7 +261,7 @@ def test_a_container_that_forbids_sampling_is_noted_and_survived() -> None:
 
 
 def test_a_long_run_is_sampled_more_coarsely_and_never_without_end() -> None:
-    sampler = Sampler(most_samples=50, clock=Clock())
+    sampler = Sampler(most_samples=50, clock=FakeClock(100.0))
     for _ in range(500):
         sampler._sample()
     assert max(len(series.time) for series in sampler.series(0.0)) <= 51

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from breedclf.config import TrainingConfig
 from breedclf.profiling.profile import PARTS, Profile, Steps
@@ -20,6 +19,8 @@ from breedclf.profiling.recorder import recorded
 from breedclf.profiling.report.summary import parts_of
 from breedclf.profiling.step_recorder import StepRecorder
 from breedclf.training.fit import fit
+from tests.fakes import FakeClock
+from tests.image_folders import write_noise
 
 ROUNDING = 2e-6
 MODES: dict[str, dict[str, Any]] = {
@@ -35,19 +36,11 @@ MODES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    draw = np.random.default_rng(0)
-    for split, count in (("train", 8), ("valid", 3)):
-        for name in ("basset", "corgi"):
-            (folder / split / name).mkdir(parents=True)
-            for i in range(count):
-                pixels = draw.integers(0, 255, (40, 40, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / split / name / f"{i}.png")
-    return folder
+    return write_noise(tmp_path_factory.mktemp("images"), train=2, valid=1)
 
 
 def settings(images: Path, folder: Path, **more: Any) -> dict[str, Any]:
-    quick = {"architecture": "resnet18", "weights": "none", "epochs": 2, "batch_size": 4, "workers": 0, "seed": 0}
+    quick = {"architecture": "resnet18", "weights": "none", "epochs": 2, "batch_size": 2, "workers": 0, "seed": 0}
     return {"data": str(images), "output": str(folder / "out"), "cache_dir": str(folder / "cache"), **quick, **more}
 
 
@@ -74,6 +67,7 @@ def test_parts_fit_into_steps_in_every_mode(images: Path, tmp_path: Path, mode: 
         assert sum(part.share for part in parts_of(profile, phase)) == pytest.approx(1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's processes need POSIX")
 def test_parts_fit_into_steps_of_two_processes(images: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
@@ -105,19 +99,10 @@ def test_parts_fit_into_steps_of_two_processes(images: Path, tmp_path: Path) -> 
         assert_parts_fit(Profile.load(folder / "out" / "profile").steps)
 
 
-class Clock:
-    """A clock that the test moves."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class LaggingEvent:
     """A CUDA event of a device that finishes its work in order, some time after it was asked to."""
 
-    clock: Clock
+    clock: FakeClock
     draw: random.Random
     device_time = 0.0
 
@@ -135,13 +120,13 @@ class LaggingEvent:
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("seed", range(20))
 def test_parts_fit_into_steps_for_laps_anywhere(device: str, seed: int) -> None:
-    clock, draw = Clock(), random.Random(seed)
+    clock, draw = FakeClock(100.0), random.Random(seed)
     LaggingEvent.clock, LaggingEvent.draw, LaggingEvent.device_time = clock, draw, 0.0
     recorder = StepRecorder(clock=clock, new_event=LaggingEvent if device == "gpu" else None)
 
     def laps() -> None:
         for _ in range(draw.randrange(4)):
-            clock.now += draw.random()
+            clock.advance(draw.random())
             recorder.lap(draw.choice(PARTS))
 
     for epoch in range(4):
@@ -149,7 +134,7 @@ def test_parts_fit_into_steps_for_laps_anywhere(device: str, seed: int) -> None:
         recorder.phase(draw.choice(["features", "train", "valid"]), epoch)
         for _ in range(draw.randrange(5)):
             laps()
-            clock.now += draw.random()
+            clock.advance(draw.random())
             recorder.step(1)
         laps()
         if draw.random() < 0.5:

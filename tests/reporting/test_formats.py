@@ -30,14 +30,9 @@ def test_seconds(value: float, text: str) -> None:
     assert formats.seconds(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (1023, "1,023 B"), (2**30, "1 GiB"), (math.nan, "–")])
-def test_byte_size(value: float, text: str) -> None:
-    assert formats.byte_size(value) == text
-
-
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_every_number_has_a_text(value: float) -> None:
-    for form in (formats.plain, formats.whole, formats.percent, formats.seconds, formats.byte_size):
+    for form in (formats.plain, formats.whole, formats.percent, formats.seconds):
         assert form(value)
 
 

@@ -20,14 +20,14 @@ MB = 1 << 20
 PLENTY = 64 << 30
 
 
-def test_a_gpu_gets_workers_pinned_memory_and_copies_that_overlap() -> None:
+def test_a_gpu_gets_workers_and_pinned_memory() -> None:
     settings = loader_settings(device="cuda", cores=8, shared_memory_bytes=PLENTY, batch_bytes=5 * MB)
-    assert (settings.workers, settings.pin_memory, settings.non_blocking, settings.prefetch) == (7, True, True, 2)
+    assert (settings.workers, settings.pin_memory, settings.prefetch) == (7, True, 2)
 
 
 def test_pinning_may_be_left_out_on_a_gpu_and_is_never_done_elsewhere() -> None:
     plain = loader_settings(device="cuda", cores=8, shared_memory_bytes=PLENTY, batch_bytes=MB, pin_memory=False)
-    assert (plain.pin_memory, plain.non_blocking) == (False, False)
+    assert not plain.pin_memory
     cpu = loader_settings(device="cpu", cores=8, shared_memory_bytes=PLENTY, batch_bytes=MB, pin_memory=True)
     assert not cpu.pin_memory
 
@@ -39,7 +39,7 @@ def test_many_cores_do_not_mean_endless_workers() -> None:
 @pytest.mark.parametrize(("cores", "workers", "threads"), [(1, 0, 1), (2, 0, 2), (4, 1, 0), (16, 4, 0)])
 def test_on_a_cpu_the_model_keeps_the_cores(cores: int, workers: int, threads: int) -> None:
     settings = loader_settings(device="cpu", cores=cores, shared_memory_bytes=PLENTY, batch_bytes=5 * MB)
-    assert (settings.workers, settings.pin_memory, settings.non_blocking) == (workers, False, False)
+    assert (settings.workers, settings.pin_memory) == (workers, False)
     assert settings.prefetch == (2 if workers else None)
     assert settings.threads == threads
 

@@ -1,4 +1,4 @@
-"""A tiny model that answers in milliseconds, images drawn for the purpose, and real servers on real ports."""
+"""A tiny model that answers in milliseconds, synthetic images, and real servers on real ports."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SERVING = "breedclf: serving on "
 
 
 def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
-    """A resnet18 with random weights that looks at 32 x 32 pixels."""
+    """A resnet18 with random weights for inputs of 32 x 32 pixels."""
     card: dict[str, Any] = {
         "architecture": "resnet18",
         "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
@@ -67,7 +67,7 @@ def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def running(model: Path | None, service: Service | None = None) -> Iterator[tuple[str, Server]]:
-    """A server on a free port, in a thread, with a loaded model."""
+    """A server on a free port, in a thread; its model is loaded when this returns."""
     server = Server(service or Service())
     loaded = threading.Event()
     with listen("127.0.0.1", 0) as listener:

@@ -452,7 +452,11 @@ def test_a_deadline_holds_under_random_bytes(server_url: str) -> None:
 SIGTERM_CODES = {0, -signal.SIGTERM}  # the latter before a line of Python has run
 
 
-@pytest.mark.parametrize("words", [("breedclf.serving", "serve"), ("breedclf", "serve")], ids=["module", "command"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(("breedclf.serving", "serve"), marks=pytest.mark.slow), ("breedclf", "serve")],
+    ids=["module", "command"],
+)
 def test_sigterm_at_any_moment_of_the_start(model: Path, words: tuple[str, ...]) -> None:
     moments = (0.3, 1.0, 1.8, 2.4, 3.0)
     processes = []

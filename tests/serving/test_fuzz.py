@@ -1,6 +1,6 @@
 """Whatever is sent, the answer is 200 or a 4xx with a short message, and the server stays as it is.
 
-BREEDCLF_FUZZ_REQUESTS says how many (2,000 if not set), BREEDCLF_FUZZ_SEED which.
+BREEDCLF_FUZZ_REQUESTS is the number of requests of the slow test (2,000 if not set), BREEDCLF_FUZZ_SEED their seed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tests.serving.conftest import draw, encode, post, serving_process
 from tests.serving.mutations import Mutated, mutated_requests
 
 COUNT = int(os.environ.get("BREEDCLF_FUZZ_REQUESTS", "2000"))
+QUICK_COUNT = 400
 SEED = int(os.environ.get("BREEDCLF_FUZZ_SEED", "0"))
 CLIENTS = 4
 MOST_GROWTH_BYTES = 200 << 20  # over the second half: what the first needed is kept for what comes
@@ -70,17 +71,18 @@ def _all_of(url: str, requests: list[Mutated]) -> tuple[Counter[int], list[str]]
     return seen, problems
 
 
-def test_mutated_requests(server: tuple[str, psutil.Process]) -> None:
+@pytest.mark.parametrize("count", [QUICK_COUNT, pytest.param(COUNT, marks=pytest.mark.slow)])
+def test_mutated_requests(server: tuple[str, psutil.Process], count: int) -> None:
     url, process = server
-    requests = list(mutated_requests(COUNT, SEED))
+    requests = list(mutated_requests(count, SEED))
     done, memory = [], []
     with ThreadPoolExecutor(CLIENTS) as pool:
-        for half in (requests[: COUNT // 2], requests[COUNT // 2 :]):
+        for half in (requests[: count // 2], requests[count // 2 :]):
             done += pool.map(lambda number, half=half: _all_of(url, half[number::CLIENTS]), range(CLIENTS))
             memory.append(process.memory_info().rss)
     seen = sum((each for each, _ in done), Counter[int]())
     assert [problem for _, problems in done for problem in problems] == []
-    assert seen.total() == COUNT
+    assert seen.total() == count
     assert seen[200] > 0
     assert seen[400] > 0
     assert seen[415] > 0

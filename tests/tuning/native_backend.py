@@ -28,9 +28,6 @@ class NativeBackend(BookkeepingBackend):
         self._stopped: set[str] = set()
         self._ended: dict[str, float] = {}
 
-    def tuning_request_for(self, search: NativeSearch) -> dict[str, Any]:
-        return {"name": search.request.name, "shared": search.shared}
-
     def create_tuning(self, search: NativeSearch) -> None:
         name = search.request.name
         if name in self.searches and self.searches[name] != search:

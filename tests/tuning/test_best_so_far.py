@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from breedclf.jobs.metric_lines import parse_metrics
+from breedclf.jobs.metric_lines import TRAINING_METRICS, match_metrics
 from breedclf.training.hooks import EpochRecord
 from breedclf.tuning.best_so_far import BestSoFar
 
@@ -24,5 +24,5 @@ def test_each_epoch_prints_the_best_so_far(capsys, objective, values, reported) 
     for number, value in enumerate(values, start=1):
         figures = {"train_loss": 1.0, "valid_loss": 1.0, "valid_accuracy": 0.0, objective: value}
         hook.on_epoch(EpochRecord(epoch=number, images_per_second=1.0, **figures))
-    lines = [parse_metrics(line) for line in capsys.readouterr().out.splitlines()]
+    lines = [match_metrics(line, TRAINING_METRICS.definitions) for line in capsys.readouterr().out.splitlines()]
     assert lines == [{f"best_{objective}": value} for value in reported]

@@ -5,54 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from breedclf import Categorical, Continuous, TrainingConfig, TuningJob
 from breedclf.api.native_tuning import native_search
 from breedclf.errors import BreedclfError, ConfigError, JobFailedError
 from breedclf.tuning.native import NativeDescription, NativeTrial, NativeTuning, disagreement, mirrored, typed_values
 from breedclf.tuning.study import SearchRequest, Study
+from tests.fakes import FakeClock
+from tests.tuning.bookkeeping_backend import SPACE, losses
 from tests.tuning.native_backend import NativeBackend
-
-SPACE = {"learning_rate": Categorical(0.005, 0.0075, 0.01), "batch_size": Categorical(32, 64)}
-
-
-class Clock:
-    """Time that passes by sleeping; the n-th sleep may be interrupted."""
-
-    def __init__(self, *interrupted: int) -> None:
-        self.now = 1_000_000.0
-        self.sleeps = 0
-        self._interrupted = interrupted
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps += 1
-        self.now += seconds
-        if self.sleeps in self._interrupted:
-            raise KeyboardInterrupt
-
-
-def losses(pairs: dict[str, str]) -> list[float]:
-    rate, epochs = float(pairs["learning_rate"]), int(pairs["epochs"])
-    base = abs(rate - 0.0075) * 100 + (0.1 if pairs["batch_size"] == "32" else 0.0)
-    return [base + 1 / epoch for epoch in range(1, epochs + 1)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
-    for split in ("train", "valid"):
-        for label in ("a", "b"):
-            (root / split / label).mkdir(parents=True)
-            for number in range(3):
-                Image.new("RGB", (8, 8)).save(root / split / label / f"{number}.png")
-    return root
 
 
 @pytest.fixture
@@ -61,7 +22,7 @@ def backend(tmp_path: Path) -> NativeBackend:
 
 
 def tuned(data: Path, backend: NativeBackend, **changes) -> TuningJob:
-    clock = changes.pop("clock", Clock())
+    clock = changes.pop("clock", FakeClock())
     backend.time = clock.monotonic
     values = {"strategy": "grid", "max_parallel_jobs": 2, "name": "study", "clock": clock}
     return TuningJob(TrainingConfig(data=data), SPACE, backend=backend, **{**values, **changes})
@@ -90,7 +51,7 @@ def test_the_search_is_started_once_and_mirrored_to_its_end(data, backend) -> No
 
 
 def test_the_service_is_polled_at_most_four_times_a_minute(data, backend) -> None:
-    clock = Clock()
+    clock = FakeClock()
     tuning = tuned(data, backend, clock=clock).run()
     tuning.wait()
     begin, end = backend.described[0], clock.now
@@ -102,25 +63,25 @@ def test_the_service_is_polled_at_most_four_times_a_minute(data, backend) -> Non
 
 def test_another_process_and_another_machine_attach(data, backend, tmp_path) -> None:
     tuned(data, backend).run()
-    here = TuningJob.attach("study", backend=backend, clock=Clock()).wait()
-    there = TuningJob.attach("study", backend=backend, home=tmp_path / "elsewhere", clock=Clock()).wait()
+    here = TuningJob.attach("study", backend=backend, clock=FakeClock()).wait()
+    there = TuningJob.attach("study", backend=backend, home=tmp_path / "elsewhere", clock=FakeClock()).wait()
     assert there.best.hyperparameters == here.best.hyperparameters
     assert there.best.config == here.best.config
     assert [trial.name for trial in there.trials] == [trial.name for trial in here.trials]
     with pytest.raises(ConfigError, match="no tuning job 'other'"):
-        TuningJob.attach("other", backend=backend, clock=Clock())
+        TuningJob.attach("other", backend=backend, clock=FakeClock())
     assert backend.creations == 1
 
 
 def test_ctrl_c_leaves_the_search_alone_and_a_second_one_stops_it(data, backend, capsys) -> None:
     tuned(data, backend).run()
     with pytest.raises(KeyboardInterrupt):
-        TuningJob.attach("study", backend=backend, clock=Clock(2)).wait()
+        TuningJob.attach("study", backend=backend, clock=FakeClock(interrupted_sleeps=(2,))).wait()
     assert "it goes on by itself; continue with TuningJob.attach('study', ...)" in capsys.readouterr().err
     assert backend.stopped == []
     with pytest.raises(KeyboardInterrupt):
-        TuningJob.attach("study", backend=backend, clock=Clock(1, 2)).wait()
-    stopped = TuningJob.attach("study", backend=backend, clock=Clock())
+        TuningJob.attach("study", backend=backend, clock=FakeClock(interrupted_sleeps=(1, 2))).wait()
+    stopped = TuningJob.attach("study", backend=backend, clock=FakeClock())
     assert stopped.status == "Stopped" and backend.stopped != []
     assert all(trial.is_over for trial in stopped.trials)
 
@@ -138,7 +99,7 @@ def test_a_search_written_down_but_never_started_is_started_by_who_carries_it_on
         patch.setattr(backend, "create_tuning", _interrupted)
         tuning.run()
     assert backend.creations == 0
-    assert TuningJob.attach("study", backend=backend, clock=Clock()).wait().status == "Completed"
+    assert TuningJob.attach("study", backend=backend, clock=FakeClock()).wait().status == "Completed"
     assert backend.creations == 1
 
 
@@ -151,9 +112,9 @@ def test_a_service_that_is_slow_to_know_its_own_search(data, tmp_path) -> None:
 def test_a_search_that_somebody_removes_ends_as_failed_and_keeps_its_trials(data, backend) -> None:
     tuned(data, backend).run()
     with pytest.raises(KeyboardInterrupt):
-        TuningJob.attach("study", backend=backend, clock=Clock(4)).wait()
+        TuningJob.attach("study", backend=backend, clock=FakeClock(interrupted_sleeps=(4,))).wait()
     backend.remove_search("study")
-    again = TuningJob.attach("study", backend=backend, clock=Clock())
+    again = TuningJob.attach("study", backend=backend, clock=FakeClock())
     with pytest.raises(JobFailedError, match="no longer exists: it was deleted"):
         again.wait()
     assert again.trials

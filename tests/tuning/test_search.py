@@ -238,15 +238,16 @@ def test_dying_at_any_act_loses_and_repeats_no_trial(tmp_path, monkeypatch, spac
     assert act > 30
 
 
-def test_killed_by_the_system_at_20_random_moments(tmp_path) -> None:
-    wanted = request(space=RANGE, strategy="random", max_jobs=150, max_parallel_jobs=4)
+@pytest.mark.parametrize(("kills", "max_jobs"), [(5, 50), pytest.param(20, 150, marks=pytest.mark.slow)])
+def test_killed_by_the_system_at_random_moments(tmp_path, kills, max_jobs) -> None:
+    wanted = request(space=RANGE, strategy="random", max_jobs=max_jobs, max_parallel_jobs=4)
     whole = drive(
         begin(tmp_path / "whole", wanted), BookkeepingRunner(tmp_path / "whole" / "jobs", quadratic), steps=5_000
     )
     folder = begin(tmp_path / "study", wanted)
     root = Path(__file__).parents[2]
     source, seen, killed = random.Random(7), 0, 0
-    while killed < 20:
+    while killed < kills:
         process = subprocess.Popen([sys.executable, "-m", "tests.tuning.killable_search", str(folder.path)], cwd=root)
         try:
             deadline = time.monotonic() + 30

@@ -5,52 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from breedclf import Categorical, Continuous, TrainingConfig, TuningJob
 from breedclf.errors import ConfigError, DataError, JobError, JobFailedError, MissingExtraError
 from breedclf.testing.pages import read_page
-from tests.tuning.bookkeeping_backend import BookkeepingBackend
-
-SPACE = {"learning_rate": Categorical(0.005, 0.0075, 0.01), "batch_size": Categorical(32, 64)}
-
-
-class Clock:
-    """Time that passes by sleeping; the n-th sleep may be interrupted."""
-
-    def __init__(self, *interrupted: int) -> None:
-        self.now = 1_000_000.0
-        self.sleeps = 0
-        self._interrupted = interrupted
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps += 1
-        self.now += seconds
-        if self.sleeps in self._interrupted:
-            raise KeyboardInterrupt
-
-
-def losses(pairs: dict[str, str]) -> list[float]:
-    rate, epochs = float(pairs["learning_rate"]), int(pairs["epochs"])
-    base = abs(rate - 0.0075) * 100 + (0.1 if pairs["batch_size"] == "32" else 0.0)
-    return [base + 1 / epoch for epoch in range(1, epochs + 1)]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
-    for split in ("train", "valid"):
-        for label in ("a", "b"):
-            (root / split / label).mkdir(parents=True)
-            for number in range(5):
-                Image.new("RGB", (8, 8)).save(root / split / label / f"{number}.png")
-    return root
+from tests.fakes import FakeClock
+from tests.tuning.bookkeeping_backend import SPACE, BookkeepingBackend, losses
 
 
 @pytest.fixture
@@ -59,7 +19,7 @@ def backend(tmp_path: Path) -> BookkeepingBackend:
 
 
 def tuned(data: Path, backend: BookkeepingBackend, **changes) -> TuningJob:
-    values = {"strategy": "grid", "max_parallel_jobs": 2, "name": "study", "clock": Clock()}
+    values = {"strategy": "grid", "max_parallel_jobs": 2, "name": "study", "clock": FakeClock()}
     return TuningJob(TrainingConfig(data=data), SPACE, backend=backend, **{**values, **changes})
 
 
@@ -80,7 +40,7 @@ def test_run_starts_and_wait_returns_the_best(data, backend) -> None:
 
 def test_any_process_attaches_by_name(data, backend) -> None:
     tuned(data, backend).run()
-    again = TuningJob.attach("study", backend=backend, clock=Clock())
+    again = TuningJob.attach("study", backend=backend, clock=FakeClock())
     assert again.wait().best.hyperparameters["learning_rate"] == 0.0075
     with pytest.raises(ConfigError, match="runs on back ?end 'bookkeeping': attach with that one"):
         TuningJob.attach("study", home=backend.home)
@@ -163,19 +123,19 @@ def test_a_failed_trial_stays_in_sight(data, tmp_path) -> None:
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(data, backend, capsys) -> None:
     tuned(data, backend).run()
-    waiting = TuningJob.attach("study", backend=backend, clock=Clock(1))
+    waiting = TuningJob.attach("study", backend=backend, clock=FakeClock(interrupted_sleeps=(1,)))
     with pytest.raises(KeyboardInterrupt):
         waiting.wait()
     told = capsys.readouterr().err
     assert "its running jobs go on" in told
     assert "TuningJob.attach('study', ...).wait()" in told and "breedclf tune --resume study" in told
     assert backend.stopped == []
-    assert TuningJob.attach("study", backend=backend, clock=Clock()).wait().status == "Completed"
+    assert TuningJob.attach("study", backend=backend, clock=FakeClock()).wait().status == "Completed"
 
 
 def test_ctrl_c_twice_stops_every_job(data, backend) -> None:
     tuned(data, backend).run()
-    waiting = TuningJob.attach("study", backend=backend, clock=Clock(1, 2))
+    waiting = TuningJob.attach("study", backend=backend, clock=FakeClock(interrupted_sleeps=(1, 2)))
     with pytest.raises(KeyboardInterrupt):
         waiting.wait()
     assert waiting.status == "Stopped"
@@ -248,7 +208,7 @@ def test_a_bayesian_search_is_the_same_one_at_a_time_or_side_by_side(data, tmp_p
     for number in (1, 2):
         backend = BookkeepingBackend(tmp_path / str(number), uneven)
         job = TuningJob(
-            TrainingConfig(data=data), space, backend=backend, max_jobs=12, max_parallel_jobs=3, clock=Clock()
+            TrainingConfig(data=data), space, backend=backend, max_jobs=12, max_parallel_jobs=3, clock=FakeClock()
         ).run()
         if number == 2:  # looked at at other moments, jobs end in another order
             for name in [each.name for each in backend.list_jobs()]:

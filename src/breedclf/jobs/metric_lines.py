@@ -114,23 +114,6 @@ def print_metrics(
     lines.print(values, stream)
 
 
-def parse_metrics(line: str) -> dict[str, float] | None:
-    """The metrics in a log line, with nan and inf as numbers; None for any other line.
-
-    Example:
-        >>> parse_metrics('12:00 breedclf-metrics {"epoch": 1, "train_loss": "nan"}')
-        {'epoch': 1, 'train_loss': nan}
-    """
-    _, marker, text = line.partition(f"{MARKER} ")
-    if not marker:
-        return None
-    try:
-        values = json.loads(text)
-        return {name: value if isinstance(value, int) else float(value) for name, value in values.items()}
-    except (ValueError, TypeError, AttributeError):  # other text, or a truncated line
-        return None
-
-
 def match_metrics(line: str, definitions: Iterable[MetricDefinition]) -> dict[str, float]:
     """The values that the definitions find in a line, as a service would: each regex is searched for.
 

@@ -9,7 +9,6 @@ Format = Callable[[float], str]
 
 ABSENT = "–"
 _DURATIONS = ((1e-3, 1e-6, "µs"), (1.0, 1e-3, "ms"), (60.0, 1.0, "s"))
-_BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def plain(value: float, digits: int = 4) -> str:
@@ -73,29 +72,3 @@ def seconds(value: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(round(value / 60), 60)
     return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
-
-
-def byte_size(value: float) -> str:
-    """Format a number of bytes with a binary unit.
-
-    Example:
-        >>> byte_size(1536), byte_size(3)
-        ('1.5 KiB', '3 B')
-    """
-    if not math.isfinite(value):
-        return ABSENT
-    unit = 0
-    while abs(value) >= 1024 and unit < len(_BYTE_UNITS) - 1:
-        value /= 1024
-        unit += 1
-    return f"{plain(value, 3)} {_BYTE_UNITS[unit]}"
-
-
-def with_unit(unit: str, format: Format = plain) -> Format:  # noqa: A002
-    """A format that puts a unit behind the number.
-
-    Example:
-        >>> with_unit("images/s")(812.3456)
-        '812.3 images/s'
-    """
-    return lambda value: f"{format(value)} {unit}" if math.isfinite(value) else ABSENT

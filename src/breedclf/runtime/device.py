@@ -25,11 +25,10 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """Arguments of a torch DataLoader, or threads used instead of it, and whether copies to the device overlap."""
+    """Arguments of a torch DataLoader, or threads in its place."""
 
     workers: int
     pin_memory: bool
-    non_blocking: bool
     prefetch: int | None
     threads: int = 0
 
@@ -84,7 +83,7 @@ def loader_settings(
     pinned = on_gpu and pin_memory
     threads = min(cores, _MAX_WORKERS) if workers is None and not requested else 0
     prefetch = _PREFETCH if count else None
-    return LoaderSettings(count, pin_memory=pinned, non_blocking=pinned, prefetch=prefetch, threads=threads)
+    return LoaderSettings(count, pin_memory=pinned, prefetch=prefetch, threads=threads)
 
 
 def choose_precision(requested: TrainingPrecision, *, has_bf16: bool) -> str:

@@ -69,6 +69,7 @@ def test_the_sdks_tuner_tunes_and_its_analytics_read_it(client: Clients, bucket:
     assert len(seen["objectives"]) == 3
 
 
+@pytest.mark.slow
 def test_the_sdk_deploys_invokes_and_deletes(quick_client: Clients, quick_bucket: str, project_root: Path) -> None:
     body = archive_of({"word": "hello", "code/inference.py": ECHO})
     quick_client("s3").put_object(Bucket=quick_bucket, Key="models/model.tar.gz", Body=body)
@@ -87,6 +88,7 @@ def aws_program(project_root: Path) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_the_aws_command_line_trains_deploys_asks_and_deletes(
     quick_client: Clients, quick_bucket: str, aws_program: str, tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from breedclf.jobs import JobSpec, SecondaryStatus
 from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
 from tests.backends.conftest import PATIENCE_SECONDS, processes_of, until
+from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 
@@ -154,23 +155,11 @@ def test_a_supervisor_that_never_started_is_a_failed_job(tmp_path: Path) -> None
         def _start_supervisor(self, folder: JobFolder) -> None:
             pass
 
-    class Clock:
-        now = 1_000_000.0
-
-        def time(self) -> float:
-            return self.now
-
-        def monotonic(self) -> float:
-            return self.now
-
-        def sleep(self, seconds: float, /) -> None:
-            self.now += seconds
-
-    clock = Clock()
+    clock = FakeClock()
     backend = NoSupervisor(tmp_path / "home", cores=1, gpus=(), clock=clock)
     backend.submit(JobSpec("job", source=script_source(tmp_path / "source", "pass")))
     assert backend.describe("job").status == "InProgress"
-    clock.sleep(61)
+    clock.advance(61)
     assert backend.describe("job").status == "Failed"
 
 

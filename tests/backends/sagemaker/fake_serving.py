@@ -337,7 +337,7 @@ class _Http:
         self.status_code = status_code
 
 
-class SteppedClock:
+class FakeClock:
     """A clock that advances on sleep and records every sleep."""
 
     def __init__(self) -> None:

@@ -74,6 +74,7 @@ class TestSageMaker(BackendCases):
         return [line for line in job.logs() if not _FOREIGN.match(line)]
 
 
+@pytest.mark.slow
 class TestSageMakerWithLags(TestSageMaker):
     """The same where logs, metrics and Search lag behind, as they do on AWS."""
 

@@ -7,6 +7,7 @@ import fnmatch
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -15,7 +16,6 @@ import breedclf.backends.sagemaker as package
 from breedclf.backends.sagemaker.account.policy import (
     SCHEDULER,
     Scope,
-    allowed_actions,
     caller_policy,
     end_role_policy,
     role_policy,
@@ -65,6 +65,11 @@ def calls_of_the_sources() -> set[str]:
                 words.append(node.args[0].value)
             found |= {names[word] for word in words if word in names}
     return {action for each in found if (action := IAM_NAMES.get(each, each)) is not None}
+
+
+def allowed_actions(policy: dict[str, Any]) -> set[str]:
+    """Every action that a policy allows."""
+    return {action for statement in policy["Statement"] for action in statement["Action"]}
 
 
 def test_the_caller_may_do_exactly_what_the_sources_do() -> None:

@@ -32,16 +32,6 @@ TOOLKIT = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-cp
 PICTURE = encode(draw(3))
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
-
-
 @pytest.fixture
 def backend(emulator: Emulator, bucket: str, tmp_path: Path) -> SageMakerBackend:
     return backend_at(emulator, bucket, tmp_path, serving_image=OWN)
@@ -91,7 +81,7 @@ class Traffic:
                 self.labels.append(endpoint.predict(PICTURE).best.label)
             except BreedclfError as error:
                 self.errors.append(error)
-            time.sleep(0.02)
+            time.sleep(0.1)
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:
@@ -104,6 +94,7 @@ class Traffic:
             thread.join()
 
 
+@pytest.mark.slow
 def test_the_life_of_an_endpoint(
     emulator: Emulator, endpoint: Endpoint, model: Path, other_model: Path, backend: SageMakerBackend
 ) -> None:
@@ -117,7 +108,7 @@ def test_the_life_of_an_endpoint(
 
     with Traffic(endpoint) as traffic:
         endpoint.update(other_model)
-        time.sleep(0.2)
+        time.sleep(0.5)
     assert traffic.errors == []
     assert {traffic.labels[0], traffic.labels[-1]} == {best(model), best(other_model)}
 
@@ -186,9 +177,9 @@ def test_a_container_that_never_answers(
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"serving_image": OWN, "serverless_memory_mb": 2048}, id="serverless"),
+        pytest.param({"serving_image": OWN, "serverless_memory_mb": 2048}, id="serverless", marks=pytest.mark.slow),
         pytest.param({"serving_image": TOOLKIT}, id="toolkit"),
-        pytest.param({}, id="ray"),
+        pytest.param({}, id="ray", marks=pytest.mark.slow),
     ],
 )
 def test_other_ways_to_serve(

@@ -25,21 +25,12 @@ from breedclf.backends.sagemaker.clients import AwsClients
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus, ServingBackend, TransformBackend
-from tests.backends.sagemaker.fake_serving import REGION, FakeServing, ModelServers, RefusedError, SteppedClock
+from tests.backends.sagemaker.fake_serving import NOW, REGION, FakeServing, ModelServers, RefusedError
+from tests.fakes import FakeClock
 from tests.serving.conftest import draw, encode, write_tiny_model
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 OWN = f"111122223333.dkr.ecr.{REGION}.amazonaws.com/breeds:1"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
-
-
-@pytest.fixture(scope="module")
-def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("other") / "model", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -74,21 +65,21 @@ def bucket(s3_url: str, servers: ModelServers) -> str:
 
 
 @pytest.fixture
-def clock() -> SteppedClock:
-    return SteppedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW.timestamp())
 
 
 @pytest.fixture
-def backend(aws: FakeServing, clock: SteppedClock, bucket: str, tmp_path: Path) -> SageMakerBackend:
+def backend(aws: FakeServing, clock: FakeClock, bucket: str, tmp_path: Path) -> SageMakerBackend:
     return with_settings(aws, clock, tmp_path, bucket=bucket)
 
 
-def with_settings(aws: FakeServing, clock: SteppedClock, home: Path, **given: Any) -> SageMakerBackend:
+def with_settings(aws: FakeServing, clock: FakeClock, home: Path, **given: Any) -> SageMakerBackend:
     settings = SageMakerSettings(role=ROLE, region=REGION, **{"serving_image": OWN, **given})
     return SageMakerBackend(settings=settings, clients=aws.clients, home=home, clock=clock)
 
 
-def deployed(model: Path, backend: SageMakerBackend, clock: SteppedClock, **options: Any) -> Endpoint:
+def deployed(model: Path, backend: SageMakerBackend, clock: FakeClock, **options: Any) -> Endpoint:
     backend.create_endpoint(EndpointSpec("dogs", model, **options))
     return Endpoint("dogs", backend, clock=clock).wait()
 
@@ -107,7 +98,7 @@ def test_it_implements_the_protocols(backend: SageMakerBackend) -> None:
 
 
 def test_a_model_is_deployed_invoked_and_deleted(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock, ttl_seconds=3_600)
     known = endpoint.describe()
@@ -125,7 +116,7 @@ def test_a_model_is_deployed_invoked_and_deleted(
 
 
 def test_the_calls_and_poll_times_of_a_deployment(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     aws.pending_looks = 12
     deployed(model, backend, clock)
@@ -140,7 +131,7 @@ def test_the_calls_and_poll_times_of_a_deployment(
 
 
 def test_the_same_model_is_uploaded_once(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     deployed(model, backend, clock)
     written: list[str] = []
@@ -163,7 +154,7 @@ def test_the_requests_can_be_read_before_deployment(aws: FakeServing, backend: S
 
 
 def test_a_model_with_wrong_answers_is_never_in_service(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     backend.create_endpoint(EndpointSpec("dogs", model))
     (name,) = aws.models
@@ -177,7 +168,7 @@ def test_a_model_with_wrong_answers_is_never_in_service(
 
 
 def test_a_deployment_that_fails_leaves_nothing(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     aws.fail_next_change = "The primary container did not pass the ping health check."
     aws.pending_looks = 0
@@ -187,7 +178,7 @@ def test_a_deployment_that_fails_leaves_nothing(
 
 
 def test_an_update_and_its_generations(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     assert endpoint.update(other_model).describe().generation == 2
@@ -201,7 +192,7 @@ def test_an_update_and_its_generations(
 
 
 def test_an_update_that_sagemaker_rolls_back(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.fail_next_change = "The container did not come up."
@@ -216,7 +207,7 @@ def test_an_update_that_sagemaker_rolls_back(
 
 
 def test_an_update_with_wrong_answers_is_rolled_back(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     number = backend.update_endpoint("dogs", other_model)
@@ -236,7 +227,7 @@ def test_an_update_with_wrong_answers_is_rolled_back(
 
 
 def test_an_interrupted_rollback_is_resumed(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path, tmp_path: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path, tmp_path: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     backend.update_endpoint("dogs", other_model)
@@ -249,7 +240,7 @@ def test_an_interrupted_rollback_is_resumed(
 
 
 def test_an_outdated_description_is_ignored(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     endpoint = deployed(model, backend, clock)
     before = dict(aws.endpoints["dogs"])
@@ -261,7 +252,7 @@ def test_an_outdated_description_is_ignored(
 
 
 def test_an_endpoint_that_aws_does_not_know_yet(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     aws.unseen_looks = 2
     config = backend.requests_for_endpoint(EndpointSpec("dogs", model))["CreateEndpointConfig"]["EndpointConfigName"]
@@ -269,7 +260,7 @@ def test_an_endpoint_that_aws_does_not_know_yet(
     assert deployed(model, backend, clock).status is EndpointStatus.IN_SERVICE
 
 
-def test_a_name_that_is_taken(aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path) -> None:
+def test_a_name_that_is_taken(aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path) -> None:
     deployed(model, backend, clock)
     kept = (dict(aws.models), dict(aws.configs))
     with pytest.raises(ConfigError, match="'dogs' is taken"):
@@ -285,7 +276,7 @@ FOREIGN_WORDS = {
 
 
 def test_errors_are_classified_whatever_their_message(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     aws.words = FOREIGN_WORDS
     with pytest.raises(EndpointError, match="there is no endpoint 'dogs'"):
@@ -313,7 +304,7 @@ def test_errors_are_classified_whatever_their_message(
 def test_of_two_deployments_with_one_name_one_fails_and_deletes_nothing(
     aws: FakeServing,
     backend: SageMakerBackend,
-    clock: SteppedClock,
+    clock: FakeClock,
     model: Path,
     other_model: Path,
     bucket: str,
@@ -337,7 +328,7 @@ def test_of_two_deployments_with_one_name_one_fails_and_deletes_nothing(
 
 
 def test_a_name_that_is_taken_is_seen_before_anything_is_uploaded(
-    aws: FakeServing, clock: SteppedClock, backend: SageMakerBackend, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, backend: SageMakerBackend, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     deployed(model, backend, clock)
     fresh = with_settings(aws, clock, tmp_path, bucket=bucket, prefix="fresh")
@@ -350,7 +341,7 @@ END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
 
 
 def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     deployed(model, backend, clock, ttl_seconds=3_600)
@@ -366,7 +357,7 @@ def test_aws_itself_ends_an_endpoint_if_it_is_given_a_role_for_it(
 
 
 def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     aws.schedules["breedclf-end-of-dogs"] = {"ScheduleExpression": "at(2020-01-01T00:00:00)"}
@@ -375,7 +366,7 @@ def test_a_schedule_that_an_earlier_endpoint_left_is_replaced(
 
 
 def test_an_endpoint_that_is_refused_leaves_no_schedule(
-    aws: FakeServing, clock: SteppedClock, model: Path, bucket: str, tmp_path: Path
+    aws: FakeServing, clock: FakeClock, model: Path, bucket: str, tmp_path: Path
 ) -> None:
     backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_end_role=END_ROLE)
     aws.refuse_next["CreateEndpoint"] = [RefusedError("The account-level limit is 0", "ResourceLimitExceeded")]
@@ -411,7 +402,7 @@ def test_no_model_and_no_endpoint(backend: SageMakerBackend, tmp_path: Path) -> 
 
 
 def test_foreign_endpoints_are_left_alone(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     deployed(model, backend, clock)
     aws.tags("dogs").clear()
@@ -424,7 +415,7 @@ def test_foreign_endpoints_are_left_alone(
 
 
 def test_an_endpoint_whose_time_is_over_is_reaped(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     deployed(model, backend, clock, ttl_seconds=600)
     backend.create_endpoint(EndpointSpec("cats", model))
@@ -435,7 +426,7 @@ def test_an_endpoint_whose_time_is_over_is_reaped(
 
 
 def test_one_that_is_being_made_is_reaped_later(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, caplog: pytest.LogCaptureFixture
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.pending_looks = 30
     with pytest.raises(EndpointError, match="still Creating after 20 s"), caplog.at_level(logging.WARNING):
@@ -446,7 +437,7 @@ def test_one_that_is_being_made_is_reaped_later(
     assert backend.reap_endpoints() == ["dogs"]
 
 
-def test_a_request_that_is_refused(backend: SageMakerBackend, clock: SteppedClock, model: Path) -> None:
+def test_a_request_that_is_refused(backend: SageMakerBackend, clock: FakeClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     with pytest.raises(ModelError) as error:
         backend.invoke_endpoint("dogs", b"not an image", content_type="image/jpeg")
@@ -467,7 +458,7 @@ def test_a_request_that_is_refused(backend: SageMakerBackend, clock: SteppedCloc
     ids=lambda refused: refused.code + str(refused.status),
 )
 def test_trouble_that_passes(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, trouble: RefusedError
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, trouble: RefusedError
 ) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [trouble] * 3
@@ -479,9 +470,7 @@ def test_trouble_that_passes(
     assert clock.now - began == pytest.approx(10)
 
 
-def test_trouble_that_does_not_pass(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
-) -> None:
+def test_trouble_that_does_not_pass(aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path) -> None:
     endpoint = deployed(model, backend, clock)
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError(
@@ -498,7 +487,7 @@ def test_trouble_that_does_not_pass(
 
 
 def test_a_model_that_still_loads_is_waited_for(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=404, OriginalMessage="Path '/' not found")
@@ -507,7 +496,7 @@ def test_a_model_that_still_loads_is_waited_for(
 
 
 def test_a_model_that_never_loads_is_refused(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path
 ) -> None:
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=500, OriginalMessage="Traceback")
@@ -516,9 +505,7 @@ def test_a_model_that_never_loads_is_refused(
         deployed(model, backend, clock)
 
 
-def test_serverless(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, tmp_path: Path
-) -> None:
+def test_serverless(aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, tmp_path: Path) -> None:
     serverless = with_settings(aws, clock, tmp_path, bucket=backend.settings.bucket, serverless_memory_mb=2048)
     endpoint = deployed(model, serverless, clock)
     assert serverless.endpoint_terms.max_body_bytes == 4 << 20
@@ -553,7 +540,7 @@ def test_batch_transform(aws: FakeServing, backend: SageMakerBackend, model: Pat
 
 
 def test_answers_that_get_lost(
-    aws: FakeServing, backend: SageMakerBackend, clock: SteppedClock, model: Path, other_model: Path
+    aws: FakeServing, backend: SageMakerBackend, clock: FakeClock, model: Path, other_model: Path
 ) -> None:
     """boto3 sends a request again, which AWS has carried out already."""
     aws.answers_lost = {"CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DeleteEndpoint"}

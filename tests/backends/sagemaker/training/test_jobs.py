@@ -18,6 +18,7 @@ from breedclf.jobs import JobSpec
 from breedclf.testing.backend_cases import script_source
 from breedclf.testing.images import write_image_set
 from tests.backends.sagemaker.contexts import backend_at
+from tests.fakes import FakeClock
 
 
 @pytest.fixture(scope="module")
@@ -85,30 +86,12 @@ def test_a_profiling_session_runs_there(backend: SageMakerBackend, images: Path)
     assert session.profile.job.name
 
 
-class Clock:
-    """Sleeps by moving on, and lets something happen at the way."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.slept: list[float] = []
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float, /) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-
 class Watched:
     """A backend whose job ends after ten minutes, and that records the times of `describe`."""
 
     name = "watched"
 
-    def __init__(self, backend: SageMakerBackend, clock: Clock) -> None:
+    def __init__(self, backend: SageMakerBackend, clock: FakeClock) -> None:
         self.poll_seconds = backend.poll_seconds
         self._inner, self._clock = backend, clock
         self.looks: list[float] = []
@@ -133,7 +116,7 @@ def test_waiting_polls_at_most_four_times_a_minute(
     name = f"waited-for-{way[:4]}"
     quick = backend_at(quick, quick_bucket, tmp_path / "home")
     quick.submit(JobSpec(name, source=script_source(tmp_path / "source", "import time\ntime.sleep(300)")))
-    clock = Clock()
+    clock = FakeClock(1_000.0)
     watched = Watched(quick, clock)
     watched.poll_seconds = patient.poll_seconds
     job = Job(name, watched, clock=clock)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from breedclf.tuning.native import NativeSearch, NativeTuning
 from breedclf.tuning.study import SearchRequest
 from tests.backends.sagemaker.fake_service import FakeSageMaker, Identity
 from tests.backends.sagemaker.tuning.test_request import SPACE
+from tests.fakes import FakeClock
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 IMAGE = "111122223333.dkr.ecr.us-east-1.amazonaws.com/own/train:1"
@@ -54,20 +55,6 @@ class Requests(TrainingRequests):
         return self.planned(spec)
 
 
-class Clock:
-    def __init__(self, now: float) -> None:
-        self.now = now
-
-    def time(self) -> float:
-        return self.now
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-
-
 @pytest.fixture
 def service() -> FakeSageMaker:
     return FakeSageMaker()
@@ -75,7 +62,7 @@ def service() -> FakeSageMaker:
 
 def context(service: FakeSageMaker, home: Path, **settings: Any) -> AwsContext:
     values = SageMakerSettings(role=ROLE, bucket="images", image=IMAGE, **settings)
-    return AwsContext(values, Fakes(service), home, Clock(service.now))  # type: ignore[arg-type]
+    return AwsContext(values, Fakes(service), home, FakeClock(service.now))  # type: ignore[arg-type]
 
 
 def tuning_jobs(service: FakeSageMaker, home: Path, **settings: Any) -> TuningJobs:

@@ -209,11 +209,6 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def allowed_actions(policy: dict[str, Any]) -> set[str]:
-    """All actions that a policy allows."""
-    return {action for statement in policy["Statement"] for action in statement["Action"]}
-
-
 def _allow(name: str, actions: Iterable[str], resources: list[str], condition: Any = None) -> dict[str, Any]:
     statement: dict[str, Any] = {"Sid": name, "Effect": "Allow", "Action": sorted(actions), "Resource": resources}
     return statement if condition is None else {**statement, "Condition": condition}
