@@ -107,7 +107,7 @@ def _as_flags(values: dict[str, Any]) -> list[str]:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_settings_flags(parser, TrainingConfig)
+    add_settings_flags(parser, TrainingConfig, {"settings": TrainingConfig.model_fields})
     parser.add_argument("--config", type=Path)
     return parser.parse_args(words)
 
