@@ -27,7 +27,7 @@ def _paths() -> st.SearchStrategy[Path]:
     return (
         st.one_of(awkward, st.text(characters, min_size=1, max_size=20))
         .map(Path)
-        .filter(lambda path: str(path).lower() not in ("none", "null"))
+        .filter(lambda path: str(path).strip().lower() not in ("", "none", "null"))
     )
 
 
