@@ -27,7 +27,7 @@ def _paths() -> st.SearchStrategy[Path]:
     return (
         st.one_of(awkward, st.text(characters, min_size=1, max_size=20))
         .map(Path)
-        .filter(lambda path: str(path).lower() not in ("none", "null"))
+        .filter(lambda path: str(path).strip().lower() not in ("", "none", "null"))
     )
 
 
@@ -107,7 +107,7 @@ def _as_flags(values: dict[str, Any]) -> list[str]:
 
 def _parsed(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_settings_flags(parser, TrainingConfig)
+    add_settings_flags(parser, TrainingConfig, {"settings": TrainingConfig.model_fields})
     parser.add_argument("--config", type=Path)
     return parser.parse_args(words)
 
