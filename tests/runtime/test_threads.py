@@ -73,19 +73,20 @@ def test_the_next_chunk_is_decoded_while_one_is_in_use_but_none_beyond() -> None
     assert loaded == set(range(8))
 
 
-def test_a_loop_that_ends_early_waits_for_no_image_that_was_not_begun() -> None:
+def test_a_loop_that_ends_early_cancels_images_that_have_not_started() -> None:
     loaded: set[int] = set()
 
-    def told(index: int) -> None:
+    def load(index: int) -> None:
         loaded.add(index)
         time.sleep(0.05)
 
-    begun = threading.active_count()
-    chunks = iter(ThreadedChunks(dataset(Slow(400, told)), 100, threads=2))
+    threads_before = threading.active_count()
+    chunks = iter(ThreadedChunks(dataset(Slow(400, load)), 100, threads=2))
     next(chunks)
+    loaded_before = len(loaded)
     chunks.close()  # type: ignore[attr-defined]
-    assert len(loaded) < 120
-    assert threading.active_count() == begun
+    assert len(loaded) <= loaded_before + 10
+    assert threading.active_count() == threads_before
 
 
 def test_decoders_keep_to_one_core_and_leave_the_others_to_the_network() -> None:
