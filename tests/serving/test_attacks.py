@@ -192,7 +192,7 @@ STUCK = """
 import sys, time
 from breedclf.serving import server
 from breedclf.serving.__main__ import main
-from breedclf.serving.engine import TorchEngine
+from breedclf.serving.engines.engine import TorchEngine
 from breedclf.serving.requests import Bounds
 server.STUCK_SECONDS = 0.5
 server._END_SECONDS = float(sys.argv.pop(1))
