@@ -27,7 +27,7 @@ SCRIPT = """
     started = time.perf_counter()
     import torch, torchvision
     print(time.perf_counter() - started)
-    from breedclf.quick_exit import leave
+    from breedclf.runtime.quick_exit import leave
     leave(0)
 """
 
