@@ -221,13 +221,13 @@ def test_advice_is_tried_alternately_and_only_faster_changes_are_kept() -> None:
 def test_what_changes_learning_is_measured_but_not_recommended() -> None:
     found = verify(TrainingConfig(data="x"), [{"batch_size": 128}], lambda c: 100.0 / c.batch_size)
     assert found.recommended == {}
-    assert "batch_size also changes what is learned" in found.trials[0].note
+    assert "batch_size also affects what is learned" in found.trials[0].note
     assert found.trials[0].speedup == pytest.approx(4)
 
 
 @pytest.mark.parametrize(
     ("later", "recommended", "reported"),
-    [(10.0, {}, "not when measured again"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured once more")],
+    [(10.0, {}, "not when measured again"), (9.0, {"workers": 2}, "(1.11x), n = 5, measured again")],
 )
 def test_the_best_of_several_is_measured_once_more_before_it_is_recommended(
     later: float, recommended: dict[str, int], reported: str
