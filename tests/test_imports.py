@@ -71,7 +71,7 @@ def test_predicting_does_without_torchs_compiler() -> None:
 def test_whoever_needs_the_compiler_gets_it() -> None:
     """Also through torchvision's operator that asks for it, and where it was there before."""
     code = (
-        "import sys, torch; {first}from breedclf.learning import vision; from torchvision.ops import roi_align; "
+        "import sys, torch; {first}from breedclf.runtime import vision; from torchvision.ops import roi_align; "
         "print(tuple(roi_align(torch.rand(1, 3, 8, 8), torch.tensor([[0, 0, 0, 4.0, 4.0]]), 2).shape), end=' '); "
         "import torch._dynamo.utils as utils; print(type(utils).__name__, utils.is_compile_supported('cpu'), end=' '); "
         "print(sys.modules['torch._dynamo.utils'] is utils)"

@@ -168,7 +168,7 @@ CROWD = """
 import sys
 from pathlib import Path
 import torch
-from breedclf.learning.feature_cache import FeatureCache, Features
+from breedclf.features.cache import FeatureCache, Features
 
 cache, number = FeatureCache(Path(sys.argv[1]), max_bytes=20_000), int(sys.argv[2])
 print("ready", flush=True)

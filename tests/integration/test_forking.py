@@ -128,7 +128,7 @@ OPENVINO = """
 import numpy as np
 import openvino
 from openvino import opset13 as ops
-from breedclf.learning.openvino_backbone import compiled, need_openvino
+from breedclf.features.openvino import compiled, need_openvino
 
 parameter = ops.parameter([-1, 4], np.float32)
 model = openvino.Model([ops.relu(parameter)], [parameter])
@@ -156,8 +156,8 @@ report({
 """
 
 ON_A_GPU = """
-from breedclf.learning.device import compute_for
-from breedclf.learning.forking import in_use
+from breedclf.runtime.device import compute_for
+from breedclf.runtime.forking import in_use
 in_use("cuda")  # what a process with a GPU remembers
 
 def say(told):

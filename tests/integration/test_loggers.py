@@ -287,8 +287,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from breedclf import TensorBoardLogger, TrainingConfig
-from breedclf.learning.fit import FitResult
-from breedclf.learning.hooks import EpochRecord, TrainingPlan
+from breedclf.training.fit import FitResult
+from breedclf.training.hooks import EpochRecord, TrainingPlan
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
 logger = TensorBoardLogger(sys.argv[1])
 logger.on_start(TrainingPlan(TrainingConfig(data="x"), ("a", "b"), 8, 4, "cpu", "fp32"))

@@ -13,10 +13,10 @@ import sys
 import psutil
 import torch
 from torch import nn
-from breedclf.learning.device import Compute
-from breedclf.learning.features import FeatureExtractor
-from breedclf.learning.pictures import Loaded
-from breedclf.learning.preprocessing import Preprocessing
+from breedclf.runtime.device import Compute
+from breedclf.features.extraction import FeatureExtractor
+from breedclf.data.image_source import Loaded
+from breedclf.data.preprocessing import Preprocessing
 
 torch.set_num_threads(1)
 

@@ -240,7 +240,7 @@ def test_a_killed_run_leaves_a_readable_profile(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from breedclf.learning.hooks import EpochRecord
+        from breedclf.training.hooks import EpochRecord
         from breedclf.profiling.recorder import Recorder
         recorder = Recorder(Path({str(tmp_path)!r}), name="killed")
         recorder.steps.phase("train", 1)

@@ -38,14 +38,14 @@ with listen("127.0.0.1", 0) as listener:
 ASKS_FOR_FILES = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from breedclf.learning.openvino_backbone import made_elsewhere
+from breedclf.features.openvino import made_elsewhere
 made_elsewhere("waits", sys.argv[1])
 """
 
 WAITS = """
 import os, sys, time
 from pathlib import Path
-from breedclf.learning.openvino_backbone import end_with_whoever_asked
+from breedclf.features.openvino import end_with_whoever_asked
 end_with_whoever_asked()
 Path(sys.argv[1], "started").write_text(str(os.getpid()))
 time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 300)
