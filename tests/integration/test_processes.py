@@ -47,7 +47,7 @@ def tell(line):  # in one piece: torchrun's processes share one unbuffered stdou
 
 class Tell(TrainingHook):
     def on_epoch(self, epoch):
-        tell(f"heard {epoch.epoch}")
+        tell(f"epoch {epoch.epoch}")
 
 for name, settings in json.loads(Path(sys.argv[1]).read_text()).items():
     result = fit(TrainingConfig(**settings), hooks=[Tell()])
@@ -81,7 +81,7 @@ def test_two_processes_train_what_one_does_with_the_whole_batch(pictures: Path, 
     program.write_text(PROGRAM)
     done = torchrun([str(program), str(file)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("heard 1") == len(POLICIES), "hooks are told by the first process alone"
+    assert done.stdout.count("epoch 1") == len(POLICIES), "hooks are told by the first process alone"
     ended = [done.stdout.count(f"ended {name} 2 True") for name in POLICIES]
     assert ended == [2] * len(POLICIES), done.stdout
     for name, config in configs.items():
