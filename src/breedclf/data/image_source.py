@@ -88,7 +88,7 @@ class ViewDataset(Dataset[Item]):
         self, images: ImageSource, indices: Sequence[int] | None, preprocessing: Preprocessing, view: int, seed: int
     ) -> None:
         self.images = images
-        self.indices = range(len(images)) if indices is None else indices
+        self.indices: Sequence[int] = range(len(images)) if indices is None else indices
         self.preprocessing = preprocessing
         self.view = view
         self.seed = seed
@@ -126,7 +126,7 @@ class LoadedChunks:
     """The chunks of a dataset, in order, loaded by DataLoader workers, or in this thread if there are none."""
 
     def __init__(self, dataset: ViewDataset, chunk_size: int, settings: LoaderSettings) -> None:
-        self.workers = settings.workers
+        self.workers: int = settings.workers
         self._loader: DataLoader[Chunk] = DataLoader(
             dataset,  # type: ignore[arg-type]
             batch_size=chunk_size,

@@ -40,7 +40,8 @@ class FeatureProvider:
     ) -> None:
         self.config = config
         self.extractor = extractor
-        self.cache = FeatureCache.at(config.cache_dir) if config.feature_cache and config.freeze == "head" else None
+        uses_cache = config.feature_cache and config.freeze == "head"
+        self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if uses_cache else None
         self.fingerprint = fingerprint
         self.fingerprints: dict[str, str] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)

@@ -14,7 +14,10 @@ from breedclf.files.paths import user_path
 from breedclf.files.typed import Moment, typed
 from breedclf.jobs import check_name
 
-PRECISIONS = {"torch": ("auto", "fp32", "bf16"), "openvino": ("auto", "fp32", "bf16", "int8")}
+PRECISIONS: dict[str, tuple[str, ...]] = {
+    "torch": ("auto", "fp32", "bf16"),
+    "openvino": ("auto", "fp32", "bf16", "int8"),
+}
 
 
 class EndpointStatus(StrEnum):

@@ -48,7 +48,8 @@ class FusedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, activation: str) -> None:
         super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
+        self.weight: torch.Tensor = conv.weight
+        self.bias: torch.Tensor | None = conv.bias
         self.activation = activation
         self._geometry = (list(cast("tuple[int, ...]", conv.padding)), list(conv.stride), list(conv.dilation))
         self._groups = conv.groups
@@ -71,7 +72,9 @@ class FusedBlock(nn.Module):
         convolutions = [block.conv1, block.conv2, *([block.conv3] if isinstance(block, Bottleneck) else [])]
         for number, conv in enumerate(convolutions, 1):
             self.add_module(f"conv{number}", FusedConv(conv, activation="relu"))
-        self.downsample = None if block.downsample is None else FusedConv(block.downsample[0], activation="none")
+        self.downsample: FusedConv | None = (
+            None if block.downsample is None else FusedConv(block.downsample[0], activation="none")
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         *inner, last = (child for name, child in self.named_children() if name != "downsample")

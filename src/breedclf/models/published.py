@@ -22,7 +22,7 @@ from breedclf.files.known_checksums import sha256_of
 from breedclf.files.private_folder import make_private
 from breedclf.runtime.vision import WeightsEnum, get_model_weights
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 30.0
 REMEDY = "fetch or save it again"

@@ -14,7 +14,7 @@ from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json
 from breedclf.training.loop import Trained
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"

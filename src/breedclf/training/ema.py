@@ -20,7 +20,9 @@ class MovingAverage:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps: int = 0
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        self.state: dict[str, torch.Tensor] = {
+            name: value.detach().clone() for name, value in module.state_dict().items()
+        }
 
     @torch.no_grad()
     def follow(self, module: nn.Module) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from breedclf.config import Objective, TrainingConfig
 from breedclf.models.network import StateDict
@@ -29,11 +30,11 @@ class TrainingState:
     def __init__(
         self, task: TrainingTask, config: TrainingConfig, distributed: DistributedContext, timer: StepTimer
     ) -> None:
-        self.module = task.module
-        self.wrapped = distributed.wrap_ddp(task.module, fixed_statistics=task.fixed_statistics)
-        self.optimizer = new_optimizer(task.module, config)
-        self.average = MovingAverage(task.module, config.ema) if config.ema else None
-        self.order = torch.Generator().manual_seed(config.seed)
+        self.module: nn.Module = task.module
+        self.wrapped: nn.Module = distributed.wrap_ddp(task.module, fixed_statistics=task.fixed_statistics)
+        self.optimizer: torch.optim.Optimizer = new_optimizer(task.module, config)
+        self.average: MovingAverage | None = MovingAverage(task.module, config.ema) if config.ema else None
+        self.order: torch.Generator = torch.Generator().manual_seed(config.seed)
         self.losses: list[torch.Tensor] = []
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
@@ -55,7 +56,7 @@ class TrainingState:
         device = next(self.module.parameters()).device
         self.module.load_state_dict(start.part("module"))
         self.best_state = {name: tensor.to(device) for name, tensor in start.part("best").items()}
-        self.best_epoch = start.about["best_epoch"]
+        self.best_epoch = int(start.about["best_epoch"])
         self.history = [EpochRecord.from_dict(record) for record in start.about["history"]]
         self.order.set_state(start.tensors["order"])
         self.losses = list(start.tensors["losses"].to(device))

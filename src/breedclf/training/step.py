@@ -29,7 +29,7 @@ class TrainingStep:
         self._loss, self._state, self._distributed, self._timer = loss, state, distributed, timer
         self._accumulation_steps = config.gradient_accumulation_steps
         self._clip_norm, self._mixup, self._seed = config.clip_norm, config.mixup, config.seed
-        self.part_size = config.batch_size // config.gradient_accumulation_steps
+        self.part_size: int = config.batch_size // config.gradient_accumulation_steps
 
     def __call__(
         self,

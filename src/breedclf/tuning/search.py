@@ -77,7 +77,7 @@ class Search:
         self._runner = runner
         self._clock = clock
         self._last_tick = clock()
-        self.study = folder.load()
+        self.study: Study = folder.load()
 
     def step(self) -> Study:
         """Update the study from its trials, and start or stop trials as needed; returns the updated study."""

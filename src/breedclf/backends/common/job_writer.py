@@ -35,7 +35,7 @@ class JobWriter:
     """
 
     def __init__(self, folder: JobFolder, state: JobState, clock: Clock, *, save_seconds: float = 0.0) -> None:
-        self.state = state
+        self.state: JobState = state
         self._folder = folder
         self._clock = clock
         self._save_seconds = save_seconds

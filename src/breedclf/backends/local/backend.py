@@ -80,7 +80,7 @@ class LocalBackend(StoredBackend):
         if os.name != "posix":
             raise ConfigError("the local backend needs Linux or macOS; use backend=inline on this system")
         super().__init__(home, clock=clock)
-        self.settings = LocalSettings(
+        self.settings: LocalSettings = LocalSettings(
             cores=cores_of_this_machine() if cores is None else cores,
             gpus=gpus_of_this_machine() if gpus is None else tuple(gpus),
             stop_grace_seconds=stop_grace_seconds,

@@ -62,7 +62,7 @@ class SpawnedChild:
             raise
         finally:
             os.close(write_end)
-        self.pid = self._process.pid
+        self.pid: int = self._process.pid
         self.log = read_end
 
     def poll(self) -> int | None:

@@ -38,15 +38,15 @@ class Worker:
         self, folder: EndpointFolder, generation: int, listener: socket.socket, engine: EngineChoice, *, check: bool
     ) -> None:
         self.generation = generation
-        self.started = time.monotonic()
-        self.ready = False
+        self.started: float = time.monotonic()
+        self.ready: bool = False
         self.accepts = False
         self.failure: str | None = None
         self._is_group_dead = False
         arguments = [str(folder.model(generation)), "--socket", str(listener.fileno())]
         arguments += ["--activity", str(folder.activity_file), *(["--check"] if check else []), *engine.flags()]
         with folder.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-m", "breedclf.serving.worker", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

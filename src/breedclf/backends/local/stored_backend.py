@@ -22,7 +22,7 @@ class StoredBackend:
     """
 
     def __init__(self, home: str | Path | None = None, *, clock: Clock = time) -> None:
-        self.home = home_folder(home)
+        self.home: Path = home_folder(home)
         self._clock = clock
         self._jobs = JobStore(self.home, clock)
         self._endpoints = LocalEndpoints(self.home)

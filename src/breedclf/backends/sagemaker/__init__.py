@@ -6,7 +6,7 @@ from breedclf.errors import MissingExtraError
 
 try:
     import boto3  # noqa: F401 - every module here needs it; report a missing extra in one place
-except ModuleNotFoundError as missing:
+except ModuleNotFoundError as _missing:
     raise MissingExtraError(
-        f'SageMaker needs {missing.name}, which is not installed: pip install "breedclf[sagemaker]"'
-    ) from missing
+        f'SageMaker needs {_missing.name}, which is not installed: pip install "breedclf[sagemaker]"'
+    ) from _missing

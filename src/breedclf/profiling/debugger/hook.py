@@ -69,7 +69,7 @@ class DebuggerHook(TrainingHook):
                 raise ConfigError(f"unknown collection {name!r}: {nearest(name, known)}")
         if every < 1:
             raise ConfigError(f"every={every}: must be at least 1, which saves every step")
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         if self.folder.exists() and any(self.folder.iterdir()):
             raise ConfigError(f"{self.folder} is not empty: give smdebug a folder of its own")
         self.timer = self._listener = _Listener(self.folder, frozenset(collections), every, whole)

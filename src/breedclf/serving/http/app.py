@@ -255,7 +255,7 @@ class RequestLog:
         self.headers = Headers(scope=scope)
         self.path: str = str(scope["path"])
         received = self.headers.get("x-request-id", "")
-        self.id = received if _REQUEST_ID.fullmatch(received) else secrets.token_hex(8)
+        self.id: str = received if _REQUEST_ID.fullmatch(received) else secrets.token_hex(8)
         self.status: int | None = None
         self.code: str | None = None
         self._receive = receive

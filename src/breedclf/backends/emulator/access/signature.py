@@ -20,10 +20,10 @@ try:
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.compat import HTTPHeaders
-except ImportError as missing:
+except ImportError as _missing:
     raise MissingExtraError(
         "the emulator checks signatures with botocore: pip install 'breedclf[sagemaker]'"
-    ) from missing
+    ) from _missing
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = "UNSIGNED-PAYLOAD"

@@ -59,7 +59,7 @@ class Container:
         log_file: Path | None = None,
     ) -> None:
         self.folder = folder
-        self.log_file = log_file or folder / "log.txt"
+        self.log_file: Path = log_file or folder / "log.txt"
         self._definition = definition
         self._python = python
         self._access = access

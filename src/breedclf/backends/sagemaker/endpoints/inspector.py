@@ -21,7 +21,7 @@ from breedclf.backends.sagemaker.tags import tag_text
 from breedclf.errors import BreedclfError, EndpointError, ModelError, ParityError
 from breedclf.jobs.endpoints import EndpointSpec
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 60.0
 # Ray's server reports itself healthy before the model is loaded, and responds with these until then.

@@ -13,7 +13,7 @@ from breedclf.errors import JobError
 from breedclf.jobs import MetricRecord
 from breedclf.jobs.metric_lines import MetricDefinition, match_metrics
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _FLOAT32_TOLERANCE = 1e-5  # relative: SageMaker returns the final values as 32-bit floats
 

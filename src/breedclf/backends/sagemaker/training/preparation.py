@@ -15,7 +15,7 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.plan import ApiCall
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 _PLACEHOLDER = "s3://to-be-uploaded"  # the final URIs contain hashes of the content
 
