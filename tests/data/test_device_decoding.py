@@ -123,7 +123,7 @@ def test_it_needs_cuda() -> None:
     ("settings", "told"),
     [
         ({"device": "cpu"}, "device_decoding needs device=cuda, not cpu"),
-        ({"dct_scaling": True}, "leave dct_scaling off"),
+        ({"dct_scaling": True}, "turn dct_scaling off"),
         ({"engine": "openvino"}, "engine=openvino computes on the CPU, not on device=cuda"),
     ],
 )

@@ -81,7 +81,7 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
             "by bytes": classifier._input(data),
             "served": engine.decode(data),
             "sent by a client": engine.decode(file_of(path)),
-            "compared on export": torch.from_numpy(samples_from([path], preprocessing).pictures[0]),
+            "compared on export": torch.from_numpy(samples_from([path], preprocessing).images[0]),
             "served by OpenVINO": torch.from_numpy(_input(classifier.card, path)),
             "evaluated": ViewDataset(ImageFiles([path]), None, preprocessing, 0, 0)[0].image,
         }

@@ -58,7 +58,7 @@ def test_without_a_connection_it_continues_with_random_weights(
     main([*arguments, "--json"])
     captured = capsys.readouterr()
     assert "continuing with random weights: pretrained weights can't be downloaded from https://" in captured.err
-    assert "training resnet18 on 8 pictures" in captured.err
+    assert "training resnet18 on 8 images" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_kept_and_recomputed_activations_train_the_same(
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path / "kept", **settings))
     kept = [line for line in caplog.messages if "is kept in memory" in line]
-    assert [line.split(",")[0] for line in kept] == ["train pictures", "valid pictures"]
+    assert [line.split(",")[0] for line in kept] == ["train images", "valid images"]
     caplog.clear()
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path / "anew", feature_cache=False, **settings))

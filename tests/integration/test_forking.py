@@ -157,8 +157,8 @@ report({
 
 ON_A_GPU = """
 from breedclf.runtime.device import compute_for
-from breedclf.runtime.forking import in_use
-in_use("cuda")  # what a process with a GPU remembers
+from breedclf.runtime.forking import mark_in_use
+mark_in_use("cuda")  # what a process with a GPU remembers
 
 def say(told):
     raise ForkError(told.removeprefix("ForkError: "))

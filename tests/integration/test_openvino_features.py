@@ -94,7 +94,7 @@ def test_int8_features_belong_to_what_it_was_tried_on(patterns: Path) -> None:
         ({"precision": "int8"}, "precision=int8 needs engine=openvino"),
         ({"engine": "openvino", "freeze": "layer4"}, "features for freeze=head, not for freeze=layer4"),
         ({"engine": "openvino", "device": "cuda"}, "on the CPU, not on device=cuda"),
-        ({"engine": "openvino", "compile_network": True}, "leave compile_network off"),
+        ({"engine": "openvino", "compile_network": True}, "turn compile_network off"),
         ({"engine": "onnx"}, "engine='onnx'"),
         ({"max_accuracy_drop": 0}, "max_accuracy_drop=0"),
     ],

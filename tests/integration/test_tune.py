@@ -83,7 +83,7 @@ def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, 
         written.append(card["metrics"]["valid_loss"])
         return write_artifact(folder, card, *rest)
 
-    monkeypatch.setattr("breedclf.training.fit.write_artifact", noted)
+    monkeypatch.setattr("breedclf.training.artifact.write_artifact", noted)
     space = {"learning_rate": Categorical(0.0001, 0.01, 0.001)}  # the last one comes between
     tuning = TuningJob(config(pictures, tmp_path / "cache"), space, strategy="grid", home=tmp_path).run()
     first, best, between = (trial.objective for trial in tuning.trials)
@@ -245,7 +245,7 @@ def test_an_output_that_holds_something_else_is_refused(pictures, tmp_path, caps
     (tmp_path / "model" / "thesis.txt").write_text("mine")
     code, _, told = run(capsys, "tune", str(pictures), *FLAGS, "--epochs", "2,3", "--output", str(tmp_path))
     assert code == 2
-    assert "holds something that is no breedclf model" in told
+    assert "is not a breedclf model" in told
     assert (tmp_path / "model" / "thesis.txt").read_text() == "mine"
 
 

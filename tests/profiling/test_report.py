@@ -158,7 +158,7 @@ def test_the_results_section_of_the_original_can_be_written_from_the_report_alon
         "started at 2020-09-13 12:26:40 UTC and ran 2,094 s.",
         "StepOutlier, node algo-1-27, phase train: mean step 5.00 s, standard deviation 2.99 s, 12 outliers above "
         "13.97 s.",
-        "100% of the traced time went into CPU operators, by their own time:\n  aten::mkldnn_convolution 43%",
+        "100% of the traced time was spent in CPU operators, by their own time:\n  aten::mkldnn_convolution 43%",
         "As SageMaker counted, with nested calls several times over: aten::conv2d, 19%.",
         "Dataloader: 1 worker for 8 cores (12%); the recommended range is 70% to 200%. Raise the number of workers",
         "Pinned memory would change nothing: the job used no GPU.",
@@ -167,7 +167,7 @@ def test_the_results_section_of_the_original_can_be_written_from_the_report_alon
     profile = planted.clean()
     lines = example["results"](profile, check(profile))
     assert lines[1:3] == [
-        "100% of the traced time went into CPU operators, by their own time:",
+        "100% of the traced time was spent in CPU operators, by their own time:",
         "  aten::mkldnn_convolution 80%",
     ]
     assert (tmp_path / "out" / "report.html").is_file()

@@ -87,10 +87,10 @@ def test_a_value_missing_from_a_template_is_an_error() -> None:
     [
         ("<p><b>x</p>", "</p> closes <b>"),
         ("<p>x", "<p> is never closed"),
-        ('<a href="https://example.com">x</a>', "<a href> points outside: https://example.com"),
-        ('<a href="#nowhere">x</a>', "the link #nowhere leads nowhere"),
+        ('<a href="https://example.com">x</a>', "<a href> is external: https://example.com"),
+        ('<a href="#nowhere">x</a>', "the link #nowhere has no target"),
         ('<p id="a">x</p><p id="a">y</p>', "id 'a' is used twice"),
-        ('<img src="data:,">', "a picture has no alt text"),
+        ('<img src="data:,">', "an image has no alt text"),
         ("<style>p { background: url(x.png) }</style>", "the style sheet fetches url(x.png)"),
         ("<script>x()</script>", "the page runs a script"),
     ],

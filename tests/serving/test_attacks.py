@@ -339,7 +339,7 @@ def test_bodies_in_chunks(server_url: str) -> None:
     assert statuses(raw(server_url, asked + chunked(JPEG, 100, b";name=value"))) == [200]
     refused = raw(server_url, asked + chunked(bytes(200_000), 1))
     assert statuses(refused) == [400]
-    assert b"send larger chunks, or Content-Length" in refused
+    assert b"send larger chunks, or use Content-Length" in refused
     lines = base64.encodebytes(encode(draw(1, width=400, height=300), "PNG") * 9).replace(b"\n", b"\r\n")
     body = b'{"instances": [{"b64": "' + lines.replace(b"\r\n", b"\\r\\n") + b'"}]}\r\n'
     answer = raw(server_url, head(len(body), "Connection: close", kind="application/json") + body)

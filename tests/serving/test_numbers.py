@@ -47,5 +47,5 @@ def test_an_answer_is_json_or_an_error(model: Path) -> None:
         document = json.loads(response.data, parse_constant=lambda word: pytest.fail(f"{word} isn't JSON"))
         assert document["error"]["code"] == "ModelFailed"
         assert "train it again" in document["error"]["message"]
-        with pytest.raises(Exception, match="aren't numbers"):
+        with pytest.raises(Exception, match="are NaN or infinite"):
             output_fn(predict_fn(input_fn(JPEG, "image/jpeg"), engine), "application/json")

@@ -501,7 +501,7 @@ def test_a_model_that_never_loads_is_refused(
     aws.refuse_next["InvokeEndpoint"] = [
         RefusedError("", "ModelError", 424, OriginalStatusCode=500, OriginalMessage="Traceback")
     ] * 1_000
-    with pytest.raises(EndpointError, match="the model s server answered 500: Traceback"):
+    with pytest.raises(EndpointError, match="the model server responded with 500: Traceback"):
         deployed(model, backend, clock)
 
 
