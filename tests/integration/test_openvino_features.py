@@ -47,6 +47,7 @@ def test_the_head_is_torchs_but_for_rounding(patterns: Path, tmp_path: Path) -> 
 
 
 @WITH_OPENVINO
+@pytest.mark.slow
 def test_int8_trains_when_it_costs_little_and_prints_nothing_among_the_answers(patterns: Path, tmp_path: Path) -> None:
     settings = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items() if not isinstance(value, bool)]
     command = ["train", str(patterns), *settings, "--engine=openvino", "--precision=int8", "--max-accuracy-drop=0.9"]

@@ -135,7 +135,7 @@ EVERYTHING = {
     ("settings", "kills"),
     [
         pytest.param({}, 10, marks=pytest.mark.slow, id="plain-10"),
-        pytest.param(EVERYTHING, 4, id="everything-4"),
+        pytest.param(EVERYTHING, 2, id="everything-2"),
         pytest.param(EVERYTHING, 10, marks=pytest.mark.slow, id="everything-10"),
     ],
 )

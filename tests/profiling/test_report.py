@@ -159,9 +159,9 @@ def test_the_results_section_of_the_original_can_be_written_from_the_report_alon
         "StepOutlier, node algo-1-27, phase train: mean step 5.00 s, standard deviation 2.99 s, 12 outliers above "
         "13.97 s.",
         "100% of the traced time was spent in CPU operators, by their own time:\n  aten::mkldnn_convolution 43%",
-        "As SageMaker counted, with nested calls several times over: aten::conv2d, 19%.",
+        "As SageMaker counts, including nested calls several times: aten::conv2d, 19%.",
         "Dataloader: 1 worker for 8 cores (12%); the recommended range is 70% to 200%. Raise the number of workers",
-        "Pinned memory would change nothing: the job used no GPU.",
+        "Pinned memory would make no difference: the job used no GPU.",
     ):
         assert fact in text, fact
     profile = planted.clean()

@@ -56,6 +56,7 @@ def test_the_sdks_model_trainer_trains(
     assert client("s3").head_object(Bucket=bucket, Key=f"out/{seen['name']}/output/model.tar.gz")
 
 
+@pytest.mark.slow
 def test_the_sdks_tuner_tunes_and_its_analytics_read_it(client: Clients, bucket: str, project_root: Path) -> None:
     script = "import json, os\nprint('loss=%f' % json.loads(os.environ['SM_HPS'])['rate'])\n"
     source = archive_of({"train.py": script})
