@@ -203,7 +203,7 @@ def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp
     fit(config_of(pictures, tmp_path / "prepared", decoded_cache=True, **settings))
     first, second = weights_of(tmp_path / "files"), weights_of(tmp_path / "prepared")
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert len(list((tmp_path / "cache" / "pictures").glob("*.pixels"))) == 2
+    assert len(list((tmp_path / "cache" / "images").glob("*.pixels"))) == 2
     crops = {**settings, "augment": "crop", "decoded_cache": True}
     result = fit(config_of(pictures, tmp_path / "crops", **crops))
     assert len(result.history) == 2

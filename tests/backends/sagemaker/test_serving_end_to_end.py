@@ -121,7 +121,7 @@ def test_the_life_of_an_endpoint(
 
     third = write_tiny_model(model.parent / "third", seed=3)
     with_answers_of_another(backend, third, of=model)
-    with pytest.raises(EndpointError, match="update 4 was rolled back: sample image/jpeg: the server gives"):
+    with pytest.raises(EndpointError, match="update 4 was rolled back: sample image/jpeg: the server returns"):
         endpoint.update(third)
     assert endpoint.predict(PICTURE).best.label == best(other_model)
     assert Deployment.attach("dogs", backend=backend).describe().generation == 2
