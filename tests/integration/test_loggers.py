@@ -229,6 +229,7 @@ class _Kills(TrainingHook):
             self._process.wait(30)
 
 
+@pytest.mark.slow
 def test_by_a_sagemaker_arn_and_on_when_the_server_goes(
     pictures: Path,
     tmp_path: Path,
@@ -261,6 +262,7 @@ def test_by_a_sagemaker_arn_and_on_when_the_server_goes(
     assert [one.step for one in client.get_metric_history(half.info.run_id, "valid_loss")] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_server_that_never_was_costs_seconds_and_one_warning(
     pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

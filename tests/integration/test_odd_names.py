@@ -170,6 +170,7 @@ def test_an_exchanged_image_is_predicted_again(trained: tuple[Path, str], data: 
     assert after[1:] == before[1:]
 
 
+@pytest.mark.slow
 def test_a_batch_prediction_goes_on_however_it_was_cut(trained: tuple[Path, str], data: Path, tmp_path: Path) -> None:
     model, asked = trained[0] / "model", Asked(trained[0] / "model")
     folder, output = images_of(data, tmp_path / "in"), tmp_path / "out"

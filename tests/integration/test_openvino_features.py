@@ -39,6 +39,7 @@ def head_of(config: TrainingConfig) -> torch.Tensor:
 
 
 @WITH_OPENVINO
+@pytest.mark.slow
 def test_the_head_is_torchs_but_for_rounding(patterns: Path, tmp_path: Path) -> None:
     by_torch = head_of(config(patterns, tmp_path / "torch", precision="fp32", epochs=1))
     by_openvino = head_of(config(patterns, tmp_path / "openvino", precision="fp32", epochs=1, engine="openvino"))
@@ -60,6 +61,7 @@ def test_int8_trains_when_it_costs_little_and_prints_nothing_among_the_answers(p
 
 
 @WITH_OPENVINO
+@pytest.mark.slow
 def test_int8_is_refused_where_its_cost_can_t_be_told(patterns: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="too few to measure a drop of 1.0%"):
         Trainer(config(patterns, tmp_path, engine="openvino", precision="int8")).fit()

@@ -98,6 +98,7 @@ def test_two_processes_train_what_one_does_with_the_whole_batch(pictures: Path, 
         assert len(list((config.output / "checkpoints").glob("epoch-*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_job_under_torchrun_reports_once_and_hands_over_one_model(pictures: Path, tmp_path: Path) -> None:
     pairs = {k: v for k, v in SETTINGS.items() if k != "profile"}
     environment = {

@@ -92,6 +92,7 @@ def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, 
     assert tuning.best.artifact.is_dir()
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_and_one_job_find_the_same_with_one_feature_pass(here, pictures, tmp_path) -> None:
     backend = LocalBackend(tmp_path, cores=2)
     spread = TuningJob(

@@ -149,6 +149,7 @@ def test_a_name_is_deployed_once(endpoint: Endpoint, backend: LocalBackend, mode
     assert endpoint.predict(JPEG).ranked
 
 
+@pytest.mark.slow
 def test_an_update_under_traffic_fails_no_request(
     endpoint: Endpoint, model: Path, other_model: Path, tmp_path: Path
 ) -> None:

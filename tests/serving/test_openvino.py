@@ -89,6 +89,7 @@ def test_files_of_another_model_in_their_place_are_not_served(
     assert {path.name: path.read_bytes() for path in found.iterdir()} == whole
 
 
+@pytest.mark.slow
 def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None:
     choice = EngineChoice("openvino", "int8", images, max_accuracy_drop=0.9)
     with running(model, Service(engine=choice)) as (url, server):

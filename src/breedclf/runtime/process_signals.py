@@ -8,7 +8,7 @@ import threading
 from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_at_once_by_signals() -> None:

@@ -62,7 +62,9 @@ def in_service(client: Clients, name: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("image", [OWN_IMAGE, RAY_IMAGE], ids=["own", "ray"])
+@pytest.mark.parametrize(
+    "image", [pytest.param(OWN_IMAGE, id="own"), pytest.param(RAY_IMAGE, id="ray", marks=pytest.mark.slow)]
+)
 def test_a_breedclf_model_answers_as_its_classifier_does(
     client: Clients, bucket: str, packed: tuple[Path, Path], image: str
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backe
 EPOCHS = 6
 
 
+@pytest.mark.slow
 def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path) -> None:
     pictures = write_patterns(tmp_path / "images", counts={"train": 4, "valid": 2})
     config = TrainingConfig(

@@ -23,6 +23,8 @@ from breedclf.errors import ConfigError
 from tests.backends.sagemaker.contexts import IMAGE, ROLE, backend_at
 from tests.integration.conftest import QUICK, write_patterns
 
+pytestmark = pytest.mark.slow  # each test needs the native search of the fixture
+
 SPACE = {"epochs": Categorical(2, 3), "device": Categorical("cpu", "mps")}  # no container has the second one
 
 
