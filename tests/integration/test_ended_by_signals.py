@@ -96,3 +96,26 @@ def test_a_job_ends_cleanly_before_its_training_begins(seconds: float, data: Pat
     assert process.returncode == 130, err
     assert "Traceback" not in out + err
     assert not (tmp_path / "model").exists() or not list((tmp_path / "model").iterdir())
+
+
+IMPORTING = """
+import signal
+from breedclf.runtime.process_signals import ending_at_once, interrupt_by_signals
+{command}
+try:
+    with ending_at_once():
+        signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted by an exception")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "out", "err"),
+    [("interrupt_by_signals()", 130, "", "breedclf: interrupted\n"), ("", 0, "interrupted by an exception\n", "")],
+    ids=["in a command", "in a user's program"],
+)
+def test_only_a_command_ends_at_once_while_it_imports(command: str, code: int, out: str, err: str) -> None:
+    program = [sys.executable, "-c", IMPORTING.format(command=command)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, out, err)

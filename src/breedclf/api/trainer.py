@@ -14,6 +14,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
+from breedclf.runtime.process_signals import ending_at_once
 
 if TYPE_CHECKING:
     from breedclf.jobs.plan import Plan
@@ -77,10 +78,11 @@ class Trainer:
             progress = True if sys.stderr.isatty() else progress_lines(log.info)
             return fit_on_backend(config, backend_of(self._backend), progress=progress)[1]
 
-        from breedclf.loggers.chosen import logged
-        from breedclf.profiling.recorder import recorded
-        from breedclf.training.fit import fit
-        from breedclf.training.progress import ProgressLog
+        with ending_at_once():
+            from breedclf.loggers.chosen import logged
+            from breedclf.profiling.recorder import recorded
+            from breedclf.training.fit import fit
+            from breedclf.training.progress import ProgressLog
 
         with recorded(config) as recorders, logged(config, hooks) as others:
             return fit(config, hooks=[ProgressLog(), *recorders, *others])

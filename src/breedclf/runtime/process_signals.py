@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
@@ -28,6 +30,27 @@ def interrupt_by_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, _leave):
             signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """While a command imports native libraries, both signals end it immediately: some abort on an exception.
+
+    It has no effect in a program of a user, whose signal handlers stay as they are.
+    """
+    is_command = signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # set by `interrupt_by_signals` alone
+    if threading.current_thread() is not threading.main_thread() or not is_command:
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    interrupting = [number for number in _SIGNALS if before[number] is signal.default_int_handler]
+    for number in interrupting:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in interrupting:
+            signal.signal(number, before[number])
 
 
 def _leave(number: int, frame: object) -> NoReturn:

@@ -15,6 +15,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
+from breedclf.runtime.process_signals import ending_at_once
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.tuning.search import Search, TrialSnapshot, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
@@ -32,7 +33,8 @@ class InProcessRunner:
     """Runs each trial to its end on submission; each has a folder with its record and possibly its model."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
-        from breedclf.training.run_cache import RunCache
+        with ending_at_once():
+            from breedclf.training.run_cache import RunCache
 
         self._folder = folder
         self._clock = clock
@@ -83,8 +85,9 @@ class InProcessRunner:
         shutil.rmtree(self._folder / name / "model", ignore_errors=True)
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
-        from breedclf.loggers.chosen import logged
-        from breedclf.training.fit import fit
+        with ending_at_once():
+            from breedclf.loggers.chosen import logged
+            from breedclf.training.fit import fit
 
         with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
             return fit(
