@@ -12,6 +12,7 @@ from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
+from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 
@@ -59,6 +60,7 @@ def valid_count(config: TrainingConfig) -> int | None:
     """
     if str(config.data).startswith("s3:"):
         return None
-    from breedclf.data.image_folder import training_images
+    with ending_at_once():
+        from breedclf.data.image_folder import training_images
 
     return len(training_images(config).split("valid"))

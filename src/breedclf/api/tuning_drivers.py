@@ -26,6 +26,7 @@ from breedclf.jobs import (
     seconds_until_complete,
 )
 from breedclf.jobs.handle import Clock
+from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Search, TrialSnapshot
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -71,7 +72,8 @@ class InProcessDriver:
         return self.carry_on(on_change)
 
     def carry_on(self, on_change: OnChange) -> Study:
-        from breedclf.tuning.in_process import run_in_process
+        with ending_at_once():
+            from breedclf.tuning.in_process import run_in_process
 
         return run_in_process(self._folder, on_change)
 

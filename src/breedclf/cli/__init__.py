@@ -20,7 +20,7 @@ from breedclf.cli.console import Console
 from breedclf.config.aliases import renamed_flags
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import is_refusal, refusal
-from breedclf.runtime.process_signals import EXIT_INTERRUPTED
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED, ending_at_once
 from breedclf.text.printable import VisibleFormatter, any_encoding
 
 EXIT_PROBLEMS_FOUND = 1
@@ -154,7 +154,8 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _command(name: str) -> Command:
-    return cast(Command, import_module(f"breedclf.cli.{name}"))
+    with ending_at_once():
+        return cast(Command, import_module(f"breedclf.cli.{name}"))
 
 
 @contextmanager
