@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import torch
 from tqdm import tqdm
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from breedclf.config import WEIGHTS_NAMES, Architecture
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import DiskError, WeightsError
-from breedclf.files.disk import is_refusal, refusal
+from breedclf.files.disk import is_refusal, refusal, replacing
 from breedclf.files.known_checksums import sha256_of
 from breedclf.files.private_folder import make_private
 from breedclf.runtime.vision import WeightsEnum, get_model_weights
@@ -102,16 +101,12 @@ def download(
     try:
         make_private(folder.parent)
         folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=target.name, suffix=".part", delete=False) as part:
-            temporary = Path(part.name)
-            try:
+        with replacing(target) as temporary:
+            temporary.touch(mode=0o600, exist_ok=False)
+            with temporary.open("wb") as part:
                 sha256 = _fetch_into(part, url, timeout_seconds, total_seconds)
-                if wrong := _wrong_content(target, sha256):
-                    raise WeightsError(f"the download of {target.name} is damaged: {wrong}")
-                part.close()
-                temporary.replace(target)
-            finally:
-                temporary.unlink(missing_ok=True)
+            if wrong := _wrong_content(target, sha256):
+                raise WeightsError(f"the download of {target.name} is damaged: {wrong}")
     except (OSError, urllib.error.URLError) as error:
         if is_refusal(error):
             raise DiskError(f"{target} can't be written: {refusal(error)}; make room, or set TORCH_HOME") from error
@@ -122,7 +117,7 @@ def download(
     return target
 
 
-def _fetch_into(part: IO[bytes], url: str, timeout_seconds: float, total_seconds: float | None) -> str:
+def _fetch_into(part: BinaryIO, url: str, timeout_seconds: float, total_seconds: float | None) -> str:
     started = time.monotonic()
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=timeout_seconds) as response:
