@@ -23,9 +23,6 @@ from breedclf.text.json_lines import read_json_lines
 if TYPE_CHECKING:
     from breedclf.training.result import FitResult
 
-_CONFIG_FILE = "config.json"
-_HISTORY_FILE = "history.jsonl"
-
 log: logging.Logger = logging.getLogger(__name__)
 
 Progress = bool | Callable[[JobDescription], None]
@@ -41,6 +38,7 @@ def fit_on_backend(
         JobFailedError: the job failed or was stopped.
         KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
     """
+    from breedclf.training.artifact import HISTORY_FILE
     from breedclf.training.output_folder import claimed_output
     from breedclf.training.records import EpochRecord
     from breedclf.training.result import FitResult
@@ -61,7 +59,7 @@ def fit_on_backend(
         artifact, written = job.artifact, job.output
         if output is not None:
             artifact, written = _fetched(artifact, written, output, config), output
-    history = [EpochRecord.from_dict(line) for line in read_json_lines(written / _HISTORY_FILE)]
+    history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
     return job, FitResult(artifact, written, history, best_epoch, seconds, _skipped(written / RESULT_FILE))
 
@@ -74,12 +72,13 @@ def _completed(job: Job) -> JobDescription:
 
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
+    from breedclf.training.artifact import CONFIG_FILE
     from breedclf.training.output_folder import LOCK_FILE, MODEL_FOLDER
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
-        settings = render_settings(config.to_dict(), Path(_CONFIG_FILE))
-        (output / _CONFIG_FILE).write_text(settings, encoding="utf-8")
+        settings = render_settings(config.to_dict(), Path(CONFIG_FILE))
+        (output / CONFIG_FILE).write_text(settings, encoding="utf-8")
         return place_model(artifact, output / MODEL_FOLDER)
     except OSError as error:
         raise ConfigError(
