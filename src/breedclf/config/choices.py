@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 from breedclf.config.base import nearest
-from breedclf.errors import ConfigError
 from breedclf.files.paths import text_path, user_uri
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -39,12 +37,12 @@ def weights_name(value: object) -> object:
     if value is None:
         return "none"
     known = {name.lower(): name for name in WEIGHTS_NAMES}
-    return known.get(str(value).lower()) or str(_checked(text_path, str(value), "weights"))
+    return known.get(str(value).lower()) or str(text_path(str(value), "weights"))
 
 
 def checked_mlflow_uri(value: object) -> object:
     """A checked URI; other values are left to pydantic."""
-    return _checked(user_uri, value, "mlflow_uri") if isinstance(value, str) else value
+    return user_uri(value, "mlflow_uri") if isinstance(value, str) else value
 
 
 def logger_names(value: object) -> object:
@@ -62,10 +60,3 @@ def logger_names(value: object) -> object:
         if name not in LOGGER_NAMES:
             raise ValueError(f"log_to={name!r} is no logger: {nearest(name, LOGGER_NAMES)}")
     return ",".join(names) or "none"
-
-
-def _checked(check: Callable[[str, str], object], value: str, name: str) -> object:
-    try:
-        return check(value, name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
