@@ -25,16 +25,14 @@ class Order(BaseModel):
 def client() -> TestClient:
     app = FastAPI()
 
+    @app.post("/train")
     def train(config: TrainingConfig) -> dict[str, Any]:
         return {"epochs": config.epochs, "steps": config.gradient_accumulation_steps}
 
-    def order(order: Any) -> Order:
-        return Order.model_validate(order.model_dump())
+    @app.post("/order")
+    def order(order: Order) -> Order:
+        return order
 
-    train.__annotations__ = {"config": TrainingConfig}
-    order.__annotations__ = {"order": Order, "return": Order}
-    app.post("/train")(train)
-    app.post("/order")(order)
     return TestClient(app)
 
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,9 +21,24 @@ from pydantic import (
 
 from breedclf.config.aliases import renamed_settings
 from breedclf.errors import ConfigError
-from breedclf.files.paths import text_path, user_path
+from breedclf.files.paths import StrPath, text_path, user_path
 
 Init = TypeVar("Init", bound=Callable[..., None])
+Given = TypeVar("Given")
+Read = TypeVar("Read")
+
+
+class Takes(Generic[Given, Read]):
+    """For type checkers only: a field that takes `Given` and returns `Read`, as PEP 681 allows.
+
+    A field of such a type needs `validate_default=True`, with which pydantic's `Field` takes a default of any type.
+    """
+
+    def __get__(self, instance: object, owner: object) -> Read:
+        raise NotImplementedError
+
+    def __set__(self, instance: object, value: Given) -> None:
+        raise NotImplementedError
 
 
 class Decides(StrEnum):
@@ -82,10 +97,17 @@ def _absent_if_named_none(value: object) -> object:
 
 
 MaybeText: BeforeValidator = BeforeValidator(_absent_if_none_text)
-UserPath = Annotated[Path, BeforeValidator(_path)]
-MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
-OutputPath = Annotated[Path, BeforeValidator(_text_path)]
-MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
+
+if TYPE_CHECKING:
+    UserPath = Takes[StrPath, Path]
+    MaybeUserPath = Takes[StrPath | None, Path | None]
+    OutputPath = UserPath
+    MaybeOutputPath = MaybeUserPath
+else:
+    UserPath = Annotated[Path, BeforeValidator(_path)]
+    MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
+    OutputPath = Annotated[Path, BeforeValidator(_text_path)]
+    MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
 
 
 def collects_errors(init: Init) -> Init:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from breedclf.config.base import nearest
-from breedclf.files.paths import text_path, user_uri
+from pydantic import BeforeValidator
+
+from breedclf.config.base import Takes, nearest
+from breedclf.files.paths import StrPath, text_path, user_uri
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Freeze = Literal["head", "layer4", "none"]
@@ -36,8 +40,9 @@ def weights_name(value: object) -> object:
     """
     if value is None:
         return "none"
+    text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
     known = {name.lower(): name for name in WEIGHTS_NAMES}
-    return known.get(str(value).lower()) or str(text_path(str(value), "weights"))
+    return known.get(text.lower()) or str(text_path(text, "weights"))
 
 
 def checked_mlflow_uri(value: object) -> object:
@@ -60,3 +65,11 @@ def logger_names(value: object) -> object:
         if name not in LOGGER_NAMES:
             raise ValueError(f"log_to={name!r} is no logger: {nearest(name, LOGGER_NAMES)}")
     return ",".join(names) or "none"
+
+
+if TYPE_CHECKING:
+    Weights = Takes[StrPath | None, str]
+    LogTo = Takes[str | Sequence[str], str]
+else:
+    Weights = Annotated[str, BeforeValidator(weights_name)]
+    LogTo = Annotated[str, BeforeValidator(logger_names)]
