@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
-    from breedclf.tuning.space import Categorical, Continuous, Integer
+    from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -98,6 +98,7 @@ _MODULE_OF = {
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
+    "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
     "Prediction": "breedclf.inference.prediction",
     "ProfileError": "breedclf.errors",
@@ -156,6 +157,7 @@ __all__ = [
     "MLflowLogger",
     "MissingExtraError",
     "ModelError",
+    "ParameterRange",
     "ParityError",
     "Prediction",
     "ProfileError",
