@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
-    from breedclf.tuning.space import Categorical, Continuous, Integer
+    from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -100,6 +100,7 @@ _MODULE_OF = {
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
+    "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
     "Prediction": "breedclf.inference.prediction",
     "ProfileError": "breedclf.errors",
@@ -159,6 +160,7 @@ __all__ = [
     "MLflowLogger",
     "MissingExtraError",
     "ModelError",
+    "ParameterRange",
     "ParityError",
     "Prediction",
     "ProfileError",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import BreedclfError, EndpointError, ImageError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.files.typed import typed
 from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.jobs import check_name
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    ImageInput = str | Path | bytes | Image.Image | NDArray[np.uint8]
+    ImageInput = StrPath | bytes | Image.Image | NDArray[np.uint8]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -255,14 +255,14 @@ def file_of(image: ImageInput, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     data: bytes | None = None
     if isinstance(image, str) and image.startswith(("http://", "https://")):
         data = _download(image)
-    elif isinstance(image, (str, Path)):
+    elif isinstance(image, (str, os.PathLike)):
         data = read_file(user_path(image, "image"))
     elif isinstance(image, (bytes, bytearray)):
         data = bytes(image)
     if data is not None:
         if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
             return data
-        name = str(image) if isinstance(image, (str, Path)) else "the given bytes"
+        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "the given bytes"
         return _encoded(open_image(data, name=name), max_bytes)
     if isinstance(image, Image.Image):
         return _encoded(upright_rgb(image), max_bytes)

@@ -10,6 +10,7 @@ from breedclf.api.native_tuning import NativeDriver
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
+from breedclf.files.paths import StrPath
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
@@ -31,7 +32,7 @@ def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock
     return JobsDriver(folder, backend, clock)
 
 
-def studies_folder(backend: Backend | None, home: str | Path | None) -> Path:
+def studies_folder(backend: Backend | None, home: StrPath | None) -> Path:
     """The folder of all studies: below `home`, or the backend's, or the default one."""
     if home is None and isinstance(backend, HomeBackend):
         home = backend.home

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.native_tuning import adopt, native_search
@@ -19,11 +19,11 @@ from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
 from breedclf.jobs.handle import Clock, Job
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
-from breedclf.tuning.space import Parameter
+from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -78,7 +78,7 @@ class TuningJob:
     def __init__(
         self,
         config: TrainingConfig,
-        space: Mapping[str, Parameter],
+        space: Mapping[str, ParameterRange],
         objective: str = "valid_loss",
         *,
         strategy: Strategy = "bayesian",
@@ -94,14 +94,14 @@ class TuningJob:
         not_improving: int | None = None,
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
-        home: str | Path | None = None,
+        home: StrPath | None = None,
         clock: Clock = time,
     ) -> None:
         backend = None if backend is None else backend_of(backend)
         self._request = SearchRequest(
             name=name or new_study_name(),
             config=with_absolute_paths(config),
-            space=dict(space),
+            space=cast(Space, dict(space)),  # validated there
             objective=objective,
             strategy=strategy,
             max_jobs=max_jobs,
@@ -117,7 +117,7 @@ class TuningJob:
 
     @classmethod
     def attach(
-        cls, name: str, *, backend: Backend | str | None = None, home: str | Path | None = None, clock: Clock = time
+        cls, name: str, *, backend: Backend | str | None = None, home: StrPath | None = None, clock: Clock = time
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 
@@ -141,7 +141,7 @@ class TuningJob:
         return job
 
     @staticmethod
-    def look(name: str, *, home: str | Path | None = None) -> Study:
+    def look(name: str, *, home: StrPath | None = None) -> Study:
         """A snapshot of the tuning job of this name, wherever it runs.
 
         Raises:
@@ -272,7 +272,7 @@ class TuningJob:
         """
         return dataframe_of(self.rows())
 
-    def report(self, path: str | Path = "tuning.html") -> Path:
+    def report(self, path: StrPath = "tuning.html") -> Path:
         """Write an HTML report: history, parallel coordinates, importance, and every training job."""
         from breedclf.tuning.report import render_report
 
@@ -307,7 +307,7 @@ class TuningJob:
             raise ConfigError("to_sagemaker() needs backend=SageMakerBackend(...): this search runs on another")
         return self._backend.sdk_tuner(native_search(self._request))
 
-    def _set_up(self, backend: Backend | None, home: str | Path | None, clock: Clock) -> None:
+    def _set_up(self, backend: Backend | None, home: StrPath | None, clock: Clock) -> None:
         self._backend = backend
         self._clock = clock
         self._folder = StudyFolder(studies_folder(backend, home) / self._request.name)

@@ -29,6 +29,7 @@ from breedclf.backends.common.submission import checked_source, job_request
 from breedclf.backends.local.slots import cores_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
+from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.handle import Clock
 
@@ -53,7 +54,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:

@@ -41,7 +41,7 @@ from breedclf.config.environment import settings_from_environment
 from breedclf.config.files import read_settings, render_settings
 from breedclf.config.hyperparameters import MAX_HYPERPARAMETERS, RESERVED_PREFIXES, decode, encode
 from breedclf.errors import ConfigError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 
 
 class TrainingConfig(Settings):
@@ -276,7 +276,7 @@ class TrainingConfig(Settings):
         return self
 
     @classmethod
-    def from_file(cls, path: str | Path, **overrides: Any) -> Self:
+    def from_file(cls, path: StrPath, **overrides: Any) -> Self:
         """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
         return cls(**{**renamed_settings(read_settings(path)), **renamed_settings(overrides)})
 
@@ -285,7 +285,7 @@ class TrainingConfig(Settings):
         """Settings that any version of breedclf wrote; names that this version doesn't know are ignored."""
         return cls(**{name: value for name, value in renamed_settings(values).items() if name in cls.model_fields})
 
-    def to_file(self, path: str | Path) -> None:
+    def to_file(self, path: StrPath) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""
         path = user_path(path, "path")
         try:

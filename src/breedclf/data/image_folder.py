@@ -16,6 +16,7 @@ from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import ranked_split
 from breedclf.data.split import ImageFiles, Split
 from breedclf.errors import DataError
+from breedclf.files.paths import StrPath
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def canonical_split(name: str) -> str:
     return name if ranked is None else "valid" if ranked.split == "eval" else ranked.split
 
 
-def scan(root: str | Path, *, valid_share: float = 0.15, test_share: float = 0.15, split_seed: int = 0) -> ImageFolder:
+def scan(root: StrPath, *, valid_share: float = 0.15, test_share: float = 0.15, split_seed: int = 0) -> ImageFolder:
     """Find the images below `root` and assign them to splits.
 
     `root` holds either a folder per split, each with a folder per class, or the class folders themselves, which are

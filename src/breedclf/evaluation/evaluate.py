@@ -25,7 +25,7 @@ from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier, check_finite
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
@@ -41,11 +41,11 @@ _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 @accept_old_keywords
 def evaluate(
-    model: str | Path,
-    data: str | Path,
+    model: StrPath,
+    data: StrPath,
     *,
     split: str = "test",
-    output: str | Path | None = None,
+    output: StrPath | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: int = 32,

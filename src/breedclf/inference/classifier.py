@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from breedclf.data.decoding import as_tensor, decode_image
 from breedclf.data.formats.color import Color
 from breedclf.data.images import as_path, image_from_array, upright_rgb
 from breedclf.errors import ArtifactError, ImageError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.network import for_inference, network_from
@@ -26,7 +27,8 @@ from breedclf.runtime.forking import check_usable
 
 __all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
-ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
+ImageLike = StrPath | bytes | Image.Image | NDArray[np.uint8]
+SomeImage = TypeVar("SomeImage", bound=ImageLike)
 """A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 
@@ -49,7 +51,7 @@ class Classifier:
 
     @accept_old_keywords
     def __init__(
-        self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self, model: StrPath, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
         self.artifact: Path = user_path(model, "model")
         self.card: ModelCard
@@ -72,9 +74,9 @@ class Classifier:
     def predict(self, images: ImageLike) -> Prediction: ...
 
     @overload
-    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+    def predict(self, images: list[SomeImage] | tuple[SomeImage, ...]) -> list[Prediction]: ...
 
-    def predict(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Prediction | list[Prediction]:
+    def predict(self, images: ImageLike | list[SomeImage] | tuple[SomeImage, ...]) -> Prediction | list[Prediction]:
         """Rank the classes for one image, or for each image of a list.
 
         Args:
@@ -85,7 +87,7 @@ class Classifier:
             ImageError: an image can't be read; the message names it.
             ArtifactError: the probabilities contain NaN.
         """
-        if isinstance(images, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
+        if isinstance(images, (str, os.PathLike, bytes, bytearray, Image.Image, np.ndarray)):
             return self._rank(self.probabilities([images]))[0]
         return self._rank(self.probabilities(images))
 
@@ -156,7 +158,7 @@ def check_finite(probabilities: torch.Tensor) -> torch.Tensor:
 
 def _upright(image: ImageLike, enough_px: int | None, color: Color) -> torch.Tensor:
     match image:
-        case str() | Path():
+        case str() | os.PathLike():
             return decode_image(user_path(as_path(image), "image"), enough_px=enough_px, color=color)
         case bytes() | bytearray():
             return decode_image(bytes(image), enough_px=enough_px, color=color)

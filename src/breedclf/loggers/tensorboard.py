@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, settings_of
 from breedclf.runtime.extras import require_extra
 from breedclf.text.printable import storable
@@ -38,7 +38,7 @@ class TensorBoardLogger(RunLogger):
         >>> Trainer(TrainingConfig(data="dogImages")).fit(hooks=[TensorBoardLogger("runs/tb")])  # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: StrPath | None = None, *, clock: Callable[[], float] = time.time) -> None:
         require_extra("tensorboard", purpose="logging to TensorBoard", install='"breedclf[tensorboard]"')
         super().__init__("TensorBoard", _EventFile(None if folder is None else user_path(folder, "folder"), clock))
 

@@ -17,7 +17,7 @@ from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError
 from breedclf.features.sources import make_sources
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.models.model import build_model
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
@@ -50,7 +50,7 @@ class LearningRateCurve:
         """The fields as plain values."""
         return asdict(self)
 
-    def plot(self, path: str | Path) -> Path:
+    def plot(self, path: StrPath) -> Path:
         """Write the curve as one self-contained HTML page with an inline SVG."""
         chart = line_chart(
             "Loss while the learning rate rises",

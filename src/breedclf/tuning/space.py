@@ -33,7 +33,21 @@ NOT_TUNABLE = {
 }
 
 
-class Continuous(Settings):
+class ParameterRange(Settings):
+    """The values that a search may choose for a setting; base class of Continuous, Integer and Categorical.
+
+    Example:
+        >>> space: dict[str, ParameterRange] = {"epochs": Integer(1, 4), "head": Categorical("linear", "standardized")}
+        >>> sorted(space)
+        ['epochs', 'head']
+    """
+
+    @collects_errors
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+
+
+class Continuous(ParameterRange):
     """A range of real numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
@@ -66,7 +80,7 @@ class Continuous(Settings):
         return _range_text(self.low, self.high, self.scaling)
 
 
-class Integer(Settings):
+class Integer(ParameterRange):
     """A range of whole numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
@@ -101,7 +115,7 @@ class Integer(Settings):
         return _range_text(self.low, self.high, self.scaling)
 
 
-class Categorical(Settings):
+class Categorical(ParameterRange):
     """A list of choices: numbers, text or booleans.
 
     Raises:
