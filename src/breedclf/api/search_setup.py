@@ -18,7 +18,7 @@ from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 
 STUDIES = "tuning"
-_PATHS = ("data", "output", "cache_dir")
+_PATHS = ("data", "labels", "output", "cache_dir")
 
 
 def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
@@ -62,6 +62,6 @@ def valid_count(config: TrainingConfig) -> int | None:
     if str(config.data).startswith("s3:"):
         return None
     with ending_at_once():
-        from breedclf.data.image_folder import training_images
+        from breedclf.data.training_data import training_images
 
     return len(training_images(config).split("valid"))

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from breedclf.config import TrainingConfig
-from breedclf.data.image_folder import training_images
+from breedclf.data.dataset import Dataset
+from breedclf.data.image_folder import scan
 from breedclf.data.split import Split
+from breedclf.data.tables import place_of, scan_table
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,21 @@ def load_data(config: TrainingConfig) -> TrainingData:
     """Find the training and the validation images of a run; the images themselves aren't read yet.
 
     Raises:
-        DataError: the folder is missing, can be read in more than one way, or has no images to train or validate on.
+        DataError: the folder or table is missing, can be read in more than one way, or has no images to train or
+            validate on.
     """
-    folder = training_images(config)
-    return TrainingData(folder.labels, folder.class_names, folder.split("train"), folder.split("valid"))
+    images = training_images(config)
+    return TrainingData(images.labels, images.class_names, images.split("train"), images.split("valid"))
+
+
+def training_images(config: TrainingConfig) -> Dataset:
+    """The dataset that these settings describe, a folder or a table, including its test split.
+
+    Raises:
+        DataError: as `scan` and `scan_table`.
+    """
+    shares = {"valid_share": config.valid_share, "test_share": config.test_share}
+    place = place_of(config.data, config.labels)
+    if place is None:
+        return scan(config.data, **shares, split_seed=config.split_seed)
+    return scan_table(place, **shares, split_seed=config.split_seed, skip_missing=config.on_bad_image == "skip")
