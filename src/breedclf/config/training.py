@@ -58,8 +58,8 @@ class TrainingConfig(Settings):
         0.005
     """
 
-    data: Annotated[UserPath, Decides.IMAGES] = Field(
-        description="folder with train/, valid/ and test/, or one folder of class folders"
+    data: Annotated[UserPath | None, Decides.IMAGES] = Field(
+        default=None, description="folder with train/, valid/ and test/, or one folder of class folders"
     )
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50", description="network to fine-tune"

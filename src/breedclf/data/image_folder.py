@@ -9,15 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import TypeVar
 
 from breedclf.config import TrainingConfig
 from breedclf.data.layout import UNDIVIDED, Layout, Part, everything_below, layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import ranked_split
 from breedclf.data.split import ImageFiles, Split
-from breedclf.errors import DataError
+from breedclf.errors import ConfigError, DataError
 
 log: logging.Logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item", Path, int)
 
 _NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>[^\W\d_].*)", re.DOTALL)
 
@@ -86,8 +89,11 @@ def training_images(config: TrainingConfig) -> ImageFolder:
     """The dataset that these settings describe, including its test split.
 
     Raises:
+        ConfigError: the settings name no folder.
         DataError: as `scan`.
     """
+    if config.data is None:
+        raise ConfigError("there are no images: set data in the config")
     return scan(config.data, valid_share=config.valid_share, test_share=config.test_share, split_seed=config.split_seed)
 
 
@@ -105,9 +111,9 @@ def images_by_split(
     """The images of each split by class folder; splits that the layout doesn't provide are divided off."""
     images = {split: _images_by_label(root, layout, split) for split in layout.splits}
     if not layout.divided:
-        return _divide(images[UNDIVIDED], {"valid": valid_share, "test": test_share}, split_seed)
+        return divided(images[UNDIVIDED], {"valid": valid_share, "test": test_share}, split_seed)
     if "train" in images and "valid" not in images:
-        images |= _divide(images["train"], {"valid": valid_share}, split_seed)
+        images |= divided(images["train"], {"valid": valid_share}, split_seed)
     return images
 
 
@@ -165,11 +171,11 @@ def images_below(folder: Path) -> Iterator[Path]:
         yield from (folder / part.path / name for name in part.folder.images)
 
 
-def _divide(
-    by_label: Mapping[str, Sequence[Path]], shares: Mapping[str, float], seed: int
-) -> dict[str, dict[str, list[Path]]]:
+def divided(
+    by_label: Mapping[str, Sequence[Item]], shares: Mapping[str, float], seed: int
+) -> dict[str, dict[str, list[Item]]]:
     """Move a share of every class to each further split: at least one image, if enough are left for training."""
-    parts: dict[str, dict[str, list[Path]]] = {name: {} for name in ("train", *shares)}
+    parts: dict[str, dict[str, list[Item]]] = {name: {} for name in ("train", *shares)}
     for label, paths in by_label.items():
         left = list(paths)
         random.Random(f"{seed}/{label}").shuffle(left)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,7 +25,8 @@ from breedclf.files.disk import writing
 from breedclf.files.paths import user_path
 
 if TYPE_CHECKING:
-    from breedclf.data.labeled_images import ImageLike, LabeledImages
+    from breedclf.data.images import ImageLike
+    from breedclf.data.labeled_images import LabeledImages
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class ImageFile(NamedTuple):
 
 def write_image_folder(
     images: LabeledImages | Mapping[str, LabeledImages],
-    folder: str | PathLike[str],
+    folder: str | os.PathLike[str],
     *,
     on_bad_image: OnBadImage = "error",
 ) -> Path:
@@ -94,7 +95,7 @@ def image_file(image: ImageLike) -> ImageFile:
         return _png(upright_rgb(image), profile)
     if isinstance(image, np.ndarray):
         return _png(image_from_array(image), None)
-    data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_file(as_path(image))
+    data = bytes(image) if isinstance(image, (bytes, bytearray)) else read_file(as_path(os.fspath(image)))
     format_name = sniff_format(data)
     if format_name is None:
         raise ImageError(f"it is none of {', '.join(_SUFFIXES)} (it starts with {data[:12]!r})")

@@ -57,9 +57,20 @@ def test_a_list_may_mix_files_bytes_and_pixels(tmp_path: Path) -> None:
         (iter(GRAY), [0, 1], "images must be an array or a list of images, not"),
         ("photos", [0], "images must be an array or a list of images, not str"),
     ],
-    ids=["labels", "no-rows", "empty", "float", "float-tensor", "uint16", "one-image", "channels", "object",
-         "iterator", "text"],
-)  # fmt: skip
+    ids=[
+        "labels",
+        "no-rows",
+        "empty",
+        "float",
+        "float-tensor",
+        "uint16",
+        "one-image",
+        "channels",
+        "object",
+        "iterator",
+        "text",
+    ],
+)
 def test_what_is_no_list_of_images_is_refused_at_once(images: object, labels: list[int], message: str) -> None:
     with pytest.raises(DataError) as caught:
         from_arrays(images, labels)  # type: ignore[arg-type]

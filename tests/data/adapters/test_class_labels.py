@@ -53,9 +53,21 @@ def test_given_names_keep_their_order_even_if_a_class_has_no_image() -> None:
         (np.eye(2), "labels of shape [2, 2]: give one label per image (of one-hot labels"),
         (["wasp"], "images are labeled 'wasp', which isn't among the class names: 'ant', 'bee'"),
     ],
-    ids=["negative", "range", "bool", "float", "nan", "none", "mixed", "np-bool", "torch-bool", "torch-float", "one-hot",
-         "unknown"],
-)  # fmt: skip
+    ids=[
+        "negative",
+        "range",
+        "bool",
+        "float",
+        "nan",
+        "none",
+        "mixed",
+        "np-bool",
+        "torch-bool",
+        "torch-float",
+        "one-hot",
+        "unknown",
+    ],
+)
 def test_a_label_that_is_no_class_is_refused_with_its_position(labels: object, message: str) -> None:
     with pytest.raises(DataError) as caught:
         class_labels(labels, NAMES)  # type: ignore[arg-type]

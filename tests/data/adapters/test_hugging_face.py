@@ -77,8 +77,10 @@ def test_a_label_column_without_class_names(labels: list[Any], feature: Any, nam
 
 def test_columns_of_paths_and_of_bytes() -> None:
     files = [png(shade) for shade in range(4)]
-    both = dataset(file=([f"/photos/{n}.png" for n in range(4)], datasets.Value("string")),
-                   content=(files, datasets.Value("binary")))  # fmt: skip
+    both = dataset(
+        file=([f"/photos/{n}.png" for n in range(4)], datasets.Value("string")),
+        content=(files, datasets.Value("binary")),
+    )
     assert from_hugging_face(both, image="file").read(2) == Path("/photos/2.png")
     assert from_hugging_face(both, image="content").read(2) == files[2]
 
@@ -108,26 +110,61 @@ def test_a_row_without_an_image_is_unreadable() -> None:
 @pytest.mark.parametrize(
     ("wrong", "arguments", "error", "message"),
     [
-        (dataset().to_iterable_dataset(), {}, DataError, "a streaming dataset (IterableDataset) can't be read at any "
-         "row, which shuffling and splitting need: load it without streaming=True"),
-        (datasets.IterableDatasetDict({"train": dataset().to_iterable_dataset()}), {}, DataError, "split 'train': a "
-         "streaming dataset"),
-        (np.zeros((2, 4, 4), np.uint8), {}, DataError, "from_hugging_face takes a datasets.Dataset or DatasetDict, not "
-         "ndarray"),
+        (
+            dataset().to_iterable_dataset(),
+            {},
+            DataError,
+            "a streaming dataset (IterableDataset) can't be read at any "
+            "row, which shuffling and splitting need: load it without streaming=True",
+        ),
+        (
+            datasets.IterableDatasetDict({"train": dataset().to_iterable_dataset()}),
+            {},
+            DataError,
+            "split 'train': a streaming dataset",
+        ),
+        (
+            np.zeros((2, 4, 4), np.uint8),
+            {},
+            DataError,
+            "from_hugging_face takes a datasets.Dataset or DatasetDict, not ndarray",
+        ),
         (dataset().select([]), {}, DataError, "the dataset has no rows"),
         (dataset([0, 1, -1, 0]), {}, DataError, "column 'label': the label of image 2 is -1: classes are numbered"),
         (dataset([0, 1, None, 0]), {}, DataError, "column 'label': the label of image 2 is None: labels are either"),
-        (dataset(), {"image": "photo"}, ConfigError, "image='photo': the dataset has no such column; it has 'image', "
-         "'label'"),
-        (dataset(), {"image": "label"}, ConfigError, "image='label': the column holds ClassLabel(names=['bee', 'ant'])"),
-        (dataset().remove_columns("image"), {}, ConfigError, "no column is of the kind Image: choose one of the columns "
-         "'label' with image="),
-        (dataset().remove_columns("label"), {}, ConfigError, "no column is of the kind ClassLabel: choose one of the "
-         "columns 'image' with label="),
+        (
+            dataset(),
+            {"image": "photo"},
+            ConfigError,
+            "image='photo': the dataset has no such column; it has 'image', 'label'",
+        ),
+        (dataset(), {"image": "label"}, ConfigError, "image='label': the column holds ClassLabel(names=["),
+        (
+            dataset().remove_columns("image"),
+            {},
+            ConfigError,
+            "no column is of the kind Image: choose one of the columns 'label' with image=",
+        ),
+        (
+            dataset().remove_columns("label"),
+            {},
+            ConfigError,
+            "no column is of the kind ClassLabel: choose one of the columns 'image' with label=",
+        ),
     ],
-    ids=["streaming", "streaming-splits", "array", "empty", "unlabeled", "null", "no-column", "no-images",
-         "no-image-column", "no-label-column"],
-)  # fmt: skip
+    ids=[
+        "streaming",
+        "streaming-splits",
+        "array",
+        "empty",
+        "unlabeled",
+        "null",
+        "no-column",
+        "no-images",
+        "no-image-column",
+        "no-label-column",
+    ],
+)
 def test_what_can_not_be_trained_on_is_refused_at_once(
     wrong: Any, arguments: dict[str, str], error: type[Exception], message: str
 ) -> None:

@@ -53,15 +53,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_an_image_folder_gives_its_paths_and_decodes_nothing(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    def refuse(image: object) -> object:
+    def refuse(_image: object) -> object:
         raise AssertionError("the transform was applied")
 
     with caplog.at_level(logging.INFO, "breedclf"):
         source = from_torch_dataset(ImageFolder(folder, transform=refuse))
     assert (source.labels, source.targets) == (("ant", "bee"), (0, 0, 1))
     assert [source.read(index) for index in range(3)] == [
-        folder / "ant" / "a.png", folder / "ant" / "b.png", folder / "bee" / "c.png",
-    ]  # fmt: skip
+        folder / "ant" / "a.png",
+        folder / "ant" / "b.png",
+        folder / "bee" / "c.png",
+    ]
     assert "the transform of ImageFolder isn't applied" in caplog.text
 
 
@@ -151,15 +153,18 @@ class NoLength:
         (Stream(), "Stream is an iterable-style dataset, whose items can't be read in any order"),
         (NoLength(), "NoLength isn't a map-style dataset: it needs __getitem__ and __len__"),
         (Pairs([], []), "Pairs has no items"),
-        (TensorDataset(torch.rand(2, 3, 4, 4), torch.tensor([0, 1])), "the first item of TensorDataset: pixels are "
-         "float32 [3, 4, 4], not uint8: give the original images without a transform to floats"),
+        (
+            TensorDataset(torch.rand(2, 3, 4, 4), torch.tensor([0, 1])),
+            "the first item of TensorDataset: pixels are "
+            "float32 [3, 4, 4], not uint8: give the original images without a transform to floats",
+        ),
         (TensorDataset(torch.zeros(2, 3, 4, 4)), "item 0 is tuple, not a pair of an image and its target"),
         ([{"image": PIXELS[0], "label": 0}], "item 0 is dict, not a pair of an image and its target"),
         (Pairs(list(PIXELS), [0, 1, -1, 0]), "the label of image 2 is -1"),
         (Pairs(list(PIXELS), [0, 1, True, 0]), "the label of image 2 is True"),
     ],
     ids=["iterable", "no-length", "empty", "floats", "single", "dict", "negative", "bool"],
-)  # fmt: skip
+)
 def test_what_can_not_be_trained_on_is_refused_at_once(dataset: Any, message: str) -> None:
     with pytest.raises(DataError) as caught:
         from_torch_dataset(dataset)

@@ -14,7 +14,8 @@ from breedclf.data.adapters.pixels import as_image, check_pixels
 from breedclf.errors import DataError, ImageError
 
 if TYPE_CHECKING:
-    from breedclf.data.labeled_images import ImageLike, LabeledImages
+    from breedclf.data.images import ImageLike
+    from breedclf.data.labeled_images import LabeledImages
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,9 @@ def _of_names(labels: Sequence[str], named: tuple[str, ...] | None) -> ClassLabe
     names = checked_names(sorted(set(labels))) if named is None else named
     index = {name: at for at, name in enumerate(names)}
     if unknown := sorted(set(labels) - index.keys()):
-        raise DataError(f"images are labeled {some_names(unknown)}, which isn't among the class names: "
-                        f"{some_names(names)}")
+        raise DataError(
+            f"images are labeled {some_names(unknown)}, which isn't among the class names: {some_names(names)}"
+        )
     return ClassLabels(names, tuple(index[label] for label in labels))
 
 

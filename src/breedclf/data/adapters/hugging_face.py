@@ -12,7 +12,8 @@ from breedclf.data.layout.names import some_names
 from breedclf.errors import ConfigError, DataError, ImageError
 
 if TYPE_CHECKING:
-    from breedclf.data.labeled_images import ImageLike, LabeledImages
+    from breedclf.data.images import ImageLike
+    from breedclf.data.labeled_images import LabeledImages
 
 
 Name = TypeVar("Name")
@@ -141,8 +142,8 @@ def _image_column(features: Mapping[str, object], chosen: str | None) -> str:
     if _kind(features[chosen]) == "Image" or _dtype(features[chosen]) in _FILES:
         return chosen
     raise ConfigError(
-        f"image={chosen!r}: the column holds {features[chosen]}, not images: use an Image feature, or a column with the "
-        "paths or bytes of files"
+        f"image={chosen!r}: the column holds {features[chosen]}, not images: use an Image feature, or a column with "
+        "the paths or bytes of files"
     )
 
 

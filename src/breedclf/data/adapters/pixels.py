@@ -14,7 +14,7 @@ from breedclf.data.images import image_from_array
 from breedclf.errors import ImageError
 
 if TYPE_CHECKING:
-    from breedclf.data.labeled_images import ImageLike
+    from breedclf.data.images import ImageLike
 
 _CHANNELS = (1, 3, 4)
 

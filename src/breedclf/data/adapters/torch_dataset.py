@@ -8,19 +8,20 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
-from breedclf.data.adapters.class_labels import ClassLabels, checked_names, checked_targets, class_labels
+from breedclf.data.adapters.class_labels import ClassLabels, class_labels
 from breedclf.data.adapters.pixels import as_image
 from breedclf.data.images import upright_rgb
 from breedclf.errors import DataError, ImageError
 
 if TYPE_CHECKING:
-    from breedclf.data.labeled_images import ImageLike, LabeledImages
+    from breedclf.data.images import ImageLike
+    from breedclf.data.labeled_images import LabeledImages
 
 log: logging.Logger = logging.getLogger(__name__)
 
