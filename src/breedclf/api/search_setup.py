@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
 
 STUDIES = "tuning"
-_PATHS = ("data", "output", "cache_dir")
+_PATHS = ("data", "labels", "output", "cache_dir")
 
 
 def driver_for(

@@ -53,6 +53,11 @@ def training_config(
     return config
 
 
+def data_arguments(config: TrainingConfig) -> str:
+    """The dataset of these settings as it is given to commands."""
+    return str(config.data) + ("" if config.labels is None else f" --labels {config.labels}")
+
+
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
     flag = "--" + name.replace("_", "-")
     default = "" if field.is_required() or field.default is None else f" (default: {_shown(field.default)})"

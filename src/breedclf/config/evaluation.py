@@ -20,6 +20,9 @@ class EvaluationConfig(Settings):
     split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
         default="test", description="images to evaluate on; all uses every split"
     )
+    labels: MaybeUserPath = Field(
+        default=None, description="table of the labels, if the images are in a folder without class folders"
+    )
     output: MaybeUserPath = Field(
         default=None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
     )

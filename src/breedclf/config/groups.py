@@ -31,7 +31,16 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "objective",
     ),
     "loss and head": ("head", "batch_norm", "label_smoothing", "class_weights", "mixup", "min_confidence"),
-    "data": ("valid_share", "test_share", "split_seed", "views", "view_seed", "dct_scaling", "device_decoding"),
+    "data": (
+        "labels",
+        "valid_share",
+        "test_share",
+        "split_seed",
+        "views",
+        "view_seed",
+        "dct_scaling",
+        "device_decoding",
+    ),
     "caches": ("feature_cache", "decoded_cache", "cache_dir"),
     "speed and memory": (
         "precision",
@@ -49,6 +58,6 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     "records and logging": ("checkpoints", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "output", "on_bad_image"),
+    "evaluation": ("split", "labels", "output", "on_bad_image"),
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

@@ -13,6 +13,7 @@ from breedclf.config.base import (
     Decides,
     MaybeOutputPath,
     MaybeText,
+    MaybeUserPath,
     OutputPath,
     Settings,
     UserPath,
@@ -59,7 +60,11 @@ class TrainingConfig(Settings):
     """
 
     data: Annotated[UserPath | None, Decides.IMAGES] = Field(
-        default=None, description="folder with train/, valid/ and test/, or one folder of class folders"
+        default=None,
+        description="folder with train/, valid/ and test/, or of class folders; or a table of paths and labels",
+    )
+    labels: Annotated[MaybeUserPath, Decides.IMAGES] = Field(
+        default=None, description="table of the labels, if DATA is a folder without class folders"
     )
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50", description="network to fine-tune"

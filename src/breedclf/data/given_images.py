@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from breedclf.data.adapters.class_labels import checked_names, checked_targets
-from breedclf.data.image_folder import canonical_split, divided
+from breedclf.data.dataset import canonical_split
+from breedclf.data.division import divided_by_class
 from breedclf.data.labeled_images import LabeledImages, SourceImages
 from breedclf.data.layout import UNDIVIDED
 from breedclf.data.layout.names import some_names
@@ -96,7 +97,7 @@ def training_splits(
     by_label: dict[str, list[int]] = defaultdict(list)
     for index, target in enumerate(whole.targets):
         by_label[whole.labels[target]].append(index)
-    taken = divided(by_label, shares, split_seed)
+    taken = divided_by_class(by_label, shares, split_seed)
     if not any(taken["valid"].values()):
         raise DataError("no image is left for validation: give more images, or images={'train': ..., 'valid': ...}")
     return labels, own | {
