@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import EvaluationConfig, TrainingConfig
+    from breedclf.data.adapters.arrays import from_arrays
+    from breedclf.data.adapters.hugging_face import from_hugging_face
+    from breedclf.data.adapters.torch_dataset import from_torch_dataset
     from breedclf.data.labeled_images import LabeledImages
+    from breedclf.data.write_folder import write_image_folder
     from breedclf.errors import (
         ArtifactError,
         BreedclfError,
@@ -119,6 +123,10 @@ _MODULE_OF = {
     "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
+    "from_arrays": "breedclf.data.adapters.arrays",
+    "from_hugging_face": "breedclf.data.adapters.hugging_face",
+    "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "write_image_folder": "breedclf.data.write_folder",
 }
 
 __all__ = [
@@ -180,6 +188,10 @@ __all__ = [
     "__version__",
     "evaluate",
     "export",
+    "from_arrays",
+    "from_hugging_face",
+    "from_torch_dataset",
+    "write_image_folder",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breedclf.api.native_tuning import NativeDriver
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
@@ -17,14 +18,19 @@ from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 
+if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
+
 STUDIES = "tuning"
 _PATHS = ("data", "labels", "output", "cache_dir")
 
 
-def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
-    """The driver that runs the study on this backend."""
+def driver_for(
+    folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock, images: GivenImages | None = None
+) -> Driver:
+    """The driver that runs the study on this backend; only a search in this process can use `images`."""
     if backend is None:
-        return InProcessDriver(folder)
+        return InProcessDriver(folder, images)
     if packed:
         return PackedDriver(folder, backend, clock)
     if isinstance(backend, NativeTuning):
@@ -53,15 +59,15 @@ def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
-def valid_count(config: TrainingConfig) -> int | None:
+def valid_count(config: TrainingConfig, images: GivenImages | None = None) -> int | None:
     """The number of validation images; also checks, before any job starts, that there are some.
 
     Raises:
-        DataError: the image folder can't be used.
+        DataError: the images can't be used.
     """
     if str(config.data).startswith("s3:"):
         return None
     with ending_at_once():
-        from breedclf.data.training_data import training_images
+        from breedclf.data.training_data import load_data
 
-    return len(training_images(config).split("valid"))
+    return len(load_data(config, images).valid)

@@ -11,12 +11,14 @@ from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.process_signals import ending_at_once
 
 if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
     from breedclf.jobs.plan import Plan
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.lr_finder import LearningRateCurve
@@ -32,6 +34,11 @@ class Trainer:
         config: the settings of the training run.
         backend: where to train: a backend, or its name ("inline", "local", "sagemaker"). If None, `fit` trains in this
             process and `submit` starts a local job.
+        images: labeled images to train on in this process, in place of the folder `config.data`: one source, which is
+            divided by the shares of the config, or those of each split, `{"train": ..., "valid": ...}`.
+
+    Raises:
+        ConfigError: neither or both of `config.data` and `images` are given, or `images` and a backend.
 
     Example:
         >>> result = Trainer(TrainingConfig(data="dogImages")).fit()  # doctest: +SKIP
@@ -41,8 +48,18 @@ class Trainer:
         >>> job.wait(progress=True).artifact  # doctest: +SKIP
     """
 
-    def __init__(self, config: TrainingConfig, backend: Backend | str | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        backend: Backend | str | None = None,
+        *,
+        images: GivenImages | None = None,
+    ) -> None:
+        check_one_origin(config, images)
+        if backend is not None:
+            refuse_images(images, "a backend")
         self.config = config
+        self.images = images
         self._backend = backend
 
     def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
@@ -85,7 +102,7 @@ class Trainer:
             from breedclf.training.progress import ProgressLog
 
         with recorded(config) as recorders, logged(config, hooks) as others:
-            return fit(config, hooks=[ProgressLog(), *recorders, *others])
+            return fit(config, self.images, hooks=[ProgressLog(), *recorders, *others])
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
         """Try rising learning rates in a short run in this process, whose model is discarded.
@@ -102,7 +119,7 @@ class Trainer:
 
         if self._backend is not None:
             raise ConfigError("find_learning_rate() runs in this process only: use Trainer(config) without a backend")
-        return find_learning_rate(self.config, lowest=lowest, highest=highest, steps=steps)
+        return find_learning_rate(self.config, self.images, lowest=lowest, highest=highest, steps=steps)
 
     def submit(
         self,
@@ -123,6 +140,7 @@ class Trainer:
             DataError: the image folder doesn't exist.
             WeightsError: the weights are neither a known name nor a file.
         """
+        refuse_images(self.images, "a job")
         spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
         backend = backend_of(self._backend)
         backend.submit(spec)
@@ -145,6 +163,7 @@ class Trainer:
         Raises:
             ConfigError: the backend is free, or `max_cost` is set and the job may cost more.
         """
+        refuse_images(self.images, "a job")
         backend = backend_of(self._backend)
         if not isinstance(backend, PlanningBackend):
             raise ConfigError("plan() estimates the cost of a paid backend; this one costs nothing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from breedclf.config import WEIGHTS_NAMES, TrainingConfig
-from breedclf.errors import DataError, WeightsError
+from breedclf.errors import ConfigError, DataError, WeightsError
 from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
 
 _NOT_SENT = ("data", "output", "cache_dir", "resume")
@@ -21,10 +21,12 @@ def training_spec(
     """The job that trains with these settings; paths become channels, everything else hyperparameters.
 
     Raises:
-        ConfigError: the name or a setting doesn't fit a job.
+        ConfigError: the name or a setting doesn't fit a job, or the settings name no folder.
         DataError: the image folder doesn't exist.
         WeightsError: the weights are neither a known name nor a file.
     """
+    if config.data is None:
+        raise ConfigError("a job needs an image folder: set data in the config")
     data = config.data if remote_address(config.data) else config.data.absolute()
     if not remote_address(data) and not data.is_dir():
         raise DataError(f"{config.data} is not an image folder")

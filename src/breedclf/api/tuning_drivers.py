@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin
 from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import (
     Backend,
@@ -30,6 +31,9 @@ from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Search, TrialSnapshot
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+
+if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
 
 OnChange = Callable[[Study], None]
 
@@ -65,8 +69,9 @@ class InProcessDriver:
 
     goes_on = "its trials so far are kept"
 
-    def __init__(self, folder: StudyFolder) -> None:
+    def __init__(self, folder: StudyFolder, images: GivenImages | None = None) -> None:
         self._folder = folder
+        self._images = images
 
     def begin(self, on_change: OnChange) -> Study:
         return self.carry_on(on_change)
@@ -75,7 +80,8 @@ class InProcessDriver:
         with ending_at_once():
             from breedclf.tuning.in_process import run_in_process
 
-        return run_in_process(self._folder, on_change)
+        check_one_origin(self._folder.load().request.config, self._images)
+        return run_in_process(self._folder, on_change, self._images)
 
     def artifact(self, trial: str) -> Path:
         from breedclf.tuning.in_process import kept_model

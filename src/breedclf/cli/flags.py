@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from breedclf.config import Settings, TrainingConfig, read_settings
 from breedclf.config.aliases import renamed_settings
+from breedclf.errors import ConfigError
 
 
 def add_settings_flags(
@@ -37,13 +38,19 @@ def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict
 def training_config(
     arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
 ) -> TrainingConfig:
-    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win."""
+    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win.
+
+    Raises:
+        ConfigError: a setting is wrong, or none of them gives `data`.
+    """
     path: Path | None = getattr(arguments, "config", None)
     from_file = renamed_settings(read_settings(path)) if path else {}
     from_environment = TrainingConfig.environment(environment)
-    return TrainingConfig(
-        **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},
-    )
+    settings = {**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)}
+    config = TrainingConfig(**settings)
+    if config.data is None:
+        raise ConfigError("setting 'data' is required: give the image folder")
+    return config
 
 
 def data_arguments(config: TrainingConfig) -> str:

@@ -59,8 +59,9 @@ class TrainingConfig(Settings):
         0.005
     """
 
-    data: Annotated[UserPath, Decides.IMAGES] = Field(
-        description="folder with train/, valid/ and test/, or of class folders; or a table of paths and labels"
+    data: Annotated[UserPath | None, Decides.IMAGES] = Field(
+        default=None,
+        description="folder with train/, valid/ and test/, or of class folders; or a table of paths and labels",
     )
     labels: Annotated[MaybeUserPath, Decides.IMAGES] = Field(
         default=None, description="table of the labels, if DATA is a folder without class folders"

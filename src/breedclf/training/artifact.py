@@ -18,6 +18,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"
+IMAGES_FILE = "images.json"
 _MAX_SKIPPED_SHOWN = 10
 
 
@@ -29,6 +30,14 @@ def report_skipped(skipped: Sequence[str]) -> None:
         log.warning("%d unreadable images were skipped:%s%s", len(skipped), shown, more)
 
 
+def described_images(data: TrainingData, fingerprint: str) -> dict[str, dict[str, object]]:
+    """What is recorded of images that a program gave: their kind, numbers and fingerprint; empty for a folder."""
+    if data.kind is None:
+        return {}
+    counts = {split.name: len(split) for split in (data.train, data.valid)}
+    return {"images": {"kind": data.kind, **counts, "fingerprint": fingerprint}}
+
+
 def write_results(
     folder: Path, config: TrainingConfig, data: TrainingData, model: Model, data_fingerprint: str, trained: Trained
 ) -> None:
@@ -37,6 +46,7 @@ def write_results(
     Raises:
         DiskError: the disk refuses; the files that were there before stay.
     """
+    images = described_images(data, data_fingerprint)
     best = trained.history[trained.best_epoch - 1].to_dict()
     card = {
         "architecture": config.architecture,
@@ -46,8 +56,10 @@ def write_results(
         "min_confidence": config.min_confidence,
         "metrics": {name: best[name] for name in ("valid_loss", "valid_accuracy")},
         "data_fingerprint": data_fingerprint,
-        "training": config.to_dict() | {"best_epoch": trained.best_epoch},
+        "training": config.to_dict() | images | {"best_epoch": trained.best_epoch},
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
     beside = {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: history}
+    if images:
+        beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
     write_artifact(folder, card, model.state_with(trained.state), beside)

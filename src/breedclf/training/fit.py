@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
+from breedclf.data.given_images import GivenImages
 from breedclf.data.training_data import load_data
 from breedclf.features.sources import make_sources
 from breedclf.models.model import build_model
@@ -31,6 +32,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 def fit(
     config: TrainingConfig,
+    images: GivenImages | None = None,
     *,
     hooks: Sequence[TrainingHook] = (),
     run_cache: RunCache | None = None,
@@ -44,6 +46,7 @@ def fit(
 
     Args:
         config: every setting.
+        images: labeled images to train on in place of the folder that the settings name.
         hooks: receive the events of the run.
         run_cache: what runs in one process share.
         checkpoints: folder of the checkpoints; below the output by default.
@@ -64,7 +67,7 @@ def fit(
         log.warning("%s", warning)
     check_not_imported_by_loader()
     compute = compute_of(config)
-    data = load_data(config)  # before the output folder exists, which may be inside the data
+    data = load_data(config, images)  # before the output folder exists, which may be inside the data
     with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
         with run.reproducible():
             pretrained = run.cache.pretrained(config)

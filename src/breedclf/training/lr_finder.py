@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from breedclf.config import TrainingConfig
+from breedclf.data.given_images import GivenImages
 from breedclf.data.sources import FeatureSource
 from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError
@@ -76,7 +77,12 @@ class LearningRateCurve:
 
 
 def find_learning_rate(
-    config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
+    config: TrainingConfig,
+    images: GivenImages | None = None,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 100,
 ) -> LearningRateCurve:
     """Train for some steps while the learning rate rises exponentially; only cached features are written.
 
@@ -91,7 +97,7 @@ def find_learning_rate(
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
-    data, compute = load_data(config), compute_of(config)
+    data, compute = load_data(config, images), compute_of(config)
     with repeatable(config.deterministic, device=compute.device.type):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
