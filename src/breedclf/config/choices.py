@@ -26,6 +26,8 @@ Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+START_MODEL = "start_from"
+"""The value of `weights` in a run that continues a model: its weights are the initial ones."""
 LOGGER_NAMES = ("mlflow", "tensorboard")
 
 
@@ -38,7 +40,7 @@ def weights_name(value: object) -> object:
     """
     if value is None:
         return "none"
-    known = {name.lower(): name for name in WEIGHTS_NAMES}
+    known = {name.lower(): name for name in (*WEIGHTS_NAMES, START_MODEL)}
     return known.get(str(value).lower()) or str(_checked(text_path, str(value), "weights"))
 
 

@@ -38,6 +38,19 @@ _DIVISION = ("valid_share", "test_share", "split_seed")
 _Name = Annotated[str, Field(min_length=1)]
 
 
+class StartedFrom(Settings):
+    """The model that training continued: the SHA-256 of its weights, and what became of its classes, by label.
+
+    `renamed` maps the label of a kept class to its label in that model, where they differ.
+    """
+
+    fingerprint: str
+    kept: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    renamed: dict[str, str] = Field(default_factory=dict)
+
+
 class ModelCard(Settings):
     """The contents of `breedclf.json`.
 
@@ -57,6 +70,7 @@ class ModelCard(Settings):
     data_fingerprint: str = ""
     bundle_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    start_from: StartedFrom | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -128,7 +142,9 @@ def write_artifact(
             fresh.mkdir()
             save_tensors(state, fresh / WEIGHTS_FILE)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            text = json.dumps(plain_values(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
+            unused = {"start_from"} if written.start_from is None else None
+            values = plain_values(written.model_dump(mode="json", exclude=unused))
+            text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
             for name, text in (beside or {}).items():
                 (staging / name).write_text(text, encoding="utf-8")

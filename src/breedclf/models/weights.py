@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from breedclf.config import Architecture
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.models.network import StateDict, empty_network, new_network
@@ -15,12 +17,30 @@ _HEAD = "fc."
 
 
 @dataclass(frozen=True)
+class TrainedHead:
+    """The head of a trained model on unscaled features: `weight` [C, D] and `bias` [C], in the order of its classes.
+
+    `model_sha256` is that of the model's weights.
+    """
+
+    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    weight: torch.Tensor
+    bias: torch.Tensor
+    model_sha256: str
+
+
+@dataclass(frozen=True)
 class PretrainedWeights:
-    """The backbone's state dict, which must not be changed, its fingerprint, and the preprocessing that it expects."""
+    """The backbone's state dict, which must not be changed, its fingerprint, and the preprocessing that it expects.
+
+    `head` is that of the model which the run continues; without one the head is new.
+    """
 
     state: StateDict
     fingerprint: str
     preprocessing: Preprocessing
+    head: TrainedHead | None = None
 
     @property
     def features(self) -> int:

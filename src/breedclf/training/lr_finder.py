@@ -24,6 +24,7 @@ from breedclf.reporting.charts.lines import Reference, Series, line_chart
 from breedclf.runtime.device import compute_of, repeatable
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.run_cache import RunCache
+from breedclf.training.start_model import load_head, with_start_model
 from breedclf.training.task import TrainingTask, training_task
 
 _SMOOTHING = 0.9
@@ -90,11 +91,13 @@ def find_learning_rate(
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
+    config = with_start_model(config)
     data, compute = load_data(config), compute_of(config)
     with repeatable(config.deterministic):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
         task = training_task(config, data, model, make_sources(config, data, model, compute))
+        load_head(config, data, model)
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return curve(rates, list(_losses(task, config, rates)))
 
