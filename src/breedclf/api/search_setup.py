@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from breedclf.api.native_tuning import NativeDriver
+from breedclf.api.training_job import with_checked_model
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
@@ -17,7 +18,7 @@ from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 
 STUDIES = "tuning"
-_PATHS = ("data", "output", "cache_dir")
+_PATHS = ("data", "output", "cache_dir", "start_from")
 
 
 def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
@@ -44,7 +45,12 @@ def new_study_name() -> str:
 
 
 def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
-    """The settings with absolute paths, which mean the same wherever the search is continued."""
+    """The settings with absolute paths, which mean the same wherever the search is continued.
+
+    Raises:
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
+    """
+    config = with_checked_model(config)
     paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
     changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
     if Path(config.weights).is_file():

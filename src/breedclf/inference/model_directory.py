@@ -21,14 +21,13 @@ from breedclf.config import Architecture, Settings, TrainingConfig
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.network import StateDict, empty_network
 from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "breedclf.json"
 _MAX_CARD_BYTES = 64 << 20
 _MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors
 _REMEDY = "train again, or restore the directory from a copy"

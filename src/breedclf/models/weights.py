@@ -8,6 +8,7 @@ import torch
 
 from breedclf.config import Architecture
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.files.model_folder import check_no_model
 from breedclf.models.network import StateDict, empty_network, new_network
 from breedclf.models.published import CONNECT_TIMEOUT_SECONDS, preprocessing_for, weights_file
 from breedclf.models.state_dict import checked, fingerprint
@@ -65,6 +66,7 @@ def load_pretrained(
     network = new_network(architecture, seed=seed) if path is None else empty_network(architecture, 1)
     state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_HEAD)}
     if path is not None:
+        check_no_model(path)
         found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(_HEAD)}
         state = checked(found, state, architecture, path)
     return PretrainedWeights(state, fingerprint(state), preprocessing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +13,14 @@ from breedclf.config import Objective, TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, ConfigError
-from breedclf.inference.model_directory import CARD_FILE, StartedFrom, read_artifact, read_card
+from breedclf.files.model_folder import model_directory_at
+from breedclf.inference.model_directory import StartedFrom, read_artifact, read_card
 from breedclf.jobs import remote_address
 from breedclf.models.model import Model
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import PretrainedWeights, TrainedHead
 from breedclf.runtime.device import on_threads
 from breedclf.training.class_match import ClassMatch, match_classes
-from breedclf.training.output_folder import MODEL_FOLDER
 from breedclf.training.records import BeforeTraining, EpochRecord
 from breedclf.training.task import TrainingTask
 
@@ -64,7 +63,7 @@ def with_start_model(config: TrainingConfig) -> TrainingConfig:
         return config
     if (uri := remote_address(config.start_from)) is not None:
         raise ConfigError(f"start_from={uri}: the model must be on this machine; fetch it first")
-    folder = _model_directory(config.start_from)
+    folder = model_directory_at(config.start_from)
     try:
         card = read_card(folder)
     except ArtifactError as error:
@@ -161,10 +160,3 @@ def _measure(
         known_count += len(outputs)
     count, known = len(valid.targets), known_count or float("nan")
     return BeforeTraining(loss / count, correct / count, known_count, known_loss / known, known_correct / known)
-
-
-def _model_directory(path: Path) -> Path:
-    """The model directory in a run's output folder; other paths as they are."""
-    inner = path / MODEL_FOLDER
-    is_output = os.path.isfile(inner / CARD_FILE) and not os.path.isfile(path / CARD_FILE)  # noqa: PTH113
-    return inner if is_output else path
