@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.files.model_folder import CARD_FILE
 from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, RESULT_FILE, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
@@ -217,8 +218,6 @@ def _write_model(artifact: Path, target: Path) -> None:
 
     write_code(target)
     if _MANIFEST.is_file():
-        from breedclf.inference.model_directory import CARD_FILE
-
         card = target / CARD_FILE
         values = json.loads(card.read_text(encoding="utf-8"))
         values["bundle_sha256"] = json.loads(_MANIFEST.read_text(encoding="utf-8"))["content_sha256"]

@@ -16,6 +16,7 @@ from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.errors import ConfigError, JobFailedError
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
@@ -75,7 +76,7 @@ def _completed(job: Job) -> JobDescription:
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
     from breedclf.training.artifact import CONFIG_FILE
-    from breedclf.training.output_folder import LOCK_FILE, MODEL_FOLDER
+    from breedclf.training.output_folder import LOCK_FILE
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))

@@ -10,6 +10,7 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.data.training_data import load_data
 from breedclf.features.sources import make_sources
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
@@ -19,7 +20,6 @@ from breedclf.training.context import run_context
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
-from breedclf.training.output_folder import MODEL_FOLDER
 from breedclf.training.result import FitResult
 from breedclf.training.run_cache import RunCache
 from breedclf.training.start_model import start_from_model, with_start_model

@@ -9,7 +9,7 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.files.file_stat import FileStat
-from breedclf.inference.model_directory import CARD_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.models.weights import PretrainedWeights, load_pretrained
 from breedclf.training.start_model import start_weights
 
