@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.files.model_folder import CARD_FILE
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, RESULT_FILE, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
@@ -101,6 +102,8 @@ class JobEnvironment:
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
+        if MODEL_CHANNEL in self.channels:
+            paths["start_from"] = self.channels[MODEL_CHANNEL].resolve()
         if self.cache is not None:
             paths["cache_dir"] = self.cache
         return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
@@ -174,7 +177,8 @@ def train(job: JobEnvironment) -> FitResult:
         result = fit(
             config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
         )
-    (result.output / RESULT_FILE).write_text(plain_json({"skipped": result.skipped}) + "\n", encoding="utf-8")
+    told = {name: value for name, value in result.to_dict().items() if name in ("skipped", "before")}
+    (result.output / RESULT_FILE).write_text(plain_json(told) + "\n", encoding="utf-8")
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
@@ -216,8 +220,6 @@ def _write_model(artifact: Path, target: Path) -> None:
 
     write_code(target)
     if _MANIFEST.is_file():
-        from breedclf.inference.model_directory import CARD_FILE
-
         card = target / CARD_FILE
         values = json.loads(card.read_text(encoding="utf-8"))
         values["bundle_sha256"] = json.loads(_MANIFEST.read_text(encoding="utf-8"))["content_sha256"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from breedclf.api.native_tuning import NativeDriver
+from breedclf.api.training_job import with_checked_model
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
 
 STUDIES = "tuning"
-_PATHS = ("data", "labels", "output", "cache_dir")
+_PATHS = ("data", "labels", "output", "cache_dir", "start_from")
 
 
 def driver_for(
@@ -51,7 +52,12 @@ def new_study_name() -> str:
 
 
 def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
-    """The settings with absolute paths, which mean the same wherever the search is continued."""
+    """The settings with absolute paths, which mean the same wherever the search is continued.
+
+    Raises:
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
+    """
+    config = with_checked_model(config)
     paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
     changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
     if Path(config.weights).is_file():

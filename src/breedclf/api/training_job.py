@@ -6,9 +6,37 @@ from pathlib import Path
 
 from breedclf.config import WEIGHTS_NAMES, TrainingConfig
 from breedclf.errors import ConfigError, DataError, WeightsError
-from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
+from breedclf.files.model_folder import check_no_model
+from breedclf.jobs import (
+    DATA_CHANNEL,
+    DEFAULT_MAX_RUNTIME_SECONDS,
+    MODEL_CHANNEL,
+    WEIGHTS_CHANNEL,
+    JobSpec,
+    new_name,
+    remote_address,
+)
+from breedclf.runtime.process_signals import ending_at_once
 
-_NOT_SENT = ("data", "output", "cache_dir", "resume")
+_NOT_SENT = ("data", "output", "cache_dir", "resume", "start_from")
+
+
+def with_checked_model(config: TrainingConfig) -> TrainingConfig:
+    """The settings with what the model of `start_from` determines; it is read whole, before anything is sent.
+
+    Raises:
+        ArtifactError: the model can't be read, or is damaged.
+        ConfigError: a setting contradicts it.
+    """
+    if config.start_from is None:
+        return config
+    with ending_at_once():
+        from breedclf.training.start_model import start_weights, with_start_model
+
+    found = with_start_model(config)
+    assert found.start_from is not None
+    start_weights(found.start_from)
+    return found
 
 
 def training_spec(
@@ -24,16 +52,21 @@ def training_spec(
         ConfigError: the name or a setting doesn't fit a job, or the settings name no folder.
         DataError: the image folder doesn't exist.
         WeightsError: the weights are neither a known name nor a file.
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
     if config.data is None:
         raise ConfigError("a job needs an image folder: set data in the config")
+    config = with_checked_model(config)
     data = config.data if remote_address(config.data) else config.data.absolute()
     if not remote_address(data) and not data.is_dir():
         raise DataError(f"{config.data} is not an image folder")
     channels = {DATA_CHANNEL: data}
     pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _NOT_SENT}
-    if config.weights not in WEIGHTS_NAMES:
+    if config.start_from is not None:
+        channels[MODEL_CHANNEL] = config.start_from.absolute()
+    elif config.weights not in WEIGHTS_NAMES:
         weights = Path(config.weights).absolute()
+        check_no_model(Path(config.weights))
         if not weights.is_file():
             raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
         channels[WEIGHTS_CHANNEL] = weights

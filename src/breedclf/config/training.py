@@ -19,6 +19,7 @@ from breedclf.config.base import (
     UserPath,
 )
 from breedclf.config.choices import (
+    START_MODEL,
     Architecture,
     Augment,
     BatchNorm,
@@ -73,6 +74,9 @@ class TrainingConfig(Settings):
         default="IMAGENET1K_V1",
         validate_default=True,
         description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict",
+    )
+    start_from: Annotated[MaybeOutputPath, Decides.START] = Field(
+        default=None, description="continue this model (OUTPUT/model): its network, preprocessing and known classes"
     )
     epochs: Annotated[int, Decides.LENGTH] = Field(
         default=3, ge=1, le=10_000, description="passes over the training images"
@@ -276,6 +280,8 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
+        if self.start_from is not None and "weights" not in self.model_fields_set:
+            self.__dict__["weights"] = START_MODEL  # not counted as set: without start_from it is the default again
         if (problem := conflict(self)) is not None:
             raise ValueError(problem)
         return self

@@ -18,6 +18,7 @@ from breedclf.jobs.names import check_name
 MAX_FAILURE_REASON_CHARS = 1_024
 DATA_CHANNEL = "training"
 WEIGHTS_CHANNEL = "weights"
+MODEL_CHANNEL = "model"  # the name that SageMaker's own algorithms use for a model to continue
 CODE_CHANNEL = "code"
 RESULT_FILE = "result.json"  # in a training job's output: what its metrics and its history don't hold
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400

@@ -13,6 +13,7 @@ from breedclf.inference.model_directory import write_artifact
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json
 from breedclf.training.loop import Trained
+from breedclf.training.start_model import Start
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -39,7 +40,13 @@ def described_images(data: TrainingData, fingerprint: str) -> dict[str, dict[str
 
 
 def write_results(
-    folder: Path, config: TrainingConfig, data: TrainingData, model: Model, data_fingerprint: str, trained: Trained
+    folder: Path,
+    config: TrainingConfig,
+    data: TrainingData,
+    model: Model,
+    data_fingerprint: str,
+    trained: Trained,
+    start: Start | None = None,
 ) -> None:
     """Write the model directory `folder`, and settings and history beside it.
 
@@ -57,6 +64,7 @@ def write_results(
         "metrics": {name: best[name] for name in ("valid_loss", "valid_accuracy")},
         "data_fingerprint": data_fingerprint,
         "training": config.to_dict() | images | {"best_epoch": trained.best_epoch},
+        "start_from": None if start is None else start.record,
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
     beside = {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: history}

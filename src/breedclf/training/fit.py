@@ -11,6 +11,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
 from breedclf.data.training_data import load_data
 from breedclf.features.sources import make_sources
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
@@ -20,9 +21,9 @@ from breedclf.training.context import run_context
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
-from breedclf.training.output_folder import MODEL_FOLDER
 from breedclf.training.result import FitResult
 from breedclf.training.run_cache import RunCache
+from breedclf.training.start_model import start_from_model, with_start_model
 from breedclf.training.task import training_task
 
 __all__ = ["FitResult", "fit"]
@@ -57,6 +58,7 @@ def fit(
             was made with other settings, or a process that is being spawned starts the training again.
         DataError: the images can't be used; by default also if one of them can't be read.
         WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
         TrainingError: the loss is NaN or infinite.
         DiskError: the disk refuses the model; the one before it stays.
         ForkError: this process was forked from one that used what doesn't work in a fork.
@@ -66,6 +68,7 @@ def fit(
     if warning := rate_warning(config):
         log.warning("%s", warning)
     check_not_imported_by_loader()
+    config = with_start_model(config)
     compute = compute_of(config)
     data = load_data(config, images)  # before the output folder exists, which may be inside the data
     with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
@@ -74,7 +77,8 @@ def fit(
             model = build_model(config, pretrained, classes=len(data.labels), compute=run.compute)
             sources = make_sources(config, data, model, run.compute, fingerprint=run.cache.fingerprint, timer=run.timer)
             task = training_task(config, data, model, sources, needs_scaling=run.start is None)
-            about = about_run(config, run.compute, sources.data_fingerprint, pretrained.fingerprint)
+            start = start_from_model(config, data, model, task)
+            about = about_run(config, run.compute, sources.data_fingerprint, pretrained)
             check_same_inputs(run.start, about)
             trained = train(
                 task,
@@ -86,10 +90,13 @@ def fit(
         artifact = run.output / MODEL_FOLDER
         if run.distributed.is_first:
             report_skipped(sources.skipped)
+            if start is not None:
+                start.report(trained.history[trained.best_epoch - 1], config.objective)
             if is_kept(trained.history[trained.best_epoch - 1]):
-                write_results(artifact, config, data, model, sources.data_fingerprint, trained)
+                write_results(artifact, config, data, model, sources.data_fingerprint, trained, start)
         run.distributed.wait()
         seconds = time.perf_counter() - started
-        result = FitResult(artifact, run.output, trained.history, trained.best_epoch, seconds, sources.skipped)
+        before = None if start is None else start.before
+        result = FitResult(artifact, run.output, trained.history, trained.best_epoch, seconds, sources.skipped, before)
         run.finish(result)
         return result

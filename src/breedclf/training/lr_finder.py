@@ -26,6 +26,7 @@ from breedclf.runtime.deterministic import repeatable
 from breedclf.runtime.device import compute_of
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.run_cache import RunCache
+from breedclf.training.start_model import load_head, with_start_model
 from breedclf.training.task import TrainingTask, training_task
 
 _SMOOTHING = 0.9
@@ -97,11 +98,13 @@ def find_learning_rate(
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
+    config = with_start_model(config)
     data, compute = load_data(config, images), compute_of(config)
     with repeatable(config.deterministic, device=compute.device.type):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
         task = training_task(config, data, model, make_sources(config, data, model, compute))
+        load_head(config, data, model)
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return curve(rates, list(_losses(task, config, rates)))
 

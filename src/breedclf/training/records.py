@@ -1,4 +1,4 @@
-"""What hooks receive: the plan before the run, a record of each step, and one of each epoch."""
+"""What hooks and results contain: the plan before the run, a record of each step and epoch, and of a start model."""
 
 from __future__ import annotations
 
@@ -67,5 +67,40 @@ class EpochRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The record with these values from `to_dict`, with NaN for None."""
+        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class BeforeTraining:
+    """The model that a run continues, measured on the run's validation images before the first step.
+
+    Args:
+        valid_loss: mean loss over all images, with the classes of the run; comparable to that of an epoch. A new class
+            starts with the mean score of the classes that are kept.
+        valid_accuracy: accuracy (0 to 1) over all images, likewise.
+        known_count: images of classes that the model knows.
+        known_loss: mean loss over those, with the model's own classes; NaN if there are none.
+        known_accuracy: accuracy over those, likewise.
+    """
+
+    valid_loss: float
+    valid_accuracy: float
+    known_count: int
+    known_loss: float
+    known_accuracy: float
+
+    def __str__(self) -> str:
+        known = f"{self.known_accuracy:.1%} of {self.known_count} images of known classes as it was saved"
+        return f"valid accuracy {self.valid_accuracy:.1%}, valid loss {self.valid_loss:.4f} ({known})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN and infinite values become None."""
+        values: dict[str, Any] = plain_values(asdict(self))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`, with NaN for None."""
         known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
         return cls(**known)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.inference.classifier import Classifier
-from breedclf.training.records import EpochRecord
+from breedclf.training.records import BeforeTraining, EpochRecord
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class FitResult:
         best_epoch: counted from 1.
         seconds: how long the run took.
         skipped: the reasons of unreadable images that were left out.
+        before: metrics of the model that the run continues (`start_from`), before the first step; None without one.
     """
 
     artifact: Path
@@ -30,6 +31,7 @@ class FitResult:
     best_epoch: int
     seconds: float
     skipped: list[str]
+    before: BeforeTraining | None = None
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -50,4 +52,5 @@ class FitResult:
             "best_epoch": self.best_epoch,
             "seconds": round(self.seconds, 3),
             "skipped": self.skipped,
+            **({} if self.before is None else {"before": self.before.to_dict()}),
         }

@@ -30,7 +30,8 @@ NOT_TUNABLE = {
     name: _WHY_NOT[decides(TrainingConfig, name)]
     for name in TrainingConfig.model_fields
     if decides(TrainingConfig, name) in _WHY_NOT
-}
+} | {"start_from": "is the model that all trials continue"}
+_OF_THE_MODEL = ("architecture", "dct_scaling", "weights")
 
 
 class ParameterRange(Settings):
@@ -182,6 +183,8 @@ def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
         raise ConfigError(f"the space has {len(space)} tunable parameters; a tuning job takes at most {MAX_PARAMETERS}")
     for name, parameter in space.items():
         _check_name(name)
+        if config.start_from is not None and name in _OF_THE_MODEL:
+            raise ConfigError(f"{name!r} can't be tuned with start_from={str(config.start_from)!r}: the model sets it")
         _check_parameter(name, parameter, config)
     return dict(space)
 

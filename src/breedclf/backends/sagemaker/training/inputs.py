@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
+from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.s3.manifest import Manifest, ignore_nothing, read_manifest, sha256_of
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
 from breedclf.errors import ConfigError, DataError
-from breedclf.jobs import DATA_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.jobs import DATA_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
 from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
@@ -89,7 +90,8 @@ class Inputs:
         if (remote := remote_address(path)) is not None:
             return remote
         if path.is_dir():
-            return self.context.uri("data", folder_name(path, read_manifest(path, ignored)))
+            kind = "weights" if name == MODEL_CHANNEL else "data"
+            return self.context.uri(kind, folder_name(path, read_manifest(path, ignored)))
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.context.uri(kind, sha256_of(path)[:32])
@@ -144,6 +146,8 @@ def set_aside_in(folder: Path) -> Callable[[str], bool]:
 
 def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
     """Which files of a channel aren't uploaded; those of a user's script all are, since it may read any of them."""
+    if channel == MODEL_CHANNEL and spec.source is None:
+        return lambda path: path not in MODEL_FILES
     folder = spec.channels[channel]
     if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
         return ignore_nothing
