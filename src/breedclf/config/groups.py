@@ -30,8 +30,25 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "patience",
         "objective",
     ),
-    "loss and head": ("head", "batch_norm", "label_smoothing", "class_weights", "mixup", "min_confidence"),
-    "data": ("valid_share", "test_share", "split_seed", "views", "view_seed", "dct_scaling", "device_decoding"),
+    "loss and head": (
+        "head",
+        "batch_norm",
+        "loss",
+        "label_smoothing",
+        "class_weights",
+        "mixup",
+        "min_confidence",
+    ),
+    "data": (
+        "valid_share",
+        "test_share",
+        "split_seed",
+        "sampler",
+        "views",
+        "view_seed",
+        "dct_scaling",
+        "device_decoding",
+    ),
     "caches": ("feature_cache", "decoded_cache", "cache_dir"),
     "speed and memory": (
         "precision",
@@ -46,7 +63,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "compile_network",
         "deterministic",
     ),
-    "records and logging": ("checkpoints", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
+    "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": ("split", "output", "on_bad_image"),
