@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -16,6 +16,8 @@ from breedclf.runtime.workers import check_not_imported_by_loader
 from breedclf.training.artifact import report_skipped, write_results
 from breedclf.training.checkpoint_policy import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.context import run_context
+from breedclf.training.custom.code import own_code
+from breedclf.training.custom.metrics import MetricFunction
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
@@ -33,6 +35,7 @@ def fit(
     config: TrainingConfig,
     *,
     hooks: Sequence[TrainingHook] = (),
+    metrics: Mapping[str, MetricFunction] | None = None,
     run_cache: RunCache | None = None,
     checkpoints: Path | None = None,
     is_kept: Callable[[EpochRecord], bool] = lambda _best: True,
@@ -45,16 +48,18 @@ def fit(
     Args:
         config: every setting.
         hooks: receive the events of the run.
+        metrics: functions of the validation images, by name, beside those of the settings.
         run_cache: what runs in one process share.
         checkpoints: folder of the checkpoints; below the output by default.
         is_kept: decides by the best epoch whether to write the artifact, which takes longer than training a head.
 
     Raises:
         ConfigError: the output can't be written or another run is writing there, the device is missing, a checkpoint
-            was made with other settings, or a process that is being spawned starts the training again.
+            was made with other settings, a process that is being spawned starts the training again, or own code can't
+            be imported or used.
         DataError: the images can't be used; by default also if one of them can't be read.
         WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
-        TrainingError: the loss is NaN or infinite.
+        TrainingError: the loss is NaN or infinite, or own code fails.
         DiskError: the disk refuses the model; the one before it stays.
         ForkError: this process was forked from one that used what doesn't work in a fork.
         TrainingInterrupted: SIGTERM or SIGINT was received, and the state is saved.
@@ -65,13 +70,14 @@ def fit(
     check_not_imported_by_loader()
     compute = compute_of(config)
     data = load_data(config)  # before the output folder exists, which may be inside the data
+    own = own_code(config, metrics, classes=len(data.labels))
     with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
         with run.reproducible():
             pretrained = run.cache.pretrained(config)
             model = build_model(config, pretrained, classes=len(data.labels), compute=run.compute)
             sources = make_sources(config, data, model, run.compute, fingerprint=run.cache.fingerprint, timer=run.timer)
-            task = training_task(config, data, model, sources, needs_scaling=run.start is None)
-            about = about_run(config, run.compute, sources.data_fingerprint, pretrained.fingerprint)
+            task = training_task(config, data, model, sources, own, needs_scaling=run.start is None)
+            about = about_run(config, run.compute, sources.data_fingerprint, pretrained.fingerprint, own.fingerprints)
             check_same_inputs(run.start, about)
             trained = train(
                 task,

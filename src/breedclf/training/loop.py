@@ -100,7 +100,8 @@ class _Loop:
         self._timer.phase("train", number)
         started = time.perf_counter()
         order = state.order.get_state()
-        rows = torch.randperm(len(source.targets), generator=state.order)
+        rows = self._task.sampler.rows(source.targets, number, state.order)
+        state.check_rows(self._task.sampler.mark(rows), number)
         done = len(state.losses)
         self._train(source, rows, number, order)
         elapsed = time.perf_counter() - started
