@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -29,6 +29,8 @@ class TrainingTask:
         loss: the training loss.
         fixed_statistics: whether batch norms keep their statistics.
         threads: CPU threads to compute with; None for all.
+        labels: the class labels.
+        valid_images: makes the names of the validation images, in the order of their rows.
     """
 
     module: nn.Module
@@ -37,6 +39,8 @@ class TrainingTask:
     loss: Loss = field(default_factory=Loss)
     fixed_statistics: bool = True
     threads: int | None = None
+    labels: Sequence[str] = ()
+    valid_images: Callable[[], Sequence[str]] = tuple
 
 
 def training_task(
@@ -67,4 +71,6 @@ def training_task(
         fixed_statistics=config.freeze == "head" or config.keeps_statistics,
         # Steps on cached features are too small to parallelize, and parallel sums would depend on the number of cores.
         threads=1 if sources.are_cached else None,
+        labels=data.labels,
+        valid_images=lambda: tuple(str(data.valid.paths[row]) for row in sources.valid_kept.tolist()),
     )
