@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
+    from breedclf.training.valid_predictions import ValidPredictions
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _MODULE_OF = {
@@ -113,6 +114,7 @@ _MODULE_OF = {
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
     "TuningJob": "breedclf.api.tuning",
+    "ValidPredictions": "breedclf.training.valid_predictions",
     "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
@@ -171,6 +173,7 @@ __all__ = [
     "TrainingHook",
     "TrainingPlan",
     "TuningJob",
+    "ValidPredictions",
     "WeightsError",
     "__version__",
     "evaluate",

@@ -15,7 +15,6 @@ from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_folder import Split
 from breedclf.data.image_source import ImageFiles, ImageSource
-from breedclf.data.sources import FeatureSource
 from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
 from breedclf.features.fingerprint import fingerprint_of
@@ -60,7 +59,7 @@ class FeatureProvider:
         text = json.dumps(self.fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> FeatureSource:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
@@ -82,7 +81,7 @@ class FeatureProvider:
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
         values = found.values if self.cache is None else found.values.to(device)
-        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device))
+        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
@@ -99,7 +98,7 @@ class FeatureProvider:
         )
         return fits
 
-    def _streamed(self, split: Split, view: int) -> FeatureSource:
+    def _streamed(self, split: Split, view: int) -> StreamedFeatures:
         if split.name not in self._readable:
             images = self._images(split)
             if isinstance(images, PreparedImages):

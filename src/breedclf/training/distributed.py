@@ -53,6 +53,19 @@ class DistributedContext:
         distributed.all_reduce(summed)
         return summed.to(values.device)
 
+    def gathered(self, own: torch.Tensor, count: int) -> torch.Tensor:
+        """All `count` rows in the first process, in order; `own` are the rows `rank::count` of this process.
+
+        In the other processes the result has no meaning.
+        """
+        if self.count == 1:
+            return own
+        padded = torch.zeros(-(-count // self.count), *own.shape[1:], dtype=own.dtype, device=self.device)
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in range(self.count)] if self.is_first else None
+        distributed.gather(padded, parts)
+        return own if parts is None else torch.stack(parts, 1).flatten(0, 1)[:count]
+
     def wait(self) -> None:
         """Wait until all processes have come here (barrier)."""
         if self.count > 1:

@@ -35,6 +35,8 @@ class TrainingTask:
         sampler: draws the rows of each epoch.
         fixed_statistics: whether batch norms keep their statistics.
         threads: CPU threads to compute with; None for all.
+        labels: the class labels.
+        valid_images: makes the names of the validation images, in the order of their rows.
     """
 
     module: nn.Module
@@ -44,6 +46,8 @@ class TrainingTask:
     sampler: Sampler = field(default_factory=Shuffle)
     fixed_statistics: bool = True
     threads: int | None = None
+    labels: Sequence[str] = ()
+    valid_images: Callable[[], Sequence[str]] = tuple
 
 
 def training_task(
@@ -80,6 +84,8 @@ def training_task(
         fixed_statistics=config.freeze == "head" or config.keeps_statistics,
         # Steps on cached features are too small to parallelize, and parallel sums would depend on the number of cores.
         threads=1 if sources.are_cached else None,
+        labels=data.labels,
+        valid_images=lambda: tuple(str(data.valid.paths[row]) for row in sources.valid_kept.tolist()),
     )
 
 
