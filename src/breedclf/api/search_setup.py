@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from breedclf.api.native_tuning import NativeDriver
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
@@ -45,8 +47,11 @@ def new_study_name() -> str:
 
 def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
     """The settings with absolute paths, which mean the same wherever the search is continued."""
-    paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
-    changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
+    paths: dict[str, Path | None] = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
+    changes: dict[str, Any] = {
+        name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()
+    }
+    changes |= with_files_at(config.to_dict(), lambda file: str(Path(file).absolute()))
     if Path(config.weights).is_file():
         changes["weights"] = str(Path(config.weights).absolute())
     return config.replace(**{name: value for name, value in changes.items() if value is not None})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from breedclf.api.fit_on_backend import fit_on_backend
+from breedclf.api.own_metrics import with_metrics
 from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
@@ -18,6 +19,7 @@ from breedclf.runtime.process_signals import ending_at_once
 
 if TYPE_CHECKING:
     from breedclf.jobs.plan import Plan
+    from breedclf.training.custom.metrics import MetricFunction
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult
@@ -32,6 +34,8 @@ class Trainer:
         config: the settings of the training run.
         backend: where to train: a backend, or its name ("inline", "local", "sagemaker"). If None, `fit` trains in this
             process and `submit` starts a local job.
+        metrics: functions of the validation images, by name, computed after each epoch: each takes probabilities
+            float32 [N, C] and targets int64 [N], on the CPU, and returns a number. A job imports them by their modules.
 
     Example:
         >>> result = Trainer(TrainingConfig(data="dogImages")).fit()  # doctest: +SKIP
@@ -41,8 +45,15 @@ class Trainer:
         >>> job.wait(progress=True).artifact  # doctest: +SKIP
     """
 
-    def __init__(self, config: TrainingConfig, backend: Backend | str | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        backend: Backend | str | None = None,
+        *,
+        metrics: Mapping[str, MetricFunction] | None = None,
+    ) -> None:
         self.config = config
+        self.metrics: Mapping[str, MetricFunction] = dict(metrics or {})
         self._backend = backend
 
     def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
@@ -64,7 +75,7 @@ class Trainer:
                 writing there, or its checkpoint was made with other settings.
             DataError: the images can't be used, or aren't those of the checkpoint.
             WeightsError: the pretrained weights can't be loaded, don't fit or aren't safe to load.
-            TrainingError: the loss is no longer a number.
+            TrainingError: the loss is no longer a number, or code of your own fails.
             JobFailedError: the job failed or was stopped; the message is its reason.
             KeyboardInterrupt: the run was interrupted; the message says how to continue.
         """
@@ -76,7 +87,7 @@ class Trainer:
                     "poll the job with submit().wait(progress=function)"
                 )
             progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(config, backend_of(self._backend), progress=progress)[1]
+            return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
 
         with ending_at_once():
             from breedclf.loggers.chosen import logged
@@ -85,7 +96,7 @@ class Trainer:
             from breedclf.training.progress import ProgressLog
 
         with recorded(config) as recorders, logged(config, hooks) as others:
-            return fit(config, hooks=[ProgressLog(), *recorders, *others])
+            return fit(config, hooks=[ProgressLog(), *recorders, *others], metrics=self.metrics)
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
         """Try rising learning rates in a short run in this process, whose model is discarded.
@@ -123,7 +134,7 @@ class Trainer:
             DataError: the image folder doesn't exist.
             WeightsError: the weights are neither a known name nor a file.
         """
-        spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        spec = training_spec(self._for_jobs(self.config), name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
         backend = backend_of(self._backend)
         backend.submit(spec)
         return Job(spec.name, backend)
@@ -148,6 +159,10 @@ class Trainer:
         backend = backend_of(self._backend)
         if not isinstance(backend, PlanningBackend):
             raise ConfigError("plan() estimates the cost of a paid backend; this one costs nothing")
-        spec = training_spec(self.config, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        spec = training_spec(self._for_jobs(self.config), max_runtime_seconds=max_runtime_seconds, spot=spot)
         plan: Plan = backend.plan(spec, dry_run=dry_run)
         return plan
+
+    def _for_jobs(self, config: TrainingConfig) -> TrainingConfig:
+        """The settings with the metrics as import paths."""
+        return with_metrics(config, self.metrics)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -37,13 +38,20 @@ def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict
 def training_config(
     arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
 ) -> TrainingConfig:
-    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win."""
+    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win.
+
+    If they name code of your own, modules in the current folder can be imported from then on, as with `python -m`.
+    """
     path: Path | None = getattr(arguments, "config", None)
     from_file = renamed_settings(read_settings(path)) if path else {}
     from_environment = TrainingConfig.environment(environment)
-    return TrainingConfig(
+    config = TrainingConfig(
         **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},
     )
+    here = str(Path.cwd())
+    if config.own_code and here not in sys.path:
+        sys.path.append(here)  # last, so that no file there is imported in place of an installed module
+    return config
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:

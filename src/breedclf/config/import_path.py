@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Self
@@ -146,6 +146,25 @@ def paths_in(settings: Mapping[str, str]) -> dict[str, ImportPath]:
             found[name] = ImportPath.parse(text)
     metrics = metric_paths(settings.get("metrics", NO_METRICS))
     return found | {f"metric {name}": path for name, path in metrics.items()}
+
+
+def with_files_at(settings: Mapping[str, str], place: Callable[[str], str]) -> dict[str, str]:
+    """The settings that name files, with each file's path replaced by `place` of it.
+
+    Example:
+        >>> with_files_at({"loss": "code/mycode.py:focal", "sampler": "mycode:balanced"}, str.upper)
+        {'loss': 'CODE/MYCODE.PY:focal'}
+    """
+
+    def placed(path: ImportPath) -> ImportPath:
+        return ImportPath(place(path.source), path.name) if path.is_file else path
+
+    found = paths_in(settings)
+    changed = {role: str(placed(path)) for role, path in found.items() if role in settings and path.is_file}
+    metrics = metric_paths(settings.get("metrics", NO_METRICS))
+    if any(path.is_file for path in metrics.values()):
+        changed["metrics"] = ",".join(f"{name}={placed(path)}" for name, path in metrics.items())
+    return changed
 
 
 def _default_or_path(setting: str, value: object, default: str) -> object:

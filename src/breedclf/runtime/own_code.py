@@ -10,7 +10,8 @@ import pkgutil
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -96,6 +97,24 @@ def fingerprint(path: ImportPath, what: str) -> str:
         relative = file.name if root is None or root == file else file.relative_to(root).as_posix()
         digest.update(f"\0{relative}\0{hashlib.sha256(file.read_bytes()).hexdigest()}".encode())
     return digest.hexdigest()
+
+
+@contextmanager
+def importable_from(folder: Path | None) -> Iterator[None]:
+    """Look for modules in this folder first within the block; those imported from it are unloaded at its end."""
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and Path(file).is_relative_to(folder):
+                del sys.modules[name]
 
 
 def find_module(name: str) -> ModuleSpec | None:

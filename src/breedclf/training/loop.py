@@ -93,7 +93,7 @@ class _Loop:
         self._task, self._config, self._distributed = task, config, distributed
         self._callbacks, self._timer = callbacks, callbacks.timer
         self._checkpoints, self._stop = checkpoints, stop
-        self._collects_predictions: bool = distributed.from_first(bool(callbacks.on_valid))
+        self._collects_predictions: bool = distributed.from_first(bool(callbacks.on_valid or task.metrics.functions))
         self.state = TrainingState(task, config, distributed, callbacks.timer)
         if checkpoints.start is not None:
             self.state.restore(checkpoints.start)
@@ -113,7 +113,7 @@ class _Loop:
         started = time.perf_counter()
         order = state.order.get_state()
         rows = self._task.sampler.rows(source.targets, number, state.order)
-        state.check_rows(self._task.sampler.mark(rows), number)
+        state.check_rows(self._distributed.same_everywhere(self._task.sampler.mark(rows), "sampler"), number)
         done = len(state.losses)
         self._train(source, rows, number, order)
         elapsed = time.perf_counter() - started
@@ -121,7 +121,8 @@ class _Loop:
         train_loss = self._mean_loss(len(rows), number)
         self._timer.phase("valid", number)
         valid = self._validate(order)
-        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, trained / elapsed)
+        metrics = {} if valid.predictions is None else self._task.metrics.values(valid.predictions, number)
+        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, trained / elapsed, metrics)
         state.end_epoch(record)
         if valid.predictions is not None:
             for on_valid in self._callbacks.on_valid:

@@ -16,9 +16,9 @@ from breedclf.errors import DataError
 from breedclf.features.sources import Sources
 from breedclf.models.model import Model
 from breedclf.training.custom.code import OwnCode
+from breedclf.training.custom.metrics import OwnMetrics
 from breedclf.training.custom.sampler import Sampler, Shuffle
 from breedclf.training.losses import BatchLoss, Loss, class_weights
-
 
 _NO_OWN_CODE = OwnCode()
 
@@ -33,6 +33,7 @@ class TrainingTask:
         valid: the validation inputs.
         loss: the training loss.
         sampler: draws the rows of each epoch.
+        metrics: own metrics of the validation images.
         fixed_statistics: whether batch norms keep their statistics.
         threads: CPU threads to compute with; None for all.
         labels: the class labels.
@@ -44,6 +45,7 @@ class TrainingTask:
     valid: FeatureSource
     loss: BatchLoss = field(default_factory=Loss)
     sampler: Sampler = field(default_factory=Shuffle)
+    metrics: OwnMetrics = field(default_factory=OwnMetrics)
     fixed_statistics: bool = True
     threads: int | None = None
     labels: Sequence[str] = ()
@@ -81,6 +83,7 @@ def training_task(
         sources.valid,
         _loss(config, counts, targets.device) if own.loss is None else own.loss.on(targets.device),
         own.sampler,
+        own.metrics,
         fixed_statistics=config.freeze == "head" or config.keeps_statistics,
         # Steps on cached features are too small to parallelize, and parallel sums would depend on the number of cores.
         threads=1 if sources.are_cached else None,

@@ -15,6 +15,7 @@ from breedclf.config.import_path import check_metric_name
 from breedclf.errors import ConfigError, TrainingError
 from breedclf.runtime.own_code import described_value
 from breedclf.training.custom.calls import own_call, takes
+from breedclf.training.valid_predictions import ValidPredictions
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class OwnMetrics:
 
     functions: Mapping[str, MetricFunction] = field(default_factory=dict)
 
-    def values(self, probabilities: torch.Tensor, targets: torch.Tensor, epoch: int) -> dict[str, float]:
+    def values(self, predictions: ValidPredictions, epoch: int) -> dict[str, float]:
         """The values of all metrics, each on copies of its own; NaN and infinite ones are logged as a warning.
 
         Raises:
@@ -40,7 +41,7 @@ class OwnMetrics:
         for name, function in self.functions.items():
             what = f"metric {name}"
             with own_call(what, warns=epoch == 1):
-                value = function(probabilities.clone(), targets.clone())
+                value = function(predictions.probabilities.clone(), predictions.targets.clone())
             found[name] = number = _number(value, what)
             if not math.isfinite(number):
                 log.warning("%s is %s in epoch %d; it is recorded without a value", what, number, epoch)
