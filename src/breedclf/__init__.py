@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
+    from breedclf.training.valid_predictions import ValidPredictions
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
 
 _MODULE_OF = {
@@ -120,6 +121,7 @@ _MODULE_OF = {
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
     "TuningJob": "breedclf.api.tuning",
+    "ValidPredictions": "breedclf.training.valid_predictions",
     "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
@@ -184,6 +186,7 @@ __all__ = [
     "TrainingHook",
     "TrainingPlan",
     "TuningJob",
+    "ValidPredictions",
     "WeightsError",
     "__version__",
     "evaluate",

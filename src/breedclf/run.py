@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.files.model_folder import CARD_FILE
+from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, RESULT_FILE, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
+from breedclf.runtime.own_code import importable_from
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
 from breedclf.text.plain_json import plain_json
@@ -51,6 +54,7 @@ class JobEnvironment:
     is_first: bool
     cache: Path | None
     reports_best: bool = False
+    own_code: Path | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -80,6 +84,7 @@ class JobEnvironment:
                 if variables.get("BREEDCLF_CACHE_DIR")
                 else None,
                 reports_best=bool(variables.get(TELL_BEST_VARIABLE)),
+                own_code=_own_code(variables),
             )
         except KeyError as error:
             raise ConfigError(
@@ -106,7 +111,11 @@ class JobEnvironment:
             paths["start_from"] = self.channels[MODEL_CHANNEL].resolve()
         if self.cache is not None:
             paths["cache_dir"] = self.cache
-        return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
+        pairs = without_search(self.hyperparameters)
+        if (folder := self.own_code) is not None:
+            texts = {name: text for name, text in pairs.items() if isinstance(text, str)}
+            paths |= with_files_at(texts, lambda file: str(folder / Path(file).name))
+        return TrainingConfig.from_hyperparameters(pairs, **paths)
 
 
 def main() -> NoReturn:
@@ -134,10 +143,11 @@ def run(variables: Mapping[str, str]) -> int:
     """
     try:
         job = JobEnvironment.read(variables)
-        if is_search(job.hyperparameters):
-            search(job)
-        else:
-            train(job)
+        with importable_from(job.own_code):
+            if is_search(job.hyperparameters):
+                search(job)
+            else:
+                train(job)
     except BreedclfError as error:
         return _fail(str(error), variables)
     except Exception as error:  # noqa: BLE001 - every error becomes the failure reason
@@ -236,6 +246,14 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(pairs, dict):
         raise ConfigError(f"the job's hyperparameters must be a table, not {type(pairs).__name__}")
     return pairs
+
+
+def _own_code(variables: Mapping[str, str]) -> Path | None:
+    """The folder of the user's modules: beside this package in a bundle, or in the job's folder."""
+    beside = _MANIFEST.with_name(OWN_CODE_FOLDER)
+    base = variables.get("SAGEMAKER_BASE_DIR")
+    folders = [beside] if base is None else [beside, Path(base) / "code" / OWN_CODE_FOLDER]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _checkpoints(variables: Mapping[str, str]) -> Path:

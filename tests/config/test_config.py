@@ -87,6 +87,10 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),
+        # Another loss can't be combined with two of the settings above.
+        "loss": st.just("cross_entropy"),
+        "sampler": st.sampled_from(["shuffle", "mycode:balanced", "code/mycode.py:balanced"]),
+        "metrics": st.sampled_from(["none", "mycode:top2", "mycode:top2,f1=pack.metrics:F1"]),
         "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
         "mlflow_uri": st.none() | _paths().map(str),
         "mlflow_experiment": st.none() | _paths().map(str),

@@ -31,6 +31,9 @@ def other_value(name: str) -> Any:
         "weights": "none",
         "log_to": "mlflow",
         "precision": "bf16",
+        "loss": "mycode:focal",
+        "sampler": "mycode:balanced",
+        "metrics": "mycode:top2",
     }
     if name in special:
         return special[name]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from breedclf.api.native_tuning import NativeDriver
 from breedclf.api.training_job import with_checked_model
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
 from breedclf.files.paths import StrPath
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
@@ -58,8 +59,11 @@ def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
         ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
     config = with_checked_model(config)
-    paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
-    changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
+    paths: dict[str, Path | None] = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
+    changes: dict[str, Any] = {
+        name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()
+    }
+    changes |= with_files_at(config.to_dict(), lambda file: str(Path(file).absolute()))
     if Path(config.weights).is_file():
         changes["weights"] = str(Path(config.weights).absolute())
     return config.replace(**{name: value for name, value in changes.items() if value is not None})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from breedclf.api.fit_on_backend import fit_on_backend
+from breedclf.api.own_metrics import with_metrics
 from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
@@ -20,6 +21,7 @@ from breedclf.runtime.process_signals import ending_at_once
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
     from breedclf.jobs.plan import Plan
+    from breedclf.training.custom.metrics import MetricFunction
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult
@@ -36,6 +38,8 @@ class Trainer:
             process and `submit` starts a local job.
         images: labeled images to train on in this process, in place of the folder `config.data`: one source, which is
             divided by the shares of the config, or those of each split, `{"train": ..., "valid": ...}`.
+        metrics: functions of the validation images, by name, computed after each epoch: each takes probabilities
+            float32 [N, C] and targets int64 [N], on the CPU, and returns a number. A job imports them by their modules.
 
     Raises:
         ConfigError: neither or both of `config.data` and `images` are given, or `images` and a backend.
@@ -54,12 +58,14 @@ class Trainer:
         backend: Backend | str | None = None,
         *,
         images: GivenImages | None = None,
+        metrics: Mapping[str, MetricFunction] | None = None,
     ) -> None:
         check_one_origin(config, images)
         if backend is not None:
             refuse_images(images, "a backend")
         self.config = config
         self.images = images
+        self.metrics: Mapping[str, MetricFunction] = dict(metrics or {})
         self._backend = backend
 
     def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
@@ -81,7 +87,7 @@ class Trainer:
                 writing there, or its checkpoint was made with other settings.
             DataError: the images can't be used, or aren't those of the checkpoint.
             WeightsError: the pretrained weights can't be loaded, don't fit or aren't safe to load.
-            TrainingError: the loss is no longer a number.
+            TrainingError: the loss is no longer a number, or code of your own fails.
             JobFailedError: the job failed or was stopped; the message is its reason.
             KeyboardInterrupt: the run was interrupted; the message says how to continue.
         """
@@ -93,7 +99,7 @@ class Trainer:
                     "poll the job with submit().wait(progress=function)"
                 )
             progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(config, backend_of(self._backend), progress=progress)[1]
+            return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
 
         with ending_at_once():
             from breedclf.loggers.chosen import logged
@@ -102,7 +108,8 @@ class Trainer:
             from breedclf.training.progress import ProgressLog
 
         with recorded(config) as recorders, logged(config, hooks) as others:
-            return fit(config, self.images, hooks=[ProgressLog(), *recorders, *others])
+            hooks = [ProgressLog(), *recorders, *others]
+            return fit(config, self.images, hooks=hooks, metrics=self.metrics)
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
         """Try rising learning rates in a short run in this process, whose model is discarded.
@@ -141,7 +148,7 @@ class Trainer:
             WeightsError: the weights are neither a known name nor a file.
         """
         refuse_images(self.images, "a job")
-        spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        spec = training_spec(self._for_jobs(self.config), name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
         backend = backend_of(self._backend)
         backend.submit(spec)
         return Job(spec.name, backend)
@@ -167,6 +174,10 @@ class Trainer:
         backend = backend_of(self._backend)
         if not isinstance(backend, PlanningBackend):
             raise ConfigError("plan() estimates the cost of a paid backend; this one costs nothing")
-        spec = training_spec(self.config, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        spec = training_spec(self._for_jobs(self.config), max_runtime_seconds=max_runtime_seconds, spot=spot)
         plan: Plan = backend.plan(spec, dry_run=dry_run)
         return plan
+
+    def _for_jobs(self, config: TrainingConfig) -> TrainingConfig:
+        """The settings with the metrics as import paths."""
+        return with_metrics(config, self.metrics)

@@ -30,6 +30,7 @@ from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Search, TrialSnapshot
+from breedclf.tuning.space import own_code_in
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 
 if TYPE_CHECKING:
@@ -277,8 +278,12 @@ def best_epoch(records: Sequence[MetricRecord], epoch: float | None) -> dict[str
     """The metrics that were reported for that epoch."""
     for record in records:
         if epoch is not None and record.values.get("epoch") == epoch:
-            return {name: value for name, value in record.values.items() if name.startswith(("train_", "valid_"))}
+            return {name: value for name, value in record.values.items() if _is_result(name)}
     return {}
+
+
+def _is_result(name: str) -> bool:
+    return name not in ("epoch", "images_per_second") and not name.startswith("best_")
 
 
 def _packed_name(study: Study) -> str:
@@ -293,6 +298,8 @@ def _packed_spec(study: Study) -> JobSpec:
 
 def _spec(request: SearchRequest, config: TrainingConfig, name: str) -> JobSpec:
     """The job of one trial, tagged with the search's name."""
-    spec = training_spec(config, name=name).replace(tags={"breedclf-tuning": request.name})
+    spec = training_spec(config, name=name, more_code=own_code_in(request.space)).replace(
+        tags={"breedclf-tuning": request.name}
+    )
     limit = request.max_seconds_per_job
     return spec if limit is None else spec.replace(max_runtime_seconds=limit)

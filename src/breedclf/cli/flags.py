@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -40,6 +41,8 @@ def training_config(
 ) -> TrainingConfig:
     """Settings from defaults, the file of `--config`, the environment and the flags; later ones win.
 
+    If they name code of your own, modules in the current folder can be imported from then on, as with `python -m`.
+
     Raises:
         ConfigError: a setting is wrong, or none of them gives `data`.
     """
@@ -50,6 +53,9 @@ def training_config(
     config = TrainingConfig(**settings)
     if config.data is None:
         raise ConfigError("setting 'data' is required: give the image folder")
+    here = str(Path.cwd())
+    if config.own_code and here not in sys.path:
+        sys.path.append(here)  # last, so that no file there is imported in place of an installed module
     return config
 
 

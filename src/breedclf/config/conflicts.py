@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from breedclf.config.choices import START_MODEL
+from breedclf.config.import_path import DEFAULT_LOSS
 
 if TYPE_CHECKING:
     from breedclf.config.training import TrainingConfig
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def conflict(config: TrainingConfig) -> str | None:
     """What is wrong with the combination of settings, and how to change it; None if they fit together."""
-    checks = (_shares, _start, _batch, _batch_norm, _device_decoding, _engine)
+    checks = (_shares, _start, _batch, _batch_norm, _device_decoding, _engine, _loss)
     return next((problem for check in checks if (problem := check(config)) is not None), None)
 
 
@@ -78,4 +79,20 @@ def _engine(config: TrainingConfig) -> str | None:
         return f"engine=openvino computes on the CPU, not on device={device}: use engine=torch"
     if config.compile_network:
         return "engine=openvino compiles the network itself: turn compile_network off"
+    return None
+
+
+def _loss(config: TrainingConfig) -> str | None:
+    if config.loss == DEFAULT_LOSS:
+        return None
+    if config.label_smoothing:
+        return (
+            f"label_smoothing={config.label_smoothing:g} smooths the targets of cross entropy, but loss={config.loss} "
+            "gets class numbers: smooth them in your loss, and set label_smoothing=0"
+        )
+    if config.class_weights != "none":
+        return (
+            f"class_weights={config.class_weights} weights cross entropy, but loss={config.loss} is used as it is: "
+            "weight the classes in your loss, and set class_weights=none"
+        )
     return None

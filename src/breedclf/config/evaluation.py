@@ -21,7 +21,9 @@ class EvaluationConfig(Settings):
         default="test", description="images to evaluate on; all uses every split"
     )
     labels: MaybeUserPath = Field(
-        default=None, description="table of the labels, if the images are in a folder without class folders"
+        default=None,
+        validate_default=True,
+        description="table of the labels, if the images are in a folder without class folders",
     )
     output: MaybeUserPath = Field(
         default=None,

@@ -31,12 +31,21 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "patience",
         "objective",
     ),
-    "loss and head": ("head", "batch_norm", "label_smoothing", "class_weights", "mixup", "min_confidence"),
+    "loss and head": (
+        "head",
+        "batch_norm",
+        "loss",
+        "label_smoothing",
+        "class_weights",
+        "mixup",
+        "min_confidence",
+    ),
     "data": (
         "labels",
         "valid_share",
         "test_share",
         "split_seed",
+        "sampler",
         "views",
         "view_seed",
         "dct_scaling",
@@ -56,7 +65,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "compile_network",
         "deterministic",
     ),
-    "records and logging": ("checkpoints", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
+    "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": ("split", "labels", "output", "on_bad_image"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -28,10 +28,14 @@ TORCH = "torch-fused"
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features [N, ...] in memory, on any device, with targets int64 [N]; batches are moved to the targets' device."""
+    """Features [N, ...] in memory, on any device, with targets int64 [N]; batches are moved to the targets' device.
+
+    `kept` is int64 [N], the positions of the readable ones among the images; empty if unknown.
+    """
 
     values: torch.Tensor
     targets: torch.Tensor
+    kept: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for batch in torch.split(rows, batch_size):

@@ -13,7 +13,6 @@ import torch
 from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_source import EncodedImages, ImageSource
-from breedclf.data.sources import FeatureSource
 from breedclf.data.split import Split, SplitImages
 from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
@@ -59,7 +58,7 @@ class FeatureProvider:
         text = json.dumps(self.fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> FeatureSource:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
@@ -81,7 +80,7 @@ class FeatureProvider:
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
         values = found.values if self.cache is None else found.values.to(device)
-        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device))
+        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
@@ -98,7 +97,7 @@ class FeatureProvider:
         )
         return fits
 
-    def _streamed(self, split: Split, view: int) -> FeatureSource:
+    def _streamed(self, split: Split, view: int) -> StreamedFeatures:
         if split.name not in self._readable:
             images = self._images(split)
             if isinstance(images, PreparedImages):

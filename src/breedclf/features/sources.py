@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
@@ -26,6 +27,7 @@ from breedclf.runtime.timers import NO_TIMER, StepTimer
 class Sources:
     """The inputs of a training run: one source per view for training, one for validation.
 
+    `valid_kept` is int64 [N], the position in the validation split of each row of `valid`.
     `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
     `are_cached`: all inputs are features from the cache.
     """
@@ -33,6 +35,7 @@ class Sources:
     views: Mapping[int, FeatureSource]
     schedule: ViewSchedule
     valid: FeatureSource
+    valid_kept: torch.Tensor
     data_fingerprint: str
     skipped: list[str]
     are_cached: bool
@@ -96,4 +99,6 @@ def make_sources(
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
     *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
     views = dict(zip(schedule.counts, train, strict=True))
-    return Sources(views, schedule, valid, provider.data_fingerprint, provider.skipped, provider.cache is not None)
+    return Sources(
+        views, schedule, valid, valid.kept, provider.data_fingerprint, provider.skipped, provider.cache is not None
+    )

@@ -61,7 +61,11 @@ def write_results(
         "class_names": data.class_names,
         "preprocessing": model.pretrained.preprocessing,
         "min_confidence": config.min_confidence,
-        "metrics": {name: best[name] for name in ("valid_loss", "valid_accuracy")},
+        "metrics": {
+            "valid_loss": best["valid_loss"],
+            "valid_accuracy": best["valid_accuracy"],
+            **best.get("metrics", {}),
+        },
         "data_fingerprint": data_fingerprint,
         "training": config.to_dict() | images | {"best_epoch": trained.best_epoch},
         "start_from": None if start is None else start.record,

@@ -15,7 +15,7 @@ from breedclf.runtime.device import Compute
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.distributed import DistributedContext, distributed_context
-from breedclf.training.hooks import TrainingHook, TrainingPlan, timer_of
+from breedclf.training.hooks import TrainingHook, TrainingPlan, listens, timer_of
 from breedclf.training.loop import Callbacks
 from breedclf.training.output_folder import claimed_output
 from breedclf.training.result import FitResult
@@ -55,7 +55,9 @@ class RunContext:
     @property
     def callbacks(self) -> Callbacks:
         """What the loop calls."""
-        return Callbacks([hook.on_step for hook in self.hooks], [hook.on_epoch for hook in self.hooks], self.timer)
+        on_valid = [hook.on_valid for hook in self.hooks if listens(hook, "on_valid")]
+        on_step, on_epoch = [hook.on_step for hook in self.hooks], [hook.on_epoch for hook in self.hooks]
+        return Callbacks(on_step, on_valid, on_epoch, self.timer)
 
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""

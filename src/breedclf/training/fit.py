@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
@@ -18,6 +18,8 @@ from breedclf.runtime.workers import check_not_imported_by_loader
 from breedclf.training.artifact import report_skipped, write_results
 from breedclf.training.checkpoint_policy import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.context import run_context
+from breedclf.training.custom.code import own_code
+from breedclf.training.custom.metrics import MetricFunction
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
@@ -36,6 +38,7 @@ def fit(
     images: GivenImages | None = None,
     *,
     hooks: Sequence[TrainingHook] = (),
+    metrics: Mapping[str, MetricFunction] | None = None,
     run_cache: RunCache | None = None,
     checkpoints: Path | None = None,
     is_kept: Callable[[EpochRecord], bool] = lambda _best: True,
@@ -49,17 +52,19 @@ def fit(
         config: every setting.
         images: labeled images to train on in place of the folder that the settings name.
         hooks: receive the events of the run.
+        metrics: functions of the validation images, by name, beside those of the settings.
         run_cache: what runs in one process share.
         checkpoints: folder of the checkpoints; below the output by default.
         is_kept: decides by the best epoch whether to write the artifact, which takes longer than training a head.
 
     Raises:
         ConfigError: the output can't be written or another run is writing there, the device is missing, a checkpoint
-            was made with other settings, or a process that is being spawned starts the training again.
+            was made with other settings, a process that is being spawned starts the training again, or own code can't
+            be imported or used.
         DataError: the images can't be used; by default also if one of them can't be read.
         WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
         ArtifactError: the model of `start_from` can't be read, or is damaged.
-        TrainingError: the loss is NaN or infinite.
+        TrainingError: the loss is NaN or infinite, or own code fails.
         DiskError: the disk refuses the model; the one before it stays.
         ForkError: this process was forked from one that used what doesn't work in a fork.
         TrainingInterrupted: SIGTERM or SIGINT was received, and the state is saved.
@@ -71,14 +76,15 @@ def fit(
     config = with_start_model(config)
     compute = compute_of(config)
     data = load_data(config, images)  # before the output folder exists, which may be inside the data
+    own = own_code(config, metrics, classes=len(data.labels))
     with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
         with run.reproducible():
             pretrained = run.cache.pretrained(config)
             model = build_model(config, pretrained, classes=len(data.labels), compute=run.compute)
             sources = make_sources(config, data, model, run.compute, fingerprint=run.cache.fingerprint, timer=run.timer)
-            task = training_task(config, data, model, sources, needs_scaling=run.start is None)
+            task = training_task(config, data, model, sources, own, needs_scaling=run.start is None)
             start = start_from_model(config, data, model, task)
-            about = about_run(config, run.compute, sources.data_fingerprint, pretrained)
+            about = about_run(config, run.compute, sources.data_fingerprint, pretrained, own.fingerprints)
             check_same_inputs(run.start, about)
             trained = train(
                 task,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from breedclf.runtime.timers import StepTimer, all_of
 from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
 
 if TYPE_CHECKING:
     from breedclf.training.result import FitResult
+    from breedclf.training.valid_predictions import ValidPredictions
 
 __all__ = ["EpochRecord", "StepRecord", "TrainingHook", "TrainingPlan", "timer_of"]
 
 
-class TrainingHook(Protocol):
-    """Callbacks for the four events of a run. Inherit from it and override some, or implement all four methods.
+class TrainingHook:
+    """Callbacks for the events of a run. Inherit from it and override some.
 
     If a hook has a `timer` (a `StepTimer`), that receives the parts of each step. An exception in a hook ends the run.
     With several processes only the hooks of the first are called.
@@ -29,6 +30,10 @@ class TrainingHook(Protocol):
         """Called after each optimizer step; keep it cheap."""
         del step
 
+    def on_valid(self, epoch: EpochRecord, predictions: ValidPredictions) -> None:
+        """Called before `on_epoch`; predictions are collected only for hooks that have this method."""
+        del epoch, predictions
+
     def on_epoch(self, epoch: EpochRecord) -> None:
         """Called after the validation of each epoch."""
         del epoch
@@ -36,6 +41,12 @@ class TrainingHook(Protocol):
     def on_end(self, result: FitResult) -> None:
         """Called after the artifact is written."""
         del result
+
+
+def listens(hook: TrainingHook, event: str) -> bool:
+    """Whether the hook has a method of its own for this event; those of the base class do nothing."""
+    method = getattr(hook, event, None)
+    return method is not None and getattr(method, "__func__", method) is not getattr(TrainingHook, event, None)
 
 
 def timer_of(hooks: Iterable[TrainingHook]) -> StepTimer:

@@ -24,15 +24,26 @@ from breedclf.training.records import EpochRecord, StepRecord
 from breedclf.training.state import TrainingState
 from breedclf.training.step import TrainingStep
 from breedclf.training.task import TrainingTask
+from breedclf.training.valid_predictions import ScoreCollector, ValidPredictions
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What the loop calls after each step and each epoch."""
+    """What the loop calls after each step and each epoch; predictions are collected only if `on_valid` has calls."""
 
     on_step: Sequence[Callable[[StepRecord], None]] = ()
+    on_valid: Sequence[Callable[[EpochRecord, ValidPredictions], None]] = ()
     on_epoch: Sequence[Callable[[EpochRecord], None]] = ()
     timer: StepTimer = NO_TIMER
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean loss, accuracy from 0 to 1, and the predictions if they are collected (in the first process only)."""
+
+    loss: float
+    accuracy: float
+    predictions: ValidPredictions | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class _Loop:
         self._task, self._config, self._distributed = task, config, distributed
         self._callbacks, self._timer = callbacks, callbacks.timer
         self._checkpoints, self._stop = checkpoints, stop
+        self._collects_predictions: bool = distributed.from_first(bool(callbacks.on_valid or task.metrics.functions))
         self.state = TrainingState(task, config, distributed, callbacks.timer)
         if checkpoints.start is not None:
             self.state.restore(checkpoints.start)
@@ -100,16 +112,21 @@ class _Loop:
         self._timer.phase("train", number)
         started = time.perf_counter()
         order = state.order.get_state()
-        rows = torch.randperm(len(source.targets), generator=state.order)
+        rows = self._task.sampler.rows(source.targets, number, state.order)
+        state.check_rows(self._distributed.same_everywhere(self._task.sampler.mark(rows), "sampler"), number)
         done = len(state.losses)
         self._train(source, rows, number, order)
         elapsed = time.perf_counter() - started
         trained = len(rows) - min(len(rows), done * batch_size)
         train_loss = self._mean_loss(len(rows), number)
         self._timer.phase("valid", number)
-        valid_loss, valid_accuracy = self._validate(order)
-        record = EpochRecord(number, train_loss, valid_loss, valid_accuracy, trained / elapsed)
+        valid = self._validate(order)
+        metrics = {} if valid.predictions is None else self._task.metrics.values(valid.predictions, number)
+        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, trained / elapsed, metrics)
         state.end_epoch(record)
+        if valid.predictions is not None:
+            for on_valid in self._callbacks.on_valid:
+                on_valid(record, valid.predictions)
         for on_epoch in self._callbacks.on_epoch:
             on_epoch(record)
         self._save(state.order.get_state())
@@ -154,9 +171,10 @@ class _Loop:
         return float((per_step * sizes).sum() / images)
 
     @torch.no_grad()
-    def _validate(self, order: torch.Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy, from 0 to 1, over all validation images."""
+    def _validate(self, order: torch.Tensor) -> Validation:
+        """Evaluate all validation images."""
         state, valid, distributed = self.state, self._task.valid, self._distributed
+        collector = ScoreCollector(len(self._task.labels)) if self._collects_predictions else None
         loss = correct = 0.0
         rows = torch.arange(len(valid.targets))
         state.module.eval()
@@ -166,6 +184,8 @@ class _Loop:
                 scores = state.module(inputs)
                 loss += F.cross_entropy(scores, targets, reduction="sum").item()
                 correct += (scores.argmax(1) == targets).sum().item()
+                if collector is not None:
+                    collector.add(scores)
                 self._timer.lap("forward")
                 self._timer.step(len(targets))
                 stopped = self._stop.is_made and distributed.count == 1
@@ -177,7 +197,10 @@ class _Loop:
             self._leave(len(state.history) + 1, order)
         if distributed.count > 1:
             loss, correct = distributed.total(torch.tensor([loss, correct], dtype=torch.float64)).tolist()
-        return loss / len(rows), correct / len(rows)
+        predictions = None
+        if collector is not None:
+            predictions = collector.predictions(self._task.labels, valid.targets, self._task.valid_images, distributed)
+        return Validation(loss / len(rows), correct / len(rows), predictions)
 
     def _leave(self, epoch: int, order: torch.Tensor) -> None:
         """Save in the middle of an epoch, and stop."""

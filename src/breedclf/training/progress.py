@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from breedclf.jobs.metric_lines import format_metrics
+from breedclf.jobs.metric_lines import format_metrics, training_metrics
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -46,13 +46,14 @@ class ProgressLog(TrainingHook):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        own = "".join(f"{name} {value:.4f}  " for name, value in epoch.metrics.items())
         _report(
             f"epoch {epoch.epoch}/{self._epochs}  "
             f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "
-            f"valid accuracy {epoch.valid_accuracy:.1%}  {epoch.images_per_second:.0f} images/s"
+            f"valid accuracy {epoch.valid_accuracy:.1%}  {own}{epoch.images_per_second:.0f} images/s"
         )
         if self._metric_lines:
-            log.info("%s", format_metrics(epoch.to_dict()))
+            log.info("%s", format_metrics({"epoch": epoch.epoch, **epoch.values}, training_metrics(epoch.metrics)))
 
 
 def _report(text: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import BUILT_IN_METRICS
 from breedclf.text.plain_json import plain_values
 
 
@@ -51,24 +53,35 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second."""
+    """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
+
+    `metrics` are your own, by name; NaN if they have no value.
+    """
 
     epoch: int
     train_loss: float
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """All numbers of the epoch by name, your own metrics among them."""
+        return {**{name: getattr(self, name) for name in BUILT_IN_METRICS}, **self.metrics}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN and infinite values become None."""
+        """Plain values for JSON; NaN and infinite values become None. `metrics` is there if there are any."""
         values: dict[str, Any] = plain_values(asdict(self))
+        if not self.metrics:
+            del values["metrics"]
         return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The record with these values from `to_dict`, with NaN for None."""
-        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-        return cls(**known)
+        known: dict[str, Any] = _numbers(values)
+        return cls(**{**known, "metrics": _numbers(known.get("metrics", {}))})
 
 
 @dataclass(frozen=True)
@@ -102,5 +115,8 @@ class BeforeTraining:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of `to_dict`, with NaN for None."""
-        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-        return cls(**known)
+        return cls(**_numbers(values))
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in values.items()}

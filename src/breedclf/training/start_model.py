@@ -19,7 +19,7 @@ from breedclf.jobs import remote_address
 from breedclf.models.model import Model
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import PretrainedWeights, TrainedHead
-from breedclf.runtime.device import on_threads
+from breedclf.runtime.cpu_threads import on_threads
 from breedclf.training.class_match import ClassMatch, match_classes
 from breedclf.training.records import BeforeTraining, EpochRecord
 from breedclf.training.task import TrainingTask

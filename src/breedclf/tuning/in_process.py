@@ -61,6 +61,7 @@ class InProcessRunner:
         else:
             best = result.best.to_dict()
             metrics = {key: best[key] for key in ("train_loss", "valid_loss", "valid_accuracy")}
+            metrics |= {name: value for name, value in best.get("metrics", {}).items() if value is not None}
             record |= {"status": "Completed", "objective": best[config.objective], "metrics": metrics}
         self._write(name, {**record, "history": watch.history, "ended": self._clock()})
 
