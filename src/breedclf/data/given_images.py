@@ -79,7 +79,8 @@ def given_image(image: object, *, copy: bool = False) -> GivenImage:
     """
     match image:
         case str() | os.PathLike():
-            return user_path(as_path(Path(os.fsdecode(image)) if isinstance(image, os.PathLike) else image), "image")
+            as_path(text := os.fsdecode(image))
+            return user_path(text, "image")
         case bytes():
             return image
         case bytearray() | memoryview():
