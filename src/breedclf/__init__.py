@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import EvaluationConfig, TrainingConfig
+    from breedclf.data.labeled_images import LabeledImages
     from breedclf.errors import (
         ArtifactError,
         BreedclfError,
@@ -94,6 +95,7 @@ _MODULE_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
+    "LabeledImages": "breedclf.data.labeled_images",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MissingExtraError": "breedclf.errors",
@@ -152,6 +154,7 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "JobTimeoutError",
+    "LabeledImages",
     "LocalBackend",
     "MLflowLogger",
     "MissingExtraError",

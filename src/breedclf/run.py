@@ -84,6 +84,8 @@ class JobEnvironment:
             raise ConfigError(
                 f"the environment has no {error.args[0]}: this module runs only inside a job; use `breedclf train`"
             ) from None
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"the job's environment can't be read: {error}") from error
 

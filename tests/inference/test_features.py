@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import resnet18
 
 from breedclf import ArtifactError, Classifier
-from breedclf.data.image_source import ImageFiles
+from breedclf.data.image_source import EncodedImages
+from breedclf.data.split import ImageFiles
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.models.network import frozen_backbone
 from tests.serving.conftest import write_tiny_model
@@ -28,7 +29,7 @@ def test_features_are_those_of_training_to_the_bit(classifier: Classifier, photo
     )
     features = classifier.features(photos)
     assert features.dtype == torch.float32
-    assert torch.equal(features, extractor.extract(ImageFiles(photos)).values)
+    assert torch.equal(features, extractor.extract(EncodedImages(ImageFiles(photos))).values)
     assert torch.equal(classifier.features(iter(photos)), features)
     assert torch.allclose(classifier.features(photos[0]), features[:1], atol=1e-5)
     head = torch.nn.functional.linear(features, state["fc.weight"], state["fc.bias"])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from breedclf.data.given_images import ImageLike
+    from breedclf.data.given_images import AnyImage
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Endpoint:
         return self.describe().url
 
     @accept_old_keywords
-    def predict(self, image: ImageLike, *, timeout_seconds: float = 60) -> Prediction:
+    def predict(self, image: AnyImage, *, timeout_seconds: float = 60) -> Prediction:
         """Rank the classes for one image.
 
         An image is what `Classifier.predict` accepts, or a URL starting with http:// or https://. Files are sent as
@@ -104,7 +104,7 @@ class Endpoint:
     @accept_old_keywords
     def predict_many(
         self,
-        images: Iterable[ImageLike],
+        images: Iterable[AnyImage],
         *,
         concurrency: int = 8,
         progress: Callable[[int], None] | None = None,
@@ -120,9 +120,9 @@ class Endpoint:
             on_error: `raise`, or `return` to get the error in place of the prediction.
             timeout_seconds: how long to wait for each response.
         """
-        todo: Sequence[ImageLike] = list(images)
+        todo: Sequence[AnyImage] = list(images)
 
-        def request(image: ImageLike) -> Prediction | BreedclfError:
+        def request(image: AnyImage) -> Prediction | BreedclfError:
             try:
                 return self.predict(image, timeout_seconds=timeout_seconds)
             except BreedclfError as error:
@@ -239,7 +239,7 @@ class _Answer:
     known: bool = True
 
 
-def file_of(image: ImageLike, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """An image as a JPEG, PNG or WebP file of at most `max_bytes` bytes.
 
     Raises:

@@ -21,7 +21,9 @@ class EvaluationConfig(Settings):
         default="test", description="images to evaluate on; all uses every split"
     )
     output: MaybeUserPath = Field(
-        default=None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
+        default=None,
+        validate_default=True,
+        description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)",
     )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")

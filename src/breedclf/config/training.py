@@ -26,15 +26,15 @@ from breedclf.config.choices import (
     Engine,
     Freeze,
     Head,
+    LogTo,
     Objective,
     OnBadImage,
     OptimizerName,
     Profiling,
     Schedule,
     TrainingPrecision,
+    Weights,
     checked_mlflow_uri,
-    logger_names,
-    weights_name,
 )
 from breedclf.config.conflicts import conflict
 from breedclf.config.environment import settings_from_environment
@@ -64,8 +64,10 @@ class TrainingConfig(Settings):
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50", description="network to fine-tune"
     )
-    weights: Annotated[str, BeforeValidator(weights_name), Decides.START] = Field(
-        default="IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
+    weights: Annotated[Weights, Decides.START] = Field(
+        default="IMAGENET1K_V1",
+        validate_default=True,
+        description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict",
     )
     epochs: Annotated[int, Decides.LENGTH] = Field(
         default=3, ge=1, le=10_000, description="passes over the training images"
@@ -187,10 +189,12 @@ class TrainingConfig(Settings):
         description="cache decoded images on disk, for runs that pass them through the network in every epoch",
     )
     cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
-        default=None, description="folder of the caches (default: the platform's)"
+        default=None, validate_default=True, description="folder of the caches (default: the platform's)"
     )
     output: Annotated[OutputPath, Decides.RECORDS] = Field(
-        default=Path("runs/train"), description="folder for the model, the history and the report"
+        default=Path("runs/train"),
+        validate_default=True,
+        description="folder for the model, the history and the report",
     )
     checkpoints: Annotated[bool, Decides.RECORDS] = Field(
         default=True, description="save the full state after each epoch in OUTPUT/checkpoints"
@@ -235,8 +239,10 @@ class TrainingConfig(Settings):
         default="timers",
         description="what to record for profiling: timers costs next to nothing, full also traces operators",
     )
-    log_to: Annotated[str, BeforeValidator(logger_names), Decides.RECORDS] = Field(
-        default="none", description="also log to tensorboard, mlflow, or both (separated by a comma)"
+    log_to: Annotated[LogTo, Decides.RECORDS] = Field(
+        default="none",
+        validate_default=True,
+        description="also log to tensorboard, mlflow, or both (separated by a comma)",
     )
     mlflow_uri: Annotated[str | None, BeforeValidator(checked_mlflow_uri), MaybeText, Decides.RECORDS] = Field(
         default=None, description="MLflow tracking server, sqlite:///FILE or SageMaker ARN (default: MLflow's own)"

@@ -27,14 +27,14 @@ class BinaryFile(Protocol):
     def read(self, size: int = ..., /) -> bytes: ...
 
 
-ImageLike = Union[
+AnyImage = Union[
     str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile, Image.Image, NDArray[np.uint8], "torch.Tensor"
 ]
 """A path, the bytes of a file, a file opened in binary mode, a PIL image, a uint8 array [height, width] or
 [height, width, 3 or 4], or a uint8 tensor [1 or 3, height, width]."""
 
 GivenImage = Path | bytes | Image.Image
-"""What every `ImageLike` is brought to."""
+"""What every `AnyImage` is brought to."""
 
 ACCEPTED = (
     "a path, the bytes of a file, a file opened in binary mode, a PIL image, "
@@ -43,13 +43,13 @@ ACCEPTED = (
 _CHUNK_BYTES = 1 << 20
 
 
-def is_one_image(value: object) -> TypeGuard[ImageLike]:
+def is_one_image(value: object) -> TypeGuard[AnyImage]:
     """Whether this is an image, rather than several of them."""
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, io.IOBase)
     return isinstance(value, kinds) or _is_tensor(value) or hasattr(value, "read")
 
 
-def several_images(value: object) -> Iterable[ImageLike]:
+def several_images(value: object) -> Iterable[AnyImage]:
     """Check that these are several images: anything that can be iterated over and keeps an order.
 
     Raises:
@@ -63,7 +63,7 @@ def several_images(value: object) -> Iterable[ImageLike]:
             f"{type(value).__name__} is neither an image nor several{unordered}: give {ACCEPTED}; or a list, a "
             "generator or another iterable of these"
         )
-    return cast("Iterable[ImageLike]", value)
+    return cast("Iterable[AnyImage]", value)
 
 
 def given_image(image: object, *, copy: bool = False) -> GivenImage:

@@ -14,23 +14,12 @@ from breedclf.config import TrainingConfig
 from breedclf.data.layout import UNDIVIDED, Layout, Part, everything_below, layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import ranked_split
+from breedclf.data.split import ImageFiles, Split
 from breedclf.errors import DataError
 
 log: logging.Logger = logging.getLogger(__name__)
 
 _NUMBERED = re.compile(r"(?P<number>\d+|n\d{8})(?P<separator>[._-]+\s*)(?P<name>[^\W\d_].*)", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of one split, in a fixed order; `targets[i]`, an index into the labels, is the class of `paths[i]`."""
-
-    name: str
-    paths: tuple[Path, ...]
-    targets: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
 
 @dataclass(frozen=True)
@@ -196,4 +185,4 @@ def _divide(
 def as_split(name: str, labels: Sequence[str], by_label: Mapping[str, Sequence[Path]]) -> Split:
     """Make a split of the images of these labels, in their order; other classes are left out."""
     pairs = [(path, index) for index, label in enumerate(labels) for path in by_label.get(label, ())]
-    return Split(name, tuple(path for path, _ in pairs), tuple(index for _, index in pairs))
+    return Split(name, ImageFiles(tuple(path for path, _ in pairs)), tuple(index for _, index in pairs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import stat
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ from breedclf.data.formats.cost import check_cost
 from breedclf.data.formats.loading import FORMATS, Flaw, load
 from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
+
+ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Lower-case suffixes of the files that are read as images when a folder is scanned."""
@@ -80,6 +84,24 @@ def open_image(source: Path | bytes, *, name: str | None = None, color: Color = 
     name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else read_file(source)
     return read_image(data, name, color=color)[0]
+
+
+def pillow_image(image: ImageLike, name: str, *, color: Color = "as_stored") -> Image.Image:
+    """Any image as an upright RGB image of Pillow; `name` and `color` as in `open_image`.
+
+    Raises:
+        ImageError: it can't be read, or its type or shape isn't that of an image.
+    """
+    match image:
+        case bytes() | bytearray():
+            return open_image(bytes(image), name=name, color=color)
+        case Image.Image():
+            return upright_rgb(image, color=color)
+        case np.ndarray():
+            return upright_rgb(image_from_array(image))
+        case str() | PathLike():
+            return open_image(Path(image), name=name, color=color)
+    raise ImageError(f"{name} must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
 def read_image(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from breedclf.config import TrainingConfig
-from breedclf.data.image_folder import Split, training_images
+from breedclf.data.image_folder import training_images
+from breedclf.data.split import Split
 
 
 @dataclass(frozen=True)

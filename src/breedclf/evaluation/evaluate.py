@@ -13,12 +13,13 @@ import torch
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, log_set_aside
-from breedclf.data.image_source import ImageFiles
-from breedclf.data.images import open_image
+from breedclf.data.image_folder import as_split, canonical_split, images_by_split, log_set_aside
+from breedclf.data.image_source import EncodedImages
+from breedclf.data.images import pillow_image
 from breedclf.data.layout import layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import some_names
+from breedclf.data.split import Split
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
@@ -95,11 +96,11 @@ def evaluate(
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_shown_path(path, data): path for path in images.paths}
+    originals = {_shown_name(images.images.name(index), data): index for index in range(len(images))}
     page = evaluation_page(
         result,
         provenance,
-        thumbnails=[_thumbnail(originals[Path(wrong.path)]) for wrong in result.worst],
+        thumbnails=[_thumbnail(images, originals[Path(wrong.path)]) for wrong in result.worst],
         made_by=f"breedclf {__version__}",
         made_at=clock(),
     )
@@ -166,23 +167,24 @@ def _measure(
         workers=workers,
         stop_at_bad=on_bad_image == "error",
     )
-    scores = extractor.extract(ImageFiles(images.paths), title=f"evaluating {images.name}")
+    scores = extractor.extract(EncodedImages(images.images), title=f"evaluating {images.name}")
     skipped = scores.left_out(on_bad_image)
     evaluated = scores.kept.tolist()
     return measure(
         check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),
         torch.tensor(images.targets)[scores.kept].numpy(),
         classifier.card.labels,
-        [_shown_path(images.paths[position], data) for position in evaluated],
+        [_shown_name(images.images.name(position), data) for position in evaluated],
         class_names=classifier.card.class_names,
         split=images.name,
         skipped=skipped,
     )
 
 
-def _shown_path(path: Path, data: Path) -> Path:
-    """The path of an image in the report: relative to the dataset, with undecodable bytes escaped."""
-    return Path(storable(str(path.relative_to(data))))
+def _shown_name(name: str, data: Path) -> Path:
+    """The name of an image in the report: relative to the dataset, with undecodable bytes escaped."""
+    path = Path(name)
+    return Path(storable(str(path.relative_to(data) if path.is_relative_to(data) else path)))
 
 
 def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Path]]:
@@ -193,9 +195,9 @@ def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Pa
     return {label: sorted(paths) for label, paths in merged.items()}
 
 
-def _thumbnail(path: Path) -> bytes:
+def _thumbnail(split: Split, index: int) -> bytes:
     """A small JPEG of an image."""
-    image = open_image(path, color="srgb")
+    image = pillow_image(split.images.read(index), split.images.name(index), color="srgb").copy()
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = BytesIO()
     image.save(file, "JPEG", quality=75, optimize=True)

@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
-from breedclf.data.image_source import Chunk, ImageFiles, ImageSource
+from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.errors import DataError
 from breedclf.features.cache import FORMAT, FeatureCache, Features, unreadable_image
@@ -176,9 +176,16 @@ class FeatureExtractor:
         self, images: ImageSource, view: int, indices: Sequence[int] | None, chunk_size: int
     ) -> Iterable[Chunk]:
         settings = self.loader(chunk_size)
-        if self.device_decoding and isinstance(images, ImageFiles):
+        if self.device_decoding and isinstance(images, EncodedImages):
             return device_chunks(
-                images, indices, self.preprocessing, view, self.view_seed, chunk_size, self.compute.device, self.timer
+                images.images,
+                indices,
+                self.preprocessing,
+                view,
+                self.view_seed,
+                chunk_size,
+                self.compute.device,
+                self.timer,
             )
         return loaded_chunks(
             images, indices, self.preprocessing, view, self.view_seed, chunk_size, settings, self.timer
@@ -225,7 +232,7 @@ class StreamedFeatures:
 
 def features_of(
     extractor: FeatureExtractor,
-    images: ImageFiles,
+    images: ImageSource,
     *,
     view: int,
     title: str,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.data.split import SplitImages
 from breedclf.data.training_data import TrainingData
 from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.fingerprint import fingerprint_of
@@ -53,7 +53,7 @@ def make_sources(
     model: Model,
     compute: Compute,
     *,
-    fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+    fingerprint: Callable[[SplitImages], str] = fingerprint_of,
     timer: StepTimer = NO_TIMER,
 ) -> Sources:
     """Make the inputs of a training run; features that are to be cached are computed now.
@@ -63,7 +63,7 @@ def make_sources(
         data: the training and the validation split.
         model: has the frozen backbone.
         compute: device and precision.
-        fingerprint: computes the fingerprint of image files.
+        fingerprint: computes the fingerprint of images.
         timer: receives the parts of each step.
 
     Raises:

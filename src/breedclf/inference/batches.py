@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from breedclf.data.decoding import as_tensor, decode_image
-from breedclf.data.given_images import GivenImage, ImageLike, given_image
+from breedclf.data.given_images import AnyImage, GivenImage, given_image
 from breedclf.data.images import upright_rgb
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError, ImageError
@@ -49,7 +49,7 @@ def input_of(image: GivenImage, preprocessing: Preprocessing) -> Input:
     return Input(preprocessing.view(upright, 0), image if isinstance(image, Path) else None)
 
 
-def batches(images: Iterable[ImageLike], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
+def batches(images: Iterable[AnyImage], preprocessing: Preprocessing, batch_size: int) -> Iterator[Batch]:
     """Batches of `batch_size` images, the last one smaller; the next one is decoded while one is in use.
 
     At most two batches of images are taken from the iterator before their results are in use. What a caller may change
@@ -67,7 +67,7 @@ def stacked(crops: list[torch.Tensor], crop_px: int) -> torch.Tensor:
     return torch.stack(crops) if crops else torch.empty(0, 3, crop_px, crop_px, dtype=torch.uint8)
 
 
-def _given(position: int, image: ImageLike, *, copy: bool) -> tuple[int, GivenImage | ImageError]:
+def _given(position: int, image: AnyImage, *, copy: bool) -> tuple[int, GivenImage | ImageError]:
     try:
         return position, given_image(image, copy=copy)
     except (ImageError, ConfigError) as error:

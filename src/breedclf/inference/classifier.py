@@ -13,7 +13,7 @@ from torch import nn
 
 from breedclf.config import Device, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.given_images import ImageLike, given_image, is_one_image, several_images
+from breedclf.data.given_images import AnyImage, given_image, is_one_image, several_images
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import user_path
@@ -24,7 +24,9 @@ from breedclf.models.network import for_inference, network_from
 from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
 
-__all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
+__all__ = ["NONE_OF_THESE", "AnyImage", "Classifier", "ImageLike", "Prediction", "RankedClass"]
+
+ImageLike = AnyImage
 
 OnError = Literal["raise", "return"]
 
@@ -93,12 +95,12 @@ class Classifier:
         return self.card.class_names
 
     @overload
-    def predict(self, images: ImageLike) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(self, images: AnyImage) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, images: Iterable[ImageLike]) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage]) -> list[Prediction]: ...
 
-    def predict(self, images: ImageLike | Iterable[ImageLike]) -> Prediction | list[Prediction]:
+    def predict(self, images: AnyImage | Iterable[AnyImage]) -> Prediction | list[Prediction]:
         """Rank the classes for one image, or for each of several.
 
         Args:
@@ -118,16 +120,16 @@ class Classifier:
 
     @overload
     def predict_iter(
-        self, images: Iterable[ImageLike], *, on_error: Literal["raise"] = "raise"
+        self, images: Iterable[AnyImage], *, on_error: Literal["raise"] = "raise"
     ) -> Iterator[Prediction]: ...
 
     @overload
     def predict_iter(
-        self, images: Iterable[ImageLike], *, on_error: Literal["return"]
+        self, images: Iterable[AnyImage], *, on_error: Literal["return"]
     ) -> Iterator[Prediction | ImageError]: ...
 
     def predict_iter(
-        self, images: Iterable[ImageLike], *, on_error: OnError = "raise"
+        self, images: Iterable[AnyImage], *, on_error: OnError = "raise"
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
         """The predictions of any number of images, in order, in bounded memory.
 
@@ -152,7 +154,7 @@ class Classifier:
             raise ConfigError(f"on_error={on_error!r}: use raise or return")
         return self._predictions(several_images(images), on_error)
 
-    def features(self, images: ImageLike | Iterable[ImageLike]) -> torch.Tensor:
+    def features(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
         """The features of N images, float32 [N, D] on the CPU: the input of the classification head.
 
         For a ResNet this is the output of its global average pooling (`avgpool`), of D = 512 (ResNet-18 and -34) or
@@ -192,7 +194,7 @@ class Classifier:
         network: nn.Module = network_from(card.architecture, state)
         return network.requires_grad_(True)
 
-    def inputs(self, images: ImageLike | Iterable[ImageLike]) -> torch.Tensor:
+    def inputs(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
         """The inputs of `torch_module()` for N images, cropped and normalized: float32 [N, 3, crop, crop] on the CPU.
 
         Raises:
@@ -203,7 +205,7 @@ class Classifier:
         side = self.preprocessing.crop_px
         return self.preprocessing.normalize(torch.cat(crops) if crops else torch.empty(0, 3, side, side))
 
-    def probabilities(self, images: Iterable[ImageLike]) -> torch.Tensor:
+    def probabilities(self, images: Iterable[AnyImage]) -> torch.Tensor:
         """The probabilities of N images, float32 [N, C] on the CPU; column i belongs to `card.labels[i]`.
 
         Raises:
@@ -232,7 +234,7 @@ class Classifier:
     def _head(self) -> nn.Linear:
         return cast(nn.Linear, self._network[1])
 
-    def _batches(self, images: Iterable[ImageLike]) -> Iterator[Batch]:
+    def _batches(self, images: Iterable[AnyImage]) -> Iterator[Batch]:
         """Batches without unreadable images: their error is raised."""
         for batch in batches(images, self.preprocessing, self.batch_size):
             for image in batch.images:
@@ -240,7 +242,7 @@ class Classifier:
                     raise image.error
             yield batch
 
-    def _predictions(self, images: Iterable[ImageLike], on_error: OnError) -> Iterator[Prediction | ImageError]:
+    def _predictions(self, images: Iterable[AnyImage], on_error: OnError) -> Iterator[Prediction | ImageError]:
         for batch in batches(images, self.preprocessing, self.batch_size):
             rows = iter(self.probabilities_of_inputs(batch.crops)) if len(batch.crops) else iter(())
             for image in batch.images:

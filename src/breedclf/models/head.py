@@ -11,6 +11,7 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.models.initialization import DrawnFrom
 from breedclf.models.network import fold_scaling
 
 _CONSTANT_FEATURE = 1e-6
@@ -89,8 +90,7 @@ def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinea
     A standardized head starts at zero: with features on one scale it needs no random start, and saves the two or three
     epochs that it takes to unlearn one. A plain linear head is initialized as PyTorch does it.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with DrawnFrom(config.seed):
         head = ScaledLinear(features, classes)
     if config.head == "standardized":
         nn.init.zeros_(head.weight)

@@ -14,7 +14,7 @@ from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
 
 if TYPE_CHECKING:
-    from breedclf.data.image_folder import Split
+    from breedclf.data.split import Split
 
 REPEATS = 5
 MOST_IMAGES = 256
@@ -183,7 +183,7 @@ def _link_some(split: Split, labels: Sequence[str], target: Path, most: int) -> 
     chosen = {int(i * step) for i in range(min(most, len(split)))}
     first = {label: number for number, label in reversed(list(enumerate(split.targets)))}
     for number in sorted(chosen | set(first.values())):
-        path = split.paths[number]
+        path = Path(split.images.name(number))
         link = target / labels[split.targets[number]] / f"{number}{path.suffix}"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve())

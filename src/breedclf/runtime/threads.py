@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import torch
+from breedclf.runtime.cpu_threads import use_threads
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
 def single_core_threads(count: int) -> ThreadPoolExecutor:
-    """A pool of threads in which torch uses one core each; more OpenMP threads would slow down those of the network.
-
-    torch's setting applies to the thread that makes it and to all threads started afterwards. So all threads are
-    started here, and the setting is restored before others, such as the network's, can inherit it.
-    """
-    cores, started = torch.get_num_threads(), threading.Barrier(count + 1)
-    pool = ThreadPoolExecutor(count, "decode", _use_one_core)
-    for _ in range(count):
-        pool.submit(started.wait)
-    started.wait()
-    torch.set_num_threads(cores)
-    return pool
+    """A pool of threads in which torch uses one core each; more OpenMP threads would slow down those of the network."""
+    return ThreadPoolExecutor(count, "decode", use_threads, (1,))
 
 
 def chunks_ahead(work: Callable[[S], T], items: Iterable[S], chunk_size: int, threads: int) -> Iterator[list[T]]:
@@ -64,8 +53,3 @@ def _take(items: Iterator[S], count: int) -> tuple[list[S], Exception | None]:
     except Exception as error:  # noqa: BLE001 - raised after the results of what was taken
         return taken, error
     return taken, None
-
-
-def _use_one_core() -> None:
-    torch.get_num_threads()  # the first call in a thread sets the process's number, so it must come first
-    torch.set_num_threads(1)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from breedclf.config import TrainingConfig
 from breedclf.data.training_data import TrainingData
-from breedclf.runtime.device import Compute, repeatable
+from breedclf.runtime.deterministic import repeatable
+from breedclf.runtime.device import Compute
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.distributed import DistributedContext, distributed_context
@@ -59,7 +60,7 @@ class RunContext:
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""
         threads = None if self.start is None else self.start.about["choices"]["threads"]
-        return repeatable(self.config.deterministic, threads=threads)
+        return repeatable(self.config.deterministic, device=self.compute.device.type, threads=threads)
 
     def finish(self, result: FitResult) -> None:
         """Call `on_end` of the hooks."""

@@ -14,7 +14,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
-from breedclf.runtime.device import on_threads
+from breedclf.runtime.cpu_threads import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 from breedclf.training.checkpoint_policy import NO_CHECKPOINTS, CheckpointPolicy
 from breedclf.training.distributed import SINGLE_PROCESS, DistributedContext

@@ -21,7 +21,8 @@ from breedclf.files.paths import user_path
 from breedclf.models.model import build_model
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
-from breedclf.runtime.device import compute_of, repeatable
+from breedclf.runtime.deterministic import repeatable
+from breedclf.runtime.device import compute_of
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.run_cache import RunCache
 from breedclf.training.task import TrainingTask, training_task
@@ -91,7 +92,7 @@ def find_learning_rate(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
     data, compute = load_data(config), compute_of(config)
-    with repeatable(config.deterministic):
+    with repeatable(config.deterministic, device=compute.device.type):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
         task = training_task(config, data, model, make_sources(config, data, model, compute))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
+from breedclf.data.split import ImageFiles, SplitImages
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.files.file_stat import FileStat
 from breedclf.models.weights import PretrainedWeights, load_pretrained
@@ -37,12 +37,15 @@ class RunCache:
         preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
         return replace(self._pretrained, preprocessing=preprocessing)
 
-    def fingerprint(self, paths: Sequence[Path]) -> str:
-        """The fingerprint of these images, computed again when one of the files changes."""
+    def fingerprint(self, images: SplitImages) -> str:
+        """The fingerprint of these images; that of files is computed again when one of them changes."""
+        if not isinstance(images, ImageFiles):
+            return fingerprint_of(images)
+        paths = tuple(images.paths)
         stats = [_file_stat(path) for path in paths]
-        known = self._fingerprints.get(tuple(paths))
+        known = self._fingerprints.get(paths)
         if known is None or known[0] != stats:
-            known = self._fingerprints[tuple(paths)] = (stats, fingerprint_of(paths))
+            known = self._fingerprints[paths] = (stats, fingerprint_of(images))
         return known[1]
 
 

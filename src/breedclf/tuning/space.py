@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import Discriminator, Tag, model_validator
 
 from breedclf.config import WEIGHTS_NAMES, Settings, TrainingConfig, nearest
-from breedclf.config.base import Decides, decides
+from breedclf.config.base import Decides, collects_errors, decides
 from breedclf.errors import ConfigError
 
 Value = bool | int | float | str
@@ -49,6 +49,7 @@ class Continuous(Settings):
     high: float
     scaling: Scaling = "linear"
 
+    @collects_errors
     def __init__(self, low: float, high: float, scaling: str = "linear", **fields: Any) -> None:
         super().__init__(low=low, high=high, scaling=scaling, **fields)
 
@@ -81,6 +82,7 @@ class Integer(Settings):
     high: int
     scaling: Scaling = "linear"
 
+    @collects_errors
     def __init__(self, low: int, high: int, scaling: str = "linear", **fields: Any) -> None:
         super().__init__(low=low, high=high, scaling=scaling, **fields)
 
@@ -113,6 +115,7 @@ class Categorical(Settings):
     kind: Literal["categorical"] = "categorical"
     values: tuple[Value, ...]
 
+    @collects_errors
     def __init__(self, *choices: Value, **fields: Any) -> None:
         if any(isinstance(choice, list | tuple | dict | set) for choice in choices):
             raise ConfigError(f"Categorical({choices[0]!r}): give the choices one by one, as in Categorical(32, 64)")
