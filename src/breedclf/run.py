@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
-from breedclf.text.plain_json import plain_json
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
@@ -174,7 +173,6 @@ def train(job: JobEnvironment) -> FitResult:
         result = fit(
             config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
         )
-    (result.output / RESULT_FILE).write_text(plain_json({"skipped": result.skipped}) + "\n", encoding="utf-8")
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})

@@ -10,6 +10,7 @@ from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.data.training_data import TrainingData
 from breedclf.inference.model_directory import write_artifact
+from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json
 from breedclf.training.loop import Trained
@@ -30,9 +31,17 @@ def report_skipped(skipped: Sequence[str]) -> None:
 
 
 def write_results(
-    folder: Path, config: TrainingConfig, data: TrainingData, model: Model, data_fingerprint: str, trained: Trained
+    folder: Path,
+    config: TrainingConfig,
+    data: TrainingData,
+    model: Model,
+    data_fingerprint: str,
+    trained: Trained,
+    *,
+    skipped: Sequence[str],
+    seconds: float,
 ) -> None:
-    """Write the model directory `folder`, and settings and history beside it.
+    """Write the model directory `folder`, and beside it what `FitResult.load` reads: settings, history, the rest.
 
     Raises:
         DiskError: the disk refuses; the files that were there before stay.
@@ -49,5 +58,10 @@ def write_results(
         "training": config.to_dict() | {"best_epoch": trained.best_epoch},
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
-    beside = {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: history}
+    rest = plain_json({"skipped": list(skipped), "seconds": round(seconds, 3)}) + "\n"
+    beside = {
+        CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)),
+        HISTORY_FILE: history,
+        RESULT_FILE: rest,
+    }
     write_artifact(folder, card, model.state_with(trained.state), beside)

@@ -84,7 +84,11 @@ def fit(
         if run.distributed.is_first:
             report_skipped(sources.skipped)
             if is_kept(trained.history[trained.best_epoch - 1]):
-                write_results(artifact, config, data, model, sources.data_fingerprint, trained)
+                seconds = time.perf_counter() - started
+                write_results(
+                    artifact, config, data, model, sources.data_fingerprint, trained,
+                    skipped=sources.skipped, seconds=seconds,
+                )  # fmt: skip
         run.distributed.wait()
         seconds = time.perf_counter() - started
         result = FitResult(artifact, run.output, trained.history, trained.best_epoch, seconds, sources.skipped)
