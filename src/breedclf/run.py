@@ -19,12 +19,11 @@ from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.files.model_folder import CARD_FILE
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.own_code import importable_from
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
-from breedclf.text.plain_json import plain_json
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
@@ -187,8 +186,6 @@ def train(job: JobEnvironment) -> FitResult:
         result = fit(
             config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
         )
-    told = {name: value for name, value in result.to_dict().items() if name in ("skipped", "before")}
-    (result.output / RESULT_FILE).write_text(plain_json(told) + "\n", encoding="utf-8")
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})

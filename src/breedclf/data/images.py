@@ -154,14 +154,23 @@ def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Imag
         ImageError: it was opened lazily and is damaged, or its pixels have no defined white level (floats, and integers
             of more than 16 bits).
     """
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
+    load_opened(image)
     value = (
         1 if isinstance(image, TiffImageFile) else orientation_of(image.info)
     )  # Pillow rotates TIFF itself while loading
     return turned_upright(_rgb(image, color)[0], value)
+
+
+def load_opened(image: Image.Image) -> None:
+    """Load the pixels of an image that Pillow opened lazily.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image.Image:

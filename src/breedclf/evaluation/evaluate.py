@@ -178,7 +178,7 @@ def _measure(
 ) -> Evaluation:
     # The extractor runs the whole network instead of a backbone, so the "features" are the scores.
     extractor = FeatureExtractor(
-        make_backbone=lambda: classifier.network,
+        make_backbone=lambda: classifier._network,
         preprocessing=classifier.card.preprocessing,
         compute=classifier.compute,
         weights_fingerprint=classifier.card.weights_sha256,

@@ -20,7 +20,7 @@ DATA_CHANNEL = "training"
 WEIGHTS_CHANNEL = "weights"
 MODEL_CHANNEL = "model"  # the name that SageMaker's own algorithms use for a model to continue
 CODE_CHANNEL = "code"
-RESULT_FILE = "result.json"  # in a training job's output: what its metrics and its history don't hold
+RESULT_FILE = "result.json"  # in a run's output: what its history and its model don't hold
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
 
 _CHANNEL = re.compile(r"[A-Za-z0-9_]{1,64}")

@@ -9,7 +9,9 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.data.training_data import TrainingData
+from breedclf.features.sources import Sources
 from breedclf.inference.model_directory import write_artifact
+from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json
 from breedclf.training.loop import Trained
@@ -44,16 +46,18 @@ def write_results(
     config: TrainingConfig,
     data: TrainingData,
     model: Model,
-    data_fingerprint: str,
+    sources: Sources,
     trained: Trained,
     start: Start | None = None,
+    *,
+    seconds: float,
 ) -> None:
-    """Write the model directory `folder`, and settings and history beside it.
+    """Write the model directory `folder`, and beside it what `FitResult.load` reads: settings, history, the rest.
 
     Raises:
         DiskError: the disk refuses; the files that were there before stay.
     """
-    images = described_images(data, data_fingerprint)
+    images = described_images(data, sources.data_fingerprint)
     best = trained.history[trained.best_epoch - 1].to_dict()
     card = {
         "architecture": config.architecture,
@@ -66,12 +70,19 @@ def write_results(
             "valid_accuracy": best["valid_accuracy"],
             **best.get("metrics", {}),
         },
-        "data_fingerprint": data_fingerprint,
+        "data_fingerprint": sources.data_fingerprint,
         "training": config.to_dict() | images | {"best_epoch": trained.best_epoch},
         "start_from": None if start is None else start.record,
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
-    beside = {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: history}
+    rest: dict[str, object] = {"skipped": list(sources.skipped), "seconds": round(seconds, 3)}
+    if start is not None:
+        rest["before"] = start.before.to_dict()
+    beside = {
+        CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)),
+        HISTORY_FILE: history,
+        RESULT_FILE: plain_json(rest) + "\n",
+    }
     if images:
         beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
     write_artifact(folder, card, model.state_with(trained.state), beside)

@@ -99,7 +99,8 @@ def fit(
             if start is not None:
                 start.report(trained.history[trained.best_epoch - 1], config.objective)
             if is_kept(trained.history[trained.best_epoch - 1]):
-                write_results(artifact, config, data, model, sources.data_fingerprint, trained, start)
+                seconds = time.perf_counter() - started
+                write_results(artifact, config, data, model, sources, trained, start, seconds=seconds)
         run.distributed.wait()
         seconds = time.perf_counter() - started
         before = None if start is None else start.before
