@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.text.plain_json import plain_values
+
+
+def _nothing_runs() -> None:
+    """Do nothing: the plan isn't that of a run under way."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class TrainingPlan:
         output: the output folder.
         epochs_done: epochs that a resumed run has already trained.
         checkpoints: folder of the checkpoints; None if none are saved.
+        request_stop: ends the run after its step, with the best model so far; may be called from any thread.
     """
 
     config: TrainingConfig
@@ -38,6 +44,7 @@ class TrainingPlan:
     output: Path | None = None
     epochs_done: int = 0
     checkpoints: Path | None = None
+    request_stop: Callable[[], None] = field(default=_nothing_runs, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,23 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second."""
+    """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
+
+    `is_partial`: the run was stopped within its first epoch, and this is the part that was trained.
+    """
 
     epoch: int
     train_loss: float
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
+    is_partial: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinite values become None."""
         values: dict[str, Any] = plain_values(asdict(self))
+        if not self.is_partial:
+            del values["is_partial"]
         return values
 
     @classmethod
