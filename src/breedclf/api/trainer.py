@@ -85,9 +85,11 @@ class Trainer:
         with ending_at_once():
             from breedclf.loggers.chosen import loggers_of
             from breedclf.profiling.recorder import recorders_of
+            from breedclf.training.events import check_hooks
             from breedclf.training.fit import fit
             from breedclf.training.progress import ProgressLog
 
+        check_hooks(hooks)
         own = [ProgressLog(), *loggers_of(config), *recorders_of(config)]
         try:
             return fit(config, hooks=[*own, *hooks], stop=self._stop)

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from breedclf.errors import TrainingStoppedError
 from breedclf.text.plain_json import plain_values
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.training.interruption import was_stopped
 
 if TYPE_CHECKING:
     from breedclf.training.fit import FitResult
@@ -72,8 +72,7 @@ class RunLogger(TrainingHook):
             log.info("%s: all missing data has been logged", self.name)
 
     def on_failure(self, error: BaseException) -> None:
-        is_stopped = isinstance(error, (KeyboardInterrupt, TrainingStoppedError))
-        self._end("Stopped" if is_stopped else "Failed")
+        self._end("Stopped" if was_stopped(error) else "Failed")
 
     def close(self) -> None:
         self._end("Failed")  # no effect after `on_end` or `on_failure`

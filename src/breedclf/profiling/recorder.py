@@ -39,6 +39,7 @@ from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, peak_speed
 from breedclf.runtime.device import available_cores
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.training.interruption import was_stopped
 
 WRITING_SHARE = 0.005  # the largest share of the run's time spent on writing intermediate profiles
 TRACE_FILE = "trace.json"
@@ -136,7 +137,7 @@ class Recorder(TrainingHook):
         self.finish("Completed")
 
     def on_failure(self, error: BaseException) -> None:
-        self.finish("Stopped" if isinstance(error, KeyboardInterrupt) else "Failed")
+        self.finish("Stopped" if was_stopped(error) else "Failed")
 
     def close(self) -> None:
         self.finish("Failed")  # no effect after `on_end` or `on_failure`

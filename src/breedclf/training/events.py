@@ -37,10 +37,7 @@ class Events:
     """
 
     def __init__(self, hooks: Sequence[Hook] = ()) -> None:
-        if isinstance(hooks, str) or not isinstance(hooks, Sequence):
-            raise ConfigError(f"hooks must be a list of hooks, not {type(hooks).__name__}: use hooks=[hook]")
-        for hook in hooks:
-            _check(hook)
+        check_hooks(hooks)
         self._hooks: tuple[Hook, ...] = tuple({id(hook): hook for hook in hooks}.values())
         self._features_due = 0.0
 
@@ -100,6 +97,18 @@ def _does_nothing(method: object, event: str) -> bool:
 
 def _name(call: Callable[..., None]) -> str:
     return getattr(call, "__qualname__", None) or repr(call)
+
+
+def check_hooks(hooks: Sequence[Hook]) -> None:
+    """Check what a user passes as hooks.
+
+    Raises:
+        ConfigError: an object isn't a hook, or a method has a wrong name or signature.
+    """
+    if isinstance(hooks, str) or not isinstance(hooks, Sequence):
+        raise ConfigError(f"hooks must be a list of hooks, not {type(hooks).__name__}: use hooks=[hook]")
+    for hook in hooks:
+        _check(hook)
 
 
 def _check(hook: Any) -> None:

@@ -19,6 +19,11 @@ class TrainingInterrupted(KeyboardInterrupt):
     """A run was interrupted and has saved its state; the message says where, and how to continue."""
 
 
+def was_stopped(error: BaseException) -> bool:
+    """Whether a run ended because someone asked for it, not because something failed."""
+    return isinstance(error, (KeyboardInterrupt, TrainingStoppedError))
+
+
 def nothing_trained() -> TrainingStoppedError:
     """The error of a run that was stopped before it trained anything."""
     return TrainingStoppedError("the run was stopped before its first step, so there is no model")
