@@ -169,8 +169,8 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
             "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.loggers.chosen import logged
-    from breedclf.profiling.recorder import recorded
+    from breedclf.loggers.chosen import loggers_of
+    from breedclf.profiling.recorder import recorders_of
     from breedclf.training.fit import fit
     from breedclf.training.progress import ProgressLog
     from breedclf.tuning.best_so_far import BestSoFar
@@ -182,10 +182,9 @@ def train(job: JobEnvironment) -> FitResult:
         return fit(config, checkpoints=checkpoints)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
-    with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
-        result = fit(
-            config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
-        )
+    loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
+    hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
+    result = fit(config, hooks=hooks, checkpoints=checkpoints)
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})

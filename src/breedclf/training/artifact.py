@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
@@ -13,9 +14,12 @@ from breedclf.features.sources import Sources
 from breedclf.inference.model_directory import write_artifact
 from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
-from breedclf.text.plain_json import plain_json
+from breedclf.text.plain_json import plain_json, plain_values
 from breedclf.training.loop import Trained
 from breedclf.training.start_model import Start
+
+if TYPE_CHECKING:
+    from breedclf.training.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -42,42 +46,35 @@ def described_images(data: TrainingData, fingerprint: str) -> dict[str, dict[str
 
 
 def write_results(
-    folder: Path,
+    result: FitResult,
     config: TrainingConfig,
     data: TrainingData,
     model: Model,
     sources: Sources,
     trained: Trained,
     start: Start | None = None,
-    *,
-    seconds: float,
 ) -> None:
-    """Write the model directory `folder`, and beside it what `FitResult.load` reads: settings, history, the rest.
+    """Write the model directory, and beside it what `FitResult.load` reads: settings, history, the rest.
 
     Raises:
         DiskError: the disk refuses; the files that were there before stay.
     """
     images = described_images(data, sources.data_fingerprint)
-    best = trained.history[trained.best_epoch - 1].to_dict()
     card = {
         "architecture": config.architecture,
         "labels": data.labels,
         "class_names": data.class_names,
         "preprocessing": model.pretrained.preprocessing,
         "min_confidence": config.min_confidence,
-        "metrics": {
-            "valid_loss": best["valid_loss"],
-            "valid_accuracy": best["valid_accuracy"],
-            **best.get("metrics", {}),
-        },
+        "metrics": plain_values(
+            {"valid_loss": result.best.valid_loss, "valid_accuracy": result.best.valid_accuracy, **result.best.metrics}
+        ),
         "data_fingerprint": sources.data_fingerprint,
-        "training": config.to_dict() | images | {"best_epoch": trained.best_epoch},
+        "training": config.to_dict() | images | {"best_epoch": result.best_epoch},
         "start_from": None if start is None else start.record,
     }
-    history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
-    rest: dict[str, object] = {"skipped": list(sources.skipped), "seconds": round(seconds, 3)}
-    if start is not None:
-        rest["before"] = start.before.to_dict()
+    history = "".join(plain_json(record.to_dict()) + "\n" for record in result.history)
+    rest = {"skipped": result.skipped, "seconds": round(result.seconds, 3), **result.optional()}
     beside = {
         CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)),
         HISTORY_FILE: history,
@@ -85,4 +82,4 @@ def write_results(
     }
     if images:
         beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
-    write_artifact(folder, card, model.state_with(trained.state), beside)
+    write_artifact(result.artifact, card, model.state_with(trained.state), beside)

@@ -32,6 +32,7 @@ class FitResult:
         seconds: how long the run took; NaN if a run of version 0.1.0 was loaded.
         skipped: the reasons of unreadable images that were left out.
         before: metrics of the model that the run continues (`start_from`), before the first step; None without one.
+        stopped: whether the run ended on request, before its last epoch.
     """
 
     artifact: Path
@@ -68,7 +69,10 @@ class FitResult:
         rest = _read_json(output / RESULT_FILE) if (output / RESULT_FILE).is_file() else {}
         skipped = [str(reason) for reason in rest.get("skipped", [])]
         before = BeforeTraining.from_dict(rest["before"]) if "before" in rest else None
-        return cls(artifact, output, history, best_epoch, float(rest.get("seconds", math.nan)), skipped, before)
+        seconds, stopped = float(rest.get("seconds", math.nan)), bool(rest.get("stopped", False))
+        return cls(artifact, output, history, best_epoch, seconds, skipped, before, stopped)
+
+    stopped: bool = False
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -89,8 +93,13 @@ class FitResult:
             "best_epoch": self.best_epoch,
             "seconds": None if math.isnan(self.seconds) else round(self.seconds, 3),
             "skipped": self.skipped,
-            **({} if self.before is None else {"before": self.before.to_dict()}),
+            **self.optional(),
         }
+
+    def optional(self) -> dict[str, Any]:
+        """The fields that only some runs have."""
+        before = {} if self.before is None else {"before": self.before.to_dict()}
+        return before | ({"stopped": True} if self.stopped else {})
 
 
 def _why_no_run(folder: Path) -> str:
