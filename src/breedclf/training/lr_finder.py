@@ -92,7 +92,7 @@ def find_learning_rate(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
     data, compute = load_data(config), compute_of(config)
-    with repeatable(config.deterministic, device=compute.device.type):
+    with repeatable(config.deterministic, device=compute.device.type, compiled=compute.compiled):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
         task = training_task(config, data, model, make_sources(config, data, model, compute))
