@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -28,7 +28,6 @@ from breedclf.runtime.forking import check_usable
 __all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
 ImageLike = StrPath | bytes | Image.Image | NDArray[np.uint8]
-SomeImage = TypeVar("SomeImage", bound=ImageLike)
 """A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 
@@ -71,17 +70,17 @@ class Classifier:
         return self.card.class_names
 
     @overload
-    def predict(self, images: ImageLike) -> Prediction: ...
+    def predict(self, images: ImageLike) -> Prediction: ...  # type: ignore[overload-overlap]  # text is one image
 
     @overload
-    def predict(self, images: list[SomeImage] | tuple[SomeImage, ...]) -> list[Prediction]: ...
+    def predict(self, images: Sequence[ImageLike]) -> list[Prediction]: ...
 
-    def predict(self, images: ImageLike | list[SomeImage] | tuple[SomeImage, ...]) -> Prediction | list[Prediction]:
+    def predict(self, images: ImageLike | Sequence[ImageLike]) -> Prediction | list[Prediction]:
         """Rank the classes for one image, or for each image of a list.
 
         Args:
             images: a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
-                or a list or tuple of these.
+                or a list or another sequence of these.
 
         Raises:
             ImageError: an image can't be read; the message names it.
