@@ -9,7 +9,8 @@ from breedclf.config import TrainingConfig
 from breedclf.data.dataset import Dataset
 from breedclf.data.image_folder import scan
 from breedclf.data.split import Split
-from breedclf.data.tables import place_of, scan_table
+from breedclf.data.tables.dataset import scan_table
+from breedclf.data.tables.places import place_of
 
 
 @dataclass(frozen=True)
