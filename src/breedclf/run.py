@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
@@ -95,8 +95,11 @@ class JobEnvironment:
         """
         if DATA_CHANNEL not in self.channels:
             raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which must hold the images")
-        data = self.channels[DATA_CHANNEL].resolve()  # each job has a new link to the same images
+        # each job has new links to the same images
+        data = _table_or_folder(self.channels[DATA_CHANNEL]).resolve()
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
+        if LABELS_CHANNEL in self.channels:
+            paths["labels"] = _only_file(self.channels[LABELS_CHANNEL]).resolve()
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
         if self.cache is not None:
@@ -247,6 +250,12 @@ def _only_file(channel: Path) -> Path:
     if len(files) != 1:
         raise ConfigError(f"channel {channel.name!r} must hold one file; it holds {len(files)}")
     return files[0]
+
+
+def _table_or_folder(channel: Path) -> Path:
+    """The channel of the images, or the table in it, if it holds nothing else."""
+    found = list(channel.iterdir()) if channel.is_dir() else []
+    return found[0] if len(found) == 1 and found[0].is_file() else channel
 
 
 def _fail(reason: str, variables: Mapping[str, str]) -> int:

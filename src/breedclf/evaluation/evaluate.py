@@ -26,7 +26,8 @@ from breedclf.data.layout import layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import some_names
 from breedclf.data.split import Split
-from breedclf.data.tables import TablePlace, place_of, table_to_evaluate
+from breedclf.data.tables.dataset import table_to_evaluate
+from breedclf.data.tables.places import TablePlace, place_of
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page

@@ -17,6 +17,7 @@ from breedclf.jobs.names import check_name
 
 MAX_FAILURE_REASON_CHARS = 1_024
 DATA_CHANNEL = "training"
+LABELS_CHANNEL = "labels"
 WEIGHTS_CHANNEL = "weights"
 CODE_CHANNEL = "code"
 RESULT_FILE = "result.json"  # in a training job's output: what its metrics and its history don't hold
