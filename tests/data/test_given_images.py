@@ -16,7 +16,7 @@ from breedclf.data.given_images import split_to_evaluate, training_splits
 from breedclf.data.image_folder import scan
 from breedclf.data.images import ImageLike
 from breedclf.data.labeled_images import LabeledImages
-from breedclf.errors import ConfigError, DataError
+from breedclf.errors import ConfigError, DataError, ImageError
 from tests.image_folders import write_noise
 
 SHARES: dict[str, Any] = {"valid_share": 0.25, "test_share": 0.25, "split_seed": 0}
@@ -138,3 +138,14 @@ def test_what_can_not_be_trained_on_is_refused(
 def test_integers_of_any_kind_are_targets() -> None:
     _, splits = training_splits({"train": Source(["a", "b"], np.array([0, 1, 1])), "valid": source("a")}, **SHARES)
     assert splits["train"].targets == (0, 1, 1)
+
+
+def test_a_source_that_loses_images_keeps_its_length_and_says_so() -> None:
+    given = Source(["a", "b"], [0, 1] * 4)
+    _, splits = training_splits({"train": given, "valid": source(*"ab")}, **SHARES)
+    given.length, given.read = 5, lambda index: [np.zeros((4, 4), np.uint8)][index // 5]  # type: ignore[method-assign]
+    assert len(splits["train"]) == len(splits["train"].images) == 8
+    with pytest.raises(
+        ImageError, match="image 7 can't be read from Source: it has only 5 images now"
+    ):
+        splits["train"].images.read(7)

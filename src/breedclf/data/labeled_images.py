@@ -83,7 +83,9 @@ class SourceImages:
     def digest(self, index: int) -> bytes:
         try:
             return digest_of(self.read(index))
-        except (OSError, ImageError):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - no image at all, or unreadable: reported where it is decoded
             return unreadable(f"image {index}")
 
 
