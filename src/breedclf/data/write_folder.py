@@ -148,7 +148,8 @@ def _check_labels(labels: Iterable[str]) -> None:
         DataError: one can't.
     """
     for label in labels:
-        if "/" in label or "\0" in label or label in (".", "..") or len(label.encode(errors="surrogateescape")) > _LONGEST_NAME_BYTES:
+        size = len(label.encode(errors="surrogateescape"))
+        if "/" in label or "\0" in label or label in (".", "..") or size > _LONGEST_NAME_BYTES:
             raise DataError(f"the class name {label!r} can't be the name of a folder: rename the class")
 
 
