@@ -51,10 +51,12 @@ _TEXTS: dict[RowKind, _Text] = {
         "fill it in, remove the rows, or remove the column to divide all images at random",
     ),
     "unknown_split": _Text("with an unknown split", "use train, valid and test"),
-    "two_labels": _Text("give an image a second label", "keep the correct one"),
-    "two_splits": _Text("put an image into a second split", "keep one: the other makes the measured accuracy too high"),
-    "two_groups": _Text("put an image into a second group", "keep one"),
-    "repeated_row": _Text("repeat an earlier one", "they are left out"),
+    "two_labels": _Text("giving an image a second label", "keep the correct one"),
+    "two_splits": _Text(
+        "putting an image into a second split", "keep one: the other makes the measured accuracy too high"
+    ),
+    "two_groups": _Text("putting an image into a second group", "keep one"),
+    "repeated_row": _Text("repeating an earlier one", "they are left out"),
 }
 WARNINGS: frozenset[RowKind] = frozenset({"missing_file", "repeated_row"})
 
