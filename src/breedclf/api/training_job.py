@@ -63,8 +63,6 @@ def training_spec(
         ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
     config = with_checked_model(config)
-    if config.data is None:
-        raise ConfigError("a job needs an image folder: set data in the config")
     channels = _data_channels(config)
     modules = modules_to_send({**config.own_code, **(more_code or {})})
     sent = (
@@ -98,7 +96,7 @@ def training_spec(
 def _data_channels(config: TrainingConfig) -> dict[str, Path]:
     """The folder or table of the images, and the table of their labels if it is beside a folder."""
     if config.data is None:
-        raise ConfigError("a job needs images in a folder or a table: set data in the config")
+        raise ConfigError("a job needs an image folder or a table: set data in the config")
     if remote_address(config.data):
         if config.labels is not None:
             raise DataError(
