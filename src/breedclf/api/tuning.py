@@ -22,6 +22,7 @@ from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
 from breedclf.jobs.handle import Clock, Job
+from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import Parameter
 from breedclf.tuning.stopping import Completion
@@ -151,6 +152,12 @@ class TuningJob:
 
     def __repr__(self) -> str:
         return f"TuningJob({self.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.tuning.view import study_view
+
+        return study_view(self.study)
 
     @property
     def name(self) -> str:
