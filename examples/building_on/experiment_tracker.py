@@ -46,31 +46,31 @@ class TrackerHook:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._steps = 0
+        self._images = 0
         self._failed = False
 
     def on_start(self, plan: TrainingPlan) -> None:
         self._tracker.log({"config": plan.config.to_dict(), "classes": len(plan.labels)}, step=0)
 
     def on_step(self, step: StepRecord) -> None:
-        self._steps += 1
+        self._images += step.images
 
     def on_epoch(self, epoch: EpochRecord) -> None:
-        self._tracker.log({f"epoch/{name}": value for name, value in epoch.to_dict().items()}, step=self._steps)
+        self._tracker.log({f"epoch/{name}": value for name, value in epoch.to_dict().items()}, step=self._images)
 
-    def on_valid(self, valid: ValidPredictions) -> None:
+    def on_valid(self, epoch: EpochRecord, valid: ValidPredictions) -> None:
         """Called because this hook has it: the probabilities of all validation images after each epoch."""
         correct = valid.probabilities.argmax(1) == valid.targets
         for index, label in enumerate(valid.labels):
             share = correct[valid.targets == index].to(torch.float32).mean().item()
-            self._tracker.log({f"accuracy/{label}": share}, step=self._steps)
+            self._tracker.log({f"accuracy/{label}": share, "epoch": epoch.epoch}, step=self._images)
 
     def on_end(self, result: FitResult) -> None:
-        self._tracker.log({"best_epoch": result.best_epoch, "seconds": result.seconds}, step=self._steps)
+        self._tracker.log({"best_epoch": result.best_epoch, "seconds": result.seconds}, step=self._images)
 
     def on_failure(self, error: BaseException) -> None:
         self._failed = True
-        self._tracker.log({"error": f"{type(error).__name__}: {error}"}, step=self._steps)
+        self._tracker.log({"error": f"{type(error).__name__}: {error}"}, step=self._images)
 
     def close(self) -> None:
         """Called once in every case, as the last of all."""

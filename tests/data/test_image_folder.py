@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from breedclf.data.image_folder import display_names, scan
+from breedclf.data.class_names import display_names
+from breedclf.data.image_folder import scan
 from breedclf.errors import DataError
 
 

@@ -19,8 +19,8 @@ from breedclf.data.image_source import EncodedImages, ViewDataset
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import ImageFiles
 from breedclf.exporting.samples import samples_from
+from breedclf.files.model_folder import CARD_FILE
 from breedclf.inference.classifier import Classifier
-from breedclf.inference.model_directory import CARD_FILE
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import TorchEngine
 from tests.color_profiles import SRGB, power, rgb_profile

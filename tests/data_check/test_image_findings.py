@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from breedclf.data.given_images import given_image
+from breedclf.data.any_image import given_image
 from breedclf.data.images import as_path, open_image, read_file, read_image
 from breedclf.data_check import DatasetCheck, check
 from breedclf.data_check.text import MEANINGS, as_text

@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
 from breedclf.backends.registry import backend_of
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.jobs.handle import Clock
@@ -57,7 +56,7 @@ class Deployment:
         port: int = 0,
         engine: str = "torch",
         precision: str = "auto",
-        calibration: str | Path | None = None,
+        calibration: StrPath | None = None,
         max_accuracy_drop: float = 0.01,
         clock: Clock = time,
     ) -> None:
@@ -130,8 +129,8 @@ class Deployment:
 
     def transform(
         self,
-        folder: str | Path,
-        output: str | Path,
+        folder: StrPath,
+        output: StrPath,
         *,
         top: int = 5,
         concurrency: int = 8,

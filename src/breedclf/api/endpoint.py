@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-    from breedclf.data.given_images import AnyImage
+    from breedclf.data.any_image import AnyImage
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     Raises:
         ImageError: it can't be read.
     """
-    from breedclf.data.given_images import given_image
+    from breedclf.data.any_image import given_image
     from breedclf.data.images import open_image, read_file, sniff_format, upright_rgb
 
     given = _download(image) if _is_url(image) else given_image(image)

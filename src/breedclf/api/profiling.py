@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from breedclf.config import TrainingConfig
 from breedclf.config.aliases import accept_old_keywords, renamed_settings
 from breedclf.errors import ConfigError, ProfileError
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
@@ -96,16 +97,13 @@ class ProfilingSession:
         name = config.output.name or "training"
         recorder = Recorder(config.output, name=name, recording=FULL, stop_rules=self.stop_rules)
         try:
-            with recorder:
-                fit(config, hooks=[ProgressLog(), recorder])
+            fit(config, hooks=[ProgressLog(), recorder])
         finally:
             self._profile, self._operator_events = recorder.profile(), recorder.operator_events
         return self
 
     @classmethod
-    def attach(
-        cls, source: Job | str | Path, *, rules: RuleChoice = None, backend: Backend | str | None = None
-    ) -> Self:
+    def attach(cls, source: Job | StrPath, *, rules: RuleChoice = None, backend: Backend | str | None = None) -> Self:
         """Open a recorded run: a job that has ended (or its name, with `backend`), a folder, a file, or `s3://...`.
 
         Raises:
@@ -123,7 +121,7 @@ class ProfilingSession:
             from breedclf.jobs.handle import Job as Handle
 
             return session._load(Handle.attach(source, backend=session.backend))
-        if isinstance(source, str | Path):
+        if isinstance(source, (str, os.PathLike)):
             session._profile = open_profile(user_path(source, "the recorded run"))
             session.config = _config_of(session._profile)
             return session
@@ -132,7 +130,7 @@ class ProfilingSession:
     @staticmethod
     @contextmanager
     def record(
-        output: str | Path | None = None, *, name: str = "training", rules: RuleChoice = None, trace: bool = True
+        output: StrPath | None = None, *, name: str = "training", rules: RuleChoice = None, trace: bool = True
     ) -> Iterator[ForeignLoop]:
         """Record any training loop; call `session.step()` at the end of each step.
 
@@ -203,13 +201,13 @@ class ProfilingSession:
             raise ConfigError("nothing is verified yet: call verify() first")
         return self._config().replace(**self.verification.recommended)
 
-    def report(self, path: str | Path = REPORT_FILE) -> Path:
+    def report(self, path: StrPath = REPORT_FILE) -> Path:
         """Write the page for people."""
         path = user_path(path, "path")
         write_output(path, render_report(self.profile, self.findings, self.verification))
         return path
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: StrPath) -> Path:
         """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder."""
         from breedclf.profiling.readers.aws_report import write_rule_reports
 

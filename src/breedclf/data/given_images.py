@@ -1,135 +1,141 @@
-"""Images as callers give them: paths, bytes, open files, PIL images, arrays and tensors. Loads no torch."""
+"""Labeled images that a program gives, alone or by split: checked, divided as a folder would be, and with one set of
+classes.
+"""
 
 from __future__ import annotations
 
-import io
-import os
-import sys
-from collections.abc import Iterable, Mapping, Set
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeGuard, Union, cast
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from breedclf.data.adapters.class_labels import checked_names, checked_targets
+from breedclf.data.dataset import canonical_split
+from breedclf.data.division import divided_by_class
+from breedclf.data.labeled_images import LabeledImages, SourceImages
+from breedclf.data.layout import UNDIVIDED
+from breedclf.data.layout.names import some_names
+from breedclf.data.split import Split
+from breedclf.errors import ConfigError, DataError
 
-from breedclf.data.images import MAX_FILE_BYTES, as_path, image_from_array, load_opened
-from breedclf.errors import ImageError, ImageTooLargeError
-from breedclf.files.paths import user_path
+SPLITS = ("train", "valid", "test")
 
-if TYPE_CHECKING:
-    import torch
-
-
-class BinaryFile(Protocol):
-    """A file opened in binary mode, a `BytesIO`, or anything else whose `read` returns bytes."""
-
-    def read(self, size: int = ..., /) -> bytes: ...
+GivenImages = LabeledImages | Mapping[str, LabeledImages]
+"""Labeled images to be divided by shares, or those of each split."""
 
 
-AnyImage = Union[
-    str, "os.PathLike[str]", bytes, bytearray, memoryview, BinaryFile, Image.Image, NDArray[np.uint8], "torch.Tensor"
-]
-"""A path, the bytes of a file, a file opened in binary mode, a PIL image, a uint8 array [height, width] or
-[height, width, 3 or 4], or a uint8 tensor [1 or 3, height, width]."""
+@dataclass(frozen=True)
+class CheckedImages:
+    """Labeled images whose classes and targets are known to fit together; `targets` index into `labels`."""
 
-GivenImage = Path | bytes | Image.Image
-"""What every `AnyImage` is brought to."""
+    source: LabeledImages
+    labels: tuple[str, ...]
+    targets: tuple[int, ...]
 
-ACCEPTED = (
-    "a path, the bytes of a file, a file opened in binary mode, a PIL image, "
-    "a uint8 array [height, width] or [height, width, 3 or 4], or a uint8 tensor [1 or 3, height, width]"
-)
-_CHUNK_BYTES = 1 << 20
+    @property
+    def used(self) -> set[str]:
+        """The labels that have images."""
+        return {self.labels[target] for target in set(self.targets)}
+
+    def split(self, name: str, labels: tuple[str, ...], indices: list[int] | None = None) -> Split:
+        """The images at `indices` (None: all) as a split, with targets that index into `labels`."""
+        at = {label: position for position, label in enumerate(labels)}
+        to_position = [at.get(label, -1) for label in self.labels]
+        targets = tuple(to_position[target] for target in self.targets)
+        chosen = range(len(targets)) if indices is None else indices  # the length stays, whatever the source does
+        return Split(name, SourceImages(self.source), targets).chosen(chosen)
 
 
-def is_one_image(value: object) -> TypeGuard[AnyImage]:
-    """Whether this is an image, rather than several of them."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, io.IOBase)
-    return isinstance(value, kinds) or _is_tensor(value) or hasattr(value, "read")
-
-
-def several_images(value: object) -> Iterable[AnyImage]:
-    """Check that these are several images: anything that can be iterated over and keeps an order.
+def checked_splits(images: GivenImages) -> dict[str, CheckedImages]:
+    """The images of each split under its usual name, or all of them under UNDIVIDED.
 
     Raises:
-        ImageError: it is one image, a mapping, a set, or can't be iterated over.
+        ConfigError: a split has an unknown name, or a name of another one.
+        DataError: something isn't labeled images, has no images, or has labels and targets that don't fit together.
     """
-    if is_one_image(value):
-        raise ImageError(f"one image ({type(value).__name__}) is given where several are expected: put it into a list")
-    if isinstance(value, Mapping | set | frozenset) or not isinstance(value, Iterable):
-        unordered = ", which has no order" if isinstance(value, Set) else ""
-        raise ImageError(
-            f"{type(value).__name__} is neither an image nor several{unordered}: give {ACCEPTED}; or a list, a "
-            "generator or another iterable of these"
-        )
-    return cast("Iterable[AnyImage]", value)
+    if not isinstance(images, Mapping):
+        return {UNDIVIDED: _checked(images, "")}
+    found: dict[str, CheckedImages] = {}
+    for name, source in images.items():
+        split = canonical_split(str(name))
+        if split not in SPLITS:
+            raise ConfigError(f"images has a split {str(name)!r}: the splits are train, valid and test")
+        if split in found:
+            raise ConfigError(f"images has two {split} splits: {some_names([str(each) for each in images])}")
+        found[split] = _checked(source, f"{name}: ")
+    return found
 
 
-def given_image(image: object, *, copy: bool = False) -> GivenImage:
-    """A path, the bytes of a file, or a loaded PIL image; open files are read from their beginning if they can seek.
+def training_splits(
+    images: GivenImages, *, valid_share: float, test_share: float, split_seed: int
+) -> tuple[tuple[str, ...], dict[str, Split]]:
+    """The labels that training learns, in the order of the training images' labels, and the splits.
 
-    Args:
-        image: what a caller gives.
-        copy: copy pixels in memory, which the caller may change afterwards.
+    A single source is divided class by class; if there is no valid split, a share of the training images becomes one.
 
     Raises:
-        ImageError: it is none of what is accepted, or can't be read.
-        ConfigError: it is an empty path.
+        ConfigError: a split has an unknown name.
+        DataError: there are no training images or less than two classes, a class has none in training, or none is left
+            for validation.
     """
-    match image:
-        case str() | os.PathLike():
-            as_path(text := os.fsdecode(image))
-            return user_path(text, "image")
-        case bytes():
-            return image
-        case bytearray() | memoryview():
-            return bytes(image)
-        case Image.Image():
-            load_opened(image)
-            return image.copy() if copy else image
-        case np.ndarray():
-            return image_from_array(image.copy() if copy else image)
-    if _is_tensor(image):
-        return _image_from_tensor(image)
-    if isinstance(image, io.IOBase) or hasattr(image, "read"):
-        return _contents(image)
-    raise ImageError(f"an image must be {ACCEPTED}, not {type(image).__name__}")
+    parts = checked_splits(images)
+    whole = parts.get(UNDIVIDED) or parts.get("train")
+    if whole is None:
+        raise DataError(f"no training images: there is {some_names(sorted(parts))}, but no train split")
+    labels = tuple(label for label in whole.labels if label in whole.used)
+    if len(labels) < 2:
+        raise DataError(f"only one class, {labels[0]!r}; a classifier needs two or more")
+    for name, part in parts.items():
+        if strangers := sorted(part.used - set(labels)):
+            raise DataError(
+                f"the {name} split has classes that train doesn't have: {some_names(strangers)}; add training images "
+                f"of them, or remove them from {name}"
+            )
+    shares = {"valid": valid_share, "test": test_share} if UNDIVIDED in parts else {"valid": valid_share}
+    if "valid" in parts:
+        return labels, {name: part.split(name, labels) for name, part in parts.items()}
+    own = {name: part.split(name, labels) for name, part in parts.items() if part is not whole}
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for index, target in enumerate(whole.targets):
+        by_label[whole.labels[target]].append(index)
+    taken = divided_by_class(by_label, shares, split_seed)
+    if not any(taken["valid"].values()):
+        raise DataError("no image is left for validation: give more images, or images={'train': ..., 'valid': ...}")
+    return labels, own | {
+        name: whole.split(name, labels, sorted(index for indices in of_label.values() for index in indices))
+        for name, of_label in taken.items()
+    }
 
 
-def _is_tensor(value: object) -> TypeGuard[torch.Tensor]:
-    """Whether it is a torch.Tensor; without torch in this process, nothing is."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+def kind_of(images: GivenImages) -> str:
+    """The names of the classes of the given objects, for records: `ImagesInMemory`, for example."""
+    sources = images.values() if isinstance(images, Mapping) else [images]
+    return ", ".join(dict.fromkeys(type(source).__name__ for source in sources))
 
 
-def _image_from_tensor(tensor: torch.Tensor) -> Image.Image:
-    fits = tensor.ndim == 3 and tensor.shape[0] in (1, 3) and tensor.numel() > 0
-    if str(tensor.dtype) != "torch.uint8" or not fits:
-        raise ImageError(
-            f"a tensor must be uint8 [1 or 3, height, width], not {str(tensor.dtype).removeprefix('torch.')} "
-            f"{list(tensor.shape)}; give several images as a list, and normalized inputs to torch_module()"
+def _checked(source: object, where: str) -> CheckedImages:
+    """Labeled images, after checks that don't read an image.
+
+    Raises:
+        DataError: a member is missing, labels and targets don't fit together, or there are no images.
+    """
+    missing = [name for name in ("labels", "targets", "read", "__len__") if not hasattr(source, name)]
+    if missing or not callable(getattr(source, "read", None)):
+        raise DataError(
+            f"{where}{type(source).__name__} isn't a source of labeled images: it needs labels, targets, read(index) "
+            f"and __len__, and has no {some_names(missing) if missing else 'method read'}; see from_arrays, "
+            "from_hugging_face and from_torch_dataset"
         )
-    array = tensor.cpu().numpy()
-    return Image.fromarray(array[0].copy() if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
-
-
-def _contents(file: object) -> bytes:
-    name = getattr(file, "name", None)
-    shown = name if isinstance(name, str) else "the given file"
-    if isinstance(file, io.TextIOBase):
-        raise ImageError(f'{shown} can\'t be read: it is opened in text mode; open it with mode "rb"')
-    opened, parts, size = cast("io.BufferedIOBase", file), [], 0
+    assert isinstance(source, LabeledImages)
     try:
-        if getattr(file, "seekable", bool)():
-            opened.seek(0)
-        while part := opened.read(_CHUNK_BYTES):
-            if not isinstance(part, bytes):
-                raise ImageError(f"{shown} can't be read: its read() returns {type(part).__name__}, not bytes")
-            parts.append(part)
-            size += len(part)
-            if size > MAX_FILE_BYTES:
-                raise ImageTooLargeError(f"{shown} can't be decoded: it has more than {MAX_FILE_BYTES:,} bytes")
-    except (OSError, ValueError, TypeError) as error:  # ValueError: it is closed
-        raise ImageError(f"{shown} can't be read: {error or type(error).__name__}") from error
-    return b"".join(parts)
+        labels = checked_names(source.labels)
+        targets = checked_targets(source.targets, len(labels))
+    except DataError as error:
+        raise DataError(f"{where}{type(source).__name__}: {error}") from error
+    if len(targets) != len(source):
+        raise DataError(
+            f"{where}{type(source).__name__} has {len(source)} images and {len(targets)} targets: there must be one "
+            "for each image"
+        )
+    if not targets:
+        raise DataError(f"{where}{type(source).__name__} has no images")
+    return CheckedImages(source, labels, targets)

@@ -5,6 +5,7 @@ The format is detected from the content, never from the file name, and Pillow's 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from breedclf.data.formats.cost import check_cost
 from breedclf.data.formats.loading import FORMATS, Flaw, load
 from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
+from breedclf.files.paths import StrPath
 
 ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
 """A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
@@ -186,13 +188,13 @@ def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def as_path(image: str | Path) -> Path:
+def as_path(image: StrPath) -> Path:
     """The path of an image file.
 
     Raises:
         ImageError: it is a URL; a `Path` made from a URL has lost a slash and is recognized, too.
     """
-    text = str(image)
+    text = os.fspath(image)
     if (scheme := _URL.match(text)) is None:
         return Path(image)
     mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")

@@ -60,8 +60,12 @@ class SourceImages:
     def read(self, index: int) -> ImageLike:
         try:
             return self.source.read(index)
-        except (OSError, ValueError, LookupError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # code of the user's, which may raise anything
             reason = str(error) or type(error).__name__
+            if index >= (count := len(self.source)):
+                reason = f"it has only {count} images now, so it has changed"
             raise ImageError(f"image {index} can't be read from {type(self.source).__name__}: {reason}") from error
 
     def name(self, index: int) -> str:

@@ -20,14 +20,14 @@ from breedclf.data_check.listing import Candidate, Listing, list_images
 from breedclf.data_check.result import DatasetCheck
 from breedclf.errors import DataError
 from breedclf.files.cache_folder import cache_folder
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 
 TINY_PX = 32
 _FILES_PER_TASK = 16
 
 
 def check(
-    folder: str | Path,
+    folder: StrPath,
     *,
     tiny_px: int = TINY_PX,
     threads: int | None = None,

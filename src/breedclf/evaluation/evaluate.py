@@ -7,25 +7,28 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.image_folder import as_split, canonical_split, images_by_split, log_set_aside
+from breedclf.data.dataset import canonical_split
+from breedclf.data.image_folder import as_split, images_by_split, log_set_aside
 from breedclf.data.image_source import EncodedImages
 from breedclf.data.images import pillow_image
 from breedclf.data.layout import layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import some_names
 from breedclf.data.split import Split
+from breedclf.data.tables import TablePlace, place_of, table_to_evaluate
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier, check_finite
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
@@ -41,11 +44,12 @@ _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 @accept_old_keywords
 def evaluate(
-    model: str | Path,
-    data: str | Path,
+    model: StrPath,
+    data: StrPath,
     *,
     split: str = "test",
-    output: str | Path | None = None,
+    labels: StrPath | None = None,
+    output: StrPath | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: int = 32,
@@ -57,9 +61,10 @@ def evaluate(
 
     Args:
         model: the model directory; it alone defines the classes and their order.
-        data: a dataset folder. If it has no split folders, it is divided as training would divide it. If a folder may
-            be a split or a class, the model's classes decide.
+        data: a dataset folder or a table. If it has no splits, it is divided as training would divide it. If a folder
+            may be a split or a class, the model's classes decide.
         split: train, valid, test, or `all` for every image of `data`.
+        labels: a table of the labels, if `data` is a folder without class folders.
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
         device: where to compute; `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware supports it.
@@ -85,10 +90,14 @@ def evaluate(
     """
     artifact, data = user_path(model, "model"), user_path(data, "data")
     output = None if output is None else user_path(output, "output")
+    place = place_of(data, None if labels is None else user_path(labels, "labels"))
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    images = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
+    images = images_to_evaluate(
+        data, split, classifier.card.labels, classifier.card.training, place, skip_missing=on_bad_image == "skip"
+    )
+    root = data if place is None else place.root
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
-    result = _measure(classifier, images, data, workers, on_bad_image)
+    result = _measure(classifier, images, root, workers, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
         data=storable(str(data)),
@@ -96,7 +105,7 @@ def evaluate(
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_shown_name(images.images.name(index), data): index for index in range(len(images))}
+    originals = {_shown_name(images.images.name(index), root): index for index in range(len(images))}
     page = evaluation_page(
         result,
         provenance,
@@ -109,10 +118,18 @@ def evaluate(
     return result.model_copy(update={"report": str(folder / REPORT_FILE)})
 
 
-def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: dict[str, object]) -> Split:
-    """The images of a split, with targets by the model's labels.
+def images_to_evaluate(
+    data: Path,
+    split: str,
+    labels: Sequence[str],
+    training: Mapping[str, object],
+    place: TablePlace | None = None,
+    *,
+    skip_missing: bool = False,
+) -> Split:
+    """The images of a split of a folder, or of the table at `place`, with targets by the model's labels.
 
-    `training` are the model's training settings: a dataset without split folders is divided by their shares and seed.
+    `training` are the model's training settings: a dataset without splits is divided by their shares and seed.
 
     Raises:
         ConfigError: there is no such split.
@@ -121,12 +138,14 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     name = canonical_split(split)
     if name not in ("train", "valid", "test", ALL):
         raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    division: dict[str, Any] = {key: training.get(key, default) for key, default in _DIVISION.items()}
+    if place is not None:
+        return table_to_evaluate(place, name, labels, **division, skip_missing=skip_missing)
     layout = layout_of(list_folder(data), labels=labels)
     if layout.refusal:
         raise DataError(f"{data}: {layout.refusal.detail}")
     log_set_aside(data, layout)
-    division = {key: training.get(key, default) for key, default in _DIVISION.items()}
-    by_split = images_by_split(data, layout, **division)  # type: ignore[arg-type]
+    by_split = images_by_split(data, layout, **division)
     if not layout.divided and name != ALL:
         log.info(
             "%s has no split folders: using its %s share, divided as in training; --split all uses every image",

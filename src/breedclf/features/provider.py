@@ -13,12 +13,12 @@ import torch
 from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_source import EncodedImages, ImageSource
-from breedclf.data.sources import FeatureSource
 from breedclf.data.split import Split, SplitImages
 from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.memory_budget import MemoryBudget
+from breedclf.features.progress import FeatureProgress
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ class FeatureProvider:
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
         fingerprint: Callable[[SplitImages], str] = fingerprint_of,
+        on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.extractor = extractor
         uses_cache = config.feature_cache and config.freeze == "head"
         self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if uses_cache else None
         self.fingerprint = fingerprint
+        self._on_progress = on_progress
         self.fingerprints: dict[str, str] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -59,7 +61,7 @@ class FeatureProvider:
         text = json.dumps(self.fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> FeatureSource:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
@@ -76,12 +78,13 @@ class FeatureProvider:
             title=f"{split.name} features" + (f", view {view}" if view else ""),
             cache=self.cache,
             fingerprint=self.fingerprints[split.name],
+            on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
         )
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
         values = found.values if self.cache is None else found.values.to(device)
-        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device))
+        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
@@ -98,13 +101,17 @@ class FeatureProvider:
         )
         return fits
 
-    def _streamed(self, split: Split, view: int) -> FeatureSource:
+    def _streamed(self, split: Split, view: int) -> StreamedFeatures:
         if split.name not in self._readable:
             images = self._images(split)
             if isinstance(images, PreparedImages):
                 found = Features(torch.empty(0, 0), images.readable, images.bad)
             else:
-                found = self.extractor.readable(images, title=f"checking {split.name}")
+                found = self.extractor.readable(
+                    images,
+                    title=f"checking {split.name}",
+                    on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
+                )
             self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
             self._readable[split.name] = images, found
         images, found = self._readable[split.name]

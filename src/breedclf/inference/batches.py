@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import torch
 
+from breedclf.data.any_image import AnyImage, GivenImage, given_image
 from breedclf.data.decoding import as_image, as_tensor, decode_image
-from breedclf.data.given_images import AnyImage, GivenImage, given_image
 from breedclf.data.images import upright_rgb
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError, ImageError

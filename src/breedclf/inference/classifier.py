@@ -14,10 +14,10 @@ from torch import nn
 
 from breedclf.config import Device, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.given_images import AnyImage, given_image, is_one_image, several_images
+from breedclf.data.any_image import AnyImage, given_image, is_one_image, several_images
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.batches import Batch, GrowingRows, batches, input_of, thumbnail
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
@@ -51,7 +51,7 @@ class Classifier:
 
     @accept_old_keywords
     def __init__(
-        self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self, model: StrPath, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: choose 1 or more")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from breedclf.errors import ArtifactError
+from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
 from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier
-from breedclf.inference.model_directory import CARD_FILE, read_card
+from breedclf.inference.model_directory import read_card
 from breedclf.jobs import RESULT_FILE
 from breedclf.text.html_repr import html_repr
 from breedclf.training.artifact import HISTORY_FILE
-from breedclf.training.output_folder import MODEL_FOLDER
-from breedclf.training.records import EpochRecord
+from breedclf.training.records import BeforeTraining, EpochRecord
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +32,8 @@ class FitResult:
         best_epoch: counted from 1.
         seconds: how long the run took; NaN if a run of version 0.1.0 was loaded.
         skipped: the reasons of unreadable images that were left out.
+        before: metrics of the model that the run continues (`start_from`), before the first step; None without one.
+        stopped: whether the run ended on request, before its last epoch.
     """
 
     artifact: Path
@@ -40,6 +42,7 @@ class FitResult:
     best_epoch: int
     seconds: float
     skipped: list[str]
+    before: BeforeTraining | None = None
 
     @classmethod
     def load(cls, folder: str | PathLike[str]) -> Self:
@@ -66,7 +69,11 @@ class FitResult:
             )
         rest = _read_json(output / RESULT_FILE) if (output / RESULT_FILE).is_file() else {}
         skipped = [str(reason) for reason in rest.get("skipped", [])]
-        return cls(artifact, output, history, best_epoch, float(rest.get("seconds", math.nan)), skipped)
+        before = BeforeTraining.from_dict(rest["before"]) if "before" in rest else None
+        seconds, stopped = float(rest.get("seconds", math.nan)), bool(rest.get("stopped", False))
+        return cls(artifact, output, history, best_epoch, seconds, skipped, before, stopped)
+
+    stopped: bool = False
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -100,7 +107,13 @@ class FitResult:
             "best_epoch": self.best_epoch,
             "seconds": None if math.isnan(self.seconds) else round(self.seconds, 3),
             "skipped": self.skipped,
+            **self.optional(),
         }
+
+    def optional(self) -> dict[str, Any]:
+        """The fields that only some runs have."""
+        before = {} if self.before is None else {"before": self.before.to_dict()}
+        return before | ({"stopped": True} if self.stopped else {})
 
 
 def _why_no_run(folder: Path) -> str:

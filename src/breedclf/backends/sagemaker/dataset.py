@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, Manifest
@@ -13,7 +12,7 @@ from breedclf.backends.sagemaker.s3.storage import S3Location
 from breedclf.backends.sagemaker.s3.transfer import THREADS, Progress, upload_folder
 from breedclf.backends.sagemaker.training.inputs import check_images, set_aside_in
 from breedclf.errors import DataError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 
 if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
@@ -39,7 +38,7 @@ class S3Dataset:
     @classmethod
     def upload(
         cls,
-        folder: str | Path,
+        folder: StrPath,
         s3_uri: str,
         *,
         backend: SageMakerBackend | None = None,

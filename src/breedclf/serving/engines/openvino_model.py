@@ -19,6 +19,7 @@ from breedclf.config import Settings
 from breedclf.data.images import ImageLike, pillow_image
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
+from breedclf.data.tables import place_of
 from breedclf.errors import BreedclfError
 from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
@@ -82,7 +83,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     if calibration is None:
         written, about = plain, About(expected=_rows(expected))
     else:
-        split = images_to_evaluate(calibration, "valid", card.labels, card.training)
+        split = images_to_evaluate(calibration, "valid", card.labels, card.training, place_of(calibration))
         written, about = _in_int8(card, plain, split, samples, max_accuracy_drop)
     openvino.save_model(written, target / MODEL_FILE, compress_to_fp16=False)
     (target / ABOUT_FILE).write_text(about.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from breedclf import Classifier, ImageError
 from breedclf.api.endpoint import file_of
-from breedclf.data.given_images import ACCEPTED
+from breedclf.data.any_image import ACCEPTED
 from breedclf.data.images import open_image
 from tests.serving.conftest import draw, encode
 
