@@ -215,13 +215,15 @@ class TuningJob:
             _artifact=lambda: self._driver.artifact(trial.name),
         )
 
-    def run(self, *, progress: Progress = False) -> Self:
+    def run(self, *, progress: Progress = None) -> Self:
         """Start the search and return: at once with a backend, or when the search has ended without one.
 
         Running jobs continue by themselves; `wait()`, in this or another process, starts the next ones.
 
         Args:
-            progress: True shows a table on stderr; a function is called with the study at each change.
+            progress: by default a table on a terminal, and a line per trial in a notebook or in the "breedclf" log;
+                True shows it on stderr in any case, False shows nothing, and a function is called with the study at
+                each change.
 
         Raises:
             ConfigError: there is a tuning job of this name already.
@@ -246,7 +248,7 @@ class TuningJob:
             self._drive(self._driver.begin, progress)
         return self
 
-    def wait(self, *, progress: Progress = False, check: bool = True) -> Self:
+    def wait(self, *, progress: Progress = None, check: bool = True) -> Self:
         """Continue the search to its end.
 
         Ctrl-C stops waiting, but not the running jobs, and `TuningJob.attach(name).wait()` continues from there. A
