@@ -15,6 +15,7 @@ from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.jobs.handle import Clock
+from breedclf.text.html_repr import html_repr
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -75,6 +76,15 @@ class Deployment:
                 max_accuracy_drop,
             ),
         )
+
+    def __repr__(self) -> str:
+        return f"Deployment({str(self.spec.artifact)!r}, backend={self.backend.name!r}, name={self.spec.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import deployment_view
+
+        return deployment_view(self.spec, self.backend.name)
 
     @accept_old_keywords
     def deploy(self, *, wait: bool = True, timeout_seconds: float | None = None) -> Endpoint:

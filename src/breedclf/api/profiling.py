@@ -20,6 +20,7 @@ from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification, check_repeats
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
@@ -71,6 +72,18 @@ class ProfilingSession:
         self._profile: Profile | None = None
         self._operator_events: list[dict[str, Any]] = []
         self._job: Job | None = None
+
+    def __repr__(self) -> str:
+        if self._profile is None:
+            return f"ProfilingSession({'' if self.config is None else str(self.config.data)!r}, not run yet)"
+        job = self._profile.job
+        return f"ProfilingSession({job.name!r}, {job.status}, {len(self._profile.steps)} steps)"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.profiling.report.view import profile_view
+
+        return profile_view(self.profile, self.findings, self.verification)
 
     def run(self) -> Self:
         """Train with a full recording; returns when the run has ended.

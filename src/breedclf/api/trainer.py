@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from breedclf.api.fit_on_backend import fit_on_backend
@@ -17,6 +18,7 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.process_signals import ending_at_once
+from breedclf.runtime.progress import show_line
 from breedclf.training.interruption import StopRequest
 
 if TYPE_CHECKING:
@@ -102,7 +104,7 @@ class Trainer:
                     "hooks run in this process and can't be sent to a backend; use Trainer(config).fit(hooks=...), or "
                     "poll the job with submit().wait(progress=function)"
                 )
-            progress = True if sys.stderr.isatty() else progress_lines(log.info)
+            progress = True if sys.stderr.isatty() else progress_lines(partial(show_line, log))
             return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
 
         with ending_at_once():

@@ -23,6 +23,7 @@ from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
 from breedclf.jobs.handle import Clock, Job
+from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
@@ -164,6 +165,12 @@ class TuningJob:
     def __repr__(self) -> str:
         return f"TuningJob({self.name!r})"
 
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.tuning.view import study_view
+
+        return study_view(self.study)
+
     @property
     def name(self) -> str:
         return self._request.name
@@ -208,13 +215,15 @@ class TuningJob:
             _artifact=lambda: self._driver.artifact(trial.name),
         )
 
-    def run(self, *, progress: Progress = False) -> Self:
+    def run(self, *, progress: Progress = None) -> Self:
         """Start the search and return: at once with a backend, or when the search has ended without one.
 
         Running jobs continue by themselves; `wait()`, in this or another process, starts the next ones.
 
         Args:
-            progress: True shows a table on stderr; a function is called with the study at each change.
+            progress: by default a table on a terminal, and a line per trial in a notebook or in the "breedclf" log;
+                True shows it on stderr in any case, False shows nothing, and a function is called with the study at
+                each change.
 
         Raises:
             ConfigError: there is a tuning job of this name already.
@@ -239,7 +248,7 @@ class TuningJob:
             self._drive(self._driver.begin, progress)
         return self
 
-    def wait(self, *, progress: Progress = False, check: bool = True) -> Self:
+    def wait(self, *, progress: Progress = None, check: bool = True) -> Self:
         """Continue the search to its end.
 
         Ctrl-C stops waiting, but not the running jobs, and `TuningJob.attach(name).wait()` continues from there. A

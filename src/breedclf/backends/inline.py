@@ -32,6 +32,7 @@ from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.handle import Clock
+from breedclf.jobs.metric_lines import MARKER
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -151,7 +152,10 @@ class _InlineJob:
 
 
 class _Tee(io.TextIOBase):
-    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics."""
+    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics.
+
+    The lines that only programs read are left out on the terminal.
+    """
 
     def __init__(
         self,
@@ -165,6 +169,7 @@ class _Tee(io.TextIOBase):
         self._record = record
         self._terminal = terminal
         self._mutex = threading.Lock()
+        self._is_hidden, self._is_new_line = False, True
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -180,11 +185,23 @@ class _Tee(io.TextIOBase):
             found = self._reader.feed(part)
         if found:
             self._record(found)
-        self._terminal.write(text)
+        if shown := self._for_people(text):
+            self._terminal.write(shown)
         return len(text)
 
     def flush(self) -> None:
         self._terminal.flush()
+
+    def _for_people(self, text: str) -> str:
+        """The text without metric lines; one of them may come in several pieces."""
+        shown = []
+        for line in text.splitlines(keepends=True):
+            if self._is_new_line:
+                self._is_hidden = line.startswith(MARKER)
+            self._is_new_line = line.endswith("\n")
+            if not self._is_hidden:
+                shown.append(line)
+        return "".join(shown)
 
     def end(self) -> None:
         """Record the metrics of a last line without a newline."""

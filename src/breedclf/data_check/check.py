@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from breedclf.data.images import read_file
 from breedclf.data.tables.places import place_of
 from breedclf.data_check.cache import load_inspections, save_inspections
@@ -23,6 +21,7 @@ from breedclf.data_check.table_listing import list_table
 from breedclf.errors import DataError
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.paths import StrPath, user_path
+from breedclf.runtime.progress import progress_bar
 
 TINY_PX = 32
 _FILES_PER_TASK = 16
@@ -124,7 +123,7 @@ def _inspect_all(
         return [inspect(image) for image in images]
 
     tasks = [todo[start : start + _FILES_PER_TASK] for start in range(0, len(todo), _FILES_PER_TASK)]
-    bar = tqdm(total=len(todo), desc="checking", unit="img", leave=False, disable=True if quiet else None)
+    bar = progress_bar("checking", total=len(todo), hidden=quiet)
     pool = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="data-check")
     try:
         for done in pool.map(inspect_some, tasks):

@@ -14,6 +14,7 @@ from breedclf.backends.sagemaker.s3.transfer import THREADS, Progress, upload_fo
 from breedclf.backends.sagemaker.training.inputs import check_images, set_aside_in
 from breedclf.errors import DataError
 from breedclf.files.paths import StrPath, user_path
+from breedclf.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
@@ -146,9 +147,7 @@ def _reporter(progress: bool | Callable[[Progress], object]) -> Iterator[Callabl
     elif not progress:
         yield bool
     else:
-        from tqdm import tqdm
-
-        with tqdm(desc="upload", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        with progress_bar("upload", unit="B", unit_scale=True) as bar:
 
             def show(now: Progress) -> None:
                 bar.total = now.total_bytes
