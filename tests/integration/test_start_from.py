@@ -26,7 +26,7 @@ from tests.integration.conftest import QUICK
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_image_set(tmp_path_factory.mktemp("images") / "all", classes=4, train=5, valid=3, test=0, size_px=64)
+    return write_image_set(tmp_path_factory.mktemp("images") / "all", classes=4, train=4, valid=2, test=0, size_px=64)
 
 
 def with_classes(images: Path, folder: Path, labels: dict[str, str]) -> Path:
@@ -63,13 +63,18 @@ STILL = {"epochs": 1, "learning_rate": 1e-12, "momentum": 0.0}
 """Training that changes nothing visible, so that a model's head is that of the start."""
 
 
-@pytest.mark.parametrize("head", ["standardized", "linear"])
-@pytest.mark.parametrize("freeze", ["head", "layer4", "none"])
+@pytest.mark.parametrize(
+    ("freeze", "head"),
+    [
+        ("head", "standardized"),
+        ("head", "linear"),
+        pytest.param("layer4", "standardized", marks=pytest.mark.slow),
+        pytest.param("none", "linear", marks=pytest.mark.slow),
+    ],
+)
 def test_scores_of_kept_classes_are_the_old_ones_before_the_first_step(
-    images: Path, three: FitResult, tmp_path: Path, head: str, freeze: str
+    images: Path, three: FitResult, tmp_path: Path, freeze: str, head: str
 ) -> None:
-    if freeze != "head" and head == "linear":
-        pytest.skip("the head is loaded in the same way")
     result = continued(
         three, images, tmp_path / "out", head=head, freeze=freeze, precision="fp32", batch_norm="fixed", **STILL
     )
@@ -77,20 +82,20 @@ def test_scores_of_kept_classes_are_the_old_ones_before_the_first_step(
     old = load_file(three.artifact / "model.safetensors")
     assert torch.allclose(rows["fc.weight"][:3], old["fc.weight"], rtol=1e-4, atol=1e-6)
     assert torch.allclose(rows["fc.bias"][:3], old["fc.bias"], rtol=1e-4, atol=1e-5)
-    paths = sorted((images / "valid").rglob("*.jpg"))[:9]
+    paths = sorted((images / "valid").rglob("*.jpg"))[:6]
     then, now = (Classifier(each.artifact, precision="fp32").probabilities(paths) for each in (three, result))
-    assert torch.allclose(torch.tensor(now[:, :3] / now[:, :3].sum(1, keepdims=True)), torch.tensor(then), atol=1e-4)
+    assert torch.allclose(now[:, :3] / now[:, :3].sum(1, keepdim=True), then, atol=1e-4)
     before = result.before
     assert before is not None
-    assert before.known_count == 9
-    assert before.known_accuracy == pytest.approx(three.best.valid_accuracy, abs=0.12 if freeze != "head" else 1e-9)
+    assert before.known_count == 6
+    assert before.known_accuracy == three.best.valid_accuracy
 
 
 def test_a_new_class_starts_below_the_best_and_is_learned(images: Path, three: FitResult, tmp_path: Path) -> None:
     result = continued(three, images, tmp_path / "out", epochs=6)
     before = result.before
     assert before is not None
-    assert before.valid_accuracy * 12 == pytest.approx(before.known_accuracy * 9), "no image goes to the new class yet"
+    assert before.valid_accuracy * 8 == pytest.approx(before.known_accuracy * 6), "no image goes to the new class yet"
     assert result.best.valid_loss < before.valid_loss
     assert result.to_dict()["before"] == before.to_dict()
     assert result.classifier.card.labels == tuple(labels_of(images))
@@ -101,10 +106,10 @@ def test_rows_move_by_label_and_unique_name(
 ) -> None:
     first, second, third, fourth = labels_of(images)
     name = second.partition(".")[2]
-    data = with_classes(images, tmp_path / "data", {f"000.{name}": second, third: third, "new": fourth})
+    data = with_classes(images, tmp_path / "data", {f"000.{name}": second, third: third, "900.New": fourth})
     with caplog.at_level(logging.INFO, logger="breedclf"):
         result = continued(three, data, tmp_path / "out", **STILL)
-    line = f"2 classes kept ('000.{name}' was '{second}'), 1 new ('new'), 1 dropped ('{first}')"
+    line = f"2 classes kept ('000.{name}' was '{second}'), 1 new ('900.New'), 1 dropped ('{first}')"
     assert any(message.endswith(line) for message in caplog.messages), caplog.messages
     old, rows = head_of(three.artifact), head_of(result.artifact)
     assert torch.allclose(rows[:2], old[1:], rtol=1e-4, atol=1e-6)
@@ -112,7 +117,7 @@ def test_rows_move_by_label_and_unique_name(
     assert card["start_from"] == {
         "fingerprint": json.loads((three.artifact / "breedclf.json").read_text())["weights_sha256"],
         "kept": [f"000.{name}", third],
-        "new": ["new"],
+        "new": ["900.New"],
         "dropped": [first],
         "renamed": {f"000.{name}": second},
     }
@@ -134,12 +139,15 @@ def test_no_class_in_common_is_a_new_head_on_the_model_s_backbone(
     assert result.to_dict()["before"]["known_accuracy"] is None
 
 
-def test_the_features_are_those_of_the_original_weights(images: Path, three: FitResult, tmp_path: Path) -> None:
+def test_the_features_are_those_of_the_original_weights(
+    images: Path, three: FitResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     cache = tmp_path / "cache"
     Trainer(TrainingConfig(data=images, output=tmp_path / "a", cache_dir=cache, **QUICK)).fit()  # type: ignore[arg-type]
-    files = {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")}
-    continued(three, images, tmp_path / "b", cache_dir=cache)
-    assert {path.name: path.stat().st_mtime_ns for path in cache.rglob("*.safetensors")} == files
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="breedclf"):
+        continued(three, images, tmp_path / "b", cache_dir=cache)
+    assert not [message for message in caplog.messages if "through the backbone" in message]
     assert start_weights(three.artifact).fingerprint == load_pretrained("resnet18", "none").fingerprint
 
 
@@ -174,7 +182,11 @@ class _Interrupt(TrainingHook):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("settings", [{}, {"freeze": "layer4", "ema": 0.5}], ids=["head", "layer4"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"freeze": "layer4", "ema": 0.5}, marks=pytest.mark.slow)],
+    ids=["head", "layer4"],
+)
 def test_an_interrupted_run_resumes_to_the_same_weights(
     images: Path, three: FitResult, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
@@ -187,7 +199,8 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
         Trainer(config).fit(hooks=[_Interrupt()])
     resumed = Trainer(config).fit(resume=True)
     assert resumed.classifier.card.weights_sha256 == whole.classifier.card.weights_sha256
-    assert resumed.before == whole.before
+    assert resumed.before is not None and whole.before is not None
+    assert resumed.before.valid_loss == pytest.approx(whole.before.valid_loss)
     other = continued(three, images, tmp_path / "other", epochs=1)
     with pytest.raises(DataError, match="the model of start_from has changed since the checkpoint was made"):
         Trainer(config.replace(start_from=other.artifact)).fit(resume=True)
@@ -239,8 +252,10 @@ BAD_MODELS: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD_MODELS)
-@pytest.mark.parametrize("how", ["fit", "submit", "find_learning_rate", "tune"])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [*((kind, "fit") for kind in BAD_MODELS), *(("damaged", how) for how in ("submit", "find_learning_rate", "tune"))],
+)
 def test_what_is_no_model_is_refused_everywhere(
     images: Path, three: FitResult, tmp_path: Path, kind: str, how: str
 ) -> None:
@@ -298,4 +313,4 @@ def test_the_old_and_the_new_model_are_evaluated_on_the_same_images(
     result = continued(three, images, tmp_path / "out", epochs=1)
     then = evaluate(three.artifact, data, split="valid", output=tmp_path / "a")
     now = evaluate(result.artifact, data, split="valid", output=tmp_path / "b")
-    assert then.count == now.count == 9
+    assert then.count == now.count == 6
