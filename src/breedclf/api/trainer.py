@@ -80,7 +80,10 @@ class Trainer:
                     "poll the job with submit().wait(progress=function)"
                 )
             progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(config, backend_of(self._backend), progress=progress)[1]
+            try:
+                return fit_on_backend(config, backend_of(self._backend), progress=progress, stop=self._stop)[1]
+            finally:
+                self._stop.reset()
 
         with ending_at_once():
             from breedclf.loggers.chosen import loggers_of
