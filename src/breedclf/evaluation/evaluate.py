@@ -156,7 +156,7 @@ class _Given:
         return split_to_evaluate(self.given, _split_name(split), card.labels, **_division_of(card.training))
 
 
-def _origin(data: str | Path | GivenImages, labels: str | Path | None) -> _Files | _Given:
+def _origin(data: StrPath | GivenImages, labels: StrPath | None) -> _Files | _Given:
     if not isinstance(data, (str, os.PathLike)):
         if labels is not None:
             raise ConfigError(f"labels={str(labels)!r} is a table for the images of a folder, not for labeled images")
