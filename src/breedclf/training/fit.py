@@ -70,7 +70,7 @@ def fit(
     check_not_imported_by_loader()
     compute = compute_of(config)
     data = load_data(config)  # before the output folder exists, which may be inside the data
-    own = own_code(config, metrics, classes=len(data.labels))
+    own = own_code(config, data.class_counts, metrics)
     with run_context(config, data, compute, hooks=hooks, cache=run_cache, checkpoints=checkpoints) as run:
         with run.reproducible():
             pretrained = run.cache.pretrained(config)

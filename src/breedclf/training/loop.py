@@ -121,7 +121,7 @@ class _Loop:
         train_loss = self._mean_loss(len(rows), number)
         self._timer.phase("valid", number)
         valid = self._validate(order)
-        metrics = {} if valid.predictions is None else self._task.metrics.values(valid.predictions, number)
+        metrics, failure = self._own_metrics(valid.predictions, number)
         record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, trained / elapsed, metrics)
         state.end_epoch(record)
         if valid.predictions is not None:
@@ -130,6 +130,8 @@ class _Loop:
         for on_epoch in self._callbacks.on_epoch:
             on_epoch(record)
         self._save(state.order.get_state())
+        if failure is not None:
+            raise failure
         if self._is_stop_requested() and not self.is_over:
             raise self._checkpoints.interrupted(number, self._config.epochs)
 
@@ -201,6 +203,15 @@ class _Loop:
         if collector is not None:
             predictions = collector.predictions(self._task.labels, valid.targets, self._task.valid_images, distributed)
         return Validation(loss / len(rows), correct / len(rows), predictions)
+
+    def _own_metrics(
+        self, predictions: ValidPredictions | None, epoch: int
+    ) -> tuple[dict[str, float], TrainingError | None]:
+        """The own metrics of an epoch; if one fails, none, and the error to raise once the epoch is saved."""
+        try:
+            return {} if predictions is None else self._task.metrics.values(predictions, epoch), None
+        except TrainingError as error:
+            return {}, error
 
     def _leave(self, epoch: int, order: torch.Tensor) -> None:
         """Save in the middle of an epoch, and stop."""

@@ -91,7 +91,7 @@ def find_learning_rate(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
     data, compute = load_data(config), compute_of(config)
-    own = own_code(config, classes=len(data.labels))
+    own = own_code(config, data.class_counts)
     with repeatable(config.deterministic):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
