@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,8 @@ from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
-from breedclf.jobs.handle import Clock, Job
+from breedclf.jobs.handle import Job
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import Parameter
 from breedclf.tuning.stopping import Completion
@@ -95,7 +96,7 @@ class TuningJob:
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
         home: str | Path | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         backend = None if backend is None else backend_of(backend)
         self._request = SearchRequest(
@@ -117,7 +118,12 @@ class TuningJob:
 
     @classmethod
     def attach(
-        cls, name: str, *, backend: Backend | str | None = None, home: str | Path | None = None, clock: Clock = time
+        cls,
+        name: str,
+        *,
+        backend: Backend | str | None = None,
+        home: str | Path | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 
@@ -193,7 +199,7 @@ class TuningJob:
             objective=trial.objective,
             metrics=trial.metrics,
             job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
-            _artifact=lambda: self._driver.artifact(trial.name),
+            _artifact=partial(self._driver.artifact, trial.name),
         )
 
     def run(self, *, progress: Progress = False) -> Self:

@@ -30,7 +30,7 @@ from breedclf.backends.local.slots import cores_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -53,7 +53,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: str | Path | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:
