@@ -6,7 +6,7 @@ Names are loaded on first use, so that `import breedclf` stays fast and needs ne
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from breedclf._version import __version__
 
@@ -207,9 +207,13 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'breedclf' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), name)
+    missing = import_module("breedclf.errors").MissingExtraError
+    try:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+    except missing as error:  # the name stays usable in imports and annotations; its use says what to install
+        return cast(object, import_module("breedclf.runtime.extras").unavailable_class(name, error))
     globals()[name] = value
-    return value
+    return cast(object, value)
 
 
 def __dir__() -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -22,8 +22,13 @@ from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
+<<<<<<< HEAD
 from breedclf.jobs.handle import Clock, Job
 from breedclf.text.html_repr import html_repr
+=======
+from breedclf.jobs.handle import Job
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+>>>>>>> guest
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
@@ -98,9 +103,14 @@ class TuningJob:
         not_improving: int | None = None,
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
+<<<<<<< HEAD
         home: StrPath | None = None,
         images: GivenImages | None = None,
         clock: Clock = time,
+=======
+        home: str | Path | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+>>>>>>> guest
     ) -> None:
         check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
@@ -127,9 +137,14 @@ class TuningJob:
         name: str,
         *,
         backend: Backend | str | None = None,
+<<<<<<< HEAD
         home: StrPath | None = None,
         clock: Clock = time,
         images: GivenImages | None = None,
+=======
+        home: str | Path | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+>>>>>>> guest
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 
@@ -212,7 +227,7 @@ class TuningJob:
             objective=trial.objective,
             metrics=trial.metrics,
             job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
-            _artifact=lambda: self._driver.artifact(trial.name),
+            _artifact=partial(self._driver.artifact, trial.name),
         )
 
     def run(self, *, progress: Progress = None) -> Self:
