@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import EvaluationConfig, TrainingConfig
+    from breedclf.data.adapters.arrays import from_arrays
+    from breedclf.data.adapters.hugging_face import from_hugging_face
+    from breedclf.data.adapters.torch_dataset import from_torch_dataset
+    from breedclf.data.labeled_images import LabeledImages
+    from breedclf.data.write_folder import write_image_folder
     from breedclf.errors import (
         ArtifactError,
         BreedclfError,
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
+    from breedclf.training.valid_predictions import ValidPredictions
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
 
 _MODULE_OF = {
@@ -94,6 +100,7 @@ _MODULE_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
+    "LabeledImages": "breedclf.data.labeled_images",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MissingExtraError": "breedclf.errors",
@@ -114,9 +121,14 @@ _MODULE_OF = {
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
     "TuningJob": "breedclf.api.tuning",
+    "ValidPredictions": "breedclf.training.valid_predictions",
     "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
+    "from_arrays": "breedclf.data.adapters.arrays",
+    "from_hugging_face": "breedclf.data.adapters.hugging_face",
+    "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "write_image_folder": "breedclf.data.write_folder",
 }
 
 __all__ = [
@@ -153,6 +165,7 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "JobTimeoutError",
+    "LabeledImages",
     "LocalBackend",
     "MLflowLogger",
     "MissingExtraError",
@@ -173,10 +186,15 @@ __all__ = [
     "TrainingHook",
     "TrainingPlan",
     "TuningJob",
+    "ValidPredictions",
     "WeightsError",
     "__version__",
     "evaluate",
     "export",
+    "from_arrays",
+    "from_hugging_face",
+    "from_torch_dataset",
+    "write_image_folder",
 ]
 
 

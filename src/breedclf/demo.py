@@ -118,7 +118,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     folder = scan(data)
     test = folder.split("test")
     number = config.seed % len(test)
-    image = test.paths[number]
+    image = Path(test.images.name(number))
     return DemoResult(
         accuracy=measured.accuracy,
         accuracy_interval=measured.accuracy_interval,

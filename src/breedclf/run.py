@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
 from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.files.model_folder import CARD_FILE
+from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
+from breedclf.runtime.own_code import importable_from
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
-from breedclf.text.plain_json import plain_json
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
@@ -50,6 +53,7 @@ class JobEnvironment:
     is_first: bool
     cache: Path | None
     reports_best: bool = False
+    own_code: Path | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -79,6 +83,7 @@ class JobEnvironment:
                 if variables.get("BREEDCLF_CACHE_DIR")
                 else None,
                 reports_best=bool(variables.get(TELL_BEST_VARIABLE)),
+                own_code=_own_code(variables),
             )
         except KeyError as error:
             raise ConfigError(
@@ -101,9 +106,15 @@ class JobEnvironment:
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
+        if MODEL_CHANNEL in self.channels:
+            paths["start_from"] = self.channels[MODEL_CHANNEL].resolve()
         if self.cache is not None:
             paths["cache_dir"] = self.cache
-        return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
+        pairs = without_search(self.hyperparameters)
+        if (folder := self.own_code) is not None:
+            texts = {name: text for name, text in pairs.items() if isinstance(text, str)}
+            paths |= with_files_at(texts, lambda file: str(folder / Path(file).name))
+        return TrainingConfig.from_hyperparameters(pairs, **paths)
 
 
 def main() -> NoReturn:
@@ -131,10 +142,11 @@ def run(variables: Mapping[str, str]) -> int:
     """
     try:
         job = JobEnvironment.read(variables)
-        if is_search(job.hyperparameters):
-            search(job)
-        else:
-            train(job)
+        with importable_from(job.own_code):
+            if is_search(job.hyperparameters):
+                search(job)
+            else:
+                train(job)
     except BreedclfError as error:
         return _fail(str(error), variables)
     except Exception as error:  # noqa: BLE001 - every error becomes the failure reason
@@ -157,8 +169,8 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
             "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.loggers.chosen import logged
-    from breedclf.profiling.recorder import recorded
+    from breedclf.loggers.chosen import loggers_of
+    from breedclf.profiling.recorder import recorders_of
     from breedclf.training.fit import fit
     from breedclf.training.progress import ProgressLog
     from breedclf.tuning.best_so_far import BestSoFar
@@ -170,11 +182,9 @@ def train(job: JobEnvironment) -> FitResult:
         return fit(config, checkpoints=checkpoints)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
-    with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
-        result = fit(
-            config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
-        )
-    (result.output / RESULT_FILE).write_text(plain_json({"skipped": result.skipped}) + "\n", encoding="utf-8")
+    loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
+    hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
+    result = fit(config, hooks=hooks, checkpoints=checkpoints)
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
@@ -216,8 +226,6 @@ def _write_model(artifact: Path, target: Path) -> None:
 
     write_code(target)
     if _MANIFEST.is_file():
-        from breedclf.inference.model_directory import CARD_FILE
-
         card = target / CARD_FILE
         values = json.loads(card.read_text(encoding="utf-8"))
         values["bundle_sha256"] = json.loads(_MANIFEST.read_text(encoding="utf-8"))["content_sha256"]
@@ -234,6 +242,14 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(pairs, dict):
         raise ConfigError(f"the job's hyperparameters must be a table, not {type(pairs).__name__}")
     return pairs
+
+
+def _own_code(variables: Mapping[str, str]) -> Path | None:
+    """The folder of the user's modules: beside this package in a bundle, or in the job's folder."""
+    beside = _MANIFEST.with_name(OWN_CODE_FOLDER)
+    base = variables.get("SAGEMAKER_BASE_DIR")
+    folders = [beside] if base is None else [beside, Path(base) / "code" / OWN_CODE_FOLDER]
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _checkpoints(variables: Mapping[str, str]) -> Path:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import BreedclfError, EndpointError, ImageError
-from breedclf.files.paths import StrPath, user_path
 from breedclf.files.typed import typed
 from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.jobs import check_name
@@ -31,11 +30,9 @@ from breedclf.jobs.handle import Clock
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
-    ImageInput = StrPath | bytes | Image.Image | NDArray[np.uint8]
+    from breedclf.data.any_image import AnyImage
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -88,12 +85,12 @@ class Endpoint:
         return self.describe().url
 
     @accept_old_keywords
-    def predict(self, image: ImageInput, *, timeout_seconds: float = 60) -> Prediction:
+    def predict(self, image: AnyImage, *, timeout_seconds: float = 60) -> Prediction:
         """Rank the classes for one image.
 
-        An image is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
-        or a URL starting with http:// or https://. Files are sent as they are, PIL images and arrays as PNG. Images
-        over 6 MiB (4 MiB on serverless endpoints) are sent as JPEG with the longer side scaled to 2,048 pixels.
+        An image is what `Classifier.predict` accepts, or a URL starting with http:// or https://. Files are sent as
+        they are, PIL images, arrays and tensors as PNG. Images over 6 MiB (4 MiB on serverless endpoints) are sent as
+        JPEG with the longer side scaled to 2,048 pixels.
 
         Raises:
             ImageError: the image can't be read on this machine.
@@ -107,7 +104,7 @@ class Endpoint:
     @accept_old_keywords
     def predict_many(
         self,
-        images: Iterable[ImageInput],
+        images: Iterable[AnyImage],
         *,
         concurrency: int = 8,
         progress: Callable[[int], None] | None = None,
@@ -123,9 +120,9 @@ class Endpoint:
             on_error: `raise`, or `return` to get the error in place of the prediction.
             timeout_seconds: how long to wait for each response.
         """
-        todo: Sequence[ImageInput] = list(images)
+        todo: Sequence[AnyImage] = list(images)
 
-        def request(image: ImageInput) -> Prediction | BreedclfError:
+        def request(image: AnyImage) -> Prediction | BreedclfError:
             try:
                 return self.predict(image, timeout_seconds=timeout_seconds)
             except BreedclfError as error:
@@ -242,33 +239,25 @@ class _Answer:
     known: bool = True
 
 
-def file_of(image: ImageInput, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """An image as a JPEG, PNG or WebP file of at most `max_bytes` bytes.
 
     Raises:
         ImageError: it can't be read.
     """
-    from PIL import Image
+    from breedclf.data.any_image import given_image
+    from breedclf.data.images import open_image, read_file, sniff_format, upright_rgb
 
-    from breedclf.data.images import image_from_array, open_image, read_file, sniff_format, upright_rgb
-
-    data: bytes | None = None
     if isinstance(image, str) and image.startswith(("http://", "https://")):
-        data = _download(image)
-    elif isinstance(image, (str, os.PathLike)):
-        data = read_file(user_path(image, "image"))
-    elif isinstance(image, (bytes, bytearray)):
-        data = bytes(image)
-    if data is not None:
-        if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
-            return data
-        name = os.fspath(image) if isinstance(image, (str, os.PathLike)) else "the given bytes"
-        return _encoded(open_image(data, name=name), max_bytes)
-    if isinstance(image, Image.Image):
-        return _encoded(upright_rgb(image), max_bytes)
-    if hasattr(image, "dtype"):
-        return _encoded(image_from_array(image), max_bytes)  # type: ignore[arg-type]
-    raise ImageError(f"an image must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(image).__name__}")
+        given: Path | bytes | Image.Image = _download(image)
+    else:
+        given = given_image(image)
+    if not isinstance(given, Path | bytes):
+        return _encoded(upright_rgb(given), max_bytes)
+    data = given if isinstance(given, bytes) else read_file(given)
+    if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
+        return data
+    return _encoded(open_image(data, name=str(given) if isinstance(given, Path) else None), max_bytes)
 
 
 def _encoded(image: Image.Image, max_bytes: int) -> bytes:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from breedclf.api.model_files import place_model
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.errors import ConfigError, JobFailedError
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
@@ -40,7 +41,7 @@ def fit_on_backend(
     """
     from breedclf.training.artifact import HISTORY_FILE
     from breedclf.training.output_folder import claimed_output
-    from breedclf.training.records import EpochRecord
+    from breedclf.training.records import BeforeTraining, EpochRecord
     from breedclf.training.result import FitResult
 
     if config.resume:
@@ -61,7 +62,9 @@ def fit_on_backend(
             artifact, written = _fetched(artifact, written, output, config), output
     history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
-    return job, FitResult(artifact, written, history, best_epoch, seconds, _skipped(written / RESULT_FILE))
+    more = _more_results(written / RESULT_FILE)
+    before = BeforeTraining.from_dict(more["before"]) if "before" in more else None
+    return job, FitResult(artifact, written, history, best_epoch, seconds, more.get("skipped", []), before)
 
 
 def _completed(job: Job) -> JobDescription:
@@ -73,7 +76,7 @@ def _completed(job: Job) -> JobDescription:
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
     from breedclf.training.artifact import CONFIG_FILE
-    from breedclf.training.output_folder import LOCK_FILE, MODEL_FOLDER
+    from breedclf.training.output_folder import LOCK_FILE
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
@@ -86,6 +89,6 @@ def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig
         ) from error
 
 
-def _skipped(file: Path) -> list[str]:
-    """Why images were skipped; none are known of a job of an older version."""
-    return list(json.loads(file.read_text(encoding="utf-8"))["skipped"]) if file.is_file() else []
+def _more_results(file: Path) -> dict[str, Any]:
+    """What a job's metrics and history don't hold; a job of an older version has no such file."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

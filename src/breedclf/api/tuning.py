@@ -17,6 +17,7 @@ from breedclf.api.tuning_drivers import OnChange
 from breedclf.api.tuning_output import Progress, change_handler, dataframe_of, failure_message
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
@@ -33,6 +34,7 @@ from breedclf.tuning.trials import Trial
 if TYPE_CHECKING:
     import pandas
 
+    from breedclf.data.given_images import GivenImages
     from breedclf.jobs.plan import Plan
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class TuningJob:
         max_seconds: end the search after this many seconds of work.
         max_seconds_per_job: stop a job after this many seconds.
         home: the folder of tuning jobs; defaults to that of the backend, `BREEDCLF_HOME`, or `.breedclf`.
+        images: labeled images to train on, in place of the folder `config.data`; only without a backend.
 
     Raises:
         ConfigError: an argument is wrong or doesn't fit the others; no job was started.
@@ -95,8 +98,10 @@ class TuningJob:
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
         home: StrPath | None = None,
+        images: GivenImages | None = None,
         clock: Clock = time,
     ) -> None:
+        check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
         self._request = SearchRequest(
             name=name or new_study_name(),
@@ -113,15 +118,22 @@ class TuningJob:
             max_seconds_per_job=max_seconds_per_job,
             packed=packed and backend is not None,
         )
-        self._set_up(backend, home, clock)
+        self._set_up(backend, home, clock, images)
 
     @classmethod
     def attach(
-        cls, name: str, *, backend: Backend | str | None = None, home: StrPath | None = None, clock: Clock = time
+        cls,
+        name: str,
+        *,
+        backend: Backend | str | None = None,
+        home: StrPath | None = None,
+        clock: Clock = time,
+        images: GivenImages | None = None,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 
-        A search that SageMaker runs is found from any machine: its settings are read from the service.
+        A search that SageMaker runs is found from any machine: its settings are read from the service. To continue
+        a search on images that a program gave, give the same `images` again.
 
         Raises:
             ConfigError: there is none, or it runs on another backend.
@@ -137,7 +149,7 @@ class TuningJob:
             raise ConfigError(f"tuning job {name!r} runs {shown}: attach with that one, not {actual!r}")
         job = cls.__new__(cls)
         job._request = study.request
-        job._set_up(backend, home, clock)
+        job._set_up(backend, home, clock, images)
         return job
 
     @staticmethod
@@ -208,7 +220,7 @@ class TuningJob:
             ConfigError: there is a tuning job of this name already.
             DataError: the images can't be used.
         """
-        images = valid_count(self._request.config)
+        valid_images = valid_count(self._request.config, self._images)
         with self._folder.locked():
             if self._folder.exists():
                 raise ConfigError(
@@ -221,7 +233,7 @@ class TuningJob:
                 key=secrets.token_hex(4),
                 created=self._clock.time(),
                 backend=None if self._backend is None else self._backend.name,
-                valid_count=images,
+                valid_count=valid_images,
             )
             self._folder.save(study)
             self._drive(self._driver.begin, progress)
@@ -307,11 +319,20 @@ class TuningJob:
             raise ConfigError("to_sagemaker() needs backend=SageMakerBackend(...): this search runs on another")
         return self._backend.sdk_tuner(native_search(self._request))
 
-    def _set_up(self, backend: Backend | None, home: StrPath | None, clock: Clock) -> None:
+    def _set_up(
+        self,
+        backend: Backend | None,
+        home: StrPath | None,
+        clock: Clock,
+        images: GivenImages | None,
+    ) -> None:
+        if backend is not None:
+            refuse_images(images, "a backend")
+        self._images = images
         self._backend = backend
         self._clock = clock
         self._folder = StudyFolder(studies_folder(backend, home) / self._request.name)
-        self._driver = driver_for(self._folder, backend, self._request.packed, clock)
+        self._driver = driver_for(self._folder, backend, self._request.packed, clock, images)
 
     def _drive(self, act: Callable[[OnChange], Study], progress: Progress) -> None:
         try:

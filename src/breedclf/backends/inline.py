@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from breedclf import run
-from breedclf.backends.common.bundle import Bundle
+from breedclf.backends.common.bundle import Bundle, write_own_modules
 from breedclf.backends.common.container import ENTRY, job_arguments, job_environment, make_tree
 from breedclf.backends.common.folder import JobFolder, create_job_folder, job_folder
 from breedclf.backends.common.job_log import BoundedLog, MetricReader
@@ -127,9 +127,10 @@ class _InlineJob:
             return _EXIT_CODE_STOPPED
 
     def _execute(self) -> int:
-        if self._source is None:
-            return run.run(os.environ)
         code = self._folder.base / "code"
+        if self._source is None:
+            write_own_modules(self._spec.modules, code)
+            return run.run(os.environ)
         self._source.write_to(code)
         try:
             with _script_surroundings(code, job_arguments(self._spec)):

@@ -101,10 +101,12 @@ MaybeText: BeforeValidator = BeforeValidator(_absent_if_none_text)
 if TYPE_CHECKING:
     UserPath = Takes[StrPath, Path]
     MaybeUserPath = Takes[StrPath | None, Path | None]
+    UserPathOrNone = MaybeUserPath
     OutputPath = UserPath
     MaybeOutputPath = MaybeUserPath
 else:
     UserPath = Annotated[Path, BeforeValidator(_path)]
+    UserPathOrNone = UserPath | None
     MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
     OutputPath = Annotated[Path, BeforeValidator(_text_path)]
     MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]

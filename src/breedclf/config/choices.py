@@ -28,6 +28,8 @@ Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+START_MODEL = "start_from"
+"""The value of `weights` in a run that continues a model: its weights are the initial ones."""
 LOGGER_NAMES = ("mlflow", "tensorboard")
 
 
@@ -41,7 +43,7 @@ def weights_name(value: object) -> object:
     if value is None:
         return "none"
     text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-    known = {name.lower(): name for name in WEIGHTS_NAMES}
+    known = {name.lower(): name for name in (*WEIGHTS_NAMES, START_MODEL)}
     return known.get(text.lower()) or str(text_path(text, "weights"))
 
 

@@ -20,6 +20,11 @@ class EvaluationConfig(Settings):
     split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
         default="test", description="images to evaluate on; all uses every split"
     )
+    labels: MaybeUserPath = Field(
+        default=None,
+        validate_default=True,
+        description="table of the labels, if the images are in a folder without class folders",
+    )
     output: MaybeUserPath = Field(
         default=None,
         validate_default=True,

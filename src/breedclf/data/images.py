@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from breedclf.data.formats.loading import FORMATS, Flaw, load
 from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
 from breedclf.files.paths import StrPath
+
+ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Lower-case suffixes of the files that are read as images when a folder is scanned."""
@@ -84,6 +88,24 @@ def open_image(source: Path | bytes, *, name: str | None = None, color: Color = 
     return read_image(data, name, color=color)[0]
 
 
+def pillow_image(image: ImageLike, name: str, *, color: Color = "as_stored") -> Image.Image:
+    """Any image as an upright RGB image of Pillow; `name` and `color` as in `open_image`.
+
+    Raises:
+        ImageError: it can't be read, or its type or shape isn't that of an image.
+    """
+    match image:
+        case bytes() | bytearray():
+            return open_image(bytes(image), name=name, color=color)
+        case Image.Image():
+            return upright_rgb(image, color=color)
+        case np.ndarray():
+            return upright_rgb(image_from_array(image))
+        case str() | PathLike():
+            return open_image(Path(image), name=name, color=color)
+    raise ImageError(f"{name} must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")
+
+
 def read_image(
     data: bytes,
     name: str = "the given bytes",
@@ -132,14 +154,23 @@ def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Imag
         ImageError: it was opened lazily and is damaged, or its pixels have no defined white level (floats, and integers
             of more than 16 bits).
     """
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
+    load_opened(image)
     value = (
         1 if isinstance(image, TiffImageFile) else orientation_of(image.info)
     )  # Pillow rotates TIFF itself while loading
     return turned_upright(_rgb(image, color)[0], value)
+
+
+def load_opened(image: Image.Image) -> None:
+    """Load the pixels of an image that Pillow opened lazily.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image.Image:

@@ -20,8 +20,8 @@ from torch import nn
 
 from breedclf import errors
 from breedclf.config import TrainingConfig
-from breedclf.data.image_folder import Split
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, BreedclfError
 from breedclf.features.fingerprint import fingerprint_of
@@ -124,7 +124,7 @@ def engine_name(config: TrainingConfig, data: TrainingData, precision: str) -> s
     parts = [f"openvino-{importlib.metadata.version('openvino')}"]
     if samples:
         parts.append(f"nncf-{importlib.metadata.version('nncf')}")
-        parts += [fingerprint_of(sample.paths) for sample in samples]
+        parts += [fingerprint_of(sample.images) for sample in samples]
         parts.append(str(config.max_accuracy_drop))
     return "-".join(parts)
 
@@ -169,7 +169,7 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
 def sample_of(split: Split) -> Split:
     """At most `CALIBRATION_IMAGES` images, evenly spaced over a split, so that all classes are included."""
     every = max(1, -(-len(split) // CALIBRATION_IMAGES))
-    return Split(split.name, split.paths[::every], split.targets[::every])
+    return split.chosen(range(0, len(split), every))
 
 
 def _error_of(last: str, log_text: str) -> BreedclfError:

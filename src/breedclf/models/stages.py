@@ -116,7 +116,7 @@ class Tail(nn.Module):
                 if name == "fc":
                     continue
                 if self.checkpointing and torch.is_grad_enabled():
-                    outputs = checkpoint(stage, outputs, use_reentrant=False)
+                    outputs = checkpoint(stage, outputs, use_reentrant=False, preserve_rng_state=False)
                 else:
                     outputs = stage(outputs)
         return outputs.float().mean((2, 3))

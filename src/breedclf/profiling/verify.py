@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
+from breedclf.data.layout.names import is_image_name
 from breedclf.errors import BreedclfError
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
 
 if TYPE_CHECKING:
-    from breedclf.data.image_folder import Split
+    from breedclf.data.split import Split
 
 REPEATS = 5
 MOST_IMAGES = 256
@@ -153,7 +154,7 @@ def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
 
     Each run uses temporary folders of its own.
     """
-    from breedclf.data.image_folder import training_images
+    from breedclf.data.training_data import training_images
     from breedclf.training.fit import fit
     from breedclf.training.run_cache import RunCache
 
@@ -164,9 +165,10 @@ def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
         with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as temporary:
             data = Path(temporary, "data")
             for split in ("train", "valid"):
-                _link_some(folder.split(split), folder.labels, data / split, most_images)
+                _link_some(folder.split(split), data / split, most_images)
             own = changed.replace(
                 data=data,
+                labels=None,
                 output=Path(temporary, "out"),
                 cache_dir=Path(temporary, "cache"),
                 profile="off",
@@ -177,13 +179,14 @@ def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
     return run
 
 
-def _link_some(split: Split, labels: Sequence[str], target: Path, most: int) -> None:
+def _link_some(split: Split, target: Path, most: int) -> None:
     """Link images spread evenly over the split, including the first of each class, into class folders."""
     step = max(1, len(split) / most)
     chosen = {int(i * step) for i in range(min(most, len(split)))}
     first = {label: number for number, label in reversed(list(enumerate(split.targets)))}
     for number in sorted(chosen | set(first.values())):
-        path = split.paths[number]
-        link = target / labels[split.targets[number]] / f"{number}{path.suffix}"
+        path = Path(split.images.name(number))
+        suffix = path.suffix if is_image_name(path.name) else ".jpg"  # the content counts
+        link = target / f"{split.targets[number]:06d}" / f"{number}{suffix}"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(path.resolve())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
+from breedclf.data.split import ImageFiles, SplitImages
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.files.file_stat import FileStat
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.models.weights import PretrainedWeights, load_pretrained
+from breedclf.training.start_model import start_weights
 
 
 class RunCache:
@@ -28,21 +30,32 @@ class RunCache:
 
         Raises:
             WeightsError: the weights can't be downloaded or read, aren't safe to load, or don't fit the architecture.
+            ArtifactError: the model of `start_from` can't be read, or is damaged.
         """
-        version = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
+        start = config.start_from
+        version: object = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
+        if start is not None:
+            version = (start, _file_stat(start / WEIGHTS_FILE), _file_stat(start / CARD_FILE))
         key = (config.architecture, config.weights, version)
         if self._pretrained is None or key != self._key:
-            self._pretrained = load_pretrained(config.architecture, config.weights, seed=config.seed)
+            self._pretrained = (
+                load_pretrained(config.architecture, config.weights, seed=config.seed)
+                if start is None
+                else start_weights(start)
+            )
             self._key = key
         preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
         return replace(self._pretrained, preprocessing=preprocessing)
 
-    def fingerprint(self, paths: Sequence[Path]) -> str:
-        """The fingerprint of these images, computed again when one of the files changes."""
+    def fingerprint(self, images: SplitImages) -> str:
+        """The fingerprint of these images; that of files is computed again when one of them changes."""
+        if not isinstance(images, ImageFiles):
+            return fingerprint_of(images)
+        paths = tuple(images.paths)
         stats = [_file_stat(path) for path in paths]
-        known = self._fingerprints.get(tuple(paths))
+        known = self._fingerprints.get(paths)
         if known is None or known[0] != stats:
-            known = self._fingerprints[tuple(paths)] = (stats, fingerprint_of(paths))
+            known = self._fingerprints[paths] = (stats, fingerprint_of(images))
         return known[1]
 
 

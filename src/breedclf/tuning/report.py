@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from breedclf._version import __version__
+from breedclf.config import TrainingConfig
 from breedclf.reporting import Section, formats, render_page
 from breedclf.reporting.blocks import Column, Tile, Tone, bullets, callout, details, facts, table, tiles
 from breedclf.reporting.charts import (
@@ -42,11 +43,15 @@ def render_report(study: Study, *, made_at: datetime | None = None) -> str:
     return render_page(
         f"Tuning job {request.name}",
         sections,
-        subtitle=f"{len(study.trials)} training jobs on {request.config.data.name}, strategy {request.strategy}",
+        subtitle=f"{len(study.trials)} training jobs on {_images(request.config)}, strategy {request.strategy}",
         summary=_summary(study, best),
         made_by=f"breedclf {__version__}",
         made_at=made_at,
     )
+
+
+def _images(config: TrainingConfig) -> str:
+    return "images of the program" if config.data is None else config.data.name
 
 
 def _summary(study: Study, best: Trial | None) -> list[Markup | str]:

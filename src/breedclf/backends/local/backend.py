@@ -111,7 +111,7 @@ class LocalBackend(StoredBackend):
             ConfigError: the name is taken, an input is missing, or the job needs more than this backend has.
         """
         options = self._options(spec)
-        bundle = checked_source(spec) or breedclf_bundle()
+        bundle = checked_source(spec) or breedclf_bundle(modules=spec.modules)
         try:
             options["bundle"] = str(store_bundle(bundle, self.home))
         except OSError as error:

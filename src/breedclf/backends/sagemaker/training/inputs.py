@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
+from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.s3.manifest import Manifest, ignore_nothing, read_manifest, sha256_of
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
+from breedclf.config.import_path import paths_in
 from breedclf.errors import ConfigError, DataError
-from breedclf.jobs import DATA_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.jobs import DATA_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
 from breedclf.tuning.packed import requirements_of
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
 _SHOWN = 5
+_IN_THE_JOB = ("breedclf", "numpy", "PIL", "torch", "torchvision")
 _SAFE = re.compile(r"[^A-Za-z0-9._\-]+")
 _FINGERPRINT_CHARS = 16
 
@@ -75,7 +79,8 @@ class Inputs:
                 [
                     *requirements_of(spec.hyperparameters),
                     *settings_requirements(spec.hyperparameters),
-                ]
+                ],
+                spec.modules,
             )
             if spec.source is None
             else source_bundle(spec.source)
@@ -89,7 +94,8 @@ class Inputs:
         if (remote := remote_address(path)) is not None:
             return remote
         if path.is_dir():
-            return self.context.uri("data", folder_name(path, read_manifest(path, ignored)))
+            kind = "weights" if name == MODEL_CHANNEL else "data"
+            return self.context.uri(kind, folder_name(path, read_manifest(path, ignored)))
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.context.uri(kind, sha256_of(path)[:32])
@@ -144,6 +150,8 @@ def set_aside_in(folder: Path) -> Callable[[str], bool]:
 
 def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
     """Which files of a channel aren't uploaded; those of a user's script all are, since it may read any of them."""
+    if channel == MODEL_CHANNEL and spec.source is None:
+        return lambda path: path not in MODEL_FILES
     folder = spec.channels[channel]
     if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
         return ignore_nothing
@@ -151,16 +159,33 @@ def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
 
 
 def require_trainable(spec: JobSpec) -> None:
-    """Check the images of a job before anything is uploaded or billed.
+    """Check the images and the own code of a job before anything is uploaded or billed.
 
     Raises:
+        ConfigError: own code is in a module that the job won't have.
         DataError: training would fail at its start, or at an unreadable image.
     """
+    if spec.source is None:
+        _require_importable(spec)
     folder = spec.channels.get(DATA_CHANNEL)
     if spec.source is not None or folder is None or not folder.is_dir():
         return
     skips = spec.hyperparameters.get("on_bad_image") == "skip"
     check_images(folder, skip_bad=skips)
+
+
+def _require_importable(spec: JobSpec) -> None:
+    """Refuse own code in modules that are installed here, but not in the job."""
+    for what, path in paths_in(spec.hyperparameters).items():
+        if path.top not in spec.modules and path.top.removesuffix(".py") not in {
+            *(name.removesuffix(".py") for name in spec.modules),
+            *sys.stdlib_module_names,
+            *_IN_THE_JOB,
+        }:
+            raise ConfigError(
+                f"{what} {path}: {path.top} is installed on this machine, but a job on SageMaker doesn't have it; copy "
+                "the code into a module of your own, which is sent with the job"
+            )
 
 
 def check_images(folder: Path, *, skip_bad: bool = False) -> None:
