@@ -13,12 +13,8 @@ from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
-<<<<<<< HEAD
-from breedclf.jobs.handle import Clock
-from breedclf.text.html_repr import html_repr
-=======
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
->>>>>>> guest
+from breedclf.text.html_repr import html_repr
 
 log: logging.Logger = logging.getLogger(__name__)
 

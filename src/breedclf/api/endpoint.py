@@ -25,12 +25,8 @@ from breedclf.jobs.endpoints import (
     artifact_of,
     terms_of,
 )
-<<<<<<< HEAD
-from breedclf.jobs.handle import Clock
-from breedclf.text.html_repr import html_repr
-=======
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
->>>>>>> guest
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from types import TracebackType

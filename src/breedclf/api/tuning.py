@@ -22,13 +22,9 @@ from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
-<<<<<<< HEAD
-from breedclf.jobs.handle import Clock, Job
-from breedclf.text.html_repr import html_repr
-=======
 from breedclf.jobs.handle import Job
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
->>>>>>> guest
+from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
@@ -103,14 +99,9 @@ class TuningJob:
         not_improving: int | None = None,
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
-<<<<<<< HEAD
         home: StrPath | None = None,
         images: GivenImages | None = None,
-        clock: Clock = time,
-=======
-        home: str | Path | None = None,
         clock: Clock = SYSTEM_CLOCK,
->>>>>>> guest
     ) -> None:
         check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
@@ -137,14 +128,9 @@ class TuningJob:
         name: str,
         *,
         backend: Backend | str | None = None,
-<<<<<<< HEAD
         home: StrPath | None = None,
-        clock: Clock = time,
-        images: GivenImages | None = None,
-=======
-        home: str | Path | None = None,
         clock: Clock = SYSTEM_CLOCK,
->>>>>>> guest
+        images: GivenImages | None = None,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 

@@ -31,12 +31,8 @@ from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
-<<<<<<< HEAD
-from breedclf.jobs.handle import Clock
 from breedclf.jobs.metric_lines import MARKER
-=======
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
->>>>>>> guest
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -59,11 +55,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-<<<<<<< HEAD
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
-=======
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
->>>>>>> guest
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:

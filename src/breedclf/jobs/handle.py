@@ -64,12 +64,6 @@ class Job:
         job.describe()
         return job
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and (self.name, self.backend) == (other.name, other.backend)
-
-    def __hash__(self) -> int:
-        return hash((Job, self.name, self.backend))
-
     def __repr__(self) -> str:
         return f"Job({self.name!r}, backend={self.backend.name!r})"
 

@@ -21,11 +21,7 @@ class StoredBackend:
         clock: the time, for tests.
     """
 
-<<<<<<< HEAD
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
-=======
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
->>>>>>> guest
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.home: Path = home_folder(home)
         self._clock = clock
         self._jobs = JobStore(self.home, clock)

@@ -70,13 +70,8 @@ class SageMakerBackend:
         session: boto3.Session | None = None,
         clients: AwsClients | None = None,
         settings: SageMakerSettings | None = None,
-<<<<<<< HEAD
         home: StrPath | None = None,
-        clock: Clock = time,
-=======
-        home: str | Path | None = None,
         clock: Clock = SYSTEM_CLOCK,
->>>>>>> guest
         **keywords: Any,
     ) -> None:
         overrides = {"role": role, "bucket": bucket, "region": region, **keywords}
