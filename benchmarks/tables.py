@@ -38,14 +38,17 @@ def main() -> int:
         works = {title: lambda data=data: start(data) for title, data in names.items()}
         seconds = interleaved(works, given.repeats)
         assert found["tree"] == found["images.csv"]
-    wall = {
-        title: ratios(seconds[title]["wall"], seconds["folder tree"]["wall"]) for title in ("table", "shuffled table")
+    cost = {
+        (title, clock): ratios(seconds[title][clock], seconds["folder tree"][clock])
+        for title in ("table", "shuffled table")
+        for clock in ("wall", "cpu")
     }
     goals = [
-        at_most(f"start with a {title} of {IMAGES:,} rows over the folder tree", ratio["median"], 1.1)
-        for title, ratio in wall.items()
+        at_most(f"start with a {title} of {IMAGES:,} rows over the folder tree, {clock}", ratio["median"], 1.1)
+        for (title, clock), ratio in cost.items()
     ]
-    return report("tables", goals, {"seconds": seconds, "wall": wall}, given)
+    details = {"seconds": seconds, "cost": {" ".join(key): ratio for key, ratio in cost.items()}}
+    return report("tables", goals, details, given)
 
 
 def write_tree(root: Path) -> None:
