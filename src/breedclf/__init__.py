@@ -56,13 +56,14 @@ if TYPE_CHECKING:
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.training.hooks import TrainingHook
-    from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
+    from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
     from breedclf.tuning.space import Categorical, Continuous, Integer
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
     "Backend": "breedclf.jobs",
+    "BeforeTraining": "breedclf.training.records",
     "BestTrial": "breedclf.api.best_trial",
     "BreedclfError": "breedclf.errors",
     "Categorical": "breedclf.tuning.space",
@@ -121,6 +122,7 @@ _MODULE_OF = {
 __all__ = [
     "ArtifactError",
     "Backend",
+    "BeforeTraining",
     "BestTrial",
     "BreedclfError",
     "Categorical",
