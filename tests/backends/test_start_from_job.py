@@ -12,12 +12,12 @@ from breedclf import Trainer, TrainingConfig
 from breedclf.api.training_job import training_spec
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.inline import InlineBackend
-from breedclf.backends.sagemaker.clients import Clients
 from breedclf.backends.sagemaker.tuning.request import search_request
 from breedclf.errors import ConfigError
 from breedclf.jobs import MODEL_CHANNEL, Backend
 from breedclf.testing.images import write_image_set
 from breedclf.training.fit import FitResult
+from tests.backends.conftest import Clients
 from tests.backends.sagemaker.contexts import backend_at
 from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK
