@@ -115,10 +115,6 @@ class BeforeTraining:
     known_loss: float
     known_accuracy: float
 
-    def __str__(self) -> str:
-        known = f"{self.known_accuracy:.1%} of {self.known_count} images of known classes as it was saved"
-        return f"valid accuracy {self.valid_accuracy:.1%}, valid loss {self.valid_loss:.4f} ({known})"
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinite values become None."""
         values: dict[str, Any] = plain_values(asdict(self))
