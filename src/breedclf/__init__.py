@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.dataset import S3Dataset
     from breedclf.config import EvaluationConfig, TrainingConfig
+    from breedclf.data.adapters.arrays import from_arrays
+    from breedclf.data.adapters.hugging_face import from_hugging_face
+    from breedclf.data.adapters.torch_dataset import from_torch_dataset
+    from breedclf.data.labeled_images import LabeledImages
+    from breedclf.data.write_folder import write_image_folder
     from breedclf.errors import (
         ArtifactError,
         BreedclfError,
@@ -61,7 +66,7 @@ if TYPE_CHECKING:
     from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
-    from breedclf.tuning.space import Categorical, Continuous, Integer
+    from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -98,10 +103,12 @@ _MODULE_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
+    "LabeledImages": "breedclf.data.labeled_images",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
+    "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
     "Prediction": "breedclf.inference.prediction",
     "ProfileError": "breedclf.errors",
@@ -122,6 +129,10 @@ _MODULE_OF = {
     "WeightsError": "breedclf.errors",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
+    "from_arrays": "breedclf.data.adapters.arrays",
+    "from_hugging_face": "breedclf.data.adapters.hugging_face",
+    "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "write_image_folder": "breedclf.data.write_folder",
 }
 
 __all__ = [
@@ -159,10 +170,12 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "JobTimeoutError",
+    "LabeledImages",
     "LocalBackend",
     "MLflowLogger",
     "MissingExtraError",
     "ModelError",
+    "ParameterRange",
     "ParityError",
     "Prediction",
     "ProfileError",
@@ -184,6 +197,10 @@ __all__ = [
     "__version__",
     "evaluate",
     "export",
+    "from_arrays",
+    "from_hugging_face",
+    "from_torch_dataset",
+    "write_image_folder",
 ]
 
 

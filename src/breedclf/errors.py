@@ -41,7 +41,7 @@ class BreedclfError(Exception):
         super().__init__(*(storable(word) if isinstance(word, str) else word for word in words))
 
 
-class ConfigError(BreedclfError):
+class ConfigError(BreedclfError, ValueError):
     """A setting is unknown, has the wrong type or value, or conflicts with others."""
 
     exit_code = 2

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
 from breedclf.errors import BreedclfError, ConfigError, TrainingError, TrainingStoppedError
+from breedclf.files.model_folder import CARD_FILE
+from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
+from breedclf.runtime.own_code import importable_from
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, ending_at_once, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
-from breedclf.text.plain_json import plain_json
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
@@ -50,6 +53,7 @@ class JobEnvironment:
     is_first: bool
     cache: Path | None
     reports_best: bool = False
+    own_code: Path | None = None
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -79,11 +83,14 @@ class JobEnvironment:
                 if variables.get("BREEDCLF_CACHE_DIR")
                 else None,
                 reports_best=bool(variables.get(TELL_BEST_VARIABLE)),
+                own_code=_own_code(variables),
             )
         except KeyError as error:
             raise ConfigError(
                 f"the environment has no {error.args[0]}: this module runs only inside a job; use `breedclf train`"
             ) from None
+        except ConfigError:
+            raise
         except ValueError as error:
             raise ConfigError(f"the job's environment can't be read: {error}") from error
 
@@ -95,13 +102,22 @@ class JobEnvironment:
         """
         if DATA_CHANNEL not in self.channels:
             raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which must hold the images")
-        data = self.channels[DATA_CHANNEL].resolve()  # each job has a new link to the same images
+        # each job has new links to the same images
+        data = _table_or_folder(self.channels[DATA_CHANNEL]).resolve()
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
+        if LABELS_CHANNEL in self.channels:
+            paths["labels"] = _only_file(self.channels[LABELS_CHANNEL]).resolve()
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
+        if MODEL_CHANNEL in self.channels:
+            paths["start_from"] = self.channels[MODEL_CHANNEL].resolve()
         if self.cache is not None:
             paths["cache_dir"] = self.cache
-        return TrainingConfig.from_hyperparameters(without_search(self.hyperparameters), **paths)
+        pairs = without_search(self.hyperparameters)
+        if (folder := self.own_code) is not None:
+            texts = {name: text for name, text in pairs.items() if isinstance(text, str)}
+            paths |= with_files_at(texts, lambda file: str(folder / Path(file).name))
+        return TrainingConfig.from_hyperparameters(pairs, **paths)
 
 
 def main() -> NoReturn:
@@ -129,10 +145,11 @@ def run(variables: Mapping[str, str]) -> int:
     """
     try:
         job = JobEnvironment.read(variables)
-        if is_search(job.hyperparameters):
-            search(job)
-        else:
-            train(job)
+        with importable_from(job.own_code):
+            if is_search(job.hyperparameters):
+                search(job)
+            else:
+                train(job)
     except TrainingStoppedError as error:
         log.error("%s", error)
         return EXIT_INTERRUPTED
@@ -179,8 +196,6 @@ def train(job: JobEnvironment) -> FitResult:
     loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
     hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
     result = fit(config, hooks=hooks, checkpoints=checkpoints, stop=stop)
-    values = {"skipped": result.skipped} | ({"stopped": True} if result.stopped else {})
-    (result.output / RESULT_FILE).write_text(plain_json(values) + "\n", encoding="utf-8")
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
@@ -226,8 +241,6 @@ def _write_model(artifact: Path, target: Path) -> None:
 
     write_code(target)
     if _MANIFEST.is_file():
-        from breedclf.inference.model_directory import CARD_FILE
-
         card = target / CARD_FILE
         values = json.loads(card.read_text(encoding="utf-8"))
         values["bundle_sha256"] = json.loads(_MANIFEST.read_text(encoding="utf-8"))["content_sha256"]
@@ -246,6 +259,14 @@ def _hyperparameters(variables: Mapping[str, str]) -> dict[str, Any]:
     return pairs
 
 
+def _own_code(variables: Mapping[str, str]) -> Path | None:
+    """The folder of the user's modules: beside this package in a bundle, or in the job's folder."""
+    beside = _MANIFEST.with_name(OWN_CODE_FOLDER)
+    base = variables.get("SAGEMAKER_BASE_DIR")
+    folders = [beside] if base is None else [beside, Path(base) / "code" / OWN_CODE_FOLDER]
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def _checkpoints(variables: Mapping[str, str]) -> Path:
     """The folder that is kept when the job is interrupted and restarted."""
     return Path(variables.get("SM_CHECKPOINT_DIR") or Path(variables["SM_MODEL_DIR"]).parent / "checkpoints")
@@ -259,6 +280,12 @@ def _only_file(channel: Path) -> Path:
     if len(files) != 1:
         raise ConfigError(f"channel {channel.name!r} must hold one file; it holds {len(files)}")
     return files[0]
+
+
+def _table_or_folder(channel: Path) -> Path:
+    """The channel of the images, or the table in it, if it holds nothing else."""
+    found = list(channel.iterdir()) if channel.is_dir() else []
+    return found[0] if len(found) == 1 and found[0].is_file() else channel
 
 
 def _fail(reason: str, variables: Mapping[str, str]) -> int:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError, ImageError
-from breedclf.runtime.device import on_threads
+from breedclf.runtime.cpu_threads import on_threads
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 from tests.integration.conftest import QUICK, write_patterns

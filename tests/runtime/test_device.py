@@ -11,8 +11,6 @@ from breedclf.runtime.device import (
     choose_precision,
     compute_for,
     loader_settings,
-    on_threads,
-    repeatable,
     shared_memory_bytes,
 )
 
@@ -95,19 +93,3 @@ def test_precision_follows_the_hardware_unless_asked() -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="device='mps': this machine has no such device; it has cpu"):
         compute_for("mps", "auto")
-
-
-def test_determinism_is_asked_for_and_given_back() -> None:
-    assert not torch.are_deterministic_algorithms_enabled()
-    with repeatable(True):
-        assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.are_deterministic_algorithms_enabled()
-
-
-def test_a_number_of_threads_is_set_and_given_back() -> None:
-    before = torch.get_num_threads()
-    with on_threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-        with on_threads(None):
-            assert torch.get_num_threads() == before + 1
-    assert torch.get_num_threads() == before

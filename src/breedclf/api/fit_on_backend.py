@@ -16,6 +16,7 @@ from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.errors import ConfigError, JobError, JobFailedError
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
@@ -48,7 +49,7 @@ def fit_on_backend(
     """
     from breedclf.training.artifact import HISTORY_FILE
     from breedclf.training.output_folder import claimed_output
-    from breedclf.training.records import EpochRecord
+    from breedclf.training.records import BeforeTraining, EpochRecord
     from breedclf.training.result import FitResult
 
     if config.resume:
@@ -74,9 +75,10 @@ def fit_on_backend(
             artifact, written = _fetched(artifact, written, output, config), output
     history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
-    about = _about(written / RESULT_FILE)
-    stopped = bool(about.get("stopped"))
-    return job, FitResult(artifact, written, history, best_epoch, seconds, list(about.get("skipped", ())), stopped)
+    more = _more_results(written / RESULT_FILE)
+    before = BeforeTraining.from_dict(more["before"]) if "before" in more else None
+    skipped, stopped = more.get("skipped", []), bool(more.get("stopped"))
+    return job, FitResult(artifact, written, history, best_epoch, seconds, skipped, before, stopped)
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def _ended(job: Job, *, may_be_stopped: bool) -> JobDescription:
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
     from breedclf.training.artifact import CONFIG_FILE
-    from breedclf.training.output_folder import LOCK_FILE, MODEL_FOLDER
+    from breedclf.training.output_folder import LOCK_FILE
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
@@ -116,7 +118,6 @@ def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig
         ) from error
 
 
-def _about(file: Path) -> dict[str, Any]:
-    """Why images were skipped, and whether the run was stopped; empty for a job of an older version."""
-    values: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return values
+def _more_results(file: Path) -> dict[str, Any]:
+    """What a job's metrics and history don't hold; a job of an older version has no such file."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from breedclf import run
-from breedclf.backends.common.bundle import Bundle
+from breedclf.backends.common.bundle import Bundle, write_own_modules
 from breedclf.backends.common.container import ENTRY, job_arguments, job_environment, make_tree
 from breedclf.backends.common.folder import JobFolder, create_job_folder, job_folder
 from breedclf.backends.common.job_log import BoundedLog, MetricReader
@@ -29,8 +29,10 @@ from breedclf.backends.common.submission import checked_source, job_request
 from breedclf.backends.local.slots import cores_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
+from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.handle import Clock
+from breedclf.jobs.metric_lines import MARKER
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -53,7 +55,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:
@@ -126,9 +128,10 @@ class _InlineJob:
             return _EXIT_CODE_STOPPED
 
     def _execute(self) -> int:
-        if self._source is None:
-            return run.run(os.environ)
         code = self._folder.base / "code"
+        if self._source is None:
+            write_own_modules(self._spec.modules, code)
+            return run.run(os.environ)
         self._source.write_to(code)
         try:
             with _script_surroundings(code, job_arguments(self._spec)):
@@ -149,7 +152,10 @@ class _InlineJob:
 
 
 class _Tee(io.TextIOBase):
-    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics."""
+    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics.
+
+    The lines that only programs read are left out on the terminal.
+    """
 
     def __init__(
         self,
@@ -163,6 +169,7 @@ class _Tee(io.TextIOBase):
         self._record = record
         self._terminal = terminal
         self._mutex = threading.Lock()
+        self._is_hidden, self._is_new_line = False, True
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -178,11 +185,23 @@ class _Tee(io.TextIOBase):
             found = self._reader.feed(part)
         if found:
             self._record(found)
-        self._terminal.write(text)
+        if shown := self._for_people(text):
+            self._terminal.write(shown)
         return len(text)
 
     def flush(self) -> None:
         self._terminal.flush()
+
+    def _for_people(self, text: str) -> str:
+        """The text without metric lines; one of them may come in several pieces."""
+        shown = []
+        for line in text.splitlines(keepends=True):
+            if self._is_new_line:
+                self._is_hidden = line.startswith(MARKER)
+            self._is_new_line = line.endswith("\n")
+            if not self._is_hidden:
+                shown.append(line)
+        return "".join(shown)
 
     def end(self) -> None:
         """Record the metrics of a last line without a newline."""

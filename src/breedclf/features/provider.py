@@ -7,14 +7,13 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
 from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
-from breedclf.data.image_folder import Split
-from breedclf.data.image_source import ImageFiles, ImageSource
+from breedclf.data.image_source import EncodedImages, ImageSource
+from breedclf.data.split import Split, SplitImages
 from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
 from breedclf.features.fingerprint import fingerprint_of
@@ -36,7 +35,7 @@ class FeatureProvider:
         config: TrainingConfig,
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
-        fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+        fingerprint: Callable[[SplitImages], str] = fingerprint_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
@@ -69,12 +68,12 @@ class FeatureProvider:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
         if split.name not in self.fingerprints:
-            self.fingerprints[split.name] = self.fingerprint(split.paths)
+            self.fingerprints[split.name] = self.fingerprint(split.images)
         if self.cache is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         found = features_of(
             self.extractor,
-            ImageFiles(split.paths),
+            EncodedImages(split.images),
             view=view,
             title=f"{split.name} features" + (f", view {view}" if view else ""),
             cache=self.cache,
@@ -120,9 +119,9 @@ class FeatureProvider:
         return StreamedFeatures(self.extractor, images, found.kept, targets, view)
 
     def _images(self, split: Split) -> ImageSource:
-        """The split's files, or its images decoded and scaled once."""
+        """The split's images as they are, or decoded and scaled once."""
         if not self.config.decoded_cache:
-            return ImageFiles(split.paths)
+            return EncodedImages(split.images)
         log.info("decoding %d %s images for the cache", len(split), split.name)
         cache = ImageCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
-        return cache.prepared(split.paths, self.fingerprints[split.name])
+        return cache.prepared(split.images, self.fingerprints[split.name])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.data.split import SplitImages
 from breedclf.data.training_data import TrainingData
 from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.fingerprint import fingerprint_of
@@ -57,7 +57,7 @@ def make_sources(
     model: Model,
     compute: Compute,
     *,
-    fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+    fingerprint: Callable[[SplitImages], str] = fingerprint_of,
     timer: StepTimer = NO_TIMER,
     on_progress: Callable[[FeatureProgress], None] = lambda _: None,
 ) -> Sources:
@@ -68,7 +68,7 @@ def make_sources(
         data: the training and the validation split.
         model: has the frozen backbone.
         compute: device and precision.
-        fingerprint: computes the fingerprint of image files.
+        fingerprint: computes the fingerprint of images.
         timer: receives the parts of each step.
         on_progress: called after each chunk of images; its exceptions end the pass over the images.
 

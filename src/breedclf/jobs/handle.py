@@ -23,6 +23,7 @@ from breedclf.jobs import (
     seconds_until_complete,
 )
 from breedclf.jobs import Clock as Clock
+from breedclf.text.html_repr import html_repr
 
 
 class Job:
@@ -65,6 +66,21 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r}, backend={self.backend.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import job_view
+
+        return job_view(self.name, self.backend.name, self.describe)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are handles of the same job: the same name on an equal backend."""
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.name == other.name and self.backend == other.backend
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.backend.name))
 
     def describe(self) -> JobDescription:
         """A snapshot of the job: one call of the backend."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 RunStatus = Literal["Completed", "Failed", "Stopped"]
-METRICS = ("train_loss", "valid_loss", "valid_accuracy", "images_per_second")
 
 
 class RunStore(Protocol):
@@ -114,6 +114,11 @@ class RunLogger(TrainingHook):
                     self.name,
                     reason.splitlines()[0][:500],
                 )
+
+
+def metrics_of(epoch: EpochRecord) -> dict[str, float]:
+    """What loggers record of an epoch; own metrics without a value are left out."""
+    return {name: value for name, value in epoch.values.items() if name not in epoch.metrics or math.isfinite(value)}
 
 
 def run_name(plan: TrainingPlan) -> str:

@@ -11,7 +11,8 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
-from breedclf.models.network import fold_scaling
+from breedclf.models.initialization import DrawnFrom
+from breedclf.models.network import fold_scaling, unfold_scaling
 
 _CONSTANT_FEATURE = 1e-6
 MOMENTS_BATCH = 1024
@@ -78,6 +79,13 @@ class ScaledLinear(nn.Linear):
         self.mean.copy_(scaling.mean)
         self.deviation.copy_(scaling.deviation)
 
+    @torch.no_grad()
+    def load_folded(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Compute what a plain linear layer with these weights computes on unscaled features."""
+        weight, bias = unfold_scaling(weight, bias, self.mean, self.deviation)
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
+
     def folded(self) -> nn.Linear:
         """An equivalent plain linear layer."""
         return fold_scaling(self, self.mean, self.deviation)
@@ -89,8 +97,7 @@ def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinea
     A standardized head starts at zero: with features on one scale it needs no random start, and saves the two or three
     epochs that it takes to unlearn one. A plain linear head is initialized as PyTorch does it.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with DrawnFrom(config.seed):
         head = ScaledLinear(features, classes)
     if config.head == "standardized":
         nn.init.zeros_(head.weight)

@@ -6,35 +6,32 @@ import itertools
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from torch.overrides import TorchFunctionMode
 
 from breedclf.config import Architecture
 from breedclf.models.fused_ops import can_fuse, fuse
+from breedclf.models.initialization import DrawnFrom, NotDrawn
 from breedclf.runtime.device import Compute
 from breedclf.runtime.vision import ResNet, models
 
 log: logging.Logger = logging.getLogger(__name__)
-
-_DRAWING = (torch.Tensor.normal_, torch.Tensor.uniform_)
 
 StateDict = dict[str, torch.Tensor]
 
 
 def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -> ResNet:
     """A network with random weights drawn from `seed`; the global random state isn't changed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with DrawnFrom(seed):
         return _constructor(architecture)(num_classes=classes)
 
 
 def empty_network(architecture: Architecture, classes: int) -> ResNet:
     """A network on the meta device, without memory for its weights: fill it by `load_state_dict(..., assign=True)`."""
-    with torch.device("meta"), _NothingDrawn():
+    with torch.device("meta"), NotDrawn():
         return _constructor(architecture)(num_classes=classes)
 
 
@@ -69,15 +66,6 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
     return _Compiled(moved) if compute.compiled else moved
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """Skips the random initialization of new layers, for which torch would load its compiler on the meta device."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return args[0] if func in _DRAWING else func(*args, **(kwargs or {}))
-
-
 class _Compiled(nn.Module):
     """A network compiled by torch.compile at its first batch; the log reports how long that took."""
 
@@ -105,11 +93,21 @@ def folded(network: ResNet) -> ResNet:
 
 def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
     """The layer that does on raw features what `head` does on standardized ones, computed in float64."""
-    folded = nn.Linear(head.in_features, head.out_features)
+    with NotDrawn():
+        folded = nn.Linear(head.in_features, head.out_features)
     weight = head.weight.detach().cpu().double() / deviation.cpu().double()
     bias = head.bias.detach().cpu().double() - weight @ mean.cpu().double()
     folded.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     return folded
+
+
+def unfold_scaling(
+    weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inverse of `fold_scaling`: what a head on standardized features needs to do what these do on raw ones."""
+    raw = weight.cpu().double()
+    shifted = bias.cpu().double() + raw @ mean.cpu().double()
+    return (raw * deviation.cpu().double()).float(), shifted.float()
 
 
 def _fold_batch_norms(module: nn.Module) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -134,42 +132,6 @@ def shared_memory_bytes() -> int:
         return shutil.disk_usage("/dev/shm").free
     except OSError:
         return _UNLIMITED
-
-
-@contextmanager
-def repeatable(deterministic: bool, *, threads: int | None = None) -> Iterator[None]:
-    """Restrict torch to deterministic operations within the block, if `deterministic`; settings are restored after it.
-
-    Sums depend on the number of threads: `threads` is the number that the repeated run had.
-    """
-    if not deterministic:
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        with on_threads(threads):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.backends.cudnn.benchmark = benchmark
-
-
-@contextmanager
-def on_threads(count: int | None) -> Iterator[None]:
-    """Make torch use `count` CPU threads within the block; None leaves the number unchanged."""
-    before = torch.get_num_threads()
-    if count is None or count == before:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _devices() -> dict[str, bool]:

@@ -10,7 +10,8 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.data.training_data import TrainingData
 from breedclf.features.progress import FeatureProgress
-from breedclf.runtime.device import Compute, repeatable
+from breedclf.runtime.deterministic import repeatable
+from breedclf.runtime.device import Compute
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.distributed import DistributedContext, distributed_context
 from breedclf.training.events import Events
@@ -67,7 +68,8 @@ class RunContext:
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""
         threads = None if self.start is None else self.start.about["choices"]["threads"]
-        return repeatable(self.config.deterministic, threads=threads)
+        device, compiled = self.compute.device.type, self.compute.compiled
+        return repeatable(self.config.deterministic, device=device, compiled=compiled, threads=threads)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, TrainingError
 
 T = TypeVar("T")
 
@@ -78,6 +78,19 @@ class DistributedContext:
         values = [value]
         distributed.broadcast_object_list(values, 0, device=self.device)
         return values[0]
+
+    def same_everywhere(self, value: T, what: str) -> T:
+        """The value, which must be the same in all processes; `what` made it.
+
+        Raises:
+            TrainingError: it differs from that of the first process.
+        """
+        if self.count > 1 and self.from_first(value) != value:
+            raise TrainingError(
+                f"the {what} gave another result in process {self.rank} than in the first: it may only depend on its "
+                "arguments"
+            )
+        return value
 
     def wrap_ddp(self, module: nn.Module, *, fixed_statistics: bool) -> nn.Module:
         """The module in DistributedDataParallel, which averages gradients over all processes; itself if there is one.

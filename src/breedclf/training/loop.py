@@ -14,7 +14,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
-from breedclf.runtime.device import on_threads
+from breedclf.runtime.cpu_threads import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 from breedclf.training.checkpoint_policy import NO_CHECKPOINTS, CheckpointPolicy
 from breedclf.training.distributed import SINGLE_PROCESS, DistributedContext
@@ -105,7 +105,7 @@ class _Loop:
         self._is_alone = distributed.count == 1
         self.is_stopped = False
         self._hook_seconds = 0.0
-        self._collects_predictions: bool = distributed.from_first(bool(callbacks.on_valid))
+        self._collects_predictions: bool = distributed.from_first(bool(callbacks.on_valid or task.metrics.functions))
         self.state = TrainingState(task, config, distributed, callbacks.timer)
         if checkpoints.start is not None:
             self.state.restore(checkpoints.start)
@@ -127,7 +127,8 @@ class _Loop:
         self._timer.phase("train", number)
         started = time.perf_counter()
         order = state.order.get_state()
-        rows = torch.randperm(len(source.targets), generator=state.order)
+        rows = self._task.sampler.rows(source.targets, number, state.order)
+        state.check_rows(self._distributed.same_everywhere(self._task.sampler.mark(rows), "sampler"), number)
         before = len(state.losses) * batch_size
         self._hook_seconds = 0.0
         is_whole = self._train(source, rows, number)
@@ -140,11 +141,14 @@ class _Loop:
         valid = self._validate(order)
         if valid is None:
             return
+        metrics, failure = self._own_metrics(valid.predictions, number)
         speed = max(0, done - before) / elapsed
-        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, speed, is_partial=not is_whole)
+        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, speed, metrics, is_partial=not is_whole)
         state.end_epoch(record)
         try:
             self._report(record, valid)
+            if failure is not None:
+                raise failure
         finally:
             if is_whole:  # otherwise the state in the middle of the epoch is saved
                 self._save(state.order.get_state())
@@ -226,6 +230,15 @@ class _Loop:
         if collector is not None:
             predictions = collector.predictions(self._task.labels, valid.targets, self._task.valid_images, distributed)
         return Validation(loss / len(rows), correct / len(rows), predictions)
+
+    def _own_metrics(
+        self, predictions: ValidPredictions | None, epoch: int
+    ) -> tuple[dict[str, float], TrainingError | None]:
+        """The own metrics of an epoch; if one fails, none, and the error to raise once the epoch is saved."""
+        try:
+            return {} if predictions is None else self._task.metrics.values(predictions, epoch), None
+        except TrainingError as error:
+            return {}, error
 
     def _continues_stopped(self, epoch: int, order: torch.Tensor) -> bool:
         """Save in the middle of an epoch and stop; whether this epoch must give the model, since none is complete."""

@@ -1,14 +1,15 @@
-"""What hooks receive: the plan before the run, a record of each step, and one of each epoch."""
+"""What hooks and results contain: the plan before the run, a record of each step and epoch, and of a start model."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import BUILT_IN_METRICS
 from breedclf.text.plain_json import plain_values
 
 
@@ -60,6 +61,7 @@ class StepRecord:
 class EpochRecord:
     """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
 
+    `metrics` are your own, by name; NaN if they have no value.
     `is_partial`: the run was stopped within its first epoch, and this is the part that was trained.
     """
 
@@ -68,11 +70,21 @@ class EpochRecord:
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     is_partial: bool = False
 
+    @property
+    def values(self) -> dict[str, float]:
+        """All numbers of the epoch by name, your own metrics among them."""
+        return {**{name: getattr(self, name) for name in BUILT_IN_METRICS}, **self.metrics}
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN and infinite values become None."""
+        """Plain values for JSON; NaN and infinite values become None. `metrics` is there if there are any, and
+        `is_partial` if it is true.
+        """
         values: dict[str, Any] = plain_values(asdict(self))
+        if not self.metrics:
+            del values["metrics"]
         if not self.is_partial:
             del values["is_partial"]
         return values
@@ -80,5 +92,43 @@ class EpochRecord:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The record with these values from `to_dict`, with NaN for None."""
-        known: dict[str, Any] = {name: math.nan if value is None else value for name, value in values.items()}
-        return cls(**known)
+        known: dict[str, Any] = _numbers(values)
+        return cls(**{**known, "metrics": _numbers(known.get("metrics", {}))})
+
+
+@dataclass(frozen=True)
+class BeforeTraining:
+    """The model that a run continues, measured on the run's validation images before the first step.
+
+    Args:
+        valid_loss: mean loss over all images, with the classes of the run; comparable to that of an epoch. A new class
+            starts with the mean of the model's scores.
+        valid_accuracy: accuracy (0 to 1) over all images, likewise.
+        known_count: images of classes that the model knows.
+        known_loss: mean loss over those, with the model's own classes; NaN if there are none.
+        known_accuracy: accuracy over those, likewise.
+    """
+
+    valid_loss: float
+    valid_accuracy: float
+    known_count: int
+    known_loss: float
+    known_accuracy: float
+
+    def __str__(self) -> str:
+        known = f"{self.known_accuracy:.1%} of {self.known_count} images of known classes as it was saved"
+        return f"valid accuracy {self.valid_accuracy:.1%}, valid loss {self.valid_loss:.4f} ({known})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; NaN and infinite values become None."""
+        values: dict[str, Any] = plain_values(asdict(self))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`, with NaN for None."""
+        return cls(**_numbers(values))
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in values.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 from breedclf.backends.common.folder import home_folder
 from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
+from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
 from breedclf.jobs.handle import Clock
@@ -21,7 +22,7 @@ class StoredBackend:
         clock: the time, for tests.
     """
 
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
         self.home: Path = home_folder(home)
         self._clock = clock
         self._jobs = JobStore(self.home, clock)

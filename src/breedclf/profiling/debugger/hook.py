@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.debugger.requirements import load_smdebug
 from breedclf.profiling.tensor_watch import SNAPSHOT_EVERY
 from breedclf.runtime.timers import StepTimer
@@ -55,7 +56,7 @@ class DebuggerHook(TrainingHook):
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: StrPath,
         *,
         collections: Collection[DebuggerCollection] = COLLECTIONS,
         every: int = SNAPSHOT_EVERY,
