@@ -15,6 +15,7 @@ BreedclfError
 ├── DiskError                   exit code 4, like all others below
 ├── ExportError
 ├── TrainingError
+├── TrainingStoppedError
 ├── ForkError
 ├── DemoError
 ├── JobError
@@ -94,6 +95,10 @@ class ExportError(BreedclfError):
 
 class TrainingError(BreedclfError):
     """Training can't continue, for example because the loss is NaN."""
+
+
+class TrainingStoppedError(BreedclfError):
+    """Training was stopped on request before there was a model."""
 
 
 class ForkError(BreedclfError):

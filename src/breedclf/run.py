@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import with_files_at
-from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.errors import BreedclfError, ConfigError, TrainingError, TrainingStoppedError
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, RESULT_FILE, WEIGHTS_CHANNEL
@@ -143,6 +143,9 @@ def run(variables: Mapping[str, str]) -> int:
                 search(job)
             else:
                 train(job)
+    except TrainingStoppedError as error:
+        log.error("%s", error)
+        return EXIT_INTERRUPTED
     except BreedclfError as error:
         return _fail(str(error), variables)
     except Exception as error:  # noqa: BLE001 - every error becomes the failure reason
@@ -154,9 +157,12 @@ def run(variables: Mapping[str, str]) -> int:
 def train(job: JobEnvironment) -> FitResult:
     """Train with the job's hyperparameters and write the model to the job's model folder.
 
-    A job that is restarted, for instance after a spot interruption, resumes from its last checkpoint.
+    A job that is restarted, for instance after a spot interruption, resumes from its last checkpoint. SIGTERM, which
+    backends send to a job that is stopped, ends the run after its step: its best model so far is written.
 
     Raises:
+        TrainingInterrupted: a signal ended the run; the model is written.
+        TrainingStoppedError: a signal ended the run before its first step.
         BreedclfError: the settings, the data, the weights or the machine are unsuitable.
     """
     config = job.training_config().replace(resume=True)
@@ -165,27 +171,32 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
             "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.loggers.chosen import logged
-    from breedclf.profiling.recorder import recorded
+    from breedclf.loggers.chosen import loggers_of
+    from breedclf.profiling.recorder import recorders_of
     from breedclf.training.fit import fit
+    from breedclf.training.interruption import StopRequest, TrainingInterrupted
     from breedclf.training.progress import ProgressLog
     from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
         _require_gpus(job.gpus)
-    checkpoints = job.checkpoints / _TRAINING
+    checkpoints, stop = job.checkpoints / _TRAINING, StopRequest(signals_keep_best=True)
     if not job.is_first:
-        return fit(config, checkpoints=checkpoints)
+        return fit(config, checkpoints=checkpoints, stop=stop)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
-    with recorded(config) as recorders, logged(config, mlflow_uri=store) as loggers:
-        result = fit(
-            config, hooks=[ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers], checkpoints=checkpoints
-        )
-    (result.output / RESULT_FILE).write_text(plain_json({"skipped": result.skipped}) + "\n", encoding="utf-8")
+    loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
+    hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
+    result = fit(config, hooks=hooks, checkpoints=checkpoints, stop=stop)
+    values = {"skipped": result.skipped} | ({"stopped": True} if result.stopped else {})
+    (result.output / RESULT_FILE).write_text(plain_json(values) + "\n", encoding="utf-8")
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
+    if result.stopped:
+        raise TrainingInterrupted(
+            f"the training was stopped in epoch {len(result.history)} of {config.epochs}, and its best model is written"
+        )
     return result
 
 

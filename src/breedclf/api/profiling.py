@@ -83,8 +83,7 @@ class ProfilingSession:
         name = config.output.name or "training"
         recorder = Recorder(config.output, name=name, recording=FULL, stop_rules=self.stop_rules)
         try:
-            with recorder:
-                fit(config, hooks=[ProgressLog(), recorder])
+            fit(config, hooks=[ProgressLog(), recorder])
         finally:
             self._profile, self._operator_events = recorder.profile(), recorder.operator_events
         return self

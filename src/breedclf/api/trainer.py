@@ -16,11 +16,12 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.process_signals import ending_at_once
+from breedclf.training.interruption import StopRequest
 
 if TYPE_CHECKING:
     from breedclf.jobs.plan import Plan
     from breedclf.training.custom.metrics import MetricFunction
-    from breedclf.training.hooks import TrainingHook
+    from breedclf.training.hooks import Hook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult
 
@@ -55,8 +56,9 @@ class Trainer:
         self.config = config
         self.metrics: Mapping[str, MetricFunction] = dict(metrics or {})
         self._backend = backend
+        self._stop = StopRequest()
 
-    def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
+    def fit(self, *, hooks: Sequence[Hook] = (), resume: bool | None = None) -> FitResult:
         """Train, and write the model, the history and the settings to `config.output`.
 
         Without a backend this trains in this process: progress goes to the "breedclf" logger and, on a terminal, to a
@@ -66,7 +68,8 @@ class Trainer:
         the job.
 
         Args:
-            hooks: callbacks that receive the events of the run; only without a backend.
+            hooks: receive the events of the run: objects with any of the methods of `TrainingHook`. Only without a
+                backend.
             resume: continue from the last checkpoint in the output; defaults to `config.resume`. Only without a
                 backend, since jobs continue from their own checkpoints.
 
@@ -76,6 +79,7 @@ class Trainer:
             DataError: the images can't be used, or aren't those of the checkpoint.
             WeightsError: the pretrained weights can't be loaded, don't fit or aren't safe to load.
             TrainingError: the loss is no longer a number, or code of your own fails.
+            TrainingStoppedError: `request_stop` was called before the first step.
             JobFailedError: the job failed or was stopped; the message is its reason.
             KeyboardInterrupt: the run was interrupted; the message says how to continue.
         """
@@ -87,16 +91,35 @@ class Trainer:
                     "poll the job with submit().wait(progress=function)"
                 )
             progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
+            try:
+                return fit_on_backend(
+                    self._for_jobs(config), backend_of(self._backend), progress=progress, stop=self._stop
+                )[1]
+            finally:
+                self._stop.reset()
 
         with ending_at_once():
-            from breedclf.loggers.chosen import logged
-            from breedclf.profiling.recorder import recorded
+            from breedclf.loggers.chosen import loggers_of
+            from breedclf.profiling.recorder import recorders_of
+            from breedclf.training.events import check_hooks
             from breedclf.training.fit import fit
             from breedclf.training.progress import ProgressLog
 
-        with recorded(config) as recorders, logged(config, hooks) as others:
-            return fit(config, hooks=[ProgressLog(), *recorders, *others], metrics=self.metrics)
+        check_hooks(hooks)
+        own = [ProgressLog(), *loggers_of(config), *recorders_of(config)]
+        try:
+            return fit(config, hooks=[*own, *hooks], metrics=self.metrics, stop=self._stop)
+        finally:
+            self._stop.reset()
+
+    def request_stop(self) -> None:
+        """Ask `fit` to end after its current step with the best model so far; returns at once, from any thread.
+
+        The result has `stopped=True`, and `fit(resume=True)` continues the run. Within the first epoch, the part that
+        was trained is validated and counts as an epoch; before the first step, `fit` raises TrainingStoppedError. If no
+        run is under way, the next one is stopped. Repeating it has no effect.
+        """
+        self._stop.request()
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
         """Try rising learning rates in a short run in this process, whose model is discarded.

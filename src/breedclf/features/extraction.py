@@ -26,6 +26,10 @@ log: logging.Logger = logging.getLogger(__name__)
 TORCH = "torch-fused"
 
 
+def _ignore(_done: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class StoredFeatures:
     """Features [N, ...] in memory, on any device, with targets int64 [N]; batches are moved to the targets' device.
@@ -83,8 +87,12 @@ class FeatureExtractor:
         self.timer.watch(backbone)
         return backbone
 
-    def extract(self, images: ImageSource, *, view: int = 0, title: str = "features") -> Features:
+    def extract(
+        self, images: ImageSource, *, view: int = 0, title: str = "features", on_chunk: Callable[[int], None] = _ignore
+    ) -> Features:
         """Compute the features of every readable image in one view; `title` names the progress bar.
+
+        `on_chunk` is called after each chunk with the number of images done; its exceptions end the extraction.
 
         The features go into one preallocated tensor. Small pieces between the large blocks of each chunk would keep the
         memory of these from being released.
@@ -108,9 +116,10 @@ class FeatureExtractor:
                 bar.update(new + len(chunk.bad))
                 self.timer.step(new)
                 self._maybe_stop(bad)
+                on_chunk(count + len(bad))
         return Features(values[:count], kept[:count], bad)
 
-    def readable(self, images: ImageSource, *, title: str) -> Features:
+    def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
 
         Raises:
@@ -118,9 +127,12 @@ class FeatureExtractor:
         """
         readable = torch.ones(len(images), dtype=torch.bool)
         bad: dict[int, str] = {}
+        done = 0
         for chunk in tqdm(self._chunks(images, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
             bad.update(chunk.bad)
             self._maybe_stop(bad)
+            done += len(chunk.positions) + len(chunk.bad)
+            on_chunk(done)
         readable[list(bad)] = False
         return Features(torch.empty(0, 0), readable.nonzero().flatten(), bad)
 
@@ -235,12 +247,13 @@ def features_of(
     title: str,
     cache: FeatureCache | None = None,
     fingerprint: str = "",
+    on_chunk: Callable[[int], None] = _ignore,
 ) -> Features:
     """Features of one view of the images; with a cache, from there or computed and cached under their fingerprint."""
     key = extractor.key(fingerprint, view)
 
     def compute() -> Features:
         log.info("%s: %d images through the backbone", title, len(images))
-        return extractor.extract(images, view=view, title=title)
+        return extractor.extract(images, view=view, title=title, on_chunk=on_chunk)
 
     return compute() if cache is None else cache.get_or_compute(key, compute)

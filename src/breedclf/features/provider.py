@@ -19,6 +19,7 @@ from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.memory_budget import MemoryBudget
+from breedclf.features.progress import FeatureProgress
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -36,12 +37,14 @@ class FeatureProvider:
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
         fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+        on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.extractor = extractor
         uses_cache = config.feature_cache and config.freeze == "head"
         self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if uses_cache else None
         self.fingerprint = fingerprint
+        self._on_progress = on_progress
         self.fingerprints: dict[str, str] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -76,6 +79,7 @@ class FeatureProvider:
             title=f"{split.name} features" + (f", view {view}" if view else ""),
             cache=self.cache,
             fingerprint=self.fingerprints[split.name],
+            on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
         )
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
@@ -104,7 +108,11 @@ class FeatureProvider:
             if isinstance(images, PreparedImages):
                 found = Features(torch.empty(0, 0), images.readable, images.bad)
             else:
-                found = self.extractor.readable(images, title=f"checking {split.name}")
+                found = self.extractor.readable(
+                    images,
+                    title=f"checking {split.name}",
+                    on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
+                )
             self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
             self._readable[split.name] = images, found
         images, found = self._readable[split.name]

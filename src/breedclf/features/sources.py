@@ -16,6 +16,7 @@ from breedclf.data.training_data import TrainingData
 from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.openvino import engine_name, openvino_backbone
+from breedclf.features.progress import FeatureProgress
 from breedclf.features.provider import FeatureProvider
 from breedclf.features.views import ViewSchedule
 from breedclf.models.model import Model
@@ -58,6 +59,7 @@ def make_sources(
     *,
     fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
     timer: StepTimer = NO_TIMER,
+    on_progress: Callable[[FeatureProgress], None] = lambda _: None,
 ) -> Sources:
     """Make the inputs of a training run; features that are to be cached are computed now.
 
@@ -68,6 +70,7 @@ def make_sources(
         compute: device and precision.
         fingerprint: computes the fingerprint of image files.
         timer: receives the parts of each step.
+        on_progress: called after each chunk of images; its exceptions end the pass over the images.
 
     Raises:
         DataError: an image can't be read, unless unreadable ones are skipped and others are left.
@@ -95,7 +98,7 @@ def make_sources(
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
     )
-    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint)
+    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint, on_progress)
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
     *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
     views = dict(zip(schedule.counts, train, strict=True))

@@ -128,6 +128,12 @@ def started_by_torchrun(variables: Mapping[str, str]) -> bool:
     return "TORCHELASTIC_RUN_ID" in variables and int(variables.get("WORLD_SIZE") or 1) > 1
 
 
+def is_first_process(variables: Mapping[str, str] | None = None) -> bool:
+    """Whether this is the first of the processes that torchrun started; without torchrun it is the only one."""
+    variables = os.environ if variables is None else variables
+    return not started_by_torchrun(variables) or int(variables.get("RANK") or 0) == 0
+
+
 def local_device(device: torch.device, variables: Mapping[str, str]) -> torch.device:
     """The GPU of this process, if there are several."""
     if device.type != "cuda" or not started_by_torchrun(variables):

@@ -22,12 +22,12 @@ class ProgressLog(TrainingHook):
 
     def __init__(self, *, metric_lines: bool = False) -> None:
         self._metric_lines = metric_lines
+        self._bar: tqdm[Any] | None = None
 
     def on_start(self, plan: TrainingPlan) -> None:
         self._epochs, self._images = plan.config.epochs, plan.train_count
         # A head alone takes milliseconds per epoch; other runs show a bar on a terminal.
         self._no_bar = True if plan.config.freeze == "head" and plan.config.feature_cache else None
-        self._bar: tqdm[Any] | None = None
         _report(
             f"training {plan.config.architecture} on {plan.train_count} images of {len(plan.labels)} classes "
             f"({plan.valid_count} for validation), {plan.device}, {plan.precision}"
@@ -43,17 +43,20 @@ class ProgressLog(TrainingHook):
         self._bar.update(step.images)
 
     def on_epoch(self, epoch: EpochRecord) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self.close()
         own = "".join(f"{name} {value:.4f}  " for name, value in epoch.metrics.items())
         _report(
-            f"epoch {epoch.epoch}/{self._epochs}  "
+            f"epoch {epoch.epoch}/{self._epochs}{' (stopped within it)' if epoch.is_partial else ''}  "
             f"train loss {epoch.train_loss:.4f}  valid loss {epoch.valid_loss:.4f}  "
             f"valid accuracy {epoch.valid_accuracy:.1%}  {own}{epoch.images_per_second:.0f} images/s"
         )
         if self._metric_lines:
             log.info("%s", format_metrics({"epoch": epoch.epoch, **epoch.values}, training_metrics(epoch.metrics)))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
 
 def _report(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -11,6 +11,10 @@ from typing import Any, Self
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import BUILT_IN_METRICS
 from breedclf.text.plain_json import plain_values
+
+
+def _nothing_runs() -> None:
+    """Do nothing: the plan isn't that of a run under way."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class TrainingPlan:
         output: the output folder.
         epochs_done: epochs that a resumed run has already trained.
         checkpoints: folder of the checkpoints; None if none are saved.
+        request_stop: ends the run after its step, with the best model so far; may be called from any thread.
     """
 
     config: TrainingConfig
@@ -40,6 +45,7 @@ class TrainingPlan:
     output: Path | None = None
     epochs_done: int = 0
     checkpoints: Path | None = None
+    request_stop: Callable[[], None] = field(default=_nothing_runs, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class StepRecord:
 class EpochRecord:
     """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
 
+    `is_partial`: the run was stopped within its first epoch, and this is the part that was trained.
     `metrics` are your own, by name; NaN if they have no value.
     """
 
@@ -63,6 +70,7 @@ class EpochRecord:
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
+    is_partial: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
@@ -73,6 +81,8 @@ class EpochRecord:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinite values become None. `metrics` is there if there are any."""
         values: dict[str, Any] = plain_values(asdict(self))
+        if not self.is_partial:
+            del values["is_partial"]
         if not self.metrics:
             del values["metrics"]
         return values

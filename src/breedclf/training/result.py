@@ -22,6 +22,7 @@ class FitResult:
         best_epoch: counted from 1.
         seconds: how long the run took.
         skipped: the reasons of unreadable images that were left out.
+        stopped: whether the run ended on request, before its last epoch.
     """
 
     artifact: Path
@@ -30,6 +31,7 @@ class FitResult:
     best_epoch: int
     seconds: float
     skipped: list[str]
+    stopped: bool = False
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -43,7 +45,7 @@ class FitResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of `breedclf train --json`."""
-        return {
+        fields = {
             "artifact": str(self.artifact),
             "output": str(self.output),
             "history": [record.to_dict() for record in self.history],
@@ -51,3 +53,4 @@ class FitResult:
             "seconds": round(self.seconds, 3),
             "skipped": self.skipped,
         }
+        return fields | ({"stopped": True} if self.stopped else {})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
-from breedclf.errors import ArtifactError, BreedclfError
+from breedclf.errors import ArtifactError, BreedclfError, TrainingStoppedError
 from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
 from breedclf.runtime.process_signals import ending_at_once
@@ -87,16 +87,15 @@ class InProcessRunner:
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
         with ending_at_once():
-            from breedclf.loggers.chosen import logged
+            from breedclf.loggers.chosen import loggers_of
             from breedclf.training.fit import fit
 
-        with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
-            return fit(
-                config,
-                hooks=hooks,
-                run_cache=self._run_cache,
-                is_kept=lambda best: self.is_best(getattr(best, config.objective)),
-            )
+        return fit(
+            config,
+            hooks=[*loggers_of(config), watch],
+            run_cache=self._run_cache,
+            is_kept=lambda best: self.is_best(getattr(best, config.objective)),
+        )
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         file = self._folder / name / _RECORD
@@ -141,7 +140,7 @@ def _kept_model(trials: Path, name: str) -> Path:
     return model
 
 
-class _FellBehindError(Exception):
+class _FellBehindError(TrainingStoppedError):
     """Stops a trial that is worse than the median of earlier ones."""
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import nn
@@ -19,9 +19,6 @@ from breedclf.profiling.debugger.requirements import load_smdebug
 from breedclf.profiling.tensor_watch import SNAPSHOT_EVERY
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.hooks import TrainingHook
-
-if TYPE_CHECKING:
-    from breedclf.training.fit import FitResult
 
 DebuggerCollection = Literal["losses", "gradients", "weights", "updates", "activations", "inputs"]
 COLLECTIONS: tuple[DebuggerCollection, ...] = ("losses", "gradients", "weights", "updates")
@@ -80,10 +77,9 @@ class DebuggerHook(TrainingHook):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._listener.close()
+        self.close()
 
-    def on_end(self, result: FitResult) -> None:
-        del result
+    def close(self) -> None:
         self._listener.close()
 
 
