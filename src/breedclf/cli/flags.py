@@ -38,20 +38,25 @@ def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict
 def training_config(
     arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
 ) -> TrainingConfig:
-    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win.
-
-    If they name code of your own, modules in the current folder can be imported from then on, as with `python -m`.
-    """
+    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win."""
     path: Path | None = getattr(arguments, "config", None)
     from_file = renamed_settings(read_settings(path)) if path else {}
     from_environment = TrainingConfig.environment(environment)
     config = TrainingConfig(
         **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},
     )
+    import_from_here(config)
+    return config
+
+
+def import_from_here(config: TrainingConfig) -> None:
+    """Let the code of your own that the settings name be imported from the current folder, as with `python -m`.
+
+    The folder is the last one of `sys.path`, so that no file in it is imported in place of an installed module.
+    """
     here = str(Path.cwd())
     if config.own_code and here not in sys.path:
-        sys.path.append(here)  # last, so that no file there is imported in place of an installed module
-    return config
+        sys.path.append(here)
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:
