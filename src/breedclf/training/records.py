@@ -61,8 +61,8 @@ class StepRecord:
 class EpochRecord:
     """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
 
-    `metrics` are your own, by name; NaN if they have no value.
     `is_partial`: the run was stopped within its first epoch, and this is the part that was trained.
+    `metrics` are your own, by name; NaN if they have no value.
     """
 
     epoch: int
@@ -70,8 +70,8 @@ class EpochRecord:
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
-    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     is_partial: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def values(self) -> dict[str, float]:
@@ -83,10 +83,10 @@ class EpochRecord:
         `is_partial` if it is true.
         """
         values: dict[str, Any] = plain_values(asdict(self))
-        if not self.metrics:
-            del values["metrics"]
         if not self.is_partial:
             del values["is_partial"]
+        if not self.metrics:
+            del values["metrics"]
         return values
 
     @classmethod
