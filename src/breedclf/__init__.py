@@ -49,11 +49,13 @@ if TYPE_CHECKING:
         ParityError,
         ProfileError,
         TrainingError,
+        TrainingStoppedError,
         WeightsError,
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import Evaluation
     from breedclf.exporting.export import export
+    from breedclf.features.progress import FeatureProgress
     from breedclf.inference.classifier import Classifier
     from breedclf.inference.prediction import Prediction, RankedClass
     from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus
@@ -86,6 +88,7 @@ _MODULE_OF = {
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
     "ExportError": "breedclf.errors",
+    "FeatureProgress": "breedclf.features.progress",
     "FitResult": "breedclf.training.result",
     "ForkError": "breedclf.errors",
     "ImageError": "breedclf.errors",
@@ -120,6 +123,7 @@ _MODULE_OF = {
     "TrainingError": "breedclf.errors",
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
+    "TrainingStoppedError": "breedclf.errors",
     "TuningJob": "breedclf.api.tuning",
     "ValidPredictions": "breedclf.training.valid_predictions",
     "WeightsError": "breedclf.errors",
@@ -151,6 +155,7 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "ExportError",
+    "FeatureProgress",
     "FitResult",
     "ForkError",
     "ImageError",
@@ -185,6 +190,7 @@ __all__ = [
     "TrainingError",
     "TrainingHook",
     "TrainingPlan",
+    "TrainingStoppedError",
     "TuningJob",
     "ValidPredictions",
     "WeightsError",

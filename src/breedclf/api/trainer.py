@@ -110,7 +110,11 @@ class Trainer:
                     "poll the job with submit().wait(progress=function)"
                 )
             progress = True if sys.stderr.isatty() else progress_lines(partial(show_line, log))
-            return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
+            job_config = self._for_jobs(config)
+            try:
+                return fit_on_backend(job_config, backend_of(self._backend), progress=progress, stop=self._stop)[1]
+            finally:
+                self._stop.reset()
 
         with ending_at_once():
             from breedclf.loggers.chosen import loggers_of

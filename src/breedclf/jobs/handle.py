@@ -130,8 +130,17 @@ class Job:
         return self.backend.output(self.name)
 
     def stop(self) -> None:
-        """Ask the job to stop and return at once; does nothing if it has ended."""
+        """Ask the job to stop and return at once; does nothing if it has ended.
+
+        A training run ends after its step and, once it has trained a step, leaves its best model so far: the job's
+        status is Stopped, and `artifact` is that model. What doesn't end within the backend's grace period (two minutes
+        on SageMaker) is killed.
+        """
         self.backend.stop(self.name)
+
+    def request_stop(self) -> None:
+        """The same as `stop`, under the name that `Trainer` has for it."""
+        self.stop()
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """The lines of the job's log so far; with `follow`, also new ones until the job ends.

@@ -102,7 +102,7 @@ class BeforeTraining:
 
     Args:
         valid_loss: mean loss over all images, with the classes of the run; comparable to that of an epoch. A new class
-            starts with the mean score of the classes that are kept.
+            starts with the mean of the model's scores.
         valid_accuracy: accuracy (0 to 1) over all images, likewise.
         known_count: images of classes that the model knows.
         known_loss: mean loss over those, with the model's own classes; NaN if there are none.

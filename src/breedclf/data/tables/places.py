@@ -27,6 +27,11 @@ class TablePlace(NamedTuple):
         return self.file.suffix.lower() in PARQUET_SUFFIXES
 
 
+def is_table(path: Path) -> bool:
+    """Whether a path is a file whose name is that of a table."""
+    return _is_table_name(path) and path.is_file()
+
+
 def place_of(data: Path, labels: Path | None = None) -> TablePlace | None:
     """The table that `data` and `labels` mean; None if `data` is an image folder.
 
