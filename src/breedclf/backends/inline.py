@@ -33,6 +33,7 @@ from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.metric_lines import MARKER
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.runtime.progress import in_notebook
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -104,7 +105,8 @@ class _InlineJob:
             make_tree(folder, spec, None)
             writer.enter(SecondaryStatus.TRAINING, "running in this process", started=self._clock.time())
             with BoundedLog(folder.log_file, max_bytes=_MAX_LOG_BYTES) as log:
-                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, sys.stderr)
+                screen = sys.stdout if in_notebook() else sys.stderr  # notebooks show stderr as an error
+                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, screen)
                 exit_code = self._run_watched(tee, watch)
                 tee.end()
             if watch.ending is not None:
