@@ -182,7 +182,7 @@ def test_missing_files_are_skipped_on_request(table: Write, rows: list[str], cap
         (("train", "test"), {"train", "valid", "test"}),
         (("train",), {"train", "valid"}),
     ],
-    ids="-".join,
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 def test_splits_have_their_usual_names(
     table: Write, rows: list[str], words: tuple[str, ...], expected: set[str]
