@@ -49,7 +49,7 @@ def training_config(
     settings = {**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)}
     config = TrainingConfig(**settings)
     if config.data is None:
-        raise ConfigError("setting 'data' is required: give the image folder")
+        raise ConfigError("setting 'data' is required: give the image folder or the table")
     return config
 
 
