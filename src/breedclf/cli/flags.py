@@ -52,7 +52,7 @@ def training_config(
     settings = {**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)}
     config = TrainingConfig(**settings)
     if config.data is None:
-        raise ConfigError("setting 'data' is required: give the image folder")
+        raise ConfigError("setting 'data' is required: give the image folder or the table")
     import_from_here(config)
     return config
 

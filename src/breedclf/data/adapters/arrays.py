@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.data.adapters.class_labels import class_labels
-from breedclf.data.adapters.pixels import as_image, check_pixels
+from breedclf.data.adapters.pixels import as_image, check_pixels, checked_image
 from breedclf.errors import DataError, ImageError
 
 if TYPE_CHECKING:
@@ -89,6 +89,6 @@ def _check_images(images: object) -> None:
     try:
         check_pixels(dtype, tuple(shape))
         if len(images):  # type: ignore[arg-type]
-            as_image(images[0])  # type: ignore[index]
+            checked_image(images[0])  # type: ignore[index]
     except ImageError as error:
         raise DataError(str(error)) from error

@@ -45,15 +45,25 @@ def as_image(value: object) -> ImageLike:
 
 
 def image_array(array: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """An array as uint8 [H, W] or [H, W, 3 or 4].
+    """An array of bytes without a single channel's axis; decoding checks its shape.
 
     Raises:
-        ImageError: it has another dtype or shape.
+        ImageError: it has another dtype.
     """
     check_pixels(array.dtype.name, array.shape)
-    pixels: NDArray[np.uint8] = array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array  # type: ignore[assignment]
-    image_from_array(pixels)
-    return pixels
+    return array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array  # type: ignore[return-value]
+
+
+def checked_image(value: object) -> ImageLike:
+    """The same as `as_image`, and the shape of an array is checked, too.
+
+    Raises:
+        ImageError: it is something else, or has another shape.
+    """
+    image = as_image(value)
+    if isinstance(image, np.ndarray):
+        image_from_array(image)
+    return image
 
 
 def check_pixels(dtype: str, shape: tuple[int, ...]) -> None:

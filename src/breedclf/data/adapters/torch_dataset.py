@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset, Subset
 
 from breedclf.data.adapters.class_labels import ClassLabels, class_labels
-from breedclf.data.adapters.pixels import as_image
+from breedclf.data.adapters.pixels import as_image, checked_image
 from breedclf.data.images import upright_rgb
 from breedclf.errors import DataError, ImageError
 
@@ -201,7 +201,7 @@ def _check_first_item(dataset: Any) -> None:
         log.info("the first item of %s can't be read: %s", kind, error or type(error).__name__)
         return
     try:
-        first, again = (as_image(_pair(item, 0)[0]) for item in items)
+        first, again = (checked_image(_pair(item, 0)[0]) for item in items)
     except ImageError as error:
         raise DataError(
             f"the first item of {kind}: {error}. breedclf prepares images itself: leave out such transforms"
