@@ -14,6 +14,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
+from breedclf.runtime.memory import freed_memory_returned
 from breedclf.runtime.process_signals import ending_at_once
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Trainer:
             from breedclf.training.fit import fit
             from breedclf.training.progress import ProgressLog
 
-        with recorded(config) as recorders, logged(config, hooks) as others:
+        with freed_memory_returned(), recorded(config) as recorders, logged(config, hooks) as others:
             return fit(config, hooks=[ProgressLog(), *recorders, *others])
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
