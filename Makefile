@@ -29,7 +29,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types verify-types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types types-pyright verify-types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,13 +80,15 @@ format: $(STAMP) ## format the files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: $(STAMP) ## check the types
+types: $(STAMP) ## check the types of the package, and of the code in README, docs and examples
 	$(BIN)/mypy
+	$(BIN)/python -m tests.project.snippets $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) \
+		--cache-dir $(abspath .mypy_cache)
 
-verify-types: $(STAMP) ## check that at least 99% of the public names have types that every type checker infers alike
-	@test -x $(TYPES_VENV)/bin/pyright || { $(PYTHON) -m venv $(TYPES_VENV) && \
-		{ UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(TYPES_VENV)/bin/python $(PYRIGHT) || \
-		$(TYPES_VENV)/bin/python -m pip install --quiet $(PYRIGHT); }; }
+types-pyright: $(STAMP) $(TYPES_VENV)/bin/pyright ## check the code in README, docs and examples with pyright
+	$(BIN)/python -m tests.project.snippets $(abspath $(TYPES_VENV))/bin/pyright --pythonpath $(abspath $(BIN))/python
+
+verify-types: $(STAMP) $(TYPES_VENV)/bin/pyright ## check that at least 99% of the public names have types that every type checker infers alike
 	@folder=$$(mktemp -d) && cd "$$folder" && PYTHONPATH=$(abspath src) $(abspath $(TYPES_VENV))/bin/pyright \
 		--pythonpath $(abspath $(BIN))/python --verifytypes breedclf --ignoreexternal > report.txt; \
 		awk '/^Symbols exported/ { all = $$NF } /With known type/ && !known { known = $$NF } \
@@ -114,6 +116,11 @@ clean: ## remove the environments and all generated files
 	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) $(TYPES_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(TYPES_VENV)/bin/pyright: | $(STAMP)
+	@$(PYTHON) -m venv $(TYPES_VENV)
+	@UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --python $(TYPES_VENV)/bin/python $(PYRIGHT) || \
+		$(TYPES_VENV)/bin/python -m pip install --quiet $(PYRIGHT)
 
 # An environment is recreated when its requirements change. uv is faster; pip is used where uv can't be installed.
 # Bytecode is compiled once, as pip does: otherwise the hundreds of processes that tests start may each compile it.

@@ -20,7 +20,7 @@ def right(data: Path, output: Path, **settings: Any) -> tuple[int, int]:
     config = TrainingConfig(data=data, weights=str(WEIGHTS), output=output, checkpoints=False, **settings)
     result = Trainer(config).fit()
     test = scan(data).split("test")
-    best = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
+    best = result.classifier.probabilities([test.images.read(index) for index in range(len(test))]).argmax(1).tolist()
     return sum(guess == target for guess, target in zip(best, test.targets, strict=True)), len(test)
 
 

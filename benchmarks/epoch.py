@@ -61,7 +61,11 @@ def ours(epochs: int, seeds: count[int], right: Right) -> None:
         result = Trainer(config).fit()
         if epochs == 3:
             test = scan(DATA / NAME).split("test")
-            guesses = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
+            guesses = (
+                result.classifier.probabilities([test.images.read(index) for index in range(len(test))])
+                .argmax(1)
+                .tolist()
+            )
             right.append(sum(guess == target for guess, target in zip(guesses, test.targets, strict=True)))
 
 

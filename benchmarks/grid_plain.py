@@ -58,7 +58,9 @@ def _ours() -> dict[str, Any]:
         settings = {**best["hyperparameters"], "cache_dir": Path(folder) / "cache", "output": Path(folder) / "out"}
         Trainer(TrainingConfig(data=DATA / NAME, weights=str(WEIGHTS), **settings)).fit()
         test = scan(DATA / NAME).split("test")
-        labels = Classifier(Path(folder) / "out" / "model").predict(list(test.paths))
+        labels = Classifier(Path(folder) / "out" / "model").predict(
+            [test.images.read(index) for index in range(len(test))]
+        )
         names = scan(DATA / NAME).labels
         right = sum(each.top(1)[0].label == names[target] for each, target in zip(labels, test.targets, strict=True))
     return {

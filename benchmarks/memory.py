@@ -63,8 +63,9 @@ def one_pass(folder: str, count: int) -> None:
     """Run a feature pass over the first `count` images, and print its memory and time."""
     import resource
 
-    from breedclf.data.image_source import ImageFiles
+    from breedclf.data.image_source import EncodedImages
     from breedclf.data.preprocessing import Preprocessing
+    from breedclf.data.split import ImageFiles
     from breedclf.features.extraction import FeatureExtractor
     from breedclf.models.network import frozen_backbone, new_network
     from breedclf.runtime.device import compute_for
@@ -81,7 +82,7 @@ def one_pass(folder: str, count: int) -> None:
         chunk_size=32,
     )
     started = time.perf_counter()
-    found = extractor.extract(ImageFiles(paths))
+    found = extractor.extract(EncodedImages(ImageFiles(paths)))
     seconds = time.perf_counter() - started
     factor = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor

@@ -47,7 +47,9 @@ def measured(bench: RunCache, data: Path, home: Path, **settings: Any) -> dict[s
             **settings,
         )
         result = fit(config, run_cache=bench)
-        best = result.classifier.probabilities(list(test.paths)).argmax(1).tolist()
+        best = (
+            result.classifier.probabilities([test.images.read(index) for index in range(len(test))]).argmax(1).tolist()
+        )
         test_right.append(sum(guess == target for guess, target in zip(best, test.targets, strict=True)))
         valid_right.append(round(result.best.valid_accuracy * len(scan(data).split("valid"))))
         losses.append(result.best.valid_loss)

@@ -17,7 +17,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ PREFIX = "breedclf/example-09"  # everything that this script writes is below it
 
 
 @contextlib.contextmanager
-def on_aws() -> Iterator[SageMakerBackend]:
+def on_aws() -> Generator[SageMakerBackend]:
     """Your account, with this machine's credentials; `breedclf sagemaker policy` prints the permissions they need."""
     account = "arn:aws:iam::111122223333"
     yield SageMakerBackend(
@@ -55,7 +55,7 @@ def on_aws() -> Iterator[SageMakerBackend]:
 
 
 @contextlib.contextmanager
-def emulated(home: Path, python: Path | None) -> Iterator[SageMakerBackend]:
+def emulated(home: Path, python: Path | None) -> Generator[SageMakerBackend]:
     """SageMaker's emulator on this machine, which really runs the jobs, without an account or costs."""
     from breedclf.backends.emulator.server import emulator
 
@@ -87,13 +87,13 @@ def main(*argv: str) -> None:
     arguments = parser.parse_args(argv)
 
     with tempfile.TemporaryDirectory() as folder:
-        data, weights, architecture = arguments.data, arguments.weights, "resnet50"
-        if data is None:
+        if arguments.data:
+            data = arguments.data
+            config = TrainingConfig(data=data, weights=arguments.weights)
+        else:
             data = write_image_set(Path(folder) / "images", classes=2, train=6, valid=3, test=2, size_px=64)
-            weights, architecture = "none", "resnet18"
+            config = TrainingConfig(data=data, weights="none", architecture="resnet18")
         output = arguments.output or Path(folder) / "reports"
-
-        config = TrainingConfig(data=data, weights=weights, architecture=architecture)
 
         selected = emulated(Path(folder), arguments.python)
         with selected as backend:

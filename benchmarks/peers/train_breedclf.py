@@ -32,7 +32,9 @@ def prepare(task: Task) -> Train:
         classifier = Trainer(config).fit().classifier
 
         def judge() -> dict[str, int]:
-            guesses = classifier.probabilities(list(test.paths)).argmax(1).tolist()
+            guesses = (
+                classifier.probabilities([test.images.read(index) for index in range(len(test))]).argmax(1).tolist()
+            )
             return {"right": sum(map(int.__eq__, guesses, test.targets)), "of": len(test)}
 
         return judge

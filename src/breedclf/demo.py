@@ -35,7 +35,9 @@ def _weights(value: object) -> object:
 class DemoConfig(Settings):
     """The settings of the demo; by default it draws its own images."""
 
-    data: MaybeUserPath = Field(default=None, description="image folder to use instead of synthetic images")
+    data: MaybeUserPath = Field(
+        default=None, validate_default=True, description="image folder to use instead of synthetic images"
+    )
     weights: Annotated[str | None, BeforeValidator(_weights)] = Field(
         default=None,
         description="IMAGENET1K_V1, none, or a file (default: IMAGENET1K_V1 if it can be downloaded, otherwise none)",
@@ -50,9 +52,11 @@ class DemoConfig(Settings):
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the synthetic images and of the training run")
     download_seconds: float = Field(default=60, gt=0, description="how long to try to download pretrained weights")
     cache_dir: MaybeOutputPath = Field(
-        default=None, description="folder of the feature cache (default: the platform's)"
+        default=None, validate_default=True, description="folder of the feature cache (default: the platform's)"
     )
-    output: OutputPath = Field(default=Path("runs/demo"), description="folder for images, model and report")
+    output: OutputPath = Field(
+        default=Path("runs/demo"), validate_default=True, description="folder for images, model and report"
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
         WeightsError: the weights file can't be used. If weights can't be downloaded, random ones are used.
         ConfigError: the output can't be written.
     """
-    from breedclf.data.image_folder import scan
+    from breedclf.data.training_data import training_images
     from breedclf.evaluation.evaluate import evaluate
 
     started = time.perf_counter()
@@ -111,10 +115,10 @@ def run_demo(config: DemoConfig) -> DemoResult:
     required = required_accuracy(len(measured.labels))
     if measured.accuracy < required:
         raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))
-    folder = scan(data)
+    folder = training_images(training)
     test = folder.split("test")
     number = config.seed % len(test)
-    image = test.paths[number]
+    image = Path(test.images.name(number))
     return DemoResult(
         accuracy=measured.accuracy,
         accuracy_interval=measured.accuracy_interval,

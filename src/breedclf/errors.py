@@ -15,6 +15,7 @@ BreedclfError
 ├── DiskError                   exit code 4, like all others below
 ├── ExportError
 ├── TrainingError
+├── TrainingStoppedError
 ├── ForkError
 ├── DemoError
 ├── JobError
@@ -40,7 +41,7 @@ class BreedclfError(Exception):
         super().__init__(*(storable(word) if isinstance(word, str) else word for word in words))
 
 
-class ConfigError(BreedclfError):
+class ConfigError(BreedclfError, ValueError):
     """A setting is unknown, has the wrong type or value, or conflicts with others."""
 
     exit_code = 2
@@ -94,6 +95,10 @@ class ExportError(BreedclfError):
 
 class TrainingError(BreedclfError):
     """Training can't continue, for example because the loss is NaN."""
+
+
+class TrainingStoppedError(BreedclfError):
+    """Training was stopped on request before there was a model."""
 
 
 class ForkError(BreedclfError):

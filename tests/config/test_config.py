@@ -35,8 +35,10 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
     """Any valid set of settings; a field that is left out keeps its default."""
     seeds = st.integers(0, 2**63 - 1)
     optional: dict[str, st.SearchStrategy[Any]] = {
+        "labels": st.none() | _paths(),
         "architecture": st.sampled_from(["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]),
         "weights": st.sampled_from(["IMAGENET1K_V1", "IMAGENET1K_V2", "none"]) | _paths().map(str),
+        "start_from": st.none(),  # excludes weights; it has tests of its own
         "epochs": st.integers(1, 10_000),
         "batch_size": st.integers(1, 65_536),
         "learning_rate": st.floats(0, 100, exclude_min=True),
@@ -86,6 +88,10 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "activation_checkpointing": st.just(False),
         "deterministic": st.booleans(),
         "profile": st.sampled_from(["off", "timers", "full"]),
+        # Another loss can't be combined with two of the settings above.
+        "loss": st.just("cross_entropy"),
+        "sampler": st.sampled_from(["shuffle", "mycode:balanced", "code/mycode.py:balanced"]),
+        "metrics": st.sampled_from(["none", "mycode:top2", "mycode:top2,f1=pack.metrics:F1"]),
         "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
         "mlflow_uri": st.none() | _paths().map(str),
         "mlflow_experiment": st.none() | _paths().map(str),

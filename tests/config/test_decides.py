@@ -31,6 +31,9 @@ def other_value(name: str) -> Any:
         "weights": "none",
         "log_to": "mlflow",
         "precision": "bf16",
+        "loss": "mycode:focal",
+        "sampler": "mycode:balanced",
+        "metrics": "mycode:top2",
     }
     if name in special:
         return special[name]
@@ -109,7 +112,7 @@ def test_settings_of_another_version_are_read() -> None:
 
 def test_a_search_takes_nothing_that_decides_nothing() -> None:
     refused = fields_that_decide(TrainingConfig, Decides.IMAGES, Decides.CHOICE, Decides.RECORDS)
-    assert set(NOT_TUNABLE) == refused
+    assert set(NOT_TUNABLE) == refused | {"start_from"}
     for name in ("output", "mlflow_uri", "log_to", "profile"):
         with pytest.raises(ConfigError, match="can't be tuned"):
             checked_space({name: Categorical("a", "b")}, CONFIG)

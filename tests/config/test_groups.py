@@ -34,5 +34,5 @@ def test_train_help_shows_a_dozen_settings_first(capsys: pytest.CaptureFixture[s
     first, *_ = re.findall(r"^common settings:\n(.*?)\n\n", out, re.MULTILINE | re.DOTALL)
     flags = re.findall(r"^  --([a-z-]+)", first, re.MULTILINE)
     assert flags == [name.replace("_", "-") for name in TRAINING_GROUPS["common settings"]]
-    assert len(flags) == 12
+    assert 12 <= len(flags) <= 14
     assert out.index("common settings:") < 1_000, "before pages of other flags"

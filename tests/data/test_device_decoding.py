@@ -16,8 +16,9 @@ from breedclf.config import TrainingConfig
 from breedclf.data import device_decoding
 from breedclf.data.decoding import PlainJpeg, plain_jpeg
 from breedclf.data.device_decoding import DeviceChunks, DevicePreprocessing, decode_jpegs
-from breedclf.data.image_source import Chunk, ImageFiles, ViewDataset, collate
+from breedclf.data.image_source import Chunk, EncodedImages, ViewDataset, collate
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import ImageFiles
 from breedclf.errors import ConfigError
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.runtime.device import Compute, compute_of
@@ -49,7 +50,7 @@ def on_device(files: ImageFiles, chunk_size: int = 4, view: int = 0, seed: int =
 
 
 def by_loop(files: ImageFiles, view: int = 0, seed: int = 0) -> Chunk:
-    dataset = ViewDataset(files, None, Preprocessing(), view, seed)
+    dataset = ViewDataset(EncodedImages(files), None, Preprocessing(), view, seed)
     return collate([dataset[position] for position in range(len(files))])
 
 
@@ -107,7 +108,7 @@ def test_features_from_there_are_close_and_never_taken_for_the_others(files: Ima
         for decoding in (False, True)
     )
     assert here.key("images", 0) != there.key("images", 0)
-    plain, found = here.extract(files), there.extract(files)
+    plain, found = (extractor.extract(EncodedImages(files)) for extractor in (here, there))
     assert torch.equal(found.kept, plain.kept)
     assert found.bad == plain.bad
     torch.testing.assert_close(found.values, plain.values, atol=0.01, rtol=0.01)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from breedclf.data.image_folder import display_names, scan
+from breedclf.data.class_names import display_names
+from breedclf.data.image_folder import scan
 from breedclf.errors import DataError
 
 
@@ -39,7 +40,7 @@ def test_one_folder_is_split_by_class_and_seed(tmp_path: Path) -> None:
     folder = scan(tmp_path, valid_share=0.2, test_share=0.1)
     assert {name: len(split) for name, split in folder.splits.items()} == {"train": 42, "valid": 12, "test": 6}
     assert folder.splits["valid"].targets.count(0) == 4
-    everything = [path for split in folder.splits.values() for path in split.paths]
+    everything = [path for split in folder.splits.values() for path in split.images.paths]
     assert len(set(everything)) == 60
     assert scan(tmp_path, valid_share=0.2, test_share=0.1).splits == folder.splits
     assert scan(tmp_path, valid_share=0.2, test_share=0.1, split_seed=1).splits != folder.splits
@@ -47,9 +48,9 @@ def test_one_folder_is_split_by_class_and_seed(tmp_path: Path) -> None:
 
 def test_splitting_is_stable_when_another_class_grows(tmp_path: Path) -> None:
     make(tmp_path, *many("a", 20), *many("b", 20))
-    before = [path for path in scan(tmp_path).splits["valid"].paths if path.parent.name == "a"]
+    before = [path for path in scan(tmp_path).splits["valid"].images.paths if path.parent.name == "a"]
     make(tmp_path, *many("b", 30))
-    assert [path for path in scan(tmp_path).splits["valid"].paths if path.parent.name == "a"] == before
+    assert [path for path in scan(tmp_path).splits["valid"].images.paths if path.parent.name == "a"] == before
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
@@ -82,7 +83,9 @@ def test_splits_in_other_words_and_folders_of_systems(tmp_path: Path) -> None:
     )
     folder = scan(tmp_path)
     assert folder.labels == ("a", "b")
-    found = {name: [str(path.relative_to(tmp_path)) for path in split.paths] for name, split in folder.splits.items()}
+    found = {
+        name: [str(path.relative_to(tmp_path)) for path in split.images.paths] for name, split in folder.splits.items()
+    }
     assert found == {
         "train": ["Train/a/1.jpg", "Train/b/1.jpg"],
         "valid": ["Validation/a/1.jpg"],
@@ -97,9 +100,9 @@ def test_images_keep_their_order_so_that_a_seed_divides_as_before(tmp_path: Path
     everything = sorted(path for path in tmp_path.rglob("*.jpg") if path.parent.name != "b" or path.parts[-3] == "a")
     left = [path for path in everything if path.relative_to(tmp_path).parts[0] == "a"]
     random.Random("3/a").shuffle(left)
-    assert [path for path in valid.paths if path in left] == sorted(left[:2])
-    assert [path for path in test.paths if path in left] == sorted(left[2:4])
-    assert [path for path in train.paths if path in left] == sorted(left[4:])
+    assert [path for path in valid.images.paths if path in left] == sorted(left[:2])
+    assert [path for path in test.images.paths if path in left] == sorted(left[2:4])
+    assert [path for path in train.images.paths if path in left] == sorted(left[4:])
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_nested_folders_links_and_loops(tmp_path: Path) -> None:
     (tmp_path / "train/b/linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "train/b/up").symlink_to("..")
     (tmp_path / "elsewhere/back").symlink_to(tmp_path / "train")
-    assert [path.name for path in scan(tmp_path).split("train").paths] == ["1.jpg", "1.jpg", "2.jpg"]
+    assert [path.name for path in scan(tmp_path).split("train").images.paths] == ["1.jpg", "1.jpg", "2.jpg"]
 
 
 def test_a_class_folder_that_links_to_its_own_parents_is_no_class(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ from PIL import Image
 from breedclf.api.endpoint import file_of
 from breedclf.data.decoding import decode_image
 from breedclf.data.device_decoding import DeviceChunks, DevicePreprocessing
-from breedclf.data.image_source import ImageFiles, ViewDataset
+from breedclf.data.image_source import EncodedImages, ViewDataset
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import ImageFiles
 from breedclf.exporting.samples import samples_from
+from breedclf.files.model_folder import CARD_FILE
 from breedclf.inference.classifier import Classifier
-from breedclf.inference.model_directory import CARD_FILE
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import TorchEngine
 from tests.color_profiles import SRGB, power, rgb_profile
@@ -82,8 +83,8 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
             "served": engine.decode(data),
             "sent by a client": engine.decode(file_of(path)),
             "compared on export": torch.from_numpy(samples_from([path], preprocessing).images[0]),
-            "served by OpenVINO": torch.from_numpy(_input(classifier.card, path)),
-            "evaluated": ViewDataset(ImageFiles([path]), None, preprocessing, 0, 0)[0].image,
+            "served by OpenVINO": torch.from_numpy(_input(classifier.card, path, path.name)),
+            "evaluated": ViewDataset(EncodedImages(ImageFiles([path])), None, preprocessing, 0, 0)[0].image,
         }
         if "no end" not in path.name:
             with Image.open(path) as opened:

@@ -318,7 +318,7 @@ def test_it_finds_the_images_that_a_training_finds(clean: Path, tmp_path: Path) 
     (messy / "linked.jpg").symlink_to(tmp_path / "elsewhere/0.jpg")
     flat = clean / "train"
     for root in (clean, flat):
-        expected = {str(path.relative_to(root)) for split in scan(root).splits.values() for path in split.paths}
+        expected = {str(path.relative_to(root)) for split in scan(root).splits.values() for path in split.images.paths}
         assert {image.path for image in list_images(root).images} == expected
     assert set(list_images(clean).labels["train"]) == set(scan(clean).labels)
 

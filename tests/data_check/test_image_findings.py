@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from breedclf.data.any_image import given_image
 from breedclf.data.images import as_path, open_image, read_file, read_image
 from breedclf.data_check import DatasetCheck, check
 from breedclf.data_check.text import MEANINGS, as_text
 from breedclf.errors import ImageError
-from breedclf.inference.classifier import _upright
 from breedclf.testing.images import draw_image
 from tests.color_profiles import SRGB, power, rgb_profile
 from tests.hostile_images import encoded, photo, write
@@ -158,7 +158,7 @@ def test_a_bmp_whose_alpha_is_zero_everywhere_is_opaque(folder: Path) -> None:
 )
 def test_a_url_in_place_of_a_file_is_refused_whole_and_with_what_to_do(url: str) -> None:
     told = f"{url} can't be read: it is a URL, not a file; download it first, and give the file's path"
-    for refuse in (as_path, lambda given: _upright(given, None, "as_stored")):
+    for refuse in (as_path, given_image):
         with pytest.raises(ImageError) as caught:
             refuse(url)
         assert str(caught.value) == told

@@ -10,7 +10,8 @@ import torch
 
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
-from breedclf.inference.model_directory import CARD_FILE, WEIGHTS_FILE, read_artifact, write_artifact
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.network import StateDict, new_network
 
 CARD = {

@@ -21,8 +21,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from breedclf import MLflowLogger, TensorBoardLogger, Trainer, TrainingConfig
 from breedclf.backends.common.bundle import breedclf_bundle, settings_requirements
 from breedclf.backends.inline import InlineBackend
+from breedclf.config.import_path import BUILT_IN_METRICS
 from breedclf.errors import ConfigError, MissingExtraError, TrainingError
-from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus
+from breedclf.loggers.run_logger import RunLogger, RunStatus
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 from tests.integration.conftest import QUICK, write_patterns
@@ -74,7 +75,7 @@ class Events:
 def test_tensorboard_reads_back_what_was_trained(pictures: Path, tmp_path: Path) -> None:
     result = Trainer(config(pictures, tmp_path / "out", epochs=3)).fit(hooks=[TensorBoardLogger(tmp_path / "tb")])
     events = Events(tmp_path / "tb")
-    for metric in METRICS:
+    for metric in BUILT_IN_METRICS:
         expected = [(record.epoch, pytest.approx(getattr(record, metric))) for record in result.history]
         assert events.scalars(metric) == expected
     assert events.scalars("best/epoch") == [(result.best_epoch, result.best_epoch)]
@@ -92,7 +93,7 @@ def test_mlflow_reads_back_what_was_trained(pictures: Path, tmp_path: Path, data
     (run,) = runs(database, "read back")
     assert (run.info.run_id, run.info.status, run.info.run_name) == (logger.run_id, "FINISHED", "out")
     client = MlflowClient(tracking_uri=database)
-    for metric in METRICS:
+    for metric in BUILT_IN_METRICS:
         history = [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, metric)]
         assert history == [(record.epoch, getattr(record, metric)) for record in result.history]
     assert run.data.params["learning_rate"] == "0.005"

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from breedclf import Trainer, TrainingConfig
 from breedclf.backends.common.bundle import settings_requirements
-from breedclf.data.image_folder import Split
+from breedclf.data.split import ImageFiles, Split
 from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError, DataError, WeightsError
 from breedclf.features.openvino import engine_name, sample_of
@@ -86,7 +86,7 @@ def test_int8_features_belong_to_what_it_was_tried_on(patterns: Path) -> None:
     assert engine_name(stricter, data, "int8") != engine_name(config, data, "int8")
     for name in ("train", "valid"):
         split = getattr(data, name)
-        other = replace(data, **{name: Split(name, split.paths[1:], split.targets[1:])})
+        other = replace(data, **{name: split.chosen(range(1, len(split)))})
         assert engine_name(config, other, "int8") != engine_name(config, data, "int8")
         assert engine_name(config, other, "fp32") == engine_name(config, data, "fp32")
 
@@ -129,7 +129,9 @@ def test_the_nearest_mean_is_judged_on_what_it_has_not_seen() -> None:
 
 
 def test_a_sample_is_drawn_from_all_classes() -> None:
-    split = Split("train", tuple(Path(str(number)) for number in range(1_000)), tuple(n // 10 for n in range(1_000)))
+    split = Split(
+        "train", ImageFiles([Path(str(number)) for number in range(1_000)]), tuple(n // 10 for n in range(1_000))
+    )
     sample = sample_of(split)
     assert len(sample) == 250
     assert set(sample.targets) == set(range(100))

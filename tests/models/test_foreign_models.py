@@ -20,7 +20,8 @@ from breedclf import Classifier
 from breedclf.cli import main
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
-from breedclf.inference.model_directory import CARD_FILE, WEIGHTS_FILE, read_artifact, read_card, write_artifact
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.inference.model_directory import read_artifact, read_card, write_artifact
 from breedclf.models.network import StateDict, new_network
 
 CARD = {

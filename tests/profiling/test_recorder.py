@@ -18,7 +18,7 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.profiling.profile import Profile
-from breedclf.profiling.recorder import FULL, Recorder, Recording, recorded
+from breedclf.profiling.recorder import FULL, Recorder, Recording, recorders_of
 from breedclf.profiling.rules import ALL_RULES, check
 from breedclf.profiling.sampler import Sampler
 from breedclf.profiling.step_recorder import StepRecorder
@@ -191,12 +191,10 @@ def test_recording_does_not_change_what_is_learned(pictures: Path, full: tuple[P
 
 def test_a_training_run_has_the_cheap_recorder_by_default(pictures: Path, tmp_path: Path) -> None:
     settings = config(pictures, tmp_path)
-    with recorded(settings) as hooks:
-        fit(settings, hooks=hooks)
+    fit(settings, hooks=recorders_of(settings))
     profile = Profile.load(settings.output / "profile")
     assert (profile.operators, profile.tensors, profile.job.status) == ((), (), "Completed")
-    with recorded(settings.replace(profile="off")) as hooks:
-        assert hooks == []
+    assert recorders_of(settings.replace(profile="off")) == []
 
 
 def test_a_failed_training_leaves_what_was_recorded(pictures: Path, tmp_path: Path) -> None:
@@ -205,11 +203,8 @@ def test_a_failed_training_leaves_what_was_recorded(pictures: Path, tmp_path: Pa
             super().on_epoch(epoch)
             raise TrainingError("the disk is gone")
 
-    with (
-        pytest.raises(TrainingError, match="disk is gone"),
-        Faulty(tmp_path / "profile", name="faulty") as recorder,
-    ):
-        fit(config(pictures, tmp_path), hooks=[recorder])
+    with pytest.raises(TrainingError, match="disk is gone"):
+        fit(config(pictures, tmp_path), hooks=[Faulty(tmp_path / "profile", name="faulty")])
     profile = Profile.load(tmp_path / "profile")
     assert profile.job.status == "Failed"
     assert profile.steps.of("train").sum() == 8

@@ -15,7 +15,7 @@ import pytest
 
 from breedclf.config import TrainingConfig
 from breedclf.profiling.profile import PARTS, Profile, Steps
-from breedclf.profiling.recorder import recorded
+from breedclf.profiling.recorder import recorders_of
 from breedclf.profiling.report.summary import parts_of
 from breedclf.profiling.step_recorder import StepRecorder
 from breedclf.training.fit import fit
@@ -59,8 +59,7 @@ def assert_parts_fit(steps: Steps) -> None:
 )
 def test_parts_fit_into_steps_in_every_mode(images: Path, tmp_path: Path, mode: str, recording: str) -> None:
     config = TrainingConfig(**settings(images, tmp_path, profile=recording, **MODES[mode]))
-    with recorded(config) as hooks:
-        fit(config, hooks=hooks)
+    fit(config, hooks=recorders_of(config))
     profile = Profile.load(tmp_path / "out" / "profile")
     assert_parts_fit(profile.steps)
     for phase in profile.steps.phases:
@@ -75,9 +74,9 @@ def test_parts_fit_into_steps_of_two_processes(images: Path, tmp_path: Path) -> 
         "import json, sys\n"
         "from breedclf import TrainingConfig\n"
         "from breedclf.training.fit import fit\n"
-        "from breedclf.profiling.recorder import recorded\n"
+        "from breedclf.profiling.recorder import recorders_of\n"
         "for each in json.loads(sys.argv[1]):\n"
-        "    with recorded(config := TrainingConfig(**each)) as hooks: fit(config, hooks=hooks)\n"
+        "    fit(config := TrainingConfig(**each), hooks=recorders_of(config))\n"
     )
     folders = {name: tmp_path / name for name in ("uncached", "layer4")}
     ours = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,37 @@ def test_an_example_runs(example: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert list(tmp_path.iterdir()) == [], "an example leaves nothing behind where it is run"
+
+
+# What the output of each program must show.
+SHOWN = {
+    "experiment_tracker.py": [r'"epoch/valid_loss": \d', r'"accuracy/\w+": [01]\.', '"finished": true, "exit_code": 0'],
+    "service.py": [r"^200 .*probability", "^422 the given bytes", r"^422 \['body', 'epochs'\]", "^202 Completed"],
+    "train_from_csv.py": [r"^3 epochs, best valid loss \d", r"^test accuracy \d+% of 6 images"],
+}
+PROGRAMS = sorted(FOLDER.joinpath("building_on").glob("*.py"))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_a_program_built_on_breedclf_runs(program: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    for line in SHOWN[program.name]:
+        assert re.search(line, done.stdout, re.MULTILINE), f"{line} isn't in:\n{done.stdout}"
+    assert list(tmp_path.iterdir()) == [], "a program leaves nothing behind where it is run"
+
+
+@pytest.mark.parametrize("distributed", [(), ("-n", "2")], ids=["one-process", "two-processes"])
+def test_a_test_suite_built_on_breedclf_passes_twice(distributed: tuple[str, ...], tmp_path: Path) -> None:
+    suite = shutil.copytree(FOLDER / "building_on/photo_sorter", tmp_path / "suite")
+    for _ in range(2):
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *distributed, "."]
+        done = subprocess.run(command, cwd=suite, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout
+        assert "4 passed" in done.stdout
+    assert {path.suffix or path.name for path in suite.iterdir()} <= {".py", "__pycache__"}
 
 
 def test_examples_are_numbered_from_one() -> None:

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from breedclf.data.formats.color import Color
-from breedclf.data.image_source import ImageFiles, Loaded, ThreadedChunks, ViewDataset, collate
+from breedclf.data.image_source import EncodedImages, Loaded, ThreadedChunks, ViewDataset, collate
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import ImageFiles
 from breedclf.runtime.threads import single_core_threads
 
 
@@ -37,7 +38,7 @@ class Slow:
         return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0)
 
 
-def dataset(images: Slow | ImageFiles) -> ViewDataset:
+def dataset(images: Slow | EncodedImages) -> ViewDataset:
     return ViewDataset(images, None, Preprocessing(), 0, 0)
 
 
@@ -54,7 +55,7 @@ def test_they_are_those_of_the_loop_itself(tmp_path: Path) -> None:
     for number in range(5):
         Image.effect_noise((300 + number, 280), 60).convert("RGB").save(tmp_path / f"{number}.jpg")
     (tmp_path / "3.jpg").write_bytes(b"no image")
-    images = dataset(ImageFiles(sorted(tmp_path.iterdir())))
+    images = dataset(EncodedImages(ImageFiles(sorted(tmp_path.iterdir()))))
     (threaded,) = ThreadedChunks(images, 8, threads=2)
     plain = collate([images[position] for position in range(5)])
     assert torch.equal(threaded.images, plain.images)

@@ -40,7 +40,7 @@ def test_an_answer_is_json_or_an_error(model: Path) -> None:
         assert server.service.pipeline is not None
         engine = server.service.pipeline.engine
         with torch.no_grad():
-            for weights in engine.classifier.network.parameters():  # type: ignore[attr-defined]
+            for weights in engine.classifier._network.parameters():  # type: ignore[attr-defined]
                 weights.fill_(math.nan)
         response = post(url + "/invocations", JPEG)
         assert response.status == 500

@@ -191,10 +191,10 @@ def test_ping_asks_the_model(model: Path) -> None:
     with running(model) as (url, server):
         pipeline = server.service.pipeline
         assert pipeline is not None
-        network, pipeline.engine.classifier.network = pipeline.engine.classifier.network, None  # type: ignore[assignment]
+        network, pipeline.engine.classifier._network = pipeline.engine.classifier._network, None  # type: ignore[assignment]
         eventually(lambda: get(url + "/ping").status == 503)
         assert refusal(post(url + "/invocations", JPEG))[:2] == (500, "InternalError")
-        pipeline.engine.classifier.network = network
+        pipeline.engine.classifier._network = network
         assert get(url + "/ping").status == 200
 
 

@@ -21,7 +21,7 @@ def test_the_set_has_the_layout_that_training_reads(tmp_path: Path) -> None:
     folder = scan(root)
     assert folder.labels == ("001.Stripes", "002.Checkers", "003.Triangle")
     assert {name: len(split) for name, split in folder.splits.items()} == {"train": 12, "valid": 6, "test": 3}
-    assert open_image(folder.split("test").paths[0]).size == (64, 64)
+    assert open_image(folder.split("test").images.paths[0]).size == (64, 64)
 
 
 def test_the_same_seed_draws_the_same_images(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from breedclf.config import TrainingConfig
+from breedclf.data.split import ImageFiles
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.models.network import new_network
 from breedclf.training import run_cache as shared
@@ -41,17 +42,17 @@ def test_random_weights_are_identified_by_their_seed() -> None:
 
 def test_images_are_read_for_their_fingerprint_once_unless_a_file_changes(tmp_path, monkeypatch) -> None:
     read: list[int] = []
-    monkeypatch.setattr(shared, "fingerprint_of", lambda paths: read.append(len(paths)) or fingerprint_of(paths))
+    monkeypatch.setattr(shared, "fingerprint_of", lambda images: read.append(len(images)) or fingerprint_of(images))
     paths = [tmp_path / name for name in ("a.jpg", "b.jpg")]
     for path in paths:
         path.write_bytes(b"image")
     run_cache = RunCache()
-    first = run_cache.fingerprint(paths)
-    assert run_cache.fingerprint(paths) == first == fingerprint_of(paths)
+    first = run_cache.fingerprint(ImageFiles(paths))
+    assert run_cache.fingerprint(ImageFiles(paths)) == first == fingerprint_of(ImageFiles(paths))
     assert read == [2]
     paths[1].write_bytes(b"another image")
-    assert run_cache.fingerprint(paths) == fingerprint_of(paths) != first
-    assert run_cache.fingerprint(paths[:1]) != first
+    assert run_cache.fingerprint(ImageFiles(paths)) == fingerprint_of(ImageFiles(paths)) != first
+    assert run_cache.fingerprint(ImageFiles(paths[:1])) != first
     assert read == [2, 2, 1]
 
 
@@ -59,9 +60,9 @@ def test_an_image_that_is_gone_has_no_fingerprint_of_before(tmp_path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"image")
     run_cache = RunCache()
-    before = run_cache.fingerprint([path])
+    before = run_cache.fingerprint(ImageFiles([path]))
     path.unlink()
-    assert run_cache.fingerprint([path]) == fingerprint_of([path]) != before
+    assert run_cache.fingerprint(ImageFiles([path])) == fingerprint_of(ImageFiles([path])) != before
 
 
 def test_an_image_of_the_same_size_and_time_is_still_another(tmp_path) -> None:
@@ -69,7 +70,7 @@ def test_an_image_of_the_same_size_and_time_is_still_another(tmp_path) -> None:
     path.write_bytes(b"image")
     os.utime(path, (1, 1))
     run_cache = RunCache()
-    before = run_cache.fingerprint([path])
+    before = run_cache.fingerprint(ImageFiles([path]))
     path.write_bytes(b"erutcip")
     os.utime(path, (1, 1))
-    assert run_cache.fingerprint([path]) == fingerprint_of([path]) != before
+    assert run_cache.fingerprint(ImageFiles([path])) == fingerprint_of(ImageFiles([path])) != before

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
 from breedclf.backends.registry import backend_of
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import ConfigError, EndpointError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.text.html_repr import html_repr
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Deployment:
         port: int = 0,
         engine: str = "torch",
         precision: str = "auto",
-        calibration: str | Path | None = None,
+        calibration: StrPath | None = None,
         max_accuracy_drop: float = 0.01,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -75,6 +75,15 @@ class Deployment:
                 max_accuracy_drop,
             ),
         )
+
+    def __repr__(self) -> str:
+        return f"Deployment({str(self.spec.artifact)!r}, backend={self.backend.name!r}, name={self.spec.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import deployment_view
+
+        return deployment_view(self.spec, self.backend.name)
 
     @accept_old_keywords
     def deploy(self, *, wait: bool = True, timeout_seconds: float | None = None) -> Endpoint:
@@ -119,8 +128,8 @@ class Deployment:
 
     def transform(
         self,
-        folder: str | Path,
-        output: str | Path,
+        folder: StrPath,
+        output: StrPath,
         *,
         top: int = 5,
         concurrency: int = 8,

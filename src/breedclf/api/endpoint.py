@@ -6,14 +6,14 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from os import PathLike, fsdecode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import BreedclfError, EndpointError, ImageError
-from breedclf.files.paths import user_path
 from breedclf.files.typed import typed
 from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.jobs import check_name
@@ -26,15 +26,14 @@ from breedclf.jobs.endpoints import (
     terms_of,
 )
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
-    ImageInput = str | Path | bytes | Image.Image | NDArray[np.uint8]
+    from breedclf.data.any_image import AnyImage
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -71,6 +70,12 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, backend={self.backend.name!r})"
 
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import endpoint_view
+
+        return endpoint_view(self.name, self.backend.name, self.describe)
+
     def __enter__(self) -> Self:
         return self
 
@@ -95,12 +100,12 @@ class Endpoint:
         return self.describe().url
 
     @accept_old_keywords
-    def predict(self, image: ImageInput, *, timeout_seconds: float = 60) -> Prediction:
+    def predict(self, image: AnyImage, *, timeout_seconds: float = 60) -> Prediction:
         """Rank the classes for one image.
 
-        An image is a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
-        or a URL starting with http:// or https://. Files are sent as they are, PIL images and arrays as PNG. Images
-        over 6 MiB (4 MiB on serverless endpoints) are sent as JPEG with the longer side scaled to 2,048 pixels.
+        An image is what `Classifier.predict` accepts, or a URL starting with http:// or https://. Files are sent as
+        they are, PIL images, arrays and tensors as PNG. Images over 6 MiB (4 MiB on serverless endpoints) are sent as
+        JPEG with the longer side scaled to 2,048 pixels.
 
         Raises:
             ImageError: the image can't be read on this machine.
@@ -109,12 +114,15 @@ class Endpoint:
         """
         body = file_of(image, terms_of(self.backend).max_body_bytes)
         answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout_seconds)
-        return prediction_of(answer)
+        prediction = prediction_of(answer)
+        if isinstance(image, (str, PathLike)) and not _is_url(image):
+            return replace(prediction, image=Path(fsdecode(image)))
+        return prediction
 
     @accept_old_keywords
     def predict_many(
         self,
-        images: Iterable[ImageInput],
+        images: Iterable[AnyImage],
         *,
         concurrency: int = 8,
         progress: Callable[[int], None] | None = None,
@@ -130,9 +138,9 @@ class Endpoint:
             on_error: `raise`, or `return` to get the error in place of the prediction.
             timeout_seconds: how long to wait for each response.
         """
-        todo: Sequence[ImageInput] = list(images)
+        todo: Sequence[AnyImage] = list(images)
 
-        def request(image: ImageInput) -> Prediction | BreedclfError:
+        def request(image: AnyImage) -> Prediction | BreedclfError:
             try:
                 return self.predict(image, timeout_seconds=timeout_seconds)
             except BreedclfError as error:
@@ -249,33 +257,26 @@ class _Answer:
     known: bool = True
 
 
-def file_of(image: ImageInput, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """An image as a JPEG, PNG or WebP file of at most `max_bytes` bytes.
 
     Raises:
         ImageError: it can't be read.
     """
-    from PIL import Image
+    from breedclf.data.any_image import given_image
+    from breedclf.data.images import open_image, read_file, sniff_format, upright_rgb
 
-    from breedclf.data.images import image_from_array, open_image, read_file, sniff_format, upright_rgb
+    given = _download(image) if _is_url(image) else given_image(image)
+    if not isinstance(given, Path | bytes):
+        return _encoded(upright_rgb(given), max_bytes)
+    data = given if isinstance(given, bytes) else read_file(given)
+    if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
+        return data
+    return _encoded(open_image(data, name=str(given) if isinstance(given, Path) else None), max_bytes)
 
-    data: bytes | None = None
-    if isinstance(image, str) and image.startswith(("http://", "https://")):
-        data = _download(image)
-    elif isinstance(image, (str, Path)):
-        data = read_file(user_path(image, "image"))
-    elif isinstance(image, (bytes, bytearray)):
-        data = bytes(image)
-    if data is not None:
-        if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
-            return data
-        name = str(image) if isinstance(image, (str, Path)) else "the given bytes"
-        return _encoded(open_image(data, name=name), max_bytes)
-    if isinstance(image, Image.Image):
-        return _encoded(upright_rgb(image), max_bytes)
-    if hasattr(image, "dtype"):
-        return _encoded(image_from_array(image), max_bytes)  # type: ignore[arg-type]
-    raise ImageError(f"an image must be a path, bytes, a PIL image, a uint8 array or a URL, not {type(image).__name__}")
+
+def _is_url(image: AnyImage) -> TypeGuard[str]:
+    return isinstance(image, str) and image.startswith(("http://", "https://"))
 
 
 def _encoded(image: Image.Image, max_bytes: int) -> bytes:

@@ -6,19 +6,21 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from breedclf.api.model_files import place_model
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
-from breedclf.errors import ConfigError, JobFailedError
+from breedclf.errors import ConfigError, JobError, JobFailedError
+from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
+from breedclf.training.interruption import StopRequest, nothing_trained
 
 if TYPE_CHECKING:
     from breedclf.training.result import FitResult
@@ -29,18 +31,25 @@ Progress = bool | Callable[[JobDescription], None]
 
 
 def fit_on_backend(
-    config: TrainingConfig, backend: Backend, *, progress: Progress, name: str | None = None, fetch: bool = True
+    config: TrainingConfig,
+    backend: Backend,
+    *,
+    progress: Progress,
+    name: str | None = None,
+    fetch: bool = True,
+    stop: StopRequest | None = None,
 ) -> tuple[Job, FitResult]:
     """Train as a job, and put its files into `config.output`, as training in this process does; or leave them.
 
     Raises:
         ConfigError: the output can't be written, or a setting doesn't fit a job; nothing was submitted.
-        JobFailedError: the job failed or was stopped.
+        TrainingStoppedError: `stop` was requested before the job had trained a step.
+        JobFailedError: the job failed or was stopped by someone else.
         KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
     """
     from breedclf.training.artifact import HISTORY_FILE
     from breedclf.training.output_folder import claimed_output
-    from breedclf.training.records import EpochRecord
+    from breedclf.training.records import BeforeTraining, EpochRecord
     from breedclf.training.result import FitResult
 
     if config.resume:
@@ -48,32 +57,55 @@ def fit_on_backend(
             "resume=True continues from the checkpoints in the output folder, in this process; a job continues from "
             "its own when it is restarted. To come back to a job: Job.attach(name, backend=...)"
         )
+    stop = stop or StopRequest()
+    stop.raise_if_requested()
     spec = training_spec(config, name=name)
     started = time.monotonic()
     with claimed_output(config) if fetch else nullcontext() as output:
-        backend.submit(spec)
         job = Job(spec.name, backend)
-        log.info("job %s; `breedclf jobs logs -f %s --backend %s` shows its log", job.name, job.name, backend.name)
-        job.wait(progress=progress)
-        description = _completed(job)
+        with _stopped_on(stop, job):
+            backend.submit(spec)
+            if stop.is_made:
+                job.request_stop()
+            log.info("job %s; `breedclf jobs logs -f %s --backend %s` shows its log", job.name, job.name, backend.name)
+            job.wait(progress=progress)
+        description = _ended(job, may_be_stopped=stop.is_made)
         artifact, written = job.artifact, job.output
         if output is not None:
             artifact, written = _fetched(artifact, written, output, config), output
     history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
-    return job, FitResult(artifact, written, history, best_epoch, seconds, _skipped(written / RESULT_FILE))
+    more = _more_results(written / RESULT_FILE)
+    before = BeforeTraining.from_dict(more["before"]) if "before" in more else None
+    skipped, stopped = more.get("skipped", []), bool(more.get("stopped"))
+    return job, FitResult(artifact, written, history, best_epoch, seconds, skipped, before, stopped)
 
 
-def _completed(job: Job) -> JobDescription:
+@contextmanager
+def _stopped_on(stop: StopRequest, job: Job) -> Iterator[None]:
+    """Within it a request stops the job; one that is made before the job exists is repeated by the caller."""
+
+    def ask() -> None:
+        with suppress(JobError):
+            job.request_stop()
+
+    with stop.passed_on(ask):
+        yield
+
+
+def _ended(job: Job, *, may_be_stopped: bool) -> JobDescription:
     description = job.describe()
-    if description.status is not JobStatus.COMPLETED:
+    if may_be_stopped and description.status is JobStatus.STOPPED:
+        if "best_epoch" not in description.metrics:
+            raise nothing_trained()
+    elif description.status is not JobStatus.COMPLETED:
         raise JobFailedError(f"job {job.name} ended as {description.status}, {description.secondary_status}")
     return description
 
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
     from breedclf.training.artifact import CONFIG_FILE
-    from breedclf.training.output_folder import LOCK_FILE, MODEL_FOLDER
+    from breedclf.training.output_folder import LOCK_FILE
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
@@ -86,6 +118,6 @@ def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig
         ) from error
 
 
-def _skipped(file: Path) -> list[str]:
-    """Why images were skipped; none are known of a job of an older version."""
-    return list(json.loads(file.read_text(encoding="utf-8"))["skipped"]) if file.is_file() else []
+def _more_results(file: Path) -> dict[str, Any]:
+    """What a job's metrics and history don't hold; a job of an older version has no such file."""
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

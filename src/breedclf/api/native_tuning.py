@@ -19,6 +19,7 @@ from breedclf.tuning.native import (
     disagreement,
     mirrored,
 )
+from breedclf.tuning.space import own_code_in
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
@@ -159,7 +160,9 @@ def native_search(request: SearchRequest, *, since: float = 0.0) -> NativeSearch
         DataError: the image folder doesn't exist.
     """
     config = request.config.replace(objective=request.objective)
-    spec = training_spec(config, name=request.name).replace(tags={"breedclf-tuning": request.name})
+    spec = training_spec(config, name=request.name, more_code=own_code_in(request.space)).replace(
+        tags={"breedclf-tuning": request.name}
+    )
     if request.max_seconds_per_job is not None:
         spec = spec.replace(max_runtime_seconds=request.max_seconds_per_job)
     if request.early_stopping:  # the service stops trials by the metric that it ranks by

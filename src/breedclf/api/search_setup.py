@@ -5,25 +5,34 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from breedclf.api.native_tuning import NativeDriver
+from breedclf.api.training_job import with_checked_model
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
+from breedclf.config.import_path import with_files_at
+from breedclf.files.paths import StrPath
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 
+if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
+
 STUDIES = "tuning"
-_PATHS = ("data", "output", "cache_dir")
+_PATHS = ("data", "labels", "output", "cache_dir", "start_from")
 
 
-def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock) -> Driver:
-    """The driver that runs the study on this backend."""
+def driver_for(
+    folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock, images: GivenImages | None = None
+) -> Driver:
+    """The driver that runs the study on this backend; only a search in this process can use `images`."""
     if backend is None:
-        return InProcessDriver(folder)
+        return InProcessDriver(folder, images)
     if packed:
         return PackedDriver(folder, backend, clock)
     if isinstance(backend, NativeTuning):
@@ -31,7 +40,7 @@ def driver_for(folder: StudyFolder, backend: Backend | None, packed: bool, clock
     return JobsDriver(folder, backend, clock)
 
 
-def studies_folder(backend: Backend | None, home: str | Path | None) -> Path:
+def studies_folder(backend: Backend | None, home: StrPath | None) -> Path:
     """The folder of all studies: below `home`, or the backend's, or the default one."""
     if home is None and isinstance(backend, HomeBackend):
         home = backend.home
@@ -44,23 +53,31 @@ def new_study_name() -> str:
 
 
 def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:
-    """The settings with absolute paths, which mean the same wherever the search is continued."""
-    paths = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
-    changes = {name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()}
+    """The settings with absolute paths, which mean the same wherever the search is continued.
+
+    Raises:
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
+    """
+    config = with_checked_model(config)
+    paths: dict[str, Path | None] = {name: getattr(config, name) for name in _PATHS if name in config.model_fields_set}
+    changes: dict[str, Any] = {
+        name: path if path is None or remote_address(path) else path.absolute() for name, path in paths.items()
+    }
+    changes |= with_files_at(config.to_dict(), lambda file: str(Path(file).absolute()))
     if Path(config.weights).is_file():
         changes["weights"] = str(Path(config.weights).absolute())
     return config.replace(**{name: value for name, value in changes.items() if value is not None})
 
 
-def valid_count(config: TrainingConfig) -> int | None:
+def valid_count(config: TrainingConfig, images: GivenImages | None = None) -> int | None:
     """The number of validation images; also checks, before any job starts, that there are some.
 
     Raises:
-        DataError: the image folder can't be used.
+        DataError: the images can't be used.
     """
     if str(config.data).startswith("s3:"):
         return None
     with ending_at_once():
-        from breedclf.data.image_folder import training_images
+        from breedclf.data.training_data import load_data
 
-    return len(training_images(config).split("valid"))
+    return len(load_data(config, images).valid)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from breedclf.api.fit_on_backend import fit_on_backend
+from breedclf.api.own_metrics import with_metrics
 from breedclf.api.training_job import training_spec
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.memory import freed_memory_returned
 from breedclf.runtime.process_signals import ending_at_once
+from breedclf.runtime.progress import show_line
+from breedclf.training.interruption import StopRequest
 
 if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
     from breedclf.jobs.plan import Plan
-    from breedclf.training.hooks import TrainingHook
+    from breedclf.training.custom.metrics import MetricFunction
+    from breedclf.training.hooks import Hook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.result import FitResult
 
@@ -33,6 +40,13 @@ class Trainer:
         config: the settings of the training run.
         backend: where to train: a backend, or its name ("inline", "local", "sagemaker"). If None, `fit` trains in this
             process and `submit` starts a local job.
+        images: labeled images to train on in this process, in place of the folder `config.data`: one source, which is
+            divided by the shares of the config, or those of each split, `{"train": ..., "valid": ...}`.
+        metrics: functions of the validation images, by name, computed after each epoch: each takes probabilities
+            float32 [N, C] and targets int64 [N], on the CPU, and returns a number. A job imports them by their modules.
+
+    Raises:
+        ConfigError: neither or both of `config.data` and `images` are given, or `images` and a backend.
 
     Example:
         >>> result = Trainer(TrainingConfig(data="dogImages")).fit()  # doctest: +SKIP
@@ -42,11 +56,29 @@ class Trainer:
         >>> job.wait(progress=True).artifact  # doctest: +SKIP
     """
 
-    def __init__(self, config: TrainingConfig, backend: Backend | str | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        backend: Backend | str | None = None,
+        *,
+        images: GivenImages | None = None,
+        metrics: Mapping[str, MetricFunction] | None = None,
+    ) -> None:
+        check_one_origin(config, images)
+        if backend is not None:
+            refuse_images(images, "a backend")
         self.config = config
+        self.images = images
+        self.metrics: Mapping[str, MetricFunction] = dict(metrics or {})
         self._backend = backend
+        self._stop = StopRequest()
 
-    def fit(self, *, hooks: Sequence[TrainingHook] = (), resume: bool | None = None) -> FitResult:
+    def __repr__(self) -> str:
+        where = "" if self._backend is None else f", backend={getattr(self._backend, 'name', self._backend)!r}"
+        what = "images of the program" if self.config.data is None else repr(str(self.config.data))
+        return f"Trainer({what}, {self.config.architecture}{where})"
+
+    def fit(self, *, hooks: Sequence[Hook] = (), resume: bool | None = None) -> FitResult:
         """Train, and write the model, the history and the settings to `config.output`.
 
         Without a backend this trains in this process: progress goes to the "breedclf" logger and, on a terminal, to a
@@ -56,7 +88,8 @@ class Trainer:
         the job.
 
         Args:
-            hooks: callbacks that receive the events of the run; only without a backend.
+            hooks: receive the events of the run: objects with any of the methods of `TrainingHook`. Only without a
+                backend.
             resume: continue from the last checkpoint in the output; defaults to `config.resume`. Only without a
                 backend, since jobs continue from their own checkpoints.
 
@@ -65,7 +98,8 @@ class Trainer:
                 writing there, or its checkpoint was made with other settings.
             DataError: the images can't be used, or aren't those of the checkpoint.
             WeightsError: the pretrained weights can't be loaded, don't fit or aren't safe to load.
-            TrainingError: the loss is no longer a number.
+            TrainingError: the loss is no longer a number, or code of your own fails.
+            TrainingStoppedError: `request_stop` was called before the first step.
             JobFailedError: the job failed or was stopped; the message is its reason.
             KeyboardInterrupt: the run was interrupted; the message says how to continue.
         """
@@ -76,17 +110,36 @@ class Trainer:
                     "hooks run in this process and can't be sent to a backend; use Trainer(config).fit(hooks=...), or "
                     "poll the job with submit().wait(progress=function)"
                 )
-            progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(config, backend_of(self._backend), progress=progress)[1]
+            progress = True if sys.stderr.isatty() else progress_lines(partial(show_line, log))
+            job_config = self._for_jobs(config)
+            try:
+                return fit_on_backend(job_config, backend_of(self._backend), progress=progress, stop=self._stop)[1]
+            finally:
+                self._stop.reset()
 
         with ending_at_once():
-            from breedclf.loggers.chosen import logged
-            from breedclf.profiling.recorder import recorded
+            from breedclf.loggers.chosen import loggers_of
+            from breedclf.profiling.recorder import recorders_of
+            from breedclf.training.events import check_hooks
             from breedclf.training.fit import fit
             from breedclf.training.progress import ProgressLog
 
-        with freed_memory_returned(), recorded(config) as recorders, logged(config, hooks) as others:
-            return fit(config, hooks=[ProgressLog(), *recorders, *others])
+        check_hooks(hooks)
+        own = [ProgressLog(), *loggers_of(config), *recorders_of(config)]
+        try:
+            with freed_memory_returned():
+                return fit(config, self.images, hooks=[*own, *hooks], metrics=self.metrics, stop=self._stop)
+        finally:
+            self._stop.reset()
+
+    def request_stop(self) -> None:
+        """Ask `fit` to end after its current step with the best model so far; returns at once, from any thread.
+
+        The result has `stopped=True`, and `fit(resume=True)` continues the run. Within the first epoch, the part that
+        was trained is validated and counts as an epoch; before the first step, `fit` raises TrainingStoppedError. If no
+        run is under way, the next one is stopped. Repeating it has no effect.
+        """
+        self._stop.request()
 
     def find_learning_rate(self, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> LearningRateCurve:
         """Try rising learning rates in a short run in this process, whose model is discarded.
@@ -103,7 +156,7 @@ class Trainer:
 
         if self._backend is not None:
             raise ConfigError("find_learning_rate() runs in this process only: use Trainer(config) without a backend")
-        return find_learning_rate(self.config, lowest=lowest, highest=highest, steps=steps)
+        return find_learning_rate(self.config, self.images, lowest=lowest, highest=highest, steps=steps)
 
     def submit(
         self,
@@ -124,7 +177,8 @@ class Trainer:
             DataError: the image folder doesn't exist.
             WeightsError: the weights are neither a known name nor a file.
         """
-        spec = training_spec(self.config, name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        refuse_images(self.images, "a job")
+        spec = training_spec(self._for_jobs(self.config), name=name, max_runtime_seconds=max_runtime_seconds, spot=spot)
         backend = backend_of(self._backend)
         backend.submit(spec)
         return Job(spec.name, backend)
@@ -146,9 +200,14 @@ class Trainer:
         Raises:
             ConfigError: the backend is free, or `max_cost` is set and the job may cost more.
         """
+        refuse_images(self.images, "a job")
         backend = backend_of(self._backend)
         if not isinstance(backend, PlanningBackend):
             raise ConfigError("plan() estimates the cost of a paid backend; this one costs nothing")
-        spec = training_spec(self.config, max_runtime_seconds=max_runtime_seconds, spot=spot)
+        spec = training_spec(self._for_jobs(self.config), max_runtime_seconds=max_runtime_seconds, spot=spot)
         plan: Plan = backend.plan(spec, dry_run=dry_run)
         return plan
+
+    def _for_jobs(self, config: TrainingConfig) -> TrainingConfig:
+        """The settings with the metrics as import paths."""
+        return with_metrics(config, self.metrics)

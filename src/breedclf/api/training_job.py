@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 
 from breedclf.config import WEIGHTS_NAMES, TrainingConfig
-from breedclf.errors import DataError, WeightsError
-from breedclf.jobs import DATA_CHANNEL, DEFAULT_MAX_RUNTIME_SECONDS, WEIGHTS_CHANNEL, JobSpec, new_name, remote_address
+from breedclf.config.import_path import ImportPath, metric_paths, with_files_at
+from breedclf.errors import ConfigError, DataError, WeightsError
+from breedclf.files.model_folder import check_no_model
+from breedclf.jobs import (
+    DATA_CHANNEL,
+    DEFAULT_MAX_RUNTIME_SECONDS,
+    LABELS_CHANNEL,
+    MODEL_CHANNEL,
+    WEIGHTS_CHANNEL,
+    JobSpec,
+    new_name,
+    remote_address,
+)
+from breedclf.jobs.metric_lines import training_metrics
+from breedclf.runtime.own_source import modules_to_send
+from breedclf.runtime.process_signals import ending_at_once
 
-_NOT_SENT = ("data", "output", "cache_dir", "resume")
+_NOT_SENT = ("data", "labels", "output", "cache_dir", "resume", "start_from")
+
+
+def with_checked_model(config: TrainingConfig) -> TrainingConfig:
+    """The settings with what the model of `start_from` determines; it is read whole, before anything is sent.
+
+    Raises:
+        ArtifactError: the model can't be read, or is damaged.
+        ConfigError: a setting contradicts it.
+    """
+    if config.start_from is None:
+        return config
+    with ending_at_once():
+        from breedclf.training.start_model import start_weights, with_start_model
+
+    found = with_start_model(config)
+    assert found.start_from is not None
+    start_weights(found.start_from)
+    return found
 
 
 def training_spec(
@@ -17,21 +50,32 @@ def training_spec(
     name: str | None = None,
     max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
     spot: bool = False,
+    more_code: Mapping[str, ImportPath] | None = None,
 ) -> JobSpec:
     """The job that trains with these settings; paths become channels, everything else hyperparameters.
 
+    Modules of your own that the settings name are sent with the job; `more_code` are those that a search may name.
+
     Raises:
-        ConfigError: the name or a setting doesn't fit a job.
-        DataError: the image folder doesn't exist.
+        ConfigError: the name or a setting doesn't fit a job, the settings name no folder, or own code isn't found.
+        DataError: the image folder or the table doesn't exist.
         WeightsError: the weights are neither a known name nor a file.
+        ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
-    data = config.data if remote_address(config.data) else config.data.absolute()
-    if not remote_address(data) and not data.is_dir():
-        raise DataError(f"{config.data} is not an image folder")
-    channels = {DATA_CHANNEL: data}
-    pairs = {key: value for key, value in config.to_hyperparameters().items() if key not in _NOT_SENT}
-    if config.weights not in WEIGHTS_NAMES:
+    config = with_checked_model(config)
+    channels = _data_channels(config)
+    modules = modules_to_send({**config.own_code, **(more_code or {})})
+    sent = (
+        config.replace(**with_files_at(config.to_hyperparameters(), lambda file: PurePath(file).name))
+        if modules
+        else config
+    )
+    pairs = {key: value for key, value in sent.to_hyperparameters().items() if key not in _NOT_SENT}
+    if config.start_from is not None:
+        channels[MODEL_CHANNEL] = config.start_from.absolute()
+    elif config.weights not in WEIGHTS_NAMES:
         weights = Path(config.weights).absolute()
+        check_no_model(Path(config.weights))
         if not weights.is_file():
             raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
         channels[WEIGHTS_CHANNEL] = weights
@@ -40,8 +84,29 @@ def training_spec(
         name=new_name("train") if name is None else name,
         hyperparameters=pairs,
         channels=channels,
+        metric_definitions=training_metrics(metric_paths(config.metrics)).definitions,
+        modules=modules,
         max_runtime_seconds=max_runtime_seconds,
         gpus=0 if config.device == "cpu" else None,
         cache_dir=None if config.cache_dir is None else config.cache_dir.absolute(),
         spot=spot,
     )
+
+
+def _data_channels(config: TrainingConfig) -> dict[str, Path]:
+    """The folder or table of the images, and the table of their labels if it is beside a folder."""
+    if config.data is None:
+        raise ConfigError("a job needs an image folder or a table: set data in the config")
+    if remote_address(config.data):
+        if config.labels is not None:
+            raise DataError(
+                f"labels={config.labels} is on this machine and the images are in S3: upload both with "
+                "`breedclf data upload DIR s3://... --labels FILE`, and give only the URI"
+            )
+        return {DATA_CHANNEL: config.data}
+    from breedclf.data.tables.places import place_of
+
+    if place_of(config.data, config.labels) is None and not config.data.is_dir():
+        raise DataError(f"{config.data} is not an image folder")
+    labels = {} if config.labels is None else {LABELS_CHANNEL: config.labels.absolute()}
+    return {DATA_CHANNEL: config.data.absolute(), **labels}

@@ -140,8 +140,7 @@ def _answers_of_job(
 
 def _line(name: str, answer: Prediction | BreedclfError, top: int) -> dict[str, Any]:
     if isinstance(answer, Prediction):
-        ranked = [each.to_dict() for each in answer.top(top)]
-        return {"path": name, "known": answer.known, "predictions": ranked}
+        return {"path": name, **answer.to_dict(top)}
     return {"path": name, "error": str(answer)}
 
 

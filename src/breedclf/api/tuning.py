@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.native_tuning import adopt, native_search
@@ -17,14 +17,16 @@ from breedclf.api.tuning_drivers import OnChange
 from breedclf.api.tuning_output import Progress, change_handler, dataframe_of, failure_message
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
 from breedclf.jobs.handle import Job
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
-from breedclf.tuning.space import Parameter
+from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
@@ -34,6 +36,7 @@ from breedclf.tuning.trials import Trial
 if TYPE_CHECKING:
     import pandas
 
+    from breedclf.data.given_images import GivenImages
     from breedclf.jobs.plan import Plan
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -64,6 +67,7 @@ class TuningJob:
         max_seconds: end the search after this many seconds of work.
         max_seconds_per_job: stop a job after this many seconds.
         home: the folder of tuning jobs; defaults to that of the backend, `BREEDCLF_HOME`, or `.breedclf`.
+        images: labeled images to train on, in place of the folder `config.data`; only without a backend.
 
     Raises:
         ConfigError: an argument is wrong or doesn't fit the others; no job was started.
@@ -79,7 +83,7 @@ class TuningJob:
     def __init__(
         self,
         config: TrainingConfig,
-        space: Mapping[str, Parameter],
+        space: Mapping[str, ParameterRange],
         objective: str = "valid_loss",
         *,
         strategy: Strategy = "bayesian",
@@ -95,14 +99,16 @@ class TuningJob:
         not_improving: int | None = None,
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
-        home: str | Path | None = None,
+        home: StrPath | None = None,
+        images: GivenImages | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
         self._request = SearchRequest(
             name=name or new_study_name(),
             config=with_absolute_paths(config),
-            space=dict(space),
+            space=cast(Space, dict(space)),  # validated there
             objective=objective,
             strategy=strategy,
             max_jobs=max_jobs,
@@ -114,7 +120,7 @@ class TuningJob:
             max_seconds_per_job=max_seconds_per_job,
             packed=packed and backend is not None,
         )
-        self._set_up(backend, home, clock)
+        self._set_up(backend, home, clock, images)
 
     @classmethod
     def attach(
@@ -122,12 +128,14 @@ class TuningJob:
         name: str,
         *,
         backend: Backend | str | None = None,
-        home: str | Path | None = None,
+        home: StrPath | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        images: GivenImages | None = None,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
 
-        A search that SageMaker runs is found from any machine: its settings are read from the service.
+        A search that SageMaker runs is found from any machine: its settings are read from the service. To continue
+        a search on images that a program gave, give the same `images` again.
 
         Raises:
             ConfigError: there is none, or it runs on another backend.
@@ -143,11 +151,11 @@ class TuningJob:
             raise ConfigError(f"tuning job {name!r} runs {shown}: attach with that one, not {actual!r}")
         job = cls.__new__(cls)
         job._request = study.request
-        job._set_up(backend, home, clock)
+        job._set_up(backend, home, clock, images)
         return job
 
     @staticmethod
-    def look(name: str, *, home: str | Path | None = None) -> Study:
+    def look(name: str, *, home: StrPath | None = None) -> Study:
         """A snapshot of the tuning job of this name, wherever it runs.
 
         Raises:
@@ -157,6 +165,12 @@ class TuningJob:
 
     def __repr__(self) -> str:
         return f"TuningJob({self.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.tuning.view import study_view
+
+        return study_view(self.study)
 
     @property
     def name(self) -> str:
@@ -202,19 +216,21 @@ class TuningJob:
             _artifact=partial(self._driver.artifact, trial.name),
         )
 
-    def run(self, *, progress: Progress = False) -> Self:
+    def run(self, *, progress: Progress = None) -> Self:
         """Start the search and return: at once with a backend, or when the search has ended without one.
 
         Running jobs continue by themselves; `wait()`, in this or another process, starts the next ones.
 
         Args:
-            progress: True shows a table on stderr; a function is called with the study at each change.
+            progress: by default a table on a terminal, and a line per trial in a notebook or in the "breedclf" log;
+                True shows it on stderr in any case, False shows nothing, and a function is called with the study at
+                each change.
 
         Raises:
             ConfigError: there is a tuning job of this name already.
             DataError: the images can't be used.
         """
-        images = valid_count(self._request.config)
+        valid_images = valid_count(self._request.config, self._images)
         with self._folder.locked():
             if self._folder.exists():
                 raise ConfigError(
@@ -227,13 +243,13 @@ class TuningJob:
                 key=secrets.token_hex(4),
                 created=self._clock.time(),
                 backend=None if self._backend is None else self._backend.name,
-                valid_count=images,
+                valid_count=valid_images,
             )
             self._folder.save(study)
             self._drive(self._driver.begin, progress)
         return self
 
-    def wait(self, *, progress: Progress = False, check: bool = True) -> Self:
+    def wait(self, *, progress: Progress = None, check: bool = True) -> Self:
         """Continue the search to its end.
 
         Ctrl-C stops waiting, but not the running jobs, and `TuningJob.attach(name).wait()` continues from there. A
@@ -278,7 +294,7 @@ class TuningJob:
         """
         return dataframe_of(self.rows())
 
-    def report(self, path: str | Path = "tuning.html") -> Path:
+    def report(self, path: StrPath = "tuning.html") -> Path:
         """Write an HTML report: history, parallel coordinates, importance, and every training job."""
         from breedclf.tuning.report import render_report
 
@@ -313,11 +329,20 @@ class TuningJob:
             raise ConfigError("to_sagemaker() needs backend=SageMakerBackend(...): this search runs on another")
         return self._backend.sdk_tuner(native_search(self._request))
 
-    def _set_up(self, backend: Backend | None, home: str | Path | None, clock: Clock) -> None:
+    def _set_up(
+        self,
+        backend: Backend | None,
+        home: StrPath | None,
+        clock: Clock,
+        images: GivenImages | None,
+    ) -> None:
+        if backend is not None:
+            refuse_images(images, "a backend")
+        self._images = images
         self._backend = backend
         self._clock = clock
         self._folder = StudyFolder(studies_folder(backend, home) / self._request.name)
-        self._driver = driver_for(self._folder, backend, self._request.packed, clock)
+        self._driver = driver_for(self._folder, backend, self._request.packed, clock, images)
 
     def _drive(self, act: Callable[[OnChange], Study], progress: Progress) -> None:
         try:

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from breedclf.api.training_job import training_spec
 from breedclf.config import TrainingConfig
+from breedclf.config.origin import check_one_origin
 from breedclf.errors import BreedclfError, JobError
 from breedclf.jobs import (
     Backend,
@@ -28,7 +29,11 @@ from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Search, TrialSnapshot
+from breedclf.tuning.space import own_code_in
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+
+if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
 
 OnChange = Callable[[Study], None]
 
@@ -64,8 +69,9 @@ class InProcessDriver:
 
     goes_on = "its trials so far are kept"
 
-    def __init__(self, folder: StudyFolder) -> None:
+    def __init__(self, folder: StudyFolder, images: GivenImages | None = None) -> None:
         self._folder = folder
+        self._images = images
 
     def begin(self, on_change: OnChange) -> Study:
         return self.carry_on(on_change)
@@ -74,7 +80,8 @@ class InProcessDriver:
         with ending_at_once():
             from breedclf.tuning.in_process import run_in_process
 
-        return run_in_process(self._folder, on_change)
+        check_one_origin(self._folder.load().request.config, self._images)
+        return run_in_process(self._folder, on_change, self._images)
 
     def artifact(self, trial: str) -> Path:
         from breedclf.tuning.in_process import kept_model
@@ -270,8 +277,12 @@ def best_epoch(records: Sequence[MetricRecord], epoch: float | None) -> dict[str
     """The metrics that were reported for that epoch."""
     for record in records:
         if epoch is not None and record.values.get("epoch") == epoch:
-            return {name: value for name, value in record.values.items() if name.startswith(("train_", "valid_"))}
+            return {name: value for name, value in record.values.items() if _is_result(name)}
     return {}
+
+
+def _is_result(name: str) -> bool:
+    return name not in ("epoch", "images_per_second") and not name.startswith("best_")
 
 
 def _packed_name(study: Study) -> str:
@@ -286,6 +297,8 @@ def _packed_spec(study: Study) -> JobSpec:
 
 def _spec(request: SearchRequest, config: TrainingConfig, name: str) -> JobSpec:
     """The job of one trial, tagged with the search's name."""
-    spec = training_spec(config, name=name).replace(tags={"breedclf-tuning": request.name})
+    spec = training_spec(config, name=name, more_code=own_code_in(request.space)).replace(
+        tags={"breedclf-tuning": request.name}
+    )
     limit = request.max_seconds_per_job
     return spec if limit is None else spec.replace(max_runtime_seconds=limit)

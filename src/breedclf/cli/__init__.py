@@ -71,6 +71,7 @@ def _main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"breedclf: error: {error}\n")
         return error.exit_code
     arguments = _parser(argv).parse_args(argv)
+    path = list(sys.path)
     console = Console(json=arguments.json, quiet=arguments.quiet)
     try:
         with _log_on_stderr(quiet=arguments.quiet):
@@ -94,6 +95,8 @@ def _main(argv: Sequence[str]) -> int:
             _discard_output()
         console.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
         return DiskError.exit_code
+    finally:
+        sys.path[:] = path
 
 
 def _flush() -> None:

@@ -1,4 +1,4 @@
-"""`breedclf evaluate MODEL DIR`: evaluate a model on a split of a dataset."""
+"""`breedclf evaluate MODEL DIR|TABLE`: evaluate a model on a split of a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", type=path_argument, help="model directory (OUT/model of a training run)"
     )
     parser.add_argument(
-        "data", metavar="DIR", type=path_argument, help="folder with SPLIT/CLASS/image.jpg, or with class folders"
+        "data",
+        metavar="DIR|TABLE",
+        type=path_argument,
+        help="folder with SPLIT/CLASS/image.jpg, or with class folders, or table (.csv, .parquet)",
     )
     add_settings_flags(parser, EvaluationConfig, EVALUATION_GROUPS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -11,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from breedclf.config import Settings, TrainingConfig, read_settings
 from breedclf.config.aliases import renamed_settings
+from breedclf.errors import ConfigError
 
 
 def add_settings_flags(
@@ -37,13 +39,37 @@ def given_settings(arguments: argparse.Namespace, model: type[Settings]) -> dict
 def training_config(
     arguments: argparse.Namespace, *, environment: Mapping[str, str] | None = None, **defaults: Any
 ) -> TrainingConfig:
-    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win."""
+    """Settings from defaults, the file of `--config`, the environment and the flags; later ones win.
+
+    If they name code of your own, modules in the current folder can be imported from then on, as with `python -m`.
+
+    Raises:
+        ConfigError: a setting is wrong, or none of them gives `data`.
+    """
     path: Path | None = getattr(arguments, "config", None)
     from_file = renamed_settings(read_settings(path)) if path else {}
     from_environment = TrainingConfig.environment(environment)
-    return TrainingConfig(
-        **{**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)},
-    )
+    settings = {**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)}
+    config = TrainingConfig(**settings)
+    if config.data is None:
+        raise ConfigError("setting 'data' is required: give the image folder")
+    import_from_here(config)
+    return config
+
+
+def import_from_here(config: TrainingConfig) -> None:
+    """Let the code of your own that the settings name be imported from the current folder, as with `python -m`.
+
+    The folder is the last one of `sys.path`, so that no file in it is imported in place of an installed module.
+    """
+    here = str(Path.cwd())
+    if config.own_code and here not in sys.path:
+        sys.path.append(here)
+
+
+def data_arguments(config: TrainingConfig) -> str:
+    """The dataset of these settings as it is given to commands."""
+    return str(config.data) + ("" if config.labels is None else f" --labels {config.labels}")
 
 
 def _add_flag(group: argparse._ArgumentGroup, name: str, field: FieldInfo) -> None:

@@ -74,8 +74,7 @@ def _answer(predict: Callable[[str], Prediction], image: str, top: int) -> dict[
         prediction = predict(image)
     except (ImageError, ModelError) as error:
         return {"path": image, "error": str(error)}
-    ranked = [guess.to_dict() for guess in prediction.top(top)]
-    return {"path": image, "known": prediction.known, "predictions": ranked}
+    return {"path": image, **prediction.to_dict(top)}
 
 
 def _as_text(answer: dict[str, Any]) -> str:

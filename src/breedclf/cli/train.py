@@ -1,4 +1,4 @@
-"""`breedclf train DIR`: fine-tune in this process, or as a job."""
+"""`breedclf train DIR|TABLE`: fine-tune in this process, or as a job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.trainer import Trainer
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.flags import add_settings_flags, data_arguments, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError
@@ -18,8 +18,14 @@ from breedclf.training.records import EpochRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [DIR] [OPTION ...]"
-    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="image folder")
+    parser.usage = "%(prog)s [DIR|TABLE] [OPTION ...]"
+    parser.add_argument(
+        "data",
+        metavar="DIR|TABLE",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="image folder, or table (.csv, .parquet)",
+    )
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job on this backend")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")
@@ -35,11 +41,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     else:
         document = Trainer(config).fit().to_dict()
     best = EpochRecord.from_dict(document["history"][document["best_epoch"] - 1])
+    own = "".join(f", {name} {value:.4f}" for name, value in best.metrics.items())
     console.result(
         document,
-        f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}\n"
+        f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}{own}\n"
         f"model: {document['artifact']} ({document['seconds']:.1f} s)\n"
-        f"next: breedclf evaluate {document['artifact']} {config.data}",
+        f"next: breedclf evaluate {document['artifact']} {data_arguments(config)}",
     )
     return 0
 

@@ -12,7 +12,7 @@ from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.flags import add_settings_flags, data_arguments, import_from_here, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
@@ -32,9 +32,11 @@ _CARD = "breedclf.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s [DIR] [OPTION ...]"
+    parser.usage = "%(prog)s [DIR|TABLE] [OPTION ...]"
     parser.epilog = _EPILOG
-    parser.add_argument("data", metavar="DIR", nargs="?", default=argparse.SUPPRESS, help="image folder")
+    parser.add_argument(
+        "data", metavar="DIR|TABLE", nargs="?", default=argparse.SUPPRESS, help="image folder, or table"
+    )
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     search = parser.add_argument_group("search")
     search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")
@@ -65,6 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.carry_on:
         backend = _backend(_backend_of(arguments))
         tuning = TuningJob.attach(arguments.carry_on, backend=backend)
+        import_from_here(tuning.study.request.config)
     else:
         tuning = _tuning_job(arguments)
         console.note(f"tuning job {tuning.name}")
@@ -198,6 +201,6 @@ def _text(study: Study, best: BestTrial | None, model: Path | None, report: Path
         lines += [
             f"best: {values} ({study.request.objective} {best.objective:.4f})",
             f"model: {model}",
-            f"next: breedclf evaluate {model} {study.request.config.data}",
+            f"next: breedclf evaluate {model} {data_arguments(study.request.config)}",
         ]
     return "\n".join(lines)

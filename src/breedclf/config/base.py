@@ -4,16 +4,41 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Self, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from breedclf.config.aliases import renamed_settings
 from breedclf.errors import ConfigError
-from breedclf.files.paths import text_path, user_path
+from breedclf.files.paths import StrPath, text_path, user_path
+
+Init = TypeVar("Init", bound=Callable[..., None])
+Given = TypeVar("Given")
+Read = TypeVar("Read")
+
+
+class Takes(Generic[Given, Read]):
+    """For type checkers only: a field that takes `Given` and returns `Read`, as PEP 681 allows.
+
+    A field of such a type needs `validate_default=True`, with which pydantic's `Field` takes a default of any type.
+    """
+
+    def __get__(self, instance: object, owner: object) -> Read:
+        raise NotImplementedError
+
+    def __set__(self, instance: object, value: Given) -> None:
+        raise NotImplementedError
 
 
 class Decides(StrEnum):
@@ -45,24 +70,22 @@ def fields_that_decide(model: type[BaseModel], *what: Decides) -> frozenset[str]
     return frozenset(name for name in model.model_fields if decides(model, name) in what)
 
 
-def _path(value: object, info: ValidationInfo) -> Path:
+def _path(value: object, info: ValidationInfo) -> Path | str:
     return _checked_path(user_path, value, info)
 
 
-def _text_path(value: object, info: ValidationInfo) -> Path:
+def _text_path(value: object, info: ValidationInfo) -> Path | str:
     return _checked_path(text_path, value, info)
 
 
-def _checked_path(check: Callable[[Any, str], Path], value: object, info: ValidationInfo) -> Path:
+def _checked_path(check: Callable[[Any, str], Path], value: object, info: ValidationInfo) -> Path | str:
     name = info.field_name or "path"
     if value is None:
         raise ValueError(f"{name} has no value: give a path (in YAML a single ~ means no value; write ~/)")
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"{name}={value!r}: a path is text")
-    try:
-        return check(value, name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+    path = check(value, name)
+    return str(path) if info.mode == "json" else path  # pydantic makes a Path of it: from JSON only of text
 
 
 def _absent_if_none_text(value: object) -> object:
@@ -74,24 +97,52 @@ def _absent_if_named_none(value: object) -> object:
 
 
 MaybeText: BeforeValidator = BeforeValidator(_absent_if_none_text)
-UserPath = Annotated[Path, BeforeValidator(_path)]
-MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
-OutputPath = Annotated[Path, BeforeValidator(_text_path)]
-MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
+
+if TYPE_CHECKING:
+    UserPath = Takes[StrPath, Path]
+    MaybeUserPath = Takes[StrPath | None, Path | None]
+    UserPathOrNone = MaybeUserPath
+    OutputPath = UserPath
+    MaybeOutputPath = MaybeUserPath
+else:
+    UserPath = Annotated[Path, BeforeValidator(_path)]
+    UserPathOrNone = UserPath | None
+    MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
+    OutputPath = Annotated[Path, BeforeValidator(_text_path)]
+    MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
+
+
+def collects_errors(init: Init) -> Init:
+    """Decorate the `__init__` of settings so that a pydantic model that contains them reports each error by its field.
+
+    pydantic would otherwise call `__init__`, and take its ConfigError for a single error of the whole settings.
+    """
+    setattr(init, "__pydantic_base_init__", True)  # noqa: B010 - functions don't declare it
+    return init
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen; an unknown key is refused with the nearest valid name; old names are accepted."""
+    """Base of all settings: frozen; an unknown key is refused with the nearest valid name; old names are accepted.
+
+    The constructor raises ConfigError. pydantic's own methods, such as `model_validate`, raise its ValidationError, as
+    do models that have settings as a field; both are a ValueError.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, extra="forbid", protected_namespaces=(), validate_default=True
     )
 
+    @collects_errors
     def __init__(self, **values: Any) -> None:
         try:
-            super().__init__(**renamed_settings(values))
+            super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_explain(error, type(self).model_fields)) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _under_new_names(cls, values: object) -> object:
+        return renamed_settings(values) if isinstance(values, Mapping) else values
 
     @field_validator("*", mode="before")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from breedclf.config.base import nearest
-from breedclf.errors import ConfigError
-from breedclf.files.paths import text_path, user_uri
+from pydantic import BeforeValidator
+
+from breedclf.config.base import Takes, nearest
+from breedclf.files.paths import StrPath, text_path, user_uri
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Freeze = Literal["head", "layer4", "none"]
@@ -26,6 +28,8 @@ Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+START_MODEL = "start_from"
+"""The value of `weights` in a run that continues a model: its weights are the initial ones."""
 LOGGER_NAMES = ("mlflow", "tensorboard")
 
 
@@ -38,13 +42,14 @@ def weights_name(value: object) -> object:
     """
     if value is None:
         return "none"
-    known = {name.lower(): name for name in WEIGHTS_NAMES}
-    return known.get(str(value).lower()) or str(_checked(text_path, str(value), "weights"))
+    text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+    known = {name.lower(): name for name in (*WEIGHTS_NAMES, START_MODEL)}
+    return known.get(text.lower()) or str(text_path(text, "weights"))
 
 
 def checked_mlflow_uri(value: object) -> object:
     """A checked URI; other values are left to pydantic."""
-    return _checked(user_uri, value, "mlflow_uri") if isinstance(value, str) else value
+    return user_uri(value, "mlflow_uri") if isinstance(value, str) else value
 
 
 def logger_names(value: object) -> object:
@@ -64,8 +69,9 @@ def logger_names(value: object) -> object:
     return ",".join(names) or "none"
 
 
-def _checked(check: Callable[[str, str], object], value: str, name: str) -> object:
-    try:
-        return check(value, name)
-    except ConfigError as error:
-        raise ValueError(str(error)) from None
+if TYPE_CHECKING:
+    Weights = Takes[StrPath | None, str]
+    LogTo = Takes[str | Sequence[str], str]
+else:
+    Weights = Annotated[str, BeforeValidator(weights_name)]
+    LogTo = Annotated[str, BeforeValidator(logger_names)]

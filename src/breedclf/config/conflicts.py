@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from breedclf.config.choices import START_MODEL
+from breedclf.config.import_path import DEFAULT_LOSS
+
 if TYPE_CHECKING:
     from breedclf.config.training import TrainingConfig
 
 
 def conflict(config: TrainingConfig) -> str | None:
     """What is wrong with the combination of settings, and how to change it; None if they fit together."""
-    checks = (_shares, _batch, _batch_norm, _device_decoding, _engine)
+    checks = (_shares, _start, _batch, _batch_norm, _device_decoding, _engine, _loss)
     return next((problem for check in checks if (problem := check(config)) is not None), None)
 
 
@@ -20,6 +23,19 @@ def _shares(config: TrainingConfig) -> str | None:
     return (
         f"valid_share {config.valid_share} and test_share {config.test_share} leave nothing to train on: "
         "their sum must be below 1"
+    )
+
+
+def _start(config: TrainingConfig) -> str | None:
+    if config.start_from is None:
+        return (
+            "weights=start_from needs a model: set start_from=OUTPUT/model" if config.weights == START_MODEL else None
+        )
+    if config.weights == START_MODEL:
+        return None
+    return (
+        f"start_from={str(config.start_from)!r} and weights={config.weights!r} are both set, and each gives the "
+        "initial weights: leave one of them out (weights=start_from overrides the weights of a settings file)"
     )
 
 
@@ -63,4 +79,20 @@ def _engine(config: TrainingConfig) -> str | None:
         return f"engine=openvino computes on the CPU, not on device={device}: use engine=torch"
     if config.compile_network:
         return "engine=openvino compiles the network itself: turn compile_network off"
+    return None
+
+
+def _loss(config: TrainingConfig) -> str | None:
+    if config.loss == DEFAULT_LOSS:
+        return None
+    if config.label_smoothing:
+        return (
+            f"label_smoothing={config.label_smoothing:g} smooths the targets of cross entropy, but loss={config.loss} "
+            "gets class numbers: smooth them in your loss, and set label_smoothing=0"
+        )
+    if config.class_weights != "none":
+        return (
+            f"class_weights={config.class_weights} weights cross entropy, but loss={config.loss} is used as it is: "
+            "weight the classes in your loss, and set class_weights=none"
+        )
     return None

@@ -20,8 +20,15 @@ class EvaluationConfig(Settings):
     split: Literal["train", "valid", "val", "validation", "test", "all"] = Field(
         default="test", description="images to evaluate on; all uses every split"
     )
+    labels: MaybeUserPath = Field(
+        default=None,
+        validate_default=True,
+        description="table of the labels, if the images are in a folder without class folders",
+    )
     output: MaybeUserPath = Field(
-        default=None, description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)"
+        default=None,
+        validate_default=True,
+        description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)",
     )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")

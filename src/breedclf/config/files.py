@@ -39,6 +39,8 @@ def read_settings(path: str | os.PathLike[str]) -> dict[str, Any]:
         check_size(values, _children)
     except RecursionError as error:
         raise ConfigError(f"settings file {path} is nested too deep: at most {MAX_DEPTH} levels are allowed") from error
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"settings file {path} is not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(values, dict):

@@ -6,6 +6,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     "common settings": (
         "architecture",
         "weights",
+        "start_from",
         "freeze",
         "epochs",
         "batch_size",
@@ -30,8 +31,26 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "patience",
         "objective",
     ),
-    "loss and head": ("head", "batch_norm", "label_smoothing", "class_weights", "mixup", "min_confidence"),
-    "data": ("valid_share", "test_share", "split_seed", "views", "view_seed", "dct_scaling", "device_decoding"),
+    "loss and head": (
+        "head",
+        "batch_norm",
+        "loss",
+        "label_smoothing",
+        "class_weights",
+        "mixup",
+        "min_confidence",
+    ),
+    "data": (
+        "labels",
+        "valid_share",
+        "test_share",
+        "split_seed",
+        "sampler",
+        "views",
+        "view_seed",
+        "dct_scaling",
+        "device_decoding",
+    ),
     "caches": ("feature_cache", "decoded_cache", "cache_dir"),
     "speed and memory": (
         "precision",
@@ -46,9 +65,9 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "compile_network",
         "deterministic",
     ),
-    "records and logging": ("checkpoints", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
+    "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "output", "on_bad_image"),
+    "evaluation": ("split", "labels", "output", "on_bad_image"),
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

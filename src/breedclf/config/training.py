@@ -8,16 +8,19 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from breedclf.config import import_path
 from breedclf.config.aliases import renamed_settings
 from breedclf.config.base import (
     Decides,
     MaybeOutputPath,
     MaybeText,
+    MaybeUserPath,
     OutputPath,
     Settings,
-    UserPath,
+    UserPathOrNone,
 )
 from breedclf.config.choices import (
+    START_MODEL,
     Architecture,
     Augment,
     BatchNorm,
@@ -26,22 +29,22 @@ from breedclf.config.choices import (
     Engine,
     Freeze,
     Head,
+    LogTo,
     Objective,
     OnBadImage,
     OptimizerName,
     Profiling,
     Schedule,
     TrainingPrecision,
+    Weights,
     checked_mlflow_uri,
-    logger_names,
-    weights_name,
 )
 from breedclf.config.conflicts import conflict
 from breedclf.config.environment import settings_from_environment
 from breedclf.config.files import read_settings, render_settings
 from breedclf.config.hyperparameters import MAX_HYPERPARAMETERS, RESERVED_PREFIXES, decode, encode
 from breedclf.errors import ConfigError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 
 
 class TrainingConfig(Settings):
@@ -58,14 +61,28 @@ class TrainingConfig(Settings):
         0.005
     """
 
-    data: Annotated[UserPath, Decides.IMAGES] = Field(
-        description="folder with train/, valid/ and test/, or one folder of class folders"
+    data: Annotated[UserPathOrNone, Decides.IMAGES] = Field(
+        default=None,
+        validate_default=True,
+        description="folder with train/, valid/ and test/, or of class folders; or a table of paths and labels",
+    )
+    labels: Annotated[MaybeUserPath, Decides.IMAGES] = Field(
+        default=None,
+        validate_default=True,
+        description="table of the labels, if DATA is a folder without class folders",
     )
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50", description="network to fine-tune"
     )
-    weights: Annotated[str, BeforeValidator(weights_name), Decides.START] = Field(
-        default="IMAGENET1K_V1", description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict"
+    weights: Annotated[Weights, Decides.START] = Field(
+        default="IMAGENET1K_V1",
+        validate_default=True,
+        description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict",
+    )
+    start_from: Annotated[MaybeOutputPath, Decides.START] = Field(
+        default=None,
+        validate_default=True,
+        description="continue this model (OUTPUT/model): its network, preprocessing and known classes",
     )
     epochs: Annotated[int, Decides.LENGTH] = Field(
         default=3, ge=1, le=10_000, description="passes over the training images"
@@ -104,6 +121,17 @@ class TrainingConfig(Settings):
         ge=0,
         le=10_000,
         description="epochs of learning-rate warm-up (default: 0 with a constant schedule, else a tenth of all epochs)",
+    )
+    loss: Annotated[str, BeforeValidator(import_path.own_loss), Decides.LEARNING] = Field(
+        default=import_path.DEFAULT_LOSS, description="training loss: cross_entropy, or one of your own, as MODULE:NAME"
+    )
+    sampler: Annotated[str, BeforeValidator(import_path.own_sampler), Decides.LEARNING] = Field(
+        default=import_path.DEFAULT_SAMPLER,
+        description="order of the training images: shuffle, or a function of your own, as MODULE:NAME",
+    )
+    metrics: Annotated[str, BeforeValidator(import_path.own_metrics), Decides.RECORDS] = Field(
+        default=import_path.NO_METRICS,
+        description="metrics of your own on the validation images, as MODULE:NAME, separated by commas",
     )
     label_smoothing: Annotated[float, Decides.LEARNING] = Field(
         default=0.0, ge=0, lt=1, description="share of each target that is spread over all classes"
@@ -187,10 +215,12 @@ class TrainingConfig(Settings):
         description="cache decoded images on disk, for runs that pass them through the network in every epoch",
     )
     cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
-        default=None, description="folder of the caches (default: the platform's)"
+        default=None, validate_default=True, description="folder of the caches (default: the platform's)"
     )
     output: Annotated[OutputPath, Decides.RECORDS] = Field(
-        default=Path("runs/train"), description="folder for the model, the history and the report"
+        default=Path("runs/train"),
+        validate_default=True,
+        description="folder for the model, the history and the report",
     )
     checkpoints: Annotated[bool, Decides.RECORDS] = Field(
         default=True, description="save the full state after each epoch in OUTPUT/checkpoints"
@@ -235,8 +265,10 @@ class TrainingConfig(Settings):
         default="timers",
         description="what to record for profiling: timers costs next to nothing, full also traces operators",
     )
-    log_to: Annotated[str, BeforeValidator(logger_names), Decides.RECORDS] = Field(
-        default="none", description="also log to tensorboard, mlflow, or both (separated by a comma)"
+    log_to: Annotated[LogTo, Decides.RECORDS] = Field(
+        default="none",
+        validate_default=True,
+        description="also log to tensorboard, mlflow, or both (separated by a comma)",
     )
     mlflow_uri: Annotated[str | None, BeforeValidator(checked_mlflow_uri), MaybeText, Decides.RECORDS] = Field(
         default=None, description="MLflow tracking server, sqlite:///FILE or SageMaker ARN (default: MLflow's own)"
@@ -254,6 +286,16 @@ class TrainingConfig(Settings):
         return () if self.log_to == "none" else tuple(self.log_to.split(","))
 
     @property
+    def own_code(self) -> dict[str, import_path.ImportPath]:
+        """Where the code of your own is that the settings name, by its role: `loss`, `sampler`, `metric top2`.
+
+        Example:
+            >>> TrainingConfig(data="x", loss="mycode:focal").own_code
+            {'loss': ImportPath(source='mycode', name='focal')}
+        """
+        return import_path.paths_in({"loss": self.loss, "sampler": self.sampler, "metrics": self.metrics})
+
+    @property
     def keeps_statistics(self) -> bool:
         """Whether batch-norm layers of trained stages keep the statistics of the pretrained weights.
 
@@ -265,12 +307,14 @@ class TrainingConfig(Settings):
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
+        if self.start_from is not None and "weights" not in self.model_fields_set:
+            self.__dict__["weights"] = START_MODEL  # not counted as set: without start_from it is the default again
         if (problem := conflict(self)) is not None:
             raise ValueError(problem)
         return self
 
     @classmethod
-    def from_file(cls, path: str | Path, **overrides: Any) -> Self:
+    def from_file(cls, path: StrPath, **overrides: Any) -> Self:
         """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
         return cls(**{**renamed_settings(read_settings(path)), **renamed_settings(overrides)})
 
@@ -279,7 +323,7 @@ class TrainingConfig(Settings):
         """Settings that any version of breedclf wrote; names that this version doesn't know are ignored."""
         return cls(**{name: value for name, value in renamed_settings(values).items() if name in cls.model_fields})
 
-    def to_file(self, path: str | Path) -> None:
+    def to_file(self, path: StrPath) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""
         path = user_path(path, "path")
         try:

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from breedclf.data.formats.color import Color
-from breedclf.data.image_source import ImageFiles, ImageSource, Loaded
+from breedclf.data.image_source import EncodedImages, ImageSource, Loaded
 from breedclf.data.preprocessing import PIXELS, Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.files.file_cache import FileCache, cache_key
 from breedclf.runtime.device import available_cores
@@ -88,7 +89,7 @@ class PreparedImages:
 class ImageCache(FileCache[ImageSource]):
     """The cache of prepared images; an entry holds their pixels, then a JSON table with a checksum, then its length.
 
-    The computed value is the list of files; writing the entry decodes them. If it can't be written, the files are used.
+    The computed value is the images as they are; writing the entry decodes them. If it can't be written, they are used.
     """
 
     what = "images"
@@ -96,16 +97,16 @@ class ImageCache(FileCache[ImageSource]):
 
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
 
-    def prepared(self, paths: Sequence[Path], fingerprint: str) -> ImageSource:
-        """The images of these files, prepared if they can be cached.
+    def prepared(self, images: SplitImages, fingerprint: str) -> ImageSource:
+        """The images, prepared if they can be cached.
 
         Args:
-            paths: the files.
+            images: the images of a split.
             fingerprint: a hash of their contents, in that order.
         """
         preprocessing = self.preprocessing.model_dump(include={"resize_px", "interpolation", "dct_scaling", "color"})
         key = cache_key(data=fingerprint, pixels=PIXELS, format=FORMAT, **preprocessing)
-        return self.get_or_compute(key, lambda: ImageFiles(paths))
+        return self.get_or_compute(key, lambda: EncodedImages(images))
 
     def _read(self, path: Path) -> ImageSource | None:
         with path.open("rb") as file:

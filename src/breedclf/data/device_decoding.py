@@ -14,9 +14,10 @@ from PIL import Image
 
 from breedclf.data.decoding import PlainJpeg, as_tensor, decode_image, plain_jpeg, turned
 from breedclf.data.formats.loading import ran_out_of_data
-from breedclf.data.image_source import Chunk, ImageFiles, Item, collate
-from breedclf.data.images import read_file
+from breedclf.data.image_source import Chunk, Item, collate, read_encoded
+from breedclf.data.images import ImageLike, pillow_image
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.runtime.threads import chunks_ahead
 from breedclf.runtime.vision import ImageReadMode, decode_jpeg
@@ -59,9 +60,9 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class DeviceChunks:
-    """The chunks of a list of files, in order, decoded and cropped on the device; threads read ahead."""
+    """The chunks of a list of images, in order, decoded and cropped on the device; threads read ahead."""
 
-    files: ImageFiles
+    images: SplitImages
     indices: Sequence[int]
     preprocessing: DevicePreprocessing
     device: torch.device
@@ -80,18 +81,23 @@ class DeviceChunks:
     def _read(self, index: int) -> _Read:
         started = time.perf_counter()
         try:
-            data = read_file(self.files.paths[index])
+            data = read_encoded(self.images, index)
         except ImageError as error:
             return _Read(None, None, str(error), (0.0, 0.0))
         read = time.perf_counter() - started
-        if (jpeg := plain_jpeg(data, color=self.preprocessing.color)) is not None:
+        jpeg = plain_jpeg(data, color=self.preprocessing.color) if isinstance(data, bytes) else None
+        if jpeg is not None:
             return _Read(jpeg, None, "", (read, 0.0))
         return self._by_cpu(index, data, read)
 
-    def _by_cpu(self, index: int, data: bytes, read: float = 0.0) -> _Read:
+    def _by_cpu(self, index: int, data: ImageLike, read: float = 0.0) -> _Read:
         started = time.thread_time()
+        name, color = self.images.name(index), self.preprocessing.color
         try:
-            image = decode_image(data, str(self.files.paths[index]), color=self.preprocessing.color)
+            if isinstance(data, bytes):
+                image = decode_image(data, name, color=color)
+            else:
+                image = as_tensor(pillow_image(data, name, color=color))
         except ImageError as error:
             return _Read(None, None, str(error), (read, 0.0))
         return _Read(None, image, "", (read, time.thread_time() - started))

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from breedclf.data.decoding import decode_image
+from breedclf.data.decoding import as_tensor, decode_image
 from breedclf.data.formats.color import Color
-from breedclf.data.images import read_file
+from breedclf.data.images import ImageLike, pillow_image, read_file
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.runtime.device import LoaderSettings
 from breedclf.runtime.threads import chunks_ahead
@@ -44,20 +46,35 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """Image files, read and decoded each time they are loaded."""
+class EncodedImages:
+    """Images of a split, read and decoded each time they are loaded."""
 
-    paths: Sequence[Path]
+    images: SplitImages
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.images)
 
     def load(self, index: int, enough_px: int | None = None, color: Color = "as_stored") -> Loaded:
         started = time.perf_counter()
-        data = read_file(self.paths[index])
+        image = read_encoded(self.images, index)
         read, decoding_started = time.perf_counter() - started, time.thread_time()
-        image = decode_image(data, str(self.paths[index]), enough_px=enough_px, color=color)
-        return Loaded(image, read, time.thread_time() - decoding_started)
+        if isinstance(image, bytes):
+            decoded = decode_image(image, self.images.name(index), enough_px=enough_px, color=color)
+        else:
+            decoded = as_tensor(pillow_image(image, self.images.name(index), color=color))
+        return Loaded(decoded, read, time.thread_time() - decoding_started)
+
+
+def read_encoded(images: SplitImages, index: int) -> ImageLike:
+    """An image as the bytes of its file, or as its source has it if it isn't a file.
+
+    Raises:
+        ImageError: it can't be read.
+    """
+    image = images.read(index)
+    if isinstance(image, (str, PathLike)):
+        return read_file(Path(image))
+    return bytes(image) if isinstance(image, bytearray) else image
 
 
 class Chunk(NamedTuple):

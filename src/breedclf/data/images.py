@@ -5,9 +5,11 @@ The format is detected from the content, never from the file name, and Pillow's 
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,10 @@ from breedclf.data.formats.cost import check_cost
 from breedclf.data.formats.loading import FORMATS, Flaw, load
 from breedclf.data.formats.orientation import orientation_of, turned_upright
 from breedclf.errors import ImageError, ImageTooLargeError
+from breedclf.files.paths import StrPath
+
+ImageLike = str | PathLike[str] | bytes | Image.Image | NDArray[np.uint8]
+"""A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Lower-case suffixes of the files that are read as images when a folder is scanned."""
@@ -82,6 +88,27 @@ def open_image(source: Path | bytes, *, name: str | None = None, color: Color = 
     return read_image(data, name, color=color)[0]
 
 
+def pillow_image(image: ImageLike, name: str, *, color: Color = "as_stored") -> Image.Image:
+    """Any image as an upright RGB image of Pillow; `name` and `color` as in `open_image`.
+
+    Raises:
+        ImageError: it can't be read, or its type or shape isn't that of an image.
+    """
+    match image:
+        case bytes() | bytearray():
+            return open_image(bytes(image), name=name, color=color)
+        case Image.Image():
+            return upright_rgb(image, color=color)
+        case np.ndarray():
+            try:
+                return upright_rgb(image_from_array(image))
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}") from error
+        case str() | PathLike():
+            return open_image(Path(image), name=name, color=color)
+    raise ImageError(f"{name} must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")
+
+
 def read_image(
     data: bytes,
     name: str = "the given bytes",
@@ -130,14 +157,23 @@ def upright_rgb(image: Image.Image, *, color: Color = "as_stored") -> Image.Imag
         ImageError: it was opened lazily and is damaged, or its pixels have no defined white level (floats, and integers
             of more than 16 bits).
     """
-    try:
-        image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
+    load_opened(image)
     value = (
         1 if isinstance(image, TiffImageFile) else orientation_of(image.info)
     )  # Pillow rotates TIFF itself while loading
     return turned_upright(_rgb(image, color)[0], value)
+
+
+def load_opened(image: Image.Image) -> None:
+    """Load the pixels of an image that Pillow opened lazily.
+
+    Raises:
+        ImageError: it is damaged.
+    """
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ImageError(f"an image opened with Pillow can't be decoded: {error or type(error).__name__}") from error
 
 
 def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
@@ -155,13 +191,13 @@ def image_from_array(array: NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(array)
 
 
-def as_path(image: str | Path) -> Path:
+def as_path(image: StrPath) -> Path:
     """The path of an image file.
 
     Raises:
         ImageError: it is a URL; a `Path` made from a URL has lost a slash and is recognized, too.
     """
-    text = str(image)
+    text = os.fspath(image)
     if (scheme := _URL.match(text)) is None:
         return Path(image)
     mangled = scheme[1] is not None and not text.startswith(scheme[1] + "//")

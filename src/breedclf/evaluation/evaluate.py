@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.image_folder import Split, as_split, canonical_split, images_by_split, log_set_aside
-from breedclf.data.image_source import ImageFiles
-from breedclf.data.images import open_image
+from breedclf.data.dataset import canonical_split
+from breedclf.data.given_images import GivenImages, kind_of, split_to_evaluate
+from breedclf.data.image_folder import as_split, images_by_split, log_set_aside
+from breedclf.data.image_source import EncodedImages
+from breedclf.data.images import pillow_image
+from breedclf.data.labeled_images import LabeledImages
 from breedclf.data.layout import layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import some_names
+from breedclf.data.split import Split
+from breedclf.data.tables.dataset import table_to_evaluate
+from breedclf.data.tables.places import TablePlace, place_of
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier, check_finite
+from breedclf.inference.model_directory import ModelCard
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
 
@@ -40,11 +50,12 @@ _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 @accept_old_keywords
 def evaluate(
-    model: str | Path,
-    data: str | Path,
+    model: StrPath,
+    data: StrPath | LabeledImages | Mapping[str, LabeledImages],
     *,
     split: str = "test",
-    output: str | Path | None = None,
+    labels: StrPath | None = None,
+    output: StrPath | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
     batch_size: int = 32,
@@ -56,9 +67,10 @@ def evaluate(
 
     Args:
         model: the model directory; it alone defines the classes and their order.
-        data: a dataset folder. If it has no split folders, it is divided as training would divide it. If a folder may
-            be a split or a class, the model's classes decide.
+        data: a dataset folder, a table, or labeled images, alone or by split. If it has no splits, it is divided as
+            training would divide it. If a folder may be a split or a class, the model's classes decide.
         split: train, valid, test, or `all` for every image of `data`.
+        labels: a table of the labels, if `data` is a folder without class folders.
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
         device: where to compute; `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware supports it.
@@ -82,24 +94,25 @@ def evaluate(
         >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
         0.94
     """
-    artifact, data = user_path(model, "model"), user_path(data, "data")
+    artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
+    origin = _origin(data, labels)
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    images = images_to_evaluate(data, split, classifier.card.labels, classifier.card.training)
+    images = origin.images(split, classifier.card, on_bad_image)
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
-    result = _measure(classifier, images, data, workers, on_bad_image)
+    result = _measure(classifier, images, origin.root, workers, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
-        data=storable(str(data)),
+        data=storable(origin.shown),
         card=classifier.card,
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_shown_path(path, data): path for path in images.paths}
+    originals = {_shown_name(images.images.name(index), origin.root): index for index in range(len(images))}
     page = evaluation_page(
         result,
         provenance,
-        thumbnails=[_thumbnail(originals[Path(wrong.path)]) for wrong in result.worst],
+        thumbnails=[_thumbnail(images, originals[Path(wrong.path)]) for wrong in result.worst],
         made_by=f"breedclf {__version__}",
         made_at=clock(),
     )
@@ -108,24 +121,75 @@ def evaluate(
     return result.model_copy(update={"report": str(folder / REPORT_FILE)})
 
 
-def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: dict[str, object]) -> Split:
-    """The images of a split, with targets by the model's labels.
+@dataclass(frozen=True)
+class _Files:
+    """Images of a folder, or of the table at `place`; `root` is where the shown paths start."""
 
-    `training` are the model's training settings: a dataset without split folders is divided by their shares and seed.
+    data: Path
+    place: TablePlace | None
+
+    @property
+    def root(self) -> Path:
+        return self.data if self.place is None else self.place.root
+
+    @property
+    def shown(self) -> str:
+        return str(self.data)
+
+    def images(self, split: str, card: ModelCard, on_bad_image: OnBadImage) -> Split:
+        skip = on_bad_image == "skip"
+        return images_to_evaluate(self.data, split, card.labels, card.training, self.place, skip_missing=skip)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Labeled images of the program."""
+
+    given: GivenImages
+    root: Path = Path()
+
+    @property
+    def shown(self) -> str:
+        return kind_of(self.given)
+
+    def images(self, split: str, card: ModelCard, _on_bad_image: OnBadImage) -> Split:
+        return split_to_evaluate(self.given, _split_name(split), card.labels, **_division_of(card.training))
+
+
+def _origin(data: StrPath | GivenImages, labels: StrPath | None) -> _Files | _Given:
+    if not isinstance(data, (str, os.PathLike)):
+        if labels is not None:
+            raise ConfigError(f"labels={str(labels)!r} is a table for the images of a folder, not for labeled images")
+        return _Given(data)
+    folder = user_path(data, "data")
+    return _Files(folder, place_of(folder, None if labels is None else user_path(labels, "labels")))
+
+
+def images_to_evaluate(
+    data: Path,
+    split: str,
+    labels: Sequence[str],
+    training: Mapping[str, object],
+    place: TablePlace | None = None,
+    *,
+    skip_missing: bool = False,
+) -> Split:
+    """The images of a split of a folder, or of the table at `place`, with targets by the model's labels.
+
+    `training` are the model's training settings: a dataset without splits is divided by their shares and seed.
 
     Raises:
         ConfigError: there is no such split.
         DataError: the folder or the split is missing or empty, or a class with images isn't among `labels`.
     """
-    name = canonical_split(split)
-    if name not in ("train", "valid", "test", ALL):
-        raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    name, division = _split_name(split), _division_of(training)
+    if place is not None:
+        return table_to_evaluate(place, name, labels, **division, skip_missing=skip_missing)
     layout = layout_of(list_folder(data), labels=labels)
     if layout.refusal:
         raise DataError(f"{data}: {layout.refusal.detail}")
     log_set_aside(data, layout)
-    division = {key: training.get(key, default) for key, default in _DIVISION.items()}
-    by_split = images_by_split(data, layout, **division)  # type: ignore[arg-type]
+    by_split = images_by_split(data, layout, **division)
     if not layout.divided and name != ALL:
         log.info(
             "%s has no split folders: using its %s share, divided as in training; --split all uses every image",
@@ -149,6 +213,23 @@ def images_to_evaluate(data: Path, split: str, labels: Sequence[str], training: 
     return as_split(name, labels, by_label)
 
 
+def _split_name(split: str) -> str:
+    """The canonical name of a split.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    name = canonical_split(split)
+    if name not in ("train", "valid", "test", ALL):
+        raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    return name
+
+
+def _division_of(training: Mapping[str, object]) -> dict[str, Any]:
+    """The shares and the seed by which a dataset without splits was divided for training."""
+    return {key: training.get(key, default) for key, default in _DIVISION.items()}
+
+
 def _and(more: str) -> str:
     return f"; {more}" if more else ""
 
@@ -158,7 +239,7 @@ def _measure(
 ) -> Evaluation:
     # The extractor runs the whole network instead of a backbone, so the "features" are the scores.
     extractor = FeatureExtractor(
-        make_backbone=lambda: classifier.network,
+        make_backbone=lambda: classifier._network,
         preprocessing=classifier.card.preprocessing,
         compute=classifier.compute,
         weights_fingerprint=classifier.card.weights_sha256,
@@ -166,23 +247,24 @@ def _measure(
         workers=workers,
         stop_at_bad=on_bad_image == "error",
     )
-    scores = extractor.extract(ImageFiles(images.paths), title=f"evaluating {images.name}")
+    scores = extractor.extract(EncodedImages(images.images), title=f"evaluating {images.name}")
     skipped = scores.left_out(on_bad_image)
     evaluated = scores.kept.tolist()
     return measure(
         check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),
         torch.tensor(images.targets)[scores.kept].numpy(),
         classifier.card.labels,
-        [_shown_path(images.paths[position], data) for position in evaluated],
+        [_shown_name(images.images.name(position), data) for position in evaluated],
         class_names=classifier.card.class_names,
         split=images.name,
         skipped=skipped,
     )
 
 
-def _shown_path(path: Path, data: Path) -> Path:
-    """The path of an image in the report: relative to the dataset, with undecodable bytes escaped."""
-    return Path(storable(str(path.relative_to(data))))
+def _shown_name(name: str, data: Path) -> Path:
+    """The name of an image in the report: relative to the dataset, with undecodable bytes escaped."""
+    path = Path(name)
+    return Path(storable(str(path.relative_to(data) if path.is_relative_to(data) else path)))
 
 
 def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Path]]:
@@ -193,9 +275,9 @@ def _merged(splits: Iterable[Mapping[str, Sequence[Path]]]) -> dict[str, list[Pa
     return {label: sorted(paths) for label, paths in merged.items()}
 
 
-def _thumbnail(path: Path) -> bytes:
+def _thumbnail(split: Split, index: int) -> bytes:
     """A small JPEG of an image."""
-    image = open_image(path, color="srgb")
+    image = pillow_image(split.images.read(index), split.images.name(index), color="srgb").copy()
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
     file = BytesIO()
     image.save(file, "JPEG", quality=75, optimize=True)

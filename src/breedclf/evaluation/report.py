@@ -231,6 +231,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
         ("Architecture", f"{card.architecture}, {len(card.labels)} classes"),
         ("Weights (sha256)", card.weights_sha256),
         ("Pretrained weights", card.training.get("weights", "unknown")),
+        *((("Continues the model", card.start_from.fingerprint),) if card.start_from else ()),
         ("Trained on", card.training.get("data", "unknown")),
         ("Training data fingerprint", card.data_fingerprint or "unknown"),
         ("Best epoch", card.training.get("best_epoch", "unknown")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from breedclf.exporting.formats import INPUT, OUTPUT, Format, format_named
 from breedclf.exporting.network import ExportedNetwork, traced
 from breedclf.exporting.samples import Samples, drawn_samples, samples_from
 from breedclf.files.disk import writing
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.network import folded, network_from
@@ -62,11 +63,11 @@ class Export:
 
 
 def export(
-    model: str | Path,
-    output: str | Path | None = None,
+    model: StrPath,
+    output: StrPath | None = None,
     *,
     format: str = "onnx",  # noqa: A002 - the flag's name
-    data: str | Path | Sequence[str | Path] = (),
+    data: StrPath | Sequence[StrPath] = (),
     overwrite: bool = False,
 ) -> Export:
     """Write a model as a single file for another runtime, after comparing their predictions.
@@ -99,7 +100,7 @@ def export(
     classifier = Classifier(model, device="cpu", precision="fp32")
     target = _target(classifier.artifact, output, chosen, overwrite)
     preprocessing = classifier.card.preprocessing
-    sources = [user_path(source, "data") for source in ([data] if isinstance(data, (str, Path)) else data)]
+    sources = [user_path(source, "data") for source in ([data] if isinstance(data, (str, os.PathLike)) else data)]
     samples = samples_from(sources, preprocessing) if sources else drawn_samples(preprocessing)
     comparison = write_compared(classifier, chosen, samples, target)
     return Export(
@@ -158,7 +159,7 @@ def _predictions(chosen: Format, path: Path, samples: Samples) -> np.ndarray[Any
         raise ExportError(f"the exported model can't be run: {error}; nothing was written") from error
 
 
-def _target(model: Path, output: str | Path | None, chosen: Format, overwrite: bool) -> Path:
+def _target(model: Path, output: StrPath | None, chosen: Format, overwrite: bool) -> Path:
     """The output file, checked to be writable.
 
     Raises:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError, ExportError
-from breedclf.inference.model_directory import CARD_FILE, ModelCard
+from breedclf.files.model_folder import CARD_FILE
+from breedclf.inference.model_directory import ModelCard
 
 INPUT, OUTPUT = "pictures", "probabilities"  # names in the files, which existing users rely on
 _RUNNER = Path(__file__).with_name("onnx_runner.py")

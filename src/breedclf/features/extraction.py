@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
-from breedclf.data.image_source import Chunk, ImageFiles, ImageSource
+from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.errors import DataError
 from breedclf.features.cache import FORMAT, FeatureCache, Features, unreadable_image
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.files.file_cache import cache_key
 from breedclf.runtime.device import Compute, LoaderSettings
+from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -26,12 +26,20 @@ log: logging.Logger = logging.getLogger(__name__)
 TORCH = "torch-fused"
 
 
+def _ignore(_done: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features [N, ...] in memory, on any device, with targets int64 [N]; batches are moved to the targets' device."""
+    """Features [N, ...] in memory, on any device, with targets int64 [N]; batches are moved to the targets' device.
+
+    `kept` is int64 [N], the positions of the readable ones among the images; empty if unknown.
+    """
 
     values: torch.Tensor
     targets: torch.Tensor
+    kept: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for batch in torch.split(rows, batch_size):
@@ -79,8 +87,12 @@ class FeatureExtractor:
         self.timer.watch(backbone)
         return backbone
 
-    def extract(self, images: ImageSource, *, view: int = 0, title: str = "features") -> Features:
+    def extract(
+        self, images: ImageSource, *, view: int = 0, title: str = "features", on_chunk: Callable[[int], None] = _ignore
+    ) -> Features:
         """Compute the features of every readable image in one view; `title` names the progress bar.
+
+        `on_chunk` is called after each chunk with the number of images done; its exceptions end the extraction.
 
         The features go into one preallocated tensor. Small pieces between the large blocks of each chunk would keep the
         memory of these from being released.
@@ -91,7 +103,7 @@ class FeatureExtractor:
         values, kept = torch.empty(0, 0), torch.empty(len(images), dtype=torch.int64)
         bad: dict[int, str] = {}
         count = 0
-        with tqdm(total=len(images), desc=title, unit="img", leave=False, disable=None) as bar:
+        with progress_bar(title, total=len(images)) as bar:
             self.timer.phase("features")
             for chunk, features in self.stream(images, view=view):
                 if new := len(chunk.positions):
@@ -104,9 +116,10 @@ class FeatureExtractor:
                 bar.update(new + len(chunk.bad))
                 self.timer.step(new)
                 self._maybe_stop(bad)
+                on_chunk(count + len(bad))
         return Features(values[:count], kept[:count], bad)
 
-    def readable(self, images: ImageSource, *, title: str) -> Features:
+    def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
 
         Raises:
@@ -114,9 +127,12 @@ class FeatureExtractor:
         """
         readable = torch.ones(len(images), dtype=torch.bool)
         bad: dict[int, str] = {}
-        for chunk in tqdm(self._chunks(images, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
-            bad.update(chunk.bad)
-            self._maybe_stop(bad)
+        with progress_bar(title, total=len(images)) as bar:
+            for chunk in self._chunks(images, 0, None, self.chunk_size):
+                bad.update(chunk.bad)
+                self._maybe_stop(bad)
+                bar.update(len(chunk.positions) + len(chunk.bad))
+                on_chunk(int(bar.n))
         readable[list(bad)] = False
         return Features(torch.empty(0, 0), readable.nonzero().flatten(), bad)
 
@@ -176,9 +192,16 @@ class FeatureExtractor:
         self, images: ImageSource, view: int, indices: Sequence[int] | None, chunk_size: int
     ) -> Iterable[Chunk]:
         settings = self.loader(chunk_size)
-        if self.device_decoding and isinstance(images, ImageFiles):
+        if self.device_decoding and isinstance(images, EncodedImages):
             return device_chunks(
-                images, indices, self.preprocessing, view, self.view_seed, chunk_size, self.compute.device, self.timer
+                images.images,
+                indices,
+                self.preprocessing,
+                view,
+                self.view_seed,
+                chunk_size,
+                self.compute.device,
+                self.timer,
             )
         return loaded_chunks(
             images, indices, self.preprocessing, view, self.view_seed, chunk_size, settings, self.timer
@@ -225,18 +248,19 @@ class StreamedFeatures:
 
 def features_of(
     extractor: FeatureExtractor,
-    images: ImageFiles,
+    images: ImageSource,
     *,
     view: int,
     title: str,
     cache: FeatureCache | None = None,
     fingerprint: str = "",
+    on_chunk: Callable[[int], None] = _ignore,
 ) -> Features:
     """Features of one view of the images; with a cache, from there or computed and cached under their fingerprint."""
     key = extractor.key(fingerprint, view)
 
     def compute() -> Features:
         log.info("%s: %d images through the backbone", title, len(images))
-        return extractor.extract(images, view=view, title=title)
+        return extractor.extract(images, view=view, title=title, on_chunk=on_chunk)
 
     return compute() if cache is None else cache.get_or_compute(key, compute)

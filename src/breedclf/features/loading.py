@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from breedclf.data.device_decoding import DeviceChunks, DevicePreprocessing
-from breedclf.data.image_source import Chunk, ImageFiles, ImageSource, LoadedChunks, ThreadedChunks, ViewDataset
+from breedclf.data.image_source import Chunk, ImageSource, LoadedChunks, ThreadedChunks, ViewDataset
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.runtime.device import LoaderSettings, available_cores, loader_settings, shared_memory_bytes
 from breedclf.runtime.timers import StepTimer
 from breedclf.runtime.workers import check_may_start, may_start_processes
@@ -53,7 +54,7 @@ def loaded_chunks(
 
 
 def device_chunks(
-    images: ImageFiles,
+    images: SplitImages,
     indices: Sequence[int] | None,
     preprocessing: Preprocessing,
     view: int,

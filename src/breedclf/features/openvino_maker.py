@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from breedclf.config import Architecture, TrainingConfig
-from breedclf.data.decoding import decode_image
-from breedclf.data.image_folder import Split
+from breedclf.data.image_source import EncodedImages
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import Split
 from breedclf.data.training_data import load_data
 from breedclf.errors import BreedclfError, DataError, ImageError, ParityError, WeightsError
 from breedclf.features.openvino import (
@@ -153,10 +153,11 @@ def nearest_mean_accuracy(
 def _images(split: Split, preprocessing: Preprocessing) -> tuple[torch.Tensor, torch.Tensor]:
     """The readable images, uint8 [N, 3, H, W], and their targets int64 [N]."""
     images, targets = [], []
-    for path, target in zip(split.paths, split.targets, strict=True):
+    encoded = EncodedImages(split.images)
+    for index, target in enumerate(split.targets):
         try:
             enough_px, color = preprocessing.enough_px(0), preprocessing.color
-            images.append(preprocessing.view(decode_image(path, enough_px=enough_px, color=color), 0))
+            images.append(preprocessing.view(encoded.load(index, enough_px, color).image, 0))
         except ImageError:  # extracting the features skips it, or stops
             continue
         targets.append(target)

@@ -7,19 +7,18 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 
 from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
-from breedclf.data.image_folder import Split
-from breedclf.data.image_source import ImageFiles, ImageSource
-from breedclf.data.sources import FeatureSource
+from breedclf.data.image_source import EncodedImages, ImageSource
+from breedclf.data.split import Split, SplitImages
 from breedclf.features.cache import FeatureCache, Features
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.memory_budget import MemoryBudget
+from breedclf.features.progress import FeatureProgress
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -36,13 +35,15 @@ class FeatureProvider:
         config: TrainingConfig,
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
-        fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+        fingerprint: Callable[[SplitImages], str] = fingerprint_of,
+        on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.extractor = extractor
         uses_cache = config.feature_cache and config.freeze == "head"
         self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if uses_cache else None
         self.fingerprint = fingerprint
+        self._on_progress = on_progress
         self.fingerprints: dict[str, str] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -60,29 +61,30 @@ class FeatureProvider:
         text = json.dumps(self.fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> FeatureSource:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
         if split.name not in self.fingerprints:
-            self.fingerprints[split.name] = self.fingerprint(split.paths)
+            self.fingerprints[split.name] = self.fingerprint(split.images)
         if self.cache is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         found = features_of(
             self.extractor,
-            ImageFiles(split.paths),
+            EncodedImages(split.images),
             view=view,
             title=f"{split.name} features" + (f", view {view}" if view else ""),
             cache=self.cache,
             fingerprint=self.fingerprints[split.name],
+            on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
         )
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
         values = found.values if self.cache is None else found.values.to(device)
-        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device))
+        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
@@ -99,13 +101,17 @@ class FeatureProvider:
         )
         return fits
 
-    def _streamed(self, split: Split, view: int) -> FeatureSource:
+    def _streamed(self, split: Split, view: int) -> StreamedFeatures:
         if split.name not in self._readable:
             images = self._images(split)
             if isinstance(images, PreparedImages):
                 found = Features(torch.empty(0, 0), images.readable, images.bad)
             else:
-                found = self.extractor.readable(images, title=f"checking {split.name}")
+                found = self.extractor.readable(
+                    images,
+                    title=f"checking {split.name}",
+                    on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
+                )
             self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
             self._readable[split.name] = images, found
         images, found = self._readable[split.name]
@@ -113,9 +119,9 @@ class FeatureProvider:
         return StreamedFeatures(self.extractor, images, found.kept, targets, view)
 
     def _images(self, split: Split) -> ImageSource:
-        """The split's files, or its images decoded and scaled once."""
+        """The split's images as they are, or decoded and scaled once."""
         if not self.config.decoded_cache:
-            return ImageFiles(split.paths)
+            return EncodedImages(split.images)
         log.info("decoding %d %s images for the cache", len(split), split.name)
         cache = ImageCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
-        return cache.prepared(split.paths, self.fingerprints[split.name])
+        return cache.prepared(split.images, self.fingerprints[split.name])

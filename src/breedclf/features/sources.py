@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
+import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.data.split import SplitImages
 from breedclf.data.training_data import TrainingData
 from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.openvino import engine_name, openvino_backbone
+from breedclf.features.progress import FeatureProgress
 from breedclf.features.provider import FeatureProvider
 from breedclf.features.views import ViewSchedule
 from breedclf.models.model import Model
@@ -26,6 +28,7 @@ from breedclf.runtime.timers import NO_TIMER, StepTimer
 class Sources:
     """The inputs of a training run: one source per view for training, one for validation.
 
+    `valid_kept` is int64 [N], the position in the validation split of each row of `valid`.
     `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
     `are_cached`: all inputs are features from the cache.
     """
@@ -33,6 +36,7 @@ class Sources:
     views: Mapping[int, FeatureSource]
     schedule: ViewSchedule
     valid: FeatureSource
+    valid_kept: torch.Tensor
     data_fingerprint: str
     skipped: list[str]
     are_cached: bool
@@ -53,8 +57,9 @@ def make_sources(
     model: Model,
     compute: Compute,
     *,
-    fingerprint: Callable[[Sequence[Path]], str] = fingerprint_of,
+    fingerprint: Callable[[SplitImages], str] = fingerprint_of,
     timer: StepTimer = NO_TIMER,
+    on_progress: Callable[[FeatureProgress], None] = lambda _: None,
 ) -> Sources:
     """Make the inputs of a training run; features that are to be cached are computed now.
 
@@ -63,8 +68,9 @@ def make_sources(
         data: the training and the validation split.
         model: has the frozen backbone.
         compute: device and precision.
-        fingerprint: computes the fingerprint of image files.
+        fingerprint: computes the fingerprint of images.
         timer: receives the parts of each step.
+        on_progress: called after each chunk of images; its exceptions end the pass over the images.
 
     Raises:
         DataError: an image can't be read, unless unreadable ones are skipped and others are left.
@@ -92,8 +98,10 @@ def make_sources(
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
     )
-    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint)
+    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint, on_progress)
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
     *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
     views = dict(zip(schedule.counts, train, strict=True))
-    return Sources(views, schedule, valid, provider.data_fingerprint, provider.skipped, provider.cache is not None)
+    return Sources(
+        views, schedule, valid, valid.kept, provider.data_fingerprint, provider.skipped, provider.cache is not None
+    )

@@ -14,6 +14,8 @@ REQUIREMENTS = (
     "safetensors>=0.4.3",
     "tqdm>=4.66",
 )
+OWN_CODE_FOLDER = "breedclf_own_code"
+"""The folder of a job's bundle that has modules of the user's own."""
 _SKIPPED_SUFFIXES = {".pyc", ".pyo"}
 
 

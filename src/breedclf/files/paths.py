@@ -9,8 +9,11 @@ from pathlib import Path
 from breedclf.errors import ConfigError
 from breedclf.text.printable import storable
 
+StrPath = str | os.PathLike[str]
+"""A path as users give it."""
 
-def user_path(value: str | os.PathLike[str], what: str) -> Path:
+
+def user_path(value: StrPath, what: str) -> Path:
     """A path given by the user, with `~` expanded; `what` names the setting or argument in messages.
 
     A name such as `~$draft.jpg`, which starts with a tilde but isn't a home folder, stays unchanged.
@@ -35,7 +38,7 @@ def user_path(value: str | os.PathLike[str], what: str) -> Path:
         return Path(text)
 
 
-def text_path(value: str | os.PathLike[str], what: str) -> Path:
+def text_path(value: StrPath, what: str) -> Path:
     """A path given by the user whose files are opened by libraries that only accept UTF-8 names.
 
     Raises:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from operator import length_hint
 from pathlib import Path
-from typing import overload
+from typing import Literal, cast, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
+from torch import nn
 
 from breedclf.config import Device, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.data.decoding import as_tensor, decode_image
-from breedclf.data.formats.color import Color
-from breedclf.data.images import as_path, image_from_array, upright_rgb
-from breedclf.errors import ArtifactError, ImageError
-from breedclf.files.paths import user_path
+from breedclf.data.any_image import AnyImage, given_image, is_one_image, several_images
+from breedclf.data.preprocessing import Preprocessing
+from breedclf.errors import ArtifactError, ConfigError, ImageError
+from breedclf.files.paths import StrPath, user_path
+from breedclf.inference.batches import Batch, GrowingRows, batches, input_of, thumbnail
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.network import for_inference, network_from
 from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
 
-__all__ = ["NONE_OF_THESE", "Classifier", "ImageLike", "Prediction", "RankedClass"]
+__all__ = ["NONE_OF_THESE", "AnyImage", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
-ImageLike = str | Path | bytes | Image.Image | NDArray[np.uint8]
-"""A path, the bytes of a file, a PIL image, or a uint8 array [height, width] or [height, width, 3 or 4]."""
+ImageLike = AnyImage
+
+OnError = Literal["raise", "return"]
 
 
 class Classifier:
@@ -49,14 +51,39 @@ class Classifier:
 
     @accept_old_keywords
     def __init__(
-        self, model: str | Path, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self, model: StrPath, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
     ) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size}: choose 1 or more")
         self.artifact: Path = user_path(model, "model")
         self.card: ModelCard
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute: Compute = compute_for(device, precision)
-        self.network: torch.nn.Module = for_inference(network_from(self.card.architecture, state), self.compute)
+        fused = for_inference(network_from(self.card.architecture, state), self.compute)
+        head, fused.fc = cast(nn.Linear, fused.fc), nn.Identity()
+        self._network: nn.Sequential = nn.Sequential(fused, head)
+
+    def __repr__(self) -> str:
+        return (
+            f"Classifier({str(self.artifact)!r}, {self.card.architecture}, {len(self.card.labels)} classes, "
+            f"{self.compute.device.type}, {self.precision})"
+        )
+
+    @property
+    def network(self) -> nn.Module:
+        """The fused network, which has no gradients. Deprecated: use `torch_module()`."""
+        warnings.warn(
+            "Classifier.network is fused for inference and has no gradients; use Classifier.torch_module()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self._network
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes an input: sizes, cropping, `mean` and `std`."""
+        return self.card.preprocessing
 
     @property
     def precision(self) -> str:
@@ -69,46 +96,133 @@ class Classifier:
         return self.card.class_names
 
     @overload
-    def predict(self, images: ImageLike) -> Prediction: ...
+    def predict(self, images: AnyImage) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, images: list[ImageLike] | tuple[ImageLike, ...]) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage]) -> list[Prediction]: ...
 
-    def predict(self, images: ImageLike | list[ImageLike] | tuple[ImageLike, ...]) -> Prediction | list[Prediction]:
-        """Rank the classes for one image, or for each image of a list.
+    def predict(self, images: AnyImage | Iterable[AnyImage]) -> Prediction | list[Prediction]:
+        """Rank the classes for one image, or for each of several.
 
         Args:
-            images: a path, the bytes of a file, a PIL image, a uint8 array [height, width] or [height, width, 3 or 4],
-                or a list or tuple of these.
+            images: a path, the bytes of a file, a file opened in binary mode, a PIL image, a uint8 array
+                [height, width] or [height, width, 3 or 4], or a uint8 tensor [1 or 3, height, width]; or a list,
+                generator or other iterable of these.
 
         Raises:
-            ImageError: an image can't be read; the message names it.
+            ImageError: an image can't be read; the message names it, and in a list its position.
             ArtifactError: the probabilities contain NaN.
         """
-        if isinstance(images, (str, Path, bytes, bytearray, Image.Image, np.ndarray)):
-            return self._rank(self.probabilities([images]))[0]
-        return self._rank(self.probabilities(images))
+        if not is_one_image(images):
+            return list(self.predict_iter(several_images(images)))
+        one = input_of(given_image(images), self.preprocessing)
+        assert one.crop is not None
+        prediction = self.prediction(self.probabilities_of_inputs(one.crop[None])[0])
+        return replace(prediction, image=one.file or thumbnail(one.crop))
 
-    def probabilities(self, images: Sequence[ImageLike]) -> torch.Tensor:
+    @overload
+    def predict_iter(
+        self, images: Iterable[AnyImage], *, on_error: Literal["raise"] = "raise"
+    ) -> Iterator[Prediction]: ...
+
+    @overload
+    def predict_iter(
+        self, images: Iterable[AnyImage], *, on_error: Literal["return"]
+    ) -> Iterator[Prediction | ImageError]: ...
+
+    def predict_iter(
+        self, images: Iterable[AnyImage], *, on_error: OnError = "raise"
+    ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
+        """The predictions of any number of images, in order, in bounded memory.
+
+        Threads decode the next batch while the network computes; they end with the iterator, also if it is closed or
+        dropped early. Up to `2 * batch_size` images are taken from `images` before their predictions are returned, in
+        the thread that asks for them. An error of `images` itself is raised after the predictions before it.
+
+        Args:
+            images: any iterable of what `predict` accepts; it may be infinite.
+            on_error: `raise` an unreadable image's error in its turn, or `return` it in place of the prediction.
+
+        Raises:
+            ImageError: an image can't be read; the message has its position, counted from 0.
+            ArtifactError: the probabilities contain NaN.
+
+        Example:
+            >>> from pathlib import Path
+            >>> for prediction in classifier.predict_iter(Path("photos").rglob("*.jpg")):  # doctest: +SKIP
+            ...     print(prediction)
+        """
+        if on_error not in ("raise", "return"):
+            raise ConfigError(f"on_error={on_error!r}: use raise or return")
+        return self._predictions(several_images(images), on_error)
+
+    def features(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
+        """The features of N images, float32 [N, D] on the CPU: the input of the classification head.
+
+        For a ResNet this is the output of its global average pooling (`avgpool`), of D = 512 (ResNet-18 and -34) or
+        2,048 numbers. A model whose head alone was trained has the features of its pretrained weights, to the bit those
+        of training with the same precision and batch size.
+
+        Args:
+            images: what `predict` accepts; one image gives [1, D].
+
+        Raises:
+            ImageError: an image can't be read; the message has its position, counted from 0.
+
+        Example:
+            >>> features = classifier.features(["a.jpg", "b.jpg"])  # doctest: +SKIP
+            >>> float(torch.cosine_similarity(features[0], features[1], dim=0))  # doctest: +SKIP
+            0.93
+        """
+        given = [images] if is_one_image(images) else several_images(images)
+        rows = GrowingRows(length_hint(given, self.batch_size), self._head.in_features)
+        for batch in self._batches(given):
+            rows.append(self._forward(self._network[0], batch.crops).cpu())
+        return rows.tensor()
+
+    def torch_module(self) -> nn.Module:
+        """The network as a plain torchvision module: float32, on the CPU, in eval mode, with gradients.
+
+        It is a copy of the weights in the model directory, and its `state_dict()` has torchvision's names. It maps
+        what `inputs` returns, float32 [N, 3, crop, crop], to scores [N, C]; softmax of the scores gives the
+        probabilities, up to the rounding of the classifier's precision.
+
+        Raises:
+            ArtifactError: the model directory was deleted, damaged or replaced since it was loaded.
+        """
+        card, state = read_artifact(self.artifact)
+        if card.weights_sha256 != self.card.weights_sha256:
+            raise ArtifactError(f"{self.artifact} was replaced by another model since it was loaded: load it again")
+        network: nn.Module = network_from(card.architecture, state)
+        return network.requires_grad_(True)
+
+    def inputs(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
+        """The inputs of `torch_module()` for N images, cropped and normalized: float32 [N, 3, crop, crop] on the CPU.
+
+        Raises:
+            ImageError: an image can't be read; the message has its position, counted from 0.
+        """
+        given = [images] if is_one_image(images) else several_images(images)
+        crops = [batch.crops for batch in self._batches(given)]
+        side = self.preprocessing.crop_px
+        return self.preprocessing.normalize(torch.cat(crops) if crops else torch.empty(0, 3, side, side))
+
+    def probabilities(self, images: Iterable[AnyImage]) -> torch.Tensor:
         """The probabilities of N images, float32 [N, C] on the CPU; column i belongs to `card.labels[i]`.
 
         Raises:
-            ImageError: an image can't be read.
+            ImageError: an image can't be read; the message has its position, counted from 0.
             ArtifactError: the probabilities contain NaN.
         """
-        found = torch.empty(len(images), len(self.card.labels))
-        for start in range(0, len(images), self.batch_size):
-            batch = [self._input(image) for image in images[start : start + self.batch_size]]
-            found[start : start + len(batch)] = self.probabilities_of_inputs(torch.stack(batch))
-        return check_finite(found)
+        given = several_images(images)
+        rows = GrowingRows(length_hint(given, self.batch_size), len(self.card.labels))
+        for batch in self._batches(given):
+            rows.append(self.probabilities_of_inputs(batch.crops))
+        return check_finite(rows.tensor())
 
-    @torch.inference_mode()
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """The probabilities of images that are already cropped, uint8 [N, 3, crop, crop]."""
-        check_usable(self.compute.device.type)
-        inputs = inputs.to(self.compute.device)
-        scores = self.network(self.card.preprocessing.normalize(inputs, self.compute.dtype))
-        return torch.softmax(scores.float(), dim=1).cpu()
+        return torch.softmax(self._forward(self._network, inputs), dim=1).cpu()
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
         """Rank one row of probabilities [C].
@@ -118,12 +232,36 @@ class Classifier:
         """
         return ranked_prediction(self.card, probabilities)
 
-    def _rank(self, probabilities: torch.Tensor) -> list[Prediction]:
-        return [self.prediction(row) for row in probabilities]
+    @property
+    def _head(self) -> nn.Linear:
+        return cast(nn.Linear, self._network[1])
 
-    def _input(self, image: ImageLike) -> torch.Tensor:
-        preprocessing = self.card.preprocessing
-        return preprocessing.view(_upright(image, preprocessing.enough_px(0), preprocessing.color), 0)
+    def _batches(self, images: Iterable[AnyImage]) -> Iterator[Batch]:
+        """Batches without unreadable images: their error is raised."""
+        for batch in batches(images, self.preprocessing, self.batch_size):
+            for image in batch.images:
+                if image.error is not None:
+                    raise image.error
+            yield batch
+
+    def _predictions(self, images: Iterable[AnyImage], on_error: OnError) -> Iterator[Prediction | ImageError]:
+        for batch in batches(images, self.preprocessing, self.batch_size):
+            rows = iter(self.probabilities_of_inputs(batch.crops)) if len(batch.crops) else iter(())
+            for image in batch.images:
+                if image.error is None:
+                    yield replace(self.prediction(next(rows)), image=image.file)
+                elif on_error == "return":
+                    yield image.error
+                else:
+                    raise image.error
+
+    @torch.inference_mode()
+    def _forward(self, network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
+        """The output of the network or a part of it, float32 on the device."""
+        check_usable(self.compute.device.type)
+        on_device = crops.to(self.compute.device)
+        output: torch.Tensor = network(self.preprocessing.normalize(on_device, self.compute.dtype))
+        return output.float()
 
 
 def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
@@ -152,16 +290,3 @@ def check_finite(probabilities: torch.Tensor) -> torch.Tensor:
         "the model's probabilities are NaN or infinite: its weights are so large that sums overflow; "
         "train it again with a lower learning_rate"
     )
-
-
-def _upright(image: ImageLike, enough_px: int | None, color: Color) -> torch.Tensor:
-    match image:
-        case str() | Path():
-            return decode_image(user_path(as_path(image), "image"), enough_px=enough_px, color=color)
-        case bytes() | bytearray():
-            return decode_image(bytes(image), enough_px=enough_px, color=color)
-        case Image.Image():
-            return as_tensor(upright_rgb(image, color=color))
-        case np.ndarray():
-            return as_tensor(upright_rgb(image_from_array(image)))
-    raise ImageError(f"an image must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")

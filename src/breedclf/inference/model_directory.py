@@ -21,14 +21,13 @@ from breedclf.config import Architecture, Settings, TrainingConfig
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
+from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.network import StateDict, empty_network
 from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "breedclf.json"
 _MAX_CARD_BYTES = 64 << 20
 _MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors
 _REMEDY = "train again, or restore the directory from a copy"
@@ -36,6 +35,19 @@ _DIVISION = ("valid_share", "test_share", "split_seed")
 """The training settings by which evaluation divides a dataset without split folders."""
 
 _Name = Annotated[str, Field(min_length=1)]
+
+
+class StartedFrom(Settings):
+    """The model that training continued: the SHA-256 of its weights, and what became of its classes, by label.
+
+    `renamed` maps the label of a kept class to its label in that model, where they differ.
+    """
+
+    fingerprint: str
+    kept: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    renamed: dict[str, str] = Field(default_factory=dict)
 
 
 class ModelCard(Settings):
@@ -57,6 +69,7 @@ class ModelCard(Settings):
     data_fingerprint: str = ""
     bundle_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
+    start_from: StartedFrom | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -128,7 +141,9 @@ def write_artifact(
             fresh.mkdir()
             save_tensors(state, fresh / WEIGHTS_FILE)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            text = json.dumps(plain_values(written.model_dump(mode="json")), indent=2, ensure_ascii=False)
+            unused = {"start_from"} if written.start_from is None else None
+            values = plain_values(written.model_dump(mode="json", exclude=unused))
+            text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
             for name, text in (beside or {}).items():
                 (staging / name).write_text(text, encoding="utf-8")

@@ -23,6 +23,7 @@ from breedclf.jobs import (
     seconds_until_complete,
 )
 from breedclf.jobs import Clock as Clock
+from breedclf.text.html_repr import html_repr
 
 
 class Job:
@@ -63,14 +64,23 @@ class Job:
         job.describe()
         return job
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and (self.name, self.backend) == (other.name, other.backend)
-
-    def __hash__(self) -> int:
-        return hash((Job, self.name, self.backend))
-
     def __repr__(self) -> str:
         return f"Job({self.name!r}, backend={self.backend.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import job_view
+
+        return job_view(self.name, self.backend.name, self.describe)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are handles of the same job: the same name on an equal backend."""
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.name == other.name and self.backend == other.backend
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.backend.name))
 
     def describe(self) -> JobDescription:
         """A snapshot of the job: one call of the backend."""
@@ -120,8 +130,17 @@ class Job:
         return self.backend.output(self.name)
 
     def stop(self) -> None:
-        """Ask the job to stop and return at once; does nothing if it has ended."""
+        """Ask the job to stop and return at once; does nothing if it has ended.
+
+        A training run ends after its step and, once it has trained a step, leaves its best model so far: the job's
+        status is Stopped, and `artifact` is that model. What doesn't end within the backend's grace period (two minutes
+        on SageMaker) is killed.
+        """
         self.backend.stop(self.name)
+
+    def request_stop(self) -> None:
+        """The same as `stop`, under the name that `Trainer` has for it."""
+        self.stop()
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """The lines of the job's log so far; with `follow`, also new ones until the job ends.

@@ -12,6 +12,7 @@ from functools import cached_property
 from numbers import Integral, Real
 from typing import TextIO
 
+from breedclf.config.import_path import BUILT_IN_METRICS
 from breedclf.errors import ConfigError
 
 MARKER = "breedclf-metrics"
@@ -78,18 +79,17 @@ class MetricLines:
         stream.flush()
 
 
-TRAINING_METRICS = MetricLines(
-    (
-        "epoch",
-        "train_loss",
-        "valid_loss",
-        "valid_accuracy",
-        "images_per_second",
-        "best_epoch",
-        "best_valid_loss",
-        "best_valid_accuracy",
-    )
-)
+TRAINING_METRICS = MetricLines(("epoch", *BUILT_IN_METRICS, "best_epoch", "best_valid_loss", "best_valid_accuracy"))
+
+
+def training_metrics(own: Iterable[str]) -> MetricLines:
+    """The metrics of a training run with own ones of these names.
+
+    Example:
+        >>> training_metrics(["top2"]).names[-2:]
+        ('best_valid_accuracy', 'top2')
+    """
+    return MetricLines((*TRAINING_METRICS.names, *own))
 
 
 def best(objective: str) -> str:

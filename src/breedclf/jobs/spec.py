@@ -17,9 +17,11 @@ from breedclf.jobs.names import check_name
 
 MAX_FAILURE_REASON_CHARS = 1_024
 DATA_CHANNEL = "training"
+LABELS_CHANNEL = "labels"
 WEIGHTS_CHANNEL = "weights"
+MODEL_CHANNEL = "model"  # the name that SageMaker's own algorithms use for a model to continue
 CODE_CHANNEL = "code"
-RESULT_FILE = "result.json"  # in a training job's output: what its metrics and its history don't hold
+RESULT_FILE = "result.json"  # in a run's output: what its history and its model don't hold
 DEFAULT_MAX_RUNTIME_SECONDS = 86_400
 
 _CHANNEL = re.compile(r"[A-Za-z0-9_]{1,64}")
@@ -37,6 +39,7 @@ class JobSpec:
     Args:
         channels: folders or files that the job reads, by name; on SageMaker also S3 URIs (see `remote_address`).
         source: a folder with your own `train.py`, instead of the breedclf bundle.
+        modules: Python files and package folders of your own that the breedclf bundle includes, by name.
         max_runtime_seconds: the job is stopped after this many seconds.
         cores: CPU cores that the job needs on this machine; the backend decides if None.
         gpus: the same for GPUs.
@@ -63,11 +66,13 @@ class JobSpec:
     gpus: int | None = None
     cache_dir: Path | None = None
     spot: bool = False
+    modules: Mapping[str, Path] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         self._set("channels", {name: user_path(path, f"channel {name!r}") for name, path in self.channels.items()})
+        self._set("modules", {name: user_path(path, f"module {name!r}") for name, path in self.modules.items()})
         for name in ("source", "cache_dir"):
             if (path := getattr(self, name)) is not None:
                 self._set(name, user_path(path, name))
@@ -96,6 +101,7 @@ class JobSpec:
         """Plain values for JSON."""
         values = asdict(self)
         values["channels"] = {name: str(path) for name, path in self.channels.items()}
+        values["modules"] = {name: str(path) for name, path in self.modules.items()}
         values["source"] = None if self.source is None else str(self.source)
         values["cache_dir"] = None if self.cache_dir is None else str(self.cache_dir)
         return values

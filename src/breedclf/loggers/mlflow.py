@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from breedclf._version import __version__
-from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, run_name, settings_of
+from breedclf.loggers.run_logger import RunLogger, RunStatus, metrics_of, run_name, settings_of
 from breedclf.runtime.extras import require_extra
 from breedclf.text.json_lines import read_json_lines
 from breedclf.text.printable import storable
@@ -159,7 +159,9 @@ class _Run:
         from mlflow.entities import Metric
 
         now = round(self._clock() * 1000)
-        metrics = [Metric(name, getattr(epoch, name), now, epoch.epoch) for epoch in epochs for name in METRICS]
+        metrics = [
+            Metric(name, value, now, epoch.epoch) for epoch in epochs for name, value in metrics_of(epoch).items()
+        ]
         with self._connection():
             self._client.log_batch(self.run_id, metrics=metrics)
 
@@ -167,7 +169,9 @@ class _Run:
         from mlflow.entities import Metric, RunTag
 
         now = round(self._clock() * 1000)
-        metrics = [Metric(f"best_{name}", getattr(result.best, name), now, result.best_epoch) for name in METRICS]
+        metrics = [
+            Metric(f"best_{name}", value, now, result.best_epoch) for name, value in metrics_of(result.best).items()
+        ]
         metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
         with self._connection():
             self._client.log_batch(

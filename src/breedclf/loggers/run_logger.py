@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from breedclf.text.plain_json import plain_values
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.training.interruption import was_stopped
 
 if TYPE_CHECKING:
     from breedclf.training.fit import FitResult
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 RunStatus = Literal["Completed", "Failed", "Stopped"]
-METRICS = ("train_loss", "valid_loss", "valid_accuracy", "images_per_second")
 
 
 class RunStore(Protocol):
@@ -70,8 +71,13 @@ class RunLogger(TrainingHook):
         if again and not self._failed:
             log.info("%s: all missing data has been logged", self.name)
 
-    def close(self, status: RunStatus) -> None:
-        """End the run as failed or stopped; no effect after `on_end`."""
+    def on_failure(self, error: BaseException) -> None:
+        self._end("Stopped" if was_stopped(error) else "Failed")
+
+    def close(self) -> None:
+        self._end("Failed")  # no effect after `on_end` or `on_failure`
+
+    def _end(self, status: RunStatus) -> None:
         if self._started and not self._closed:
             self._closed = True
             self._try(lambda: self._store.close(status))
@@ -108,6 +114,11 @@ class RunLogger(TrainingHook):
                     self.name,
                     reason.splitlines()[0][:500],
                 )
+
+
+def metrics_of(epoch: EpochRecord) -> dict[str, float]:
+    """What loggers record of an epoch; own metrics without a value are left out."""
+    return {name: value for name, value in epoch.values.items() if name not in epoch.metrics or math.isfinite(value)}
 
 
 def run_name(plan: TrainingPlan) -> str:

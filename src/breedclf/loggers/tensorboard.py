@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from breedclf.files.paths import user_path
-from breedclf.loggers.run_logger import METRICS, RunLogger, RunStatus, settings_of
+from breedclf.files.paths import StrPath, user_path
+from breedclf.loggers.run_logger import RunLogger, RunStatus, metrics_of, settings_of
 from breedclf.runtime.extras import require_extra
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingPlan
@@ -38,7 +38,7 @@ class TensorBoardLogger(RunLogger):
         >>> Trainer(TrainingConfig(data="dogImages")).fit(hooks=[TensorBoardLogger("runs/tb")])  # doctest: +SKIP
     """
 
-    def __init__(self, folder: str | Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: StrPath | None = None, *, clock: Callable[[], float] = time.time) -> None:
         require_extra("tensorboard", purpose="logging to TensorBoard", install='"breedclf[tensorboard]"')
         super().__init__("TensorBoard", _EventFile(None if folder is None else user_path(folder, "folder"), clock))
 
@@ -70,10 +70,10 @@ class _EventFile:
 
     def add(self, epochs: Sequence[EpochRecord]) -> None:
         for epoch in epochs:
-            self._write([_scalar(metric, getattr(epoch, metric)) for metric in METRICS], step=epoch.epoch)
+            self._write([_scalar(name, value) for name, value in metrics_of(epoch).items()], step=epoch.epoch)
 
     def finish(self, result: FitResult) -> None:
-        best = [_scalar(f"best/{metric}", getattr(result.best, metric)) for metric in METRICS]
+        best = [_scalar(f"best/{name}", value) for name, value in metrics_of(result.best).items()]
         best += [_scalar("best/epoch", result.best_epoch), _text("artifact", storable(str(result.artifact)))]
         self._write(best, step=result.best_epoch)
 

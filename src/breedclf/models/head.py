@@ -12,7 +12,7 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.models.initialization import DrawnFrom
-from breedclf.models.network import fold_scaling
+from breedclf.models.network import fold_scaling, unfold_scaling
 
 _CONSTANT_FEATURE = 1e-6
 MOMENTS_BATCH = 1024
@@ -78,6 +78,13 @@ class ScaledLinear(nn.Linear):
         """Scale features by these moments from now on."""
         self.mean.copy_(scaling.mean)
         self.deviation.copy_(scaling.deviation)
+
+    @torch.no_grad()
+    def load_folded(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        """Compute what a plain linear layer with these weights computes on unscaled features."""
+        weight, bias = unfold_scaling(weight, bias, self.mean, self.deviation)
+        self.weight.copy_(weight)
+        self.bias.copy_(bias)
 
     def folded(self) -> nn.Linear:
         """An equivalent plain linear layer."""

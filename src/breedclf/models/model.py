@@ -46,6 +46,10 @@ class Model:
         """Build the frozen trunk: normalized images [N, 3, H, W] to the module's input."""
         return trunk(self.architecture, self.pretrained.state, self.freeze, compute)
 
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """The head's input: the module's inputs [N, ...] to features [N, D]."""
+        return self.module.features(inputs) if isinstance(self.module, Tail) else inputs
+
     def scale_by(self, source: FeatureSource, batch_size: int) -> None:
         """Let the head standardize features by their moments over a source of the module's inputs."""
         if isinstance(self.module, Tail):

@@ -101,6 +101,15 @@ def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -
     return folded
 
 
+def unfold_scaling(
+    weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The inverse of `fold_scaling`: what a head on standardized features needs to do what these do on raw ones."""
+    raw = weight.cpu().double()
+    shifted = bias.cpu().double() + raw @ mean.cpu().double()
+    return (raw * deviation.cpu().double()).float(), shifted.float()
+
+
 def _fold_batch_norms(module: nn.Module) -> None:
     """Fold the direct children of a module of torchvision's ResNet, where each batch norm follows its convolution."""
     children = list(module.named_children())

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from breedclf.config import Architecture
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.files.model_folder import check_no_model
 from breedclf.models.network import StateDict, empty_network, new_network
 from breedclf.models.published import CONNECT_TIMEOUT_SECONDS, preprocessing_for, weights_file
 from breedclf.models.state_dict import checked, fingerprint
@@ -15,12 +18,30 @@ _HEAD = "fc."
 
 
 @dataclass(frozen=True)
+class TrainedHead:
+    """The head of a trained model on unscaled features: `weight` [C, D] and `bias` [C], in the order of its classes.
+
+    `model_sha256` is that of the model's weights.
+    """
+
+    labels: tuple[str, ...]
+    class_names: tuple[str, ...]
+    weight: torch.Tensor
+    bias: torch.Tensor
+    model_sha256: str
+
+
+@dataclass(frozen=True)
 class PretrainedWeights:
-    """The backbone's state dict, which must not be changed, its fingerprint, and the preprocessing that it expects."""
+    """The backbone's state dict, which must not be changed, its fingerprint, and the preprocessing that it expects.
+
+    `head` is that of the model which the run continues; without one the head is new.
+    """
 
     state: StateDict
     fingerprint: str
     preprocessing: Preprocessing
+    head: TrainedHead | None = None
 
     @property
     def features(self) -> int:
@@ -45,6 +66,7 @@ def load_pretrained(
     network = new_network(architecture, seed=seed) if path is None else empty_network(architecture, 1)
     state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_HEAD)}
     if path is not None:
+        check_no_model(path)
         found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(_HEAD)}
         state = checked(found, state, architecture, path)
     return PretrainedWeights(state, fingerprint(state), preprocessing)

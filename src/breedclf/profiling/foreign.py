@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.recorder import Recorder, Recording
 from breedclf.profiling.report import render_report
@@ -91,7 +91,7 @@ class ForeignLoop:
         """The findings of all rules."""
         return check(self.profile, self._rules)
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: StrPath) -> Path:
         """Write the HTML report."""
         path = user_path(path, "path")
         write_output(path, render_report(self.profile, self.findings))

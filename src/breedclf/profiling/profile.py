@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from breedclf.errors import ProfileError
 from breedclf.files.disk import write_atomic
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.profiling.reported import RuleReport
 from breedclf.profiling.schema import (
     PARTS,
@@ -91,7 +91,7 @@ class Profile(ProfileModel):
         unused = {"reported"} if not self.reported else None  # earlier versions refuse unknown fields
         return json.dumps(self.model_dump(mode="json", exclude=unused), separators=(",", ":"), allow_nan=False)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: StrPath) -> Path:
         """Write `profile.json` atomically; into `path` if it is a folder."""
         path = user_path(path, "path")
         if path.is_dir():
@@ -101,7 +101,7 @@ class Profile(ProfileModel):
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: StrPath) -> Self:
         """Read a `profile.json`, or the one in a folder.
 
         Raises:

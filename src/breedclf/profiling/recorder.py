@@ -6,8 +6,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +39,7 @@ from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.profiling.tracing import Tracer, peak_speed
 from breedclf.runtime.device import available_cores
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from breedclf.training.interruption import was_stopped
 
 WRITING_SHARE = 0.005  # the largest share of the run's time spent on writing intermediate profiles
 TRACE_FILE = "trace.json"
@@ -61,7 +61,9 @@ CHEAP = Recording()
 
 
 class Recorder(TrainingHook):
-    """A training hook that records a profile; `with Recorder(...)` finishes it even if the run fails.
+    """A training hook that records a profile, also of a run that fails.
+
+    Other loops use it as a context manager.
 
     Args:
         folder: where `profile.json` is written; updated after epochs, so that it survives a crash. By default the
@@ -112,8 +114,8 @@ class Recorder(TrainingHook):
         self.sampler.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.finish("Completed" if kind is None else "Stopped" if kind is KeyboardInterrupt else "Failed")
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> None:
+        self.finish("Completed") if error is None else self.on_failure(error)
 
     def on_start(self, plan: TrainingPlan) -> None:
         self.sampler.start()
@@ -133,6 +135,12 @@ class Recorder(TrainingHook):
     def on_end(self, result: object) -> None:
         del result
         self.finish("Completed")
+
+    def on_failure(self, error: BaseException) -> None:
+        self.finish("Stopped" if was_stopped(error) else "Failed")
+
+    def close(self) -> None:
+        self.finish("Failed")  # no effect after `on_end` or `on_failure`
 
     def finish(self, status: JobStatus) -> None:
         """End the recording; later calls have no effect."""
@@ -308,13 +316,10 @@ def _timer_cost(steps: int = 2_000) -> float:
     return (time.perf_counter() - started) / steps
 
 
-@contextmanager
-def recorded(config: TrainingConfig) -> Iterator[list[TrainingHook]]:
+def recorders_of(config: TrainingConfig) -> list[Recorder]:
     """Training hooks that record a profile into `OUTPUT/profile` as configured; none with `profile="off"`."""
     if config.profile == "off":
-        yield []
-        return
+        return []
     recording = FULL if config.profile == "full" else CHEAP
     name = os.environ.get("TRAINING_JOB_NAME") or config.output.name or "training"
-    with Recorder(name=name, recording=recording) as recorder:
-        yield [recorder]
+    return [Recorder(name=name, recording=recording)]

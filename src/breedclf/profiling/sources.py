@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from breedclf.errors import ProfileError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.debugger.requirements import is_trial
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.readers.aws_report import (
@@ -19,7 +21,7 @@ from breedclf.profiling.readers.sagemaker import is_profiler_folder, read_profil
 from breedclf.profiling.readers.torch_trace import read_torch_trace
 
 
-def find_profile(path: str | Path) -> Path | None:
+def find_profile(path: StrPath) -> Path | None:
     """Find the recorded run at or below this path; None if there is none.
 
     Raises:
@@ -28,7 +30,7 @@ def find_profile(path: str | Path) -> Path | None:
     try:
         return _found(Path(path))
     except OSError as error:
-        raise ProfileError(f"{str(path)[:200]} can't be read: {error.strerror or error}") from error
+        raise ProfileError(f"{os.fspath(path)[:200]} can't be read: {error.strerror or error}") from error
 
 
 def _found(path: Path) -> Path | None:
@@ -47,7 +49,7 @@ def _found(path: Path) -> Path | None:
     return path if holds_rule_reports(path) else None
 
 
-def open_profile(path: str | Path) -> Profile:
+def open_profile(path: StrPath) -> Profile:
     """Read a recorded run in any supported format.
 
     Raises:
@@ -57,8 +59,8 @@ def open_profile(path: str | Path) -> Profile:
     if found is None:
         what = "holds no recorded run" if Path(path).exists() else "doesn't exist"
         raise ProfileError(
-            f"{path} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output or ProfilerReport, an smdebug "
-            "trial, or a torch.profiler trace"
+            f"{os.fspath(path)} {what}: give a folder with {FILE_NAME}, SageMaker's profiler-output or ProfilerReport, "
+            "an smdebug trial, or a torch.profiler trace"
         )
     if found.is_dir():
         if is_profiler_folder(found):
@@ -73,9 +75,9 @@ def open_profile(path: str | Path) -> Profile:
     return read_torch_trace(found) if _is_trace(found) else Profile.load(found)
 
 
-def is_remote(path: str | Path) -> bool:
+def is_remote(path: StrPath) -> bool:
     """Whether this is an S3 URI rather than a local path."""
-    return str(path).startswith("s3://")
+    return os.fspath(path).startswith("s3://")
 
 
 def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile:

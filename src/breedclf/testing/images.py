@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from breedclf.errors import ConfigError
+from breedclf.files.paths import StrPath
 
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -22,7 +23,7 @@ _TINT = 35.0
 
 
 def write_image_set(
-    folder: str | Path,
+    folder: StrPath,
     *,
     classes: int = 5,
     train: int = 16,
@@ -181,7 +182,7 @@ class HostileImages(NamedTuple):
     odd: tuple[Path, ...]
 
 
-def write_hostile_images(folder: str | Path) -> HostileImages:
+def write_hostile_images(folder: StrPath) -> HostileImages:
     """Write broken files and valid ones of unusual kinds, all named like images.
 
     Broken: empty, text, truncated, damaged, too many pixels. Odd: 16-bit gray, one bit, palette, transparent, CMYK,

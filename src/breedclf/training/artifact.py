@@ -5,19 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.data.training_data import TrainingData
+from breedclf.features.sources import Sources
 from breedclf.inference.model_directory import write_artifact
+from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
-from breedclf.text.plain_json import plain_json
+from breedclf.text.plain_json import plain_json, plain_values
 from breedclf.training.loop import Trained
+from breedclf.training.start_model import Start
+
+if TYPE_CHECKING:
+    from breedclf.training.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 
 HISTORY_FILE = "history.jsonl"
 CONFIG_FILE = "config.json"
+IMAGES_FILE = "images.json"
 _MAX_SKIPPED_SHOWN = 10
 
 
@@ -29,25 +37,49 @@ def report_skipped(skipped: Sequence[str]) -> None:
         log.warning("%d unreadable images were skipped:%s%s", len(skipped), shown, more)
 
 
+def described_images(data: TrainingData, fingerprint: str) -> dict[str, dict[str, object]]:
+    """What is recorded of images that a program gave: their kind, numbers and fingerprint; empty for a folder."""
+    if data.kind is None:
+        return {}
+    counts = {split.name: len(split) for split in (data.train, data.valid)}
+    return {"images": {"kind": data.kind, **counts, "fingerprint": fingerprint}}
+
+
 def write_results(
-    folder: Path, config: TrainingConfig, data: TrainingData, model: Model, data_fingerprint: str, trained: Trained
+    result: FitResult,
+    config: TrainingConfig,
+    data: TrainingData,
+    model: Model,
+    sources: Sources,
+    trained: Trained,
+    start: Start | None = None,
 ) -> None:
-    """Write the model directory `folder`, and settings and history beside it.
+    """Write the model directory, and beside it what `FitResult.load` reads: settings, history, the rest.
 
     Raises:
         DiskError: the disk refuses; the files that were there before stay.
     """
-    best = trained.history[trained.best_epoch - 1].to_dict()
+    images = described_images(data, sources.data_fingerprint)
     card = {
         "architecture": config.architecture,
         "labels": data.labels,
         "class_names": data.class_names,
         "preprocessing": model.pretrained.preprocessing,
         "min_confidence": config.min_confidence,
-        "metrics": {name: best[name] for name in ("valid_loss", "valid_accuracy")},
-        "data_fingerprint": data_fingerprint,
-        "training": config.to_dict() | {"best_epoch": trained.best_epoch},
+        "metrics": plain_values(
+            {"valid_loss": result.best.valid_loss, "valid_accuracy": result.best.valid_accuracy, **result.best.metrics}
+        ),
+        "data_fingerprint": sources.data_fingerprint,
+        "training": config.to_dict() | images | {"best_epoch": result.best_epoch},
+        "start_from": None if start is None else start.record,
     }
-    history = "".join(plain_json(record.to_dict()) + "\n" for record in trained.history)
-    beside = {CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)), HISTORY_FILE: history}
-    write_artifact(folder, card, model.state_with(trained.state), beside)
+    history = "".join(plain_json(record.to_dict()) + "\n" for record in result.history)
+    rest = {"skipped": result.skipped, "seconds": round(result.seconds, 3), **result.optional()}
+    beside = {
+        CONFIG_FILE: render_settings(config.to_dict(), Path(CONFIG_FILE)),
+        HISTORY_FILE: history,
+        RESULT_FILE: plain_json(rest) + "\n",
+    }
+    if images:
+        beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
+    write_artifact(result.artifact, card, model.state_with(trained.state), beside)

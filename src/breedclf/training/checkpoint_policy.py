@@ -10,7 +10,8 @@ import torch
 
 from breedclf._version import __version__
 from breedclf.config import TrainingConfig
-from breedclf.errors import DataError
+from breedclf.errors import ConfigError, DataError
+from breedclf.models.weights import PretrainedWeights
 from breedclf.runtime.device import Compute
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.interruption import TrainingInterrupted
@@ -53,30 +54,48 @@ NO_CHECKPOINTS = CheckpointPolicy()
 
 
 def about_run(
-    config: TrainingConfig, compute: Compute, data_fingerprint: str, weights_fingerprint: str
+    config: TrainingConfig,
+    compute: Compute,
+    data_fingerprint: str,
+    pretrained: PretrainedWeights,
+    own_code: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The facts about a run that each of its checkpoints contains."""
-    return {
+    """The facts about a run that each of its checkpoints contains; `own_code` are hashes of own code by its role."""
+    about = {
         "config": config.model_dump(mode="json"),
         "data_fingerprint": data_fingerprint,
-        "weights_fingerprint": weights_fingerprint,
+        "weights_fingerprint": pretrained.fingerprint,
+        "start_fingerprint": "none" if pretrained.head is None else pretrained.head.model_sha256,
         "choices": {"precision": compute.precision, "device": compute.device.type, "threads": torch.get_num_threads()},
         "breedclf_version": __version__,
         "torch_version": str(torch.__version__),
     }
+    return {**about, "own_code": dict(own_code)} if own_code else about
 
 
 def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> None:
-    """Compare images and weights with those of the checkpoint.
+    """Compare images, weights and own code with those of the checkpoint.
 
     Raises:
-        DataError: they differ.
+        DataError: the images or the weights differ.
+        ConfigError: the own code differs.
     """
     if start is None:
         return
-    for name, words in (("data_fingerprint", "the images"), ("weights_fingerprint", "the pretrained weights")):
-        if start.about[name] != about[name]:
+    for name, words in (
+        ("data_fingerprint", "the images have"),
+        ("start_fingerprint", "the model of start_from has"),
+        ("weights_fingerprint", "the pretrained weights have"),
+    ):
+        before = start.about.get(name, "none")
+        if before != about[name]:
             raise DataError(
-                f"{words} have changed since the checkpoint was made ({name} was {start.about[name][:12]}, "
+                f"{words} changed since the checkpoint was made ({name} was {before[:12]}, "
                 f"is {about[name][:12]}); restore them, or restart without --resume"
             )
+    before, now = (facts.get("own_code", {}) for facts in (start.about, about))
+    if changed := sorted(role for role in now if before.get(role) != now[role]):
+        raise ConfigError(
+            f"the code of your {' and '.join(changed)} has changed since the checkpoint was made; restore it, or "
+            "restart without --resume"
+        )

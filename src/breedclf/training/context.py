@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
 from breedclf.data.training_data import TrainingData
+from breedclf.features.progress import FeatureProgress
 from breedclf.runtime.deterministic import repeatable
 from breedclf.runtime.device import Compute
-from breedclf.runtime.timers import StepTimer
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.distributed import DistributedContext, distributed_context
-from breedclf.training.hooks import TrainingHook, TrainingPlan, timer_of
+from breedclf.training.events import Events
+from breedclf.training.interruption import StopRequest
 from breedclf.training.loop import Callbacks
 from breedclf.training.output_folder import claimed_output
-from breedclf.training.result import FitResult
+from breedclf.training.records import TrainingPlan
 from breedclf.training.resume import checkpoint_folder, find_checkpoint, with_same_choices
 from breedclf.training.run_cache import RunCache
 
@@ -32,7 +32,8 @@ class RunContext:
         compute: device and precision.
         distributed: the processes that train together.
         output: the folder that this run alone writes to.
-        hooks: receive the events of the run; empty in all processes but the first.
+        events: calls the hooks; there are none in processes other than the first.
+        stop: whether the end of the run was requested.
         cache: shared with other runs of this process.
         checkpoints: where the run saves its state; None if it doesn't.
         start: the checkpoint that the run resumes from; None for a new run.
@@ -42,20 +43,27 @@ class RunContext:
     compute: Compute
     distributed: DistributedContext
     output: Path
-    hooks: Sequence[TrainingHook]
+    events: Events
+    stop: StopRequest
     cache: RunCache
     checkpoints: CheckpointFolder | None = None
     start: Checkpoint | None = None
 
-    @cached_property
-    def timer(self) -> StepTimer:
-        """Receives the parts of each step, for all hooks that have a timer."""
-        return timer_of(self.hooks)
-
     @property
     def callbacks(self) -> Callbacks:
         """What the loop calls."""
-        return Callbacks([hook.on_step for hook in self.hooks], [hook.on_epoch for hook in self.hooks], self.timer)
+        calls = self.events.calls
+        return Callbacks(calls("on_step"), calls("on_valid"), calls("on_epoch"), self.events.timer)
+
+    def on_features(self, progress: FeatureProgress) -> None:
+        """Report progress to the hooks.
+
+        Raises:
+            TrainingStoppedError: the end of the run was requested; several processes agree on that at the first step.
+        """
+        self.events.features(progress)
+        if self.distributed.count == 1:
+            self.stop.raise_if_requested()
 
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""
@@ -63,19 +71,15 @@ class RunContext:
         device, compiled = self.compute.device.type, self.compute.compiled
         return repeatable(self.config.deterministic, device=device, compiled=compiled, threads=threads)
 
-    def finish(self, result: FitResult) -> None:
-        """Call `on_end` of the hooks."""
-        for hook in self.hooks:
-            hook.on_end(result)
-
 
 @contextmanager
 def run_context(
     config: TrainingConfig,
     data: TrainingData,
     compute: Compute,
+    events: Events,
+    stop: StopRequest,
     *,
-    hooks: Sequence[TrainingHook] = (),
     cache: RunCache | None = None,
     checkpoints: Path | None = None,
 ) -> Iterator[RunContext]:
@@ -99,7 +103,8 @@ def run_context(
                 with_same_choices(replace(compute, device=distributed.device), config, start),
                 distributed,
                 output,
-                hooks if distributed.is_first else (),
+                events,
+                stop,
                 cache or RunCache(),
                 folder if config.checkpoints else None,
                 start,
@@ -115,7 +120,7 @@ def run_context(
                 output=output,
                 epochs_done=0 if start is None else start.epochs,
                 checkpoints=None if run.checkpoints is None else run.checkpoints.path,
+                request_stop=stop.request,
             )
-            for hook in run.hooks:
-                hook.on_start(plan)
+            events.start(plan)
             yield run

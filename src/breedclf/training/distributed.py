@@ -13,7 +13,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, TrainingError
 
 T = TypeVar("T")
 
@@ -53,6 +53,19 @@ class DistributedContext:
         distributed.all_reduce(summed)
         return summed.to(values.device)
 
+    def gathered(self, own: torch.Tensor, count: int) -> torch.Tensor:
+        """All `count` rows in the first process, in order; `own` are the rows `rank::count` of this process.
+
+        In the other processes the result has no meaning.
+        """
+        if self.count == 1:
+            return own
+        padded = torch.zeros(-(-count // self.count), *own.shape[1:], dtype=own.dtype, device=self.device)
+        padded[: len(own)] = own
+        parts = [torch.empty_like(padded) for _ in range(self.count)] if self.is_first else None
+        distributed.gather(padded, parts)
+        return own if parts is None else torch.stack(parts, 1).flatten(0, 1)[:count]
+
     def wait(self) -> None:
         """Wait until all processes have come here (barrier)."""
         if self.count > 1:
@@ -65,6 +78,19 @@ class DistributedContext:
         values = [value]
         distributed.broadcast_object_list(values, 0, device=self.device)
         return values[0]
+
+    def same_everywhere(self, value: T, what: str) -> T:
+        """The value, which must be the same in all processes; `what` made it.
+
+        Raises:
+            TrainingError: it differs from that of the first process.
+        """
+        if self.count > 1 and self.from_first(value) != value:
+            raise TrainingError(
+                f"the {what} gave another result in process {self.rank} than in the first: it may only depend on its "
+                "arguments"
+            )
+        return value
 
     def wrap_ddp(self, module: nn.Module, *, fixed_statistics: bool) -> nn.Module:
         """The module in DistributedDataParallel, which averages gradients over all processes; itself if there is one.
@@ -100,6 +126,12 @@ SINGLE_PROCESS = DistributedContext()
 def started_by_torchrun(variables: Mapping[str, str]) -> bool:
     """Whether torchrun started this process; SageMaker's toolkit sets MASTER_ADDR and the like without it too."""
     return "TORCHELASTIC_RUN_ID" in variables and int(variables.get("WORLD_SIZE") or 1) > 1
+
+
+def is_first_process(variables: Mapping[str, str] | None = None) -> bool:
+    """Whether this is the first of the processes that torchrun started; without torchrun it is the only one."""
+    variables = os.environ if variables is None else variables
+    return not started_by_torchrun(variables) or int(variables.get("RANK") or 0) == 0
 
 
 def local_device(device: torch.device, variables: Mapping[str, str]) -> torch.device:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from breedclf.config import ClassWeights
+
+
+class BatchLoss(Protocol):
+    """A mean over the images of a batch, whole or in parts."""
+
+    def mean(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor: ...
+
+    def part(self, scores: torch.Tensor, targets: torch.Tensor, whole: torch.Tensor) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)

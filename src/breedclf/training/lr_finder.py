@@ -12,19 +12,21 @@ from typing import Any
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.data.sources import FeatureSource
+from breedclf.data.given_images import GivenImages
 from breedclf.data.training_data import load_data
 from breedclf.errors import ConfigError
 from breedclf.features.sources import make_sources
 from breedclf.files.disk import write_output
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.models.model import build_model
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.charts.lines import Reference, Series, line_chart
 from breedclf.runtime.deterministic import repeatable
 from breedclf.runtime.device import compute_of
+from breedclf.training.custom.code import own_code
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.run_cache import RunCache
+from breedclf.training.start_model import load_head, with_start_model
 from breedclf.training.task import TrainingTask, training_task
 
 _SMOOTHING = 0.9
@@ -50,7 +52,7 @@ class LearningRateCurve:
         """The fields as plain values."""
         return asdict(self)
 
-    def plot(self, path: str | Path) -> Path:
+    def plot(self, path: StrPath) -> Path:
         """Write the curve as one self-contained HTML page with an inline SVG."""
         chart = line_chart(
             "Loss while the learning rate rises",
@@ -76,7 +78,12 @@ class LearningRateCurve:
 
 
 def find_learning_rate(
-    config: TrainingConfig, *, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100
+    config: TrainingConfig,
+    images: GivenImages | None = None,
+    *,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 100,
 ) -> LearningRateCurve:
     """Train for some steps while the learning rate rises exponentially; only cached features are written.
 
@@ -91,11 +98,14 @@ def find_learning_rate(
         raise ConfigError(
             f"lowest={lowest:g}, highest={highest:g}, steps={steps}: rates must rise, in {_FEWEST_STEPS} steps or more"
         )
-    data, compute = load_data(config), compute_of(config)
+    config = with_start_model(config)
+    data, compute = load_data(config, images), compute_of(config)
+    own = own_code(config, data.class_counts)
     with repeatable(config.deterministic, device=compute.device.type, compiled=compute.compiled):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
-        task = training_task(config, data, model, make_sources(config, data, model, compute))
+        task = training_task(config, data, model, make_sources(config, data, model, compute), own)
+        load_head(config, data, model)
         rates = [lowest * (highest / lowest) ** (step / (steps - 1)) for step in range(steps)]
         return curve(rates, list(_losses(task, config, rates)))
 
@@ -124,7 +134,7 @@ def _losses(task: TrainingTask, config: TrainingConfig, rates: Sequence[float]) 
     module = task.module.train()
     optimizer = new_optimizer(module, config)
     least = math.inf
-    for rate, (inputs, targets) in zip(rates, _endless(task.source(1), config), strict=False):
+    for rate, (inputs, targets) in zip(rates, _endless(task, config), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] / config.learning_rate * rate
         loss = task.loss.mean(module(inputs), targets)
@@ -138,7 +148,8 @@ def _losses(task: TrainingTask, config: TrainingConfig, rates: Sequence[float]) 
             return
 
 
-def _endless(source: FeatureSource, config: TrainingConfig) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _endless(task: TrainingTask, config: TrainingConfig) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     order = torch.Generator().manual_seed(config.seed)
-    while True:
-        yield from source.batches(torch.randperm(len(source.targets), generator=order), config.batch_size)
+    source = task.source(1)
+    for epoch in itertools.count(1):
+        yield from source.batches(task.sampler.rows(source.targets, epoch, order), config.batch_size)

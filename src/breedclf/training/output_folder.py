@@ -14,10 +14,9 @@ from filelock import FileLock, Timeout
 from breedclf.config import TrainingConfig
 from breedclf.data.layout.disk import mark_output
 from breedclf.errors import ConfigError
-from breedclf.inference.model_directory import CARD_FILE
+from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
 from breedclf.training.resume import CHECKPOINT_FOLDER
 
-MODEL_FOLDER = "model"
 LOCK_FILE = ".training.lock"
 
 log: logging.Logger = logging.getLogger(__name__)

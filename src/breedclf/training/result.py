@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from breedclf.errors import ArtifactError
+from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
+from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier
-from breedclf.training.records import EpochRecord
+from breedclf.inference.model_directory import read_card
+from breedclf.jobs import RESULT_FILE
+from breedclf.text.html_repr import html_repr
+from breedclf.training.artifact import HISTORY_FILE
+from breedclf.training.records import BeforeTraining, EpochRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """The result of a training run.
 
@@ -20,8 +30,10 @@ class FitResult:
         output: the output folder.
         history: one record per epoch.
         best_epoch: counted from 1.
-        seconds: how long the run took.
+        seconds: how long the run took; NaN if a run of version 0.1.0 was loaded.
         skipped: the reasons of unreadable images that were left out.
+        before: metrics of the model that the run continues (`start_from`), before the first step; None without one.
+        stopped: whether the run ended on request, before its last epoch.
     """
 
     artifact: Path
@@ -30,6 +42,38 @@ class FitResult:
     best_epoch: int
     seconds: float
     skipped: list[str]
+    before: BeforeTraining | None = None
+
+    @classmethod
+    def load(cls, folder: str | PathLike[str]) -> Self:
+        """The result of an earlier run, from its output folder.
+
+        Raises:
+            ArtifactError: the folder isn't the output of a training run, or a file in it is damaged.
+
+        Example:
+            >>> FitResult.load("runs/train").best.valid_accuracy  # doctest: +SKIP
+            0.94
+        """
+        output = user_path(folder, "folder")
+        artifact, history_file = output / MODEL_FOLDER, output / HISTORY_FILE
+        if not history_file.is_file():
+            raise ArtifactError(_why_no_run(output))
+        card = read_card(artifact)
+        history = _read_history(history_file)
+        best_epoch = card.training.get("best_epoch")
+        if not isinstance(best_epoch, int) or not 1 <= best_epoch <= len(history):
+            raise ArtifactError(
+                f"{output} holds the files of different runs: the best epoch of its model is {best_epoch}, but "
+                f"{history_file.name} has {len(history)}; train again"
+            )
+        rest = _read_json(output / RESULT_FILE) if (output / RESULT_FILE).is_file() else {}
+        skipped = [str(reason) for reason in rest.get("skipped", [])]
+        before = BeforeTraining.from_dict(rest["before"]) if "before" in rest else None
+        seconds, stopped = float(rest.get("seconds", math.nan)), bool(rest.get("stopped", False))
+        return cls(artifact, output, history, best_epoch, seconds, skipped, before, stopped)
+
+    stopped: bool = False
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -41,6 +85,19 @@ class FitResult:
         """The record of the best epoch."""
         return self.history[self.best_epoch - 1]
 
+    def __repr__(self) -> str:
+        best = self.best
+        return (
+            f"FitResult({str(self.output)!r}, {len(self.history)} epochs, best epoch {best.epoch}: "
+            f"valid loss {best.valid_loss:.4f}, valid accuracy {best.valid_accuracy:.1%})"
+        )
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.training.result_view import result_view
+
+        return result_view(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The fields of `breedclf train --json`."""
         return {
@@ -48,6 +105,40 @@ class FitResult:
             "output": str(self.output),
             "history": [record.to_dict() for record in self.history],
             "best_epoch": self.best_epoch,
-            "seconds": round(self.seconds, 3),
+            "seconds": None if math.isnan(self.seconds) else round(self.seconds, 3),
             "skipped": self.skipped,
+            **self.optional(),
         }
+
+    def optional(self) -> dict[str, Any]:
+        """The fields that only some runs have."""
+        before = {} if self.before is None else {"before": self.before.to_dict()}
+        return before | ({"stopped": True} if self.stopped else {})
+
+
+def _why_no_run(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} isn't the output of a training run: it {'is a file' if folder.exists() else 'does not exist'}"
+    if (folder / CARD_FILE).is_file():
+        return f"{folder} is a model directory: load it with Classifier({str(folder)!r}), or give the folder it is in"
+    return f"{folder} isn't the output of a training run that has ended: it has no {HISTORY_FILE}"
+
+
+def _read_history(file: Path) -> list[EpochRecord]:
+    records = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            records.append(EpochRecord.from_dict(json.loads(line)))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ArtifactError(f"{file}, line {number} isn't the record of an epoch: {error}; train again") from error
+    return records
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ArtifactError(f"{file} isn't valid JSON: {error}; delete it, or train again") from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{file} isn't a JSON object; delete it, or train again")
+    return values

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from breedclf.config import Objective, TrainingConfig
+from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.checkpoint import Checkpoint
@@ -24,7 +25,8 @@ class TrainingState:
     """Everything that changes while a task is trained.
 
     `module` is the task's, and `wrapped` the same for forward passes with gradients; `losses` are those of the steps of
-    the current epoch, still on the device; `order` draws the order of the images.
+    the current epoch, still on the device; `order` draws the order of the images; `rows_mark` is a hash of the rows
+    that an own sampler drew for the current epoch.
     """
 
     def __init__(
@@ -36,16 +38,31 @@ class TrainingState:
         self.average: MovingAverage | None = MovingAverage(task.module, config.ema) if config.ema else None
         self.order: torch.Generator = torch.Generator().manual_seed(config.seed)
         self.losses: list[torch.Tensor] = []
+        self.rows_mark: str | None = None
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
         self.best_state: StateDict = {}
         self._objective: Objective = config.objective
         timer.watch(task.module, self.optimizer)
 
+    def check_rows(self, mark: str | None, epoch: int) -> None:
+        """Keep the mark of an epoch's rows; if the epoch was interrupted, compare it with the one before.
+
+        Raises:
+            TrainingError: the rows are others than before the interruption.
+        """
+        if self.losses and self.rows_mark is not None and self.rows_mark != mark:
+            raise TrainingError(
+                f"the sampler drew other rows for epoch {epoch} than before the interruption: it may only use the "
+                "generator that it gets as a source of random numbers, and nothing that changes between runs. Restart "
+                "without --resume"
+            )
+        self.rows_mark = mark
+
     def end_epoch(self, record: EpochRecord) -> None:
         """Append the record of an epoch, and keep a copy of the weights if it is the best one."""
         self.history.append(record)
-        self.losses = []
+        self.losses, self.rows_mark = [], None
         if best_epoch_of(self.history, self._objective) == record.epoch:
             state = self.module.state_dict() if self.average is None else self.average.state
             self.best_epoch = record.epoch
@@ -60,6 +77,7 @@ class TrainingState:
         self.history = [EpochRecord.from_dict(record) for record in start.about["history"]]
         self.order.set_state(start.tensors["order"])
         self.losses = list(start.tensors["losses"].to(device))
+        self.rows_mark = start.about.get("rows_mark")
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in start.part("optimizer").items():
             number, _, key = name.partition("/")
@@ -83,11 +101,12 @@ class TrainingState:
 
     def about(self) -> dict[str, Any]:
         """The plain values of a checkpoint."""
-        return {
+        about = {
             "history": [record.to_dict() for record in self.history],
             "best_epoch": self.best_epoch,
             "average_steps": 0 if self.average is None else self.average.steps,
         }
+        return about if self.rows_mark is None else {**about, "rows_mark": self.rows_mark}
 
 
 def best_epoch_of(history: Sequence[EpochRecord], objective: Objective) -> int:

@@ -11,7 +11,7 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.distributed import DistributedContext
-from breedclf.training.losses import Blend, Loss
+from breedclf.training.losses import BatchLoss, Blend
 from breedclf.training.state import TrainingState
 
 
@@ -20,7 +20,7 @@ class TrainingStep:
 
     def __init__(
         self,
-        loss: Loss,
+        loss: BatchLoss,
         config: TrainingConfig,
         state: TrainingState,
         distributed: DistributedContext,

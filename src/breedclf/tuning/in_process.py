@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from breedclf.config import TrainingConfig
-from breedclf.errors import ArtifactError, BreedclfError
+from breedclf.errors import ArtifactError, BreedclfError, TrainingStoppedError
 from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
 from breedclf.runtime.process_signals import ending_at_once
@@ -21,6 +21,7 @@ from breedclf.tuning.search import Search, TrialSnapshot, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
     from breedclf.training.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -32,11 +33,12 @@ _RECORD = "trial.json"
 class InProcessRunner:
     """Runs each trial to its end on submission; each has a folder with its record and possibly its model."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, images: GivenImages | None = None, clock: Callable[[], float] = time.time) -> None:
         with ending_at_once():
             from breedclf.training.run_cache import RunCache
 
         self._folder = folder
+        self._images = images
         self._clock = clock
         self._run_cache = RunCache()
         self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
@@ -59,6 +61,7 @@ class InProcessRunner:
         else:
             best = result.best.to_dict()
             metrics = {key: best[key] for key in ("train_loss", "valid_loss", "valid_accuracy")}
+            metrics |= {name: value for name, value in best.get("metrics", {}).items() if value is not None}
             record |= {"status": "Completed", "objective": best[config.objective], "metrics": metrics}
         self._write(name, {**record, "history": watch.history, "ended": self._clock()})
 
@@ -86,16 +89,16 @@ class InProcessRunner:
 
     def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
         with ending_at_once():
-            from breedclf.loggers.chosen import logged
+            from breedclf.loggers.chosen import loggers_of
             from breedclf.training.fit import fit
 
-        with logged(config, [watch], stopped_by=(_FellBehindError, KeyboardInterrupt)) as hooks:
-            return fit(
-                config,
-                hooks=hooks,
-                run_cache=self._run_cache,
-                is_kept=lambda best: self.is_best(getattr(best, config.objective)),
-            )
+        return fit(
+            config,
+            self._images,
+            hooks=[*loggers_of(config), watch],
+            run_cache=self._run_cache,
+            is_kept=lambda best: self.is_best(getattr(best, config.objective)),
+        )
 
     def _write(self, name: str, record: dict[str, Any]) -> None:
         file = self._folder / name / _RECORD
@@ -103,12 +106,16 @@ class InProcessRunner:
         write_atomic(file, json.dumps(record))
 
 
-def run_in_process(folder: StudyFolder, on_change: Callable[[Study], None] = lambda _study: None) -> Study:
+def run_in_process(
+    folder: StudyFolder, on_change: Callable[[Study], None] = lambda _study: None, images: GivenImages | None = None
+) -> Study:
     """Run a study from its current state to its end in this process; the caller holds its lock.
+
+    Trials train on `images`, or on the folder that the settings name.
 
     Only the best trial's model is kept, since each takes disk space (94 MB for a ResNet-50).
     """
-    runner = InProcessRunner(folder.path / _TRIALS)
+    runner = InProcessRunner(folder.path / _TRIALS, images)
     search = Search(folder, runner, time.monotonic)
     runner.is_behind, runner.is_best = search.is_behind, search.is_best
     while True:
@@ -140,7 +147,7 @@ def _kept_model(trials: Path, name: str) -> Path:
     return model
 
 
-class _FellBehindError(Exception):
+class _FellBehindError(TrainingStoppedError):
     """Stops a trial that is worse than the median of earlier ones."""
 
 

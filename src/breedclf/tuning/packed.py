@@ -63,6 +63,8 @@ def study_from_pairs(hyperparameters: Mapping[str, Any], config: TrainingConfig)
         }
         request = {**whole["request"], "space": space, "config": config}
         return Study(request=SearchRequest(**request), key=whole["key"], created=whole["created"])
+    except ConfigError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"the job's hyperparameters don't contain a complete search: {error!r}") from error
 

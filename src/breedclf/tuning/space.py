@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import Discriminator, Tag, model_validator
 
 from breedclf.config import WEIGHTS_NAMES, Settings, TrainingConfig, nearest
-from breedclf.config.base import Decides, decides
+from breedclf.config.base import Decides, collects_errors, decides
+from breedclf.config.import_path import ImportPath, paths_in
 from breedclf.errors import ConfigError
 
 Value = bool | int | float | str
@@ -30,10 +31,28 @@ NOT_TUNABLE = {
     name: _WHY_NOT[decides(TrainingConfig, name)]
     for name in TrainingConfig.model_fields
     if decides(TrainingConfig, name) in _WHY_NOT
-}
+} | {"start_from": "is the model that all trials continue"}
+_OF_THE_MODEL = ("architecture", "dct_scaling", "weights")
 
 
-class Continuous(Settings):
+_OWN_CODE = ("loss", "sampler")
+
+
+class ParameterRange(Settings):
+    """The values that a search may choose for a setting; base class of Continuous, Integer and Categorical.
+
+    Example:
+        >>> space: dict[str, ParameterRange] = {"epochs": Integer(1, 4), "head": Categorical("linear", "standardized")}
+        >>> sorted(space)
+        ['epochs', 'head']
+    """
+
+    @collects_errors
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+
+
+class Continuous(ParameterRange):
     """A range of real numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
@@ -49,6 +68,7 @@ class Continuous(Settings):
     high: float
     scaling: Scaling = "linear"
 
+    @collects_errors
     def __init__(self, low: float, high: float, scaling: str = "linear", **fields: Any) -> None:
         super().__init__(low=low, high=high, scaling=scaling, **fields)
 
@@ -65,7 +85,7 @@ class Continuous(Settings):
         return _range_text(self.low, self.high, self.scaling)
 
 
-class Integer(Settings):
+class Integer(ParameterRange):
     """A range of whole numbers, both ends included; `scaling="log"` samples orders of magnitude uniformly.
 
     Raises:
@@ -81,6 +101,7 @@ class Integer(Settings):
     high: int
     scaling: Scaling = "linear"
 
+    @collects_errors
     def __init__(self, low: int, high: int, scaling: str = "linear", **fields: Any) -> None:
         super().__init__(low=low, high=high, scaling=scaling, **fields)
 
@@ -99,7 +120,7 @@ class Integer(Settings):
         return _range_text(self.low, self.high, self.scaling)
 
 
-class Categorical(Settings):
+class Categorical(ParameterRange):
     """A list of choices: numbers, text or booleans.
 
     Raises:
@@ -113,6 +134,7 @@ class Categorical(Settings):
     kind: Literal["categorical"] = "categorical"
     values: tuple[Value, ...]
 
+    @collects_errors
     def __init__(self, *choices: Value, **fields: Any) -> None:
         if any(isinstance(choice, list | tuple | dict | set) for choice in choices):
             raise ConfigError(f"Categorical({choices[0]!r}): give the choices one by one, as in Categorical(32, 64)")
@@ -165,8 +187,22 @@ def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
         raise ConfigError(f"the space has {len(space)} tunable parameters; a tuning job takes at most {MAX_PARAMETERS}")
     for name, parameter in space.items():
         _check_name(name)
+        if config.start_from is not None and name in _OF_THE_MODEL:
+            raise ConfigError(f"{name!r} can't be tuned with start_from={str(config.start_from)!r}: the model sets it")
         _check_parameter(name, parameter, config)
     return dict(space)
+
+
+def own_code_in(space: Mapping[str, Parameter]) -> dict[str, ImportPath]:
+    """The own code that trials may use, by its role; it is sent with jobs that run several of them."""
+    choices = ((name, space.get(name)) for name in _OWN_CODE)
+    return {
+        f"{name} ({value})": path
+        for name, parameter in choices
+        if isinstance(parameter, Categorical)
+        for value in parameter.values
+        for path in paths_in({name: str(value)}).values()
+    }
 
 
 def parse_parameter(name: str, text: str) -> Parameter | None:
@@ -254,6 +290,8 @@ def _check_parameter(name: str, parameter: object, config: TrainingConfig) -> No
             config.replace(**{name: value})
         except ConfigError as error:
             raise ConfigError(f"the space contains an invalid value: {error}") from error
+        if name in _OWN_CODE and any(path.is_file for path in paths_in({name: str(value)}).values()):
+            raise ConfigError(f"{name}={value!r}: in a search, give a module instead of a file, as in MODULE:NAME")
 
 
 def _parse_choices(name: str, text: str) -> Categorical:

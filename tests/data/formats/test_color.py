@@ -18,9 +18,10 @@ from breedclf.data.decoded_cache import ImageCache
 from breedclf.data.decoding import decode_image, plain_jpeg
 from breedclf.data.device_decoding import DevicePreprocessing
 from breedclf.data.formats.color import FAR_LEVELS, ProfileError, is_far
-from breedclf.data.image_source import ImageFiles, ViewDataset
+from breedclf.data.image_source import EncodedImages, ViewDataset
 from breedclf.data.images import open_image, read_image, upright_rgb
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import ImageFiles
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.models.published import preprocessing_for
 from tests.color_profiles import (
@@ -228,7 +229,7 @@ def test_a_new_training_converts_and_a_model_of_before_answers_as_before(folder:
     assert preprocessing_for("resnet18", "none").color == "srgb"
     old = Preprocessing(**{key: value for key, value in Preprocessing().model_dump().items() if key != "color"})
     assert old.color == "as_stored"
-    files = ImageFiles([folder / "far.jpg"])
+    files = EncodedImages(ImageFiles([folder / "far.jpg"]))
     before, now = (
         ViewDataset(files, None, Preprocessing(color=color), 0, 0)[0].image for color in ("as_stored", "srgb")
     )
@@ -250,7 +251,7 @@ def test_neither_is_taken_for_the_other(folder: Path, tmp_path: Path) -> None:
     kept = {}
     for color in ("as_stored", "srgb"):
         cache = ImageCache(tmp_path / "kept", preprocessing=Preprocessing(color=color))
-        kept[color] = cache.prepared([folder / "far.jpg"], "f").load(0).image
+        kept[color] = cache.prepared(ImageFiles([folder / "far.jpg"]), "f").load(0).image
     assert (kept["srgb"].int() - kept["as_stored"].int()).abs().float().mean() > 20
     assert DevicePreprocessing(**Preprocessing(color="srgb").model_dump()).color == "srgb"
 

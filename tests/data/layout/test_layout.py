@@ -373,10 +373,10 @@ def test_training_check_evaluation_and_upload_read_the_same(content: Tree) -> No
             return
         except DataError:
             return
-        trained = {str(path.relative_to(root)) for split in found.splits.values() for path in split.paths}
+        trained = {str(path.relative_to(root)) for split in found.splits.values() for path in split.images.paths}
         assert {image.path for image in list_images(root).images} == trained, content
         measured = images_to_evaluate(root, "all", found.labels, {})
-        assert {str(path.relative_to(root)) for path in measured.paths} == trained
+        assert {str(path.relative_to(root)) for path in measured.images.paths} == trained
         sent = {name for name in files_below(root, set_aside_in(root)) if is_image_name(name)}
         assert sent == trained
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
 from breedclf.files.disk import writing
-from breedclf.files.package import REQUIREMENTS, package_files
+from breedclf.files.package import OWN_CODE_FOLDER, REQUIREMENTS, package_files
 from breedclf.files.private_folder import make_private
 
 ENTRY = "train.py"
@@ -81,19 +81,31 @@ class Bundle:
 
     def write_to(self, folder: Path) -> None:
         """Write the files to a folder."""
-        for name, content in self.files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        _write(self.files, folder)
 
 
-def breedclf_bundle(requirements: Sequence[str] = ()) -> Bundle:
-    """The bundle of breedclf itself with a manifest of its hash; `requirements` are added to its own."""
-    files = package_files()
+def breedclf_bundle(requirements: Sequence[str] = (), modules: Mapping[str, Path] | None = None) -> Bundle:
+    """The bundle of breedclf itself with a manifest of its hash; `requirements` are added to its own.
+
+    `modules` are files and package folders of the user's own, by name.
+
+    Raises:
+        ConfigError: one of them is too big, or no longer exists.
+    """
+    files = package_files() | _own_modules(modules or {})
     files[ENTRY] = _SHIM.encode()
     files["requirements.txt"] = "".join(f"{line}\n" for line in sorted({*REQUIREMENTS, *requirements})).encode()
     manifest = {"breedclf_version": __version__, "content_sha256": Bundle(files).content_sha256}
     return Bundle({**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()})
+
+
+def write_own_modules(modules: Mapping[str, Path], folder: Path) -> None:
+    """Write the user's modules below a job's code folder, for a job that runs without a bundle.
+
+    Raises:
+        ConfigError: one of them is too big, or no longer exists.
+    """
+    _write(_own_modules(modules), folder)
 
 
 def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
@@ -144,6 +156,25 @@ def _rename_if_missing(fresh: Path, target: Path) -> None:
     except OSError:  # another process stored the same bundle
         if not target.is_dir():
             raise
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _own_modules(modules: Mapping[str, Path]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for name, path in modules.items():
+        if not path.exists():
+            raise ConfigError(f"the module {name} of the job is no longer at {path}")
+        parts = (
+            {"": path.read_bytes()} if path.is_file() else {f"/{part}": read for part, read in _read_tree(path).items()}
+        )
+        files |= {f"{OWN_CODE_FOLDER}/{name}{part}": content for part, content in parts.items()}
+    return files
 
 
 def _read_tree(root: Path) -> dict[str, bytes]:

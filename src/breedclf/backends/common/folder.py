@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict, TypeVar
 
 from breedclf.errors import ConfigError, JobError
 from breedclf.files.disk import write_atomic
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.files.private_folder import make_private
 from breedclf.files.typed import typed
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, check_name
@@ -221,7 +221,7 @@ def job_folder(home: Path, name: str) -> JobFolder:
     return JobFolder(_jobs_root(home) / check_name(name))
 
 
-def home_folder(home: str | Path | None = None) -> Path:
+def home_folder(home: StrPath | None = None) -> Path:
     """The home folder as an absolute path: `home`, `BREEDCLF_HOME`, or `.breedclf` in the working directory."""
     chosen = home if home is not None else os.environ.get(HOME_VARIABLE) or ".breedclf"
     return user_path(chosen, "home").absolute()

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from breedclf.backends.common.bundle import breedclf_bundle, store_bundle
@@ -17,7 +16,7 @@ from breedclf.backends.common.submission import checked_source, job_request
 from breedclf.backends.local.slots import cores_of_this_machine, gpus_of_this_machine
 from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError, JobError
-from breedclf.files.paths import user_path
+from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import JobSpec
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
@@ -66,13 +65,13 @@ class LocalBackend(StoredBackend):
 
     def __init__(
         self,
-        home: str | Path | None = None,
+        home: StrPath | None = None,
         *,
         cores: int | None = None,
         gpus: Sequence[str] | None = None,
         stop_grace_seconds: float = DEFAULT_STOP_GRACE_SECONDS,
         preload: bool = False,
-        python: str | Path | None = None,
+        python: StrPath | None = None,
         max_log_bytes: int = DEFAULT_MAX_LOG_BYTES,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -111,7 +110,7 @@ class LocalBackend(StoredBackend):
             ConfigError: the name is taken, an input is missing, or the job needs more than this backend has.
         """
         options = self._options(spec)
-        bundle = checked_source(spec) or breedclf_bundle()
+        bundle = checked_source(spec) or breedclf_bundle(modules=spec.modules)
         try:
             options["bundle"] = str(store_bundle(bundle, self.home))
         except OSError as error:

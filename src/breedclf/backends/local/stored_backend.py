@@ -7,6 +7,7 @@ from pathlib import Path
 from breedclf.backends.common.folder import home_folder
 from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
+from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -20,7 +21,7 @@ class StoredBackend:
         clock: the time, for tests.
     """
 
-    def __init__(self, home: str | Path | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.home: Path = home_folder(home)
         self._clock = clock
         self._jobs = JobStore(self.home, clock)

@@ -21,6 +21,7 @@ from breedclf.backends.sagemaker.training.jobs import TrainingJobs
 from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
 from breedclf.errors import EndpointError
+from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, JobSpec, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
 from breedclf.jobs.plan import Plan
@@ -69,7 +70,7 @@ class SageMakerBackend:
         session: boto3.Session | None = None,
         clients: AwsClients | None = None,
         settings: SageMakerSettings | None = None,
-        home: str | Path | None = None,
+        home: StrPath | None = None,
         clock: Clock = SYSTEM_CLOCK,
         **keywords: Any,
     ) -> None:

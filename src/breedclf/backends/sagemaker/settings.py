@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from breedclf.config import Settings, read_settings
-from breedclf.config.base import MaybeUserPath
+from breedclf.config.base import MaybeUserPath, Takes
 
 SETTINGS_PREFIX = "BREEDCLF_SAGEMAKER_"
 SETTINGS_FILE_VARIABLE = "BREEDCLF_SAGEMAKER_CONFIG"
@@ -27,8 +27,12 @@ def _pairs(value: object) -> object:
     return dict(word.strip().partition("=")[::2] for word in value.split(",") if word.strip())
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+if TYPE_CHECKING:
+    Words = Takes[str | Sequence[str], tuple[str, ...]]
+    Pairs = Takes[str | Mapping[str, str], dict[str, str]]
+else:
+    Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+    Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
 def session_region(variables: Mapping[str, str] | None = None) -> str | None:
@@ -66,10 +70,12 @@ class SageMakerSettings(Settings):
     volume_gb: int = Field(default=30, ge=1, le=16_384, description="disk size of training jobs, in GB")
     volume_kms_key: str | None = Field(default=None, description="KMS key that encrypts this disk")
     output_kms_key: str | None = Field(default=None, description="KMS key that encrypts objects in S3")
-    subnets: Words = Field(default=(), description="subnets of the VPC to run in")
-    security_groups: Words = Field(default=(), description="security groups in the VPC")
+    subnets: Words = Field(default=(), validate_default=True, description="subnets of the VPC to run in")
+    security_groups: Words = Field(default=(), validate_default=True, description="security groups in the VPC")
     network_isolation: bool = Field(default=False, description="run containers without network access; needs wheels")
-    wheels: MaybeUserPath = Field(default=None, description="folder of wheels that are uploaded with the code")
+    wheels: MaybeUserPath = Field(
+        default=None, validate_default=True, description="folder of wheels that are uploaded with the code"
+    )
     input_mode: Literal["File", "FastFile"] = Field(
         default="File", description="File copies the images before training starts, FastFile streams them on demand"
     )
@@ -96,9 +102,11 @@ class SageMakerSettings(Settings):
         pattern=r"^arn:aws[a-z\-]*:iam::\d{12}:role/.+$",
         description="ARN of the role with which EventBridge Scheduler deletes expired endpoints",
     )
-    tags: Pairs = Field(default_factory=dict, description="tags of all new resources")
+    tags: Pairs = Field(default_factory=dict, validate_default=True, description="tags of all new resources")
     max_cost: float | None = Field(default=None, gt=0, description="refuse what may cost more, in US dollars")
-    rates: MaybeUserPath = Field(default=None, description="file with prices that override the shipped ones")
+    rates: MaybeUserPath = Field(
+        default=None, validate_default=True, description="file with prices that override the shipped ones"
+    )
     debugger: bool = Field(
         default=False, description="also use SageMaker Debugger's rules, if the account still has them"
     )

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import nn
@@ -15,13 +15,11 @@ from torch.optim import Optimizer
 
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.debugger.requirements import load_smdebug
 from breedclf.profiling.tensor_watch import SNAPSHOT_EVERY
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.hooks import TrainingHook
-
-if TYPE_CHECKING:
-    from breedclf.training.fit import FitResult
 
 DebuggerCollection = Literal["losses", "gradients", "weights", "updates", "activations", "inputs"]
 COLLECTIONS: tuple[DebuggerCollection, ...] = ("losses", "gradients", "weights", "updates")
@@ -58,7 +56,7 @@ class DebuggerHook(TrainingHook):
 
     def __init__(
         self,
-        folder: str | Path,
+        folder: StrPath,
         *,
         collections: Collection[DebuggerCollection] = COLLECTIONS,
         every: int = SNAPSHOT_EVERY,
@@ -80,10 +78,9 @@ class DebuggerHook(TrainingHook):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
-        self._listener.close()
+        self.close()
 
-    def on_end(self, result: FitResult) -> None:
-        del result
+    def close(self) -> None:
         self._listener.close()
 
 

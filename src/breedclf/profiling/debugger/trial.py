@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from breedclf.errors import ProfileError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.debugger.hook import MOVE, UPDATE
 from breedclf.profiling.debugger.requirements import is_trial, load_smdebug
 from breedclf.profiling.profile import JobInfo, JobStatus, Learning, Profile, Provenance, TensorKind, TensorSeries
@@ -29,7 +30,7 @@ _KINDS = {2: "linear", 3: "conv", 4: "conv", 5: "conv"}  # a layer's weight, by 
 Measures = dict[str, float]
 
 
-def read_trial(path: str | Path) -> Profile:
+def read_trial(path: StrPath) -> Profile:
     """Read a trial: losses, and statistics of each tensor from its reductions or, if saved, from the whole tensor.
 
     Only training steps are read. What can't be derived from reductions is absent: rules that need it report `no_data`.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ProfileError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.columns import MOST_SECONDS, plain_json
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.sagemaker import as_seconds
@@ -41,7 +42,7 @@ def is_named_as_report(folder: Path) -> bool:
     return folder.name in (FOLDER, OUTPUT, RULE_OUTPUT) or folder.name.startswith(SUMMARY)
 
 
-def read_report_folder(folder: str | Path) -> Profile:
+def read_report_folder(folder: StrPath) -> Profile:
     """Read the profile of a run from SageMaker's rule reports alone, given at any level of their folders.
 
     Unreadable reports are skipped and listed in `provenance.notes`.
@@ -104,7 +105,7 @@ def rule_reports(folder: Path) -> tuple[list[RuleReport], list[str]]:
     return [report for report in reports if report.rule != SUMMARY], notes
 
 
-def read_rule_reports(folder: str | Path) -> list[Finding]:
+def read_rule_reports(folder: StrPath) -> list[Finding]:
     """Read findings from every `<Rule>.json` below a `rule-output` or `profiler-reports` folder.
 
     Raises:
@@ -116,7 +117,7 @@ def read_rule_reports(folder: str | Path) -> list[Finding]:
     return [reported_finding(_report(path)) for path in paths]
 
 
-def write_rule_reports(findings: Iterable[Finding], folder: str | Path) -> None:
+def write_rule_reports(findings: Iterable[Finding], folder: StrPath) -> None:
     """Write `profiler-reports/<Rule>.json`, in the format of SageMaker's reports."""
     target = Path(folder) / FOLDER
     target.mkdir(parents=True, exist_ok=True)

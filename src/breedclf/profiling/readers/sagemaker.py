@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from breedclf.errors import ProfileError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.columns import LARGEST, MOST_SECONDS
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance, SeriesKind, System
 from breedclf.profiling.readers.builder import Recorded
@@ -39,7 +40,7 @@ def is_profiler_folder(folder: Path) -> bool:
     return _root(folder) is not None
 
 
-def read_profiler_folder(folder: str | Path, *, name: str | None = None) -> Profile:
+def read_profiler_folder(folder: StrPath, *, name: str | None = None) -> Profile:
     """Read `profiler-output` with its `system/` and `framework/` folders; either may be missing.
 
     Damaged lines and files are skipped and counted in `provenance.notes`.

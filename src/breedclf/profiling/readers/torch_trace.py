@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ProfileError
+from breedclf.files.paths import StrPath
 from breedclf.profiling.columns import MOST_SECONDS
 from breedclf.profiling.profile import JobInfo, Loader, Profile, Provenance
 from breedclf.profiling.readers.builder import Recorded
@@ -21,7 +22,7 @@ MOST_MICROSECONDS = MOST_SECONDS / 4 * 1e6  # so that base plus event time is va
 _STEP = re.compile(r"^ProfilerStep#\d+$")
 
 
-def read_torch_trace(path: str | Path) -> Profile:
+def read_torch_trace(path: StrPath) -> Profile:
     """Read a `*.pt.trace.json` (or `.json.gz`) into a profile.
 
     Raises:

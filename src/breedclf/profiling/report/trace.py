@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from breedclf.files.paths import StrPath
 from breedclf.profiling.profile import PARTS, Profile
 
 MOST_STEPS_WITH_PARTS = 20_000
@@ -14,7 +15,7 @@ _STAGES, _STEPS, _PARTS_TRACK = 1, 2, 3
 _OPERATORS_PID = 1_000
 
 
-def write_trace(profile: Profile, path: str | Path, operators: Iterable[dict[str, Any]] = ()) -> None:
+def write_trace(profile: Profile, path: StrPath, operators: Iterable[dict[str, Any]] = ()) -> None:
     """Write `trace.json`; `operators` are events of torch.profiler with `ts` in microseconds since 1970."""
     with Path(path).open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[\n')

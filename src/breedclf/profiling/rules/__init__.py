@@ -70,26 +70,29 @@ ALL_RULES: dict[str, Rule] = {
     )
 }
 
-RuleChoice = Mapping[str, Mapping[str, Any]] | Iterable[str | Rule | Callable[..., Finding]] | None
+OneRule = str | Rule | Callable[..., Finding]
+RuleChoice = Mapping[OneRule, Mapping[str, Any]] | Mapping[str, Mapping[str, Any]] | Iterable[OneRule] | None
 
 
 def choose_rules(choice: RuleChoice = None) -> list[Rule]:
     """Select rules: all, some by name, some with other parameters, or your own functions.
 
     Args:
-        choice: None for all rules; `{"StepOutlier": {"stddev": 2}}` for all rules with some parameters changed; or a
-            list of names, rules and functions `check(profile) -> Finding` for only those.
+        choice: None for all rules; `{"StepOutlier": {"stddev": 2}, own_function: {"limit": 3}}` for all rules, with
+            some parameters changed, and your own ones; or a list of names, rules and functions
+            `check(profile) -> Finding` for only those.
 
     Raises:
-        ConfigError: a name or a parameter is unknown.
+        ConfigError: a name or a parameter is unknown, or an entry isn't a rule.
     """
     if choice is None:
         return list(ALL_RULES.values())
     if isinstance(choice, Mapping):
-        for name in choice:
-            _known(name)
-        return [rule.with_parameters(choice.get(rule.name, {})) for rule in ALL_RULES.values()]
-    return [_known(one) if isinstance(one, str) else as_rule(one) for one in choice if one != "ProfilerReport"]
+        changed = [_rule(one).with_parameters(_parameters(one, changes)) for one, changes in choice.items()]
+        return list((ALL_RULES | {rule.name: rule for rule in changed}).values())
+    if isinstance(choice, str) or not isinstance(choice, Iterable):
+        raise ConfigError(f"rules={choice!r}: give a list of rules, or a mapping from rules to their parameters")
+    return [_rule(one) for one in choice if one != "ProfilerReport"]
 
 
 def check(profile: Profile, rules: RuleChoice = None) -> list[Finding]:
@@ -123,6 +126,20 @@ def _finding_of(rule: Rule, profile: Profile) -> Finding:
         return found
     note = "; other parameters need the raw data, which isn't part of a report"
     return found.model_copy(update={"evidence": found.evidence + note})
+
+
+def _rule(one: object) -> Rule:
+    if isinstance(one, str):
+        return _known(one)
+    if isinstance(one, Rule) or callable(one):
+        return as_rule(one)
+    raise ConfigError(f"{one!r} is no rule: give the name of one, or a function check(profile) -> Finding")
+
+
+def _parameters(one: object, changes: object) -> Mapping[str, Any]:
+    if isinstance(changes, Mapping):
+        return changes
+    raise ConfigError(f"the parameters of rule {one!r} must be a mapping such as {{'limit': 3}}, not {changes!r}")
 
 
 def _known(name: str) -> Rule:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from breedclf.config import Settings
-from breedclf.data.image_folder import Split
-from breedclf.data.images import open_image
+from breedclf.data.images import ImageLike, pillow_image
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.split import Split
+from breedclf.data.tables.places import place_of
 from breedclf.errors import BreedclfError
 from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
@@ -73,7 +74,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     network = network_from(card.architecture, state)
     whole = WholeModel(network, card.preprocessing).eval()
     crop = card.preprocessing.crop_px
-    samples = np.stack([_input(card, image) for _, image in sample_images()])
+    samples = np.stack([_input(card, image, name) for name, image in sample_images()])
     with torch.inference_mode():
         expected = whole(torch.from_numpy(samples)).numpy()
     plain = openvino.convert_model(
@@ -82,7 +83,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     if calibration is None:
         written, about = plain, About(expected=_rows(expected))
     else:
-        split = images_to_evaluate(calibration, "valid", card.labels, card.training)
+        split = images_to_evaluate(calibration, "valid", card.labels, card.training, place_of(calibration))
         written, about = _in_int8(card, plain, split, samples, max_accuracy_drop)
     openvino.save_model(written, target / MODEL_FILE, compress_to_fp16=False)
     (target / ABOUT_FILE).write_text(about.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -93,7 +94,8 @@ def _in_int8(
     card: ModelCard, plain: openvino.Model, split: Split, samples: NDArray[np.uint8], max_drop: float
 ) -> tuple[openvino.Model, About]:
     check_accuracy(1.0, 1.0, images=len(split), max_drop=max_drop)
-    in_int8 = quantized(plain, sample_of(split).paths, lambda path: _input(card, path)[None])
+    sample = sample_of(split)
+    in_int8 = quantized(plain, range(len(sample)), lambda index: _input_of(card, sample, index)[None])
     before, after = (_accuracy(card, each, split) for each in (plain, in_int8))
     check_accuracy(before, after, images=len(split), max_drop=max_drop)
     own = compiled(in_int8, "int8")(samples)[0]
@@ -104,13 +106,18 @@ def _accuracy(card: ModelCard, model: openvino.Model, split: Split) -> float:
     network = compiled(model, "fp32")
     right = 0
     for start in range(0, len(split), 16):
-        inputs = np.stack([_input(card, path) for path in split.paths[start : start + 16]])
+        inputs = np.stack([_input_of(card, split, index) for index in range(start, min(start + 16, len(split)))])
         right += int((network(inputs)[0].argmax(1) == np.array(split.targets[start : start + 16])).sum())
     return right / len(split)
 
 
-def _input(card: ModelCard, image: Path | bytes) -> NDArray[np.uint8]:
-    found: NDArray[np.uint8] = card.preprocessing.view(open_image(image, color=card.preprocessing.color), 0).numpy()
+def _input_of(card: ModelCard, split: Split, index: int) -> NDArray[np.uint8]:
+    return _input(card, split.images.read(index), split.images.name(index))
+
+
+def _input(card: ModelCard, image: ImageLike, name: str) -> NDArray[np.uint8]:
+    view = card.preprocessing.view(pillow_image(image, name, color=card.preprocessing.color), 0)
+    found: NDArray[np.uint8] = view.numpy()
     return found
 
 

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breedclf.backends.common.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
+from breedclf.backends.common.model_files import MODEL_FILES
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.s3.manifest import Manifest, ignore_nothing, read_manifest, sha256_of
 from breedclf.backends.sagemaker.s3.transfer import upload_folder
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
+from breedclf.config.import_path import paths_in
 from breedclf.errors import ConfigError, DataError
-from breedclf.jobs import DATA_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
 from breedclf.tuning.packed import requirements_of
+
+if TYPE_CHECKING:
+    from breedclf.data.tables.places import TablePlace
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
 _SHOWN = 5
+_IN_THE_JOB = ("breedclf", "numpy", "PIL", "torch", "torchvision")
 _SAFE = re.compile(r"[^A-Za-z0-9._\-]+")
 _FINGERPRINT_CHARS = 16
 
@@ -38,7 +47,8 @@ class Inputs:
         Raises:
             ConfigError: the source or a channel doesn't exist or is invalid.
         """
-        return self._places(self._code(spec), self._channels(spec))
+        with _sent_channels(spec) as paths:
+            return self._places(self._code(spec), self._channels(spec, paths))
 
     def sent(self, spec: JobSpec) -> JobPlaces:
         """Upload what S3 lacks, for a job that `require_trainable` has accepted, and return the S3 URIs.
@@ -48,20 +58,20 @@ class Inputs:
             BreedclfError: S3 can't be reached or refuses.
         """
         code = self._code(spec)
-        channels = self._channels(spec)
-        places = self._places(code, channels)
-        with self._lock:  # concurrent jobs with the same code upload it once
-            self.context.storage.ensure(f"{places.code}/{ARCHIVE}", code.archive())
-        for name, uri in places.channels.items():
-            path = spec.channels[name]
-            if remote_address(path) is not None:
-                continue
-            if path.is_dir():
-                manifest_uri = f"{uri}.manifest.json"
-                ignored = _ignored_of(spec, name)
-                upload_folder(self.context.storage, path, uri, manifest_uri=manifest_uri, ignored=ignored)
-            else:
-                self.context.storage.ensure(f"{uri}/{path.name}", path)
+        with _sent_channels(spec) as paths:
+            places = self._places(code, self._channels(spec, paths))
+            with self._lock:  # concurrent jobs with the same code upload it once
+                self.context.storage.ensure(f"{places.code}/{ARCHIVE}", code.archive())
+            for name, uri in places.channels.items():
+                path = paths[name]
+                if remote_address(path) is not None:
+                    continue
+                if path.is_dir():
+                    manifest_uri = f"{uri}.manifest.json"
+                    ignored = _ignored_of(spec, name)
+                    upload_folder(self.context.storage, path, uri, manifest_uri=manifest_uri, ignored=ignored)
+                else:
+                    self.context.storage.ensure(f"{uri}/{path.name}", path)
         return places
 
     def _places(self, code: Bundle, channels: Mapping[str, str]) -> JobPlaces:
@@ -75,21 +85,23 @@ class Inputs:
                 [
                     *requirements_of(spec.hyperparameters),
                     *settings_requirements(spec.hyperparameters),
-                ]
+                ],
+                spec.modules,
             )
             if spec.source is None
             else source_bundle(spec.source)
         )
         return with_wheels(bundle, self.context.settings)
 
-    def _channels(self, spec: JobSpec) -> dict[str, str]:
-        return {name: self._uri(name, path, _ignored_of(spec, name)) for name, path in spec.channels.items()}
+    def _channels(self, spec: JobSpec, paths: Mapping[str, Path]) -> dict[str, str]:
+        return {name: self._uri(name, path, _ignored_of(spec, name)) for name, path in paths.items()}
 
     def _uri(self, name: str, path: Path, ignored: Callable[[str], bool]) -> str:
         if (remote := remote_address(path)) is not None:
             return remote
         if path.is_dir():
-            return self.context.uri("data", folder_name(path, read_manifest(path, ignored)))
+            kind = "weights" if name == MODEL_CHANNEL else "data"
+            return self.context.uri(kind, folder_name(path, read_manifest(path, ignored)))
         if path.is_file():
             kind = "weights" if name == WEIGHTS_CHANNEL else "data"
             return self.context.uri(kind, sha256_of(path)[:32])
@@ -144,27 +156,70 @@ def set_aside_in(folder: Path) -> Callable[[str], bool]:
 
 def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
     """Which files of a channel aren't uploaded; those of a user's script all are, since it may read any of them."""
+    if channel == MODEL_CHANNEL and spec.source is None:
+        return lambda path: path not in MODEL_FILES
     folder = spec.channels[channel]
-    if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
+    if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir() or _table_of(spec) is not None:
         return ignore_nothing
     return set_aside_in(folder)
 
 
+@contextmanager
+def _sent_channels(spec: JobSpec) -> Iterator[Mapping[str, Path]]:
+    """The channels that are uploaded: a table becomes a folder of the images that it lists."""
+    place = _table_of(spec)
+    if place is None:
+        yield spec.channels
+        return
+    from breedclf.data.tables.staging import staged
+
+    with staged(place) as folder:
+        others = {name: path for name, path in spec.channels.items() if name not in (DATA_CHANNEL, LABELS_CHANNEL)}
+        yield {DATA_CHANNEL: folder, **others}
+
+
+def _table_of(spec: JobSpec) -> TablePlace | None:
+    """The table of a job's images; None if they are in class folders or in S3, or if the job runs other code."""
+    from breedclf.data.tables.places import place_of
+
+    data = spec.channels.get(DATA_CHANNEL)
+    if data is None or spec.source is not None or remote_address(data) is not None:
+        return None
+    return place_of(data, spec.channels.get(LABELS_CHANNEL))
+
+
 def require_trainable(spec: JobSpec) -> None:
-    """Check the images of a job before anything is uploaded or billed.
+    """Check the images and the own code of a job before anything is uploaded or billed.
 
     Raises:
+        ConfigError: own code is in a module that the job won't have.
         DataError: training would fail at its start, or at an unreadable image.
     """
-    folder = spec.channels.get(DATA_CHANNEL)
-    if spec.source is not None or folder is None or not folder.is_dir():
+    if spec.source is None:
+        _require_importable(spec)
+    data = spec.channels.get(DATA_CHANNEL)
+    if spec.source is not None or data is None or not data.exists():
         return
     skips = spec.hyperparameters.get("on_bad_image") == "skip"
-    check_images(folder, skip_bad=skips)
+    check_images(data, spec.channels.get(LABELS_CHANNEL), skip_bad=skips)
 
 
-def check_images(folder: Path, *, skip_bad: bool = False) -> None:
-    """Run the dataset check on a folder.
+def _require_importable(spec: JobSpec) -> None:
+    """Refuse own code in modules that are installed here, but not in the job."""
+    for what, path in paths_in(spec.hyperparameters).items():
+        if path.top not in spec.modules and path.top.removesuffix(".py") not in {
+            *(name.removesuffix(".py") for name in spec.modules),
+            *sys.stdlib_module_names,
+            *_IN_THE_JOB,
+        }:
+            raise ConfigError(
+                f"{what} {path}: {path.top} is installed on this machine, but a job on SageMaker doesn't have it; copy "
+                "the code into a module of your own, which is sent with the job"
+            )
+
+
+def check_images(data: Path, labels: Path | None = None, *, skip_bad: bool = False) -> None:
+    """Run the dataset check on a folder or table.
 
     Raises:
         DataError: training would fail at its start, or at an unreadable image (unless `skip_bad`).
@@ -173,10 +228,10 @@ def check_images(folder: Path, *, skip_bad: bool = False) -> None:
     from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED
 
     fatal = FATAL if skip_bad else FATAL | FATAL_UNLESS_SKIPPED
-    problems = [problem for problem in check(folder, quiet=True).problems if problem.kind in fatal]
+    problems = [problem for problem in check(data, labels=labels, quiet=True).problems if problem.kind in fatal]
     if problems:
         shown = "; ".join(f"{problem.path}: {problem.kind}, {problem.detail}" for problem in problems[:_SHOWN])
         raise DataError(
-            f"training on {folder} would fail ({len(problems)} problems): {shown}. `breedclf data check {folder}` "
-            "lists all of them; nothing was uploaded"
+            f"training on {data} would fail ({len(problems)} problems): {shown}. `breedclf data check {data}"
+            f"{'' if labels is None else f' --labels {labels}'}` lists all of them; nothing was uploaded"
         )

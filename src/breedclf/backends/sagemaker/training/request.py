@@ -12,11 +12,12 @@ from breedclf.backends.sagemaker.instance_types import gpus_of, has_local_disk, 
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import debugger_request
 from breedclf.errors import ConfigError
-from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, WEIGHTS_CHANNEL, JobSpec
+from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec
 
 MAX_RUNTIME_SECONDS = 28 * 86_400
 # With network isolation the container can't download its code from S3, so the code is a channel.
 SUBMIT_DIRECTORY = f"/opt/ml/input/data/{CODE_CHANNEL}/{ARCHIVE}"
+_READ_WHOLE = (CODE_CHANNEL, WEIGHTS_CHANNEL, MODEL_CHANNEL)
 RESERVED_PREFIXES = ("sagemaker_", "_tuning_")
 
 
@@ -65,7 +66,7 @@ def training_request(
         },
         "RoleArn": role,
         "InputDataConfig": [
-            _channel(name, uri, settings.input_mode if name not in (CODE_CHANNEL, WEIGHTS_CHANNEL) else "File")
+            _channel(name, uri, settings.input_mode if name not in _READ_WHOLE else "File")
             for name, uri in {CODE_CHANNEL: places.code, **places.channels}.items()
         ],
         "OutputDataConfig": {"S3OutputPath": places.jobs},
@@ -170,7 +171,8 @@ def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
         )
     ours = spec.source is None and DATA_CHANNEL in spec.channels
     weights = spec.hyperparameters.get("weights")
-    if settings.network_isolation and ours and WEIGHTS_CHANNEL not in spec.channels and weights != "none":
+    has_weights = weights == "none" or WEIGHTS_CHANNEL in spec.channels or MODEL_CHANNEL in spec.channels
+    if settings.network_isolation and ours and not has_weights:
         raise ConfigError(
             f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
             "pass a local file (weights='resnet50.pth'), which is uploaded"

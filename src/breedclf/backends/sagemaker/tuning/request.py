@@ -10,6 +10,7 @@ from breedclf.backends.sagemaker.tags import PURPOSE_TAG
 from breedclf.config import TrainingConfig
 from breedclf.config.aliases import SETTINGS
 from breedclf.errors import ConfigError
+from breedclf.jobs import MODEL_CHANNEL
 from breedclf.tuning.native import NativeSearch, value_texts
 from breedclf.tuning.space import MAX_CATEGORIES, Categorical, Continuous, Integer, Parameter, is_number
 from breedclf.tuning.stopping import Completion
@@ -120,9 +121,10 @@ def search_request(name: str, described: Mapping[str, Any]) -> SearchRequest:
     shared = definition.get("StaticHyperParameters", {})
     pairs = {key: value for key, value in shared.items() if not key.startswith(_RESERVED)}
     channels = {each["ChannelName"]: _channel_uri(each) for each in definition.get("InputDataConfig", ())}
-    paths = {"data": Path(channels.get("training", "."))} | (
-        {"weights": channels["weights"]} if "weights" in channels else {}
-    )
+    settings = {"weights": "weights", MODEL_CHANNEL: "start_from"}
+    paths = {"data": Path(channels.get("training", "."))} | {
+        setting: channels[name] for name, setting in settings.items() if name in channels
+    }
     limits, criteria = config["ResourceLimits"], config.get("TuningJobCompletionCriteria", {})
     strategies: dict[str, Strategy] = {service: own for own, service in _STRATEGIES.items()}
     strategy = strategies.get(config["Strategy"])
