@@ -23,7 +23,7 @@ import psutil
 import pytest
 import torch
 
-from breedclf import EpochRecord, Trainer, TrainingConfig, TrainingHook
+from breedclf import Classifier, EpochRecord, Trainer, TrainingConfig, TrainingHook
 from breedclf.errors import BreedclfError
 from tests.integration.conftest import QUICK, write_patterns
 
@@ -109,32 +109,33 @@ def nothing_changed() -> Iterator[None]:
     assert [name for name in before if before[name] != after[name]] == []
 
 
-def compare(images: Path, folder: Path, numbers: range) -> None:
+def compare(images: Path, folder: Path, *, fits: int, kinds: int) -> None:
     """Fits in 8 threads, some of which fail, give the bits of fits one after the other, and change nothing."""
 
     def in_thread(number: int) -> Outcome:
         with suppress(ZeroDivisionError):
             if number % 5 == 1:
                 fit(config_of(images, folder / f"failing-{number}", number), Failing(ZeroDivisionError))
-        return fit(config_of(images, folder / "threads", number))
+        return fit(config_of(images, folder / f"round-{number // kinds}", number % kinds))
 
-    fit(config_of(images, folder / "first", 0))  # modules that are imported at the first use add warning filters
+    for kind in (0, 3):
+        fit(config_of(images, folder / "first", kind))  # modules that are imported at the first use add warning filters
     with nothing_changed():
-        serial = [fit(config_of(images, folder / "serial", number)) for number in numbers]
+        serial = [fit(config_of(images, folder / "serial", kind)) for kind in range(kinds)]
         with ThreadPoolExecutor(8) as pool:
-            threaded = list(pool.map(in_thread, numbers))
-    assert [number for number in numbers if threaded[number - numbers[0]] != serial[number - numbers[0]]] == []
-    assert len(set(serial)) > len(numbers) // 10
+            threaded = list(pool.map(in_thread, range(fits)))
+    assert [number for number in range(fits) if threaded[number] != serial[number % kinds]] == []
+    assert len(set(serial)) > kinds // 10
 
 
 def test_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None:
-    compare(images, tmp_path, range(12))
+    compare(images, tmp_path, fits=12, kinds=4)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_hundred_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None:
-    compare(images, tmp_path, range(100))
+    compare(images, tmp_path, fits=100, kinds=100)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
@@ -189,16 +190,38 @@ def test_signal_handlers_of_an_event_loop_outlive_a_fit_in_its_thread(images: Pa
 
 
 def growth(repeat: Callable[[int], object], *, times: int) -> tuple[float, int, int]:
-    """Megabytes, descriptors and threads that `times` calls add, after as many as fill pools and caches."""
+    """Megabytes, descriptors and threads that `times` calls add to what the first five leave."""
     process = psutil.Process()
 
-    def measured() -> tuple[int, int, int]:
+    def measured() -> tuple[float, int, int]:
         gc.collect()
-        return process.memory_info().rss, process.num_fds(), process.num_threads()
+        return process.memory_info().rss / MB, process.num_fds(), process.num_threads()
 
     for number in range(5):
         repeat(number)
     before = measured()
     for number in range(5, times):
         repeat(number)
-    return tuple(after - first for first, after in zip(before, measured(), strict=True))  # type: ignore[return-value]
+    megabytes, descriptors, threads = (after - first for after, first in zip(measured(), before, strict=True))
+    return megabytes, int(descriptors), int(threads)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by Linux's resident memory")
+def test_fifty_fits_in_one_process_leave_nothing_behind(images: Path, tmp_path: Path) -> None:
+    megabytes, descriptors, threads = growth(lambda number: fit(config_of(images, tmp_path, number % 10)), times=50)
+    assert megabytes < 30
+    assert descriptors <= 0
+    assert threads <= 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by Linux's resident memory")
+def test_fifty_loaded_models_leave_nothing_behind(images: Path, tmp_path: Path) -> None:
+    fit(config_of(images, tmp_path, 0))
+    image, model = next(images.glob("test/*/*")), tmp_path / "output-0" / "model"
+    megabytes, descriptors, threads = growth(lambda _: Classifier(model).predict(image), times=50)
+    assert megabytes < 100  # one model's weights, which malloc may keep for the next
+    assert descriptors <= 0
+    assert threads <= 0

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import textwrap
 import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from breedclf.runtime.deterministic import CUBLAS_VARIABLE, ProcessWide, repeatable
+from breedclf.runtime.deterministic import CUBLAS_VARIABLE, repeatable
+from breedclf.runtime.process_wide import ProcessWide, without_warnings
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +125,16 @@ def test_a_change_that_fails_is_not_undone() -> None:
     for _ in range(2):
         with pytest.raises(OSError, match="no"), block():
             pass
+
+
+def test_ignored_warnings_come_back_when_blocks_overlap() -> None:
+    before = list(warnings.filters)
+    first, second = without_warnings(), without_warnings()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    warnings.warn("ignored", stacklevel=1)
+    second.__exit__(None, None, None)
+    assert list(warnings.filters) == before
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)

@@ -17,6 +17,7 @@ from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
+from breedclf.runtime.memory import freed_memory_returned
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.runtime.progress import show_line
 from breedclf.training.interruption import StopRequest
@@ -126,7 +127,8 @@ class Trainer:
         check_hooks(hooks)
         own = [ProgressLog(), *loggers_of(config), *recorders_of(config)]
         try:
-            return fit(config, self.images, hooks=[*own, *hooks], metrics=self.metrics, stop=self._stop)
+            with freed_memory_returned():
+                return fit(config, self.images, hooks=[*own, *hooks], metrics=self.metrics, stop=self._stop)
         finally:
             self._stop.reset()
 

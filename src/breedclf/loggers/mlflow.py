@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from breedclf._version import __version__
 from breedclf.loggers.run_logger import RunLogger, RunStatus, metrics_of, run_name, settings_of
 from breedclf.runtime.extras import require_extra
+from breedclf.runtime.process_wide import ProcessWide
 from breedclf.text.json_lines import read_json_lines
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingPlan
@@ -213,22 +214,24 @@ def _experiment_id(client: Any, name: str) -> str:
     return str(found.experiment_id)
 
 
-@contextmanager
-def _quiet_and_impatient() -> Iterator[None]:
-    """Silence MLflow's loggers, and limit retries to a few seconds unless the user configured them."""
+def _silence_and_hurry() -> Callable[[], object]:
     ours = {name: value for name, value in _TIMEOUTS.items() if name not in os.environ}
     os.environ.update(ours)
-    loggers = [logging.getLogger(name) for name in _VERBOSE_LOGGERS]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    levels = {logger: logger.level for logger in map(logging.getLogger, _VERBOSE_LOGGERS)}
+    for logger in levels:
         logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         for name in ours:
             os.environ.pop(name, None)
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in levels.items():
             logger.setLevel(level)
+
+    return undo
+
+
+_quiet_and_impatient = ProcessWide(_silence_and_hurry)
+"""Silences MLflow's loggers, and limits retries to a few seconds unless the user configured them."""
 
 
 @contextmanager

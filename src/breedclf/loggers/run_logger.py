@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from breedclf.runtime.process_wide import without_warnings
 from breedclf.text.plain_json import plain_values
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
@@ -101,8 +101,7 @@ class RunLogger(TrainingHook):
         if self._failed:
             return
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # users can't fix what these libraries warn about
+            with without_warnings():  # users can't fix what these libraries warn about
                 act()
         except Exception as error:  # noqa: BLE001 - no exception of a logger may stop training
             self._failed = True

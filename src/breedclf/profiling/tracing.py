@@ -6,8 +6,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry, register_fl
 from breedclf.models.fused_ops import can_fuse
 from breedclf.profiling.profile import Operator
 from breedclf.profiling.readers.operators import operators_of
+from breedclf.runtime.process_wide import ProcessWide
 
 WARM_UP_STEPS = 2
 TRACED_STEPS = 3
@@ -167,26 +167,25 @@ class Tracer:
             self._profiler.start()
 
 
-@contextmanager
-def _silent_kineto() -> Iterator[None]:
-    """Silence Kineto, the library behind torch's profiler, which otherwise logs to stderr (such as a missing GPU).
-
-    Kineto reads its log level when it starts; a level set by the user is kept.
-    """
+def _silence_kineto() -> Callable[[], object]:
     if _KINETO_LEVEL in os.environ:
-        yield
-        return
+        return lambda: None
     os.environ[_KINETO_LEVEL] = "99"
-    try:
-        yield
-    finally:
-        os.environ.pop(_KINETO_LEVEL, None)
+    return lambda: os.environ.pop(_KINETO_LEVEL, None)
+
+
+_silent_kineto = ProcessWide(_silence_kineto)
+"""Silences Kineto, the library behind torch's profiler, which otherwise logs to stderr (such as a missing GPU).
+
+Kineto reads its log level when it starts; a level set by the user is kept.
+"""
 
 
 def peak_speed(device: torch.device, dtype: torch.dtype, *, size: int = 1024, repeats: int = 3) -> tuple[float, float]:
     """Peak speed of this machine: FLOP/s of a large matrix product and bytes/s of a large copy, best of a few tries."""
-    left = torch.randn(size, size, device=device).to(dtype)
-    source = torch.randn(16_000_000, device=device)
+    random = torch.Generator(device)
+    left = torch.randn(size, size, generator=random, device=device).to(dtype)
+    source = torch.randn(16_000_000, generator=random, device=device)
     target = torch.empty_like(source)
     products, copies = [], []
     for _ in range(repeats + 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
@@ -11,6 +10,7 @@ from importlib import import_module
 import torch
 
 from breedclf.runtime.cpu_threads import on_threads
+from breedclf.runtime.process_wide import ProcessWide
 
 CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -35,39 +35,6 @@ def repeatable(
         stack.enter_context(_deterministic_operations())
         stack.enter_context(on_threads(threads))
         yield
-
-
-class ProcessWide:
-    """A change of process-wide state that blocks in several threads may need at once, or nested.
-
-    The first block makes the change, and the last one undoes it, however it ends.
-
-    Args:
-        change: makes the change and returns what undoes it.
-    """
-
-    def __init__(self, change: Callable[[], Callable[[], object]]) -> None:
-        self._change = change
-        self._mutex = threading.RLock()  # a signal handler may start a run in the thread that holds it
-        self._blocks = 0
-        self._undo: Callable[[], object] | None = None
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        counted = False
-        try:
-            with self._mutex:
-                if not self._blocks:
-                    self._undo = self._change()
-                self._blocks += 1
-                counted = True
-            yield
-        finally:
-            if counted:
-                with self._mutex:
-                    self._blocks -= 1
-                    if not self._blocks and self._undo is not None:
-                        self._undo()
 
 
 def _allow_only_deterministic() -> Callable[[], object]:
