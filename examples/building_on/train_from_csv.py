@@ -1,4 +1,4 @@
-"""Train from a table of paths and labels instead of class folders, and keep each animal's photographs together.
+"""Train from a table of paths and labels instead of class folders, and keep the images of each animal together.
 
 python examples/building_on/train_from_csv.py
 """
@@ -20,7 +20,7 @@ def collect(source: Path, folder: Path) -> Path:
     rows = []
     for number, image in enumerate(sorted(source.rglob("*.jpg"))):
         shutil.copy(image, folder / f"{number:04}.jpg")
-        # Two photographs of each animal: if they were split apart, the test images would be known already.
+        # Two images of each animal: if they were split apart, the test images would be known already.
         rows.append({"path": f"{number:04}.jpg", "label": image.parent.name, "group": f"animal {number // 2}"})
     table = folder / "images.csv"
     with table.open("w", newline="", encoding="utf-8") as file:

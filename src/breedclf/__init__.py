@@ -6,7 +6,7 @@ Names are loaded on first use, so that `import breedclf` stays fast and needs ne
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from breedclf._version import __version__
 
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from breedclf.evaluation.metrics import ClassResult, Evaluation
     from breedclf.exporting.comparison import Comparison
     from breedclf.exporting.export import Export, export
+    from breedclf.features.progress import FeatureProgress
     from breedclf.inference.classifier import Classifier
     from breedclf.inference.prediction import Prediction, RankedClass
     from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, Transition
@@ -108,6 +109,7 @@ _MODULE_OF = {
     "EvaluationConfig": "breedclf.config",
     "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
+    "FeatureProgress": "breedclf.features.progress",
     "Finding": "breedclf.profiling.rules",
     "FitResult": "breedclf.training.result",
     "ForeignLoop": "breedclf.profiling.foreign",
@@ -152,9 +154,9 @@ _MODULE_OF = {
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
     "TrainingError": "breedclf.errors",
-    "TrainingStoppedError": "breedclf.errors",
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
+    "TrainingStoppedError": "breedclf.errors",
     "TransformResult": "breedclf.api.transform",
     "Transition": "breedclf.jobs",
     "Trial": "breedclf.tuning.trials",
@@ -198,6 +200,7 @@ __all__ = [
     "EvaluationConfig",
     "Export",
     "ExportError",
+    "FeatureProgress",
     "Finding",
     "FitResult",
     "ForeignLoop",
@@ -266,9 +269,13 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'breedclf' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), name)
+    missing = import_module("breedclf.errors").MissingExtraError
+    try:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+    except missing as error:  # the name stays usable in imports and annotations; its use says what to install
+        return cast(object, import_module("breedclf.runtime.extras").unavailable_class(name, error))
     globals()[name] = value
-    return value
+    return cast(object, value)
 
 
 def __dir__() -> list[str]:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import with_files_at
-from breedclf.errors import BreedclfError, ConfigError, TrainingError
+from breedclf.errors import BreedclfError, ConfigError, TrainingError, TrainingStoppedError
 from breedclf.files.model_folder import CARD_FILE
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.own_code import importable_from
-from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED, ending_at_once, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
@@ -102,8 +102,11 @@ class JobEnvironment:
         """
         if DATA_CHANNEL not in self.channels:
             raise ConfigError(f"the job has no channel {DATA_CHANNEL!r}, which must hold the images")
-        data = self.channels[DATA_CHANNEL].resolve()  # each job has a new link to the same images
+        # each job has new links to the same images
+        data = _table_or_folder(self.channels[DATA_CHANNEL]).resolve()
         paths: dict[str, Any] = {"data": data, "output": self.output_data}
+        if LABELS_CHANNEL in self.channels:
+            paths["labels"] = _only_file(self.channels[LABELS_CHANNEL]).resolve()
         if WEIGHTS_CHANNEL in self.channels:
             paths["weights"] = str(_only_file(self.channels[WEIGHTS_CHANNEL]))
         if MODEL_CHANNEL in self.channels:
@@ -130,7 +133,7 @@ def main() -> NoReturn:
         with any_encoding():
             code = run(os.environ)
     except KeyboardInterrupt as interrupt:  # the message names the checkpoint to resume from
-        log.error("%s", interrupt or "interrupted")
+        log.error("%s", str(interrupt) or "interrupted")
         code = EXIT_INTERRUPTED
     leave(code)
 
@@ -147,6 +150,9 @@ def run(variables: Mapping[str, str]) -> int:
                 search(job)
             else:
                 train(job)
+    except TrainingStoppedError as error:
+        log.error("%s", error)
+        return EXIT_INTERRUPTED
     except BreedclfError as error:
         return _fail(str(error), variables)
     except Exception as error:  # noqa: BLE001 - every error becomes the failure reason
@@ -158,9 +164,12 @@ def run(variables: Mapping[str, str]) -> int:
 def train(job: JobEnvironment) -> FitResult:
     """Train with the job's hyperparameters and write the model to the job's model folder.
 
-    A job that is restarted, for instance after a spot interruption, resumes from its last checkpoint.
+    A job that is restarted, for instance after a spot interruption, resumes from its last checkpoint. SIGTERM, which
+    backends send to a job that is stopped, ends the run after its step: its best model so far is written.
 
     Raises:
+        TrainingInterrupted: a signal ended the run; the model is written.
+        TrainingStoppedError: a signal ended the run before its first step.
         BreedclfError: the settings, the data, the weights or the machine are unsuitable.
     """
     config = job.training_config().replace(resume=True)
@@ -169,25 +178,31 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
             "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.loggers.chosen import loggers_of
-    from breedclf.profiling.recorder import recorders_of
-    from breedclf.training.fit import fit
-    from breedclf.training.progress import ProgressLog
-    from breedclf.tuning.best_so_far import BestSoFar
+    with ending_at_once():
+        from breedclf.loggers.chosen import loggers_of
+        from breedclf.profiling.recorder import recorders_of
+        from breedclf.training.fit import fit
+        from breedclf.training.interruption import StopRequest, TrainingInterrupted
+        from breedclf.training.progress import ProgressLog
+        from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
         _require_gpus(job.gpus)
-    checkpoints = job.checkpoints / _TRAINING
+    checkpoints, stop = job.checkpoints / _TRAINING, StopRequest(signals_keep_best=True)
     if not job.is_first:
-        return fit(config, checkpoints=checkpoints)
+        return fit(config, checkpoints=checkpoints, stop=stop)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
     loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
     hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
-    result = fit(config, hooks=hooks, checkpoints=checkpoints)
+    result = fit(config, hooks=hooks, checkpoints=checkpoints, stop=stop)
     _write_model(result.artifact, job.model)
     value = getattr(result.best, config.objective)
     print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
+    if result.stopped:
+        raise TrainingInterrupted(
+            f"the training was stopped in epoch {len(result.history)} of {config.epochs}, and its best model is written"
+        )
     return result
 
 
@@ -265,6 +280,12 @@ def _only_file(channel: Path) -> Path:
     if len(files) != 1:
         raise ConfigError(f"channel {channel.name!r} must hold one file; it holds {len(files)}")
     return files[0]
+
+
+def _table_or_folder(channel: Path) -> Path:
+    """The channel of the images, or the table in it, if it holds nothing else."""
+    found = list(channel.iterdir()) if channel.is_dir() else []
+    return found[0] if len(found) == 1 and found[0].is_file() else channel
 
 
 def _fail(reason: str, variables: Mapping[str, str]) -> int:

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
 
 from breedclf import InlineBackend, Job, LocalBackend, Trainer, TrainingConfig
 from breedclf.cli import main
-from breedclf.errors import ConfigError, JobFailedError
+from breedclf.errors import ConfigError, JobFailedError, TrainingStoppedError
 from breedclf.jobs import Backend, JobSpec
 from breedclf.training.hooks import TrainingHook
 from breedclf.training.result import FitResult
@@ -159,3 +160,32 @@ def test_an_attached_job_may_be_named_by_its_backend_s_name(tmp_path: Path, monk
     assert Job.attach("by-name", backend="inline").status == job.status == "Completed"
     assert Job.attach("by-name").metrics == job.metrics
     assert json.loads((job.output / "result.json").read_text())["skipped"] == []
+
+
+def test_request_stop_ends_the_job_with_its_best_model(some_backend: Backend, images: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(data=images, output=tmp_path / "out", **{**QUICK_CPU, "epochs": 10_000})
+    trainer = Trainer(config, backend=some_backend)
+
+    def ask() -> None:
+        until(lambda: bool(some_backend.list_jobs()) and some_backend.list_jobs()[0].metrics.get("epoch", 0) > 2)
+        trainer.request_stop()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    result = trainer.fit()
+    asking.join()
+    assert result.stopped
+    assert 2 < len(result.history) < 10_000
+    assert result.classifier.predict(next((images / "test").rglob("*.png"))).best is not None
+    (job,) = some_backend.list_jobs()
+    assert job.status == "Stopped"
+    assert job.metrics["best_epoch"] == result.best_epoch
+
+
+def test_a_request_before_the_fit_submits_nothing(images: Path, tmp_path: Path) -> None:
+    backend = Submissions()
+    trainer = Trainer(TrainingConfig(data=images, output=tmp_path / "out", **QUICK_CPU), backend=backend)  # type: ignore[arg-type]
+    trainer.request_stop()
+    with pytest.raises(TrainingStoppedError):
+        trainer.fit()
+    assert backend.specs == []

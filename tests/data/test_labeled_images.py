@@ -107,5 +107,46 @@ def test_a_source_that_fails_names_the_image() -> None:
     assert split.images.digest(1) == b"unreadable image 1"
     with pytest.raises(ImageError, match=r"image 0 must be a path, bytes, a PIL image or a uint8 array, not int"):
         EncodedImages(split_of("train", Source(3)).images).load(0)  # type: ignore[arg-type]
-    with pytest.raises(ImageError, match=r"an array must be uint8"):
+    with pytest.raises(ImageError, match=r"image 0: an array must be uint8 .* not float32"):
         EncodedImages(split_of("train", Source(PIXELS.astype(np.float32))).images).load(0)  # type: ignore[arg-type]
+
+
+class OwnError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("problem", "message"),
+    [
+        (OwnError("no row"), "image 1 can't be read from Failing: no row"),
+        (IndexError("out of range"), "image 1 can't be read from Failing: out of range"),
+        (OSError(5, "Input/output error"), "image 1 can't be read from Failing: [Errno 5] Input/output error"),
+        (OwnError(), "image 1 can't be read from Failing: OwnError"),
+        (None, "image 1 must be a path, bytes, a PIL image or a uint8 array, not NoneType"),
+        (torch.zeros(3, 4, 4), "image 1 must be a path, bytes, a PIL image or a uint8 array, not Tensor"),
+        (PIXELS[:, :, :2], "image 1: an array must be uint8 [height, width] or [height, width, 3 or 4], not uint8"),
+        (b"text", "image 1 can't be decoded: it is none of JPEG"),
+    ],
+    ids=["own", "index", "system", "silent", "none", "tensor", "channels", "bytes"],
+)
+def test_whatever_a_source_gives_or_raises_is_an_unreadable_image(problem: object, message: str) -> None:
+    class Failing(Source):
+        def read(self, _index: int) -> ImageLike:
+            if isinstance(problem, Exception):
+                raise problem
+            return problem  # type: ignore[return-value]
+
+    split = split_of("train", Failing(b"", b""))
+    with pytest.raises(ImageError) as caught:
+        EncodedImages(split.images).load(1)
+    assert message in str(caught.value)
+    assert len(fingerprint_of(split.images)) == 32
+
+
+def test_a_source_may_name_its_images() -> None:
+    class Files(Source):
+        def name_of(self, index: int) -> str:
+            return f"/photos/{index}.jpg"
+
+    with pytest.raises(ImageError, match=r"^/photos/0.jpg can't be decoded: it is none of JPEG"):
+        EncodedImages(split_of("train", Files(b"text")).images).load(0)

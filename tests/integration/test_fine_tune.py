@@ -210,8 +210,9 @@ def test_prepared_images_train_the_same_network_and_are_kept(pictures: Path, tmp
 
 
 @pytest.mark.slow
-def test_activation_checkpointing_trains_the_same_network(pictures: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"batch_norm": "fixed", "deterministic": True}
+@pytest.mark.parametrize("freeze", ["layer4", "none"])
+def test_activation_checkpointing_trains_the_same_network(pictures: Path, tmp_path: Path, freeze: str) -> None:
+    settings: dict[str, Any] = {"batch_norm": "fixed", "deterministic": True, "freeze": freeze}
     fit(config_of(pictures, tmp_path / "kept", **settings))
     fit(config_of(pictures, tmp_path / "again", activation_checkpointing=True, **settings))
     kept, again = weights_of(tmp_path / "kept"), weights_of(tmp_path / "again")

@@ -154,6 +154,30 @@ def test_rules_of_ones_own_and_wrong_ones() -> None:
         ProfilingSession(rules=["Nope"])
 
 
+def test_rules_of_ones_own_take_parameters_beside_all_others() -> None:
+    def slow(profile: Profile, *, limit: float = 10.0) -> Finding:
+        return ok(f"{profile.job.seconds:.0f} s of at most {limit:g}", datapoints=1)
+
+    session = ProfilingSession(rules={slow: {"limit": 99}, "StepOutlier": {"stddev": 9}})
+    session._profile = planted.clean()
+    found = {finding.rule: finding for finding in session.findings}
+    assert found["slow"].parameters == {"limit": 99}
+    assert "of at most 99" in found["slow"].evidence
+    assert found["StepOutlier"].parameters["stddev"] == 9
+    assert len(found) == len(ALL_RULES) + 2
+    wrong: list[tuple[Any, str]] = [
+        ({slow: {"limits": 1}}, "rule slow has no parameter 'limits': valid names are limit"),
+        ({slow: 3}, "must be a mapping such as {'limit': 3}, not 3"),
+        ({3: {}}, "3 is no rule: give the name of one, or a function check"),
+        ([3], "3 is no rule"),
+        ("StepOutlier", "rules='StepOutlier': give a list of rules, or a mapping"),
+    ]
+    for rules, said in wrong:
+        with pytest.raises(ConfigError) as caught:
+            ProfilingSession(rules=rules)
+        assert said in str(caught.value)
+
+
 def test_results_requested_too_early_are_refused() -> None:
     with pytest.raises(ProfileError, match="nothing is recorded yet"):
         _ = ProfilingSession().findings

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 
@@ -96,6 +99,20 @@ def test_the_variable_of_cublas_is_set_for_gpus_only(monkeypatch: pytest.MonkeyP
     with repeatable(True, device="cuda"):
         assert os.environ[CUBLAS_VARIABLE] == ":16:8"
     assert os.environ[CUBLAS_VARIABLE] == ":16:8"
+
+
+@pytest.mark.slow
+def test_the_compiler_is_loaded_only_for_compiled_networks() -> None:
+    code = """
+        import sys
+        from breedclf.runtime.deterministic import repeatable
+        with repeatable(True):
+            assert "torch._inductor" not in sys.modules
+        with repeatable(True, compiled=True):
+            assert sys.modules["torch._inductor.config"].deterministic
+        assert not sys.modules["torch._inductor.config"].deterministic
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
 def test_a_change_that_fails_is_not_undone() -> None:

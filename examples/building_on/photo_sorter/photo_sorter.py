@@ -1,4 +1,4 @@
-"""Sort photographs into one folder per class: code that uses breedclf, with a test suite beside it.
+"""Sort images into one folder per class: code that uses breedclf, with a test suite beside it.
 
 python -m pytest examples/building_on/photo_sorter
 """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
+from os import PathLike, fsdecode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import BreedclfError, EndpointError, ImageError
@@ -25,7 +25,8 @@ from breedclf.jobs.endpoints import (
     artifact_of,
     terms_of,
 )
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,18 +49,32 @@ _MAX_DOWNLOAD_BYTES = 64 << 20
 class Endpoint:
     """A deployed model, identified by its name. As a context manager it deletes the endpoint at the end.
 
+    Handles of the same endpoint are equal, and can be pickled.
+
     Example:
         >>> with Deployment("runs/dogs/model").deploy() as endpoint:  # doctest: +SKIP
         ...     endpoint.predict("dog.jpg").top(5)
     """
 
-    def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = time) -> None:
+    def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Endpoint) and (self.name, self.backend) == (other.name, other.backend)
+
+    def __hash__(self) -> int:
+        return hash((Endpoint, self.name, self.backend))
+
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, backend={self.backend.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import endpoint_view
+
+        return endpoint_view(self.name, self.backend.name, self.describe)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +114,10 @@ class Endpoint:
         """
         body = file_of(image, terms_of(self.backend).max_body_bytes)
         answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout_seconds)
-        return prediction_of(answer)
+        prediction = prediction_of(answer)
+        if isinstance(image, (str, PathLike)) and not _is_url(image):
+            return replace(prediction, image=Path(fsdecode(image)))
+        return prediction
 
     @accept_old_keywords
     def predict_many(
@@ -248,16 +266,17 @@ def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     from breedclf.data.any_image import given_image
     from breedclf.data.images import open_image, read_file, sniff_format, upright_rgb
 
-    if isinstance(image, str) and image.startswith(("http://", "https://")):
-        given: Path | bytes | Image.Image = _download(image)
-    else:
-        given = given_image(image)
+    given = _download(image) if _is_url(image) else given_image(image)
     if not isinstance(given, Path | bytes):
         return _encoded(upright_rgb(given), max_bytes)
     data = given if isinstance(given, bytes) else read_file(given)
     if len(data) <= max_bytes and sniff_format(data) in _SENT_AS_THEY_ARE:
         return data
     return _encoded(open_image(data, name=str(given) if isinstance(given, Path) else None), max_bytes)
+
+
+def _is_url(image: AnyImage) -> TypeGuard[str]:
+    return isinstance(image, str) and image.startswith(("http://", "https://"))
 
 
 def _encoded(image: Image.Image, max_bytes: int) -> bytes:

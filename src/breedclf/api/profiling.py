@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.config.aliases import accept_old_keywords, renamed_settings
+from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError, ProfileError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
@@ -19,8 +20,10 @@ from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification, check_repeats
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
     from breedclf.jobs import Backend
     from breedclf.jobs.handle import Job
     from breedclf.profiling.foreign import ForeignLoop
@@ -38,6 +41,7 @@ class ProfilingSession:
         rules: the rules to check, see `breedclf.profiling.rules.choose_rules`; all if None.
         backend: where to train: a backend, or its name; in this process if None.
         stop_on: rules that stop the run after the epoch in which they find an issue.
+        images: labeled images to train on, in place of `config.data`, as for `Trainer`; only without a backend.
 
     Example:
         >>> session = ProfilingSession(TrainingConfig(data="dogImages")).run()  # doctest: +SKIP
@@ -52,7 +56,13 @@ class ProfilingSession:
         rules: RuleChoice = None,
         backend: Backend | str | None = None,
         stop_on: tuple[str, ...] = (),
+        images: GivenImages | None = None,
     ) -> None:
+        if images is not None and config is not None:
+            check_one_origin(config, images)
+        if backend is not None:
+            refuse_images(images, "a backend")
+        self.images = images
         self.config = config
         self.rules = rules
         self.backend: Backend | None = None if backend is None else backend_of(backend)
@@ -62,6 +72,18 @@ class ProfilingSession:
         self._profile: Profile | None = None
         self._operator_events: list[dict[str, Any]] = []
         self._job: Job | None = None
+
+    def __repr__(self) -> str:
+        if self._profile is None:
+            return "ProfilingSession(not run yet)"
+        job = self._profile.job
+        return f"ProfilingSession({job.name!r}, {job.status}, {len(self._profile.steps)} steps)"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.profiling.report.view import profile_view
+
+        return profile_view(self.profile, self.findings, self.verification)
 
     def run(self) -> Self:
         """Train with a full recording; returns when the run has ended.
@@ -84,7 +106,7 @@ class ProfilingSession:
         name = config.output.name or "training"
         recorder = Recorder(config.output, name=name, recording=FULL, stop_rules=self.stop_rules)
         try:
-            fit(config, hooks=[ProgressLog(), recorder])
+            fit(config, self.images, hooks=[ProgressLog(), recorder])
         finally:
             self._profile, self._operator_events = recorder.profile(), recorder.operator_events
         return self
@@ -174,7 +196,8 @@ class ProfilingSession:
         renamed = [renamed_settings(change) for change in also]
         wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in renamed]
         changes = candidates(config, self.profile, self.findings, wanted)
-        self.verification = verify(config, changes, timed_fit(config, most_images=most_images), repeats=repeats)
+        run = timed_fit(config, self.images, most_images=most_images)
+        self.verification = verify(config, changes, run, repeats=repeats)
         return self.verification
 
     @property

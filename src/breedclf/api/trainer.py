@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from breedclf.api.fit_on_backend import fit_on_backend
@@ -17,6 +18,7 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.process_signals import ending_at_once
+from breedclf.runtime.progress import show_line
 from breedclf.training.interruption import StopRequest
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ class Trainer:
         self._backend = backend
         self._stop = StopRequest()
 
+    def __repr__(self) -> str:
+        where = "" if self._backend is None else f", backend={getattr(self._backend, 'name', self._backend)!r}"
+        what = "images of the program" if self.config.data is None else repr(str(self.config.data))
+        return f"Trainer({what}, {self.config.architecture}{where})"
+
     def fit(self, *, hooks: Sequence[Hook] = (), resume: bool | None = None) -> FitResult:
         """Train, and write the model, the history and the settings to `config.output`.
 
@@ -102,8 +109,12 @@ class Trainer:
                     "hooks run in this process and can't be sent to a backend; use Trainer(config).fit(hooks=...), or "
                     "poll the job with submit().wait(progress=function)"
                 )
-            progress = True if sys.stderr.isatty() else progress_lines(log.info)
-            return fit_on_backend(self._for_jobs(config), backend_of(self._backend), progress=progress)[1]
+            progress = True if sys.stderr.isatty() else progress_lines(partial(show_line, log))
+            job_config = self._for_jobs(config)
+            try:
+                return fit_on_backend(job_config, backend_of(self._backend), progress=progress, stop=self._stop)[1]
+            finally:
+                self._stop.reset()
 
         with ending_at_once():
             from breedclf.loggers.chosen import loggers_of

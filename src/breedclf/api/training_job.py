@@ -12,6 +12,7 @@ from breedclf.files.model_folder import check_no_model
 from breedclf.jobs import (
     DATA_CHANNEL,
     DEFAULT_MAX_RUNTIME_SECONDS,
+    LABELS_CHANNEL,
     MODEL_CHANNEL,
     WEIGHTS_CHANNEL,
     JobSpec,
@@ -22,7 +23,7 @@ from breedclf.jobs.metric_lines import training_metrics
 from breedclf.runtime.own_source import modules_to_send
 from breedclf.runtime.process_signals import ending_at_once
 
-_NOT_SENT = ("data", "output", "cache_dir", "resume", "start_from")
+_NOT_SENT = ("data", "labels", "output", "cache_dir", "resume", "start_from")
 
 
 def with_checked_model(config: TrainingConfig) -> TrainingConfig:
@@ -57,17 +58,12 @@ def training_spec(
 
     Raises:
         ConfigError: the name or a setting doesn't fit a job, the settings name no folder, or own code isn't found.
-        DataError: the image folder doesn't exist.
+        DataError: the image folder or the table doesn't exist.
         WeightsError: the weights are neither a known name nor a file.
         ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
     config = with_checked_model(config)
-    if config.data is None:
-        raise ConfigError("a job needs an image folder: set data in the config")
-    data = config.data if remote_address(config.data) else config.data.absolute()
-    if not remote_address(data) and not data.is_dir():
-        raise DataError(f"{config.data} is not an image folder")
-    channels = {DATA_CHANNEL: data}
+    channels = _data_channels(config)
     modules = modules_to_send({**config.own_code, **(more_code or {})})
     sent = (
         config.replace(**with_files_at(config.to_hyperparameters(), lambda file: PurePath(file).name))
@@ -95,3 +91,22 @@ def training_spec(
         cache_dir=None if config.cache_dir is None else config.cache_dir.absolute(),
         spot=spot,
     )
+
+
+def _data_channels(config: TrainingConfig) -> dict[str, Path]:
+    """The folder or table of the images, and the table of their labels if it is beside a folder."""
+    if config.data is None:
+        raise ConfigError("a job needs an image folder or a table: set data in the config")
+    if remote_address(config.data):
+        if config.labels is not None:
+            raise DataError(
+                f"labels={config.labels} is on this machine and the images are in S3: upload both with "
+                "`breedclf data upload DIR s3://... --labels FILE`, and give only the URI"
+            )
+        return {DATA_CHANNEL: config.data}
+    from breedclf.data.tables.places import place_of
+
+    if place_of(config.data, config.labels) is None and not config.data.is_dir():
+        raise DataError(f"{config.data} is not an image folder")
+    labels = {} if config.labels is None else {LABELS_CHANNEL: config.labels.absolute()}
+    return {DATA_CHANNEL: config.data.absolute(), **labels}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -22,7 +22,9 @@ from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
-from breedclf.jobs.handle import Clock, Job
+from breedclf.jobs.handle import Job
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import ParameterRange, Space
 from breedclf.tuning.stopping import Completion
@@ -99,7 +101,7 @@ class TuningJob:
         max_seconds_per_job: int | None = None,
         home: StrPath | None = None,
         images: GivenImages | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
@@ -127,7 +129,7 @@ class TuningJob:
         *,
         backend: Backend | str | None = None,
         home: StrPath | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
         images: GivenImages | None = None,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
@@ -163,6 +165,12 @@ class TuningJob:
 
     def __repr__(self) -> str:
         return f"TuningJob({self.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.tuning.view import study_view
+
+        return study_view(self.study)
 
     @property
     def name(self) -> str:
@@ -205,16 +213,18 @@ class TuningJob:
             objective=trial.objective,
             metrics=trial.metrics,
             job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
-            _artifact=lambda: self._driver.artifact(trial.name),
+            _artifact=partial(self._driver.artifact, trial.name),
         )
 
-    def run(self, *, progress: Progress = False) -> Self:
+    def run(self, *, progress: Progress = None) -> Self:
         """Start the search and return: at once with a backend, or when the search has ended without one.
 
         Running jobs continue by themselves; `wait()`, in this or another process, starts the next ones.
 
         Args:
-            progress: True shows a table on stderr; a function is called with the study at each change.
+            progress: by default a table on a terminal, and a line per trial in a notebook or in the "breedclf" log;
+                True shows it on stderr in any case, False shows nothing, and a function is called with the study at
+                each change.
 
         Raises:
             ConfigError: there is a tuning job of this name already.
@@ -239,7 +249,7 @@ class TuningJob:
             self._drive(self._driver.begin, progress)
         return self
 
-    def wait(self, *, progress: Progress = False, check: bool = True) -> Self:
+    def wait(self, *, progress: Progress = None, check: bool = True) -> Self:
         """Continue the search to its end.
 
         Ctrl-C stops waiting, but not the running jobs, and `TuningJob.attach(name).wait()` continues from there. A

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from breedclf.api.tuning_drivers import OnChange
 from breedclf.errors import MissingExtraError
+from breedclf.runtime.progress import show_line
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import LiveTable
+from breedclf.tuning.table import LiveTable, TrialLines
 
 if TYPE_CHECKING:
     import pandas
 
-Progress = bool | Callable[[Study], None]
+Progress = bool | Callable[[Study], None] | None
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 def dataframe_of(rows: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
@@ -46,7 +51,9 @@ def failure_message(study: Study) -> str:
 
 
 def change_handler(progress: Progress) -> OnChange:
-    """The function to call with each changed study."""
+    """The function to call with each changed study; None chooses a table on a terminal, and lines elsewhere."""
     if callable(progress):
         return progress
-    return LiveTable(sys.stderr, in_place=sys.stderr.isatty()) if progress else lambda _study: None
+    if progress is None and not sys.stderr.isatty():
+        return TrialLines(partial(show_line, log))
+    return (lambda _study: None) if progress is False else LiveTable(sys.stderr, in_place=sys.stderr.isatty())

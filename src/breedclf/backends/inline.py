@@ -31,7 +31,9 @@ from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.metric_lines import MARKER
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.runtime.progress import in_notebook
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -54,7 +56,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:
@@ -103,7 +105,8 @@ class _InlineJob:
             make_tree(folder, spec, None)
             writer.enter(SecondaryStatus.TRAINING, "running in this process", started=self._clock.time())
             with BoundedLog(folder.log_file, max_bytes=_MAX_LOG_BYTES) as log:
-                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, sys.stderr)
+                screen = sys.stdout if in_notebook() else sys.stderr  # notebooks show stderr as an error
+                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, screen)
                 exit_code = self._run_watched(tee, watch)
                 tee.end()
             if watch.ending is not None:
@@ -151,7 +154,10 @@ class _InlineJob:
 
 
 class _Tee(io.TextIOBase):
-    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics."""
+    """Replaces stdout and stderr: writes to the job's log and to the terminal, and reports metrics.
+
+    The lines that only programs read are left out on the terminal.
+    """
 
     def __init__(
         self,
@@ -165,6 +171,7 @@ class _Tee(io.TextIOBase):
         self._record = record
         self._terminal = terminal
         self._mutex = threading.Lock()
+        self._is_hidden, self._is_new_line = False, True
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
@@ -180,11 +187,23 @@ class _Tee(io.TextIOBase):
             found = self._reader.feed(part)
         if found:
             self._record(found)
-        self._terminal.write(text)
+        if shown := self._for_people(text):
+            self._terminal.write(shown)
         return len(text)
 
     def flush(self) -> None:
         self._terminal.flush()
+
+    def _for_people(self, text: str) -> str:
+        """The text without metric lines; one of them may come in several pieces."""
+        shown = []
+        for line in text.splitlines(keepends=True):
+            if self._is_new_line:
+                self._is_hidden = line.startswith(MARKER)
+            self._is_new_line = line.endswith("\n")
+            if not self._is_hidden:
+                shown.append(line)
+        return "".join(shown)
 
     def end(self) -> None:
         """Record the metrics of a last line without a newline."""

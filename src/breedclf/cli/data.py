@@ -15,7 +15,9 @@ from breedclf.files.paths import path_argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="decode every image and list problems; writes nothing into DIR")
-    check.add_argument("folder", metavar="DIR", type=path_argument, help="folder with train/, or with class folders")
+    check.add_argument(
+        "folder", metavar="DIR|TABLE", type=path_argument, help="folder with train/, or with class folders, or table"
+    )
     check.add_argument("--fresh", action="store_true", help="read all files again, including unchanged ones")
     check.add_argument("--tiny-px", type=int, default=32, metavar="PX", help="report smaller images (default: 32)")
     check.add_argument(
@@ -25,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     get.add_argument("name", metavar="NAME", help="oxford-pets or udacity-dogs")
     get.add_argument("--output", type=path_argument, metavar="DIR", required=True, help="new or empty folder for it")
     upload = actions.add_parser("upload", help="check a folder and upload its changes to S3, for SageMaker")
-    upload.add_argument("folder", metavar="DIR", type=path_argument, help="folder with train/, or with class folders")
+    upload.add_argument(
+        "folder", metavar="DIR|TABLE", type=path_argument, help="folder with train/, or with class folders, or table"
+    )
     upload.add_argument("uri", metavar="s3://BUCKET/PREFIX", help="target, in the region in which jobs will run")
     upload.add_argument("--delete", action="store_true", help="delete files there that aren't in DIR")
     upload.add_argument(
@@ -33,6 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     upload.add_argument("--no-check", action="store_true", help="don't check the images first")
     upload.add_argument("--threads", type=int, default=16, metavar="N", help="parallel uploads (default: 16)")
+    for action in (check, upload):
+        action.add_argument(
+            "--labels", type=path_argument, metavar="FILE", help="table of the labels, if DIR has no class folders"
+        )
     for action in (check, get, upload):
         add_common_options(action)
 
@@ -52,6 +60,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
 
     examination = check(
         arguments.folder,
+        labels=arguments.labels,
         tiny_px=arguments.tiny_px,
         cache_dir=arguments.cache_dir,
         fresh=arguments.fresh,
@@ -86,6 +95,7 @@ def _upload(arguments: argparse.Namespace, console: Console) -> int:
     dataset = S3Dataset.upload(
         arguments.folder,
         arguments.uri,
+        labels=arguments.labels,
         check=not arguments.no_check,
         skip_bad=arguments.skip_bad,
         delete=arguments.delete,

@@ -13,6 +13,7 @@ from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.config.groups import TRAINING_GROUPS
+from breedclf.data.tables.places import is_table
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument, path_or_uri_argument, user_path
 from breedclf.profiling.report.diff import as_text, compare
@@ -26,13 +27,13 @@ _MARKS = {"issue": "!!", "ok": "ok", "no_data": "--", "not_applicable": "  "}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "%(prog)s DIR|JOB|PROFILE_DIR ... [OPTION ...]"
+    parser.usage = "%(prog)s DIR|TABLE|JOB|PROFILE_DIR ... [OPTION ...]"
     parser.add_argument(
         "what",
-        metavar="DIR|JOB|PROFILE_DIR",
+        metavar="DIR|TABLE|JOB|PROFILE_DIR",
         nargs="+",
         type=path_or_uri_argument,
-        help="image folder, job, or recorded run (also s3://...); or: diff A B",
+        help="image folder, table, job, or recorded run (also s3://...); or: diff A B",
     )
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument(
@@ -118,7 +119,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
         return ProfilingSession.attach(Path(what), rules=rules), output
     if Path(what).is_dir() and not any(Path(what).iterdir()):
         open_profile(what)  # raises an error that lists what is accepted
-    if Path(what).is_dir():
+    if Path(what).is_dir() or is_table(Path(what)):
         config = training_config(arguments, data=what, output=output)
         for change in also if arguments.verify else ():
             config.replace(**change)  # refuse a wrong one before anything runs

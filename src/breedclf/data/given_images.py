@@ -4,9 +4,11 @@ classes.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from breedclf.data.adapters.class_labels import checked_names, checked_targets
 from breedclf.data.dataset import canonical_split
@@ -16,6 +18,8 @@ from breedclf.data.layout import UNDIVIDED
 from breedclf.data.layout.names import some_names
 from breedclf.data.split import Split
 from breedclf.errors import ConfigError, DataError
+
+log: logging.Logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "valid", "test")
 
@@ -31,18 +35,12 @@ class CheckedImages:
     labels: tuple[str, ...]
     targets: tuple[int, ...]
 
-    @property
-    def used(self) -> set[str]:
-        """The labels that have images."""
-        return {self.labels[target] for target in set(self.targets)}
-
-    def split(self, name: str, labels: tuple[str, ...], indices: list[int] | None = None) -> Split:
-        """The images at `indices` (None: all) as a split, with targets that index into `labels`."""
+    def split(self, name: str, labels: Sequence[str], indices: Sequence[int]) -> Split:
+        """The images at `indices` as a split, with targets that index into `labels`."""
         at = {label: position for position, label in enumerate(labels)}
         to_position = [at.get(label, -1) for label in self.labels]
         targets = tuple(to_position[target] for target in self.targets)
-        chosen = range(len(targets)) if indices is None else indices  # the length stays, whatever the source does
-        return Split(name, SourceImages(self.source), targets).chosen(chosen)
+        return Split(name, SourceImages(self.source), targets).chosen(indices)
 
 
 def checked_splits(images: GivenImages) -> dict[str, CheckedImages]:
@@ -65,44 +63,104 @@ def checked_splits(images: GivenImages) -> dict[str, CheckedImages]:
     return found
 
 
-def training_splits(
-    images: GivenImages, *, valid_share: float, test_share: float, split_seed: int
-) -> tuple[tuple[str, ...], dict[str, Split]]:
+class PartOf(NamedTuple):
+    """The images of a split: those of a source at `indices`, in their order."""
+
+    whole: CheckedImages
+    indices: Sequence[int]
+
+    @property
+    def used(self) -> set[str]:
+        """The labels that have images."""
+        return {self.whole.labels[self.whole.targets[index]] for index in self.indices}
+
+
+def parts_of(images: GivenImages, *, valid_share: float, test_share: float, split_seed: int) -> dict[str, PartOf]:
+    """The images of each split. A single source is divided class by class, as a folder without splits is.
+
+    If there is no valid split, a share of the training images becomes one.
+
+    Raises:
+        ConfigError: a split has an unknown name.
+        DataError: the images can't be used.
+    """
+    given = checked_splits(images)
+    parts = {name: PartOf(each, range(len(each.targets))) for name, each in given.items()}
+    if UNDIVIDED in parts:
+        return _divided(parts[UNDIVIDED].whole, {"valid": valid_share, "test": test_share}, split_seed)
+    if "train" in parts and "valid" not in parts:
+        parts |= _divided(parts["train"].whole, {"valid": valid_share}, split_seed)
+    return parts
+
+
+def training_splits(images: GivenImages, **division: Any) -> tuple[tuple[str, ...], dict[str, Split]]:
     """The labels that training learns, in the order of the training images' labels, and the splits.
 
-    A single source is divided class by class; if there is no valid split, a share of the training images becomes one.
+    Args:
+        images: the images.
+        division: as for `parts_of`.
 
     Raises:
         ConfigError: a split has an unknown name.
         DataError: there are no training images or less than two classes, a class has none in training, or none is left
             for validation.
     """
-    parts = checked_splits(images)
-    whole = parts.get(UNDIVIDED) or parts.get("train")
-    if whole is None:
+    parts = parts_of(images, **division)
+    if "train" not in parts:
         raise DataError(f"no training images: there is {some_names(sorted(parts))}, but no train split")
-    labels = tuple(label for label in whole.labels if label in whole.used)
+    used = parts["train"].used
+    labels = tuple(label for label in parts["train"].whole.labels if label in used)
     if len(labels) < 2:
         raise DataError(f"only one class, {labels[0]!r}; a classifier needs two or more")
     for name, part in parts.items():
-        if strangers := sorted(part.used - set(labels)):
+        if strangers := sorted(part.used - used):
             raise DataError(
                 f"the {name} split has classes that train doesn't have: {some_names(strangers)}; add training images "
                 f"of them, or remove them from {name}"
             )
-    shares = {"valid": valid_share, "test": test_share} if UNDIVIDED in parts else {"valid": valid_share}
-    if "valid" in parts:
-        return labels, {name: part.split(name, labels) for name, part in parts.items()}
-    own = {name: part.split(name, labels) for name, part in parts.items() if part is not whole}
+    if not parts["valid"].indices:
+        raise DataError("no image is left for validation: give more images, or images={'train': ..., 'valid': ...}")
+    return labels, {name: part.whole.split(name, labels, part.indices) for name, part in parts.items()}
+
+
+def split_to_evaluate(images: GivenImages, name: str, labels: Sequence[str], **division: Any) -> Split:
+    """The images of a split, or every image of a single source for `all`, with targets by a model's labels.
+
+    Args:
+        images: the images.
+        name: train, valid, test or all.
+        labels: those of the model.
+        division: as for `parts_of`.
+
+    Raises:
+        ConfigError: a split has an unknown name.
+        DataError: the split has no images, or has a class that isn't among `labels`.
+    """
+    if name == UNDIVIDED:
+        whole = checked_splits(images).get(UNDIVIDED)
+        parts = {} if whole is None else {UNDIVIDED: PartOf(whole, range(len(whole.targets)))}
+    else:
+        parts = parts_of(images, **division)
+        if not isinstance(images, Mapping):
+            log.info("using the %s share of the images, divided as in training; split='all' uses every image", name)
+    if name not in parts or not parts[name].indices:
+        have = list(images) if isinstance(images, Mapping) else [each for each, part in parts.items() if part.indices]
+        raise DataError(f"there are no images for the split {name!r}; splits with images: {some_names(have)}")
+    if strangers := sorted(parts[name].used - set(labels)):
+        raise DataError(
+            f"the {name} images have classes that the model doesn't have: {some_names(strangers)}; its classes are "
+            f"{some_names(labels)}"
+        )
+    return parts[name].whole.split(name, tuple(labels), parts[name].indices)
+
+
+def _divided(whole: CheckedImages, shares: Mapping[str, float], seed: int) -> dict[str, PartOf]:
     by_label: dict[str, list[int]] = defaultdict(list)
     for index, target in enumerate(whole.targets):
         by_label[whole.labels[target]].append(index)
-    taken = divided_by_class(by_label, shares, split_seed)
-    if not any(taken["valid"].values()):
-        raise DataError("no image is left for validation: give more images, or images={'train': ..., 'valid': ...}")
-    return labels, own | {
-        name: whole.split(name, labels, sorted(index for indices in of_label.values() for index in indices))
-        for name, of_label in taken.items()
+    return {
+        name: PartOf(whole, sorted(index for indices in of_label.values() for index in indices))
+        for name, of_label in divided_by_class(by_label, shares, seed).items()
     }
 
 

@@ -100,7 +100,10 @@ def pillow_image(image: ImageLike, name: str, *, color: Color = "as_stored") -> 
         case Image.Image():
             return upright_rgb(image, color=color)
         case np.ndarray():
-            return upright_rgb(image_from_array(image))
+            try:
+                return upright_rgb(image_from_array(image))
+            except ImageError as error:
+                raise ImageError(f"{name}: {error}") from error
         case str() | PathLike():
             return open_image(Path(image), name=name, color=color)
     raise ImageError(f"{name} must be a path, bytes, a PIL image or a uint8 array, not {type(image).__name__}")

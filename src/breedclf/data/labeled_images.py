@@ -48,9 +48,18 @@ class LabeledImages(Protocol):
         ...
 
 
+@runtime_checkable
+class Named(Protocol):
+    """A source that has names for its images."""
+
+    def name_of(self, index: int) -> str:
+        """The name of an image in errors and reports; of a file, its path."""
+        ...
+
+
 @dataclass(frozen=True)
 class SourceImages:
-    """The images of a source, called `image 0`, `image 1`, ..."""
+    """The images of a source, called `image 0`, `image 1`, ... unless it names them itself."""
 
     source: LabeledImages
 
@@ -69,12 +78,14 @@ class SourceImages:
             raise ImageError(f"image {index} can't be read from {type(self.source).__name__}: {reason}") from error
 
     def name(self, index: int) -> str:
-        return f"image {index}"
+        return self.source.name_of(index) if isinstance(self.source, Named) else f"image {index}"
 
     def digest(self, index: int) -> bytes:
         try:
             return digest_of(self.read(index))
-        except (OSError, ImageError):
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - no image at all, or unreadable: reported where it is decoded
             return unreadable(f"image {index}")
 
 

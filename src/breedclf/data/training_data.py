@@ -12,7 +12,8 @@ from breedclf.data.dataset import Dataset
 from breedclf.data.given_images import GivenImages, kind_of, training_splits
 from breedclf.data.image_folder import scan
 from breedclf.data.split import Split
-from breedclf.data.tables import place_of, scan_table
+from breedclf.data.tables.dataset import scan_table
+from breedclf.data.tables.places import place_of
 
 
 @dataclass(frozen=True)

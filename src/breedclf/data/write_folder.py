@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from breedclf.config import OnBadImage
+from breedclf.data.given_images import CheckedImages, checked_splits
 from breedclf.data.images import as_path, image_from_array, read_file, sniff_format, upright_rgb
 from breedclf.data.layout import UNDIVIDED, layout_of
 from breedclf.data.layout.disk import list_folder
@@ -73,9 +74,9 @@ def write_image_folder(
     target = user_path(folder, "folder")
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"folder={str(target)!r} exists already and isn't an empty folder: choose another one")
-    parts = {str(name): each for name, each in images.items()} if isinstance(images, Mapping) else {"": images}
-    for name, part in parts.items():
-        _check_labels(part.labels, f"split {name!r}: " if name else "")
+    parts = {"" if name == UNDIVIDED else name: part for name, part in checked_splits(images).items()}
+    for part in parts.values():
+        _check_labels(part.labels)
     with writing(target), _complete(target) as temporary:
         skipped = [reason for name, part in parts.items() for reason in _written(part, temporary / name, on_bad_image)]
         _check_layout(temporary, parts)
@@ -108,20 +109,20 @@ def _png(image: Image.Image, profile: bytes | None) -> ImageFile:
     return ImageFile(file.getvalue(), ".png")
 
 
-def _written(images: LabeledImages, folder: Path, on_bad_image: OnBadImage) -> list[str]:
+def _written(images: CheckedImages, folder: Path, on_bad_image: OnBadImage) -> list[str]:
     """Write one split; returns the reasons of images that were left out."""
-    count, targets, skipped = len(images), images.targets, []
-    digits = len(str(count - 1))
-    for index in range(count):
+    skipped: list[str] = []
+    digits = len(str(len(images.targets) - 1))
+    for index, target in enumerate(images.targets):
         try:
-            file = image_file(images.read(index))
-        except Exception as error:  # `read` is foreign code
+            file = image_file(images.source.read(index))
+        except Exception as error:
             reason = f"image {index} can't be read: {error or type(error).__name__}"
             if on_bad_image == "error":
                 raise DataError(reason) from error
             skipped.append(reason)
             continue
-        home = folder / images.labels[targets[index]]
+        home = folder / images.labels[target]
         home.mkdir(parents=True, exist_ok=True)
         (home / f"{index:0{digits}}{file.suffix}").write_bytes(file.data)
     return skipped
@@ -140,18 +141,19 @@ def _complete(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_labels(labels: Iterable[str], where: str) -> None:
+def _check_labels(labels: Iterable[str]) -> None:
     """Check that class names can be names of folders.
 
     Raises:
         DataError: one can't.
     """
     for label in labels:
-        if "/" in label or "\0" in label or label in (".", "..") or len(label.encode()) > _LONGEST_NAME_BYTES:
-            raise DataError(f"{where}the class name {label!r} can't be the name of a folder: rename the class")
+        size = len(label.encode(errors="surrogateescape"))
+        if "/" in label or "\0" in label or label in (".", "..") or size > _LONGEST_NAME_BYTES:
+            raise DataError(f"the class name {label!r} can't be the name of a folder: rename the class")
 
 
-def _check_layout(folder: Path, parts: Mapping[str, LabeledImages]) -> None:
+def _check_layout(folder: Path, parts: Mapping[str, CheckedImages]) -> None:
     """Check that the folder is read as it was meant: a class called `test`, for example, would be taken for a split.
 
     Raises:

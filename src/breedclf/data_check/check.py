@@ -10,17 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from breedclf.data.images import read_file
+from breedclf.data.tables.places import place_of
 from breedclf.data_check.cache import load_inspections, save_inspections
 from breedclf.data_check.findings import counts_by_class, find_notes, find_problems, range_of
 from breedclf.data_check.inspection import Inspection, digest_of, inspect_image
 from breedclf.data_check.listing import Candidate, Listing, list_images
 from breedclf.data_check.result import DatasetCheck
+from breedclf.data_check.table_listing import list_table
 from breedclf.errors import DataError
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.paths import StrPath, user_path
+from breedclf.runtime.progress import progress_bar
 
 TINY_PX = 32
 _FILES_PER_TASK = 16
@@ -29,6 +30,7 @@ _FILES_PER_TASK = 16
 def check(
     folder: StrPath,
     *,
+    labels: str | Path | None = None,
     tiny_px: int = TINY_PX,
     threads: int | None = None,
     cache_dir: Path | None = None,
@@ -41,7 +43,8 @@ def check(
     read again unless `fresh` is set.
 
     Args:
-        folder: holds train/ and further splits, or the class folders.
+        folder: holds train/ and further splits, or the class folders; or a table of paths and labels.
+        labels: a table of the labels, if `folder` has no class folders.
         tiny_px: images whose shorter side has fewer pixels are reported.
         threads: number of decoding threads (default: one per core; Pillow releases Python's lock while it decodes).
         cache_dir: where results are cached (default: BREEDCLF_CACHE_DIR, or the platform's cache folder).
@@ -49,7 +52,7 @@ def check(
         quiet: no progress bar.
 
     Raises:
-        DataError: the folder doesn't exist or can't be listed.
+        DataError: the folder or table doesn't exist or can't be read.
 
     Example:
         >>> import tempfile
@@ -64,8 +67,10 @@ def check(
         [('unreadable', 'dog/broken.jpg')]
     """
     started = time.perf_counter()
-    root = user_path(folder, "folder")
-    listing = list_images(root)
+    data = user_path(folder, "folder")
+    place = place_of(data, None if labels is None else user_path(labels, "labels"))
+    listing = list_images(data) if place is None else list_table(place)
+    root = listing.root
     cache = cache_folder(cache_dir)
     cached = {} if fresh else load_inspections(cache, root)
     inspections: dict[Candidate, Inspection] = {}
@@ -118,7 +123,7 @@ def _inspect_all(
         return [inspect(image) for image in images]
 
     tasks = [todo[start : start + _FILES_PER_TASK] for start in range(0, len(todo), _FILES_PER_TASK)]
-    bar = tqdm(total=len(todo), desc="checking", unit="img", leave=False, disable=True if quiet else None)
+    bar = progress_bar("checking", total=len(todo), hidden=quiet)
     pool = ThreadPoolExecutor(threads or _cores(), thread_name_prefix="data-check")
     try:
         for done in pool.map(inspect_some, tasks):
@@ -135,7 +140,7 @@ def _result(
     readable = [(image, found, found.facts) for image, found in inspections.items() if found.facts]
     images_in = Counter(image.split for image in inspections)
     return DatasetCheck(
-        folder=str(listing.root),
+        folder=listing.table or str(listing.root),
         problems=find_problems(listing, inspections, tiny_px=tiny_px),
         notes=find_notes(listing, inspections),
         splits={split: images_in[split] for split in listing.labels},

@@ -10,7 +10,7 @@ from typing import get_args
 
 from breedclf.data.images import IMAGE_SUFFIXES
 from breedclf.data.layout import UNDIVIDED, set_aside_line
-from breedclf.data.layout.names import some_names
+from breedclf.data.layout.names import is_image_name, some_names
 from breedclf.data_check.inspection import Inspection
 from breedclf.data_check.listing import Candidate, Listing
 from breedclf.data_check.result import Kind, Problem, Range
@@ -37,6 +37,10 @@ def find_notes(listing: Listing, inspections: Inspections) -> list[str]:
     main = "train" if "train" in listing.labels else UNDIVIDED
     if listing.layout.refusal and listing.layout.refusal.kind == "unclear_layout":
         pass
+    elif listing.table and main == UNDIVIDED:
+        notes.append("the table has no column split: training splits the images itself, with a seed")
+    elif listing.table and "valid" not in listing.labels:
+        notes.append("no row is in the valid split: training sets a share of the training images aside for it")
     elif main == UNDIVIDED:
         notes.append("there is no train/ folder: training splits the images itself, class by class, with a seed")
     elif "valid" not in listing.labels:
@@ -69,7 +73,8 @@ def _faults(inspections: Inspections, tiny_px: int) -> Iterator[Problem]:
             yield Problem(kind=found.fault, path=image.path, detail=found.detail)
         elif facts := found.facts:
             yield from (Problem(kind=kind, path=image.path, detail=detail) for kind, detail in facts.flaws)
-            if (expected := _format_of_name(image.path)) != facts.format_name:
+            expected = _format_of_name(image.path)
+            if expected is not None and expected != facts.format_name:
                 detail = f"its name says {expected}, but its content is {facts.format_name}"
                 yield Problem(kind="mislabelled_type", path=image.path, detail=detail)
             if min(facts.width, facts.height) < tiny_px:
@@ -77,8 +82,9 @@ def _faults(inspections: Inspections, tiny_px: int) -> Iterator[Problem]:
                 yield Problem(kind="tiny", path=image.path, detail=detail)
 
 
-def _format_of_name(path: str) -> str:
-    return _FORMAT_OF_SUFFIX.get(path[path.rindex(".") :].lower(), "JPEG")
+def _format_of_name(path: str) -> str | None:
+    """The format that a name promises; None for a name without an image's suffix, which only a table can give."""
+    return _FORMAT_OF_SUFFIX.get(path[path.rindex(".") :].lower(), "JPEG") if is_image_name(path) else None
 
 
 def _duplicates(inspections: Inspections) -> Iterator[Problem]:
@@ -112,7 +118,7 @@ def _class_problems(listing: Listing, inspections: Inspections) -> Iterator[Prob
                 yield Problem(
                     kind="class_missing_in_train",
                     path=listing.class_folder(split, label),
-                    detail=f"{count} images of a class that train/ doesn't have",
+                    detail=f"{count} images of a class that train{'' if listing.table else '/'} doesn't have",
                 )
             elif not readable[split][label]:
                 detail = f"none of its {count} images can be read" if count else "it holds no images and is set aside"
@@ -121,7 +127,8 @@ def _class_problems(listing: Listing, inspections: Inspections) -> Iterator[Prob
     for label in listing.labels[train]:
         lacking = [split for split, labels in others.items() if label not in labels]
         if lacking and readable[train][label]:
-            detail = f"it has no folder in {' and '.join(lacking)}, so it isn't evaluated there"
+            what = "images" if listing.table else "folder"
+            detail = f"it has no {what} in {' and '.join(lacking)}, so it isn't evaluated there"
             yield Problem(kind="class_missing_in_split", path=listing.class_folder(train, label), detail=detail)
     yield from _imbalance(listing, readable[train], train)
 
@@ -134,7 +141,8 @@ def _unusable(listing: Listing, readable: Mapping[str, Counter[str]], train: str
         if with_images:
             detail = f"only {with_images[0]!r} has readable images; a classifier needs two classes"
         else:
-            detail = f"no readable images in class folders ({' '.join(sorted(IMAGE_SUFFIXES))})"
+            where = "training rows" if listing.table else f"class folders ({' '.join(sorted(IMAGE_SUFFIXES))})"
+            detail = f"no readable images in {where}"
         if listing.layout.hint:
             detail += f"; {listing.layout.hint}"
         yield Problem(kind=kind, path=listing.folders[train] or ".", detail=detail)

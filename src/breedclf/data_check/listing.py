@@ -41,7 +41,11 @@ class Candidate(NamedTuple):
 
 @dataclass
 class Listing:
-    """The contents of a checked folder: `folders` maps each split to its folder, `labels` to its class folders."""
+    """The contents of a checked folder: `folders` maps each split to its folder, `labels` to its class folders.
+
+    `table` is the path of the table, if the images come from one: then `folders` hold its name, and classes have no
+    folders.
+    """
 
     root: Path
     folders: dict[str, str]
@@ -49,10 +53,11 @@ class Listing:
     labels: dict[str, list[str]] = field(default_factory=dict)
     images: list[Candidate] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    table: str = ""
 
     def class_folder(self, split: str, label: str) -> str:
-        """The path of a class folder below the root."""
-        return _join(self.folders[split], label)
+        """The path of a class folder below the root; the label, if the classes come from a table."""
+        return label if self.table else _join(self.folders[split], label)
 
 
 class _Entry(NamedTuple):

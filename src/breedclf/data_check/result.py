@@ -13,6 +13,17 @@ Kind = Literal[
     "one_class",
     "class_missing_in_train",
     "no_validation",
+    "no_path",
+    "not_a_path",
+    "ambiguous_path",
+    "no_label",
+    "odd_label",
+    "no_split",
+    "unknown_split",
+    "two_labels",
+    "two_splits",
+    "two_groups",
+    "missing_file",
     "unreadable",
     "truncated",
     "damaged",
@@ -21,9 +32,11 @@ Kind = Literal[
     "broken_profile",
     "empty_class",
     "class_missing_in_split",
+    "shared_group",
     "duplicate_across_splits",
     "duplicate_across_classes",
     "duplicate",
+    "repeated_row",
     "mislabelled_type",
     "tiny",
     "imbalance",
@@ -42,11 +55,28 @@ _JSON_KEYS = {"images": "pictures", "cached": "remembered"}
 """JSON keys that scripts rely on, where they differ from the field's name."""
 
 FATAL: frozenset[Kind] = frozenset(
-    {"unclear_layout", "name_not_utf8", "no_pictures", "one_class", "class_missing_in_train", "no_validation"}
+    {
+        "unclear_layout",
+        "name_not_utf8",
+        "no_pictures",
+        "one_class",
+        "class_missing_in_train",
+        "no_validation",
+        "no_path",
+        "not_a_path",
+        "ambiguous_path",
+        "no_label",
+        "odd_label",
+        "no_split",
+        "unknown_split",
+        "two_labels",
+        "two_splits",
+        "two_groups",
+    }
 )
 """Problems that stop every training run."""
 
-FATAL_UNLESS_SKIPPED: frozenset[Kind] = frozenset({"unreadable", "truncated", "too_large"})
+FATAL_UNLESS_SKIPPED: frozenset[Kind] = frozenset({"missing_file", "unreadable", "truncated", "too_large"})
 """Problems of single images that stop a training run unless it skips unreadable images."""
 
 

@@ -25,6 +25,21 @@ MEANINGS: dict[Kind, Meaning] = {
     "one_class": Meaning("only one class", "Add the images of a second class."),
     "class_missing_in_train": Meaning("classes missing in train", "Add images of them to train/, or remove them."),
     "no_validation": Meaning("no validation images", "Add images to the classes, or to the validation split."),
+    "no_path": Meaning("rows without path", "Fill it in, or remove the rows."),
+    "not_a_path": Meaning(
+        "paths that aren't those of files", "Download the files, and give paths relative to the table."
+    ),
+    "ambiguous_path": Meaning("paths that may mean several files", "Give the path with its folder and suffix."),
+    "no_label": Meaning("rows without label", "Fill it in, or remove the rows."),
+    "odd_label": Meaning("labels with control characters", "Is a quotation mark missing? Correct the labels."),
+    "no_split": Meaning("rows without split", "Fill it in, remove the rows, or remove the column split."),
+    "unknown_split": Meaning("unknown splits", "Use train, valid and test."),
+    "two_labels": Meaning("images with two labels", "Keep the row with the correct label."),
+    "two_splits": Meaning(
+        "images in two splits", "Keep one of the rows: the other makes the measured accuracy too high."
+    ),
+    "two_groups": Meaning("images in two groups", "Keep the row with the correct group."),
+    "missing_file": Meaning("files that don't exist", "Correct or remove the rows, or train with --on-bad-image skip."),
     "unreadable": Meaning("unreadable images", "Remove or replace them, or train with --on-bad-image skip."),
     "truncated": Meaning("truncated images", "Download them again, or train with --on-bad-image skip."),
     "damaged": Meaning("damaged but readable images", "Download them again; training uses them as they are."),
@@ -33,6 +48,7 @@ MEANINGS: dict[Kind, Meaning] = {
     "broken_profile": Meaning("invalid color profiles", "Save the images as sRGB; they are read as sRGB."),
     "empty_class": Meaning("classes without images", "Add images or remove the folder; the class is ignored."),
     "class_missing_in_split": Meaning("classes missing in a split", "Move some of their images to that split."),
+    "shared_group": Meaning("groups in several splits", "Move all images of a group to one split."),
     "duplicate_across_splits": Meaning(
         "the same image in two splits", "Remove one of the two: it makes the measured accuracy too high."
     ),
@@ -40,6 +56,7 @@ MEANINGS: dict[Kind, Meaning] = {
         "the same image in two classes", "Keep the one in the correct class: a model can't learn both."
     ),
     "duplicate": Meaning("duplicate images", "Remove the copies: they count more than other images."),
+    "repeated_row": Meaning("rows that repeat another", "Remove them; they are left out."),
     "mislabelled_type": Meaning(
         "suffixes that don't match the format", "Rename the files; breedclf reads them, other programs may not."
     ),

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from breedclf._version import __version__
 from breedclf.downloads.catalogue import Archive
 from breedclf.errors import DownloadError
+from breedclf.runtime.progress import progress_bar
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -104,14 +103,7 @@ def _fetch_from_any(part: Path, target: Path, archive: Archive, web: Web, *, qui
 
 def _fetch_from(url: str, part: Path, archive: Archive, web: Web, *, quiet: bool) -> None:
     tries, furthest = 0, _size(part)
-    with tqdm(
-        total=archive.size_bytes,
-        desc=archive.name,
-        unit="B",
-        unit_scale=True,
-        leave=False,
-        disable=True if quiet else None,
-    ) as bar:
+    with progress_bar(archive.name, total=archive.size_bytes, unit="B", unit_scale=True, hidden=quiet) as bar:
         while True:
             try:
                 _resume(url, part, archive, web, bar)

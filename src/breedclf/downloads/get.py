@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from breedclf.downloads.arrange import SPLIT_FOLDERS
 from breedclf.downloads.catalogue import Published
@@ -18,6 +17,7 @@ from breedclf.downloads.fetch import Web, fetch
 from breedclf.downloads.unpack import unpack
 from breedclf.errors import ConfigError, DataError
 from breedclf.files.paths import user_path
+from breedclf.runtime.progress import progress_bar
 
 WORK_FOLDER = ".breedclf-download"
 MOVING_MARKER = "moving"
@@ -76,7 +76,7 @@ def get(
         archives = [fetch(archive, work, web, quiet=quiet) for archive in published.archives]
         for unfinished in ("unpacked", "arranged"):
             shutil.rmtree(work / unfinished, ignore_errors=True)
-        with tqdm(desc="unpacking", unit="file", leave=False, disable=True if quiet else None) as bar:
+        with progress_bar("unpacking", unit="file", hidden=quiet) as bar:
             for archive in archives:
                 unpack(archive, work / "unpacked", on_files=bar.update)
         arranged = published.arrange(work / "unpacked", work / "arranged")

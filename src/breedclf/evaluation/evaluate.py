@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -15,14 +17,17 @@ from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.data.dataset import canonical_split
+from breedclf.data.given_images import GivenImages, kind_of, split_to_evaluate
 from breedclf.data.image_folder import as_split, images_by_split, log_set_aside
 from breedclf.data.image_source import EncodedImages
 from breedclf.data.images import pillow_image
+from breedclf.data.labeled_images import LabeledImages
 from breedclf.data.layout import layout_of, set_aside_line
 from breedclf.data.layout.disk import list_folder
 from breedclf.data.layout.names import some_names
 from breedclf.data.split import Split
-from breedclf.data.tables import TablePlace, place_of, table_to_evaluate
+from breedclf.data.tables.dataset import table_to_evaluate
+from breedclf.data.tables.places import TablePlace, place_of
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
@@ -30,6 +35,7 @@ from breedclf.features.extraction import FeatureExtractor
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier, check_finite
+from breedclf.inference.model_directory import ModelCard
 from breedclf.text.printable import storable
 from breedclf.training.output_folder import own_output
 
@@ -45,7 +51,7 @@ _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 @accept_old_keywords
 def evaluate(
     model: StrPath,
-    data: StrPath,
+    data: StrPath | LabeledImages | Mapping[str, LabeledImages],
     *,
     split: str = "test",
     labels: StrPath | None = None,
@@ -61,8 +67,8 @@ def evaluate(
 
     Args:
         model: the model directory; it alone defines the classes and their order.
-        data: a dataset folder or a table. If it has no splits, it is divided as training would divide it. If a folder
-            may be a split or a class, the model's classes decide.
+        data: a dataset folder, a table, or labeled images, alone or by split. If it has no splits, it is divided as
+            training would divide it. If a folder may be a split or a class, the model's classes decide.
         split: train, valid, test, or `all` for every image of `data`.
         labels: a table of the labels, if `data` is a folder without class folders.
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
@@ -88,24 +94,21 @@ def evaluate(
         >>> evaluate("runs/train/model", "dogImages").accuracy  # doctest: +SKIP
         0.94
     """
-    artifact, data = user_path(model, "model"), user_path(data, "data")
+    artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
-    place = place_of(data, None if labels is None else user_path(labels, "labels"))
+    origin = _origin(data, labels)
     classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    images = images_to_evaluate(
-        data, split, classifier.card.labels, classifier.card.training, place, skip_missing=on_bad_image == "skip"
-    )
-    root = data if place is None else place.root
+    images = origin.images(split, classifier.card, on_bad_image)
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
-    result = _measure(classifier, images, root, workers, on_bad_image)
+    result = _measure(classifier, images, origin.root, workers, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
-        data=storable(str(data)),
+        data=storable(origin.shown),
         card=classifier.card,
         device=classifier.compute.device.type,
         precision=classifier.compute.precision,
     )
-    originals = {_shown_name(images.images.name(index), root): index for index in range(len(images))}
+    originals = {_shown_name(images.images.name(index), origin.root): index for index in range(len(images))}
     page = evaluation_page(
         result,
         provenance,
@@ -116,6 +119,50 @@ def evaluate(
     _write(folder / METRICS_FILE, result.model_dump_json(indent=2, exclude={"report"}) + "\n")
     _write(folder / REPORT_FILE, page)
     return result.model_copy(update={"report": str(folder / REPORT_FILE)})
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Images of a folder, or of the table at `place`; `root` is where the shown paths start."""
+
+    data: Path
+    place: TablePlace | None
+
+    @property
+    def root(self) -> Path:
+        return self.data if self.place is None else self.place.root
+
+    @property
+    def shown(self) -> str:
+        return str(self.data)
+
+    def images(self, split: str, card: ModelCard, on_bad_image: OnBadImage) -> Split:
+        skip = on_bad_image == "skip"
+        return images_to_evaluate(self.data, split, card.labels, card.training, self.place, skip_missing=skip)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Labeled images of the program."""
+
+    given: GivenImages
+    root: Path = Path()
+
+    @property
+    def shown(self) -> str:
+        return kind_of(self.given)
+
+    def images(self, split: str, card: ModelCard, _on_bad_image: OnBadImage) -> Split:
+        return split_to_evaluate(self.given, _split_name(split), card.labels, **_division_of(card.training))
+
+
+def _origin(data: StrPath | GivenImages, labels: StrPath | None) -> _Files | _Given:
+    if not isinstance(data, (str, os.PathLike)):
+        if labels is not None:
+            raise ConfigError(f"labels={str(labels)!r} is a table for the images of a folder, not for labeled images")
+        return _Given(data)
+    folder = user_path(data, "data")
+    return _Files(folder, place_of(folder, None if labels is None else user_path(labels, "labels")))
 
 
 def images_to_evaluate(
@@ -135,10 +182,7 @@ def images_to_evaluate(
         ConfigError: there is no such split.
         DataError: the folder or the split is missing or empty, or a class with images isn't among `labels`.
     """
-    name = canonical_split(split)
-    if name not in ("train", "valid", "test", ALL):
-        raise ConfigError(f"split={split!r}: use train, valid, test or all")
-    division: dict[str, Any] = {key: training.get(key, default) for key, default in _DIVISION.items()}
+    name, division = _split_name(split), _division_of(training)
     if place is not None:
         return table_to_evaluate(place, name, labels, **division, skip_missing=skip_missing)
     layout = layout_of(list_folder(data), labels=labels)
@@ -167,6 +211,23 @@ def images_to_evaluate(
             f"{some_names(strangers)}; its classes are {some_names(labels)}{_and(layout.hint)}"
         )
     return as_split(name, labels, by_label)
+
+
+def _split_name(split: str) -> str:
+    """The canonical name of a split.
+
+    Raises:
+        ConfigError: there is no such split.
+    """
+    name = canonical_split(split)
+    if name not in ("train", "valid", "test", ALL):
+        raise ConfigError(f"split={split!r}: use train, valid, test or all")
+    return name
+
+
+def _division_of(training: Mapping[str, object]) -> dict[str, Any]:
+    """The shares and the seed by which a dataset without splits was divided for training."""
+    return {key: training.get(key, default) for key, default in _DIVISION.items()}
 
 
 def _and(more: str) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from breedclf.errors import DataError
+from breedclf.text.html_repr import html_repr
 
 Probabilities = npt.NDArray[np.floating]
 Targets = npt.NDArray[np.integer]
@@ -101,6 +102,19 @@ class Evaluation(Result):
     confidence: tuple[ConfidenceStep, ...]
     skipped: tuple[str, ...] = ()
     report: str | None = None
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval
+        return (
+            f"Evaluation({self.split!r}, accuracy {self.accuracy:.1%} of {self.count} images "
+            f"(95% interval {low:.1%} to {high:.1%}), loss {self.loss:.4f})"
+        )
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.evaluation.view import evaluation_view
+
+        return evaluation_view(self)
 
 
 def measure(

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
@@ -19,6 +18,7 @@ from breedclf.features.cache import FORMAT, FeatureCache, Features, unreadable_i
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.files.file_cache import cache_key
 from breedclf.runtime.device import Compute, LoaderSettings
+from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class FeatureExtractor:
         values, kept = torch.empty(0, 0), torch.empty(len(images), dtype=torch.int64)
         bad: dict[int, str] = {}
         count = 0
-        with tqdm(total=len(images), desc=title, unit="img", leave=False, disable=None) as bar:
+        with progress_bar(title, total=len(images)) as bar:
             self.timer.phase("features")
             for chunk, features in self.stream(images, view=view):
                 if new := len(chunk.positions):
@@ -127,12 +127,12 @@ class FeatureExtractor:
         """
         readable = torch.ones(len(images), dtype=torch.bool)
         bad: dict[int, str] = {}
-        done = 0
-        for chunk in tqdm(self._chunks(images, 0, None, self.chunk_size), desc=title, leave=False, disable=None):
-            bad.update(chunk.bad)
-            self._maybe_stop(bad)
-            done += len(chunk.positions) + len(chunk.bad)
-            on_chunk(done)
+        with progress_bar(title, total=len(images)) as bar:
+            for chunk in self._chunks(images, 0, None, self.chunk_size):
+                bad.update(chunk.bad)
+                self._maybe_stop(bad)
+                bar.update(len(chunk.positions) + len(chunk.bad))
+                on_chunk(int(bar.n))
         readable[list(bad)] = False
         return Features(torch.empty(0, 0), readable.nonzero().flatten(), bad)
 

@@ -23,7 +23,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData
-from breedclf.errors import ArtifactError, BreedclfError
+from breedclf.errors import ArtifactError, BreedclfError, ConfigError
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
@@ -117,8 +117,14 @@ def engine_name(config: TrainingConfig, data: TrainingData, precision: str) -> s
     """The engine's name in cache keys; for int8 it includes the images used for calibration and test.
 
     Raises:
+        ConfigError: int8 can't be calibrated on images that the program gave.
         MissingExtraError: OpenVINO isn't installed.
     """
+    if precision == "int8" and data.kind is not None:
+        raise ConfigError(
+            "precision=int8 is calibrated in another process, which can't read images=: write them as an image folder "
+            "with write_image_folder(images, FOLDER), and use TrainingConfig(data=FOLDER)"
+        )
     samples = (sample_of(data.train), sample_of(data.valid)) if precision == "int8" else ()
     need_openvino(precision)
     parts = [f"openvino-{importlib.metadata.version('openvino')}"]

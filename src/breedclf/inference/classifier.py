@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from operator import length_hint
 from pathlib import Path
 from typing import Literal, cast, overload
@@ -17,7 +18,7 @@ from breedclf.data.any_image import AnyImage, given_image, is_one_image, several
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import StrPath, user_path
-from breedclf.inference.batches import Batch, GrowingRows, batches, input_of
+from breedclf.inference.batches import Batch, GrowingRows, batches, input_of, thumbnail
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.network import for_inference, network_from
@@ -116,7 +117,8 @@ class Classifier:
             return list(self.predict_iter(several_images(images)))
         one = input_of(given_image(images), self.preprocessing)
         assert one.crop is not None
-        return self.prediction(self.probabilities_of_inputs(one.crop[None])[0])
+        prediction = self.prediction(self.probabilities_of_inputs(one.crop[None])[0])
+        return replace(prediction, image=one.file or thumbnail(one.crop))
 
     @overload
     def predict_iter(
@@ -247,7 +249,7 @@ class Classifier:
             rows = iter(self.probabilities_of_inputs(batch.crops)) if len(batch.crops) else iter(())
             for image in batch.images:
                 if image.error is None:
-                    yield self.prediction(next(rows))
+                    yield replace(self.prediction(next(rows)), image=image.file)
                 elif on_error == "return":
                     yield image.error
                 else:

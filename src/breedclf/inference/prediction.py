@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
 from typing import Any, Self
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, ImageError
+from breedclf.text.html_repr import html_repr
 
 NONE_OF_THESE = "none of these"
+_SHOWN_CLASSES = 5
+_THUMBNAIL_PX = 240
 
 
 @dataclass(frozen=True)
@@ -26,16 +31,24 @@ class RankedClass:
     def __str__(self) -> str:
         return f"{self.class_name} ({self.probability:.1%})"
 
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.reporting.notebook import notebook_view, share_bars
 
-@dataclass(frozen=True)
+        return notebook_view(self.label, share_bars([(self.class_name, self.probability)]))
+
+
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """All classes of one image, most probable first.
 
     `known` is False if the best probability is below the model's `min_confidence`: the result is "none of these".
+    `image` is what notebooks show: the image's file or, for a single image that isn't one, a small JPEG of it.
     """
 
     ranked: tuple[RankedClass, ...]
     known: bool = True
+    image: Path | bytes | None = field(default=None, compare=False)
 
     def top(self, count: int = 5) -> list[RankedClass]:
         """The `count` most probable classes, or all of them if there are fewer.
@@ -92,3 +105,31 @@ class Prediction:
 
     def __str__(self) -> str:
         return str(self.best) if self.known else NONE_OF_THESE
+
+    def __repr__(self) -> str:
+        shown = [*map(str, self.ranked[:3]), *(["..."] if len(self.ranked) > 3 else [])]
+        return f"Prediction({', '.join(shown)}{'' if self.known else ', known=False'})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.reporting.notebook import beside_image, notebook_view, share_bars
+
+        bars = share_bars((each.class_name, each.probability) for each in self.top(_SHOWN_CLASSES))
+        heading = self.best.class_name if self.known else f"{NONE_OF_THESE}; the nearest are"
+        return notebook_view(heading, beside_image(_jpeg(self.image), bars))
+
+
+def _jpeg(image: Path | bytes | None) -> bytes | None:
+    """A small JPEG of a prediction's image; None if its file is gone or was replaced by something else."""
+    if not isinstance(image, Path):
+        return image
+    from breedclf.data.images import open_image
+
+    try:
+        upright = open_image(image, color="srgb")
+    except ImageError:
+        return None
+    upright.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+    file = BytesIO()
+    upright.save(file, "JPEG", quality=75)
+    return file.getvalue()

@@ -15,6 +15,7 @@ from breedclf.jobs.spec import (
     CODE_CHANNEL,
     DATA_CHANNEL,
     DEFAULT_MAX_RUNTIME_SECONDS,
+    LABELS_CHANNEL,
     MAX_FAILURE_REASON_CHARS,
     MODEL_CHANNEL,
     RESULT_FILE,
@@ -25,18 +26,20 @@ from breedclf.jobs.spec import (
     require_here,
 )
 from breedclf.jobs.status import JobDescription, JobStatus, MetricRecord, SecondaryStatus, Transition
-from breedclf.jobs.waiting import Clock, detach, pauses, print_on_stderr, seconds_until_complete
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock, detach, pauses, print_on_stderr, seconds_until_complete
 
 __all__ = [
     "CODE_CHANNEL",
     "DATA_CHANNEL",
     "DEFAULT_MAX_RUNTIME_SECONDS",
+    "LABELS_CHANNEL",
     "MAX_FAILURE_REASON_CHARS",
     "MAX_HYPERPARAMETERS",
     "MAX_HYPERPARAMETER_CHARS",
     "MAX_NAME_CHARS",
     "MODEL_CHANNEL",
     "RESULT_FILE",
+    "SYSTEM_CLOCK",
     "WEIGHTS_CHANNEL",
     "Backend",
     "Clock",

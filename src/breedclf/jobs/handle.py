@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import JobError, JobFailedError, JobTimeoutError
 from breedclf.jobs import (
+    SYSTEM_CLOCK,
     Backend,
     JobDescription,
     JobStatus,
@@ -23,10 +23,11 @@ from breedclf.jobs import (
     seconds_until_complete,
 )
 from breedclf.jobs import Clock as Clock
+from breedclf.text.html_repr import html_repr
 
 
 class Job:
-    """A job on a backend, identified by its name.
+    """A job on a backend, identified by its name: handles of the same job are equal, and can be pickled.
 
     Each property is a new call of the backend, on SageMaker one or more service calls; to read several values, call
     `describe()` once.
@@ -41,7 +42,7 @@ class Job:
         >>> job.wait().artifact  # doctest: +SKIP
     """
 
-    def __init__(self, name: str, backend: Backend, *, clock: Clock = time) -> None:
+    def __init__(self, name: str, backend: Backend, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
@@ -65,6 +66,21 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.name!r}, backend={self.backend.name!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.jobs.view import job_view
+
+        return job_view(self.name, self.backend.name, self.describe)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are handles of the same job: the same name on an equal backend."""
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.name == other.name and self.backend == other.backend
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.backend.name))
 
     def describe(self) -> JobDescription:
         """A snapshot of the job: one call of the backend."""
@@ -114,8 +130,17 @@ class Job:
         return self.backend.output(self.name)
 
     def stop(self) -> None:
-        """Ask the job to stop and return at once; does nothing if it has ended."""
+        """Ask the job to stop and return at once; does nothing if it has ended.
+
+        A training run ends after its step and, once it has trained a step, leaves its best model so far: the job's
+        status is Stopped, and `artifact` is that model. What doesn't end within the backend's grace period (two minutes
+        on SageMaker) is killed.
+        """
         self.backend.stop(self.name)
+
+    def request_stop(self) -> None:
+        """The same as `stop`, under the name that `Trainer` has for it."""
+        self.stop()
 
     def logs(self, *, follow: bool = False) -> Iterator[str]:
         """The lines of the job's log so far; with `follow`, also new ones until the job ends.

@@ -17,6 +17,7 @@ from breedclf.jobs.names import check_name
 
 MAX_FAILURE_REASON_CHARS = 1_024
 DATA_CHANNEL = "training"
+LABELS_CHANNEL = "labels"
 WEIGHTS_CHANNEL = "weights"
 MODEL_CHANNEL = "model"  # the name that SageMaker's own algorithms use for a model to continue
 CODE_CHANNEL = "code"

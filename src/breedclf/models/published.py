@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from tqdm import tqdm
 
 from breedclf.config import WEIGHTS_NAMES, Architecture
 from breedclf.data.preprocessing import Preprocessing
@@ -19,6 +18,7 @@ from breedclf.errors import DiskError, WeightsError
 from breedclf.files.disk import is_refusal, refusal, replacing
 from breedclf.files.known_checksums import sha256_of
 from breedclf.files.private_folder import make_private
+from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.vision import WeightsEnum, get_model_weights
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _fetch_into(part: BinaryIO, url: str, timeout_seconds: float, total_seconds:
     with urllib.request.urlopen(url, timeout=timeout_seconds) as response:
         expected = int(response.headers.get("Content-Length") or 0)
         received = 0
-        with tqdm(total=expected or None, unit="B", unit_scale=True, desc="weights", leave=False, disable=None) as bar:
+        with progress_bar("weights", total=expected or None, unit="B", unit_scale=True) as bar:
             while chunk := response.read1(_DOWNLOAD_CHUNK_BYTES):
                 if total_seconds is not None and time.monotonic() - started > total_seconds:
                     raise OSError(f"only {received:,} of {expected:,} bytes came in {total_seconds:g} s")

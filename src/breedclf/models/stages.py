@@ -115,7 +115,8 @@ class Tail(nn.Module):
             for name, stage in self.named_children():
                 if name == "fc":
                     continue
-                if self.checkpointing and torch.is_grad_enabled():
+                recomputed = self.checkpointing and not isinstance(stage, nn.ReLU)  # which overwrites its input
+                if recomputed and torch.is_grad_enabled():
                     outputs = checkpoint(stage, outputs, use_reentrant=False, preserve_rng_state=False)
                 else:
                     outputs = stage(outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
 
 if TYPE_CHECKING:
+    from breedclf.data.given_images import GivenImages
+    from breedclf.data.images import ImageLike
     from breedclf.data.split import Split
 
 REPEATS = 5
@@ -149,42 +152,67 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
     return trial
 
 
-def timed_fit(config: TrainingConfig, *, most_images: int = MOST_IMAGES) -> Run:
+def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most_images: int = MOST_IMAGES) -> Run:
     """Make a `run` for `verify`: trains on a sample of the images, with an empty feature cache.
 
     Each run uses temporary folders of its own.
     """
-    from breedclf.data.training_data import training_images
+    from breedclf.data.training_data import load_data
     from breedclf.training.fit import fit
     from breedclf.training.run_cache import RunCache
 
     cache = RunCache()
-    folder = training_images(config)
+    data = load_data(config, images)
+    splits = [split.chosen(_some(split, most_images)) for split in (data.train, data.valid)]
+    given = None if images is None else {split.name: SplitSource(split, data.labels) for split in splits}
 
     def run(changed: TrainingConfig) -> float:
         with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as temporary:
-            data = Path(temporary, "data")
-            for split in ("train", "valid"):
-                _link_some(folder.split(split), data / split, most_images)
+            folder = None if given is not None else Path(temporary, "data")
+            for split in splits if folder is not None else ():
+                _link(split, Path(temporary, "data", split.name))
             own = changed.replace(
-                data=data,
+                data=folder,
                 labels=None,
                 output=Path(temporary, "out"),
                 cache_dir=Path(temporary, "cache"),
                 profile="off",
                 resume=False,
             )
-            return fit(own, run_cache=cache).seconds
+            return fit(own, given, run_cache=cache).seconds
 
     return run
 
 
-def _link_some(split: Split, target: Path, most: int) -> None:
-    """Link images spread evenly over the split, including the first of each class, into class folders."""
+@dataclass(frozen=True)
+class SplitSource:
+    """A split as labeled images."""
+
+    split: Split
+    labels: Sequence[str]
+
+    @property
+    def targets(self) -> Sequence[int]:
+        return self.split.targets
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def read(self, index: int) -> ImageLike:
+        return self.split.images.read(index)
+
+
+def _some(split: Split, most: int) -> list[int]:
+    """Images spread evenly over the split, including the first of each class."""
     step = max(1, len(split) / most)
     chosen = {int(i * step) for i in range(min(most, len(split)))}
     first = {label: number for number, label in reversed(list(enumerate(split.targets)))}
-    for number in sorted(chosen | set(first.values())):
+    return sorted(chosen | set(first.values()))
+
+
+def _link(split: Split, target: Path) -> None:
+    """Link the images of a split into class folders."""
+    for number in range(len(split)):
         path = Path(split.images.name(number))
         suffix = path.suffix if is_image_name(path.name) else ".jpg"  # the content counts
         link = target / f"{split.targets[number]:06d}" / f"{number}{suffix}"

@@ -48,17 +48,17 @@ class GalleryImage:
 
 def tiles(items: Iterable[Tile]) -> Markup:
     """Headline figures in a wrapping row."""
-    return _block("tiles", list(items))
+    return block("tiles", list(items))
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> Markup:
     """A list of names and values, one pair per line."""
-    return _block("facts", list(pairs))
+    return block("facts", list(pairs))
 
 
 def callout(tone: Tone, heading: str, *body: Markup | str) -> Markup:
     """A highlighted message; its tone is also given as a word, not by color alone."""
-    return _block("callout", tone, heading, Markup("\n").join(as_block(part) for part in body))
+    return block("callout", tone, heading, Markup("\n").join(as_block(part) for part in body))
 
 
 def table(
@@ -71,17 +71,17 @@ def table(
     """
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
     body = [[(_cell(value, head), head) for value, head in zip(row, heads, strict=True)] for row in rows]
-    return _block("table", caption, heads, body, empty)
+    return block("table", caption, heads, body, empty)
 
 
 def details(summary: str, *body: Markup | str) -> Markup:
     """Collapsed blocks with a summary line that expands them."""
-    return _block("details", summary, [as_block(part) for part in body])
+    return block("details", summary, [as_block(part) for part in body])
 
 
 def gallery(items: Iterable[GalleryImage]) -> Markup:
     """Small images side by side, embedded in the HTML."""
-    return _block("gallery", list(items))
+    return block("gallery", list(items))
 
 
 def bullets(items: Iterable[Markup | str]) -> Markup:
@@ -95,6 +95,7 @@ def _cell(value: object, column: Column) -> Markup | str:
     return value if isinstance(value, Markup) else column.format(value)
 
 
-def _block(macro: str, *values: object) -> Markup:
+def block(macro: str, *values: object) -> Markup:
+    """One of the macros of `blocks.html.j2`."""
     module = environment().get_template("blocks.html.j2").module
     return Markup(getattr(module, macro)(*values))

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 
 import torch
 
@@ -15,7 +16,9 @@ CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
-def repeatable(deterministic: bool, *, device: str = "cpu", threads: int | None = None) -> Iterator[None]:
+def repeatable(
+    deterministic: bool, *, device: str = "cpu", compiled: bool = False, threads: int | None = None
+) -> Iterator[None]:
     """Restrict torch to deterministic operations within the block, if `deterministic`; settings are restored after it.
 
     The restriction applies to the whole process, since torch has no other. Sums depend on the number of threads:
@@ -27,6 +30,8 @@ def repeatable(deterministic: bool, *, device: str = "cpu", threads: int | None 
     with ExitStack() as stack:
         if device == "cuda":
             stack.enter_context(_cublas_workspace())
+        if compiled:
+            stack.enter_context(_deterministic_compiler())
         stack.enter_context(_deterministic_operations())
         stack.enter_context(on_threads(threads))
         yield
@@ -66,17 +71,25 @@ class ProcessWide:
 
 
 def _allow_only_deterministic() -> Callable[[], object]:
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
+    """`torch.use_deterministic_algorithms` does the same, but loads torch's compiler, which changes the environment."""
+    before, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cudnn.benchmark = False
 
     def undo() -> None:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(before)
         torch.backends.cudnn.benchmark = benchmark
 
     return undo
+
+
+def _compile_deterministically() -> Callable[[], object]:
+    compiler = import_module("torch._inductor.config")
+    before = getattr(compiler, "deterministic", None)  # older versions of torch have no such setting
+    if before is None:
+        return lambda: None
+    compiler.deterministic = True  # type: ignore[attr-defined]
+    return lambda: setattr(compiler, "deterministic", before)
 
 
 def _fix_cublas_workspace() -> Callable[[], object]:
@@ -88,4 +101,5 @@ def _fix_cublas_workspace() -> Callable[[], object]:
 
 
 _deterministic_operations = ProcessWide(_allow_only_deterministic)
+_deterministic_compiler = ProcessWide(_compile_deterministically)
 _cublas_workspace = ProcessWide(_fix_cublas_workspace)

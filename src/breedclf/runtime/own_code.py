@@ -138,7 +138,7 @@ def described(error: BaseException, file: Path | None = None) -> str:
     text = str(error).strip().splitlines()
     words = f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
-        return f"{words} in {Path(error.filename).name}, line {error.lineno}" if error.filename else words
+        return words  # its text has the line
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
     own = own or [frame for frame in frames if not _is_installed(Path(frame.filename))]
@@ -201,7 +201,7 @@ def _where_modules_are(path: ImportPath) -> str:
         return (
             f"{here.name} is in the current folder, which isn't on sys.path; give the file, as in ./{here}:{path.name}"
         )
-    near = difflib.get_close_matches(path.top, _module_names(), n=1)
+    near = difflib.get_close_matches(path.top, _module_names(), n=1, cutoff=0.75)
     hint = f"did you mean {near[0]!r}? Otherwise " if near else ""
     return f"{hint}add its folder to PYTHONPATH, or give its file, as in code/{path.top}.py:{path.name}"
 

@@ -37,7 +37,8 @@ class ClassMatch:
         changed = [f"{now!r} was {then!r}" for now, then in self.renamed.items()]
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         renamed = f" ({', '.join(changed[:5])}{more})" if changed else ""
-        parts = [f"{len(self.kept)} class{'es' * (len(self.kept) != 1)} kept{renamed}"]
+        kept = f"{len(self.kept)} class{'es' * (len(self.kept) > 1)} kept{renamed}"
+        parts = [kept] if self.kept else ["no class kept, so the head is new"]
         for what, labels in (("new", self.new), ("dropped", self.dropped)):
             parts += [f"{len(labels)} {what} ({some_names(labels)})"] if labels else []
         return ", ".join(parts)

@@ -68,7 +68,8 @@ class RunContext:
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""
         threads = None if self.start is None else self.start.about["choices"]["threads"]
-        return repeatable(self.config.deterministic, device=self.compute.device.type, threads=threads)
+        device, compiled = self.compute.device.type, self.compute.compiled
+        return repeatable(self.config.deterministic, device=device, compiled=compiled, threads=threads)
 
 
 @contextmanager

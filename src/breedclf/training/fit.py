@@ -85,7 +85,7 @@ def fit(
         config = with_start_model(config)
         compute = compute_of(config)
         data = load_data(config, images)  # before the output folder exists, which may be inside the data
-        own = own_code(config, metrics, classes=len(data.labels))
+        own = own_code(config, data.class_counts, metrics)
         with run_context(config, data, compute, events, stop, cache=run_cache, checkpoints=checkpoints) as run:
             with run.reproducible():
                 pretrained = run.cache.pretrained(config)

@@ -141,12 +141,16 @@ class _Loop:
         valid = self._validate(order)
         if valid is None:
             return
-        metrics = {} if valid.predictions is None else self._task.metrics.values(valid.predictions, number)
         speed = max(0, done - before) / elapsed
-        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, speed, metrics, is_partial=not is_whole)
+        metrics, failure = self._own_metrics(valid.predictions, number)
+        record = EpochRecord(
+            number, train_loss, valid.loss, valid.accuracy, speed, is_partial=not is_whole, metrics=metrics
+        )
         state.end_epoch(record)
         try:
             self._report(record, valid)
+            if failure is not None:
+                raise failure
         finally:
             if is_whole:  # otherwise the state in the middle of the epoch is saved
                 self._save(state.order.get_state())
@@ -228,6 +232,15 @@ class _Loop:
         if collector is not None:
             predictions = collector.predictions(self._task.labels, valid.targets, self._task.valid_images, distributed)
         return Validation(loss / len(rows), correct / len(rows), predictions)
+
+    def _own_metrics(
+        self, predictions: ValidPredictions | None, epoch: int
+    ) -> tuple[dict[str, float], TrainingError | None]:
+        """The own metrics of an epoch; if one fails, none, and the error to raise once the epoch is saved."""
+        try:
+            return {} if predictions is None else self._task.metrics.values(predictions, epoch), None
+        except TrainingError as error:
+            return {}, error
 
     def _continues_stopped(self, epoch: int, order: torch.Tensor) -> bool:
         """Save in the middle of an epoch and stop; whether this epoch must give the model, since none is complete."""

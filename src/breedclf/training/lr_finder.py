@@ -100,8 +100,8 @@ def find_learning_rate(
         )
     config = with_start_model(config)
     data, compute = load_data(config, images), compute_of(config)
-    own = own_code(config, classes=len(data.labels))
-    with repeatable(config.deterministic, device=compute.device.type):
+    own = own_code(config, data.class_counts)
+    with repeatable(config.deterministic, device=compute.device.type, compiled=compute.compiled):
         pretrained = RunCache().pretrained(config)
         model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
         task = training_task(config, data, model, make_sources(config, data, model, compute), own)

@@ -16,11 +16,12 @@ from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import read_card
 from breedclf.jobs import RESULT_FILE
+from breedclf.text.html_repr import html_repr
 from breedclf.training.artifact import HISTORY_FILE
 from breedclf.training.records import BeforeTraining, EpochRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitResult:
     """The result of a training run.
 
@@ -83,6 +84,19 @@ class FitResult:
     def best(self) -> EpochRecord:
         """The record of the best epoch."""
         return self.history[self.best_epoch - 1]
+
+    def __repr__(self) -> str:
+        best = self.best
+        return (
+            f"FitResult({str(self.output)!r}, {len(self.history)} epochs, best epoch {best.epoch}: "
+            f"valid loss {best.valid_loss:.4f}, valid accuracy {best.valid_accuracy:.1%})"
+        )
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.training.result_view import result_view
+
+        return result_view(self)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of `breedclf train --json`."""

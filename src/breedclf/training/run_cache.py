@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
-from breedclf.data.split import ImageFiles, SplitImages
+from breedclf.data.labeled_images import SourceImages
+from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.files.file_stat import FileStat
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.models.weights import PretrainedWeights, load_pretrained
 from breedclf.training.start_model import start_weights
+
+log: logging.Logger = logging.getLogger(__name__)
 
 
 class RunCache:
@@ -22,6 +27,7 @@ class RunCache:
 
     def __init__(self) -> None:
         self._fingerprints: dict[tuple[Path, ...], tuple[list[FileStat | None], str]] = {}
+        self._given: list[tuple[SplitImages, str]] = []
         self._key: tuple[object, ...] = ()
         self._pretrained: PretrainedWeights | None = None
 
@@ -48,15 +54,36 @@ class RunCache:
         return replace(self._pretrained, preprocessing=preprocessing)
 
     def fingerprint(self, images: SplitImages) -> str:
-        """The fingerprint of these images; that of files is computed again when one of them changes."""
+        """The fingerprint of these images; that of files is computed again when one of them changes.
+
+        Images that a program gave are read once: they stay the same while they are in use.
+        """
         if not isinstance(images, ImageFiles):
-            return fingerprint_of(images)
+            return self._fingerprint_of_given(images)
         paths = tuple(images.paths)
         stats = [_file_stat(path) for path in paths]
         known = self._fingerprints.get(paths)
         if known is None or known[0] != stats:
             known = self._fingerprints[paths] = (stats, fingerprint_of(images))
         return known[1]
+
+    def _fingerprint_of_given(self, images: SplitImages) -> str:
+        known = next((found for given, found in self._given if is_same(given, images)), None)
+        if known is None:
+            started = time.perf_counter()
+            known = fingerprint_of(images)
+            self._given.append((images, known))
+            log.info("the fingerprint of %d images took %.1f s", len(images), time.perf_counter() - started)
+        return known
+
+
+def is_same(one: SplitImages, other: SplitImages) -> bool:
+    """Whether these are the same images of the same source, which aren't read for that."""
+    if isinstance(one, ChosenImages) and isinstance(other, ChosenImages):
+        return one.indices == other.indices and is_same(one.images, other.images)
+    if isinstance(one, SourceImages) and isinstance(other, SourceImages):
+        return one.source is other.source
+    return one is other
 
 
 def _file_stat(file: Path) -> FileStat | None:

@@ -113,7 +113,13 @@ def start_from_model(config: TrainingConfig, data: TrainingData, model: Model, t
         return None
     with on_threads(task.threads):
         before = _measure(model, head, match, task.valid, config.batch_size)
-    log.info("before the first step: %s", before)
+    known = f"; {before.known_accuracy:.1%} of the {before.known_count} images of classes that it knows"
+    log.info(
+        "before the first step: valid accuracy %.1f%%, valid loss %.4f%s",
+        100 * before.valid_accuracy,
+        before.valid_loss,
+        known if before.known_count and (match.new or match.dropped) else "",
+    )
     record = StartedFrom(
         fingerprint=head.model_sha256,
         kept=match.kept,
@@ -127,11 +133,10 @@ def start_from_model(config: TrainingConfig, data: TrainingData, model: Model, t
 def _rows(head: TrainedHead, match: ClassMatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Weight and bias in the order of the run's classes.
 
-    A new class gets the mean of the rows that are kept: its score is the mean of theirs, so that it starts with an
-    average probability and never is the best one. Answers for images of kept classes are the same as before.
+    A new class gets the mean of the model's rows, so its score is the mean of the model's scores: it starts with an
+    average probability, and an image that the model classifies correctly still is.
     """
-    kept = [row for row in match.rows if row is not None]
-    mean_weight, mean_bias = head.weight[kept].double().mean(0).float(), head.bias[kept].double().mean().float()
+    mean_weight, mean_bias = head.weight.double().mean(0).float(), head.bias.double().mean().float()
     weight = torch.stack([mean_weight if row is None else head.weight[row] for row in match.rows])
     bias = torch.stack([mean_bias if row is None else head.bias[row] for row in match.rows])
     return weight, bias

@@ -44,7 +44,7 @@ def render_report(study: Study, *, made_at: datetime | None = None) -> str:
         f"Tuning job {request.name}",
         sections,
         subtitle=f"{len(study.trials)} training jobs on {_images(request.config)}, strategy {request.strategy}",
-        summary=_summary(study, best),
+        summary=summary_blocks(study, best),
         made_by=f"breedclf {__version__}",
         made_at=made_at,
     )
@@ -54,7 +54,8 @@ def _images(config: TrainingConfig) -> str:
     return "images of the program" if config.data is None else config.data.name
 
 
-def _summary(study: Study, best: Trial | None) -> list[Markup | str]:
+def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
+    """The best hyperparameters, or why there are none, and headline figures."""
     counts = {status: sum(t.status == status for t in study.trials) for status in ("Completed", "Failed", "Stopped")}
     seconds = sum(trial.seconds or 0.0 for trial in study.trials)
     jobs = Tile("training jobs", str(len(study.trials)), f"{counts['Completed']} completed, {counts['Failed']} failed")
@@ -82,26 +83,7 @@ def _summary(study: Study, best: Trial | None) -> list[Markup | str]:
 
 def _history(study: Study) -> Section:
     request = study.request
-    counted = ranked(study.trials)
-    so_far = best_so_far(study.trials, request.direction)
-    series = [
-        Series("training job", [trial.index + 1 for trial in counted], [trial.objective or 0.0 for trial in counted]),
-        Series(
-            "best so far",
-            [trial.index + 1 for trial, value in zip(study.trials, so_far, strict=True) if value is not None],
-            [value for value in so_far if value is not None],
-        ),
-    ]
-    chart = line_chart(
-        f"{request.objective} of each training job",
-        series,
-        x_label="training job",
-        y_label=request.objective,
-        whole_x=True,
-        full=True,
-        note=_left_out(study),
-    )
-    blocks: list[Markup | str] = [chart]
+    blocks: list[Markup | str] = [history_chart(study)]
     curves = [trial for trial in study.trials if len(trial.history) > 1]
     if curves:
         shown = (
@@ -122,6 +104,30 @@ def _history(study: Study) -> Section:
         )
     return Section(
         "History", blocks, lead="Training jobs in the order in which they started, and the best result so far."
+    )
+
+
+def history_chart(study: Study) -> Markup:
+    """The objective of each training job, and the best so far."""
+    request = study.request
+    counted = ranked(study.trials)
+    so_far = best_so_far(study.trials, request.direction)
+    series = [
+        Series("training job", [trial.index + 1 for trial in counted], [trial.objective or 0.0 for trial in counted]),
+        Series(
+            "best so far",
+            [trial.index + 1 for trial, value in zip(study.trials, so_far, strict=True) if value is not None],
+            [value for value in so_far if value is not None],
+        ),
+    ]
+    return line_chart(
+        f"{request.objective} of each training job",
+        series,
+        x_label="training job",
+        y_label=request.objective,
+        whole_x=True,
+        full=True,
+        note=_left_out(study),
     )
 
 

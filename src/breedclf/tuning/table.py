@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 from breedclf.tuning.space import Value
@@ -63,7 +63,7 @@ class LiveTable:
         self._in_place = in_place
         self._lines = 0
         self._shown = ""
-        self._reported: set[str] = set()
+        self._report_ended = TrialLines(lambda line: stream.write(f"{line}\n"))
 
     def __call__(self, study: Study) -> None:
         text = f"{trial_table(study, most=_RUNNING_SHOWN)}\n{summary_line(study)}"
@@ -79,11 +79,19 @@ class LiveTable:
         self._shown = text
         self._stream.flush()
 
-    def _report_ended(self, study: Study) -> None:
+
+class TrialLines:
+    """Writes a line for each finished trial, once."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._written: set[str] = set()
+
+    def __call__(self, study: Study) -> None:
         for trial in study.trials:
-            if trial.is_over and trial.name not in self._reported:
-                self._reported.add(trial.name)
-                self._stream.write(f"{trial_line(trial, study)}\n")
+            if trial.is_over and trial.name not in self._written:
+                self._written.add(trial.name)
+                self._write(trial_line(trial, study))
 
 
 def trial_line(trial: Trial, study: Study) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, Manifest
+from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, Manifest, ignore_nothing
 from breedclf.backends.sagemaker.s3.storage import S3Location
 from breedclf.backends.sagemaker.s3.transfer import THREADS, Progress, upload_folder
 from breedclf.backends.sagemaker.training.inputs import check_images, set_aside_in
 from breedclf.errors import DataError
 from breedclf.files.paths import StrPath, user_path
+from breedclf.runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from breedclf.backends.sagemaker.backend import SageMakerBackend
@@ -41,6 +43,7 @@ class S3Dataset:
         folder: StrPath,
         s3_uri: str,
         *,
+        labels: StrPath | None = None,
         backend: SageMakerBackend | None = None,
         check: bool = True,
         skip_bad: bool = False,
@@ -48,13 +51,14 @@ class S3Dataset:
         threads: int = THREADS,
         progress: bool | Callable[[Progress], object] = False,
     ) -> Self:
-        """Make `s3_uri` equal to an image folder; only changed files (by size and MD5) are uploaded.
+        """Make `s3_uri` equal to an image folder or a table; only changed files (by size and MD5) are uploaded.
 
         Call it again after an interruption to upload the rest. At the end, the objects are verified.
 
         Args:
             folder: contains train/ and further splits, or the class folders; hidden files and files that training
-                ignores aren't uploaded.
+                ignores aren't uploaded. Of a table, the listed images and a table with their paths are uploaded.
+            labels: a table of the labels, if `folder` has no class folders.
             s3_uri: `s3://BUCKET/PREFIX`, in the region in which jobs will run.
             backend: the account, region and KMS key to use; defaults to `SageMakerBackend()`.
             check: run the dataset check first, and upload nothing if training would fail.
@@ -69,14 +73,14 @@ class S3Dataset:
             BreedclfError: S3 can't be reached or refuses.
         """
         location = S3Location.parse(s3_uri).require_plain()
-        folder = user_path(folder, "folder")
+        source = user_path(folder, "folder")
+        table = None if labels is None else user_path(labels, "labels")
         if check:
-            check_images(folder, skip_bad=skip_bad)
-        ignored = set_aside_in(folder)
-        with _reporter(progress) as report:
+            check_images(source, table, skip_bad=skip_bad)
+        with _reporter(progress) as report, _uploaded(source, table) as (sent, ignored):
             done = upload_folder(
                 _backend(backend).storage,
-                folder,
+                sent,
                 str(location),
                 delete=delete,
                 threads=threads,
@@ -114,6 +118,20 @@ class S3Dataset:
         }
 
 
+@contextlib.contextmanager
+def _uploaded(folder: Path, labels: Path | None) -> Iterator[tuple[Path, Callable[[str], bool]]]:
+    """The folder to upload, and which of its files aren't."""
+    from breedclf.data.tables.places import place_of
+    from breedclf.data.tables.staging import staged
+
+    place = place_of(folder, labels)
+    if place is None:
+        yield folder, set_aside_in(folder)
+    else:
+        with staged(place) as images:
+            yield images, ignore_nothing
+
+
 def _backend(backend: SageMakerBackend | None) -> SageMakerBackend:
     if backend is not None:
         return backend
@@ -129,9 +147,7 @@ def _reporter(progress: bool | Callable[[Progress], object]) -> Iterator[Callabl
     elif not progress:
         yield bool
     else:
-        from tqdm import tqdm
-
-        with tqdm(desc="upload", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        with progress_bar("upload", unit="B", unit_scale=True) as bar:
 
             def show(now: Progress) -> None:
                 bar.total = now.total_bytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,10 @@ class ImagesInMemory:
 
     def read(self, index: int) -> ImageLike:
         return as_image(self.images[index])
+
+    def name_of(self, index: int) -> str:
+        image = self.images[index]
+        return os.fspath(image) if isinstance(image, (str, os.PathLike)) else f"image {index}"
 
     def __repr__(self) -> str:
         return f"from_arrays({len(self)} images of {len(self.labels)} classes)"

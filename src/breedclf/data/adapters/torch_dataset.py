@@ -78,6 +78,9 @@ class ImagePaths:
     def read(self, index: int) -> ImageLike:
         return self.paths[index]
 
+    def name_of(self, index: int) -> str:
+        return str(self.paths[index])
+
     def __repr__(self) -> str:
         return f"from_torch_dataset({len(self)} images of {len(self.labels)} classes)"
 

@@ -75,8 +75,7 @@ def columns_of(names: Sequence[str], table: str) -> Columns:
         raise DataError(
             f"{table} has no column for the {lacking}: its first line has "
             f"{some_names([name.strip() for name in names])}; start it with a header line such as "
-            f"path,label (also accepted: {', '.join(SPELLINGS['path'][1][:3])}, id, and "
-            f"{', '.join(SPELLINGS['label'][1][1:6])})"
+            f"path,label (or file, image, id for path; class, category, species for label)"
         )
     return Columns.of(path, label, found["split"], found["group"], names)
 

@@ -31,7 +31,7 @@ def scan_table(
         DataError: the table can't be used, it has fewer than two classes, or a class has no training images.
     """
     table = images_of_table(place)
-    check_missing(table, skip=skip_missing)
+    table.require_usable(skip_missing=skip_missing)
     by_split = images_by_split(table, valid_share=valid_share, test_share=test_share, split_seed=split_seed)
     labels = training_labels(table, by_split)
     return Dataset(place.file, labels, {name: _split(name, images, labels) for name, images in by_split.items()})
@@ -53,7 +53,7 @@ def table_to_evaluate(
         DataError: the table can't be used, has no images of the split, or has a class that isn't among `labels`.
     """
     table = images_of_table(place)
-    check_missing(table, skip=skip_missing)
+    table.require_usable(skip_missing=skip_missing)
     if split == "all":
         images = table.images
     else:
@@ -75,26 +75,6 @@ def table_to_evaluate(
             f"its classes are {some_names(labels)}"
         )
     return _split(split, images, labels)
-
-
-def check_missing(table: TableImages, *, skip: bool) -> None:
-    """Check that the files exist.
-
-    Raises:
-        DataError: one is missing, unless missing ones are skipped: then a warning counts them.
-    """
-    if not table.missing:
-        return
-    what = (
-        f"{len(table.missing):,} of {len(table.images):,} files don't exist ({table.lines(table.missing)}), such as "
-        f"{table.missing[0].path!r}"
-    )
-    if not skip:
-        raise DataError(
-            f"{table.place.file}: {what}; paths are relative to {table.place.root}/. Correct or remove the rows, or "
-            "skip them with --on-bad-image skip"
-        )
-    log.warning("%s: %s; they are skipped", table.place.file, what)
 
 
 def images_by_split(
@@ -189,7 +169,13 @@ def _warn_of_shared_groups(table: TableImages) -> None:
         )
 
 
-def _split(name: str, images: Sequence[TableImage], labels: Sequence[str]) -> Split:
+def _split(name_of_split: str, images: Sequence[TableImage], labels: Sequence[str]) -> Split:
     number = {label: at for at, label in enumerate(labels)}
-    paths = tuple(Path(image.path) for image in images)
-    return Split(name, ImageFiles(paths), tuple(number[image.label] for image in images))
+    folders: dict[str, Path] = {}
+    paths = []
+    for image in images:  # a Path made from that of its folder takes a third of the time
+        folder, separator, name = image.path.rpartition("/")
+        if (parent := folders.get(folder)) is None:
+            parent = folders[folder] = Path(folder + separator)
+        paths.append(parent / name)
+    return Split(name_of_split, ImageFiles(tuple(paths)), tuple(number[image.label] for image in images))

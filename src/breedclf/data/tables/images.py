@@ -1,24 +1,31 @@
-"""The images of a table: each row checked, each file found; problems are reported with the rows' line numbers."""
+"""The images of a table: each row checked, each file found; what is wrong is collected, with line numbers."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from breedclf.data.layout.names import SPELLINGS as SPLIT_SPELLINGS
-from breedclf.data.layout.names import ranked_split, some_names
+from breedclf.data.layout.names import SPELLINGS, ranked_split, some_names
 from breedclf.data.tables.cells import Cells, read_text_table
 from breedclf.data.tables.files import Finder
 from breedclf.data.tables.parquet import read_parquet_table
 from breedclf.data.tables.places import TablePlace
+from breedclf.data.tables.problems import WARNINGS, RowKind, RowProblem, by_kind, message, shown_lines
 from breedclf.errors import DataError
 
 log: logging.Logger = logging.getLogger(__name__)
 
-_SHOWN = 3
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_REFUSED: dict[str, str] = {
+    "url": "a URL, which isn't read: download the files (for S3: aws s3 sync)",
+    "drive": "a drive of Windows, which this machine doesn't have",
+    "null": "it contains a null byte",
+}
 
 
 class TableImage(NamedTuple):
@@ -31,20 +38,22 @@ class TableImage(NamedTuple):
     given: str
     path: str
     label: str
-    split: str = ""
-    group: str = ""
+    split: str
+    group: str
 
 
 @dataclass(frozen=True)
 class TableImages:
-    """The images of a table, in the order of its rows; `missing` are those whose file doesn't exist."""
+    """The images of a table, each once, in the order of its rows, without rows that can't be used.
+
+    `problems` are all of rows; `unread` are the names of columns that aren't read.
+    """
 
     place: TablePlace
     images: Sequence[TableImage]
+    problems: Sequence[RowProblem]
     unit: str
-    missing: Sequence[TableImage] = ()
-    case_conflicts: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = field(default=())
+    unread: Sequence[str] = ()
 
     @property
     def has_splits(self) -> bool:
@@ -52,167 +61,134 @@ class TableImages:
         return bool(self.images) and bool(self.images[0].split)
 
     def lines(self, images: Sequence[TableImage]) -> str:
-        """The first lines of some images, for messages.
+        """The first lines of some images, for messages."""
+        return shown_lines([image.line for image in images], self.unit)
 
-        Example:
-            >>> table = TableImages(TablePlace(Path("images.csv"), Path(".")), [], "line")
-            >>> table.lines([TableImage(line, "a.jpg", "a.jpg", "cat") for line in (2, 5, 7, 9)])
-            'lines 2, 5, 7, ...'
+    def require_usable(self, *, skip_missing: bool) -> None:
+        """Check that training can use the table; log a warning about each kind of row that it leaves out.
+
+        Raises:
+            DataError: rows can't be used, or files are missing and `skip_missing` isn't set.
         """
-        return _lines([image.line for image in images], self.unit)
+        log.info("%s: %d images%s", self.place.file, len(self.images), _unread(self.unread))
+        for kind, problems in by_kind(self.problems).items():
+            if kind not in WARNINGS or (kind == "missing_file" and not skip_missing):
+                raise DataError(f"{self.place.file}: {message(problems, self.unit)}")
+            log.warning("%s: %s", self.place.file, message(problems, self.unit))
+        for first, other in self.labels_alike():
+            log.warning(
+                "%s: the labels %r and %r differ only in case or in how accents are encoded, and are two classes",
+                self.place.file,
+                first,
+                other,
+            )
+
+    def labels_alike(self) -> list[tuple[str, str]]:
+        """Pairs of labels that differ only in case or in how accents are encoded."""
+        by_folded: dict[str, list[str]] = defaultdict(list)
+        for label in dict.fromkeys(image.label for image in self.images):
+            by_folded[unicodedata.normalize("NFC", label.casefold())].append(label)
+        return [(labels[0], other) for labels in by_folded.values() for other in labels[1:]]
 
 
 def images_of_table(place: TablePlace) -> TableImages:
-    """Read a table and find its files; a row that is there twice counts once, and a warning says so.
+    """Read a table and find its files.
 
     Raises:
-        DataError: the table can't be read, or rows have no label, contradict each other or name what isn't a file.
+        DataError: the table can't be read, has no columns for path and label, or no rows.
         MissingExtraError: it is a Parquet table and pyarrow isn't installed.
     """
     cells = read_parquet_table(place.file) if place.is_parquet else read_text_table(place.file)
-    columns = cells.columns
-    stripped = [
-        [
-            row[at].strip() if at is not None else ""
-            for at in (columns.path, columns.label, columns.split, columns.group)
+    return _Rows(place, cells).images()
+
+
+class _Rows:
+    """The rows of a table while they are checked."""
+
+    def __init__(self, place: TablePlace, cells: Cells) -> None:
+        self.place = place
+        self.unit = cells.unit
+        self.unread = cells.columns.unread
+        at = cells.columns
+        self.cells = [
+            (
+                line,
+                row[at.path].strip(),
+                row[at.label].strip(),
+                "" if at.split is None else row[at.split].strip(),
+                "" if at.group is None else row[at.group].strip(),
+            )
+            for row, line in zip(cells.rows, cells.lines, strict=True)
         ]
-        for row in cells.rows
-    ]
-    kept = [at for at, row in enumerate(stripped) if any(row)]
-    lines = [cells.lines[at] for at in kept]
-    rows = [stripped[at] for at in kept]
-    table = str(place.file)
-    if not rows:
-        raise DataError(f"{table} has a header, but no rows below it")
-    _check_values(rows, lines, table, cells.unit)
-    splits = _splits(rows, lines, table, cells.unit)
-    found, missing = _found(place, rows, lines, splits, cells)
-    images, duplicates = _once(found, table, cells.unit)
-    notes = list(duplicates)
-    if columns.unread:
-        log.info("%s: columns that aren't read: %s", table, some_names(columns.unread))
-    conflicts = _case_conflicts(images)
-    for first, other in conflicts:
-        notes.append(f"the labels {first!r} and {other!r} differ only in upper and lower case and are two classes")
-    for note in notes:
-        log.warning("%s: %s", table, note)
-    gone = set(map(id, missing))
-    return TableImages(place, images, cells.unit, [each for each in images if id(each) in gone], conflicts, notes)
+        self.cells = [each for each in self.cells if any(each[1:])]
+        if not self.cells:
+            raise DataError(f"{place.file} has a header, but no rows below it")
+        self.problems: list[RowProblem] = []
+        self.split_of = _split_names({each[3] for each in self.cells})
+        self.first: dict[str, TableImage] = {}
+
+    def images(self) -> TableImages:
+        finder = Finder(self.place)
+        for line, given, label, split, group in self.cells:
+            if self._is_complete(line, given, label, split):
+                path, reason = finder.find(given)
+                if reason and reason != "missing":
+                    self._refuse(line, given, reason)
+                    continue
+                image = TableImage(line, given, path, label, self.split_of.get(split, ""), group)
+                earlier = self.first.setdefault(path, image)
+                if earlier is not image:
+                    self._again(earlier, image)
+                elif reason:
+                    self._problem("missing_file", line, given, "" if given == path else path)
+        return TableImages(self.place, list(self.first.values()), self.problems, self.unit, self.unread)
+
+    def _is_complete(self, line: int, given: str, label: str, split: str) -> bool:
+        kind: RowKind | None = None
+        detail = ""
+        if not given:
+            kind = "no_path"
+        elif not label:
+            kind = "no_label"
+        elif _CONTROL.search(label):
+            kind, detail = "odd_label", repr(label[:40])
+        elif not split and self.split_of:
+            kind = "no_split"
+        elif split and split not in self.split_of:
+            accepted = ", ".join(spelling for spellings in SPELLINGS.values() for spelling in spellings)
+            kind, detail = "unknown_split", f"{split!r} is none of {accepted}"
+        if kind is not None:
+            self._problem(kind, line, given, detail)
+        return kind is None
+
+    def _refuse(self, line: int, given: str, reason: str) -> None:
+        if reason in _REFUSED:
+            self._problem("not_a_path", line, given, _REFUSED[reason])
+        else:
+            self._problem("ambiguous_path", line, given, reason.partition(": ")[2])
+
+    def _again(self, earlier: TableImage, image: TableImage) -> None:
+        for what, kind in _CONTRADICTIONS.items():
+            one, other = getattr(earlier, what), getattr(image, what)
+            if one != other:
+                detail = f"{one!r} in {self.unit} {earlier.line}, {other!r} in {self.unit} {image.line}"
+                self._problem(kind, image.line, image.given, detail)
+                return
+        self._problem("repeated_row", image.line, image.given, f"as {self.unit} {earlier.line}")
+
+    def _problem(self, kind: RowKind, line: int, path: str, detail: str = "") -> None:
+        self.problems.append(RowProblem(kind, line, path, detail))
 
 
-def _check_values(rows: Sequence[Sequence[str]], lines: Sequence[int], table: str, unit: str) -> None:
-    for at, name in enumerate(("path", "label")):
-        if empty := [line for row, line in zip(rows, lines, strict=True) if not row[at]]:
-            raise DataError(
-                f"{table}: {len(empty):,} rows have no {name} ({_lines(empty, unit)}); fill it in, or remove them"
-            )
-    if odd := [(line, row[1]) for row, line in zip(rows, lines, strict=True) if not row[1].isprintable()]:
-        line, label = odd[0]
-        raise DataError(
-            f"{table}: {len(odd):,} labels contain a line break or another control character, such as {label[:40]!r} "
-            f"({_lines([line], unit)}); is a quotation mark missing?"
-        )
+_CONTRADICTIONS: dict[str, RowKind] = {"label": "two_labels", "split": "two_splits", "group": "two_groups"}
 
 
-def _splits(rows: Sequence[Sequence[str]], lines: Sequence[int], table: str, unit: str) -> list[str]:
-    """The split of each row by its usual name; empty for all rows if none has one."""
-    values = Counter(row[2] for row in rows)
-    if set(values) == {""}:
-        return [""] * len(rows)
-    if values[""]:
-        without = [line for row, line in zip(rows, lines, strict=True) if not row[2]]
-        raise DataError(
-            f"{table}: {values['']:,} rows have no split, but others do ({_lines(without, unit)}); fill it in, remove "
-            "the rows, or remove the column to divide all images at random"
-        )
-    named = {value: ranked_split(value) for value in values}
-    if unknown := [value for value, ranked in named.items() if ranked is None]:
-        accepted = ", ".join(spelling for spellings in SPLIT_SPELLINGS.values() for spelling in spellings)
-        raise DataError(f"{table}: the split {some_names(unknown)} is unknown; accepted are {accepted}, in any case")
-    known = {value: ranked.split for value, ranked in named.items() if ranked is not None}
-    evaluated = "test" if "valid" in known.values() and "test" not in known.values() else "valid"
-    known = {value: evaluated if split == "eval" else split for value, split in known.items()}
-    return [known[row[2]] for row in rows]
+def _split_names(values: set[str]) -> dict[str, str]:
+    """The split that each value means; without values that mean none. `eval` means valid, or test beside a valid."""
+    ranked = {value: found.split for value in values if value and (found := ranked_split(value))}
+    evaluated = "test" if "valid" in ranked.values() and "test" not in ranked.values() else "valid"
+    return {value: evaluated if split == "eval" else split for value, split in ranked.items()}
 
 
-def _found(
-    place: TablePlace, rows: Sequence[Sequence[str]], lines: Sequence[int], splits: Sequence[str], cells: Cells
-) -> tuple[list[TableImage], list[TableImage]]:
-    """The images of all rows, and those whose file is missing.
-
-    Raises:
-        DataError: a path is a URL or can't be a path, or several files have the id.
-    """
-    finder = Finder(place)
-    images: list[TableImage] = []
-    refused: dict[str, list[TableImage]] = defaultdict(list)
-    for row, line, split in zip(rows, lines, splits, strict=True):
-        path, reason = finder.find(row[0])
-        image = TableImage(line, row[0], path, row[1], split, row[3])
-        images.append(image)
-        if reason:
-            refused[reason.partition(":")[0]].append(image)
-            if reason.startswith("ambiguous"):
-                raise DataError(
-                    f"{place.file}, {cells.unit} {line}: {row[0]!r} may be several files ({reason[11:]}); give the path"
-                )
-    for reason, told in _REFUSALS.items():
-        if wrong := refused.get(reason):
-            where = _lines([image.line for image in wrong], cells.unit)
-            raise DataError(
-                f"{place.file}: {len(wrong):,} paths {told} ({where}), such as {wrong[0].given[:120]!r}; "
-                f"{_ADVICE[reason]}"
-            )
-    return images, refused.get("missing", [])
-
-
-_REFUSALS: Mapping[str, str] = {
-    "url": "are URLs, which aren't read",
-    "drive": "start with a drive of Windows, which this machine doesn't have",
-    "null": "contain a null byte",
-}
-_ADVICE: Mapping[str, str] = {
-    "url": "download the files (for S3: aws s3 sync), and give their paths relative to the table",
-    "drive": "make them relative to the table",
-    "null": "save the table as UTF-8",
-}
-
-
-def _once(images: Sequence[TableImage], table: str, unit: str) -> tuple[list[TableImage], list[str]]:
-    """Each file once, and a note about rows that are there twice.
-
-    Raises:
-        DataError: a file has two labels, or is in two splits.
-    """
-    first: dict[str, TableImage] = {}
-    again: list[tuple[TableImage, TableImage]] = []
-    for image in images:
-        earlier = first.setdefault(image.path, image)
-        if earlier is not image:
-            again.append((earlier, image))
-    for what in ("label", "split", "group"):
-        different = [(a, b) for a, b in again if getattr(a, what) != getattr(b, what)]
-        if different:
-            a, b = different[0]
-            advice = "an image in two splits makes the measured accuracy too high" if what == "split" else "correct one"
-            raise DataError(
-                f"{table}: {len({b.path for _, b in different}):,} images have two {what}s, such as {a.given!r}: "
-                f"{getattr(a, what)!r} in {unit} {a.line} and {getattr(b, what)!r} in {unit} {b.line}; {advice}"
-            )
-    notes = []
-    if again:
-        where = _lines([image.line for _, image in again], unit)
-        notes.append(f"{len(again):,} rows repeat an earlier one and are left out ({where})")
-    return list(first.values()), notes
-
-
-def _case_conflicts(images: Sequence[TableImage]) -> list[tuple[str, str]]:
-    by_folded: dict[str, list[str]] = defaultdict(list)
-    for label in dict.fromkeys(image.label for image in images):
-        by_folded[label.casefold()].append(label)
-    return [(labels[0], other) for labels in by_folded.values() for other in labels[1:]]
-
-
-def _lines(lines: Sequence[int], unit: str) -> str:
-    more = ", ..." if len(lines) > _SHOWN else ""
-    return f"{unit}{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines[:_SHOWN]))}{more}"
+def _unread(names: Sequence[str]) -> str:
+    return f"; columns that aren't read: {some_names(names)}" if names else ""

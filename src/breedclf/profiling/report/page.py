@@ -66,7 +66,7 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         f"Profile of {profile.job.name}",
         [section for section in sections if section is not None],
         subtitle=_subtitle(profile),
-        summary=_summary_blocks(profile, findings, verification),
+        summary=summary_blocks(profile, findings, verification),
     )
 
 
@@ -102,9 +102,10 @@ def _subtitle(profile: Profile) -> str:
     )
 
 
-def _summary_blocks(
+def summary_blocks(
     profile: Profile, findings: Sequence[Finding], verification: Verification | None
 ) -> list[Markup | str]:
+    """The issues with their advice, what was verified, and headline figures."""
     issues = [finding for finding in findings if finding.status == "issue" and finding.rule != SUMMARY_RULE]
     blocks: list[Markup | str] = []
     if profile.job.status in ("Incomplete", "Failed", "Stopped"):

@@ -19,7 +19,7 @@ from breedclf.config import Settings
 from breedclf.data.images import ImageLike, pillow_image
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
-from breedclf.data.tables import place_of
+from breedclf.data.tables.places import place_of
 from breedclf.errors import BreedclfError
 from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error

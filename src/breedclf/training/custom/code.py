@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from breedclf.config import TrainingConfig
@@ -32,12 +32,15 @@ class OwnCode:
 
 
 def own_code(
-    config: TrainingConfig, metrics: Mapping[str, Callable[..., object]] | None = None, *, classes: int
+    config: TrainingConfig, class_counts: Sequence[int], metrics: Mapping[str, Callable[..., object]] | None = None
 ) -> OwnCode:
     """Import and check the code that the settings name; `metrics` are further ones by name.
 
+    `class_counts` are the numbers of training images.
+
     Raises:
         ConfigError: it can't be imported, or doesn't do what a loss, a sampler or a metric does.
+        TrainingError: the sampler fails.
     """
     functions: dict[str, Callable[..., object]] = {}
     fingerprints: dict[str, str] = {}
@@ -50,9 +53,10 @@ def own_code(
         match role:
             case "loss":
                 loss = own_loss(found, what)
-                loss.check(classes)
+                loss.check(len(class_counts))
             case "sampler":
                 sampler = own_sampler(found, what)
+                sampler.check(class_counts)
             case _:
                 functions[role.removeprefix("metric ")] = found
         if role in ("loss", "sampler"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,13 +43,27 @@ class OwnSampler:
         Raises:
             TrainingError: it raised an exception, or returned something else than valid row numbers.
         """
-        with own_call(self.what, warns=epoch == 1):
-            found = self.function(targets.cpu().clone(), epoch, generator)
-        return self._checked(found, len(targets), epoch)
+        return self._drawn(targets, epoch, generator)
+
+    def check(self, class_counts: Sequence[int]) -> None:
+        """Call it once before the run, with as many targets of each class as there are images.
+
+        Raises:
+            TrainingError: as `rows`.
+        """
+        targets = torch.repeat_interleave(torch.arange(len(class_counts)), torch.tensor(class_counts))
+        self._drawn(targets, 1, torch.Generator().manual_seed(0), warns=True)
 
     def mark(self, rows: torch.Tensor) -> str | None:
         """A hash of the rows, by which a resumed run finds out whether they are the same."""
         return hashlib.blake2b(rows.numpy().tobytes(), digest_size=16).hexdigest()
+
+    def _drawn(
+        self, targets: torch.Tensor, epoch: int, generator: torch.Generator, *, warns: bool = False
+    ) -> torch.Tensor:
+        with own_call(self.what, warns=warns):
+            found = self.function(targets.cpu().clone(), epoch, generator)
+        return self._checked(found, len(targets), epoch)
 
     def _checked(self, rows: object, count: int, epoch: int) -> torch.Tensor:
         where = f"{self.what}, epoch {epoch}:"

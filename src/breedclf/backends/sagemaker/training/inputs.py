@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from breedclf.backends.common.bundle import ARCHIVE, Bundle, breedclf_bundle, settings_requirements, source_bundle
 from breedclf.backends.common.model_files import MODEL_FILES
@@ -18,8 +20,11 @@ from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
 from breedclf.config.import_path import paths_in
 from breedclf.errors import ConfigError, DataError
-from breedclf.jobs import DATA_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
 from breedclf.tuning.packed import requirements_of
+
+if TYPE_CHECKING:
+    from breedclf.data.tables.places import TablePlace
 
 REQUIREMENTS = "requirements.txt"
 WHEELS = "wheels"
@@ -42,7 +47,8 @@ class Inputs:
         Raises:
             ConfigError: the source or a channel doesn't exist or is invalid.
         """
-        return self._places(self._code(spec), self._channels(spec))
+        with _sent_channels(spec) as paths:
+            return self._places(self._code(spec), self._channels(spec, paths))
 
     def sent(self, spec: JobSpec) -> JobPlaces:
         """Upload what S3 lacks, for a job that `require_trainable` has accepted, and return the S3 URIs.
@@ -52,20 +58,20 @@ class Inputs:
             BreedclfError: S3 can't be reached or refuses.
         """
         code = self._code(spec)
-        channels = self._channels(spec)
-        places = self._places(code, channels)
-        with self._lock:  # concurrent jobs with the same code upload it once
-            self.context.storage.ensure(f"{places.code}/{ARCHIVE}", code.archive())
-        for name, uri in places.channels.items():
-            path = spec.channels[name]
-            if remote_address(path) is not None:
-                continue
-            if path.is_dir():
-                manifest_uri = f"{uri}.manifest.json"
-                ignored = _ignored_of(spec, name)
-                upload_folder(self.context.storage, path, uri, manifest_uri=manifest_uri, ignored=ignored)
-            else:
-                self.context.storage.ensure(f"{uri}/{path.name}", path)
+        with _sent_channels(spec) as paths:
+            places = self._places(code, self._channels(spec, paths))
+            with self._lock:  # concurrent jobs with the same code upload it once
+                self.context.storage.ensure(f"{places.code}/{ARCHIVE}", code.archive())
+            for name, uri in places.channels.items():
+                path = paths[name]
+                if remote_address(path) is not None:
+                    continue
+                if path.is_dir():
+                    manifest_uri = f"{uri}.manifest.json"
+                    ignored = _ignored_of(spec, name)
+                    upload_folder(self.context.storage, path, uri, manifest_uri=manifest_uri, ignored=ignored)
+                else:
+                    self.context.storage.ensure(f"{uri}/{path.name}", path)
         return places
 
     def _places(self, code: Bundle, channels: Mapping[str, str]) -> JobPlaces:
@@ -87,8 +93,8 @@ class Inputs:
         )
         return with_wheels(bundle, self.context.settings)
 
-    def _channels(self, spec: JobSpec) -> dict[str, str]:
-        return {name: self._uri(name, path, _ignored_of(spec, name)) for name, path in spec.channels.items()}
+    def _channels(self, spec: JobSpec, paths: Mapping[str, Path]) -> dict[str, str]:
+        return {name: self._uri(name, path, _ignored_of(spec, name)) for name, path in paths.items()}
 
     def _uri(self, name: str, path: Path, ignored: Callable[[str], bool]) -> str:
         if (remote := remote_address(path)) is not None:
@@ -153,9 +159,33 @@ def _ignored_of(spec: JobSpec, channel: str) -> Callable[[str], bool]:
     if channel == MODEL_CHANNEL and spec.source is None:
         return lambda path: path not in MODEL_FILES
     folder = spec.channels[channel]
-    if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir():
+    if channel != DATA_CHANNEL or spec.source is not None or not folder.is_dir() or _table_of(spec) is not None:
         return ignore_nothing
     return set_aside_in(folder)
+
+
+@contextmanager
+def _sent_channels(spec: JobSpec) -> Iterator[Mapping[str, Path]]:
+    """The channels that are uploaded: a table becomes a folder of the images that it lists."""
+    place = _table_of(spec)
+    if place is None:
+        yield spec.channels
+        return
+    from breedclf.data.tables.staging import staged
+
+    with staged(place) as folder:
+        others = {name: path for name, path in spec.channels.items() if name not in (DATA_CHANNEL, LABELS_CHANNEL)}
+        yield {DATA_CHANNEL: folder, **others}
+
+
+def _table_of(spec: JobSpec) -> TablePlace | None:
+    """The table of a job's images; None if they are in class folders or in S3, or if the job runs other code."""
+    from breedclf.data.tables.places import place_of
+
+    data = spec.channels.get(DATA_CHANNEL)
+    if data is None or spec.source is not None or remote_address(data) is not None:
+        return None
+    return place_of(data, spec.channels.get(LABELS_CHANNEL))
 
 
 def require_trainable(spec: JobSpec) -> None:
@@ -167,11 +197,11 @@ def require_trainable(spec: JobSpec) -> None:
     """
     if spec.source is None:
         _require_importable(spec)
-    folder = spec.channels.get(DATA_CHANNEL)
-    if spec.source is not None or folder is None or not folder.is_dir():
+    data = spec.channels.get(DATA_CHANNEL)
+    if spec.source is not None or data is None or not data.exists():
         return
     skips = spec.hyperparameters.get("on_bad_image") == "skip"
-    check_images(folder, skip_bad=skips)
+    check_images(data, spec.channels.get(LABELS_CHANNEL), skip_bad=skips)
 
 
 def _require_importable(spec: JobSpec) -> None:
@@ -188,8 +218,8 @@ def _require_importable(spec: JobSpec) -> None:
             )
 
 
-def check_images(folder: Path, *, skip_bad: bool = False) -> None:
-    """Run the dataset check on a folder.
+def check_images(data: Path, labels: Path | None = None, *, skip_bad: bool = False) -> None:
+    """Run the dataset check on a folder or table.
 
     Raises:
         DataError: training would fail at its start, or at an unreadable image (unless `skip_bad`).
@@ -198,10 +228,10 @@ def check_images(folder: Path, *, skip_bad: bool = False) -> None:
     from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED
 
     fatal = FATAL if skip_bad else FATAL | FATAL_UNLESS_SKIPPED
-    problems = [problem for problem in check(folder, quiet=True).problems if problem.kind in fatal]
+    problems = [problem for problem in check(data, labels=labels, quiet=True).problems if problem.kind in fatal]
     if problems:
         shown = "; ".join(f"{problem.path}: {problem.kind}, {problem.detail}" for problem in problems[:_SHOWN])
         raise DataError(
-            f"training on {folder} would fail ({len(problems)} problems): {shown}. `breedclf data check {folder}` "
-            "lists all of them; nothing was uploaded"
+            f"training on {data} would fail ({len(problems)} problems): {shown}. `breedclf data check {data}"
+            f"{'' if labels is None else f' --labels {labels}'}` lists all of them; nothing was uploaded"
         )
