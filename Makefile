@@ -89,8 +89,8 @@ types-pyright: $(STAMP) $(TYPES_VENV)/bin/pyright ## check the code in README, d
 	$(BIN)/python -m tests.project.snippets $(abspath $(TYPES_VENV))/bin/pyright --pythonpath $(abspath $(BIN))/python
 
 verify-types: $(STAMP) $(TYPES_VENV)/bin/pyright ## check that at least 99% of the public names have types that every type checker infers alike
-	@folder=$$(mktemp -d) && cd "$$folder" && PYTHONPATH=$(abspath src) $(abspath $(TYPES_VENV))/bin/pyright \
-		--pythonpath $(abspath $(BIN))/python --verifytypes breedclf --ignoreexternal > report.txt; \
+	@folder=$$(mktemp -d) && cd "$$folder" && PATH=$(abspath $(BIN)):$$PATH PYTHONPATH=$(abspath src) \
+		$(abspath $(TYPES_VENV))/bin/pyright --verifytypes breedclf --ignoreexternal > report.txt; \
 		awk '/^Symbols exported/ { all = $$NF } /With known type/ && !known { known = $$NF } \
 			END { printf "%d of %d public names (%.2f%%)\n", known, all, 100 * known / all; exit known < 0.99 * all }' report.txt || \
 		{ grep -B1 'error:' report.txt; exit 1; }

@@ -10,8 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from breedclf.config import Settings, TrainingConfig, read_settings
-from breedclf.config.aliases import renamed_settings
+from breedclf.config import Settings, TrainingConfig
 from breedclf.errors import ConfigError
 
 
@@ -47,7 +46,7 @@ def training_config(
         ConfigError: a setting is wrong, or none of them gives `data`.
     """
     path: Path | None = getattr(arguments, "config", None)
-    from_file = renamed_settings(read_settings(path)) if path else {}
+    from_file = TrainingConfig.values_in_file(path) if path else {}
     from_environment = TrainingConfig.environment(environment)
     settings = {**defaults, **from_file, **from_environment, **given_settings(arguments, TrainingConfig)}
     config = TrainingConfig(**settings)

@@ -137,7 +137,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise ConfigError(_explain(error, type(self).model_fields)) from error
+            raise ConfigError(explain(error, type(self).model_fields)) from error
 
     @model_validator(mode="before")
     @classmethod
@@ -166,7 +166,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"valid names are {', '.join(valid)}"
 
 
-def _explain(error: ValidationError, fields: Iterable[str]) -> str:
+def explain(error: ValidationError, fields: Iterable[str]) -> str:
     """One line per problem: the field, its value, and what is expected."""
     lines = []
     for problem in error.errors():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -45,6 +46,7 @@ from breedclf.config.files import read_settings, render_settings
 from breedclf.config.hyperparameters import MAX_HYPERPARAMETERS, RESERVED_PREFIXES, decode, encode
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath, user_path
+from breedclf.files.unknown_keys import warn_of_unknown_keys
 
 
 class TrainingConfig(Settings):
@@ -315,13 +317,29 @@ class TrainingConfig(Settings):
 
     @classmethod
     def from_file(cls, path: StrPath, **overrides: Any) -> Self:
-        """Read a YAML, TOML or JSON file; keyword arguments win over its values."""
-        return cls(**{**renamed_settings(read_settings(path)), **renamed_settings(overrides)})
+        """Read a YAML, TOML or JSON file; keyword arguments win over its values.
+
+        A file with a value for every setting that has a default, as `to_file` and training runs write it, may contain
+        settings of later versions: they are ignored with a warning. In other files an unknown setting is an error.
+        """
+        return cls(**{**cls.values_in_file(path), **renamed_settings(overrides)})
 
     @classmethod
-    def from_saved(cls, values: Mapping[str, Any]) -> Self:
-        """Settings that any version of breedclf wrote; names that this version doesn't know are ignored."""
-        return cls(**{name: value for name, value in renamed_settings(values).items() if name in cls.model_fields})
+    def values_in_file(cls, path: StrPath) -> dict[str, Any]:
+        """The values of a file, before they are validated; see `from_file`."""
+        values = renamed_settings(read_settings(path))
+        is_saved = all(name in values for name, field in cls.model_fields.items() if field.default is not None)
+        return cls._known(values, os.fspath(path)) if is_saved else values
+
+    @classmethod
+    def from_saved(cls, values: Mapping[str, Any], source: str = "the saved settings") -> Self:
+        """Settings that any version wrote; a warning names those of `source` that this version doesn't know."""
+        return cls(**cls._known(renamed_settings(values), source))
+
+    @classmethod
+    def _known(cls, values: Mapping[str, Any], source: str) -> dict[str, Any]:
+        warn_of_unknown_keys(source, values.keys() - cls.model_fields.keys())
+        return {name: value for name, value in values.items() if name in cls.model_fields}
 
     def to_file(self, path: StrPath) -> None:
         """Write all settings as YAML, TOML or JSON, by the file's suffix."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -35,6 +35,27 @@ def typed(kind: type[T], values: object) -> T:
         ValueError: values.loss: expected a float, not 'low'
     """
     return cast(T, _made(kind, values, ""))
+
+
+def unknown_fields(kind: Any, values: object, *other: str, name: str = "") -> Iterator[str]:
+    """The keys of a mapping, and of those in it, that aren't fields of the dataclass, except `other` at the top.
+
+    Example:
+        >>> from breedclf.jobs import MetricRecord
+        >>> list(unknown_fields(MetricRecord, {"time": 3, "values": {"loss": 1.0}, "unit": "s"}))
+        ['unit']
+    """
+    kind = next(
+        (each for each in (kind, *typing.get_args(kind)) if is_dataclass(each) or typing.is_typeddict(each)), None
+    )
+    if kind is None or not isinstance(values, Mapping):
+        return
+    hints = _hints(kind)
+    for key, value in values.items():
+        if key in hints:
+            yield from unknown_fields(hints[key][0], value, name=_below(name, key))
+        elif key not in other:
+            yield _below(name, key)
 
 
 def _made(kind: Any, value: Any, name: str) -> Any:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
 import torch
-from pydantic import Field, FiniteFloat, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 from safetensors.torch import load_file
 
 from breedclf._version import __version__
 from breedclf.config import Architecture, Settings, TrainingConfig
+from breedclf.config.base import explain
+from breedclf.config.saved import from_saved
 from breedclf.data.preprocessing import Preprocessing
-from breedclf.errors import ArtifactError, ConfigError
+from breedclf.errors import ArtifactError
 from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
@@ -114,9 +116,10 @@ class ModelCard(Settings):
                 f"{__version__} reads at most {SCHEMA_VERSION}; upgrade breedclf"
             )
         try:
-            return cls(**values)
-        except ConfigError as error:
-            raise ArtifactError(f"{source} is not a valid model card: {error}; {_REMEDY}") from error
+            return from_saved(cls, values, source)
+        except ValidationError as error:
+            problem = explain(error, cls.model_fields)
+            raise ArtifactError(f"{source} is not a valid model card: {problem}; {_REMEDY}") from error
 
 
 def write_artifact(

@@ -8,6 +8,7 @@ from typing import Self
 
 from pydantic import Field, ValidationError
 
+from breedclf.config.saved import from_saved
 from breedclf.errors import ProfileError
 from breedclf.files.disk import write_atomic
 from breedclf.files.paths import StrPath, user_path
@@ -135,7 +136,7 @@ class Profile(ProfileModel):
                 f"{SCHEMA_VERSION}: upgrade breedclf"
             )
         try:
-            return cls.model_validate(values)
+            return from_saved(cls, values, f"profile {name}")
         except ValidationError as error:
             first = error.errors()[0]
             location = ".".join(str(part) for part in first["loc"])

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from breedclf.errors import ConfigError
 from breedclf.files.disk import write_atomic
 from breedclf.files.tensor_files import checksum
 
@@ -67,18 +68,26 @@ class Checkpoint:
 
         Raises:
             DamagedCheckpointError: it is truncated, modified, or in another format.
+            ConfigError: it is in the format of a newer version.
         """
         try:
             tensors = load(data)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
             text = header[_ABOUT]
             values = json.loads(text)
+            if str(values["format"]).isdecimal() and int(values["format"]) > int(FORMAT):
+                raise ConfigError(
+                    f"it was written by a newer breedclf (format {values['format']}; this one reads up to {FORMAT}): "
+                    "upgrade breedclf, or restart without --resume"
+                )
             if values["format"] not in (_FIRST_FORMAT, FORMAT):
                 raise DamagedCheckpointError(f"its format is {values['format']}, not {FORMAT}")
             expected = checksum(text, tensors) if values["format"] == FORMAT else _first_checksum(text, tensors)
             if header[_CHECKSUM] != expected:
                 raise DamagedCheckpointError("its checksum is wrong")
             return cls(values["epochs"], values["step"], tensors, values["about"])
+        except ConfigError:
+            raise
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedCheckpointError(f"it can't be read ({error or type(error).__name__})") from error
 
@@ -98,7 +107,11 @@ class CheckpointFolder:
         return [self.path / name for name in sorted(names, reverse=True)]
 
     def load(self) -> Checkpoint | None:
-        """The newest undamaged checkpoint; a warning is logged for each damaged one."""
+        """The newest undamaged checkpoint; a warning is logged for each damaged one.
+
+        Raises:
+            ConfigError: the newest one is in the format of a newer version.
+        """
         files: list[Path | None] = [*self.files(), None]
         for file, after in itertools.pairwise(files):
             assert file is not None
@@ -107,6 +120,8 @@ class CheckpointFolder:
                 if found.file_name != file.name:
                     raise DamagedCheckpointError(f"it is a copy of {found.file_name}")
                 return found
+            except ConfigError as error:
+                raise ConfigError(f"checkpoint {file} can't be read: {error}") from None
             except (DamagedCheckpointError, OSError) as error:
                 then = f"using the previous one, {after.name}" if after else "there is no previous one"
                 log.warning("checkpoint %s is damaged: %s; %s", file, error, then)

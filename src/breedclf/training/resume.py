@@ -12,6 +12,7 @@ from breedclf.config import TrainingConfig
 from breedclf.config.aliases import renamed_settings
 from breedclf.config.base import Decides, fields_that_decide
 from breedclf.errors import ConfigError
+from breedclf.files.unknown_keys import warn_of_unknown_keys
 from breedclf.runtime.device import Compute
 from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.lr_schedule import LearningRateSchedule
@@ -27,7 +28,7 @@ def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpo
     """The checkpoint to resume from; None if the settings don't ask for one, or there is none.
 
     Raises:
-        ConfigError: it was made with other settings; the message names them.
+        ConfigError: it was made with other settings, which the message names, or by a newer version.
     """
     if not config.resume:
         if config.checkpoints and folder.files():
@@ -41,6 +42,9 @@ def find_checkpoint(config: TrainingConfig, folder: CheckpointFolder) -> Checkpo
     if found is None:
         log.info("no checkpoint in %s yet: training starts with the first epoch", folder.path)
         return None
+    warn_of_unknown_keys(
+        folder.path, renamed_settings(found.about["config"]).keys() - TrainingConfig.model_fields.keys()
+    )
     if differences := differing(found.about["config"], config, found.about["choices"]):
         changes = "; ".join(f"{name} was {then}, is {now}" for name, (then, now) in differences.items())
         raise ConfigError(

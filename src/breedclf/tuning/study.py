@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.config.aliases import renamed_settings
+from breedclf.config.base import explain
+from breedclf.config.saved import from_saved
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import refusal, write_atomic, writing
 from breedclf.tuning.space import Space, checked_space, size
@@ -54,7 +56,7 @@ class SearchRequest(Settings):
     @field_validator("config", mode="before")
     @classmethod
     def _saved_by_any_version(cls, value: object) -> object:
-        return TrainingConfig.from_saved(value) if isinstance(value, dict) else value
+        return TrainingConfig.from_saved(value, "the saved search") if isinstance(value, dict) else value
 
     @field_validator("space", mode="before")
     @classmethod
@@ -196,17 +198,20 @@ class StudyFolder:
                 f"the state of tuning job {self.path.name!r} can't be read: {error}; {self._remedy}"
             ) from error
         version = document.get("schema_version") if isinstance(document, dict) else None
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if type(version) is int and version > SCHEMA_VERSION:
             raise ConfigError(
                 f"tuning job {self.path.name!r} was written by a newer breedclf (state version {version}, known "
                 f"{SCHEMA_VERSION}): upgrade breedclf"
             )
         try:
-            return Study(**document)
-        except (ConfigError, TypeError) as error:
-            raise BreedclfError(
-                f"the state of tuning job {self.path.name!r} is damaged: {error}; {self._remedy}"
-            ) from error
+            if type(version) is not int or version < 1:
+                raise ConfigError(f"schema_version is {version!r}, which breedclf never writes")
+            return from_saved(Study, document, self.file)
+        except ValidationError as error:
+            problem = explain(error, Study.model_fields)
+        except ConfigError as error:
+            problem = str(error)
+        raise BreedclfError(f"the state of tuning job {self.path.name!r} is damaged: {problem}; {self._remedy}")
 
     def save(self, study: Study) -> None:
         """Write the study atomically.

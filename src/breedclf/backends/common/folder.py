@@ -16,7 +16,8 @@ from breedclf.errors import ConfigError, JobError
 from breedclf.files.disk import write_atomic
 from breedclf.files.paths import StrPath, user_path
 from breedclf.files.private_folder import make_private
-from breedclf.files.typed import typed
+from breedclf.files.typed import typed, unknown_fields
+from breedclf.files.unknown_keys import warn_of_unknown_keys
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, check_name
 from breedclf.text.json_lines import read_json_lines
 
@@ -149,7 +150,10 @@ class JobFolder:
         try:
             values = json.loads(self.state_file.read_text(encoding="utf-8"))
             version = values["version"]
+            if type(version) is not int or version < 1:
+                raise ValueError(f"its version is {version!r}, which breedclf never writes")
             if version == FORMAT_VERSION:
+                warn_of_unknown_keys(self.state_file, unknown_fields(JobState, values, "version"))
                 if (name := values["description"]["name"]) != self.name:
                     raise ValueError(f"it belongs to job {name}")
                 _add_lost(values["description"])
