@@ -15,6 +15,7 @@ from breedclf.data.image_folder import scan
 from breedclf.data.tables.places import place_of
 from breedclf.data.tables.staging import staged
 from breedclf.data.training_data import load_data, training_images
+from breedclf.errors import DataError
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.testing.images import write_image_set
 from tests.data.tables.conftest import Write
@@ -227,6 +228,23 @@ def test_groups_stay_together(table: Write, rows: list[str], caplog: pytest.LogC
         found = dataset_of(table(["path,label,group", *one_group]))
     assert "all images of 'dog' are in one group, which stays in training" in caplog.text
     assert names_in(found, "train")[-10:] == [f"dog{number}.jpg" for number in range(10)]
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4, 10])
+def test_every_class_is_trained_and_something_is_left_for_validation(
+    table: Write, rows: list[str], groups: int
+) -> None:
+    path = table(["path,label,group", *(f"{row},{number % groups}" for number, row in enumerate(rows[1:]))])
+    for shares in ({}, {"valid_share": 0.6, "test_share": 0.3}):
+        found = dataset_of(path, **shares)
+        assert set(found.splits["train"].targets) == {0, 1}
+        assert len(found.splits["valid"])
+
+
+def test_groups_that_can_t_be_divided(table: Write, rows: list[str]) -> None:
+    path = table(["path,label,group", *(f"{row},{row[-3:]}" for row in rows[1:])])
+    with pytest.raises(DataError, match=r"training needs each of the 2 groups, so none is left for valid; use smaller"):
+        dataset_of(path)
 
 
 def test_groups_in_several_splits_are_said(table: Write, rows: list[str], caplog: pytest.LogCaptureFixture) -> None:
