@@ -81,6 +81,15 @@ def test_an_image_folder_with_a_loader_of_its_own_is_read_by_it(folder: Path) ->
     assert np.array_equal(np.asarray(source.read(0)), PIXELS[0][:, ::-1])
 
 
+def test_an_image_folder_with_items_of_its_own_is_read_by_them(folder: Path) -> None:
+    class Mirrored(ImageFolder):
+        def __getitem__(self, index: int) -> Any:
+            image, target = super().__getitem__(index)
+            return np.asarray(image)[:, ::-1], target
+
+    assert np.array_equal(from_torch_dataset(Mirrored(folder)).read(0), PIXELS[0][:, ::-1])  # type: ignore[arg-type]
+
+
 def test_a_target_transform_counts(folder: Path) -> None:
     source = from_torch_dataset(ImageFolder(folder, target_transform=lambda target: 1 - target))
     assert source.targets == (1, 1, 0)
