@@ -178,7 +178,7 @@ def test_the_output_folder_is_a_model_and_may_be_the_output(images: Path, three:
 
 class _Interrupt(TrainingHook):
     def on_epoch(self, epoch: EpochRecord) -> None:
-        if epoch.epoch == 2:
+        if epoch.epoch == 1:
             raise KeyboardInterrupt
 
 
@@ -190,7 +190,7 @@ class _Interrupt(TrainingHook):
 def test_an_interrupted_run_resumes_to_the_same_weights(
     images: Path, three: FitResult, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    same = {"deterministic": True, "epochs": 3, **settings}
+    same = {"deterministic": True, "epochs": 2, **settings}
     whole = continued(three, images, tmp_path / "whole", **same)
     config = TrainingConfig(
         data=images, output=tmp_path / "parts", start_from=three.artifact, chunk_size=8, checkpoints=True, **same
