@@ -23,7 +23,7 @@ import psutil
 import pytest
 import torch
 
-from breedclf import Classifier, EpochRecord, Trainer, TrainingConfig, TrainingHook
+from breedclf import EpochRecord, Trainer, TrainingConfig, TrainingHook
 from breedclf.errors import BreedclfError
 from tests.integration.conftest import QUICK, write_patterns
 
@@ -70,6 +70,7 @@ class Failing(TrainingHook):
         self.error = error
 
     def on_epoch(self, record: EpochRecord) -> None:
+        del record
         raise self.error
 
 
@@ -82,7 +83,7 @@ def process_state() -> Mapping[str, Any]:
         threads_of_others = pool.submit(torch.get_num_threads).result()
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "numpy": [np.asarray(part).tobytes() for part in np.random.get_state()],  # noqa: NPY002
+        "numpy": [np.asarray(part).tobytes() for part in np.random.get_state()],
         "random": random.getstate(),
         "environment": dict(os.environ),
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},

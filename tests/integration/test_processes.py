@@ -29,9 +29,12 @@ SETTINGS: dict[str, Any] = {
     "batch_norm": "fixed",
     "profile": "off",
 }
+OWN_CODE = Path(__file__).resolve().parents[1] / "own_code.py"
+OWN = {"loss": "Focal", "sampler": "balanced", "metrics": "accuracy"}
 POLICIES: dict[str, dict[str, Any]] = {
     "head": {"views": 2, "class_weights": "balanced", "label_smoothing": 0.1},
     "layer4": {"freeze": "layer4", "ema": 0.5, "clip_norm": 1.0},
+    "own": {name: f"{OWN_CODE}:{code}" for name, code in OWN.items()},
     "parts": {"freeze": "layer4", "augment": "none", "gradient_accumulation_steps": 3},
 }
 

@@ -11,7 +11,7 @@ from breedclf.jobs.handle import Job
 from breedclf.tuning.space import Values
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BestTrial:
     """The completed trial with the best objective.
 
@@ -26,6 +26,9 @@ class BestTrial:
     metrics: dict[str, float]
     job: Job | None
     _artifact: Callable[[], Path] = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"BestTrial({self.name!r}, {self.config.objective} {self.objective:.4f}, {dict(self.hyperparameters)})"
 
     @property
     def artifact(self) -> Path:

@@ -75,7 +75,7 @@ class ProfilingSession:
 
     def __repr__(self) -> str:
         if self._profile is None:
-            return f"ProfilingSession({'' if self.config is None else str(self.config.data)!r}, not run yet)"
+            return "ProfilingSession(not run yet)"
         job = self._profile.job
         return f"ProfilingSession({job.name!r}, {job.status}, {len(self._profile.steps)} steps)"
 

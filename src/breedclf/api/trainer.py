@@ -72,6 +72,11 @@ class Trainer:
         self._backend = backend
         self._stop = StopRequest()
 
+    def __repr__(self) -> str:
+        where = "" if self._backend is None else f", backend={getattr(self._backend, 'name', self._backend)!r}"
+        what = "images of the program" if self.config.data is None else repr(str(self.config.data))
+        return f"Trainer({what}, {self.config.architecture}{where})"
+
     def fit(self, *, hooks: Sequence[Hook] = (), resume: bool | None = None) -> FitResult:
         """Train, and write the model, the history and the settings to `config.output`.
 

@@ -31,8 +31,9 @@ from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
-from breedclf.jobs.handle import Clock
 from breedclf.jobs.metric_lines import MARKER
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.runtime.progress import in_notebook
 
 _MAX_LOG_BYTES = 64 << 20
 _WATCH_SECONDS = 0.05
@@ -55,7 +56,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:
@@ -104,7 +105,8 @@ class _InlineJob:
             make_tree(folder, spec, None)
             writer.enter(SecondaryStatus.TRAINING, "running in this process", started=self._clock.time())
             with BoundedLog(folder.log_file, max_bytes=_MAX_LOG_BYTES) as log:
-                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, sys.stderr)
+                screen = sys.stdout if in_notebook() else sys.stderr  # notebooks show stderr as an error
+                tee = _Tee(log, MetricReader(spec.metric_definitions), self._record_metrics, screen)
                 exit_code = self._run_watched(tee, watch)
                 tee.end()
             if watch.ending is not None:

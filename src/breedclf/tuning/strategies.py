@@ -6,10 +6,13 @@ import hashlib
 import itertools
 import math
 import random
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from tqdm import TqdmWarning
 
 from breedclf.errors import ConfigError
 from breedclf.tuning.space import Categorical, Continuous, Integer, Parameter, Value, Values, size
@@ -136,7 +139,9 @@ def _bayesian(plan: Plan, trials: Sequence[Trial]) -> Values:
     if any(not trial.is_over for trial in known):
         raise NotYet
     pending = trials[len(known) :]
-    import optuna
+    with warnings.catch_warnings():  # of tqdm.auto, which Optuna imports, about widgets that a notebook may lack
+        warnings.simplefilter("ignore", TqdmWarning)
+        import optuna
 
     sampler = optuna.samplers.TPESampler(
         seed=_derived_seed(plan.seed, len(trials), 0) % 2**32,
