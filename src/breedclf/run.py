@@ -195,10 +195,14 @@ def train(job: JobEnvironment) -> FitResult:
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
     loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
     hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
-    result = fit(config, hooks=hooks, checkpoints=checkpoints, stop=stop)
-    _write_model(result.artifact, job.model)
-    value = getattr(result.best, config.objective)
-    print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
+
+    def hand_over(result: FitResult) -> None:
+        _write_model(result.artifact, job.model)
+        value = getattr(result.best, config.objective)
+        print_metrics({"best_epoch": result.best_epoch, best(config.objective): value})
+
+    result = fit(config, hooks=hooks, checkpoints=checkpoints, stop=stop, on_best=hand_over)
+    hand_over(result)
     if result.stopped:
         raise TrainingInterrupted(
             f"the training was stopped in epoch {len(result.history)} of {config.epochs}, and its best model is written"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -243,12 +244,20 @@ def _fork() -> None:
     os.wait()
 
 
+def _multiprocessing() -> None:
+    process = multiprocessing.get_context("fork").Process(target=len, args=((),))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
 def _subprocess() -> None:
     subprocess.run([sys.executable, "-c", ""], check=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-@pytest.mark.parametrize("start", [_fork, _subprocess], ids=["fork", "subprocess"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("start", [_fork, _multiprocessing, _subprocess], ids=["fork", "multiprocessing", "subprocess"])
 def test_a_hook_may_start_processes(pictures: Path, tmp_path: Path, start: Callable[[], None]) -> None:
     class Starts(TrainingHook):
         def on_epoch(self, epoch: EpochRecord) -> None:

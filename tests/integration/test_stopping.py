@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from breedclf import Trainer, TrainingConfig
+from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.errors import TrainingStoppedError
 from breedclf.features.progress import FeatureProgress
+from breedclf.training import best_model
+from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
 from breedclf.training.result import FitResult
 from tests.integration.conftest import QUICK, write_patterns
@@ -172,3 +174,29 @@ def test_it_ends_within_the_features_after_the_chunk(pictures: Path, tmp_path: P
         new_trainer(pictures, tmp_path / "out", **settings).fit(hooks=[hook])
     assert hook.seen == [FeatureProgress("train", 0, 2, 8)]
     assert isinstance(hook.errors[0], TrainingStoppedError)
+
+
+def test_the_best_model_so_far_is_passed_on_in_case_the_run_is_killed(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(best_model, "_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(best_model, "WRITING_SHARE", 1e9)
+    passed_on: list[int] = []
+
+    def hand_over(result: FitResult) -> None:
+        passed_on.append(result.best_epoch)
+        (tmp_path / "handed").mkdir(exist_ok=True)
+        for file in result.artifact.iterdir():
+            file.replace(tmp_path / "handed" / file.name)
+
+    class Fails(TrainingHook):
+        def on_epoch(self, epoch: EpochRecord) -> None:
+            if epoch.epoch == 3:
+                raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fit(new_trainer(pictures, tmp_path / "out").config, hooks=[Fails()], on_best=hand_over)
+    assert passed_on[0] == 1
+    assert passed_on == sorted(set(passed_on)), "each model is written once"
+    image = next(pictures.glob("valid/*/*.png"))
+    assert Classifier(tmp_path / "handed").predict(image).best is not None

@@ -77,7 +77,7 @@ def fit_on_backend(
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
     more = _more_results(written / RESULT_FILE)
     before = BeforeTraining.from_dict(more["before"]) if "before" in more else None
-    skipped, stopped = more.get("skipped", []), bool(more.get("stopped"))
+    skipped, stopped = more.get("skipped", []), description.status is JobStatus.STOPPED
     return job, FitResult(artifact, written, history, best_epoch, seconds, skipped, before, stopped)
 
 

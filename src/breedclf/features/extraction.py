@@ -127,12 +127,15 @@ class FeatureExtractor:
         """
         readable = torch.ones(len(images), dtype=torch.bool)
         bad: dict[int, str] = {}
+        done = 0  # a bar that isn't shown doesn't count
         with progress_bar(title, total=len(images)) as bar:
             for chunk in self._chunks(images, 0, None, self.chunk_size):
                 bad.update(chunk.bad)
                 self._maybe_stop(bad)
-                bar.update(len(chunk.positions) + len(chunk.bad))
-                on_chunk(int(bar.n))
+                new = len(chunk.positions) + len(chunk.bad)
+                done += new
+                bar.update(new)
+                on_chunk(done)
         readable[list(bad)] = False
         return Features(torch.empty(0, 0), readable.nonzero().flatten(), bad)
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
 from breedclf.data.training_data import load_data
 from breedclf.features.sources import make_sources
-from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
-from breedclf.training.artifact import report_skipped, write_results
+from breedclf.training.artifact import report_skipped
 from breedclf.training.checkpoint_policy import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.context import run_context
 from breedclf.training.custom.code import own_code
@@ -29,6 +27,7 @@ from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
 from breedclf.training.result import FitResult
 from breedclf.training.run_cache import RunCache
+from breedclf.training.run_results import RunResults
 from breedclf.training.start_model import start_from_model, with_start_model
 from breedclf.training.task import training_task
 
@@ -47,6 +46,7 @@ def fit(
     checkpoints: Path | None = None,
     is_kept: Callable[[EpochRecord], bool] = lambda _best: True,
     stop: StopRequest | None = None,
+    on_best: Callable[[FitResult], None] | None = None,
 ) -> FitResult:
     """Train in this process and write the artifact; the test split isn't used.
 
@@ -62,6 +62,7 @@ def fit(
         checkpoints: folder of the checkpoints; below the output by default.
         is_kept: decides by the best epoch whether to write the artifact, which takes longer than training a head.
         stop: ends the run on request, with the best model so far.
+        on_best: during long runs, the best model so far is written and passed on, in case the run is killed.
 
     Raises:
         ConfigError: the output can't be written or another run is writing there, the device is missing, a checkpoint
@@ -101,6 +102,7 @@ def fit(
                 )
                 task = training_task(config, data, model, sources, own, needs_scaling=run.start is None)
                 start = start_from_model(config, data, model, task)
+                results = RunResults(config, data, model, sources, start, run.output, started)
                 about = about_run(config, run.compute, sources.data_fingerprint, pretrained, own.fingerprints)
                 check_same_inputs(run.start, about)
                 trained = train(
@@ -110,24 +112,16 @@ def fit(
                     distributed=run.distributed,
                     checkpoints=CheckpointPolicy(run.checkpoints, run.start, about),
                     stop=stop,
+                    keep=results.keeper(on_best),
                 )
-            result = FitResult(
-                artifact=run.output / MODEL_FOLDER,
-                output=run.output,
-                history=trained.history,
-                best_epoch=trained.best_epoch,
-                seconds=time.perf_counter() - started,
-                skipped=sources.skipped,
-                before=None if start is None else start.before,
-                stopped=trained.stopped,
-            )
+            result = results.of(trained)
             if run.distributed.is_first:
                 report_skipped(sources.skipped)
                 if start is not None:
                     start.report(result.best, config.objective)
                 if is_kept(result.best):
-                    write_results(result, config, data, model, sources, trained, start)
+                    results.write(trained)
             run.distributed.wait()
-            result = replace(result, seconds=time.perf_counter() - started)
+            result = results.of(trained)
             events.end(result)
             return result

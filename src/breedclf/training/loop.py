@@ -67,10 +67,12 @@ def train(
     distributed: DistributedContext = SINGLE_PROCESS,
     checkpoints: CheckpointPolicy = NO_CHECKPOINTS,
     stop: StopRequest | None = None,
+    keep: Callable[[Trained], None] | None = None,
 ) -> Trained:
     """Train to the last epoch, until `patience` runs out or a stop is requested.
 
-    The module keeps the weights of the last step.
+    The module keeps the weights of the last step. `keep` is called after each epoch but the last, in the first process,
+    with the best so far.
 
     Raises:
         TrainingError: the loss is NaN or infinite.
@@ -84,6 +86,8 @@ def train(
         with on_threads(task.threads):
             while not loop.is_over:
                 loop.epoch(len(state.history) + 1)
+                if keep is not None and distributed.is_first and not loop.is_over:
+                    keep(Trained(state.best_state, state.history, state.best_epoch))
     return Trained(state.best_state, state.history, state.best_epoch, loop.is_stopped)
 
 
