@@ -220,11 +220,22 @@ def test_a_search_tries_losses_by_the_same_objective(config: TrainingConfig, tmp
         TuningJob(config, {"loss": Categorical("cross_entropy", "code/mycode.py:focal")}, home=tmp_path)
 
 
-def test_the_bundle_has_the_modules_beside_breedclf(modules: Path) -> None:
+def test_the_bundle_has_the_modules_beside_breedclf(modules: Path, tmp_path: Path) -> None:
     bundle = breedclf_bundle(
         modules={"lossesofmine": modules / "lossesofmine", "codeofmine.py": modules / "codeofmine.py"}
     )
     assert bundle.files[f"{OWN_CODE_FOLDER}/lossesofmine/focal.py"] == MODULES["lossesofmine/focal.py"].encode()
     assert bundle.content_sha256 != breedclf_bundle().content_sha256
+    package = tmp_path / "big"
+    package.mkdir()
+    (package / ".env").write_text("SECRET=1")
+    (package / "__init__.py").touch()
+    own = [name for name in breedclf_bundle(modules={"big": package}).files if name.startswith(OWN_CODE_FOLDER)]
+    assert own == [f"{OWN_CODE_FOLDER}/big/__init__.py"], "hidden files stay here"
+    (package / "weights.bin").write_bytes(b"x" * (21 << 20))
+    with pytest.raises(
+        ConfigError, match="the module big at .* has 21 MiB; a job takes at most 20: move the code into"
+    ):
+        breedclf_bundle(modules={"big": package})
     with pytest.raises(ConfigError, match="the module gone.py of the job is no longer at"):
         breedclf_bundle(modules={"gone.py": modules / "gone.py"})

@@ -222,6 +222,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "Deployment.transform(output)": lambda path: Deployment("x").transform("in", path),
         "InlineBackend.__init__(home)": lambda path: InlineBackend(path).home,
         "JobSpec.__init__(channels)": lambda path: JobSpec("x", channels={"training": path}).channels["training"],
+        "JobSpec.__init__(modules)": lambda path: JobSpec("x", modules={"mycode.py": path}).modules["mycode.py"],
         "JobSpec.__init__(source)": lambda path: JobSpec("x", source=path).source,
         "JobSpec.__init__(cache_dir)": lambda path: JobSpec("x", cache_dir=path).cache_dir,
         "LocalBackend.__init__(home)": lambda path: LocalBackend(path).home,

@@ -26,9 +26,11 @@ from breedclf.errors import ConfigError, MissingExtraError, TrainingError
 from breedclf.loggers.run_logger import RunLogger, RunStatus
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
+from tests import own_code
 from tests.integration.conftest import QUICK, write_patterns
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/breeds"
+OWN = {"accuracy": own_code.accuracy, "recall": own_code.missing_recall}
 pytestmark = pytest.mark.filterwarnings("default::Warning:sqlalchemy", "default::Warning:mlflow")
 
 
@@ -73,10 +75,12 @@ class Events:
 
 
 def test_tensorboard_reads_back_what_was_trained(pictures: Path, tmp_path: Path) -> None:
-    result = Trainer(config(pictures, tmp_path / "out", epochs=3)).fit(hooks=[TensorBoardLogger(tmp_path / "tb")])
+    trainer = Trainer(config(pictures, tmp_path / "out", epochs=3), metrics=OWN)
+    result = trainer.fit(hooks=[TensorBoardLogger(tmp_path / "tb")])
     events = Events(tmp_path / "tb")
-    for metric in BUILT_IN_METRICS:
-        expected = [(record.epoch, pytest.approx(getattr(record, metric))) for record in result.history]
+    assert "recall" not in events.reader.Tags()["scalars"], "it has no value"
+    for metric in (*BUILT_IN_METRICS, "accuracy"):
+        expected = [(record.epoch, pytest.approx(record.values[metric])) for record in result.history]
         assert events.scalars(metric) == expected
     assert events.scalars("best/epoch") == [(result.best_epoch, result.best_epoch)]
     assert events.scalars("best/valid_loss") == [(result.best_epoch, pytest.approx(result.best.valid_loss))]
@@ -89,17 +93,19 @@ def test_tensorboard_reads_back_what_was_trained(pictures: Path, tmp_path: Path)
 
 def test_mlflow_reads_back_what_was_trained(pictures: Path, tmp_path: Path, database: str) -> None:
     logger = MLflowLogger(database, experiment="read back", tags={"team": "dogs"})
-    result = Trainer(config(pictures, tmp_path / "out", epochs=3)).fit(hooks=[logger])
+    result = Trainer(config(pictures, tmp_path / "out", epochs=3), metrics=OWN).fit(hooks=[logger])
     (run,) = runs(database, "read back")
     assert (run.info.run_id, run.info.status, run.info.run_name) == (logger.run_id, "FINISHED", "out")
     client = MlflowClient(tracking_uri=database)
-    for metric in BUILT_IN_METRICS:
+    for metric in (*BUILT_IN_METRICS, "accuracy"):
         history = [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, metric)]
-        assert history == [(record.epoch, getattr(record, metric)) for record in result.history]
+        assert history == [(record.epoch, record.values[metric]) for record in result.history]
     assert run.data.params["learning_rate"] == "0.005"
     assert run.data.params["train_count"] == "8"
     assert run.data.metrics["best_epoch"] == result.best_epoch
     assert run.data.metrics["best_valid_loss"] == result.best.valid_loss
+    assert run.data.metrics["best_accuracy"] == result.best.metrics["accuracy"]
+    assert "recall" not in run.data.metrics, "it has no value"
     assert (run.data.tags["artifact"], run.data.tags["team"]) == (str(result.artifact), "dogs")
 
 

@@ -6,6 +6,7 @@ import functools
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,14 @@ def test_an_edited_file_is_read_again_and_has_another_fingerprint(folder: Path) 
     pack = fingerprint(parsed("mypack.losses:Focal"), "loss")
     (folder / "mypack/parts.py").write_text("X = 1\n")
     assert fingerprint(parsed("mypack.losses:Focal"), "loss") != pack, "its package decides, too"
+
+
+def test_threads_get_a_file_only_when_it_is_complete(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time\ntime.sleep(0.1)\ndef focal(): return 1\n")
+    path = parsed(f"{tmp_path}/slow.py:focal")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _number: load(path, "loss"), range(4)))
+    assert len({*found}) == 1
 
 
 @pytest.mark.parametrize(

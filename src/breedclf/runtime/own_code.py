@@ -9,6 +9,7 @@ import importlib.util
 import pkgutil
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from breedclf.files.paths import user_path
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = {"site-packages", "dist-packages"}
 _PREFIX = "breedclf_own_code_"
+_FILE_LOCK = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -167,16 +169,20 @@ def _from_file(located: Located) -> ModuleType:
     assert located.file is not None
     content = located.file.read_bytes()
     digest = hashlib.sha256(str(located.file).encode() + b"\0" + content).hexdigest()[:16]
-    name = f"{_PREFIX}{digest}"
+    with _FILE_LOCK:  # other threads wait until the file has been executed
+        return _executed(f"{_PREFIX}{digest}", located.file, content)
+
+
+def _executed(name: str, file: Path, content: bytes) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, located.file)
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look it up while the file is executed
     try:
-        exec(compile(content, str(located.file), "exec"), module.__dict__)
+        exec(compile(content, str(file), "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise

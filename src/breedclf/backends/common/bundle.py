@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import tarfile
@@ -38,6 +39,8 @@ if __name__ == "__main__":
 _SKIPPED_FOLDERS = {"__pycache__", ".git", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".venv"}
 _SKIPPED_SUFFIXES = {".pyc", ".pyo"}
 _MAX_SOURCE_BYTES = 100 << 20
+_MAX_MODULE_BYTES = 20 << 20
+_HIDDEN = re.compile(r"(^|/)\.")
 
 
 @dataclass(frozen=True)
@@ -166,14 +169,19 @@ def _write(files: Mapping[str, bytes], folder: Path) -> None:
 
 
 def _own_modules(modules: Mapping[str, Path]) -> dict[str, bytes]:
+    """The files of modules and packages below their folder in the bundle, without hidden ones."""
     files: dict[str, bytes] = {}
     for name, path in modules.items():
         if not path.exists():
             raise ConfigError(f"the module {name} of the job is no longer at {path}")
-        parts = (
-            {"": path.read_bytes()} if path.is_file() else {f"/{part}": read for part, read in _read_tree(path).items()}
-        )
-        files |= {f"{OWN_CODE_FOLDER}/{name}{part}": content for part, content in parts.items()}
+        parts = {"": path.read_bytes()} if path.is_file() else _read_tree(path)
+        visible = {part: content for part, content in parts.items() if not _HIDDEN.search(part)}
+        if (size := sum(map(len, visible.values()))) > _MAX_MODULE_BYTES:
+            raise ConfigError(
+                f"the module {name} at {path} has {size >> 20} MiB; a job takes at most {_MAX_MODULE_BYTES >> 20}: "
+                "move the code into a package without data"
+            )
+        files |= {f"{OWN_CODE_FOLDER}/{name}/{part}".rstrip("/"): content for part, content in visible.items()}
     return files
 
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from breedclf.training.valid_predictions import ValidPredictions
 
 log: logging.Logger = logging.getLogger(__name__)
 
-MetricFunction = Callable[[torch.Tensor, torch.Tensor], float]
+MetricFunction = Callable[[torch.Tensor, torch.Tensor], SupportsFloat]
 """Maps probabilities float32 [N, C] and targets int64 [N] of the validation images, on the CPU, to a number."""
 
 _CONTRACT = "a metric takes probabilities float32 [N, C] and targets int64 [N], and returns a number"
