@@ -31,6 +31,7 @@ NAMES = (
     "profiling_overhead",
     "profiling_verify",
     "upload",
+    "tables",
 )
 GROUPS = {"all": NAMES, "speed": SPEED}
 

@@ -21,11 +21,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "run"
         if arguments.data:
-            config = TrainingConfig(data=arguments.data, weights=arguments.weights, output=output)
+            data: Path = arguments.data
+            config = TrainingConfig(data=data, weights=arguments.weights, output=output)
         else:
-            generated = write_image_set(Path(folder) / "images", train=8, valid=4, test=4)
+            data = write_image_set(Path(folder) / "images", train=8, valid=4, test=4)
             config = TrainingConfig(
-                data=generated,
+                data=data,
                 architecture="resnet18",
                 weights="none",
                 epochs=10,
@@ -40,7 +41,7 @@ def main() -> None:
 
         # From here on, only the model directory is needed; another process or machine could run this part.
         classifier = Classifier(result.artifact)
-        images = sorted((config.data / "test").rglob("*.jpg"))[:3]
+        images = sorted((data / "test").rglob("*.jpg"))[:3]
         for image, prediction in zip(images, classifier.predict(images), strict=True):
             guesses = ", ".join(f"{guess.class_name} {guess.probability:.0%}" for guess in prediction.top(3))
             print(f"{image.parent.name}/{image.name}: {guesses}")

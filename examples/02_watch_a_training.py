@@ -7,9 +7,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from breedclf import Trainer, TrainingConfig
+from breedclf import EpochRecord, Trainer, TrainingConfig, TrainingHook, TrainingPlan
 from breedclf.testing.images import write_image_set
-from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 
 
 class BestSoFar(TrainingHook):

@@ -13,10 +13,8 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from breedclf import ProfilingSession, TrainingConfig
-from breedclf.profiling.profile import Profile
+from breedclf import Finding, Profile, ProfilingSession, TrainingConfig
 from breedclf.profiling.report.summary import aws_shares
-from breedclf.profiling.rules import Finding
 from breedclf.testing.images import write_image_set
 
 

@@ -9,9 +9,8 @@ import signal
 import tempfile
 from pathlib import Path
 
-from breedclf import Trainer, TrainingConfig
+from breedclf import StepRecord, Trainer, TrainingConfig, TrainingHook
 from breedclf.testing.images import write_image_set
-from breedclf.training.hooks import StepRecord, TrainingHook
 
 
 class CtrlC(TrainingHook):

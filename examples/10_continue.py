@@ -23,12 +23,12 @@ def main(*argv: str) -> None:
         if arguments.model and arguments.data:
             show(continued(arguments.model, arguments.data, Path(folder) / "new"))
             return
-        new_images = write_image_set(Path(folder) / "new-images", classes=3, train=8, valid=4, test=4, size_px=96)
+        new_images = write_image_set(Path(folder) / "new-images", classes=3, train=16, valid=6, test=6, size_px=96)
         old_images = shutil.copytree(new_images, Path(folder) / "old-images")
         for split in old_images.iterdir():
             shutil.rmtree(max(split.iterdir()))  # the third class comes later
 
-        config = TrainingConfig(data=old_images, architecture="resnet18", weights="none", epochs=4)
+        config = TrainingConfig(data=old_images, architecture="resnet18", weights="none", epochs=6)
         old = Trainer(config.replace(output=Path(folder) / "old")).fit()
         new = continued(old.artifact, new_images, Path(folder) / "new")
         show(new)
@@ -39,7 +39,7 @@ def main(*argv: str) -> None:
 
 def continued(model: Path, data: Path, output: Path) -> FitResult:
     """Continue a model on a dataset."""
-    return Trainer(TrainingConfig(data=data, start_from=model, epochs=4, output=output)).fit()
+    return Trainer(TrainingConfig(data=data, start_from=model, epochs=6, output=output)).fit()
 
 
 def show(result: FitResult) -> None:

@@ -35,6 +35,8 @@ def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Itera
                 patch.delenv(variable)
         patch.setenv("BREEDCLF_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("BREEDCLF_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hugging-face")))  # read when `datasets` is imported
+        patch.setenv("HF_HUB_OFFLINE", "1")
         yield
 
 

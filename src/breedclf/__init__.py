@@ -6,7 +6,7 @@ Names are loaded on first use, so that `import breedclf` stays fast and needs ne
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from breedclf._version import __version__
 
@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
     from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
+    from breedclf.api.transform import TransformResult
     from breedclf.api.tuning import TuningJob
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.dataset import S3Dataset
+    from breedclf.backends.sagemaker.settings import SageMakerSettings
     from breedclf.config import EvaluationConfig, TrainingConfig
     from breedclf.data.adapters.arrays import from_arrays
     from breedclf.data.adapters.hugging_face import from_hugging_face
     from breedclf.data.adapters.torch_dataset import from_torch_dataset
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.data.write_folder import write_image_folder
+    from breedclf.data_check import DatasetCheck, Problem, check
     from breedclf.errors import (
         ArtifactError,
         BreedclfError,
@@ -53,43 +56,63 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from breedclf.evaluation.evaluate import evaluate
-    from breedclf.evaluation.metrics import Evaluation
-    from breedclf.exporting.export import export
+    from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.exporting.comparison import Comparison
+    from breedclf.exporting.export import Export, export
     from breedclf.features.progress import FeatureProgress
     from breedclf.inference.classifier import Classifier
     from breedclf.inference.prediction import Prediction, RankedClass
-    from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus
+    from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, Transition
+    from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus, ServingBackend
     from breedclf.jobs.handle import Job
+    from breedclf.jobs.metric_lines import MetricDefinition
+    from breedclf.jobs.plan import Plan
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
+    from breedclf.profiling.foreign import ForeignLoop
+    from breedclf.profiling.profile import Profile
+    from breedclf.profiling.rules import Finding
+    from breedclf.profiling.verified import Verification
     from breedclf.training.hooks import TrainingHook
-    from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
+    from breedclf.training.lr_finder import LearningRateCurve
+    from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
+    from breedclf.tuning.study import Study
+    from breedclf.tuning.trials import Trial
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
     "Backend": "breedclf.jobs",
+    "BeforeTraining": "breedclf.training.records",
     "BestTrial": "breedclf.api.best_trial",
     "BreedclfError": "breedclf.errors",
     "Categorical": "breedclf.tuning.space",
+    "ClassResult": "breedclf.evaluation.metrics",
     "Classifier": "breedclf.inference.classifier",
+    "Comparison": "breedclf.exporting.comparison",
     "ConfigError": "breedclf.errors",
     "Continuous": "breedclf.tuning.space",
     "DataError": "breedclf.errors",
+    "DatasetCheck": "breedclf.data_check",
     "DemoError": "breedclf.errors",
     "Deployment": "breedclf.api.deployment",
     "DiskError": "breedclf.errors",
     "DownloadError": "breedclf.errors",
     "Endpoint": "breedclf.api.endpoint",
+    "EndpointDescription": "breedclf.jobs.endpoints",
     "EndpointError": "breedclf.errors",
+    "EndpointStatus": "breedclf.jobs.endpoints",
     "EpochRecord": "breedclf.training.records",
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
+    "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
     "FeatureProgress": "breedclf.features.progress",
+    "Finding": "breedclf.profiling.rules",
     "FitResult": "breedclf.training.result",
+    "ForeignLoop": "breedclf.profiling.foreign",
     "ForkError": "breedclf.errors",
     "ImageError": "breedclf.errors",
     "ImageTooCostlyError": "breedclf.errors",
@@ -104,19 +127,29 @@ _MODULE_OF = {
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
     "LabeledImages": "breedclf.data.labeled_images",
+    "LearningRateCurve": "breedclf.training.lr_finder",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
+    "MetricDefinition": "breedclf.jobs.metric_lines",
+    "MetricRecord": "breedclf.jobs",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
     "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
+    "Plan": "breedclf.jobs.plan",
     "Prediction": "breedclf.inference.prediction",
+    "Problem": "breedclf.data_check",
+    "Profile": "breedclf.profiling.profile",
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
     "RankedClass": "breedclf.inference.prediction",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
+    "SageMakerSettings": "breedclf.backends.sagemaker.settings",
+    "SecondaryStatus": "breedclf.jobs",
+    "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
+    "Study": "breedclf.tuning.study",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
@@ -124,9 +157,14 @@ _MODULE_OF = {
     "TrainingHook": "breedclf.training.hooks",
     "TrainingPlan": "breedclf.training.records",
     "TrainingStoppedError": "breedclf.errors",
+    "TransformResult": "breedclf.api.transform",
+    "Transition": "breedclf.jobs",
+    "Trial": "breedclf.tuning.trials",
     "TuningJob": "breedclf.api.tuning",
     "ValidPredictions": "breedclf.training.valid_predictions",
+    "Verification": "breedclf.profiling.verified",
     "WeightsError": "breedclf.errors",
+    "check": "breedclf.data_check",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
     "from_arrays": "breedclf.data.adapters.arrays",
@@ -138,25 +176,34 @@ _MODULE_OF = {
 __all__ = [
     "ArtifactError",
     "Backend",
+    "BeforeTraining",
     "BestTrial",
     "BreedclfError",
     "Categorical",
+    "ClassResult",
     "Classifier",
+    "Comparison",
     "ConfigError",
     "Continuous",
     "DataError",
+    "DatasetCheck",
     "DemoError",
     "Deployment",
     "DiskError",
     "DownloadError",
     "Endpoint",
+    "EndpointDescription",
     "EndpointError",
+    "EndpointStatus",
     "EpochRecord",
     "Evaluation",
     "EvaluationConfig",
+    "Export",
     "ExportError",
     "FeatureProgress",
+    "Finding",
     "FitResult",
+    "ForeignLoop",
     "ForkError",
     "ImageError",
     "ImageTooCostlyError",
@@ -171,19 +218,29 @@ __all__ = [
     "JobStatus",
     "JobTimeoutError",
     "LabeledImages",
+    "LearningRateCurve",
     "LocalBackend",
     "MLflowLogger",
+    "MetricDefinition",
+    "MetricRecord",
     "MissingExtraError",
     "ModelError",
     "ParameterRange",
     "ParityError",
+    "Plan",
     "Prediction",
+    "Problem",
+    "Profile",
     "ProfileError",
     "ProfilingSession",
     "RankedClass",
     "S3Dataset",
     "SageMakerBackend",
+    "SageMakerSettings",
+    "SecondaryStatus",
+    "ServingBackend",
     "StepRecord",
+    "Study",
     "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
@@ -191,10 +248,15 @@ __all__ = [
     "TrainingHook",
     "TrainingPlan",
     "TrainingStoppedError",
+    "TransformResult",
+    "Transition",
+    "Trial",
     "TuningJob",
     "ValidPredictions",
+    "Verification",
     "WeightsError",
     "__version__",
+    "check",
     "evaluate",
     "export",
     "from_arrays",
@@ -207,9 +269,13 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'breedclf' has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name]), name)
+    missing = import_module("breedclf.errors").MissingExtraError
+    try:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+    except missing as error:  # the name stays usable in imports and annotations; its use says what to install
+        return cast(object, import_module("breedclf.runtime.extras").unavailable_class(name, error))
     globals()[name] = value
-    return value
+    return cast(object, value)
 
 
 def __dir__() -> list[str]:

@@ -22,7 +22,7 @@ from breedclf.files.paths import user_path
 from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.own_code import importable_from
-from breedclf.runtime.process_signals import EXIT_INTERRUPTED, interrupt_by_signals
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED, ending_at_once, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
@@ -133,7 +133,7 @@ def main() -> NoReturn:
         with any_encoding():
             code = run(os.environ)
     except KeyboardInterrupt as interrupt:  # the message names the checkpoint to resume from
-        log.error("%s", interrupt or "interrupted")
+        log.error("%s", str(interrupt) or "interrupted")
         code = EXIT_INTERRUPTED
     leave(code)
 
@@ -178,12 +178,13 @@ def train(job: JobEnvironment) -> FitResult:
             f"the job runs as {job.processes} processes that torchrun didn't start, so each would train alone: "
             "use one instance and one GPU, or torchrun (sagemaker_torch_distributed_enabled=true)"
         )
-    from breedclf.loggers.chosen import loggers_of
-    from breedclf.profiling.recorder import recorders_of
-    from breedclf.training.fit import fit
-    from breedclf.training.interruption import StopRequest, TrainingInterrupted
-    from breedclf.training.progress import ProgressLog
-    from breedclf.tuning.best_so_far import BestSoFar
+    with ending_at_once():
+        from breedclf.loggers.chosen import loggers_of
+        from breedclf.profiling.recorder import recorders_of
+        from breedclf.training.fit import fit
+        from breedclf.training.interruption import StopRequest, TrainingInterrupted
+        from breedclf.training.progress import ProgressLog
+        from breedclf.tuning.best_so_far import BestSoFar
 
     if config.device in ("auto", "cuda"):
         _require_gpus(job.gpus)

@@ -35,6 +35,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
     """Any valid set of settings; a field that is left out keeps its default."""
     seeds = st.integers(0, 2**63 - 1)
     optional: dict[str, st.SearchStrategy[Any]] = {
+        "labels": st.none() | _paths(),
         "architecture": st.sampled_from(["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]),
         "weights": st.sampled_from(["IMAGENET1K_V1", "IMAGENET1K_V2", "none"]) | _paths().map(str),
         "start_from": st.none(),  # excludes weights; it has tests of its own

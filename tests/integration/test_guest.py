@@ -70,6 +70,7 @@ class Failing(TrainingHook):
         self.error = error
 
     def on_epoch(self, record: EpochRecord) -> None:
+        del record
         raise self.error
 
 

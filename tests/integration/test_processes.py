@@ -29,9 +29,12 @@ SETTINGS: dict[str, Any] = {
     "batch_norm": "fixed",
     "profile": "off",
 }
+OWN_CODE = Path(__file__).resolve().parents[1] / "own_code.py"
+OWN = {"loss": "Focal", "sampler": "balanced", "metrics": "accuracy"}
 POLICIES: dict[str, dict[str, Any]] = {
     "head": {"views": 2, "class_weights": "balanced", "label_smoothing": 0.1},
     "layer4": {"freeze": "layer4", "ema": 0.5, "clip_norm": 1.0},
+    "own": {name: f"{OWN_CODE}:{code}" for name, code in OWN.items()},
     "parts": {"freeze": "layer4", "augment": "none", "gradient_accumulation_steps": 3},
 }
 
@@ -122,3 +125,41 @@ def test_torchrun_is_told_from_the_toolkit_s_plain_mode() -> None:
     assert started_by_torchrun({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2"})
     assert not started_by_torchrun({"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"})
     assert not started_by_torchrun({"MASTER_ADDR": "localhost", "MASTER_PORT": "7777", "WORLD_SIZE": "2"})
+
+
+STOPPING = """
+import os, sys
+from breedclf import Trainer, TrainingConfig
+from breedclf.training.hooks import TrainingHook
+from tests.integration.test_processes import SETTINGS
+
+trainer = Trainer(TrainingConfig(data=sys.argv[1], output="out", **{**SETTINGS, "epochs": 6}))
+
+class Watches(TrainingHook):
+    def on_valid(self, epoch, predictions):
+        agrees = predictions.is_correct.double().mean().item() == epoch.valid_accuracy
+        sys.stdout.write(f"epoch {epoch.epoch}: {len(predictions)} predictions, {agrees}\\n")
+
+    def on_step(self, step):
+        if step.epoch == 2:
+            trainer.request_stop()
+
+result = trainer.fit(hooks=[Watches()])
+sys.stdout.write(f"process {os.environ['RANK']}: {len(result.history)} epochs, {result.stopped}\\n")
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_stop_if_one_is_asked_and_the_first_has_all_predictions(pictures: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(STOPPING)
+    root = Path(__file__).resolve().parents[2]
+    done = torchrun([str(program), str(pictures)], tmp_path, PYTHONPATH=str(root))
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith(("epoch", "process")))
+    assert lines == [
+        "epoch 1: 6 predictions, True",
+        "epoch 2: 6 predictions, True",
+        "process 0: 2 epochs, True",
+        "process 1: 2 epochs, True",
+    ]

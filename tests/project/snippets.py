@@ -34,7 +34,7 @@ def pages() -> list[Path]:
             *PROJECT_ROOT.glob("[A-Z]*.md"),
             *(page for page in docs.rglob("*.md") if "_build" not in page.parts),
             *(page for page in docs.rglob("*.ipynb") if "_build" not in page.parts),
-            *PROJECT_ROOT.glob("examples/*.py"),
+            *PROJECT_ROOT.glob("examples/**/*.py"),
             PROJECT_ROOT / "tests/project/typed_usage.py",
         ]
     )
@@ -75,7 +75,9 @@ def _lines(text: str, page: Path) -> Iterator[str]:
 
 
 def file_name(page: Path) -> str:
-    """A module name for a page: `docs__how_to__training.py`."""
+    """A module name for a page: `docs__how_to__training.py`; examples keep theirs, since some import each other."""
+    if page.suffix == ".py":
+        return page.name
     parts = page.relative_to(PROJECT_ROOT).with_suffix("").parts
     return re.sub(r"[^\w]", "_", "__".join(parts)) + ("_ipynb" if page.suffix == ".ipynb" else "") + ".py"
 
@@ -87,6 +89,7 @@ def write_files(folder: Path) -> dict[str, str]:
         if code := code_of(page):
             if _UNTYPED.search(code):  # the types of these packages are incomplete
                 code += _FOREIGN_TYPES
+            assert file_name(page) not in written, f"two files are called {page.name}"
             (folder / file_name(page)).write_text(code, encoding="utf-8")
             written[file_name(page)] = page.relative_to(PROJECT_ROOT).as_posix()
     (folder / "pyrightconfig.json").write_text(json.dumps(_PYRIGHT), encoding="utf-8")

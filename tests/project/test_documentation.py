@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from breedclf.cli import COMMANDS, _parser, main
 from breedclf.cli.flags import training_config
 from breedclf.config.aliases import renamed_flags
 from breedclf.files import known_checksums as known_files
+from breedclf.runtime.own_code import importable_from
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
@@ -57,7 +59,7 @@ def weights_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def dog_images(tmp_path: Path, weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def dog_images(tmp_path: Path, weights_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test runs where a reader would stand: beside `dogImages` and `dog.jpg`."""
     rng = np.random.default_rng(0)
     for split in ("train", "valid", "test"):
@@ -71,6 +73,8 @@ def dog_images(tmp_path: Path, weights_folder: Path, monkeypatch: pytest.MonkeyP
         (tmp_path / name).write_bytes((folder / f"{label[4:]}_0.jpg").read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(weights_folder))
+    with importable_from(tmp_path):
+        yield
 
 
 def _commands(page: Path) -> list[list[str]]:
@@ -82,6 +86,8 @@ def _commands(page: Path) -> list[list[str]]:
 def _run_snippets(page: Path) -> int:
     count = 0
     for example in SNIPPETS.parse(page).examples():
+        if named := re.match(r"# (\w+\.py)\n", example.parsed):
+            Path(named[1]).write_text(example.parsed, encoding="utf-8")
         example.evaluate()
         count += 1
     return count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 
 from breedclf.api.endpoint import Endpoint
@@ -14,7 +13,7 @@ from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -58,7 +57,7 @@ class Deployment:
         precision: str = "auto",
         calibration: StrPath | None = None,
         max_accuracy_drop: float = 0.01,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.backend: ServingBackend = serving_backend(backend)
         self._clock = clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from breedclf.jobs.endpoints import (
     artifact_of,
     terms_of,
 )
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
@@ -50,15 +49,23 @@ _MAX_DOWNLOAD_BYTES = 64 << 20
 class Endpoint:
     """A deployed model, identified by its name. As a context manager it deletes the endpoint at the end.
 
+    Handles of the same endpoint are equal, and can be pickled.
+
     Example:
         >>> with Deployment("runs/dogs/model").deploy() as endpoint:  # doctest: +SKIP
         ...     endpoint.predict("dog.jpg").top(5)
     """
 
-    def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = time) -> None:
+    def __init__(self, name: str, backend: ServingBackend, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Endpoint) and (self.name, self.backend) == (other.name, other.backend)
+
+    def __hash__(self) -> int:
+        return hash((Endpoint, self.name, self.backend))
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, backend={self.backend.name!r})"

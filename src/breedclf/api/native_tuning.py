@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from pathlib import Path
 
 from breedclf.api.training_job import training_spec
 from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history
 from breedclf.errors import BreedclfError
 from breedclf.jobs import PacedBackend
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.tuning.native import (
     TELL_BEST_VARIABLE,
     NativeDescription,
@@ -36,7 +35,7 @@ class NativeDriver:
 
     goes_on = "it goes on by itself"
 
-    def __init__(self, folder: StudyFolder, backend: NativeTuning, clock: Clock = time) -> None:
+    def __init__(self, folder: StudyFolder, backend: NativeTuning, clock: Clock = SYSTEM_CLOCK) -> None:
         self._folder = folder
         self._backend = backend
         self._clock = clock

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -22,7 +22,8 @@ from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
-from breedclf.jobs.handle import Clock, Job
+from breedclf.jobs.handle import Job
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
 from breedclf.tuning.space import ParameterRange, Space
@@ -100,7 +101,7 @@ class TuningJob:
         max_seconds_per_job: int | None = None,
         home: StrPath | None = None,
         images: GivenImages | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
@@ -128,7 +129,7 @@ class TuningJob:
         *,
         backend: Backend | str | None = None,
         home: StrPath | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
         images: GivenImages | None = None,
     ) -> Self:
         """The tuning job of this name, started by any process; `wait()` continues it.
@@ -212,7 +213,7 @@ class TuningJob:
             objective=trial.objective,
             metrics=trial.metrics,
             job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
-            _artifact=lambda: self._driver.artifact(trial.name),
+            _artifact=partial(self._driver.artifact, trial.name),
         )
 
     def run(self, *, progress: Progress = None) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from breedclf.jobs import (
     pauses,
     seconds_until_complete,
 )
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.search import Search, TrialSnapshot
@@ -99,7 +98,7 @@ class JobsDriver:
 
     folder: StudyFolder
     backend: Backend
-    clock: Clock = time
+    clock: Clock = SYSTEM_CLOCK
     goes_on: ClassVar[str] = _JOBS_GO_ON
 
     def begin(self, on_change: OnChange) -> Study:
@@ -129,7 +128,7 @@ class PackedDriver:
 
     folder: StudyFolder
     backend: Backend
-    clock: Clock = time
+    clock: Clock = SYSTEM_CLOCK
     goes_on: ClassVar[str] = _JOBS_GO_ON
 
     def begin(self, on_change: OnChange) -> Study:

@@ -31,8 +31,8 @@ from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
-from breedclf.jobs.handle import Clock
 from breedclf.jobs.metric_lines import MARKER
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.runtime.progress import in_notebook
 
 _MAX_LOG_BYTES = 64 << 20
@@ -56,7 +56,7 @@ class InlineBackend(StoredBackend):
 
     name = "inline"
 
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(home, clock=clock)
 
     def __repr__(self) -> str:

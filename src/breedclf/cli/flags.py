@@ -53,10 +53,18 @@ def training_config(
     config = TrainingConfig(**settings)
     if config.data is None:
         raise ConfigError("setting 'data' is required: give the image folder")
+    import_from_here(config)
+    return config
+
+
+def import_from_here(config: TrainingConfig) -> None:
+    """Let the code of your own that the settings name be imported from the current folder, as with `python -m`.
+
+    The folder is the last one of `sys.path`, so that no file in it is imported in place of an installed module.
+    """
     here = str(Path.cwd())
     if config.own_code and here not in sys.path:
-        sys.path.append(here)  # last, so that no file there is imported in place of an installed module
-    return config
+        sys.path.append(here)
 
 
 def data_arguments(config: TrainingConfig) -> str:

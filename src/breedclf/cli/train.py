@@ -41,9 +41,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     else:
         document = Trainer(config).fit().to_dict()
     best = EpochRecord.from_dict(document["history"][document["best_epoch"] - 1])
+    own = "".join(f", {name} {value:.4f}" for name, value in best.metrics.items())
     console.result(
         document,
-        f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}\n"
+        f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}{own}\n"
         f"model: {document['artifact']} ({document['seconds']:.1f} s)\n"
         f"next: breedclf evaluate {document['artifact']} {data_arguments(config)}",
     )

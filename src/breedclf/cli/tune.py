@@ -12,7 +12,7 @@ from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, data_arguments, training_config
+from breedclf.cli.flags import add_settings_flags, data_arguments, import_from_here, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.carry_on:
         backend = _backend(_backend_of(arguments))
         tuning = TuningJob.attach(arguments.carry_on, backend=backend)
+        import_from_here(tuning.study.request.config)
     else:
         tuning = _tuning_job(arguments)
         console.note(f"tuning job {tuning.name}")

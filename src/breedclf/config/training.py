@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from breedclf.config import import_path
 from breedclf.config.aliases import renamed_settings
 from breedclf.config.base import (
     Decides,
@@ -42,16 +43,6 @@ from breedclf.config.conflicts import conflict
 from breedclf.config.environment import settings_from_environment
 from breedclf.config.files import read_settings, render_settings
 from breedclf.config.hyperparameters import MAX_HYPERPARAMETERS, RESERVED_PREFIXES, decode, encode
-from breedclf.config.import_path import (
-    DEFAULT_LOSS,
-    DEFAULT_SAMPLER,
-    NO_METRICS,
-    ImportPath,
-    own_loss,
-    own_metrics,
-    own_sampler,
-    paths_in,
-)
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath, user_path
 
@@ -131,15 +122,15 @@ class TrainingConfig(Settings):
         le=10_000,
         description="epochs of learning-rate warm-up (default: 0 with a constant schedule, else a tenth of all epochs)",
     )
-    loss: Annotated[str, BeforeValidator(own_loss), Decides.LEARNING] = Field(
-        default=DEFAULT_LOSS, description="training loss: cross_entropy, or one of your own, as MODULE:NAME"
+    loss: Annotated[str, BeforeValidator(import_path.own_loss), Decides.LEARNING] = Field(
+        default=import_path.DEFAULT_LOSS, description="training loss: cross_entropy, or one of your own, as MODULE:NAME"
     )
-    sampler: Annotated[str, BeforeValidator(own_sampler), Decides.LEARNING] = Field(
-        default=DEFAULT_SAMPLER,
+    sampler: Annotated[str, BeforeValidator(import_path.own_sampler), Decides.LEARNING] = Field(
+        default=import_path.DEFAULT_SAMPLER,
         description="order of the training images: shuffle, or a function of your own, as MODULE:NAME",
     )
-    metrics: Annotated[str, BeforeValidator(own_metrics), Decides.RECORDS] = Field(
-        default=NO_METRICS,
+    metrics: Annotated[str, BeforeValidator(import_path.own_metrics), Decides.RECORDS] = Field(
+        default=import_path.NO_METRICS,
         description="metrics of your own on the validation images, as MODULE:NAME, separated by commas",
     )
     label_smoothing: Annotated[float, Decides.LEARNING] = Field(
@@ -295,14 +286,14 @@ class TrainingConfig(Settings):
         return () if self.log_to == "none" else tuple(self.log_to.split(","))
 
     @property
-    def own_code(self) -> dict[str, ImportPath]:
+    def own_code(self) -> dict[str, import_path.ImportPath]:
         """Where the code of your own is that the settings name, by its role: `loss`, `sampler`, `metric top2`.
 
         Example:
             >>> TrainingConfig(data="x", loss="mycode:focal").own_code
             {'loss': ImportPath(source='mycode', name='focal')}
         """
-        return paths_in({"loss": self.loss, "sampler": self.sampler, "metrics": self.metrics})
+        return import_path.paths_in({"loss": self.loss, "sampler": self.sampler, "metrics": self.metrics})
 
     @property
     def keeps_statistics(self) -> bool:

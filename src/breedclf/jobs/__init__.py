@@ -26,7 +26,7 @@ from breedclf.jobs.spec import (
     require_here,
 )
 from breedclf.jobs.status import JobDescription, JobStatus, MetricRecord, SecondaryStatus, Transition
-from breedclf.jobs.waiting import Clock, detach, pauses, print_on_stderr, seconds_until_complete
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock, detach, pauses, print_on_stderr, seconds_until_complete
 
 __all__ = [
     "CODE_CHANNEL",
@@ -39,6 +39,7 @@ __all__ = [
     "MAX_NAME_CHARS",
     "MODEL_CHANNEL",
     "RESULT_FILE",
+    "SYSTEM_CLOCK",
     "WEIGHTS_CHANNEL",
     "Backend",
     "Clock",

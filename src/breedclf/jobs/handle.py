@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Self
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import JobError, JobFailedError, JobTimeoutError
 from breedclf.jobs import (
+    SYSTEM_CLOCK,
     Backend,
     JobDescription,
     JobStatus,
@@ -27,7 +27,7 @@ from breedclf.text.html_repr import html_repr
 
 
 class Job:
-    """A job on a backend, identified by its name.
+    """A job on a backend, identified by its name: handles of the same job are equal, and can be pickled.
 
     Each property is a new call of the backend, on SageMaker one or more service calls; to read several values, call
     `describe()` once.
@@ -42,7 +42,7 @@ class Job:
         >>> job.wait().artifact  # doctest: +SKIP
     """
 
-    def __init__(self, name: str, backend: Backend, *, clock: Clock = time) -> None:
+    def __init__(self, name: str, backend: Backend, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.name: str = check_name(name)
         self.backend = backend
         self._clock = clock

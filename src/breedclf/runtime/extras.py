@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import NoReturn
 
 from breedclf.errors import MissingExtraError
 from breedclf.runtime.telemetry import opt_out
@@ -33,3 +34,31 @@ def _is_installed(package: str) -> bool:
         return find_spec(package) is not None
     except ValueError:  # raised for a module that was blocked on purpose
         return False
+
+
+class _UnavailableError(MissingExtraError, AttributeError):
+    """An attribute of a class whose packages are missing; `hasattr` and inspection take it for absent."""
+
+
+class _Unavailable(type):
+    """The type of classes whose packages are missing: it explains what to install when one is used."""
+
+    def __call__(cls, *_: object, **__: object) -> NoReturn:
+        raise MissingExtraError(str(cls.__doc__))
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        raise _UnavailableError(f"{cls.__name__}.{name}: {cls.__doc__}")
+
+
+def unavailable_class(name: str, error: MissingExtraError) -> type:
+    """A class in place of one whose import raised `error`: it can be imported and inspected, but not used.
+
+    Example:
+        >>> Missing = unavailable_class("Missing", MissingExtraError("Missing needs abc: pip install abc"))
+        >>> hasattr(Missing, "upload"), isinstance(3, Missing)
+        (False, False)
+        >>> Missing()
+        Traceback (most recent call last):
+        breedclf.errors.MissingExtraError: Missing needs abc: pip install abc
+    """
+    return _Unavailable(name, (), {"__doc__": str(error), "__module__": "breedclf"})

@@ -141,9 +141,11 @@ class _Loop:
         valid = self._validate(order)
         if valid is None:
             return
-        metrics, failure = self._own_metrics(valid.predictions, number)
         speed = max(0, done - before) / elapsed
-        record = EpochRecord(number, train_loss, valid.loss, valid.accuracy, speed, metrics, is_partial=not is_whole)
+        metrics, failure = self._own_metrics(valid.predictions, number)
+        record = EpochRecord(
+            number, train_loss, valid.loss, valid.accuracy, speed, is_partial=not is_whole, metrics=metrics
+        )
         state.end_epoch(record)
         try:
             self._report(record, valid)

@@ -61,8 +61,8 @@ class StepRecord:
 class EpochRecord:
     """One epoch, counted from 1: mean losses over images, accuracy from 0 to 1, and training images per second.
 
-    `metrics` are your own, by name; NaN if they have no value.
     `is_partial`: the run was stopped within its first epoch, and this is the part that was trained.
+    `metrics` are your own, by name; NaN if they have no value.
     """
 
     epoch: int
@@ -70,8 +70,8 @@ class EpochRecord:
     valid_loss: float
     valid_accuracy: float
     images_per_second: float
-    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     is_partial: bool = False
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def values(self) -> dict[str, float]:
@@ -83,10 +83,10 @@ class EpochRecord:
         `is_partial` if it is true.
         """
         values: dict[str, Any] = plain_values(asdict(self))
-        if not self.metrics:
-            del values["metrics"]
         if not self.is_partial:
             del values["is_partial"]
+        if not self.metrics:
+            del values["metrics"]
         return values
 
     @classmethod
@@ -114,10 +114,6 @@ class BeforeTraining:
     known_count: int
     known_loss: float
     known_accuracy: float
-
-    def __str__(self) -> str:
-        known = f"{self.known_accuracy:.1%} of {self.known_count} images of known classes as it was saved"
-        return f"valid accuracy {self.valid_accuracy:.1%}, valid loss {self.valid_loss:.4f} ({known})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN and infinite values become None."""

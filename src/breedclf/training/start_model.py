@@ -113,7 +113,13 @@ def start_from_model(config: TrainingConfig, data: TrainingData, model: Model, t
         return None
     with on_threads(task.threads):
         before = _measure(model, head, match, task.valid, config.batch_size)
-    log.info("before the first step: %s", before)
+    known = f"; {before.known_accuracy:.1%} of the {before.known_count} images of classes that it knows"
+    log.info(
+        "before the first step: valid accuracy %.1f%%, valid loss %.4f%s",
+        100 * before.valid_accuracy,
+        before.valid_loss,
+        known if before.known_count and (match.new or match.dropped) else "",
+    )
     record = StartedFrom(
         fingerprint=head.model_sha256,
         kept=match.kept,

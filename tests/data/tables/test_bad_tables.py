@@ -68,14 +68,14 @@ def test_it_is_refused_with_a_reason(table: Write, content: str | bytes, told: s
         (
             "photos/cat0.jpg",
             None,
-            r"data=\S*cat0.jpg is not a table: give a table \(.csv, .tsv, .txt or .parquet\), or",
+            r"data=\S*cat0.jpg is not a folder or a table \(.csv, .tsv, .txt or .parquet\)",
         ),
-        ("sheet.xlsx", None, r"sheet.xlsx is not a table: save the sheet as CSV"),
+        ("sheet.xlsx", None, r"sheet.xlsx is not a folder or a table .*; save the sheet as CSV"),
         ("photos", "photos", r"labels=\S*photos is a folder: give a table"),
         ("photos", "nothing.csv", r"the table \S*nothing.csv does not exist"),
         ("photos/cat0.jpg", "photos/cat1.jpg", r"needs the folder that holds the images as data, but \S* is a file"),
         ("nothing", "photos/images.csv", r"needs the folder .* \S*nothing does not exist"),
-        ("photos", "photos/cat0.jpg", r"labels=\S*cat0.jpg is not a table: give a table"),
+        ("photos", "photos/cat0.jpg", r"labels=\S*cat0.jpg is not a table \(.csv"),
     ],
 )
 def test_what_is_no_table(images: Path, data: str, labels: str | None, told: str) -> None:

@@ -149,7 +149,9 @@ def test_cells_are_read_as_they_are_meant(table: Write, images: Path, caplog: py
         "2 rows repeating an earlier one (lines 11, 12), such as 'cat2.jpg': as line 10; they are left out"
         in caplog.text
     )
-    assert "the labels 'Big Dog' and 'big dog' differ only in upper and lower case and are two classes" in caplog.text
+    assert (
+        "the labels 'Big Dog' and 'big dog' differ only in case or in how accents are encoded, and are" in caplog.text
+    )
 
 
 def test_a_line_break_in_quotes_doesn_t_shift_the_line_numbers(table: Write, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,6 +159,16 @@ def test_a_line_break_in_quotes_doesn_t_shift_the_line_numbers(table: Write, cap
     with caplog.at_level(logging.WARNING):
         dataset_of(table(content), on_bad_image="skip")
     assert "1 row repeating an earlier one (line 5)" in caplog.text
+
+
+def test_accents_are_the_same_in_either_encoding(images: Path, table: Write, caplog: pytest.LogCaptureFixture) -> None:
+    composed, decomposed = "\u00e9pagneul", "e\u0301pagneul"
+    (images / f"{decomposed}.jpg").touch()
+    content = ["path,label", f"{composed}.jpg,{composed}", f"cat0.jpg,{decomposed}", "dog0.jpg,Boston\u00a0terrier"]
+    with caplog.at_level(logging.WARNING):
+        found = dataset_of(table(content), valid_share=0.01)
+    assert set(found.labels) == {composed, decomposed, "Boston\u00a0terrier"}
+    assert "differ only in case or in how accents are encoded" in caplog.text
 
 
 def test_the_home_folder(images: Path, tmp_path: Path, rows: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +194,7 @@ def test_missing_files_are_skipped_on_request(table: Write, rows: list[str], cap
         (("train", "test"), {"train", "valid", "test"}),
         (("train",), {"train", "valid"}),
     ],
-    ids="-".join,
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
 )
 def test_splits_have_their_usual_names(
     table: Write, rows: list[str], words: tuple[str, ...], expected: set[str]

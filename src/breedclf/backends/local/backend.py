@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from breedclf.backends.local.stored_backend import StoredBackend
 from breedclf.errors import ConfigError, JobError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import JobSpec
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 SUPERVISOR = "breedclf.backends.local.supervisor"
 DEFAULT_STOP_GRACE_SECONDS = 120.0
@@ -74,7 +73,7 @@ class LocalBackend(StoredBackend):
         preload: bool = False,
         python: StrPath | None = None,
         max_log_bytes: int = DEFAULT_MAX_LOG_BYTES,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if os.name != "posix":
             raise ConfigError("the local backend needs Linux or macOS; use backend=inline on this system")

@@ -38,6 +38,10 @@ class LocalEndpoints:
         self._home = home
         self._root = home / "endpoints"
 
+    def __getstate__(self) -> dict[str, Path]:
+        """Without the connections, which stay in this process."""
+        return {"_home": self._home, "_root": self._root}
+
     def create(self, spec: EndpointSpec) -> None:
         """Start serving a model on a loopback port.
 

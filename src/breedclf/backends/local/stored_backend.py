@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
@@ -11,7 +10,7 @@ from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 
 class StoredBackend:
@@ -22,11 +21,18 @@ class StoredBackend:
         clock: the time, for tests.
     """
 
-    def __init__(self, home: StrPath | None = None, *, clock: Clock = time) -> None:
+    def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.home: Path = home_folder(home)
         self._clock = clock
         self._jobs = JobStore(self.home, clock)
         self._endpoints = LocalEndpoints(self.home)
+
+    def __eq__(self, other: object) -> bool:
+        """Backends of one kind and home folder have the same jobs and endpoints, so they are equal."""
+        return isinstance(other, StoredBackend) and (type(self), self.home) == (type(other), other.home)
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.home))
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.

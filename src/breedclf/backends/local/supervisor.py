@@ -23,7 +23,7 @@ from breedclf.backends.common.processes import MARK, Identity, kill_job, termina
 from breedclf.backends.local.child import Child, Command, SpawnedChild
 from breedclf.backends.local.slots import SlotPool, Slots
 from breedclf.jobs import JobStatus, SecondaryStatus
-from breedclf.jobs.handle import Clock
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 _TICK_SECONDS = 0.05
 _SAVE_SECONDS = 0.25
@@ -43,7 +43,7 @@ class Outcome:
 class Supervisor:
     """Runs one job from its folder to its end; the caller holds the folder's lock."""
 
-    def __init__(self, folder: JobFolder, *, outer: Mapping[str, str], clock: Clock = time) -> None:
+    def __init__(self, folder: JobFolder, *, outer: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
         self.folder = folder
         self._outer = outer
         self._clock = clock

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,8 @@ from breedclf.errors import EndpointError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, JobSpec, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
-from breedclf.jobs.handle import Clock
 from breedclf.jobs.plan import Plan
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.tuning.native import NativeDescription, NativeSearch
 from breedclf.tuning.study import SearchRequest
 
@@ -71,7 +71,7 @@ class SageMakerBackend:
         clients: AwsClients | None = None,
         settings: SageMakerSettings | None = None,
         home: StrPath | None = None,
-        clock: Clock = time,
+        clock: Clock = SYSTEM_CLOCK,
         **keywords: Any,
     ) -> None:
         overrides = {"role": role, "bucket": bucket, "region": region, **keywords}
@@ -89,6 +89,17 @@ class SageMakerBackend:
         self._endpoints = Endpoints(self._context, self._endpoint_requests)
         self._transforms = Transforms(self._context)
         self._planner = Planner(self._context, self._training_requests, self._tuning, self._endpoint_requests)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        context = self._context
+        keywords: dict[str, Any] = {"settings": context.settings, "clients": context.clients, "home": context.home}
+        return partial(type(self), **keywords, clock=context.clock), ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SageMakerBackend) and self._context.identity == other._context.identity
+
+    def __hash__(self) -> int:
+        return hash(self._context.identity)
 
     def __repr__(self) -> str:
         return f"SageMakerBackend(region={self.settings.region!r}, bucket={self.settings.bucket!r})"

@@ -37,6 +37,21 @@ class AwsClients:
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the profile and region, and finds the credentials itself.
+
+        Raises:
+            ConfigError: the credentials were passed to the session, and would be in the pickle.
+        """
+        credentials = self.session.get_credentials()
+        if credentials is not None and credentials.method == "explicit":
+            raise ConfigError(
+                "this backend can't be pickled: its boto3.Session was made with keys, which the pickle would contain; "
+                "use a profile or environment variables, or make the backend in the other process"
+            )
+        profile = self.session.profile_name if self.session.profile_name in self.session.available_profiles else None
+        return _clients_for, (profile, self.session.region_name, self.region, self.endpoint_url)
+
     def __call__(self, service: str) -> Any:
         """The client of a service, such as "sagemaker", "sagemaker-runtime", "s3", "logs", "iam" or "sts"."""
         with self._lock:
@@ -60,6 +75,10 @@ class AwsClients:
                 events.register("needs-retry", _retry_truncated)
                 events.register_last("before-call.s3", _skip_expect_header)
             return self._made[service]
+
+
+def _clients_for(profile: str | None, session_region: str | None, region: str | None, url: str | None) -> AwsClients:
+    return AwsClients(boto3.Session(profile_name=profile, region_name=session_region), region, url)
 
 
 def session_or_default(session: boto3.Session | None) -> boto3.Session:

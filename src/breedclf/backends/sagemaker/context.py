@@ -35,6 +35,11 @@ class AwsContext:
     home: Path
     clock: Clock
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for contexts with the same settings, profile and folder, whose jobs are the same."""
+        return repr(self.settings), getattr(self.clients.session, "profile_name", None), self.home
+
     @cached_property
     def region(self) -> str:
         """The region of the clients."""

@@ -75,7 +75,7 @@ def columns_of(names: Sequence[str], table: str) -> Columns:
         raise DataError(
             f"{table} has no column for the {lacking}: its first line has "
             f"{some_names([name.strip() for name in names])}; start it with a header line such as "
-            f"path,label (or file, image, id for path; class, category, breed for label)"
+            f"path,label (or file, image, id for path; class, category, species for label)"
         )
     return Columns.of(path, label, found["split"], found["group"], names)
 

@@ -169,7 +169,13 @@ def _warn_of_shared_groups(table: TableImages) -> None:
         )
 
 
-def _split(name: str, images: Sequence[TableImage], labels: Sequence[str]) -> Split:
+def _split(name_of_split: str, images: Sequence[TableImage], labels: Sequence[str]) -> Split:
     number = {label: at for at, label in enumerate(labels)}
-    paths = tuple(Path(image.path) for image in images)
-    return Split(name, ImageFiles(paths), tuple(number[image.label] for image in images))
+    folders: dict[str, Path] = {}
+    paths = []
+    for image in images:  # a Path made from that of its folder takes a third of the time
+        folder, separator, name = image.path.rpartition("/")
+        if (parent := folders.get(folder)) is None:
+            parent = folders[folder] = Path(folder + separator)
+        paths.append(parent / name)
+    return Split(name_of_split, ImageFiles(tuple(paths)), tuple(number[image.label] for image in images))

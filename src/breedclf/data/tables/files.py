@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from functools import cached_property
 
 from breedclf.data.layout import everything_below
 from breedclf.data.layout.disk import list_folder
@@ -17,90 +18,89 @@ _URL = re.compile(r"[a-z][a-z0-9+.\-]+:/", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:/", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
 class Finder:
     """Looks files up in listings of their folders, which is much faster than asking for each of them."""
 
-    place: TablePlace
-    _folders: dict[str, _Names] = field(default_factory=dict)
-    _below: list[dict[str, list[str]]] = field(default_factory=list)
+    def __init__(self, place: TablePlace) -> None:
+        self.place = place
+        self._folders: dict[str, _Folder] = {}
 
     def find(self, cell: str) -> tuple[str, str]:
         """The path of the file that a cell names, and why it can't be used, if it can't.
 
         The reason is `missing`, `url`, `drive`, `null`, or `ambiguous: ` with the candidates.
         """
-        text = cell if "\\" not in cell else cell.replace("\\", "/")
-        if problem := _refused(text):
-            return text, problem
-        if text.startswith("~"):
-            text = os.path.expanduser(text)  # noqa: PTH111 - a Path for each of a million names takes seconds
-        path = _joined(str(self.place.root), text)
-        folder, _, name = path.rpartition("/")
-        names = self._names(folder or "/")
-        if name in names.all or os.path.lexists(path):  # a file system may ignore case
+        text = cell.replace("\\", "/") if "\\" in cell else cell
+        given, _, name = text.rpartition("/")
+        if not given and text.startswith("/"):
+            given = "/"
+        folder = self._folders.get(given)
+        if folder is None:
+            folder = self._folders[given] = _Folder(str(self.place.root), given)
+        if name in folder.names:
+            return folder.prefix + name, ""
+        return self._search(text, folder, name)
+
+    def _search(self, text: str, folder: _Folder, name: str) -> tuple[str, str]:
+        """The file, if it isn't in the listing under its name."""
+        if folder.refusal or "\0" in name:
+            return text, folder.refusal or "null"
+        path = os.path.normpath(folder.prefix + name) if name in ("", ".", "..") else folder.prefix + name
+        if os.path.lexists(path):  # the file system ignores case
             return path, ""
-        if not is_image_name(name) and (found := names.by_stem.get(name)):
-            candidates = [f"{folder}/{each}" for each in found]
-        elif self.place.anywhere and "/" not in text:
-            candidates = self._anywhere(name)
-        else:
-            return path, "missing"
+        for form in ("NFC", "NFD"):  # archives made on macOS encode accents in their own way
+            if (other := unicodedata.normalize(form, name)) in folder.names:
+                return folder.prefix + other, ""
+        candidates: Sequence[str] = []
+        if not is_image_name(name):
+            candidates = folder.by_stem.get(name, ())
+        if not candidates and self.place.anywhere and "/" not in text:
+            candidates = self._by_name.get(name, ())
         if len(candidates) == 1:
             return candidates[0], ""
         return path, f"ambiguous: {', '.join(candidates[:3])}" if candidates else "missing"
 
-    def _names(self, folder: str) -> _Names:
-        if folder not in self._folders:
-            self._folders[folder] = _Names.of(folder)
-        return self._folders[folder]
-
-    def _anywhere(self, name: str) -> list[str]:
-        """The images below the root that have this name, with or without their suffix."""
-        if not self._below:
-            by_name: dict[str, list[str]] = defaultdict(list)
-            for part in everything_below(list_folder(self.place.root)):
-                for image in part.folder.images:
-                    path = _joined(str(self.place.root), f"{part.path}/{image}" if part.path else image)
-                    by_name[image].append(path)
-                    by_name[image.rpartition(".")[0]].append(path)
-            self._below.append(by_name)
-        return self._below[0].get(name, [])
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """The images below the root by their names, with and without suffix."""
+        by_name: dict[str, list[str]] = defaultdict(list)
+        for part in everything_below(list_folder(self.place.root)):
+            folder = _Folder(str(self.place.root), part.path)
+            for image in part.folder.images:
+                by_name[image].append(folder.prefix + image)
+                by_name[image.rpartition(".")[0]].append(folder.prefix + image)
+        return by_name
 
 
-@dataclass(frozen=True)
-class _Names:
-    """The files of a folder: their names, and those of images by name without suffix."""
+class _Folder:
+    """A folder that paths of the table start with: its files, or why it can't be read."""
 
-    all: frozenset[str]
-    by_stem: Mapping[str, Sequence[str]]
+    def __init__(self, root: str, given: str) -> None:
+        text = f"{given}/"
+        self.refusal = ""
+        if "\0" in text:
+            self.refusal = "null"
+        elif _URL.match(text):
+            self.refusal = "url"
+        elif os.name != "nt" and _DRIVE.match(text):
+            self.refusal = "drive"
+        expanded = os.path.expanduser(given) if given.startswith("~") else given  # noqa: PTH111 - Path drops "./"
+        path = os.path.normpath(os.path.join(root, expanded))  # noqa: PTH118 - `..` is resolved by name
+        self.prefix: str = {".": "", "/": "/"}.get(path, f"{path}/")
+        self.names: frozenset[str] = frozenset() if self.refusal else _names_in(path)
 
-    @classmethod
-    def of(cls, folder: str) -> _Names:
-        names: list[str] = []
-        try:
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries)
-        except OSError:
-            pass  # the files are missing
-        by_stem: dict[str, list[str]] = defaultdict(list)
-        for name in names:
+    @cached_property
+    def by_stem(self) -> dict[str, list[str]]:
+        """The paths of images by their name without suffix."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(self.names):
             if is_image_name(name):
-                by_stem[name.rpartition(".")[0]].append(name)
-        return cls(frozenset(names), by_stem)
+                found[name.rpartition(".")[0]].append(self.prefix + name)
+        return found
 
 
-def _refused(text: str) -> str:
-    if "\0" in text:
-        return "null"
-    if ":" not in text:
-        return ""
-    if _URL.match(text):
-        return "url"
-    return "drive" if os.name != "nt" and _DRIVE.match(text) else ""
-
-
-def _joined(root: str, text: str) -> str:
-    """An absolute or relative path below the root, without `.` and doubled slashes; `..` is resolved by name."""
-    path = text if text.startswith("/") else f"{root}/{text}"
-    return os.path.normpath(path) if "/." in path or "//" in path else path
+def _names_in(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208 - names, not a Path for each of a million files
+    except OSError:
+        return frozenset()  # the files are missing

@@ -59,9 +59,9 @@ def _checked(file: Path, setting: str) -> Path:
     if not file.is_file():
         raise DataError(f"{setting}={file} is not a regular file: give {known}")
     if not _is_table_name(file):
-        advice = "save the sheet as CSV" if file.suffix.lower() in (".xlsx", ".xls", ".ods") else f"give {known}"
-        folder = ", or the image folder" if setting == "data" else ""
-        raise DataError(f"{setting}={file} is not a table: {advice}{folder}")
+        what = "a folder or a table" if setting == "data" else "a table"
+        advice = "; save the sheet as CSV" if file.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
+        raise DataError(f"{setting}={file} is not {what} (.csv, .tsv, .txt or .parquet){advice}")
     return file
 
 
