@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+HEADINGS = ["Training run", "Tuning job", "Profile of", "Evaluation on the test images"]
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs/tutorials/dog_breeds.ipynb"
 
 
@@ -25,14 +26,13 @@ def test_the_notebook_is_committed_without_outputs(notebook: nbformat.NotebookNo
 def test_the_notebook_runs(notebook: nbformat.NotebookNode, tmp_path: Path) -> None:
     working_directory = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, kernel_name="python3", timeout=240, resources=working_directory).execute()
-    shown = [
-        output.get("text") or output["data"]["text/plain"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if output.output_type in ("stream", "execute_result")
-    ]
-    text = "\n".join(shown)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.text for output in outputs if output.output_type == "stream")
+    shown = [output.data["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    views = [html for html in shown if html]  # progress bars are empty at their end
     assert text.count("Completed") == 6
-    assert "'batch_size'" in text
-    assert "of 24 test images" in text
+    assert text.count("batch_size") == 6
+    assert [heading for html, heading in zip(views, HEADINGS, strict=False) if heading in html] == HEADINGS
+    assert '<span class="value">24</span>' in views[3]
+    assert "data:image/jpeg;base64," in views[4], "the prediction shows its image"
     assert list(tmp_path.iterdir()) == [], "a notebook leaves nothing behind where it is run"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import logging
 import sys
+from html import escape
 from typing import Any
 from uuid import uuid4
 
-from markupsafe import escape
 from tqdm import tqdm
 
 _DELAY_SECONDS = 0.5
