@@ -100,7 +100,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
         WeightsError: the weights file can't be used. If weights can't be downloaded, random ones are used.
         ConfigError: the output can't be written.
     """
-    from breedclf.data.image_folder import scan
+    from breedclf.data.training_data import training_images
     from breedclf.evaluation.evaluate import evaluate
 
     started = time.perf_counter()
@@ -111,7 +111,7 @@ def run_demo(config: DemoConfig) -> DemoResult:
     required = required_accuracy(len(measured.labels))
     if measured.accuracy < required:
         raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))
-    folder = scan(data)
+    folder = training_images(training)
     test = folder.split("test")
     number = config.seed % len(test)
     image = Path(test.images.name(number))

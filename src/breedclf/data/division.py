@@ -42,7 +42,7 @@ def divided_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mappi
         seed: the order of groups of equal size.
 
     Raises:
-        DataError: a split gets no images, since the groups are too large.
+        DataError: valid gets no images, since the groups are too large.
 
     Example:
         >>> divided_by_group(["cat", "cat", "dog", "dog"], ["a", "b", "a", "b"], {"valid": 0.5}, 0).count("valid")
@@ -60,10 +60,10 @@ def divided_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mappi
     for group, images in members.items():
         for at in images:
             found[at] = split_of[group]
-    if empty := [name for name, share in shares.items() if share and name not in found]:
+    if "valid" in shares and "valid" not in found:
         raise DataError(
-            f"the {len(members):,} groups leave no images for {' and '.join(empty)}: use smaller groups, or a column "
-            "split"
+            f"the images can't be divided: training needs each of the {len(members):,} groups, so none is left for "
+            "valid; use smaller groups, or a column split"
         )
     return found
 
@@ -82,6 +82,11 @@ def _assigned(
         name = "train" if needed else min(shares, key=lambda name: _cost(of_group, taken[name], totals, shares[name]))
         taken[name] += of_group
         split_of[group] = name
+    if "valid" in shares and not taken["valid"]:  # few groups: the smallest that training can spare
+        for group in reversed(order):
+            if split_of[group] == "train" and all(taken["train"][label] > n for label, n in counts[group].items()):
+                split_of[group] = "valid"
+                break
     return split_of
 
 

@@ -51,7 +51,7 @@ def _report_rows(listing: Listing, table: TableImages) -> None:
         where = f"{table.unit} {line} of {name}"
         listing.problems.append(Problem(kind=kind, path=path or name, detail=f"{where}: {detail}" if detail else where))
     for first, other in table.labels_alike():
-        detail = f"differs from {first!r} only in upper and lower case"
+        detail = f"differs from {first!r} only in case or in how accents are encoded"
         listing.problems.append(Problem(kind="case_conflict", path=other, detail=detail))
     for group, images in shared_groups(table):
         splits = " and ".join(sorted({image.split for image in images}))

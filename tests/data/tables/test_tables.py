@@ -15,6 +15,7 @@ from breedclf.data.image_folder import scan
 from breedclf.data.tables.places import place_of
 from breedclf.data.tables.staging import staged
 from breedclf.data.training_data import load_data, training_images
+from breedclf.errors import DataError
 from breedclf.features.fingerprint import fingerprint_of
 from breedclf.testing.images import write_image_set
 from tests.data.tables.conftest import Write
@@ -149,7 +150,9 @@ def test_cells_are_read_as_they_are_meant(table: Write, images: Path, caplog: py
         "2 rows repeating an earlier one (lines 11, 12), such as 'cat2.jpg': as line 10; they are left out"
         in caplog.text
     )
-    assert "the labels 'Big Dog' and 'big dog' differ only in upper and lower case and are two classes" in caplog.text
+    assert (
+        "the labels 'Big Dog' and 'big dog' differ only in case or in how accents are encoded, and are" in caplog.text
+    )
 
 
 def test_a_line_break_in_quotes_doesn_t_shift_the_line_numbers(table: Write, caplog: pytest.LogCaptureFixture) -> None:
@@ -157,6 +160,16 @@ def test_a_line_break_in_quotes_doesn_t_shift_the_line_numbers(table: Write, cap
     with caplog.at_level(logging.WARNING):
         dataset_of(table(content), on_bad_image="skip")
     assert "1 row repeating an earlier one (line 5)" in caplog.text
+
+
+def test_accents_are_the_same_in_either_encoding(images: Path, table: Write, caplog: pytest.LogCaptureFixture) -> None:
+    composed, decomposed = "\u00e9pagneul", "e\u0301pagneul"
+    (images / f"{decomposed}.jpg").touch()
+    content = ["path,label", f"{composed}.jpg,{composed}", f"cat0.jpg,{decomposed}", "dog0.jpg,Boston\u00a0terrier"]
+    with caplog.at_level(logging.WARNING):
+        found = dataset_of(table(content), valid_share=0.01)
+    assert set(found.labels) == {composed, decomposed, "Boston\u00a0terrier"}
+    assert "differ only in case or in how accents are encoded" in caplog.text
 
 
 def test_the_home_folder(images: Path, tmp_path: Path, rows: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +228,23 @@ def test_groups_stay_together(table: Write, rows: list[str], caplog: pytest.LogC
         found = dataset_of(table(["path,label,group", *one_group]))
     assert "all images of 'dog' are in one group, which stays in training" in caplog.text
     assert names_in(found, "train")[-10:] == [f"dog{number}.jpg" for number in range(10)]
+
+
+@pytest.mark.parametrize("groups", [2, 3, 4, 10])
+def test_every_class_is_trained_and_something_is_left_for_validation(
+    table: Write, rows: list[str], groups: int
+) -> None:
+    path = table(["path,label,group", *(f"{row},{number % groups}" for number, row in enumerate(rows[1:]))])
+    for shares in ({}, {"valid_share": 0.6, "test_share": 0.3}):
+        found = dataset_of(path, **shares)
+        assert set(found.splits["train"].targets) == {0, 1}
+        assert len(found.splits["valid"])
+
+
+def test_groups_that_can_t_be_divided(table: Write, rows: list[str]) -> None:
+    path = table(["path,label,group", *(f"{row},{row[-3:]}" for row in rows[1:])])
+    with pytest.raises(DataError, match=r"training needs each of the 2 groups, so none is left for valid; use smaller"):
+        dataset_of(path)
 
 
 def test_groups_in_several_splits_are_said(table: Write, rows: list[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -47,6 +48,9 @@ class Finder:
         path = os.path.normpath(folder.prefix + name) if name in ("", ".", "..") else folder.prefix + name
         if os.path.lexists(path):  # the file system ignores case
             return path, ""
+        for form in ("NFC", "NFD"):  # archives made on macOS encode accents in their own way
+            if (other := unicodedata.normalize(form, name)) in folder.names:
+                return folder.prefix + other, ""
         candidates: Sequence[str] = []
         if not is_image_name(name):
             candidates = folder.by_stem.get(name, ())

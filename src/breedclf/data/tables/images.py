@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from breedclf.errors import DataError
 
 log: logging.Logger = logging.getLogger(__name__)
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _REFUSED: dict[str, str] = {
     "url": "a URL, which isn't read: download the files (for S3: aws s3 sync)",
     "drive": "a drive of Windows, which this machine doesn't have",
@@ -74,17 +77,17 @@ class TableImages:
             log.warning("%s: %s", self.place.file, message(problems, self.unit))
         for first, other in self.labels_alike():
             log.warning(
-                "%s: the labels %r and %r differ only in upper and lower case and are two classes",
+                "%s: the labels %r and %r differ only in case or in how accents are encoded, and are two classes",
                 self.place.file,
                 first,
                 other,
             )
 
     def labels_alike(self) -> list[tuple[str, str]]:
-        """Pairs of labels that differ only in upper and lower case."""
+        """Pairs of labels that differ only in case or in how accents are encoded."""
         by_folded: dict[str, list[str]] = defaultdict(list)
         for label in dict.fromkeys(image.label for image in self.images):
-            by_folded[label.casefold()].append(label)
+            by_folded[unicodedata.normalize("NFC", label.casefold())].append(label)
         return [(labels[0], other) for labels in by_folded.values() for other in labels[1:]]
 
 
@@ -147,7 +150,7 @@ class _Rows:
             kind = "no_path"
         elif not label:
             kind = "no_label"
-        elif not label.isprintable():
+        elif _CONTROL.search(label):
             kind, detail = "odd_label", repr(label[:40])
         elif not split and self.split_of:
             kind = "no_split"
