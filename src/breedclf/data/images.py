@@ -216,8 +216,9 @@ def read_file(path: Path) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise ImageError(f"{path} can't be read: it is {kind}, not a file")
+            if stat.S_ISDIR(status.st_mode):
+                raise ImageError(f"{path} can't be read: it is a folder, not a file; give the images in it")
+            raise ImageError(f"{path} can't be read: it is a pipe, socket or device, not a file")
         if status.st_size > MAX_FILE_BYTES:
             raise ImageTooLargeError(
                 f"{path} can't be decoded: {status.st_size:,} bytes are more than {MAX_FILE_BYTES:,}"
