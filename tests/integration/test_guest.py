@@ -49,11 +49,11 @@ def config_of(images: Path, folder: Path, number: int) -> TrainingConfig:
         "deterministic": number % 2 == 0,
         "feature_cache": number % 3 > 0,
         "head": "linear" if number % 11 == 5 else "standardized",
-        "cache_dir": folder / (f"cache-{number}" if number % 4 == 3 else "cache"),
+        "cache_dir": folder / (f"cache-{number}" if number % 3 == 2 else "cache"),
         "output": folder / f"output-{number}",
     }
     if number % 7 == 3:
-        settings |= {"freeze": "layer4", "backbone_learning_rate": 1e-4}
+        settings |= {"freeze": "layer4", "backbone_learning_rate": 1e-4, "precision": "fp32"}
     return TrainingConfig(**settings)
 
 
@@ -118,7 +118,7 @@ def compare(images: Path, folder: Path, *, fits: int, kinds: int) -> None:
                 fit(config_of(images, folder / f"failing-{number}", number), Failing(ZeroDivisionError))
         return fit(config_of(images, folder / f"round-{number // kinds}", number % kinds))
 
-    for kind in (0, 3):
+    for kind in range(min(kinds, 4)):
         fit(config_of(images, folder / "first", kind))  # modules that are imported at the first use add warning filters
     with nothing_changed():
         serial = [fit(config_of(images, folder / "serial", kind)) for kind in range(kinds)]
@@ -129,7 +129,7 @@ def compare(images: Path, folder: Path, *, fits: int, kinds: int) -> None:
 
 
 def test_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None:
-    compare(images, tmp_path, fits=12, kinds=4)
+    compare(images, tmp_path, fits=12, kinds=3)
 
 
 @pytest.mark.slow
