@@ -17,7 +17,7 @@ from breedclf.testing.images import write_image_set
 def collect(source: Path, folder: Path) -> Path:
     """A flat folder of images beside `images.csv`, as an export from a database may look."""
     folder.mkdir()
-    rows = []
+    rows: list[dict[str, str]] = []
     for number, image in enumerate(sorted(source.rglob("*.jpg"))):
         shutil.copy(image, folder / f"{number:04}.jpg")
         # Two images of each animal: if they were split apart, the test images would be known already.

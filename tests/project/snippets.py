@@ -11,11 +11,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-_UNTYPED = re.compile(r"^\s*(import|from) (boto3|onnxruntime|safetensors|sagemaker|torch|torchvision)\b", re.MULTILINE)
+_UNTYPED = re.compile(
+    r"^\s*(import|from) (boto3|onnxruntime|safetensors|sagemaker|torch|torchvision)\b|\bValidPredictions\b",
+    re.MULTILINE,
+)
+_FILE = re.compile(r"# (\w+\.py)")
 _FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,}|:{3,})\s*(?P<language>.*?)\s*$")
 _OTHER_LANGUAGES = re.compile(
     r"(console|text|json|yaml|toml|ini|make|dockerfile|html|xml|diff|sh|bash)$|\{(?!code-block).*"
@@ -41,7 +45,7 @@ def pages() -> list[Path]:
 
 
 def code_of(page: Path) -> str:
-    """The Python code of a page; empty if it has none.
+    """The Python code of a page, without the files that it shows; empty if it has none.
 
     Raises:
         ValueError: a block is in a language that is neither Python nor known, so that it could be Python.
@@ -52,13 +56,26 @@ def code_of(page: Path) -> str:
     if page.suffix == ".ipynb":
         cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         return "\n\n\n".join(cells) + "\n"
-    lines = list(_lines(text, page))
-    return "\n".join(lines) + "\n" if any(lines) else ""
+    return _code(_lines(text, page), "")
 
 
-def _lines(text: str, page: Path) -> Iterator[str]:
-    """The page's lines, blank outside its Python blocks."""
-    fence, is_python = "", False
+def files_of(page: Path) -> dict[str, str]:
+    """The code of the files that a page shows, in blocks that start with a comment such as `# mycode.py`."""
+    if page.suffix != ".md":
+        return {}
+    lines = list(_lines(page.read_text(encoding="utf-8"), page))
+    return {file: _code(lines, file) for file, _ in lines if file}
+
+
+def _code(lines: Iterable[tuple[str, str]], file: str) -> str:
+    """The lines of one file; the others are blank."""
+    code = [line if of == file else "" for of, line in lines]
+    return "\n".join(code) + "\n" if any(code) else ""
+
+
+def _lines(text: str, page: Path) -> Iterator[tuple[str, str]]:
+    """The page's lines, blank outside its Python blocks; each with the file that its block is, or nothing."""
+    fence, is_python, file = "", False, ""
     for number, line in enumerate(text.splitlines(), 1):
         found = _FENCE.match(line)
         if not fence and found:
@@ -66,12 +83,15 @@ def _lines(text: str, page: Path) -> Iterator[str]:
             is_python = language.removeprefix("{code-block} ") in ("python", "py")  # the tests run the first kind only
             if not is_python and not _OTHER_LANGUAGES.match(language):
                 raise ValueError(f"{page.name}:{number}: write ```python, or name another language than {language!r}")
-            yield ""
+            file = ""
+            yield "", ""
         elif fence and found and found["fence"].startswith(fence) and not found["language"]:
-            fence, is_python = "", False
-            yield ""
+            fence, is_python, file = "", False, ""
+            yield "", ""
         else:
-            yield line if is_python else ""
+            if is_python and (named := _FILE.fullmatch(line)):
+                file = named[1]
+            yield file, line if is_python else ""
 
 
 def file_name(page: Path) -> str:
@@ -84,14 +104,15 @@ def file_name(page: Path) -> str:
 
 def write_files(folder: Path) -> dict[str, str]:
     """Write a file for each page with Python code; the pages by file name."""
-    written = {}
+    written: dict[str, str] = {}
     for page in pages():
-        if code := code_of(page):
-            if _UNTYPED.search(code):  # the types of these packages are incomplete
-                code += _FOREIGN_TYPES
-            assert file_name(page) not in written, f"two files are called {page.name}"
-            (folder / file_name(page)).write_text(code, encoding="utf-8")
-            written[file_name(page)] = page.relative_to(PROJECT_ROOT).as_posix()
+        for name, code in {file_name(page): code_of(page), **files_of(page)}.items():
+            if code:
+                assert name not in written, f"two files are called {name}"
+                if _UNTYPED.search(code):  # the types of these packages are incomplete
+                    code += _FOREIGN_TYPES
+                (folder / name).write_text(code, encoding="utf-8")
+                written[name] = page.relative_to(PROJECT_ROOT).as_posix()
     (folder / "pyrightconfig.json").write_text(json.dumps(_PYRIGHT), encoding="utf-8")
     return written
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.project.snippets import PROJECT_ROOT, code_of, main, pages, write_files
+from tests.project.snippets import PROJECT_ROOT, code_of, files_of, main, pages, write_files
 
 PAGE = """# Title
 
@@ -45,6 +45,13 @@ def test_a_page_is_its_code_at_the_same_lines(tmp_path: Path) -> None:
     }
 
 
+def test_a_block_that_names_its_file_is_that_file(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\n# mine.py\nx = 1\n```\n\n```python\nfrom mine import x\n```\n", encoding="utf-8")
+    assert files_of(page) == {"mine.py": "\n# mine.py\nx = 1\n\n\n\n\n\n"}
+    assert code_of(page).split() == ["from", "mine", "import", "x"]
+
+
 @pytest.mark.parametrize("language", ["", "Python", "python3", "pycon", "{code-block} Python", "python title=a.py"])
 def test_a_block_that_could_be_python_isnt_skipped(language: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
@@ -59,15 +66,10 @@ def test_every_page_with_code_has_a_file(tmp_path: Path) -> None:
     with_code = {name for name, text in texts.items() if not name.endswith(".md") or "```py" in text}
     assert written >= with_code
     assert {"README.md", "docs/how-to/tuning.md", "docs/tutorials/dog_breeds.ipynb"} < written
-    for name, text in texts.items():
-        if name.endswith(".md") and "```py" in text:
-            first = re.search(r"```py\w*\n(.+)", text)
-            assert first
-            assert first[1] in (tmp_path / file_of(name)).read_text(encoding="utf-8")
-
-
-def file_of(page: str) -> str:
-    return re.sub(r"\W", "_", page.removesuffix(".md").replace("/", "__")) + ".py"
+    code = "\n".join(file.read_text(encoding="utf-8") for file in tmp_path.glob("*.py"))
+    blocks = [block for text in texts.values() for block in re.findall(r"^```py(?:thon)?\n(.+)", text, re.MULTILINE)]
+    assert len(blocks) > 40
+    assert [block for block in blocks if block not in code] == []
 
 
 def test_the_checkers_status_and_messages_are_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
