@@ -202,7 +202,9 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     assert resumed.before is not None and whole.before is not None
     assert resumed.before.valid_loss == pytest.approx(whole.before.valid_loss)
     other = continued(three, images, tmp_path / "other", epochs=1)
-    with pytest.raises(DataError, match="the model of start_from has changed since the checkpoint was made"):
+    with pytest.raises(
+        DataError, match="the weights of the start_from model have changed since the checkpoint was made"
+    ):
         Trainer(config.replace(start_from=other.artifact)).fit(resume=True)
 
 

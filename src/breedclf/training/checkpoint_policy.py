@@ -84,7 +84,7 @@ def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> Non
         return
     for name, words in (
         ("data_fingerprint", "the images have"),
-        ("start_fingerprint", "the model of start_from has"),
+        ("start_fingerprint", "the weights of the start_from model have"),
         ("weights_fingerprint", "the pretrained weights have"),
     ):
         before = start.about.get(name, "none")
