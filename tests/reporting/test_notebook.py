@@ -13,10 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from breedclf import Deployment, EpochRecord, FitResult, InlineBackend, Job, Prediction, RankedClass, TrainingConfig
+from breedclf import (
+    Deployment,
+    Endpoint,
+    EpochRecord,
+    FitResult,
+    InlineBackend,
+    Job,
+    Prediction,
+    RankedClass,
+    TrainingConfig,
+)
 from breedclf.errors import JobError
 from breedclf.evaluation.metrics import measure
 from breedclf.jobs import view
+from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 from breedclf.jobs.status import JobDescription, JobStatus, SecondaryStatus
 from breedclf.tuning.space import Categorical
 from breedclf.tuning.study import SearchRequest, Study
@@ -129,6 +140,21 @@ def test_a_service_that_does_not_respond_holds_a_notebook_up_for_a_moment(monkey
     html = check(Job("dogs", OneJob(seconds=2))._repr_html_())  # type: ignore[arg-type]
     assert time.monotonic() - started < 1.5
     assert "respond within 0.1 seconds" in html
+
+
+class OneEndpoint(OneJob):
+    """The same with one endpoint."""
+
+    def describe_endpoint(self, name: str) -> EndpointDescription:
+        self.describe(name)
+        return EndpointDescription(name, EndpointStatus.IN_SERVICE, 0.0, url="http://127.0.0.1:1/?<b>", expires=60.0)
+
+
+def test_an_endpoint_is_described_once() -> None:
+    backend = OneEndpoint()
+    html = check(Endpoint("dogs", backend)._repr_html_())  # type: ignore[arg-type]
+    assert backend.calls == 1
+    assert "InService" in html and "http://127.0.0.1:1/?&lt;b&gt;" in html and "1970-01-01 00:01:00 UTC" in html
 
 
 def test_jobs_of_one_name_on_one_backend_are_equal(tmp_path: Path) -> None:
