@@ -292,7 +292,6 @@ def test_every_problem_is_named_at_once() -> None:
         TrainingConfig(epochs=0, learning_rate="fast", head="liner")
     lines = str(caught.value).splitlines()
     assert lines == [
-        "setting 'data' is required",
         "epochs=0: input should be greater than or equal to 1",
         "learning_rate='fast': input should be a valid number, unable to parse string as a number",
         "head='liner': input should be 'standardized' or 'linear'",
