@@ -145,7 +145,5 @@ def test_a_source_that_loses_images_keeps_its_length_and_says_so() -> None:
     _, splits = training_splits({"train": given, "valid": source(*"ab")}, **SHARES)
     given.length, given.read = 5, lambda index: [np.zeros((4, 4), np.uint8)][index // 5]  # type: ignore[method-assign]
     assert len(splits["train"]) == len(splits["train"].images) == 8
-    with pytest.raises(
-        ImageError, match="image 7 can't be read from Source: it has only 5 images now"
-    ):
+    with pytest.raises(ImageError, match="image 7 can't be read from Source: it has only 5 images now"):
         splits["train"].images.read(7)
