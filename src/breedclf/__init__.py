@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from breedclf.training.hooks import TrainingHook
     from breedclf.training.lr_finder import LearningRateCurve
     from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
     from breedclf.tuning.study import Study
@@ -111,7 +111,7 @@ _MODULE_OF = {
     "ExportError": "breedclf.errors",
     "FeatureProgress": "breedclf.features.progress",
     "Finding": "breedclf.profiling.rules",
-    "FitResult": "breedclf.training.result",
+    "FitResult": "breedclf.training.results.result",
     "ForeignLoop": "breedclf.profiling.foreign",
     "ForkError": "breedclf.errors",
     "ImageError": "breedclf.errors",

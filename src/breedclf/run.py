@@ -29,7 +29,7 @@ from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from breedclf.cli import main
 from breedclf.errors import ConfigError, JobFailedError, TrainingStoppedError
 from breedclf.jobs import Backend, JobSpec
 from breedclf.training.hooks import TrainingHook
-from breedclf.training.result import FitResult
+from breedclf.training.results.result import FitResult
 from tests.backends.conftest import PATIENCE_SECONDS, until
 from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK, write_patterns

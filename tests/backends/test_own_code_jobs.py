@@ -19,7 +19,7 @@ from breedclf.cli import main
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.jobs.handle import Job
-from breedclf.training.result import FitResult
+from breedclf.training.results.result import FitResult
 from breedclf.tuning.study import SearchRequest
 from tests.backends.sagemaker.contexts import backend_at
 from tests.backends.test_training_job import weights_of

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from breedclf import BreedclfError, ConfigError, Job, LocalBackend, Profile, TrainingConfig, TuningJob
 from breedclf.inference.model_directory import read_card
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
-from breedclf.training.resume import find_checkpoint
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.resume import find_checkpoint
 
 FILES = {
     "model": "run/model/breedclf.json",

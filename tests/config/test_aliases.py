@@ -25,7 +25,7 @@ from breedclf.config.aliases import (
 )
 from breedclf.demo import DemoConfig
 from breedclf.errors import ConfigError
-from breedclf.training.resume import differing
+from breedclf.training.checkpoints.resume import differing
 from breedclf.tuning.study import SearchRequest
 
 SAMPLES: dict[str, Any] = {"gradient_accumulation_steps": 4, "decoded_cache": True, "train_images": 5}

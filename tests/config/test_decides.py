@@ -12,7 +12,7 @@ from breedclf.cli.flags import training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.base import Decides, decides, fields_that_decide
 from breedclf.errors import ConfigError
-from breedclf.training.resume import differing
+from breedclf.training.checkpoints.resume import differing
 from breedclf.tuning.space import NOT_TUNABLE, Categorical, Continuous, checked_space, is_number, parse_parameter
 from breedclf.tuning.study import SearchRequest
 

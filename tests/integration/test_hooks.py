@@ -17,7 +17,7 @@ import torch
 
 from breedclf import Trainer, TrainingConfig
 from breedclf.errors import ConfigError, DataError
-from breedclf.training.checkpoint import CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import CheckpointFolder
 from breedclf.training.events import EVENTS
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 from breedclf.training.interruption import TrainingInterrupted

@@ -25,11 +25,11 @@ from breedclf import Trainer, TrainingConfig
 from breedclf.cli import main
 from breedclf.errors import ConfigError, DataError
 from breedclf.runtime.timers import StepTimer
-from breedclf.training.checkpoint import CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import CheckpointFolder
 from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook
 from breedclf.training.interruption import TrainingInterrupted
-from breedclf.training.output_folder import LOCK_FILE
+from breedclf.training.results.output_folder import LOCK_FILE
 from tests.integration.conftest import QUICK, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests send signals")

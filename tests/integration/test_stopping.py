@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.errors import TrainingStoppedError
 from breedclf.features.progress import FeatureProgress
-from breedclf.training import best_model
 from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
-from breedclf.training.result import FitResult
+from breedclf.training.results import best_model
+from breedclf.training.results.result import FitResult
 from tests.integration.conftest import QUICK, write_patterns
 
 SETTINGS: dict[str, Any] = {**QUICK, "profile": "off", "epochs": 4, "batch_size": 2, "deterministic": True}

@@ -83,7 +83,7 @@ def test_a_model_is_written_only_when_it_is_the_best_so_far(pictures, tmp_path, 
         written.append(card["metrics"]["valid_loss"])
         return write_artifact(folder, card, *rest)
 
-    monkeypatch.setattr("breedclf.training.artifact.write_artifact", noted)
+    monkeypatch.setattr("breedclf.training.results.artifact.write_artifact", noted)
     space = {"learning_rate": Categorical(0.0001, 0.01, 0.001)}  # the last one comes between
     tuning = TuningJob(config(pictures, tmp_path / "cache"), space, strategy="grid", home=tmp_path).run()
     first, best, between = (trial.objective for trial in tuning.trials)

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from breedclf.errors import DiskError
-from breedclf.training.best_model import WRITING_SHARE, BestModelKeeper
 from breedclf.training.loop import Trained
+from breedclf.training.results.best_model import WRITING_SHARE, BestModelKeeper
 
 
 class Disk:

@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
 
 Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
 

@@ -19,8 +19,8 @@ from breedclf import TrainingConfig
 from breedclf.errors import ConfigError, TrainingError
 from breedclf.features.extraction import StoredFeatures
 from breedclf.models.head import new_head
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
-from breedclf.training.checkpoint_policy import CheckpointPolicy, check_same_inputs
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.policy import CheckpointPolicy, check_same_inputs
 from breedclf.training.custom.loss import OwnLoss, own_loss
 from breedclf.training.custom.metrics import OwnMetrics, own_metrics
 from breedclf.training.custom.sampler import OwnSampler, Sampler, Shuffle, own_sampler

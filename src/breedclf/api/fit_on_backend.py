@@ -23,7 +23,7 @@ from breedclf.text.json_lines import read_json_lines
 from breedclf.training.interruption import StopRequest, nothing_trained
 
 if TYPE_CHECKING:
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -47,10 +47,10 @@ def fit_on_backend(
         JobFailedError: the job failed or was stopped by someone else.
         KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
     """
-    from breedclf.training.artifact import HISTORY_FILE
-    from breedclf.training.output_folder import claimed_output
     from breedclf.training.records import BeforeTraining, EpochRecord
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.artifact import HISTORY_FILE
+    from breedclf.training.results.output_folder import claimed_output
+    from breedclf.training.results.result import FitResult
 
     if config.resume:
         raise ConfigError(
@@ -104,8 +104,8 @@ def _ended(job: Job, *, may_be_stopped: bool) -> JobDescription:
 
 
 def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig) -> Path:
-    from breedclf.training.artifact import CONFIG_FILE
-    from breedclf.training.output_folder import LOCK_FILE
+    from breedclf.training.results.artifact import CONFIG_FILE
+    from breedclf.training.results.output_folder import LOCK_FILE
 
     try:
         shutil.copytree(written, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))

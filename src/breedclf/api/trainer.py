@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from breedclf.training.custom.metrics import MetricFunction
     from breedclf.training.hooks import Hook
     from breedclf.training.lr_finder import LearningRateCurve
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 

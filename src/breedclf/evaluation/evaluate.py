@@ -37,7 +37,7 @@ from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier, check_finite
 from breedclf.inference.model_directory import ModelCard
 from breedclf.text.printable import storable
-from breedclf.training.output_folder import own_output
+from breedclf.training.results.output_folder import own_output
 
 log: logging.Logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.network import folded, network_from
 from breedclf.runtime.extras import require_extra
-from breedclf.training.output_folder import writable
+from breedclf.training.results.output_folder import writable
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from breedclf.data.training_data import TrainingData
 from breedclf.features.progress import FeatureProgress
 from breedclf.runtime.deterministic import repeatable
 from breedclf.runtime.device import Compute
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.resume import checkpoint_folder, find_checkpoint, with_same_choices
 from breedclf.training.distributed import DistributedContext, distributed_context
 from breedclf.training.events import Events
 from breedclf.training.interruption import StopRequest
 from breedclf.training.loop import Callbacks
-from breedclf.training.output_folder import claimed_output
 from breedclf.training.records import TrainingPlan
-from breedclf.training.resume import checkpoint_folder, find_checkpoint, with_same_choices
+from breedclf.training.results.output_folder import claimed_output
 from breedclf.training.run_cache import RunCache
 
 

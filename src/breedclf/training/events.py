@@ -19,7 +19,7 @@ from breedclf.training.hooks import Hook, TrainingHook, timer_of
 if TYPE_CHECKING:
     from breedclf.features.progress import FeatureProgress
     from breedclf.training.records import TrainingPlan
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 

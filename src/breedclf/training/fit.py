@@ -14,8 +14,7 @@ from breedclf.features.sources import make_sources
 from breedclf.models.model import build_model
 from breedclf.runtime.device import compute_of
 from breedclf.runtime.workers import check_not_imported_by_loader
-from breedclf.training.artifact import report_skipped
-from breedclf.training.checkpoint_policy import CheckpointPolicy, about_run, check_same_inputs
+from breedclf.training.checkpoints.policy import CheckpointPolicy, about_run, check_same_inputs
 from breedclf.training.context import run_context
 from breedclf.training.custom.code import own_code
 from breedclf.training.custom.metrics import MetricFunction
@@ -25,9 +24,10 @@ from breedclf.training.hooks import EpochRecord, Hook
 from breedclf.training.interruption import StopRequest
 from breedclf.training.loop import train
 from breedclf.training.optimizers import rate_warning
-from breedclf.training.result import FitResult
+from breedclf.training.results.artifact import report_skipped
+from breedclf.training.results.result import FitResult
+from breedclf.training.results.run_results import RunResults
 from breedclf.training.run_cache import RunCache
-from breedclf.training.run_results import RunResults
 from breedclf.training.start_model import start_from_model, with_start_model
 from breedclf.training.task import training_task
 

@@ -10,7 +10,7 @@ from breedclf.training.records import EpochRecord, StepRecord, TrainingPlan
 
 if TYPE_CHECKING:
     from breedclf.features.progress import FeatureProgress
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
 
 __all__ = ["EpochRecord", "Hook", "StepRecord", "TrainingHook", "TrainingPlan", "timer_of"]

@@ -16,7 +16,7 @@ from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
-from breedclf.training.checkpoint_policy import NO_CHECKPOINTS, CheckpointPolicy
+from breedclf.training.checkpoints.policy import NO_CHECKPOINTS, CheckpointPolicy
 from breedclf.training.distributed import SINGLE_PROCESS, DistributedContext
 from breedclf.training.interruption import StopRequest, nothing_trained
 from breedclf.training.lr_schedule import LearningRateSchedule

@@ -13,7 +13,7 @@ from breedclf.config import Objective, TrainingConfig
 from breedclf.errors import TrainingError
 from breedclf.models.network import StateDict
 from breedclf.runtime.timers import StepTimer
-from breedclf.training.checkpoint import Checkpoint
+from breedclf.training.checkpoints.checkpoint import Checkpoint
 from breedclf.training.distributed import DistributedContext
 from breedclf.training.ema import MovingAverage
 from breedclf.training.optimizers import new_optimizer

@@ -22,7 +22,7 @@ from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 

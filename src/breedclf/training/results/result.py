@@ -17,8 +17,8 @@ from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import read_card
 from breedclf.jobs import RESULT_FILE
 from breedclf.text.html_repr import html_repr
-from breedclf.training.artifact import HISTORY_FILE
 from breedclf.training.records import BeforeTraining, EpochRecord
+from breedclf.training.results.artifact import HISTORY_FILE
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,7 +94,7 @@ class FitResult:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.training.result_view import result_view
+        from breedclf.training.results.view import result_view
 
         return result_view(self)
 

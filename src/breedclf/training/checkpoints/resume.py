@@ -14,7 +14,7 @@ from breedclf.config.base import Decides, fields_that_decide
 from breedclf.errors import ConfigError
 from breedclf.files.unknown_keys import warn_of_unknown_keys
 from breedclf.runtime.device import Compute
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.lr_schedule import LearningRateSchedule
 
 log: logging.Logger = logging.getLogger(__name__)

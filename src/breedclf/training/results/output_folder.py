@@ -15,7 +15,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.layout.disk import mark_output
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
-from breedclf.training.resume import CHECKPOINT_FOLDER
+from breedclf.training.checkpoints.resume import CHECKPOINT_FOLDER
 
 LOCK_FILE = ".training.lock"
 

@@ -13,7 +13,7 @@ from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, DataError
 from breedclf.models.weights import PretrainedWeights
 from breedclf.runtime.device import Compute
-from breedclf.training.checkpoint import Checkpoint, CheckpointFolder
+from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
 from breedclf.training.interruption import TrainingInterrupted
 
 

@@ -12,10 +12,10 @@ from breedclf.data.training_data import TrainingData
 from breedclf.features.sources import Sources
 from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.models.model import Model
-from breedclf.training.artifact import write_results
-from breedclf.training.best_model import BestModelKeeper
 from breedclf.training.loop import Trained
-from breedclf.training.result import FitResult
+from breedclf.training.results.artifact import write_results
+from breedclf.training.results.best_model import BestModelKeeper
+from breedclf.training.results.result import FitResult
 from breedclf.training.start_model import Start
 
 

@@ -19,7 +19,7 @@ from breedclf.training.loop import Trained
 from breedclf.training.start_model import Start
 
 if TYPE_CHECKING:
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 log: logging.Logger = logging.getLogger(__name__)
 

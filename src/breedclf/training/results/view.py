@@ -11,7 +11,7 @@ from breedclf.reporting.charts import Reference, Series, line_chart
 from breedclf.reporting.notebook import notebook_view
 
 if TYPE_CHECKING:
-    from breedclf.training.result import FitResult
+    from breedclf.training.results.result import FitResult
 
 _ROWS = 12
 
