@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from breedclf.api.endpoint import file_of
+from breedclf.data.any_image import AnyImage, given_image
 from breedclf.data.decoding import decode_image
 from breedclf.data.device_decoding import DeviceChunks, DevicePreprocessing
 from breedclf.data.image_source import EncodedImages, ViewDataset
@@ -20,6 +21,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import ImageFiles
 from breedclf.exporting.samples import samples_from
 from breedclf.files.model_folder import CARD_FILE
+from breedclf.inference.batches import input_of
 from breedclf.inference.classifier import Classifier
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import TorchEngine
@@ -65,6 +67,13 @@ def with_color(model: Path, folder: Path, color: str | None) -> Classifier:
     return Classifier(folder, device="cpu", precision="fp32")
 
 
+def crop_of(image: AnyImage, classifier: Classifier) -> torch.Tensor:
+    """What a classifier's network sees of an image, before it is normalized: uint8 [3, crop, crop]."""
+    crop = input_of(given_image(image), classifier.preprocessing).crop
+    assert crop is not None
+    return crop
+
+
 @pytest.mark.parametrize("color", ["srgb", "as_stored", None])
 def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path, color: str | None) -> None:
     pytest.importorskip("openvino")
@@ -78,8 +87,8 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
         expected = preprocessing.view(decode_image(path, color=color or "as_stored"), 0)  # type: ignore[arg-type]
         data = path.read_bytes()
         seen: dict[str, Any] = {
-            "by path": classifier._input(str(path)),
-            "by bytes": classifier._input(data),
+            "by path": crop_of(str(path), classifier),
+            "by bytes": crop_of(data, classifier),
             "served": engine.decode(data),
             "sent by a client": engine.decode(file_of(path)),
             "compared on export": torch.from_numpy(samples_from([path], preprocessing).images[0]),
@@ -88,7 +97,7 @@ def test_everybody_sees_the_same_input(model: Path, images: Path, tmp_path: Path
         }
         if "no end" not in path.name:
             with Image.open(path) as opened:
-                seen["opened by Pillow"] = classifier._input(opened)
+                seen["opened by Pillow"] = crop_of(opened, classifier)
         for who, found in seen.items():
             assert torch.equal(found, expected), (path.name, who)
         own = DevicePreprocessing(**preprocessing.model_dump())
@@ -102,8 +111,8 @@ def test_a_model_of_before_answers_as_before(model: Path, images: Path, tmp_path
     stored = Preprocessing(resize_px=36, crop_px=32).view(
         torch.from_numpy(np.array(Image.open(linear))).permute(2, 0, 1), 0
     )
-    assert torch.equal(before._input(linear), stored)
-    assert (now._input(linear).int() - stored.int()).abs().float().mean() > 20
+    assert torch.equal(crop_of(linear, before), stored)
+    assert (crop_of(linear, now).int() - stored.int()).abs().float().mean() > 20
 
 
 def test_half_an_image_is_refused_on_the_device_as_anywhere(images: Path, tmp_path: Path) -> None:

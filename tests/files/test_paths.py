@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from pydantic import ValidationError, create_model
 
@@ -23,6 +24,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.files.cache_folder import CACHE_DIR_VARIABLE, cache_folder
 from breedclf.files.paths import path_argument, path_or_uri_argument, user_path, user_uri
 
+PIXELS = np.zeros((1, 8, 8, 3), np.uint8)
 USER_SETTINGS = {TrainingConfig, EvaluationConfig, DemoConfig}
 # What a setting calls a place although it is text: it may be something else than a path, too.
 TEXT_PATHS = {(TrainingConfig, "weights"), (DemoConfig, "weights"), (TrainingConfig, "mlflow_uri")}
@@ -244,7 +246,21 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "TuningJob.report(path)": lambda path: TuningJob.report(None, path),  # type: ignore[arg-type]
         "evaluate(model)": lambda path: evaluate(path, "dogs"),
         "evaluate(data)": lambda path: evaluate("model", path),
+        "evaluate(labels)": lambda path: evaluate("model", "dogs", labels=path),
         "evaluate(output)": lambda path: evaluate("model", "dogs", output=path),
+        "check(folder)": breedclf.check,
+        "check(labels)": lambda path: breedclf.check("dogs", labels=path),
+        "check(cache_dir)": lambda path: breedclf.check("dogs", cache_dir=path),
+        "write_image_folder(folder)": lambda path: breedclf.write_image_folder(
+            breedclf.from_arrays(PIXELS, ["a"]), path
+        ),
+        "ForeignLoop.__init__(folder)": lambda path: breedclf.ForeignLoop(path),
+        "ForeignLoop.report(path)": lambda path: breedclf.ForeignLoop.report(None, path),  # type: ignore[arg-type]
+        "LearningRateCurve.plot(path)": lambda path: breedclf.LearningRateCurve.plot(None, path),  # type: ignore[arg-type]
+        "Profile.load(path)": breedclf.Profile.load,
+        "Profile.save(path)": lambda path: breedclf.Profile.save(None, path),  # type: ignore[arg-type]
+        "S3Dataset.upload(labels)": lambda path: S3Dataset.upload("dogs", "s3://b/x", labels=path),
+        "TrainingConfig.values_in_file(path)": TrainingConfig.values_in_file,
         "export(model)": export,
         "export(output)": lambda path: export("model", path),
         "export(data)": lambda path: export("model", data=path),
@@ -253,6 +269,9 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
 
 LATER = {  # looked at only once a model is loaded, which the tests of these functions do
     "Deployment.transform(folder)",
+    "ForeignLoop.report(path)",
+    "LearningRateCurve.plot(path)",
+    "Profile.save(path)",
     "ProfilingSession.report(path)",
     "ProfilingSession.save(folder)",
     "TuningJob.report(path)",
@@ -266,7 +285,14 @@ UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "Tunin
 UNTOLD |= {"evaluate(data)", "evaluate(output)"}
 
 
-MADE_BY_BREEDCLF = {"BestTrial", "FitResult", "TrainingPlan"}  # no path of a user's
+MADE_BY_BREEDCLF = {
+    "BestTrial",
+    "Export",
+    "FitResult",
+    "Prediction",
+    "TrainingPlan",
+    "TransformResult",
+}  # no path of a user's
 
 
 def public_parameters() -> Iterator[str]:
@@ -290,7 +316,11 @@ def public_parameters() -> Iterator[str]:
 
 def test_every_public_parameter_that_is_a_path_is_tried() -> None:
     # Deployment and Endpoint call these with paths that they have resolved.
-    resolved = {"SageMakerBackend.transform_images(artifact)", "SageMakerBackend.update_endpoint(artifact)"}
+    resolved = {
+        "SageMakerBackend.transform_images(artifact)",
+        "SageMakerBackend.update_endpoint(artifact)",
+        "ServingBackend.update_endpoint(artifact)",
+    }
     tried = set(public_paths()) | {"evaluate(model)"} | resolved
     assert sorted(set(public_parameters()) - tried) == []
 

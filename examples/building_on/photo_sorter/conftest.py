@@ -9,7 +9,7 @@ from breedclf import Classifier, Trainer, TrainingConfig
 pytest_plugins = ["breedclf.testing.fixtures"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def classifier(breedclf_config: TrainingConfig) -> Classifier:
-    """A real model, trained once for all tests."""
+    """A real model; training it takes about a second, and its features are cached for the next test."""
     return Trainer(breedclf_config).fit().classifier

@@ -307,6 +307,13 @@ class TrainingConfig(Settings):
         """
         return self.weights != "none" if self.batch_norm == "auto" else self.batch_norm == "fixed"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _data_has_a_value(cls, values: object) -> object:
+        if isinstance(values, Mapping) and "data" in values and values["data"] is None:
+            raise ValueError("data has no value: give a path (in YAML a single ~ means no value; write ~/)")
+        return values
+
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if self.start_from is not None and "weights" not in self.model_fields_set:

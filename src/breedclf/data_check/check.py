@@ -69,9 +69,9 @@ def check(
     started = time.perf_counter()
     data = user_path(folder, "folder")
     place = place_of(data, None if labels is None else user_path(labels, "labels"))
+    cache = cache_folder(cache_dir)
     listing = list_images(data) if place is None else list_table(place)
     root = listing.root
-    cache = cache_folder(cache_dir)
     cached = {} if fresh else load_inspections(cache, root)
     inspections: dict[Candidate, Inspection] = {}
     for image in listing.images:

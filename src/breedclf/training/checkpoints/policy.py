@@ -88,13 +88,14 @@ def check_same_inputs(start: Checkpoint | None, about: Mapping[str, Any]) -> Non
         ("weights_fingerprint", "the pretrained weights have"),
     ):
         before = start.about.get(name, "none")
-        if before != about[name]:
+        now = about.get(name, "none")
+        if before != now:
             raise DataError(
                 f"{words} changed since the checkpoint was made ({name} was {before[:12]}, "
-                f"is {about[name][:12]}); restore them, or restart without --resume"
+                f"is {now[:12]}); restore them, or restart without --resume"
             )
-    before, now = (facts.get("own_code", {}) for facts in (start.about, about))
-    if changed := sorted(role for role in now if before.get(role) != now[role]):
+    own_before, own_now = (facts.get("own_code", {}) for facts in (start.about, about))
+    if changed := sorted(role for role in own_now if own_before.get(role) != own_now[role]):
         raise ConfigError(
             f"the code of your {' and '.join(changed)} has changed since the checkpoint was made; restore it, or "
             "restart without --resume"
