@@ -254,8 +254,6 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "write_image_folder(folder)": lambda path: breedclf.write_image_folder(
             breedclf.from_arrays(PIXELS, ["a"]), path
         ),
-        "ForeignLoop.__init__(folder)": lambda path: breedclf.ForeignLoop(path),
-        "ForeignLoop.report(path)": lambda path: breedclf.ForeignLoop.report(None, path),  # type: ignore[arg-type]
         "LearningRateCurve.plot(path)": lambda path: breedclf.LearningRateCurve.plot(None, path),  # type: ignore[arg-type]
         "Profile.load(path)": breedclf.Profile.load,
         "Profile.save(path)": lambda path: breedclf.Profile.save(None, path),  # type: ignore[arg-type]
@@ -269,7 +267,6 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
 
 LATER = {  # looked at only once a model is loaded, which the tests of these functions do
     "Deployment.transform(folder)",
-    "ForeignLoop.report(path)",
     "LearningRateCurve.plot(path)",
     "Profile.save(path)",
     "ProfilingSession.report(path)",
@@ -282,13 +279,14 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
-UNTOLD |= {"evaluate(data)", "evaluate(output)"}
+UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)"}
 
 
 MADE_BY_BREEDCLF = {
     "BestTrial",
     "Export",
     "FitResult",
+    "ForeignLoop",
     "Prediction",
     "TrainingPlan",
     "TransformResult",

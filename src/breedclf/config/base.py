@@ -101,7 +101,7 @@ MaybeText: BeforeValidator = BeforeValidator(_absent_if_none_text)
 if TYPE_CHECKING:
     UserPath = Takes[StrPath, Path]
     MaybeUserPath = Takes[StrPath | None, Path | None]
-    UserPathOrNone = Takes[StrPath, Path | None]
+    UserPathOrNone = MaybeUserPath
     OutputPath = UserPath
     MaybeOutputPath = MaybeUserPath
 else:

@@ -307,13 +307,6 @@ class TrainingConfig(Settings):
         """
         return self.weights != "none" if self.batch_norm == "auto" else self.batch_norm == "fixed"
 
-    @model_validator(mode="before")
-    @classmethod
-    def _data_has_a_value(cls, values: object) -> object:
-        if isinstance(values, Mapping) and "data" in values and values["data"] is None:
-            raise ValueError("data has no value: give a path (in YAML a single ~ means no value; write ~/)")
-        return values
-
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if self.start_from is not None and "weights" not in self.model_fields_set:
@@ -335,6 +328,8 @@ class TrainingConfig(Settings):
     def values_in_file(cls, path: StrPath) -> dict[str, Any]:
         """The values of a file, before they are validated; see `from_file`."""
         values = renamed_settings(read_settings(path))
+        if values.get("data", "") is None:
+            raise ConfigError("data has no value: give a path (in YAML a single ~ means no value; write ~/)")
         is_saved = all(name in values for name, field in cls.model_fields.items() if field.default is not None)
         return cls._known(values, os.fspath(path)) if is_saved else values
 
