@@ -166,7 +166,7 @@ def test_rules_of_ones_own_take_parameters_beside_all_others() -> None:
     assert found["StepOutlier"].parameters["stddev"] == 9
     assert len(found) == len(ALL_RULES) + 2
     wrong: list[tuple[Any, str]] = [
-        ({slow: {"limits": 1}}, "rule slow has no parameter 'limits': valid names are limit"),
+        ({slow: {"limits": 1}}, "rule slow has no parameter 'limits': did you mean 'limit'?"),
         ({slow: 3}, "must be a mapping such as {'limit': 3}, not 3"),
         ({3: {}}, "3 is no rule: give the name of one, or a function check"),
         ([3], "3 is no rule"),

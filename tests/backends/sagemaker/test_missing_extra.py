@@ -36,11 +36,11 @@ def test_the_package_imports_without_the_extra() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        "import breedclf; breedclf.SageMakerBackend",
-        "from breedclf import S3Dataset",
+        "import breedclf; breedclf.SageMakerBackend()",
+        "from breedclf import S3Dataset; S3Dataset.upload('dogs', 's3://b/x')",
         "from breedclf.backends.registry import backend_named; backend_named('sagemaker')",
     ],
 )
-def test_asking_for_sagemaker_says_what_to_install(ask: str) -> None:
+def test_using_sagemaker_says_what_to_install(ask: str) -> None:
     printed = run(f"try:\n    {ask}\nexcept MissingExtraError as error:\n    print(error)\n")
     assert _HINT in printed
