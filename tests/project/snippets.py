@@ -24,6 +24,7 @@ _FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|~{3,}|:{3,})\s*(?P<language>.*?)\s*
 _OTHER_LANGUAGES = re.compile(
     r"(console|text|json|yaml|toml|ini|make|dockerfile|html|xml|diff|sh|bash)$|\{(?!code-block).*"
 )
+_SHOWN_BY_CELLS = "# pyright: reportUnusedExpression=false"  # a notebook shows the value of a cell's last line
 _FOREIGN_TYPES = (
     "# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false\n"
 )
@@ -55,7 +56,7 @@ def code_of(page: Path) -> str:
         return text
     if page.suffix == ".ipynb":
         cells = ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-        return "\n\n\n".join(cells) + "\n"
+        return "\n\n\n".join(cells) + f"\n{_SHOWN_BY_CELLS}\n"
     return _code(_lines(text, page), "")
 
 
