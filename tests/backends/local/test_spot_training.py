@@ -41,7 +41,7 @@ def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path
     states = [each.status for each in job.describe().transitions]
     assert SecondaryStatus.INTERRUPTED in states
     log = "\n".join(job.logs())
-    assert "the training was interrupted in epoch" in log
+    assert "the training was stopped in epoch" in log
     assert "resuming after epoch" in log
     epochs = [record.values["epoch"] for record in job.metric_history if "epoch" in record.values]
     assert epochs == list(range(1, EPOCHS + 1)), "each epoch was trained once"
