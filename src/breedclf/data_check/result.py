@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from breedclf.data.tables.problems import FATAL_ROWS
+
 Kind = Literal[
     "unclear_layout",
     "name_not_utf8",
@@ -62,19 +64,10 @@ FATAL: frozenset[Kind] = frozenset(
         "one_class",
         "class_missing_in_train",
         "no_validation",
-        "no_path",
-        "not_a_path",
-        "ambiguous_path",
-        "no_label",
-        "odd_label",
-        "no_split",
-        "unknown_split",
-        "two_labels",
-        "two_splits",
-        "two_groups",
+        *FATAL_ROWS,
     }
 )
-"""Problems that stop every training run."""
+"""Problems that stop every training run; of rows, all that tables don't only warn of."""
 
 FATAL_UNLESS_SKIPPED: frozenset[Kind] = frozenset({"missing_file", "unreadable", "truncated", "too_large"})
 """Problems of single images that stop a training run unless it skips unreadable images."""

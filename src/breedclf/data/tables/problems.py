@@ -59,6 +59,7 @@ _TEXTS: dict[RowKind, _Text] = {
     "repeated_row": _Text("repeating an earlier one", "they are left out"),
 }
 WARNINGS: frozenset[RowKind] = frozenset({"missing_file", "repeated_row"})
+FATAL_ROWS: frozenset[RowKind] = frozenset(kind for kind in _TEXTS if kind not in WARNINGS)
 
 
 def message(problems: Sequence[RowProblem], unit: str) -> str:
