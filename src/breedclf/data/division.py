@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from breedclf.errors import DataError
@@ -27,6 +27,27 @@ def divided_by_class(
             parts[name][label], left = sorted(left[:take]), left[take:]
         parts["train"][label] = sorted(left)
     return parts
+
+
+def divided_positions(labels: Iterable[str], shares: Mapping[str, float], seed: int) -> dict[str, list[int]]:
+    """The positions of the images of each split, in their order, divided class by class.
+
+    Args:
+        labels: the class of each image.
+        shares: the share of each further split.
+        seed: of the random division.
+
+    Example:
+        >>> divided_positions(["cat", "dog", "cat", "dog", "cat", "dog"], {"valid": 0.3}, 0)["valid"]
+        [1, 2]
+    """
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for at, label in enumerate(labels):
+        by_label[label].append(at)
+    divided = divided_by_class(by_label, shares, seed)
+    return {
+        name: sorted(at for positions in of_label.values() for at in positions) for name, of_label in divided.items()
+    }
 
 
 def divided_by_group(labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:

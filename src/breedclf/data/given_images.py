@@ -5,14 +5,13 @@ classes.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from breedclf.data.adapters.class_labels import checked_names, checked_targets
 from breedclf.data.dataset import canonical_split
-from breedclf.data.division import divided_by_class
+from breedclf.data.division import divided_positions
 from breedclf.data.labeled_images import LabeledImages, SourceImages
 from breedclf.data.layout import UNDIVIDED
 from breedclf.data.layout.names import some_names
@@ -155,13 +154,8 @@ def split_to_evaluate(images: GivenImages, name: str, labels: Sequence[str], **d
 
 
 def _divided(whole: CheckedImages, shares: Mapping[str, float], seed: int) -> dict[str, PartOf]:
-    by_label: dict[str, list[int]] = defaultdict(list)
-    for index, target in enumerate(whole.targets):
-        by_label[whole.labels[target]].append(index)
-    return {
-        name: PartOf(whole, sorted(index for indices in of_label.values() for index in indices))
-        for name, of_label in divided_by_class(by_label, shares, seed).items()
-    }
+    positions = divided_positions((whole.labels[target] for target in whole.targets), shares, seed)
+    return {name: PartOf(whole, indices) for name, indices in positions.items()}
 
 
 def kind_of(images: GivenImages) -> str:

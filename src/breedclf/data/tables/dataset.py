@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from breedclf.data.dataset import Dataset
-from breedclf.data.division import divided_by_class, divided_by_group
+from breedclf.data.division import divided_by_group, divided_positions
 from breedclf.data.layout.names import some_names
 from breedclf.data.split import ImageFiles, Split
 from breedclf.data.tables.images import TableImage, TableImages, images_of_table
@@ -130,19 +130,15 @@ def shared_groups(table: TableImages) -> list[tuple[str, list[TableImage]]]:
 def _divided(
     table: TableImages, images: Sequence[TableImage], shares: Mapping[str, float], seed: int
 ) -> dict[str, list[TableImage]]:
-    parts: dict[str, list[TableImage]] = {name: [] for name in ("train", *shares)}
     if any(image.group for image in images):
+        parts: dict[str, list[TableImage]] = {name: [] for name in ("train", *shares)}
         _warn_of_single_groups(table, images)
         names = divided_by_group([image.label for image in images], [image.group for image in images], shares, seed)
         for image, name in zip(images, names, strict=True):
             parts[name].append(image)
         return parts
-    by_label: dict[str, list[int]] = defaultdict(list)
-    for at, image in enumerate(images):
-        by_label[image.label].append(at)
-    for name, found in divided_by_class(by_label, shares, seed).items():
-        parts[name] = [images[at] for at in sorted(at for part in found.values() for at in part)]
-    return parts
+    positions = divided_positions((image.label for image in images), shares, seed)
+    return {name: [images[at] for at in found] for name, found in positions.items()}
 
 
 def _warn_of_single_groups(table: TableImages, images: Sequence[TableImage]) -> None:
