@@ -6,9 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,8 @@ from breedclf.errors import DataError, ImageError
 if TYPE_CHECKING:
     from breedclf.data.images import ImageLike
     from breedclf.data.labeled_images import LabeledImages
+
+T = TypeVar("T")
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -111,8 +113,8 @@ def from_torch_dataset(
     """
     count = _length(dataset)
     names = _class_names(dataset) if names is None else names
-    given = _known_targets(dataset) if targets is None else list(targets)
-    paths = _paths(dataset)
+    given = _of_parts(dataset, _known_targets) if targets is None else list(targets)
+    paths = _of_parts(dataset, _paths)
     if paths is None:
         _check_first_item(dataset)
     if given is None:
@@ -154,14 +156,19 @@ def _class_names(dataset: Any) -> Sequence[str] | None:
     return list(classes) if isinstance(classes, (list, tuple)) else None
 
 
-def _known_targets(dataset: Any) -> list[object] | None:
-    """The targets that a dataset has as a list, without reading its items; None if it has none."""
+def _of_parts(dataset: Any, values_of: Callable[[Any], list[T] | None]) -> list[T] | None:
+    """One value per item of a dataset, or of those that it is made of; None if one of them doesn't have them."""
     if isinstance(dataset, Subset):
-        whole = _known_targets(dataset.dataset)
+        whole = _of_parts(dataset.dataset, values_of)
         return None if whole is None else [whole[index] for index in dataset.indices]
     if isinstance(dataset, ConcatDataset):
-        parts = [_known_targets(part) for part in dataset.datasets]
+        parts = [_of_parts(part, values_of) for part in dataset.datasets]
         return None if any(part is None for part in parts) else [each for part in parts for each in part or ()]
+    return values_of(dataset)
+
+
+def _known_targets(dataset: Any) -> list[object] | None:
+    """The targets that a dataset has as a list, without reading its items; None if it has none."""
     targets = getattr(dataset, "targets", None)
     if getattr(targets, "ndim", 1) != 1 or not isinstance(targets, Iterable) or isinstance(targets, str):
         return None
@@ -173,12 +180,6 @@ def _known_targets(dataset: Any) -> list[object] | None:
 
 def _paths(dataset: Any) -> list[Path] | None:
     """The files of torchvision's `ImageFolder`, if it reads them as such; None for other datasets."""
-    if isinstance(dataset, Subset):
-        whole = _paths(dataset.dataset)
-        return None if whole is None else [whole[index] for index in dataset.indices]
-    if isinstance(dataset, ConcatDataset):
-        parts = [_paths(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else [each for part in parts for each in part or ()]
     loader = getattr(dataset, "loader", None)
     modules = {getattr(code, "__module__", "") for code in (type(dataset).__getitem__, loader)}
     if modules != {_FOLDERS} or getattr(loader, "__name__", "") != "default_loader":
