@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from breedclf.api.model_files import place_model
 from breedclf.api.training_job import training_spec
@@ -17,7 +16,7 @@ from breedclf.config import TrainingConfig
 from breedclf.config.files import render_settings
 from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.model_folder import MODEL_FOLDER
-from breedclf.jobs import RESULT_FILE, Backend, JobDescription, JobStatus
+from breedclf.jobs import Backend, JobDescription, JobStatus
 from breedclf.jobs.handle import Job
 from breedclf.text.json_lines import read_json_lines
 from breedclf.training.interruption import StopRequest, nothing_trained
@@ -47,10 +46,10 @@ def fit_on_backend(
         JobFailedError: the job failed or was stopped by someone else.
         KeyboardInterrupt: Ctrl-C was pressed; the job goes on.
     """
-    from breedclf.training.records import BeforeTraining, EpochRecord
+    from breedclf.training.records import EpochRecord
     from breedclf.training.results.artifact import HISTORY_FILE
     from breedclf.training.results.output_folder import claimed_output
-    from breedclf.training.results.result import FitResult
+    from breedclf.training.results.result import FitResult, RestOfResult
 
     if config.resume:
         raise ConfigError(
@@ -75,10 +74,8 @@ def fit_on_backend(
             artifact, written = _fetched(artifact, written, output, config), output
     history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
-    more = _more_results(written / RESULT_FILE)
-    before = BeforeTraining.from_dict(more["before"]) if "before" in more else None
-    skipped, stopped = more.get("skipped", []), description.status is JobStatus.STOPPED
-    return job, FitResult(artifact, written, history, best_epoch, seconds, skipped, before, stopped)
+    rest, stopped = RestOfResult.read(written), description.status is JobStatus.STOPPED
+    return job, FitResult(artifact, written, history, best_epoch, seconds, rest.skipped, rest.before, stopped)
 
 
 @contextmanager
@@ -116,8 +113,3 @@ def _fetched(artifact: Path, written: Path, output: Path, config: TrainingConfig
         raise ConfigError(
             f"output={str(output)!r} can't be written: {error}; the model is also in {artifact}"
         ) from error
-
-
-def _more_results(file: Path) -> dict[str, Any]:
-    """What a job's metrics and history don't hold; a job of an older version has no such file."""
-    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from breedclf.errors import ArtifactError
 from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
@@ -67,11 +67,8 @@ class FitResult:
                 f"{output} holds the files of different runs: the best epoch of its model is {best_epoch}, but "
                 f"{history_file.name} has {len(history)}; train again"
             )
-        rest = _read_json(output / RESULT_FILE) if (output / RESULT_FILE).is_file() else {}
-        skipped = [str(reason) for reason in rest.get("skipped", [])]
-        before = BeforeTraining.from_dict(rest["before"]) if "before" in rest else None
-        seconds, stopped = float(rest.get("seconds", math.nan)), bool(rest.get("stopped", False))
-        return cls(artifact, output, history, best_epoch, seconds, skipped, before, stopped)
+        rest = RestOfResult.read(output)
+        return cls(artifact, output, history, best_epoch, rest.seconds, rest.skipped, rest.before, rest.stopped)
 
     stopped: bool = False
 
@@ -114,6 +111,31 @@ class FitResult:
         """The fields that only some runs have."""
         before = {} if self.before is None else {"before": self.before.to_dict()}
         return before | ({"stopped": True} if self.stopped else {})
+
+
+class RestOfResult(NamedTuple):
+    """What a result has beside the model and the history: the fields of `result.json`."""
+
+    skipped: list[str]
+    seconds: float
+    before: BeforeTraining | None
+    stopped: bool
+
+    @classmethod
+    def read(cls, output: Path) -> Self:
+        """The fields in an output folder; those of a run of version 0.1.0, which wrote no such file, are empty.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        file = output / RESULT_FILE
+        values = _read_json(file) if file.is_file() else {}
+        return cls(
+            skipped=[str(reason) for reason in values.get("skipped", [])],
+            seconds=float(values.get("seconds", math.nan)),
+            before=BeforeTraining.from_dict(values["before"]) if "before" in values else None,
+            stopped=bool(values.get("stopped", False)),
+        )
 
 
 def _why_no_run(folder: Path) -> str:
