@@ -24,21 +24,20 @@ from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath, text_path, user_path
 
 Init = TypeVar("Init", bound=Callable[..., None])
-Given = TypeVar("Given")
-Read = TypeVar("Read")
 
+if TYPE_CHECKING:
+    Given = TypeVar("Given")
+    Read = TypeVar("Read")
 
-class Takes(Generic[Given, Read]):
-    """For type checkers only: a field that takes `Given` and returns `Read`, as PEP 681 allows.
+    class Takes(Generic[Given, Read]):
+        """A field that takes `Given` and returns `Read`, as PEP 681 allows.
 
-    A field of such a type needs `validate_default=True`, with which pydantic's `Field` takes a default of any type.
-    """
+        A field of such a type needs `validate_default=True`, with which pydantic's `Field` takes a default of any type.
+        """
 
-    def __get__(self, instance: object, owner: object) -> Read:
-        raise NotImplementedError
+        def __get__(self, instance: object, owner: object) -> Read: ...
 
-    def __set__(self, instance: object, value: Given) -> None:
-        raise NotImplementedError
+        def __set__(self, instance: object, value: Given) -> None: ...
 
 
 class Decides(StrEnum):

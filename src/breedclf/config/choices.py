@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from breedclf.config.base import Takes, nearest
+from breedclf.config.base import nearest
 from breedclf.files.paths import StrPath, text_path, user_uri
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
@@ -70,6 +70,8 @@ def logger_names(value: object) -> object:
 
 
 if TYPE_CHECKING:
+    from breedclf.config.base import Takes
+
     Weights = Takes[StrPath | None, str]
     LogTo = Takes[str | Sequence[str], str]
 else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from breedclf.config import Settings, read_settings
-from breedclf.config.base import MaybeUserPath, Takes
+from breedclf.config.base import MaybeUserPath
 
 SETTINGS_PREFIX = "BREEDCLF_SAGEMAKER_"
 SETTINGS_FILE_VARIABLE = "BREEDCLF_SAGEMAKER_CONFIG"
@@ -28,6 +28,8 @@ def _pairs(value: object) -> object:
 
 
 if TYPE_CHECKING:
+    from breedclf.config.base import Takes
+
     Words = Takes[str | Sequence[str], tuple[str, ...]]
     Pairs = Takes[str | Mapping[str, str], dict[str, str]]
 else:
