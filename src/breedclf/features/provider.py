@@ -78,13 +78,17 @@ class FeatureProvider:
             title=f"{split.name} features" + (f", view {view}" if view else ""),
             cache=self.cache,
             fingerprint=self.fingerprints[split.name],
-            on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
+            on_chunk=self._reporting(split, view),
         )
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
         values = found.values if self.cache is None else found.values.to(device)
         return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
+
+    def _reporting(self, split: Split, view: int) -> Callable[[int], None]:
+        """Reports the number of images of a view that are done."""
+        return lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split)))
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
@@ -110,7 +114,7 @@ class FeatureProvider:
                 found = self.extractor.readable(
                     images,
                     title=f"checking {split.name}",
-                    on_chunk=lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split))),
+                    on_chunk=self._reporting(split, view),
                 )
             self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
             self._readable[split.name] = images, found

@@ -81,8 +81,7 @@ def load(path: ImportPath, what: str) -> Callable[..., Any]:
         try:
             found = getattr(found, part)
         except AttributeError:
-            near = difflib.get_close_matches(part, dir(found), n=1)
-            hint = f": did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(part, dir(found))
             raise ConfigError(f"{what} {path}: {path.source} has no {part!r}{hint}") from None
     if not callable(found):
         raise ConfigError(f"{what} {path}: it is {described_value(found)}, which can't be called")
@@ -218,14 +217,15 @@ def _module_names() -> set[str]:
 
 def _near_files(file: Path) -> str:
     names = [each.name for each in file.parent.glob("*.py")] if file.parent.is_dir() else []
-    return _did_you_mean(file.name, names)
+    return did_you_mean(file.name, names)
 
 
 def _near_submodules(name: str, spec: ModuleSpec) -> str:
     names = [module.name for module in pkgutil.iter_modules(spec.submodule_search_locations or [])]
-    return _did_you_mean(name, names)
+    return did_you_mean(name, names)
 
 
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """A hint at the most similar name, for the end of a message; empty if none is similar."""
     near = difflib.get_close_matches(name, [*names], n=1)
     return f": did you mean {near[0]!r}?" if near else ""

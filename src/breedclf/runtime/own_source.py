@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from breedclf.config.import_path import ImportPath
 from breedclf.errors import ConfigError
-from breedclf.runtime.own_code import Located, described, find_module, locate, own_root
+from breedclf.runtime.own_code import Located, described, did_you_mean, find_module, locate, own_root
 
 _ANY_NAME = "*"
 
@@ -70,8 +69,7 @@ def _check_defined(located: Located, what: str) -> None:
     name = located.path.name.partition(".")[0]
     defined = set(_bound(_parsed(located.file, f"{what} {located.path}").body))
     if name not in defined and not {_ANY_NAME, "__getattr__"} & defined:
-        near = difflib.get_close_matches(name, defined, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, defined)
         raise ConfigError(f"{what} {located.path}: {located.path.source} has no {name!r}{hint}")
 
 
