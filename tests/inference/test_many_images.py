@@ -14,9 +14,19 @@ from breedclf import Classifier, ConfigError, ImageError, Prediction
 from breedclf.inference.classifier import Classifier as Loaded
 from tests.serving.conftest import draw
 
+BEFORE: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def threads_before() -> None:
+    """Other tests may share a server, whose threads decode, too."""
+    BEFORE.clear()
+    BEFORE.update(threading.enumerate())
+
 
 def decoding_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    """The threads that decode images, started in this test."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("decode") and thread not in BEFORE]
 
 
 def test_every_iterable_gives_the_predictions_of_a_list_to_the_bit(classifier: Classifier, photos: list[Path]) -> None:
