@@ -41,7 +41,7 @@ def kept(count):
     return psutil.Process().memory_info().rss - before - found.values.nbytes
 
 kept(320)
-print(kept(2000) / 2000)
+print(kept(6000) / 6000)
 """
 
 
