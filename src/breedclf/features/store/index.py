@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,12 +48,10 @@ class Index:
     """
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+        self._database = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level="IMMEDIATE")
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=FULL")
-        with self._transaction():
-            for statement in _SCHEMA.split(";"):
-                self._database.execute(statement)
+        self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
         self._database.close()
@@ -82,7 +79,8 @@ class Index:
 
     def new_shard(self) -> int:
         """Reserve the number of a new shard."""
-        return int(self._database.execute("INSERT INTO shards (rows) VALUES (0)").lastrowid or 0)
+        with self._database:
+            return int(self._database.execute("INSERT INTO shards (rows) VALUES (0)").lastrowid or 0)
 
     def add(self, digests: NDArray[np.uint8], shard: int, first_row: int, checksums: Sequence[int]) -> None:
         """Record rows that were appended to a shard, in one transaction; an image that has a row keeps it."""
@@ -90,22 +88,12 @@ class Index:
             (digest.tobytes(), shard, row, checksum)
             for row, (digest, checksum) in enumerate(zip(digests, checksums, strict=True), first_row)
         ]
-        with self._transaction():
+        with self._database:
             self._database.executemany("INSERT OR IGNORE INTO images VALUES (?, ?, ?, ?)", entries)
             self._database.execute("UPDATE shards SET rows = ? WHERE id = ?", (first_row + len(entries), shard))
 
     def drop(self, digests: NDArray[np.uint8]) -> None:
         """Forget images, so that their features are computed again."""
         assert digests.shape[1:] == (DIGEST_BYTES,)
-        with self._transaction():
+        with self._database:
             self._database.executemany("DELETE FROM images WHERE digest = ?", [(each.tobytes(),) for each in digests])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
