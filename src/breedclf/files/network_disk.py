@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
-_NETWORK_TYPES = frozenset(
-    "9p acfs afpfs afs beegfs ceph cifs coda davfs fhgfs glusterfs gpfs lustre mfs ncpfs nfs nfs3 nfs4 ocfs2 orangefs "
-    "panfs pvfs2 smb2 smb3 smbfs webdav wekafs".split()
+_NETWORK_TYPES = re.compile(
+    "9p|acfs|afpfs|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|fuse[.].*|glusterfs|gpfs|lustre|mfs|ncpfs|nfs[34]?|ocfs2|orangefs"
+    "|panfs|pvfs2|smb[23]|smbfs|webdav|wekafs"
 )
 
 
@@ -37,5 +38,4 @@ def network_type(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
     for point, kind in mounts:
         if len(point) >= best and (path == point or path.startswith(point.rstrip("/") + "/")):
             best, found = len(point), kind.lower()
-    is_network = found in _NETWORK_TYPES or found.startswith("fuse.")
-    return found if is_network else None
+    return found if _NETWORK_TYPES.fullmatch(found) else None
