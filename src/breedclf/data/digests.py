@@ -15,7 +15,7 @@ from breedclf.data.images import ImageLike
 from breedclf.files.file_stat import FileStat
 from breedclf.files.known_files import ReadFile
 
-_SIZE = 16
+DIGEST_BYTES = 16
 _READ_BYTES = 1 << 20
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block
 _OF_METADATA = ("exif", "icc_profile", "transparency")  # what decoding reads beside the pixels
@@ -86,4 +86,4 @@ def _of_pillow(image: Image.Image) -> bytes:
 
 
 def _digester(data: bytes | bytearray = b"") -> hashlib.blake2b:
-    return hashlib.blake2b(data, digest_size=_SIZE)
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES)
