@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from stat import S_ISREG
 
@@ -49,9 +50,9 @@ def digest_of_file(path: Path) -> bytes:
     return read_digest(path).digest
 
 
-def read_digest(path: Path) -> ReadFile:
+def read_digest(path: Path, clock_ns: Callable[[], int] = time.time_ns) -> ReadFile:
     """Read a file for its digest, with the stat values that show whether it changes later."""
-    started_ns, digest, count = time.time_ns(), _digester(), 0
+    started_ns, digest, count = clock_ns(), _digester(), 0
     try:
         descriptor = os.open(path, _READ_FLAGS)
         try:

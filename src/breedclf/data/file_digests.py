@@ -22,23 +22,23 @@ Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-def digests_of_files(
-    paths: Sequence[Path], pool: Executor, known: KnownFiles | None = None, *, verify: bool = False
-) -> list[bytes]:
+def digests_of_files(paths: Sequence[Path], pool: Executor, known: KnownFiles | None = None) -> list[bytes]:
     """The digest of each of these files, 16 bytes; one that can't be read counts by its name.
 
     Args:
         paths: the files.
         pool: threads that read them.
-        known: files that were read before; those that are read now are added.
-        verify: read all files; a warning names those that changed unnoticed, and `known` is corrected.
+        known: files that were read before; those that are read now are added. With its `verify` all files are read, and
+            a warning says which had changed unnoticed.
     """
     if known is None:
-        return [file.digest for file in _each(pool, paths, read_digest, _READ_PER_TASK)]
+        return [file.digest for file in in_threads(pool, paths, read_digest, _READ_PER_TASK)]
     names = [os.fspath(path) for path in paths]
-    found = known.find(names, _each(pool, names, _stat_of, _STATS_PER_TASK))
-    unknown = [at for at, digest in enumerate(found) if digest is None or verify]
-    read = _each(pool, [paths[at] for at in unknown], read_digest, _READ_PER_TASK)
+    found = known.find(names, in_threads(pool, names, _stat_of, _STATS_PER_TASK))
+    unknown = [at for at, digest in enumerate(found) if digest is None or known.verify]
+    read = in_threads(
+        pool, [paths[at] for at in unknown], lambda path: read_digest(path, known.clock_ns), _READ_PER_TASK
+    )
     known.add([names[at] for at in unknown], read)
     changed = []
     for at, file in zip(unknown, read, strict=True):
@@ -54,7 +54,7 @@ def digests_of_files(
     return [digest for digest in found if digest is not None]
 
 
-def _each(pool: Executor, items: Sequence[Given], call: Callable[[Given], Found], per_task: int) -> list[Found]:
+def in_threads(pool: Executor, items: Sequence[Given], call: Callable[[Given], Found], per_task: int) -> list[Found]:
     """The results for all items, in their order."""
     parts = [items[start : start + per_task] for start in range(0, len(items), per_task)]
     return [result for results in pool.map(lambda part: [call(item) for item in part], parts) for result in results]

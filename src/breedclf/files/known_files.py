@@ -86,6 +86,7 @@ class KnownFiles:
     Args:
         database: the SQLite file; created when the first files are saved.
         max_bytes: its size limit. Files that weren't seen for the longest time are dropped first.
+        verify: ask callers to read known files, too, and to add them again.
         clock_ns: the time in nanoseconds since 1970.
 
     Example:
@@ -98,22 +99,25 @@ class KnownFiles:
         [b'digest', None]
     """
 
-    def __init__(self, database: Path, max_bytes: int, clock_ns: Callable[[], int] = time.time_ns) -> None:
-        self.database = database
+    def __init__(
+        self, database: Path, max_bytes: int, *, verify: bool = False, clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.database, self.verify, self.clock_ns = database, verify, clock_ns
         self._max_bytes = max_bytes
-        self._clock_ns = clock_ns
         self._connection: sqlite3.Connection | None = None
         self._pending: dict[_Key, _Row | None] = {}
         self._is_usable = True
 
     @classmethod
-    def at(cls, folder: Path | None) -> Self:
+    def at(cls, folder: Path | None, *, verify: bool = False) -> Self:
         """The table in a cache folder; None means the folder set by the environment, or the platform's.
 
         Raises:
             ConfigError: the folder's name isn't UTF-8, or `BREEDCLF_CACHE_MAX_GB` isn't a size.
         """
-        return cls(cache_folder(folder).joinpath(*_PLACE), max_bytes_from_environment() // _SHARE_OF_CACHE)
+        return cls(
+            cache_folder(folder).joinpath(*_PLACE), max_bytes_from_environment() // _SHARE_OF_CACHE, verify=verify
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -224,7 +228,7 @@ class KnownFiles:
         return _size_of(table) >= self._max_bytes
 
     def _today(self) -> int:
-        return self._clock_ns() // _DAY_NS
+        return self.clock_ns() // _DAY_NS
 
     @contextlib.contextmanager
     def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
