@@ -17,8 +17,8 @@ from breedclf.data.split import SplitImages
 from breedclf.files.known_files import KnownFiles
 from breedclf.runtime.device import available_cores
 
-_IMAGES_AT_A_TIME = 1024
-_IMAGES_PER_TASK = 16  # a task costs more than the digest of a small array
+_IMAGES_AT_A_TIME = 4096
+_IMAGES_PER_TASK = 64  # a task costs as much as the paths of some hundred files
 
 
 @dataclass(frozen=True)

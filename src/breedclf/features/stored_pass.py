@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -71,15 +71,16 @@ class StoredPass:
         """
         opened = None if store is None else _opened(store, self.extractor, self.view)
         if opened is None:
-            return self._features(None)
+            return self._features(None, _found(None, self.digests.values))
         with opened:
-            missing = self._missing(_found(opened, self.digests.values))
-            with opened.computing() if len(missing) else nullcontext():
-                return self._features(opened)
+            rows = _found(opened, self.digests.values)
+            if not len(self._missing(rows)):
+                return self._features(opened, rows)
+            with opened.computing():
+                return self._features(opened, _found(opened, self.digests.values))
 
-    def _features(self, stored: FeatureSet | None) -> tuple[Features, FeatureCounts]:
-        count, digests = len(self.images), self.digests.values
-        rows = _found(stored, digests)
+    def _features(self, stored: FeatureSet | None, rows: Rows) -> tuple[Features, FeatureCounts]:
+        count = len(self.images)
         missing, there = self._missing(rows), np.flatnonzero(rows.found)
         values, bad = torch.empty(0, 0), dict[int, str]()
         is_known = rows.found.copy()

@@ -280,7 +280,8 @@ def _keys(paths: Sequence[str]) -> Iterator[_Key]:
     """The absolute folder and the name of each file, as bytes, since names may be undecodable."""
     folders: dict[str, bytes] = {}
     for path in paths:
-        folder, name = os.path.split(path)
+        name = path.rpartition(os.sep)[2]
+        folder = path[: len(path) - len(name)]
         if folder not in folders:
             folders[folder] = os.fsencode(Path(folder).absolute())
         yield folders[folder], os.fsencode(name)
