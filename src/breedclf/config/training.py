@@ -222,6 +222,10 @@ class TrainingConfig(Settings):
         default=False,
         description="cache decoded images on disk, for runs that pass them through the network in every epoch",
     )
+    verify_files: Annotated[bool, Decides.SPEED] = Field(
+        default=False,
+        description="read all image files again; by default those with the same path, size, times and inode aren't",
+    )
     cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
         default=None, validate_default=True, description="folder of the caches (default: the platform's)"
     )
