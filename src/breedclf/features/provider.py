@@ -23,6 +23,7 @@ from breedclf.features.progress import FeatureProgress
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.stored_pass import FeatureCounts, StoredPass
 from breedclf.features.values import Features
+from breedclf.files.known_files import KnownFiles
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class FeatureProvider:
         config: TrainingConfig,
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
-        digests: Callable[[SplitImages], ContentDigests] = digests_of,
+        digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
@@ -50,6 +51,8 @@ class FeatureProvider:
         )
         self.counts = FeatureCounts()
         self._digests_of = digests
+        is_cached = config.feature_cache or config.decoded_cache
+        self._known = KnownFiles.at(config.cache_dir, verify=config.verify_files) if is_cached else None
         self._on_progress = on_progress
         self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
@@ -76,7 +79,7 @@ class FeatureProvider:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
         if split.name not in self._digests:
-            self._digests[split.name] = self._digests_of(split.images)
+            self._digests[split.name] = self._digests_of(split.images, self._known)
         if self.store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         title = f"{split.name} features" + (f", view {view}" if view else "")
