@@ -38,7 +38,7 @@ class ShardReader:
     def read_into(self, rows: Rows, into: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Read rows into an array [N, row_bytes]; returns which of them a shard has, bool [N]."""
         there, row_bytes = np.zeros(len(rows.shards), bool), self.row_type.row_bytes
-        memory = memoryview(into.reshape(-1))
+        memory = into.reshape(-1).data
         for first, last, shard, row in _runs(rows):
             try:
                 part = memory[first * row_bytes : last * row_bytes]
