@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     is_clearing = arguments.action == "clear"
     sets, files = (store.clear(), images.clear()) if is_clearing else (store.sets(), images.entries())
     folder = cache_folder(arguments.cache_dir)
-    total = sum(entry.size_bytes for entry in [*sets, *files])
+    total = sum(each.size_bytes for each in sets) + sum(each.size_bytes for each in files)
     lines = [] if is_clearing else [*map(_set_as_text, sets), *map(_file_as_text, files)]
     action = "deleted" if is_clearing else "contains"
     lines.append(f"{folder}: {action} {_entries(len(sets) + len(files))}, {total / 1e6:.1f} MB")
