@@ -1,4 +1,4 @@
-"""`breedclf cache list|clear`: the features and the decoded images that are cached."""
+"""`breedclf cache list|clear`: features, decoded images, and digests of known files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from breedclf.features.store.sets import StoredSet
 from breedclf.features.store.store import FeatureStore
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import CacheEntry
+from breedclf.files.known_files import KnownFiles
 from breedclf.files.paths import path_argument
 
 
@@ -29,16 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    images = ImageCache.at(arguments.cache_dir)
+    caches = (ImageCache.at(arguments.cache_dir), KnownFiles.at(arguments.cache_dir))
     store = FeatureStore.at(arguments.feature_store and str(arguments.feature_store), arguments.cache_dir)
     is_clearing = arguments.action == "clear"
-    sets, files = (store.clear(), images.clear()) if is_clearing else (store.sets(), images.entries())
+    sets = store.clear() if is_clearing else store.sets()
+    files = [entry for cache in caches for entry in (cache.clear() if is_clearing else cache.entries())]
     folder = cache_folder(arguments.cache_dir)
     total = sum(each.size_bytes for each in sets) + sum(each.size_bytes for each in files)
     lines = [] if is_clearing else [*map(_set_as_text, sets), *map(_file_as_text, files)]
     action = "deleted" if is_clearing else "contains"
     lines.append(f"{folder}: {action} {_entries(len(sets) + len(files))}, {total / 1e6:.1f} MB")
-    in_use = len(store.sets()) + len(images.entries()) if is_clearing else 0
+    in_use = len(store.sets()) + sum(len(cache.entries()) for cache in caches) if is_clearing else 0
     if in_use:
         lines.append(f"{_entries(in_use)} not deleted, because a process uses it")
     document = {
@@ -75,7 +77,7 @@ def _set_as_json(stored: StoredSet) -> Mapping[str, object]:
 
 def _file_as_json(entry: CacheEntry) -> Mapping[str, object]:
     return {
-        "kind": "images",
+        "kind": entry.path.parent.name,
         "path": str(entry.path),
         "size_bytes": entry.size_bytes,
         "used_at": entry.used_at,
@@ -92,7 +94,7 @@ def _set_as_text(stored: StoredSet) -> str:
 
 
 def _file_as_text(entry: CacheEntry) -> str:
-    return f"images    {entry.path.stem}  {_size_and_use(entry)}"
+    return f"{entry.path.parent.name:8}  {entry.path.stem:32}  {_size_and_use(entry)}"
 
 
 def _size_and_use(entry: StoredSet | CacheEntry) -> str:

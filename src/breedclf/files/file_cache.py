@@ -144,10 +144,10 @@ def cache_key(**parts: object) -> str:
 
 
 def max_bytes_from_environment() -> int:
-    """The size limit of each kind of cache: `BREEDCLF_CACHE_MAX_GB`, or the default.
+    """The size limit of the cache folder.
 
     Raises:
-        ConfigError: it isn't a size.
+        ConfigError: `BREEDCLF_CACHE_MAX_GB` isn't a size.
     """
     text = os.environ.get("BREEDCLF_CACHE_MAX_GB")
     if text is None:
