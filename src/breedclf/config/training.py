@@ -28,6 +28,7 @@ from breedclf.config.choices import (
     ClassWeights,
     Device,
     Engine,
+    FeatureStorePlace,
     Freeze,
     Head,
     LogTo,
@@ -204,8 +205,9 @@ class TrainingConfig(Settings):
     feature_cache: Annotated[bool, Decides.SPEED] = Field(
         default=True, description="compute backbone features once and cache them for later runs"
     )
-    feature_store: Annotated[str | None, Decides.RECORDS] = Field(
+    feature_store: Annotated[FeatureStorePlace, Decides.RECORDS] = Field(
         default=None,
+        validate_default=True,
         description="where features are stored: a folder, or s3://BUCKET/PREFIX (default: below the cache folder)",
     )
     dct_scaling: Annotated[bool, Decides.LEARNING] = Field(
