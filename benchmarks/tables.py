@@ -15,7 +15,7 @@ from benchmarks.measuring import arguments, at_most, interleaved, ratios, report
 from breedclf import TrainingConfig
 from breedclf.data.image_folder import scan
 from breedclf.data.training_data import load_data
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import digests_of
 
 IMAGES = 20_000
 CLASSES = 100
@@ -31,7 +31,7 @@ def main() -> int:
 
         def start(data: str) -> None:
             images = load_data(TrainingConfig(data=home / data))
-            found[data] = [fingerprint_of(split.images) for split in (images.train, images.valid)]
+            found[data] = [digests_of(split.images).fingerprint for split in (images.train, images.valid)]
 
         start("tree")  # the files are in the page cache from now on
         names = {"folder tree": "tree", "table": "images.csv", "shuffled table": "mixed.csv"}

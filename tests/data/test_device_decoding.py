@@ -107,7 +107,7 @@ def test_features_from_there_are_close_and_never_taken_for_the_others(files: Ima
         FeatureExtractor(mean_colour, Preprocessing(), Compute(CPU, "fp32"), "w", 4, device_decoding=decoding)
         for decoding in (False, True)
     )
-    assert here.key("images", 0) != there.key("images", 0)
+    assert here.spec(0).key != there.spec(0).key
     plain, found = (extractor.extract(EncodedImages(files)) for extractor in (here, there))
     assert torch.equal(found.kept, plain.kept)
     assert found.bad == plain.bad

@@ -19,7 +19,7 @@ from breedclf.data.images import ImageLike
 from breedclf.data.labeled_images import LabeledImages, split_of
 from breedclf.data.split import ImageFiles
 from breedclf.errors import ImageError
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import digests_of
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 
@@ -70,8 +70,8 @@ def test_the_fingerprint_of_files_is_a_hash_of_their_hashes(tmp_path: Path) -> N
     for path in paths[:2]:
         path.write_bytes(path.name.encode())
     expected = hashed(hashed(b"b") + hashed(b"a") + b"unreadable gone").hex()
-    assert fingerprint_of(ImageFiles(paths)) == expected
-    assert fingerprint_of(split_of("train", Source(paths[0], b"a", paths[2])).images) == expected
+    assert digests_of(ImageFiles(paths)).fingerprint == expected
+    assert digests_of(split_of("train", Source(paths[0], b"a", paths[2])).images).fingerprint == expected
 
 
 def test_a_digest_tells_images_apart_by_all_that_is_decoded() -> None:
@@ -140,7 +140,7 @@ def test_whatever_a_source_gives_or_raises_is_an_unreadable_image(problem: objec
     with pytest.raises(ImageError) as caught:
         EncodedImages(split.images).load(1)
     assert message in str(caught.value)
-    assert len(fingerprint_of(split.images)) == 32
+    assert len(digests_of(split.images).fingerprint) == 32
 
 
 def test_a_source_may_name_its_images() -> None:

@@ -29,7 +29,7 @@ def test_features_are_those_of_training_to_the_bit(classifier: Classifier, photo
     )
     features = classifier.features(photos)
     assert features.dtype == torch.float32
-    assert torch.equal(features, extractor.extract(EncodedImages(ImageFiles(photos))).values)
+    assert torch.equal(features, extractor.extract(EncodedImages(ImageFiles(photos))).values.float())
     assert torch.equal(classifier.features(iter(photos)), features)
     assert torch.allclose(classifier.features(photos[0]), features[:1], atol=1e-5)
     head = torch.nn.functional.linear(features, state["fc.weight"], state["fc.bias"])

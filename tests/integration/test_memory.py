@@ -28,7 +28,7 @@ class Drawn:
         return self.count
 
     def load(self, index, enough_px=None, color="as_stored"):
-        return Loaded(torch.full((3, 256, 256), index % 256, dtype=torch.uint8), 0.0, 0.0)
+        return Loaded(torch.full((3, 256, 256), index % 256, dtype=torch.uint8), 0.0, 0.0, bytes(16))
 
 network = nn.Sequential(nn.Conv2d(3, 8, 9, stride=8), nn.ReLU(), nn.AdaptiveAvgPool2d(8), nn.Flatten()).eval()
 compute = Compute(torch.device("cpu"), "fp32")

@@ -59,7 +59,7 @@ def test_how_long_compiling_took_is_logged_once(
 
 def test_the_cache_keeps_engines_apart(state: StateDict) -> None:
     settings = [{}, {"channels_last": False}, {"compiled": True}, {"channels_last": False, "compiled": True}]
-    keys = {extractor(state, compute_for("cpu", "fp32", **some)).key("data", 0) for some in settings}
+    keys = {extractor(state, compute_for("cpu", "fp32", **some)).spec(0).key for some in settings}
     assert len(keys) == 4
 
 

@@ -35,7 +35,7 @@ class Slow:
         color: Color = "as_stored",  # noqa: ARG002
     ) -> Loaded:
         self.told(index)
-        return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0)
+        return Loaded(torch.full((3, 256, 256), index, dtype=torch.uint8), 0.0, 0.0, bytes(16))
 
 
 def dataset(images: Slow | EncodedImages) -> ViewDataset:

@@ -75,7 +75,9 @@ def fit_on_backend(
     history = [EpochRecord.from_dict(line) for line in read_json_lines(written / HISTORY_FILE)]
     best_epoch, seconds = int(description.metrics["best_epoch"]), time.monotonic() - started
     rest, stopped = RestOfResult.read(written), description.status is JobStatus.STOPPED
-    return job, FitResult(artifact, written, history, best_epoch, seconds, rest.skipped, rest.before, stopped)
+    return job, FitResult(
+        artifact, written, history, best_epoch, seconds, rest.skipped, rest.before, stopped, rest.features
+    )
 
 
 @contextmanager

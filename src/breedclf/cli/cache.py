@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from breedclf.cli.console import Console
 from breedclf.data.decoded_cache import ImageCache
-from breedclf.features.cache import FeatureCache
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import CacheEntry
 from breedclf.files.paths import path_argument
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    caches = (FeatureCache.at(arguments.cache_dir), ImageCache.at(arguments.cache_dir))
+    caches = (ImageCache.at(arguments.cache_dir),)
     clearing = arguments.action == "clear"
     entries = [entry for cache in caches for entry in (cache.clear() if clearing else cache.entries())]
     folder = cache_folder(arguments.cache_dir)

@@ -204,6 +204,10 @@ class TrainingConfig(Settings):
     feature_cache: Annotated[bool, Decides.SPEED] = Field(
         default=True, description="compute backbone features once and cache them for later runs"
     )
+    feature_store: Annotated[str | None, Decides.RECORDS] = Field(
+        default=None,
+        description="where features are stored: a folder, or s3://BUCKET/PREFIX (default: below the cache folder)",
+    )
     dct_scaling: Annotated[bool, Decides.LEARNING] = Field(
         default=False,
         description="decode JPEGs that are far too large at 1/2 to 1/8 size, which changes pixels slightly",

@@ -25,7 +25,7 @@ from breedclf.files.file_cache import FileCache, cache_key
 from breedclf.runtime.device import available_cores
 from breedclf.runtime.threads import single_core_threads
 
-FORMAT = "2"
+FORMAT = "3"
 _LENGTH_BYTES = 8
 _AT_A_TIME = 64
 _READ_BYTES = 1 << 24
@@ -35,12 +35,14 @@ _READ_BYTES = 1 << 24
 class PreparedImages:
     """Images whose shorter side is already scaled to `resize_px`, one after the other in a file.
 
-    `shapes` holds the height and width of each image, `bad` the reasons by index for those that can't be decoded.
+    `shapes` holds the height and width of each image, `digests` the digest of its content in hexadecimal digits, `bad`
+    the reasons by index for those that can't be decoded.
     """
 
     path: Path
     shapes: Sequence[tuple[int, int]]
     bad: dict[int, str]
+    digests: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -66,7 +68,8 @@ class PreparedImages:
         started = time.perf_counter()
         height, width = self.shapes[index]
         pixels = np.array(self._pixels[self._starts[index] : self._starts[index + 1]])
-        return Loaded(torch.from_numpy(pixels.reshape(3, height, width)), time.perf_counter() - started, 0.0)
+        image, seconds = torch.from_numpy(pixels.reshape(3, height, width)), time.perf_counter() - started
+        return Loaded(image, seconds, 0.0, bytes.fromhex(self.digests[index]))
 
     def mapped(self) -> PreparedImages:
         """Map the file into memory now, so that it can be deleted from then on."""
@@ -74,7 +77,7 @@ class PreparedImages:
         return self
 
     def __getstate__(self) -> dict[str, Any]:  # each process maps the file itself
-        return {"path": self.path, "shapes": self.shapes, "bad": self.bad}
+        return {"path": self.path, "shapes": self.shapes, "bad": self.bad, "digests": self.digests}
 
     @cached_property
     def _pixels(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -116,40 +119,47 @@ class ImageCache(FileCache[ImageSource]):
                 return None
             file.seek(start)
             about = _table(file.read(end - start))
-            if about["checksum"] != _checksum(_digest_of(file, start), path, about["shapes"], about["bad"]):
+            parts = about["shapes"], about["bad"], about["digests"]
+            if about["checksum"] != _checksum(_digest_of(file, start), path, *parts):
                 return None
         return PreparedImages(
             path,
             [(height, width) for height, width in about["shapes"]],
             {int(at): why for at, why in about["bad"].items()},
+            about["digests"],
         )
 
     def _write(self, temporary: Path, path: Path, computed: ImageSource) -> ImageSource:
-        digest, shapes, bad = hashlib.blake2b(digest_size=16), [], {}
+        digest, shapes, bad, digests = hashlib.blake2b(digest_size=16), [], {}, []
         with temporary.open("wb") as file:
             for index, found in enumerate(self._scaled(computed)):
                 if isinstance(found, ImageError):
                     bad[index] = str(found)
                     shapes.append((0, 0))
+                    digests.append("")
                     continue
-                pixels = found.numpy().data
+                image, content = found
+                pixels = image.numpy().data
                 digest.update(pixels)
                 file.write(pixels)
-                shapes.append((found.shape[1], found.shape[2]))
-            about = {"checksum": _checksum(digest, path, shapes, bad), "shapes": shapes, "bad": bad}
+                shapes.append((image.shape[1], image.shape[2]))
+                digests.append(content.hex())
+            checksum = _checksum(digest, path, shapes, bad, digests)
+            about = {"checksum": checksum, "shapes": shapes, "bad": bad, "digests": digests}
             text = json.dumps(about).encode()
             file.write(text + len(text).to_bytes(_LENGTH_BYTES, "big"))
-        return PreparedImages(path, shapes, bad)
+        return PreparedImages(path, shapes, bad, digests)
 
     def _opened(self, found: ImageSource) -> ImageSource:
         return found.mapped() if isinstance(found, PreparedImages) else found
 
-    def _scaled(self, images: ImageSource) -> Iterator[torch.Tensor | ImageError]:
+    def _scaled(self, images: ImageSource) -> Iterator[tuple[torch.Tensor, bytes] | ImageError]:
         enough_px, color = self.preprocessing.enough_px(0), self.preprocessing.color
 
-        def one(index: int) -> torch.Tensor | ImageError:
+        def one(index: int) -> tuple[torch.Tensor, bytes] | ImageError:
             try:
-                return self.preprocessing.scaled(images.load(index, enough_px, color).image).contiguous()
+                loaded = images.load(index, enough_px, color)
+                return self.preprocessing.scaled(loaded.image).contiguous(), loaded.digest
             except ImageError as error:
                 return error
 
@@ -158,10 +168,12 @@ class ImageCache(FileCache[ImageSource]):
                 yield from pool.map(one, range(first, min(first + _AT_A_TIME, len(images))))
 
 
-def _checksum(pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str]) -> str:
+def _checksum(
+    pixels: hashlib.blake2b, path: Path, shapes: Sequence[Any], bad: Mapping[Any, str], digests: Sequence[str]
+) -> str:
     """A checksum over the pixels, the table that describes them, and the key."""
     digest = pixels.copy()
-    digest.update(json.dumps([FORMAT, path.stem, shapes, bad]).encode())
+    digest.update(json.dumps([FORMAT, path.stem, shapes, bad, digests]).encode())
     return digest.hexdigest()
 
 

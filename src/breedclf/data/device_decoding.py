@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from breedclf.data.decoding import PlainJpeg, as_tensor, decode_image, plain_jpeg, turned
+from breedclf.data.digests import digest_of
 from breedclf.data.formats.loading import ran_out_of_data
 from breedclf.data.image_source import Chunk, Item, collate, read_encoded
 from breedclf.data.images import ImageLike, pillow_image
@@ -31,14 +32,14 @@ class DevicePreprocessing(Preprocessing):
     Compared with Pillow, the central view differs by at most one level; random views are cropped at whole pixels.
     """
 
-    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
+    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, digest: bytes = b"") -> torch.Tensor:
         """View number `view` of an upright image, uint8 [3, H, W] on any device, as uint8 [3, crop_px, crop_px]."""
         if isinstance(image, Image.Image):
             image = as_tensor(image)
         if view == 0:
             return self._central(image)
         height, width = image.shape[1:]
-        box, mirrored = self.box(width, height, view, seed, index)
+        box, mirrored = self.box(width, height, view, seed, digest)
         left, top, right, bottom = map(round, box)
         part = image[:, top : max(bottom, top + 1), left : max(right, left + 1)]
         crop = self._resized(part, self.crop_px, self.crop_px)
@@ -56,6 +57,7 @@ class _Read(NamedTuple):
     image: torch.Tensor | None
     reason: str
     seconds: tuple[float, float]
+    digest: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class DeviceChunks:
         read = time.perf_counter() - started
         jpeg = plain_jpeg(data, color=self.preprocessing.color) if isinstance(data, bytes) else None
         if jpeg is not None:
-            return _Read(jpeg, None, "", (read, 0.0))
+            return _Read(jpeg, None, "", (read, 0.0), digest_of(data))
         return self._by_cpu(index, data, read)
 
     def _by_cpu(self, index: int, data: ImageLike, read: float = 0.0) -> _Read:
@@ -100,7 +102,7 @@ class DeviceChunks:
                 image = as_tensor(pillow_image(data, name, color=color))
         except ImageError as error:
             return _Read(None, None, str(error), (read, 0.0))
-        return _Read(None, image, "", (read, time.thread_time() - started))
+        return _Read(None, image, "", (read, time.thread_time() - started), digest_of(data))
 
     def _chunk(self, start: int, reads: Sequence[_Read]) -> Chunk:
         started = time.perf_counter()
@@ -117,8 +119,8 @@ class DeviceChunks:
                 items.append(Item(start + at, None, others[at].reason, (0.0, 0.0, 0.0)))
                 continue
             upright = turned(image.to(self.device), jpegs[at].orientation) if at in jpegs else image.to(self.device)
-            view = self.preprocessing.view(upright, self.view, seed=self.seed, index=self.indices[start + at])
-            items.append(Item(start + at, view, "", (read.seconds[0], seconds, 0.0)))
+            view = self.preprocessing.view(upright, self.view, seed=self.seed, digest=read.digest)
+            items.append(Item(start + at, view, "", (read.seconds[0], seconds, 0.0), read.digest))
         return collate(items)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from breedclf.data.images import ImageLike
 
-_SIZE = 16
+DIGEST_BYTES = 16
 _OF_METADATA = ("exif", "icc_profile", "transparency")  # what decoding reads beside the pixels
 
 
@@ -62,4 +62,4 @@ def _of_pillow(image: Image.Image) -> bytes:
 
 
 def _digester(data: bytes | bytearray = b"") -> hashlib.blake2b:
-    return hashlib.blake2b(data, digest_size=_SIZE)
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES)

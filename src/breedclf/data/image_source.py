@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from breedclf.data.decoding import as_tensor, decode_image
+from breedclf.data.digests import DIGEST_BYTES, digest_of
 from breedclf.data.formats.color import Color
 from breedclf.data.images import ImageLike, pillow_image, read_file
 from breedclf.data.preprocessing import Preprocessing
@@ -24,11 +25,15 @@ from breedclf.runtime.workers import loader_errors, start_method
 
 
 class Loaded(NamedTuple):
-    """An upright image, uint8 [3, H, W], with the seconds to read it (wall time) and to decode it (CPU time)."""
+    """An upright image, uint8 [3, H, W], with the seconds to read it (wall time) and to decode it (CPU time).
+
+    `digest` identifies the content that was decoded.
+    """
 
     image: torch.Tensor
     read_seconds: float
     decode_seconds: float
+    digest: bytes
 
 
 class ImageSource(Protocol):
@@ -62,7 +67,7 @@ class EncodedImages:
             decoded = decode_image(image, self.images.name(index), enough_px=enough_px, color=color)
         else:
             decoded = as_tensor(pillow_image(image, self.images.name(index), color=color))
-        return Loaded(decoded, read, time.thread_time() - decoding_started)
+        return Loaded(decoded, read, time.thread_time() - decoding_started, digest_of(image))
 
 
 def read_encoded(images: SplitImages, index: int) -> ImageLike:
@@ -80,22 +85,25 @@ def read_encoded(images: SplitImages, index: int) -> ImageLike:
 class Chunk(NamedTuple):
     """Some images of a list: uint8 [N, 3, H, W], their positions int64 [N], and by position why others are unreadable.
 
-    `seconds` is the time for all of them: wall time to read, CPU time to decode and to transform.
+    `seconds` is the time for all of them: wall time to read, CPU time to decode and to transform. `digests` is uint8
+    [N, 16]: the digests of the contents that were decoded.
     """
 
     images: torch.Tensor
     positions: torch.Tensor
     bad: dict[int, str]
-    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    seconds: tuple[float, float, float]
+    digests: torch.Tensor
 
 
 class Item(NamedTuple):
-    """One image: uint8 [3, H, W], or None and the reason; the seconds to read, decode and transform it."""
+    """One image: uint8 [3, H, W] and its digest, or None and the reason; the seconds to read, decode, transform it."""
 
     position: int
     image: torch.Tensor | None
     reason: str
     seconds: tuple[float, float, float]
+    digest: bytes = b""
 
 
 class ViewDataset(Dataset[Item]):
@@ -120,9 +128,9 @@ class ViewDataset(Dataset[Item]):
         except ImageError as error:
             return Item(position, None, str(error), (0.0, 0.0, 0.0))
         started = time.thread_time()
-        view = self.preprocessing.view(loaded.image, self.view, seed=self.seed, index=index)
+        view = self.preprocessing.view(loaded.image, self.view, seed=self.seed, digest=loaded.digest)
         seconds = (loaded.read_seconds, loaded.decode_seconds, time.thread_time() - started)
-        return Item(position, view, "", seconds)
+        return Item(position, view, "", seconds, loaded.digest)
 
 
 def collate(items: list[Item]) -> Chunk:
@@ -136,6 +144,9 @@ def collate(items: list[Item]) -> Chunk:
         torch.tensor([item.position for item in good], dtype=torch.int64),
         {item.position: item.reason for item in items if item.image is None},
         (read, decode, transform),
+        torch.frombuffer(bytearray(b"".join(item.digest for item in good)), dtype=torch.uint8).view(-1, DIGEST_BYTES)
+        if good
+        else torch.empty(0, DIGEST_BYTES, dtype=torch.uint8),
     )
 
 

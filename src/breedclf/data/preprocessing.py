@@ -59,16 +59,16 @@ class Preprocessing(Settings):
             return None
         return self.resize_px if view == 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
 
-    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, index: int = 0) -> torch.Tensor:
+    def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, digest: bytes = b"") -> torch.Tensor:
         """Return view number `view` of an upright image (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].
 
         View 0 is the central crop that evaluation uses. The others are random crops, possibly mirrored, that depend on
-        (`seed`, `view`, `index`) only: the same image gives the same view in every run.
+        (`seed`, `view`, `digest`) only: an image with the same content has the same view in every dataset and run.
         """
         if view == 0:
             return self._central(as_tensor(image) if isinstance(image, Image.Image) else image)
         image = as_image(image) if isinstance(image, torch.Tensor) else image
-        box, mirrored = self.box(*image.size, view, seed, index)
+        box, mirrored = self.box(*image.size, view, seed, digest)
         return as_tensor(self._random(image, box, mirrored=mirrored)).contiguous()
 
     def normalize(self, images: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -103,9 +103,9 @@ class Preprocessing(Settings):
             return F.interpolate(image[None], size=(height, width), mode="bilinear", antialias=True)[0]
         return as_tensor(as_image(image).resize((width, height), _RESAMPLING[self.interpolation]))
 
-    def box(self, width: int, height: int, view: int, seed: int, index: int) -> tuple[Box, bool]:
+    def box(self, width: int, height: int, view: int, seed: int, digest: bytes) -> tuple[Box, bool]:
         """The (left, top, right, bottom) of a random view of an image of that size, and whether it is mirrored."""
-        draw = random.Random(f"{seed}/{view}/{index}")
+        draw = random.Random(f"{seed}/{view}/{digest.hex()}")
         area = width * height * draw.uniform(_MIN_AREA_SHARE, _MAX_AREA_SHARE)
         aspect = draw.uniform(1 / _MAX_ASPECT, _MAX_ASPECT)
         box_width, box_height = min(width, (area * aspect) ** 0.5), min(height, (area / aspect) ** 0.5)

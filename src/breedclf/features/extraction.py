@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.errors import DataError
-from breedclf.features.cache import FORMAT, FeatureCache, Features, unreadable_image
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
-from breedclf.files.file_cache import cache_key
-from breedclf.runtime.device import Compute, LoaderSettings
+from breedclf.features.store.spec import FeatureSpec
+from breedclf.features.values import Features, unreadable_image
+from breedclf.runtime.device import Compute, LoaderSettings, instruction_set
 from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
@@ -61,7 +62,7 @@ class FeatureExtractor:
         stop_at_bad: raise at the first unreadable image.
         timer: receives the parts of each step.
         pin_memory: copy images to a GPU from pinned memory.
-        as_float32: convert the features to float32.
+        stages: what is frozen, as in `FeatureSpec`.
         engine: what computes the backbone, for cache keys.
         device_decoding: decode JPEGs on the GPU.
     """
@@ -76,7 +77,7 @@ class FeatureExtractor:
     stop_at_bad: bool = False
     timer: StepTimer = NO_TIMER
     pin_memory: bool = True
-    as_float32: bool = True
+    stages: str = "head"
     engine: str = TORCH
     device_decoding: bool = False
 
@@ -103,21 +104,43 @@ class FeatureExtractor:
         values, kept = torch.empty(0, 0), torch.empty(len(images), dtype=torch.int64)
         bad: dict[int, str] = {}
         count = 0
-        with progress_bar(title, total=len(images)) as bar:
-            self.timer.phase("features")
-            for chunk, features in self.stream(images, view=view):
-                if new := len(chunk.positions):
-                    if not count:
-                        values = torch.empty(len(images), *features.shape[1:], dtype=features.dtype)
-                    values[count : count + new] = features
-                    kept[count : count + new] = chunk.positions
-                    count += new
-                bad.update(chunk.bad)
-                bar.update(new + len(chunk.bad))
-                self.timer.step(new)
-                self._maybe_stop(bad)
-                on_chunk(count + len(bad))
+        for chunk, features in self.computed(images, None, view=view, title=title, on_chunk=on_chunk):
+            if new := len(chunk.positions):
+                if not count:
+                    values = torch.empty(len(images), *features.shape[1:], dtype=features.dtype)
+                values[count : count + new] = features
+                kept[count : count + new] = chunk.positions
+                count += new
+            bad.update(chunk.bad)
         return Features(values[:count], kept[:count], bad)
+
+    def computed(
+        self,
+        images: ImageSource,
+        indices: Sequence[int] | None,
+        *,
+        view: int,
+        title: str,
+        on_chunk: Callable[[int], None] = _ignore,
+    ) -> Iterator[tuple[Chunk, torch.Tensor]]:
+        """Chunks of the images at `indices` (None: all) with their features as the backbone computes them.
+
+        Each chunk passes the backbone with the same shape, so that a feature doesn't depend on the images beside it.
+
+        Raises:
+            ImageError: an image can't be read, with `stop_at_bad`.
+        """
+        done = 0
+        with progress_bar(title, total=len(images) if indices is None else len(indices)) as bar:
+            self.timer.phase("features")
+            for chunk, features in self.stream(images, view=view, indices=indices, padded=True):
+                yield chunk, features
+                new = len(chunk.positions) + len(chunk.bad)
+                done += new
+                bar.update(new)
+                self.timer.step(len(chunk.positions))
+                self._maybe_stop(chunk.bad)
+                on_chunk(done)
 
     def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
@@ -146,13 +169,15 @@ class FeatureExtractor:
         view: int = 0,
         indices: Sequence[int] | None = None,
         chunk_size: int | None = None,
+        padded: bool = False,
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
         """Chunks of the images at `indices` (None: all), with their features [N, D] on the device.
 
-        The chunks' positions refer to `indices`.
+        The chunks' positions refer to `indices`. With `padded`, chunks of fewer images are filled up for the backbone.
         """
         device, dtype = self.compute.device, self.compute.dtype
-        for chunk in self._chunks(images, view, indices, chunk_size or self.chunk_size):
+        chunk_size = chunk_size or self.chunk_size
+        for chunk in self._chunks(images, view, indices, chunk_size):
             self.timer.lap("data_wait")
             self.timer.loading(len(chunk.positions), *chunk.seconds)
             if not len(chunk.positions):
@@ -161,28 +186,27 @@ class FeatureExtractor:
             with torch.inference_mode():
                 on_device = chunk.images.to(device, non_blocking=chunk.images.is_pinned())
                 self.timer.lap("to_device")
-                features: torch.Tensor = self.backbone(self.preprocessing.normalize(on_device, dtype))
-                features = features.float() if self.as_float32 else features
+                inputs = _filled_up(on_device, chunk_size) if padded else on_device
+                features: torch.Tensor = self.backbone(self.preprocessing.normalize(inputs, dtype))[: len(on_device)]
                 self.timer.lap("forward")
             yield chunk, features
 
-    def key(self, fingerprint: str, view: int) -> str:
-        """The cache key for one view of the images with this fingerprint."""
-        return cache_key(
-            data=fingerprint,
+    def spec(self, view: int) -> FeatureSpec:
+        """What the features of one view depend on besides the images."""
+        return FeatureSpec(
             weights=self.weights_fingerprint,
+            stages=self.stages,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{self._engine()}-{self._pixels()}-{self.compute.device.type}-{torch.__version__}-{self.chunk_size}",
-            view=[view, self.view_seed if view else 0],
-            format=FORMAT,
+            engine=f"{self._engine()}-{self._pixels()}-{instruction_set(self.compute.device)}-{self.chunk_size}",
+            view=(view, self.view_seed if view else 0),
         )
 
     def _engine(self) -> str:
         """What else may change the last digits of a feature."""
         compute = self.compute
         layout = "" if compute.channels_last else "-contiguous"
-        return self.engine + layout + ("-compiled" if compute.compiled else "")
+        return self.engine + layout + ("-compiled" if compute.compiled else "") + f"-{torch.__version__}"
 
     def _pixels(self) -> str:
         return DEVICE_PIXELS if self.device_decoding else PIXELS
@@ -245,25 +269,11 @@ class StreamedFeatures:
         ):
             if chunk.bad:
                 raise DataError(f"an image became unreadable during training: {next(iter(chunk.bad.values()))}")
-            # A clone outside inference mode: the head's backward pass needs ordinary tensors.
+            # A clone outside inference mode: the backward pass needs ordinary tensors.
+            features = features.float() if self.extractor.stages == "head" else features
             yield features.clone(), self.targets[rows[chunk.positions]]
 
 
-def features_of(
-    extractor: FeatureExtractor,
-    images: ImageSource,
-    *,
-    view: int,
-    title: str,
-    cache: FeatureCache | None = None,
-    fingerprint: str = "",
-    on_chunk: Callable[[int], None] = _ignore,
-) -> Features:
-    """Features of one view of the images; with a cache, from there or computed and cached under their fingerprint."""
-    key = extractor.key(fingerprint, view)
-
-    def compute() -> Features:
-        log.info("%s: %d images through the backbone", title, len(images))
-        return extractor.extract(images, view=view, title=title, on_chunk=on_chunk)
-
-    return compute() if cache is None else cache.get_or_compute(key, compute)
+def _filled_up(images: torch.Tensor, count: int) -> torch.Tensor:
+    """Images [N, ...] followed by as many empty ones as `count` needs."""
+    return F.pad(images, (*(0, 0) * (images.ndim - 1), 0, count - len(images))) if len(images) < count else images

@@ -24,7 +24,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import digests_of
 from breedclf.models.network import StateDict
 from breedclf.runtime.device import available_cores
 from breedclf.runtime.extras import require_extra
@@ -130,7 +130,7 @@ def engine_name(config: TrainingConfig, data: TrainingData, precision: str) -> s
     parts = [f"openvino-{importlib.metadata.version('openvino')}"]
     if samples:
         parts.append(f"nncf-{importlib.metadata.version('nncf')}")
-        parts += [fingerprint_of(sample.images) for sample in samples]
+        parts += [digests_of(sample.images).fingerprint for sample in samples]
         parts.append(str(config.max_accuracy_drop))
     return "-".join(parts)
 

@@ -14,11 +14,13 @@ from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_source import EncodedImages, ImageSource
 from breedclf.data.split import Split, SplitImages
-from breedclf.features.cache import FeatureCache, Features
-from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures, features_of
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import ContentDigests, digests_of
+from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures
 from breedclf.features.memory_budget import MemoryBudget
 from breedclf.features.progress import FeatureProgress
+from breedclf.features.store.store import FeatureStore
+from breedclf.features.stored_pass import FeatureCounts, StoredPass
+from breedclf.features.values import Features
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -35,16 +37,19 @@ class FeatureProvider:
         config: TrainingConfig,
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
-        fingerprint: Callable[[SplitImages], str] = fingerprint_of,
+        digests: Callable[[SplitImages], ContentDigests] = digests_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.extractor = extractor
         uses_cache = config.feature_cache and config.freeze == "head"
-        self.cache: FeatureCache | None = FeatureCache.at(config.cache_dir) if uses_cache else None
-        self.fingerprint = fingerprint
+        self.store: FeatureStore | None = (
+            FeatureStore.at(config.feature_store, config.cache_dir) if uses_cache else None
+        )
+        self.counts = FeatureCounts()
+        self._digests_of = digests
         self._on_progress = on_progress
-        self.fingerprints: dict[str, str] = {}
+        self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
         self._readable: dict[str, tuple[ImageSource, Features]] = {}
@@ -58,7 +63,8 @@ class FeatureProvider:
     @property
     def data_fingerprint(self) -> str:
         """A hash of the fingerprints of all splits that sources were made of."""
-        text = json.dumps(self.fingerprints, sort_keys=True)
+        fingerprints = {split: digests.fingerprint for split, digests in self._digests.items()}
+        text = json.dumps(fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
@@ -67,23 +73,18 @@ class FeatureProvider:
         Raises:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
-        if split.name not in self.fingerprints:
-            self.fingerprints[split.name] = self.fingerprint(split.images)
-        if self.cache is None and not (epochs > 1 and self._fits_in_memory(split, view)):
+        if split.name not in self._digests:
+            self._digests[split.name] = self._digests_of(split.images)
+        if self.store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
-        found = features_of(
-            self.extractor,
-            EncodedImages(split.images),
-            view=view,
-            title=f"{split.name} features" + (f", view {view}" if view else ""),
-            cache=self.cache,
-            fingerprint=self.fingerprints[split.name],
-            on_chunk=self._reporting(split, view),
-        )
+        title = f"{split.name} features" + (f", view {view}" if view else "")
+        digests, report = self._digests[split.name], self._reporting(split, view)
+        found, counts = StoredPass(self.extractor, split.images, digests, view, title, report).run(self.store)
+        self.counts += counts
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
-        values = found.values if self.cache is None else found.values.to(device)
+        values = found.values if self.store is None else found.values.float().to(device)
         return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
 
     def _reporting(self, split: Split, view: int) -> Callable[[int], None]:
@@ -128,4 +129,4 @@ class FeatureProvider:
             return EncodedImages(split.images)
         log.info("decoding %d %s images for the cache", len(split), split.name)
         cache = ImageCache.at(self.config.cache_dir, preprocessing=self.extractor.preprocessing)
-        return cache.prepared(split.images, self.fingerprints[split.name])
+        return cache.prepared(split.images, self._digests[split.name].fingerprint)

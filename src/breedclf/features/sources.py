@@ -13,11 +13,12 @@ from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.data.split import SplitImages
 from breedclf.data.training_data import TrainingData
+from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import TORCH, FeatureExtractor
-from breedclf.features.fingerprint import fingerprint_of
 from breedclf.features.openvino import engine_name, openvino_backbone
 from breedclf.features.progress import FeatureProgress
 from breedclf.features.provider import FeatureProvider
+from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.views import ViewSchedule
 from breedclf.models.model import Model
 from breedclf.runtime.device import Compute
@@ -30,7 +31,8 @@ class Sources:
 
     `valid_kept` is int64 [N], the position in the validation split of each row of `valid`.
     `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
-    `are_cached`: all inputs are features from the cache.
+    `are_cached`: all inputs are features from the store. `counts`: images that passed the backbone before the first
+    step, and images whose features were in the store.
     """
 
     views: Mapping[int, FeatureSource]
@@ -40,6 +42,7 @@ class Sources:
     data_fingerprint: str
     skipped: list[str]
     are_cached: bool
+    counts: FeatureCounts
 
     @property
     def first(self) -> FeatureSource:
@@ -57,7 +60,7 @@ def make_sources(
     model: Model,
     compute: Compute,
     *,
-    fingerprint: Callable[[SplitImages], str] = fingerprint_of,
+    digests: Callable[[SplitImages], ContentDigests] = digests_of,
     timer: StepTimer = NO_TIMER,
     on_progress: Callable[[FeatureProgress], None] = lambda _: None,
 ) -> Sources:
@@ -68,7 +71,7 @@ def make_sources(
         data: the training and the validation split.
         model: has the frozen backbone.
         compute: device and precision.
-        fingerprint: computes the fingerprint of images.
+        digests: computes the digests of images.
         timer: receives the parts of each step.
         on_progress: called after each chunk of images; its exceptions end the pass over the images.
 
@@ -94,14 +97,21 @@ def make_sources(
         workers=config.workers,
         stop_at_bad=config.on_bad_image == "error",
         timer=timer,
-        as_float32=config.freeze == "head",
+        stages=config.freeze,
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
     )
-    provider = FeatureProvider(config, extractor, model.input_shape, fingerprint, on_progress)
+    provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress)
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
     *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
     views = dict(zip(schedule.counts, train, strict=True))
     return Sources(
-        views, schedule, valid, valid.kept, provider.data_fingerprint, provider.skipped, provider.cache is not None
+        views,
+        schedule,
+        valid,
+        valid.kept,
+        provider.data_fingerprint,
+        provider.skipped,
+        provider.store is not None,
+        provider.counts,
     )

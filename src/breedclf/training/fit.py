@@ -96,7 +96,7 @@ def fit(
                     data,
                     model,
                     run.compute,
-                    fingerprint=run.cache.fingerprint,
+                    digests=run.cache.digests,
                     timer=events.timer,
                     on_progress=run.on_features,
                 )

@@ -1,4 +1,4 @@
-"""What consecutive training runs in one process share: pretrained weights, and fingerprints of images."""
+"""What consecutive training runs in one process share: pretrained weights, and digests of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from breedclf.config import TrainingConfig
 from breedclf.data.labeled_images import SourceImages
 from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.files.file_stat import FileStat
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.models.weights import PretrainedWeights, load_pretrained
@@ -22,12 +22,12 @@ log: logging.Logger = logging.getLogger(__name__)
 class RunCache:
     """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself.
 
-    Image files are read for their fingerprint only once, unless they change.
+    Image files are read for their digests only once, unless they change.
     """
 
     def __init__(self) -> None:
-        self._fingerprints: dict[tuple[Path, ...], tuple[list[FileStat | None], str]] = {}
-        self._given: list[tuple[SplitImages, str]] = []
+        self._digests: dict[tuple[Path, ...], tuple[list[FileStat | None], ContentDigests]] = {}
+        self._given: list[tuple[SplitImages, ContentDigests]] = []
         self._key: tuple[object, ...] = ()
         self._pretrained: PretrainedWeights | None = None
 
@@ -53,27 +53,27 @@ class RunCache:
         preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
         return replace(self._pretrained, preprocessing=preprocessing)
 
-    def fingerprint(self, images: SplitImages) -> str:
-        """The fingerprint of these images; that of files is computed again when one of them changes.
+    def digests(self, images: SplitImages) -> ContentDigests:
+        """The digests of these images; those of files are computed again when one of them changes.
 
         Images that a program gave are read once: they stay the same while they are in use.
         """
         if not isinstance(images, ImageFiles):
-            return self._fingerprint_of_given(images)
+            return self._digests_of_given(images)
         paths = tuple(images.paths)
         stats = [_file_stat(path) for path in paths]
-        known = self._fingerprints.get(paths)
+        known = self._digests.get(paths)
         if known is None or known[0] != stats:
-            known = self._fingerprints[paths] = (stats, fingerprint_of(images))
+            known = self._digests[paths] = (stats, digests_of(images))
         return known[1]
 
-    def _fingerprint_of_given(self, images: SplitImages) -> str:
+    def _digests_of_given(self, images: SplitImages) -> ContentDigests:
         known = next((found for given, found in self._given if is_same(given, images)), None)
         if known is None:
             started = time.perf_counter()
-            known = fingerprint_of(images)
+            known = digests_of(images)
             self._given.append((images, known))
-            log.info("the fingerprint of %d images took %.1f s", len(images), time.perf_counter() - started)
+            log.info("the digests of %d images took %.1f s", len(images), time.perf_counter() - started)
         return known
 
 

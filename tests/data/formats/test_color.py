@@ -245,7 +245,7 @@ def test_neither_is_taken_for_the_other(folder: Path, tmp_path: Path) -> None:
         from breedclf.runtime.device import Compute
 
         compute = Compute(torch.device("cpu"), "fp32")
-        return FeatureExtractor(torch.nn.Identity, preprocessing, compute, "w", 4).key("images", 0)
+        return FeatureExtractor(torch.nn.Identity, preprocessing, compute, "w", 4).spec(0).key
 
     assert key(Preprocessing()) != key(Preprocessing(color="srgb"))
     kept = {}

@@ -16,7 +16,7 @@ from breedclf.data.tables.places import place_of
 from breedclf.data.tables.staging import staged
 from breedclf.data.training_data import load_data, training_images
 from breedclf.errors import DataError
-from breedclf.features.fingerprint import fingerprint_of
+from breedclf.features.digests import digests_of
 from breedclf.testing.images import write_image_set
 from tests.data.tables.conftest import Write
 
@@ -47,7 +47,7 @@ def test_a_table_in_the_order_of_a_tree_is_that_tree(tmp_path: Path) -> None:
     write_tree_table(tree, tmp_path / "images.csv")
     one, other = load_data(TrainingConfig(data=tree)), load_data(TrainingConfig(data=tmp_path / "images.csv"))
     assert one == other
-    assert fingerprint_of(one.train.images) == fingerprint_of(other.train.images)
+    assert digests_of(one.train.images).fingerprint == digests_of(other.train.images).fingerprint
 
 
 def test_without_a_split_it_is_divided_as_the_tree(tmp_path: Path) -> None:
@@ -301,7 +301,10 @@ def test_what_is_sent_is_the_listed_images_and_a_table_of_them(images: Path, tab
         assert [split.targets for split in found.splits.values()] == [
             split.targets for split in dataset_of(path).splits.values()
         ]
-        assert fingerprint_of(found.splits["valid"].images) == fingerprint_of(dataset_of(path).splits["valid"].images)
+        assert (
+            digests_of(found.splits["valid"].images).fingerprint
+            == digests_of(dataset_of(path).splits["valid"].images).fingerprint
+        )
     assert sorted(sent.values())[:4] == [b"cat0", b"dog0", b"hidden", b"outside"]
     assert {"cat0.jpg", "dog0.jpg", "breedclf-images.csv"} < set(sent)
     assert not any(name.startswith(".") for name in sent)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from breedclf.errors import ArtifactError
+from breedclf.features.stored_pass import FeatureCounts
 from breedclf.files.model_folder import CARD_FILE, MODEL_FOLDER
 from breedclf.files.paths import user_path
 from breedclf.inference.classifier import Classifier
@@ -34,6 +35,8 @@ class FitResult:
         skipped: the reasons of unreadable images that were left out.
         before: metrics of the model that the run continues (`start_from`), before the first step; None without one.
         stopped: whether the run ended on request, before its last epoch.
+        features: how many images passed through the frozen backbone before the first step, and how many had features in
+            the store, each counted once per view; None if the run was written by an earlier version.
     """
 
     artifact: Path
@@ -68,9 +71,12 @@ class FitResult:
                 f"{history_file.name} has {len(history)}; train again"
             )
         rest = RestOfResult.read(output)
-        return cls(artifact, output, history, best_epoch, rest.seconds, rest.skipped, rest.before, rest.stopped)
+        return cls(
+            artifact, output, history, best_epoch, rest.seconds, rest.skipped, rest.before, rest.stopped, rest.features
+        )
 
     stopped: bool = False
+    features: FeatureCounts | None = None
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -110,7 +116,8 @@ class FitResult:
     def optional(self) -> dict[str, Any]:
         """The fields that only some runs have."""
         before = {} if self.before is None else {"before": self.before.to_dict()}
-        return before | ({"stopped": True} if self.stopped else {})
+        features = {} if self.features is None else {"features": asdict(self.features)}
+        return before | ({"stopped": True} if self.stopped else {}) | features
 
 
 class RestOfResult(NamedTuple):
@@ -120,6 +127,7 @@ class RestOfResult(NamedTuple):
     seconds: float
     before: BeforeTraining | None
     stopped: bool
+    features: FeatureCounts | None
 
     @classmethod
     def read(cls, output: Path) -> Self:
@@ -135,6 +143,7 @@ class RestOfResult(NamedTuple):
             seconds=float(values.get("seconds", math.nan)),
             before=BeforeTraining.from_dict(values["before"]) if "before" in values else None,
             stopped=bool(values.get("stopped", False)),
+            features=FeatureCounts(**values["features"]) if "features" in values else None,
         )
 
 

@@ -42,6 +42,7 @@ class RunResults:
             skipped=self.sources.skipped,
             before=None if self.start is None else self.start.before,
             stopped=trained.stopped,
+            features=self.sources.counts,
         )
 
     def write(self, trained: Trained) -> FitResult:

@@ -1,0 +1,1 @@
+"""The feature store: backbone outputs on disk, one row per image, found by the digest of the image's content."""
