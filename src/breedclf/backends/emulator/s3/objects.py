@@ -6,7 +6,6 @@ import io
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -82,14 +81,13 @@ class MotoObjects:
                 "the emulator's S3 is moto: pip install 'moto[s3,server]', or use another S3 with --s3-endpoint"
             ) from error
         self._app = create_backend_app("s3")
-        self._one_write_at_a_time = threading.Lock()
+        self._one_at_a_time = threading.Lock()
 
     def answer(self, request: S3Request) -> S3Answer:
         from werkzeug.test import run_wsgi_app
 
-        # moto checks the condition of a write and then writes; S3 does both at once.
-        turn = nullcontext() if request.method in ("GET", "HEAD") else self._one_write_at_a_time
-        with turn:
+        # moto checks the condition of a write and then writes, and it closes what it replaces; S3's writes are atomic.
+        with self._one_at_a_time:
             body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
         return S3Answer(int(status.split()[0]), list(headers), body)
 
