@@ -7,8 +7,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.values import Features
 from breedclf.files.disk import refusal
+
+if TYPE_CHECKING:
+    from breedclf.features.remote.store import RemoteStore
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -75,7 +79,32 @@ class StoredPass:
         with opened:
             missing = self._missing(_found(opened, self.digests.values))
             with opened.computing() if len(missing) else nullcontext():
-                return self._features(opened)
+                shared = self._share(opened, store.remote) if store is not None and store.remote is not None else 0
+                found, counts = self._features(opened)
+                return found, counts + FeatureCounts(shared, -shared)
+
+    def _share(self, stored: FeatureSet, remote: RemoteStore) -> int:
+        """Take features from the store in S3, or compute them and put them there; returns how many were computed."""
+        counts = FeatureCounts()
+        firsts = np.sort(np.unique(self.digests.values, axis=0, return_index=True)[1])
+
+        def compute(missing: NDArray[np.int64], done: int, on_append: Callable[[NDArray[np.uint8]], bool]) -> None:
+            nonlocal counts
+            log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(firsts))
+
+            def append(digests: NDArray[np.uint8], features: torch.Tensor) -> bool:
+                return _append(stored, digests, features) and on_append(digests)
+
+            with _Writer(append) as writer:
+                for _, features, contents in self._computed(firsts[missing], done, {}):
+                    counts += FeatureCounts(computed=len(features))
+                    writer.add(contents, features)
+                    if not writer.goes_on:
+                        break
+
+        with _reporting(stored):
+            remote.share(stored, self.digests.values[firsts], compute, self.on_chunk)
+        return counts.computed
 
     def _features(self, stored: FeatureSet | None) -> tuple[Features, FeatureCounts]:
         count, digests = len(self.images), self.digests.values
@@ -89,7 +118,7 @@ class StoredPass:
             values[torch.from_numpy(there)] = stored.read(rows.of(there))
         if len(missing):
             log.info("%s: %d of %d images through the backbone", self.title, len(missing), count)
-            with _Writer(stored) as writer:
+            with _Writer(partial(_append, stored)) as writer:
                 for positions, features, contents in self._computed(missing, count - len(missing), bad):
                     if not len(values):
                         values = torch.empty(count, *features.shape[1:], dtype=features.dtype)
@@ -148,10 +177,11 @@ class StoredPass:
 
 
 class _Writer:
-    """Appends features to a set, several chunks at once; if the disk refuses, it warns and stops writing."""
+    """Appends features several chunks at once, until `append`, which writes them, returns False."""
 
-    def __init__(self, stored: FeatureSet | None) -> None:
-        self._stored = stored
+    def __init__(self, append: Callable[[NDArray[np.uint8], torch.Tensor], bool]) -> None:
+        self.goes_on = True
+        self._append = append
         self._digests: list[NDArray[np.uint8]] = []
         self._features: list[torch.Tensor] = []
 
@@ -162,7 +192,7 @@ class _Writer:
         self._flush()
 
     def add(self, digests: NDArray[np.uint8], features: torch.Tensor) -> None:
-        if self._stored is None:
+        if not self.goes_on:
             return
         self._digests.append(digests)
         self._features.append(features)
@@ -170,13 +200,18 @@ class _Writer:
             self._flush()
 
     def _flush(self) -> None:
-        if self._stored is None or not self._digests:
-            return
-        with _reporting(self._stored) as worked:
-            self._stored.append(np.concatenate(self._digests), torch.cat(self._features))
-        if not worked:
-            self._stored = None
-        self._digests, self._features = [], []
+        if self._digests:
+            self.goes_on = self._append(np.concatenate(self._digests), torch.cat(self._features))
+            self._digests, self._features = [], []
+
+
+def _append(stored: FeatureSet | None, digests: NDArray[np.uint8], features: torch.Tensor) -> bool:
+    """Append features to a set; if the disk refuses, it warns and returns False."""
+    if stored is None:
+        return False
+    with _reporting(stored) as worked:
+        stored.append(digests, features)
+    return bool(worked)
 
 
 def _opened(store: FeatureStore, extractor: FeatureExtractor, view: int) -> FeatureSet | None:

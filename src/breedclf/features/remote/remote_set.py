@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -245,14 +244,9 @@ class RemoteSet:
         return reads
 
 
-def rows_per_segment(layout: RowLayout) -> int:
-    """The most rows of one segment."""
-    return max(1, _SEGMENT_BYTES // layout.row_bytes)
-
-
-def describe_set(spec: dict[str, object]) -> str:
-    """The content of `set.json`."""
-    return json.dumps(spec, indent=2) + "\n"
+def rows_per_segment(values: torch.Tensor) -> int:
+    """The most rows of one segment, for rows like those in `values` [N, ...]."""
+    return max(1, _SEGMENT_BYTES // RowLayout.of(values).row_bytes)
 
 
 def _append(waiting: list[tuple[NDArray[np.uint8], torch.Tensor]], append: Append) -> None:

@@ -9,60 +9,58 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from breedclf.features.remote.bucket import S3Failure
 from breedclf.features.remote.lease import Holder, Lease, LeaseTimes
 from breedclf.features.remote.remote_set import RemoteSet, rows_per_segment
-from breedclf.features.remote.segments import RowLayout
+from breedclf.features.store.feature_set import FeatureSet
 
-_PART_IMAGES = 4096
-_PARTS = 16
+_PART_IMAGES = 8192
+_MAX_PARTS = 16
+
+Parts = dict[str, NDArray[np.int64]]
+"""Positions of images by the name of their part."""
 
 log: logging.Logger = logging.getLogger(__name__)
 
 
-class LocalSet(Protocol):
-    """The same set in the store on this machine."""
+class Compute(Protocol):
+    """Computes images and appends their features to the set on this machine."""
 
-    def find(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]: ...
+    def __call__(
+        self, positions: NDArray[np.int64], done: int, on_append: Callable[[NDArray[np.uint8]], bool], /
+    ) -> None:
+        """Compute the images at these positions, int64 [N]; `done` images are there before.
 
-    def read(self, locations: NDArray[np.int64]) -> torch.Tensor: ...
-
-    def append(self, digests: NDArray[np.uint8], values: torch.Tensor) -> object: ...
-
-
-Compute = Callable[[NDArray[np.int64], Callable[[NDArray[np.uint8]], None]], None]
-"""Computes the images at these positions, and calls its second argument with the digests of what it has appended."""
+        `on_append` is called with the digests of what was appended, uint8 [M, 16], and returns whether to go on.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class PassTimes:
-    """Seconds between uploads, between looks at what others do, and between log lines while waiting."""
+    """Seconds between uploads, between looks at what other jobs do (fewer at first), and between lines of the log."""
 
     upload: float = 120.0
+    first_wait: float = 1.0
     wait: float = 10.0
     log: float = 30.0
     lease: LeaseTimes = field(default_factory=LeaseTimes)
 
 
-class _LeaseLost(Exception):  # noqa: N818 - caught below
-    """Another job computes this part now."""
+def parts_of(digests: NDArray[np.uint8]) -> Parts:
+    """The parts of a pass: jobs with the same images make the same ones.
 
-
-def parts_of(digests: NDArray[np.uint8]) -> dict[str, NDArray[np.int64]]:
-    """Positions of images by the name of their part: jobs with the same images make the same parts.
-
-    A large set has several, by the first digits of digests, so that jobs can work on it at the same time.
+    A large set has several, by the first byte of digests, so that jobs work on it at the same time.
 
     Example:
         >>> {name: part.tolist() for name, part in parts_of(np.zeros((3, 16), np.uint8)).items()}
         {'1-0': [0, 1, 2]}
     """
-    count = _PARTS if len(digests) >= _PART_IMAGES else 1
+    count = min(_MAX_PARTS, 1 << max(0, (len(digests) // _PART_IMAGES).bit_length() - 1))
     numbers = digests[:, 0].astype(np.int64) * count // 256
-    return {f"{count}-{number:x}": np.flatnonzero(numbers == number) for number in range(count)}
+    return {f"{count}-{number}": np.flatnonzero(numbers == number) for number in range(count)}
 
 
 class SharedPass:
@@ -72,8 +70,8 @@ class SharedPass:
 
     Args:
         remote: the set in S3.
-        local: the set on this machine, which has every row at the end.
-        digests: uint8 [N, 16] of the images.
+        local: the set on this machine, which has the features of all readable images at the end.
+        digests: uint8 [N, 16] of the images, each once.
         compute: computes images.
         take: takes the lease of a part by its name; returns it, who holds it, or None if there are no leases.
         times: how often to do what.
@@ -83,7 +81,7 @@ class SharedPass:
     def __init__(
         self,
         remote: RemoteSet,
-        local: LocalSet,
+        local: FeatureSet,
         digests: NDArray[np.uint8],
         compute: Compute,
         take: Callable[[str], Lease | Holder | None],
@@ -96,6 +94,7 @@ class SharedPass:
         self._remote, self._local, self._digests = remote, local, digests
         self._compute_images, self._take, self._times = compute, take, times
         self._on_wait, self._clock, self._sleep = on_wait, clock, sleep
+        self._left: Parts = {}
         self._pending: list[NDArray[np.uint8]] = []
         self._uploaded_at = self._logged_at = clock()
 
@@ -108,8 +107,9 @@ class SharedPass:
         try:
             self._share()
         except S3Failure as failure:
-            log.warning("%s; this job computes the missing features itself and keeps them on this machine", failure)
-            self._compute(self._missing(np.arange(len(self._digests))), None)
+            log.warning("%s; this job computes the missing features itself, and they stay on this machine", failure)
+            self._left = {"": self._missing(np.arange(len(self._digests)))}
+            self._compute(self._left[""], None)
         finally:
             self._upload_safely()
 
@@ -117,74 +117,80 @@ class SharedPass:
         everything = np.arange(len(self._digests))
         self._remote.refresh()
         missing = self._fetch(everything)
-        here = np.setdiff1d(everything, missing)
-        self._pending.append(self._digests[here[self._remote.find(self._digests[here]) < 0]])
-        parts = {name: part for name, part in parts_of(self._digests).items() if len(np.intersect1d(part, missing))}
-        while parts:
-            done, holder = self._work(parts)
-            parts = {name: part for name, part in parts.items() if name not in done}
-            if parts and not done:
-                parts = self._await(parts, holder)
+        here = self._digests[np.setdiff1d(everything, missing)]
+        self._pending.append(here[self._remote.find(here) < 0])
+        self._left = _some(parts_of(self._digests), missing)
+        seconds = self._times.first_wait
+        while self._left:
+            holder = self._work()
+            if holder is not None:
+                self._await(holder, seconds)
+                seconds = min(2 * seconds, self._times.wait)
 
-    def _work(self, parts: dict[str, NDArray[np.int64]]) -> tuple[set[str], str]:
-        """Compute every part that is free; returns the names of those that are done, and who holds another."""
-        done: set[str] = set()
-        holder = ""
-        for name, part in parts.items():
+    def _work(self) -> Holder | None:
+        """Compute the parts that are free; returns who holds one of the others if none was."""
+        holder = None
+        for name in list(self._left):
             lease = self._take(name)
             if isinstance(lease, Holder):
-                holder = lease.name
-                continue
-            if lease is None:
-                self._compute(self._missing(part), None)
-                done.add(name)
-                continue
-            with lease:
-                self._remote.refresh()
-                try:
-                    self._compute(self._fetch(part), lease)
-                    done.add(name)
-                except _LeaseLost:
-                    log.warning("another job has taken over images of this one, which was suspended or offline")
-                finally:
-                    self._upload_safely()
-        return done, holder
+                holder = holder or lease
+            elif lease is None:
+                self._compute(self._left[name], None)
+                del self._left[name]
+            else:
+                with lease:
+                    self._compute_part(name, lease)
+        return holder if self._left and holder is not None else None
 
-    def _await(self, parts: dict[str, NDArray[np.int64]], holder: str) -> dict[str, NDArray[np.int64]]:
-        """Wait a while, and fetch what others have uploaded; returns the parts that aren't complete."""
-        self._sleep(self._times.wait)
+    def _compute_part(self, name: str, lease: Lease) -> None:
+        """Compute what the last holder of a part hasn't uploaded."""
         self._remote.refresh()
-        missing = self._fetch(np.concatenate(list(parts.values())))
-        count = len(self._digests)
+        self._left[name] = self._fetch(self._left[name])
+        try:
+            self._compute(self._left[name], lease)
+        finally:
+            self._upload_safely()
+        if lease.is_lost:
+            log.warning("another job computes images of this job now, which couldn't renew its lease in time")
+        else:
+            del self._left[name]
+
+    def _await(self, holder: Holder, seconds: float) -> None:
+        """Wait a while, and fetch what others have uploaded."""
+        self._sleep(seconds)
+        self._remote.refresh()
+        self._left = _some(self._left, self._fetch(np.concatenate(list(self._left.values()))))
+        count, done = len(self._digests), self._done()
         if self._clock() - self._logged_at >= self._times.log:
             self._logged_at = self._clock()
-            log.info("waiting for %s, which computes features: %d of %d are there", holder, count - len(missing), count)
-        self._on_wait(count - len(missing))
-        return {name: part for name, part in parts.items() if len(np.intersect1d(part, missing))}
+            log.info("waiting for %s, which computes features: %d of %d are there", holder.name, done, count)
+        self._on_wait(done)
+
+    def _done(self) -> int:
+        return len(self._digests) - sum(map(len, self._left.values()))
 
     def _missing(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the positions whose rows aren't on this machine."""
-        return positions[np.asarray(self._local.find(self._digests[positions])) < 0]
+        """Those of the positions whose features aren't on this machine."""
+        return positions[~self._local.find(self._digests[positions]).found]
 
     def _fetch(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Fetch missing rows from S3; returns the positions of those that are still missing."""
+        """Fetch missing features from S3; returns the positions of those that are still missing."""
         missing = self._missing(positions)
-        if not len(missing) or not self._remote.fetch(self._digests[missing], self._local.append):
-            return missing
-        return self._missing(missing)
+        if self._remote.fetch(self._digests[missing], self._local.append):
+            return self._missing(missing)
+        return missing
 
     def _compute(self, positions: NDArray[np.int64], lease: Lease | None) -> None:
-        def appended(digests: NDArray[np.uint8]) -> None:
+        def on_append(digests: NDArray[np.uint8]) -> bool:
             self._pending.append(digests)
-            if lease is not None:
-                lease.progressed()
-                if lease.is_lost:
-                    raise _LeaseLost
             if self._clock() - self._uploaded_at >= self._times.upload:
                 self._upload_safely()
+            if lease is not None:
+                lease.progressed()
+            return lease is None or not lease.is_lost
 
         if len(positions):
-            self._compute_images(positions, appended)
+            self._compute_images(positions, self._done(), on_append)
 
     def _upload_safely(self) -> None:
         try:
@@ -194,14 +200,21 @@ class SharedPass:
         self._uploaded_at = self._clock()
 
     def _upload(self) -> None:
-        if not any(len(each) for each in self._pending):
-            return
-        digests = np.unique(np.concatenate(self._pending), axis=0)
-        digests = digests[self._remote.find(digests) < 0]
-        locations = np.asarray(self._local.find(digests))
-        digests, locations = digests[locations >= 0], locations[locations >= 0]
+        digests = np.concatenate(self._pending) if self._pending else self._digests[:0]
+        digests = np.unique(digests[self._remote.find(digests) < 0], axis=0)
+        rows = self._local.find(digests)
+        digests, rows = digests[rows.found], rows.of(rows.found)
         if len(digests):
-            at_once = rows_per_segment(RowLayout.of(self._local.read(locations[:1])))
-            parts = (self._local.read(locations[at : at + at_once]) for at in range(0, len(locations), at_once))
+            at_once = rows_per_segment(self._local.read(rows.of(np.arange(1))))
+            parts = (
+                self._local.read(rows.of(np.arange(at, min(at + at_once, len(digests)))))
+                for at in range(0, len(digests), at_once)
+            )
             self._remote.add(digests, parts, at_once)
         self._pending.clear()
+
+
+def _some(parts: Parts, missing: NDArray[np.int64]) -> Parts:
+    """The missing images of each part that isn't complete."""
+    left = {name: np.intersect1d(part, missing) for name, part in parts.items()}
+    return {name: part for name, part in left.items() if len(part)}

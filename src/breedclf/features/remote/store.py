@@ -8,28 +8,25 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from functools import cache, partial
+from dataclasses import asdict
+from functools import partial
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.errors import ConfigError
-from breedclf.features.remote.bucket import SCHEME, Bucket, NoConditionsFailure, S3Failure, S3Location
+from breedclf.features.remote.bucket import Bucket, NoConditionsFailure, S3Failure, S3Location
 from breedclf.features.remote.lease import Holder, Lease, take
 from breedclf.features.remote.remote_set import RemoteSet
-from breedclf.features.remote.shared_pass import Compute, LocalSet, PassTimes, SharedPass
+from breedclf.features.remote.shared_pass import Compute, PassTimes, SharedPass
+from breedclf.features.store.feature_set import FeatureSet
 
 FORMAT = 1
 MARKER = "feature-store.json"
 _GLOBAL = "aws-global"
 
 log: logging.Logger = logging.getLogger(__name__)
-
-
-def is_remote(feature_store: str | None) -> bool:
-    """Whether the setting `feature_store` names a store in S3."""
-    return feature_store is not None and feature_store.startswith(SCHEME)
 
 
 class RemoteStore:
@@ -46,7 +43,7 @@ class RemoteStore:
         self._has_leases = has_leases
         self._times = times or PassTimes()
         self._holder = Holder(os.environ.get("TRAINING_JOB_NAME") or socket.gethostname(), secrets.token_hex(8))
-        self._set = cache(self._new_set)
+        self._sets: dict[str, RemoteSet] = {}
 
     @classmethod
     def open(cls, uri: str, *, times: PassTimes | None = None) -> Self:
@@ -78,30 +75,25 @@ class RemoteStore:
 
     def share(
         self,
-        key: str,
-        local: LocalSet,
+        local: FeatureSet,
         digests: NDArray[np.uint8],
         compute: Compute,
-        *,
-        about: str = "",
         on_wait: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Bring the rows of these images into `local`: from S3, or by `compute`, whose rows are uploaded.
+        """Bring the features of these images into `local`: from S3, or by `compute`, whose results are uploaded.
 
         Args:
-            key: the key of the set.
             local: the set on this machine.
-            digests: uint8 [N, 16].
+            digests: uint8 [N, 16], each once.
             compute: computes and appends images; see `Compute`.
-            about: describes the set, for people who look into the bucket.
             on_wait: called while other jobs compute, with the number of images that are there.
         """
-        remote = self._set(key, about)
+        key = local.spec.key
+        if key not in self._sets:
+            about = {"format": FORMAT, "spec": asdict(local.spec)}
+            self._sets[key] = RemoteSet(self.bucket, key, self._holder.writer, json.dumps(about, indent=2) + "\n")
         take_part = partial(self._take, key)
-        SharedPass(remote, local, digests, compute, take_part, times=self._times, on_wait=on_wait).run()
-
-    def _new_set(self, key: str, about: str) -> RemoteSet:
-        return RemoteSet(self.bucket, key, self._holder.writer, about)
+        SharedPass(self._sets[key], local, digests, compute, take_part, times=self._times, on_wait=on_wait).run()
 
     def _take(self, key: str, part: str) -> Lease | Holder | None:
         """The lease of a part, who holds it, or None if the service has no leases."""
