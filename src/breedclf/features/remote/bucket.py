@@ -234,7 +234,7 @@ class Bucket:
 
     @contextmanager
     def _failures(self, operation: str, name: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
         from urllib3.exceptions import HTTPError
 
         action = f"{operation} of {self._uri(name)}"
@@ -247,8 +247,6 @@ class Bucket:
             raise S3Failure(
                 f"{action}: no AWS credentials found; run `aws configure` or `aws sso login`, or set AWS_PROFILE"
             ) from error
-        except ParamValidationError as error:
-            raise ConfigError(f"feature_store={self.location}: {error}") from error
         except (BotoCoreError, HTTPError, OSError) as error:  # the body is read by urllib3
             raise S3Failure(f"{action}: {error}") from error
 
