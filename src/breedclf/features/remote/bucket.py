@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -273,5 +273,6 @@ def _code(error: ClientError) -> str:
 
 
 def _age(date: str | None, modified: datetime) -> float:
-    """Seconds since an object was written; both times are S3's. Without a date it is new."""
-    return 0.0 if date is None else max(0.0, (parsedate_to_datetime(date) - modified).total_seconds())
+    """Seconds since an object was written; both times are S3's, as long as it sends the date."""
+    now = datetime.now(UTC) if date is None else parsedate_to_datetime(date)
+    return max(0.0, (now - modified).total_seconds())

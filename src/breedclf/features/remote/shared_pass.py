@@ -42,7 +42,7 @@ class Compute(Protocol):
 class PassTimes:
     """Seconds between uploads, between looks at what other jobs do (fewer at first), and between lines of the log."""
 
-    upload: float = 120.0
+    upload: float = 60.0
     first_wait: float = 1.0
     wait: float = 10.0
     log: float = 30.0
