@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,14 +16,15 @@ from breedclf.data.image_source import EncodedImages
 from breedclf.data.split import SplitImages
 from breedclf.features.digests import ContentDigests
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.found import FeatureBuffer, FoundFeatures
 from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
-from breedclf.features.values import Features
-from breedclf.files.disk import refusal
+from breedclf.features.store_access import StoreAccess
 
 if TYPE_CHECKING:
     from breedclf.features.remote.store import RemoteStore
+
+OnAppend = Callable[[NDArray[np.uint8]], bool]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -65,98 +63,80 @@ class StoredPass:
     title: str
     on_chunk: Callable[[int], None]
 
-    def run(self, store: FeatureStore | None) -> tuple[Features, FeatureCounts]:
+    def run(self, store: FeatureStore | None) -> tuple[FoundFeatures, FeatureCounts]:
         """The features of all readable images in the order of the list; without a store all of them are computed.
 
-        A store that can't be used or fails is reported, and the pass goes on without it.
+        A store that can't be used or fails is reported, and the pass goes on; what isn't in the store is in memory.
 
         Raises:
             ImageError: an image can't be read, with the extractor's `stop_at_bad`.
         """
-        opened = None if store is None else _opened(store, self.extractor, self.view)
-        if opened is None:
-            return self._features(None)
-        with opened:
-            missing = self._missing(_found(opened, self.digests.values))
-            with opened.computing() if len(missing) else nullcontext():
-                shared = self._share(opened, store.remote) if store is not None and store.remote is not None else 0
-                found, counts = self._features(opened)
-                return found, counts + FeatureCounts(shared, -shared)
-
-    def _share(self, stored: FeatureSet, remote: RemoteStore) -> int:
-        """Take features from the store in S3, or compute them and put them there; returns how many were computed."""
-        counts = FeatureCounts()
-        firsts = np.sort(np.unique(self.digests.values, axis=0, return_index=True)[1])
-
-        def compute(missing: NDArray[np.int64], done: int, on_append: Callable[[NDArray[np.uint8]], bool]) -> None:
-            nonlocal counts
-            log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(firsts))
-
-            def append(digests: NDArray[np.uint8], features: torch.Tensor) -> bool:
-                return _append(stored, digests, features) and on_append(digests)
-
-            with _Writer(append) as writer:
-                for _, features, contents in self._computed(firsts[missing], done, {}):
-                    counts += FeatureCounts(computed=len(features))
-                    writer.add(contents, features)
-                    if not writer.goes_on:
-                        break
-
-        with _reporting(stored):
-            remote.share(stored, self.digests.values[firsts], compute, self.on_chunk)
-        return counts.computed
-
-    def _features(self, stored: FeatureSet | None) -> tuple[Features, FeatureCounts]:
-        count, digests = len(self.images), self.digests.values
-        rows = _found(stored, digests)
-        missing, there = self._missing(rows), np.flatnonzero(rows.found)
-        values, bad = torch.empty(0, 0), dict[int, str]()
-        is_known = rows.found.copy()
-        if stored is not None and len(there):
-            assert stored.row_type is not None
-            values = stored.row_type.empty(count)
-            values[torch.from_numpy(there)] = stored.read(rows.of(there))
-        if len(missing):
-            log.info("%s: %d of %d images through the backbone", self.title, len(missing), count)
-            with _Writer(partial(_append, stored)) as writer:
-                for positions, features, contents in self._computed(missing, count - len(missing), bad):
-                    if not len(values):
-                        values = torch.empty(count, *features.shape[1:], dtype=features.dtype)
-                    values[torch.from_numpy(positions)] = features
-                    is_known[positions] = True
-                    writer.add(contents, features)
-        for position, first in self._repeated(is_known):
-            if first in bad:
-                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
-            else:
-                values[position] = values[first]
-                is_known[position] = True
-        kept = np.flatnonzero(is_known)
-        found = values if len(kept) == count else values[torch.from_numpy(kept)]
-        counts = FeatureCounts(len(missing) - len(set(missing.tolist()) & set(bad)), 0)
-        counts += FeatureCounts(0, len(kept) - counts.computed)
-        return Features(found, torch.from_numpy(kept), bad), counts
+        with StoreAccess.opened(store, self.extractor.spec(self.view)) as access:
+            rows, bad = access.find(self.digests.values), dict[int, str]()
+            missing, writer = self._missing(rows), _Writer(access, rows, 0)
+            remote = None if store is None or not access.works else store.remote
+            if len(missing) or remote is not None:
+                with access.computing():
+                    rows.put(missing, access.find(self.digests.values[missing]))
+                    missing = self._missing(rows)
+                    with _Writer(access, rows, len(missing)) as writer:
+                        if remote is not None:
+                            missing = self._share(remote, missing, access, rows, writer, bad)
+                        self._compute(missing, writer, bad)
+            self._repeat(rows, bad)
+            kept = np.flatnonzero(rows.shards != -1)
+            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, writer.refused.values)
+            return found, FeatureCounts(writer.count, len(kept) - writer.count)
 
     def _missing(self, rows: Rows) -> NDArray[np.int64]:
         """The positions of images whose features must be computed, once per content."""
-        _, firsts = np.unique(self.digests.values, axis=0, return_index=True)
-        first = np.zeros(len(self.images), bool)
-        first[firsts] = True
-        return np.flatnonzero(first & ~rows.found)
+        without = np.flatnonzero(~rows.found)
+        _, firsts = np.unique(self.digests.values[without], axis=0, return_index=True)
+        return without[np.sort(firsts)]
 
-    def _repeated(self, is_known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """The positions of images without features whose content an earlier image has, and the position of that one."""
-        unknown = np.flatnonzero(~is_known)
-        if not len(unknown):
+    def _share(
+        self,
+        remote: RemoteStore,
+        missing: NDArray[np.int64],
+        access: StoreAccess,
+        rows: Rows,
+        writer: _Writer,
+        bad: dict[int, str],
+    ) -> NDArray[np.int64]:
+        """Fetch or compute missing features together with other jobs; returns the positions that are still missing."""
+        digests = self.digests.values
+        firsts = np.sort(np.unique(digests, axis=0, return_index=True)[1])
+
+        def compute(some: NDArray[np.int64], left: int, on_append: OnAppend) -> None:
+            positions = firsts[some]
+            self._compute(positions[rows.shards[positions] == -1], writer, bad, left, on_append)
+
+        remote.share(self.extractor.spec(self.view), access, digests[firsts], compute, self.on_chunk)
+        unknown = missing[rows.shards[missing] == -1]
+        rows.put(unknown, access.find(digests[unknown]))
+        return np.array([at for at in unknown.tolist() if rows.shards[at] == -1 and at not in bad], np.int64)
+
+    def _compute(
+        self,
+        missing: NDArray[np.int64],
+        writer: _Writer,
+        bad: dict[int, str],
+        left: int = 0,
+        on_append: OnAppend = lambda _: True,
+    ) -> None:
+        """Compute missing features and append them to the store; `left` others are missing besides."""
+        if not len(missing):
             return
-        _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
-        for position in unknown.tolist():
-            first = int(firsts[inverse.reshape(-1)[position]])
-            if first != position:
-                yield position, first
+        log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
+        writer.on_append, writer.goes_on = on_append, True
+        for positions, features, contents in self._computed(missing, bad, len(self.images) - len(missing) - left):
+            writer.add(positions, features, contents)
+            if not writer.goes_on:
+                break
+        writer.flush()
 
     def _computed(
-        self, missing: NDArray[np.int64], done: int, bad: dict[int, str]
+        self, missing: NDArray[np.int64], bad: dict[int, str], done: int
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
         """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
         changed = 0
@@ -175,70 +155,52 @@ class StoredPass:
         if changed:
             log.warning("%s: %d images changed while they were read", self.title, changed)
 
+    def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
+        """Give images whose content an earlier image has the same rows, or the same reason."""
+        without = np.flatnonzero(rows.shards == -1)
+        if len(without) == len(bad):
+            return
+        _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
+        for position in without.tolist():
+            first = int(firsts[inverse.reshape(-1)[position]])
+            if first in bad:
+                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
+            else:
+                rows.put(np.array([position]), rows.of(np.array([first])))
+
 
 class _Writer:
-    """Appends features several chunks at once, until `append`, which writes them, returns False."""
+    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory.
 
-    def __init__(self, append: Callable[[NDArray[np.uint8], torch.Tensor], bool]) -> None:
+    `count` images were added. `on_append` is called with the digests of what the store took; `goes_on` is its answer.
+    """
+
+    def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
+        self.refused, self.count = FeatureBuffer(count), 0
+        self.on_append: OnAppend = lambda _: True
         self.goes_on = True
-        self._append = append
-        self._digests: list[NDArray[np.uint8]] = []
-        self._features: list[torch.Tensor] = []
+        self._access, self._rows = access, rows
+        self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._flush()
+        self.flush()
 
-    def add(self, digests: NDArray[np.uint8], features: torch.Tensor) -> None:
-        if not self.goes_on:
+    def add(self, positions: NDArray[np.int64], features: torch.Tensor, contents: NDArray[np.uint8]) -> None:
+        self._waiting.append((positions, features, contents))
+        if sum(len(each) for each, *_ in self._waiting) >= IMAGES_PER_WRITE:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
             return
-        self._digests.append(digests)
-        self._features.append(features)
-        if sum(map(len, self._digests)) >= IMAGES_PER_WRITE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._digests:
-            self.goes_on = self._append(np.concatenate(self._digests), torch.cat(self._features))
-            self._digests, self._features = [], []
-
-
-def _append(stored: FeatureSet | None, digests: NDArray[np.uint8], features: torch.Tensor) -> bool:
-    """Append features to a set; if the disk refuses, it warns and returns False."""
-    if stored is None:
-        return False
-    with _reporting(stored) as worked:
-        stored.append(digests, features)
-    return bool(worked)
-
-
-def _opened(store: FeatureStore, extractor: FeatureExtractor, view: int) -> FeatureSet | None:
-    try:
-        return store.open(extractor.spec(view))
-    except (OSError, sqlite3.Error, ValueError) as error:
-        log.warning("the feature store at %s can't be used (%s); continuing without it", store.folder, _why(error))
-        return None
-
-
-def _found(stored: FeatureSet | None, digests: NDArray[np.uint8]) -> Rows:
-    if stored is not None:
-        with _reporting(stored):
-            return stored.find(digests)
-    return Rows(*(np.full(len(digests), -1, np.int64) for _ in range(3)))
-
-
-@contextmanager
-def _reporting(stored: FeatureSet) -> Iterator[list[bool]]:
-    """Log a failure of the store, and go on; the list that it gives is empty then."""
-    worked = [True]
-    try:
-        yield worked
-    except (OSError, sqlite3.Error, ValueError) as error:
-        worked.clear()
-        log.warning("the feature store at %s failed (%s); continuing without it", stored.folder, _why(error))
-
-
-def _why(error: Exception) -> str:
-    return refusal(error) if isinstance(error, OSError) else str(error)
+        positions, features, contents = zip(*self._waiting, strict=True)
+        self._waiting = []
+        values, digests = torch.cat(features), np.concatenate(contents)
+        self.count += len(values)
+        rows = self._access.append(digests, values)
+        self._rows.put(np.concatenate(positions), self.refused.add(values) if rows is None else rows)
+        if rows is not None:
+            self.goes_on = self.on_append(digests)

@@ -16,8 +16,9 @@ from breedclf.backends.emulator.s3.objects import MotoObjects
 from breedclf.features.remote.bucket import Bucket, S3Location
 from breedclf.features.remote.shared_pass import PassTimes
 from breedclf.features.remote.store import RemoteStore
-from breedclf.features.store.feature_set import FeatureSet
 from breedclf.features.store.spec import FeatureSpec
+from breedclf.features.store.store import FeatureStore
+from breedclf.features.store_access import StoreAccess
 
 SPEC = FeatureSpec("weights", "head", {"crop_px": 224}, "fp32", "engine")
 QUICK = PassTimes(first_wait=0.02, wait=0.1)
@@ -49,12 +50,12 @@ class JobOnOneMachine:
     ) -> torch.Tensor:
         """Run a pass over these images; `after_each` is called with the number of images computed."""
         remote = RemoteStore(Bucket(self.client, S3Location("photos", "features")), times=self.times)
-        with FeatureSet(self.folder, SPEC) as local:
+        with StoreAccess.opened(FeatureStore(self.folder), SPEC) as local:
 
             def compute(
-                positions: NDArray[np.int64], done: int, on_append: Callable[[NDArray[np.uint8]], bool]
+                positions: NDArray[np.int64], left: int, on_append: Callable[[NDArray[np.uint8]], bool]
             ) -> None:
-                assert 0 <= done <= len(digests)
+                assert 0 <= left <= len(digests) - len(positions)
                 for start in range(0, len(positions), 64):
                     some = digests[positions[start : start + 64]]
                     local.append(some, values_of(some))
@@ -63,8 +64,9 @@ class JobOnOneMachine:
                     if not on_append(some):
                         return
 
-            remote.share(local, digests, compute, on_wait)
-            return local.read(local.find(digests))
+            remote.share(SPEC, local, digests, compute, on_wait)
+            assert local.reader is not None
+            return local.reader.read(local.find(digests))
 
 
 @pytest.fixture
@@ -82,4 +84,4 @@ def s3() -> Iterator[Any]:
 @pytest.fixture
 def job(s3: Any, tmp_path: Path) -> Callable[..., JobOnOneMachine]:
     """Makes a job by its name."""
-    return lambda name, **more: JobOnOneMachine(tmp_path / name / "store" / "set", s3, **more)
+    return lambda name, **more: JobOnOneMachine(tmp_path / name, s3, **more)

@@ -11,16 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from breedclf.data.digests import DIGEST_BYTES
 from breedclf.features.remote.bucket import CONNECTIONS, Bucket
 from breedclf.features.remote.ranges import RowRange, ranges_of
-from breedclf.features.remote.segments import (
-    DIGEST_BYTES,
-    RowLayout,
-    SegmentIndex,
-    checksums_of,
-    row_bytes_of,
-    row_starts,
-)
+from breedclf.features.remote.segments import SegmentIndex, checksums_of, row_starts
+from breedclf.features.store.row_type import RowType, as_bytes
 
 Append = Callable[[NDArray[np.uint8], torch.Tensor], object]
 
@@ -64,7 +59,7 @@ class RemoteSet:
         self._about = about
         self._known: dict[str, SegmentIndex | None] = {}
         self._covered: set[str] = set()
-        self._layout: RowLayout | None = None
+        self._row_type: RowType | None = None
         self._segments: list[str] = []
         self._starts = np.zeros(1, np.int64)
         self._digests = np.empty(0, f"S{DIGEST_BYTES}")  # sorted
@@ -115,17 +110,17 @@ class RemoteSet:
         rows = self.find(digests)
         wanted = np.flatnonzero(rows >= 0)
         wanted = wanted[np.argsort(rows[wanted], kind="stable")]
-        if not len(wanted) or self._layout is None:
+        if not len(wanted) or self._row_type is None:
             return 0
         names = dict(zip(rows[wanted].tolist(), wanted.tolist(), strict=True))
         fetched, damaged, size = 0, 0, 0
         waiting: list[tuple[NDArray[np.uint8], torch.Tensor]] = []
         for numbers, values in self._rows_of(np.unique(rows[wanted])):
             own = digests[[names[number] for number in numbers.tolist()]]
-            whole = checksums_of(own, row_bytes_of(values), self._layout) == self._checksums[numbers]
+            whole = checksums_of(own, as_bytes(values), self._row_type) == self._checksums[numbers]
             damaged += int((~whole).sum())
             waiting.append((own[whole], values[torch.from_numpy(whole)]))
-            size += int(whole.sum()) * self._layout.row_bytes
+            size += int(whole.sum()) * self._row_type.row_bytes
             fetched += int(whole.sum())
             if size >= _APPEND_BYTES:
                 _append(waiting, append)
@@ -147,19 +142,19 @@ class RemoteSet:
             S3Failure: a request fails; nobody finds the rows then.
         """
         names, counts, checksums = [], [], []
-        layout: RowLayout | None = None
+        row_type: RowType | None = None
         for start, part in zip(range(0, len(digests), rows_at_once), values, strict=True):
-            layout = RowLayout.of(part)
+            row_type = RowType.of(part)
             name = f"{self._writer}-{self._written:06d}{_ROWS}"
             self._written += 1
-            content = row_bytes_of(part)
-            self._bucket.put(f"{self.key}/{name}", content)
+            content = as_bytes(part)
+            self._bucket.put(f"{self.key}/{name}", content.tobytes())
             names.append(name)
             counts.append(len(part))
-            checksums.append(checksums_of(digests[start : start + len(part)], content, layout))
-        if layout is None:
+            checksums.append(checksums_of(digests[start : start + len(part)], content, row_type))
+        if row_type is None:
             return
-        index = SegmentIndex(layout, tuple(names), tuple(counts), digests, np.concatenate(checksums))
+        index = SegmentIndex(row_type, tuple(names), tuple(counts), digests, np.concatenate(checksums))
         self._write_index(f"{self._writer}-{self._written - 1:06d}{_INDEX}", index)
         self._describe()
         self._merge()
@@ -199,10 +194,10 @@ class RemoteSet:
         """Add the rows of an index; returns the index if it can be used."""
         if index is None:
             return None
-        self._layout = self._layout or index.layout
-        sizes = [count * index.layout.row_bytes for count in index.counts]
+        self._row_type = self._row_type or index.row_type
+        sizes = [count * index.row_type.row_bytes for count in index.counts]
         is_complete = listed is None or [listed.get(each) for each in index.segments] == sizes
-        if index.layout != self._layout or not is_complete:
+        if index.row_type != self._row_type or not is_complete:
             log.warning("%s/%s/%s is not used: it doesn't fit the segments", self._bucket.location, self.key, name)
             return None
         rows = np.arange(len(index.digests)) + self._starts[-1]
@@ -217,19 +212,23 @@ class RemoteSet:
 
     def _rows_of(self, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
         """Read rows by number, in ascending order, several ranges at once."""
-        layout = self._layout
-        assert layout is not None
-        reads = self._reads(numbers, layout.row_bytes)
+        row_type = self._row_type
+        assert row_type is not None
+        reads = self._reads(numbers, row_type.row_bytes)
 
         def read(each: _Read) -> bytes:
             name = f"{self.key}/{each.segment}"
-            return self._bucket.get_range(name, each.rows.first * layout.row_bytes, each.rows.end * layout.row_bytes)
+            return self._bucket.get_range(
+                name, each.rows.first * row_type.row_bytes, each.rows.end * row_type.row_bytes
+            )
 
         with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="breedclf-s3") as pool:
             for start in range(0, len(reads), _RANGES_AT_ONCE):
                 some = reads[start : start + _RANGES_AT_ONCE]
                 for each, content in zip(some, pool.map(read, some), strict=True):
-                    yield each.needed, layout.rows(content)[torch.from_numpy(each.needed - each.first)]
+                    values = row_type.empty(each.rows.end - each.rows.first)
+                    as_bytes(values)[:] = np.frombuffer(content, np.uint8).reshape(len(values), -1)
+                    yield each.needed, values[torch.from_numpy(each.needed - each.first)]
 
     def _reads(self, numbers: NDArray[np.int64], row_bytes: int) -> list[_Read]:
         reads = []
@@ -244,9 +243,9 @@ class RemoteSet:
         return reads
 
 
-def rows_per_segment(values: torch.Tensor) -> int:
-    """The most rows of one segment, for rows like those in `values` [N, ...]."""
-    return max(1, _SEGMENT_BYTES // RowLayout.of(values).row_bytes)
+def rows_per_segment(row_type: RowType) -> int:
+    """The most rows of one segment."""
+    return max(1, _SEGMENT_BYTES // row_type.row_bytes)
 
 
 def _append(waiting: list[tuple[NDArray[np.uint8], torch.Tensor]], append: Append) -> None:

@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from breedclf.data.digests import DIGEST_BYTES
+from breedclf.features.store.row_type import RowType
+
 FORMAT = "1"
-DIGEST_BYTES = 16
-_DTYPES = {str(each).removeprefix("torch."): each for each in (torch.float32, torch.bfloat16, torch.float16)}
 _METADATA_LENGTH_BYTES = 8  # of the header at the start of a safetensors file
 
 
-@dataclass(frozen=True)
-class RowLayout:
-    """Dtype and shape of the rows of a set.
-
-    Example:
-        >>> RowLayout(torch.bfloat16, (512,)).row_bytes
-        1024
-    """
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @classmethod
-    def of(cls, values: torch.Tensor) -> Self:
-        """The layout of the rows of `values` [N, ...]."""
-        return cls(values.dtype, tuple(values.shape[1:]))
-
-    def rows(self, content: bytes) -> torch.Tensor:
-        """The rows [N, ...] that these bytes hold."""
-        return torch.frombuffer(bytearray(content), dtype=self.dtype).reshape(-1, *self.shape)
-
-
-def row_bytes_of(values: torch.Tensor) -> bytes:
-    """The bytes of rows, in order."""
-    return values.contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def checksums_of(digests: NDArray[np.uint8], content: bytes, layout: RowLayout) -> NDArray[np.uint32]:
-    """A CRC-32 of each row with its image's digest, dtype and shape; uint32 [N]."""
-    start = zlib.crc32(f"{layout.dtype} {list(layout.shape)}".encode())
-    size, view, names = layout.row_bytes, memoryview(content), digests.tobytes()
-    return np.fromiter(
-        (
-            zlib.crc32(
-                view[row * size : (row + 1) * size],
-                zlib.crc32(names[row * DIGEST_BYTES : (row + 1) * DIGEST_BYTES], start),
-            )
-            for row in range(len(digests))
-        ),
-        dtype=np.uint32,
-        count=len(digests),
-    )
+def checksums_of(digests: NDArray[np.uint8], rows: NDArray[np.uint8], row_type: RowType) -> NDArray[np.uint32]:
+    """A CRC-32 of each row, uint8 [N, row_bytes], with its image's digest, dtype and shape; uint32 [N]."""
+    start = zlib.crc32(f"{row_type.dtype} {list(row_type.shape)}".encode())
+    found = [zlib.crc32(row, zlib.crc32(digest, start)) for digest, row in zip(digests, rows, strict=True)]
+    return np.array(found, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -75,7 +32,7 @@ class SegmentIndex:
     """The images of one or more segments, in the order of their rows.
 
     Args:
-        layout: dtype and shape of the rows.
+        row_type: dtype and shape of the rows.
         segments: the names of the segments.
         counts: the rows of each segment.
         digests: uint8 [N, 16], of all rows of the first segment, then of the second, and so on.
@@ -83,7 +40,7 @@ class SegmentIndex:
         covers: the names of other index objects that this one replaces.
     """
 
-    layout: RowLayout
+    row_type: RowType
     segments: tuple[str, ...]
     counts: tuple[int, ...]
     digests: NDArray[np.uint8]
@@ -94,8 +51,8 @@ class SegmentIndex:
         """The index as a safetensors file: `digests`, `checksums`, and the rest as metadata."""
         about = {
             "format": FORMAT,
-            "dtype": str(self.layout.dtype).removeprefix("torch."),
-            "shape": json.dumps(self.layout.shape),
+            "dtype": self.row_type.dtype,
+            "shape": json.dumps(self.row_type.shape),
             "segments": json.dumps(self.segments),
             "counts": json.dumps(self.counts),
             "covers": json.dumps(self.covers),
@@ -114,7 +71,7 @@ class SegmentIndex:
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']}, not {FORMAT}")
             found = cls(
-                RowLayout(_DTYPES[about["dtype"]], tuple(int(size) for size in json.loads(about["shape"]))),
+                RowType(about["dtype"], tuple(int(size) for size in json.loads(about["shape"]))),
                 tuple(str(name) for name in json.loads(about["segments"])),
                 tuple(int(count) for count in json.loads(about["counts"])),
                 tensors["digests"],
@@ -131,7 +88,7 @@ class SegmentIndex:
         is_whole = (
             len(self.segments) == len(self.counts)
             and all(count > 0 for count in self.counts)
-            and all(size > 0 for size in self.layout.shape)
+            and self.row_type.row_bytes > 0
             and (self.digests.dtype, self.digests.shape) == (np.dtype(np.uint8), (rows, DIGEST_BYTES))
             and (self.checksums.dtype, self.checksums.shape) == (np.dtype(np.uint32), (rows,))
             and not any("/" in name for name in (*self.segments, *self.covers))
@@ -141,10 +98,10 @@ class SegmentIndex:
 
     @classmethod
     def merged(cls, indexes: Sequence[tuple[str, Self]]) -> Self:
-        """One index that replaces these, given by name; they have one layout."""
+        """One index that replaces these, given by name; they have one type."""
         parts = [index for _, index in indexes]
         return cls(
-            parts[0].layout,
+            parts[0].row_type,
             tuple(name for part in parts for name in part.segments),
             tuple(count for part in parts for count in part.counts),
             np.concatenate([part.digests for part in parts]),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from breedclf.features.remote.bucket import S3Failure
 from breedclf.features.remote.lease import Holder, Lease, LeaseTimes
 from breedclf.features.remote.remote_set import RemoteSet, rows_per_segment
-from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.store_access import StoreAccess
 
 _PART_IMAGES = 8192
 _MAX_PARTS = 16
@@ -29,9 +29,9 @@ class Compute(Protocol):
     """Computes images and appends their features to the set on this machine."""
 
     def __call__(
-        self, positions: NDArray[np.int64], done: int, on_append: Callable[[NDArray[np.uint8]], bool], /
+        self, positions: NDArray[np.int64], left: int, on_append: Callable[[NDArray[np.uint8]], bool], /
     ) -> None:
-        """Compute the images at these positions, int64 [N]; `done` images are there before.
+        """Compute the images at these positions, int64 [N]; `left` others are missing besides.
 
         `on_append` is called with the digests of what was appended, uint8 [M, 16], and returns whether to go on.
         """
@@ -81,7 +81,7 @@ class SharedPass:
     def __init__(
         self,
         remote: RemoteSet,
-        local: FeatureSet,
+        local: StoreAccess,
         digests: NDArray[np.uint8],
         compute: Compute,
         take: Callable[[str], Lease | Holder | None],
@@ -94,7 +94,7 @@ class SharedPass:
         self._remote, self._local, self._digests = remote, local, digests
         self._compute_images, self._take, self._times = compute, take, times
         self._on_wait, self._clock, self._sleep = on_wait, clock, sleep
-        self._left: Parts = {}
+        self._left: Parts = {"": np.arange(len(digests))}
         self._pending: list[NDArray[np.uint8]] = []
         self._uploaded_at = self._logged_at = clock()
 
@@ -108,13 +108,13 @@ class SharedPass:
             self._share()
         except S3Failure as failure:
             log.warning("%s; this job computes the missing features itself, and they stay on this machine", failure)
-            self._left = {"": self._missing(np.arange(len(self._digests)))}
+            self._left = {"": self._missing(np.concatenate(list(self._left.values())))}
             self._compute(self._left[""], None)
         finally:
             self._upload_safely()
 
     def _share(self) -> None:
-        everything = np.arange(len(self._digests))
+        everything = self._left[""]
         self._remote.refresh()
         missing = self._fetch(everything)
         here = self._digests[np.setdiff1d(everything, missing)]
@@ -190,12 +190,12 @@ class SharedPass:
             return lease is None or not lease.is_lost
 
         if len(positions):
-            self._compute_images(positions, self._done(), on_append)
+            self._compute_images(positions, len(self._digests) - self._done() - len(positions), on_append)
 
     def _upload_safely(self) -> None:
         try:
             self._upload()
-        except S3Failure as failure:
+        except (S3Failure, OSError) as failure:
             log.warning("%s; the features stay on this machine", failure)
         self._uploaded_at = self._clock()
 
@@ -204,12 +204,10 @@ class SharedPass:
         digests = np.unique(digests[self._remote.find(digests) < 0], axis=0)
         rows = self._local.find(digests)
         digests, rows = digests[rows.found], rows.of(rows.found)
-        if len(digests):
-            at_once = rows_per_segment(self._local.read(rows.of(np.arange(1))))
-            parts = (
-                self._local.read(rows.of(np.arange(at, min(at + at_once, len(digests)))))
-                for at in range(0, len(digests), at_once)
-            )
+        if len(digests) and (reader := self._local.reader) is not None:
+            at_once = rows_per_segment(reader.row_type)
+            starts = range(0, len(digests), at_once)
+            parts = (reader.read(rows.of(np.arange(at, min(at + at_once, len(digests))))) for at in starts)
             self._remote.add(digests, parts, at_once)
         self._pending.clear()
 

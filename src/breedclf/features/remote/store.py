@@ -20,7 +20,8 @@ from breedclf.features.remote.bucket import Bucket, NoConditionsFailure, S3Failu
 from breedclf.features.remote.lease import Holder, Lease, take
 from breedclf.features.remote.remote_set import RemoteSet
 from breedclf.features.remote.shared_pass import Compute, PassTimes, SharedPass
-from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.store.spec import FeatureSpec
+from breedclf.features.store_access import StoreAccess
 
 FORMAT = 1
 MARKER = "feature-store.json"
@@ -75,7 +76,8 @@ class RemoteStore:
 
     def share(
         self,
-        local: FeatureSet,
+        spec: FeatureSpec,
+        local: StoreAccess,
         digests: NDArray[np.uint8],
         compute: Compute,
         on_wait: Callable[[int], None] = lambda _: None,
@@ -83,14 +85,15 @@ class RemoteStore:
         """Bring the features of these images into `local`: from S3, or by `compute`, whose results are uploaded.
 
         Args:
+            spec: the spec of the set.
             local: the set on this machine.
             digests: uint8 [N, 16], each once.
             compute: computes and appends images; see `Compute`.
             on_wait: called while other jobs compute, with the number of images that are there.
         """
-        key = local.spec.key
+        key = spec.key
         if key not in self._sets:
-            about = {"format": FORMAT, "spec": asdict(local.spec)}
+            about = {"format": FORMAT, "spec": asdict(spec)}
             self._sets[key] = RemoteSet(self.bucket, key, self._holder.writer, json.dumps(about, indent=2) + "\n")
         take_part = partial(self._take, key)
         SharedPass(self._sets[key], local, digests, compute, take_part, times=self._times, on_wait=on_wait).run()
