@@ -70,6 +70,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "split_seed": seeds,
         "feature_cache": st.booleans(),
         "cache_dir": st.none() | _paths(),
+        "verify_files": st.booleans(),
         "feature_store": st.none() | st.sampled_from(["store", "s3://bucket/prefix"]),
         "output": _paths(),
         "checkpoints": st.booleans(),

@@ -104,7 +104,7 @@ def test_a_source_that_fails_names_the_image() -> None:
     split = split_of("train", Broken(b"", b""))
     with pytest.raises(ImageError, match=r"image 1 can't be read from Broken: 'no row 1'"):
         EncodedImages(split.images).load(1)
-    assert split.images.digest(1) == b"unreadable image 1"
+    assert split.images.file_or_digest(1) == b"unreadable image 1"
     with pytest.raises(ImageError, match=r"image 0 must be a path, bytes, a PIL image or a uint8 array, not int"):
         EncodedImages(split_of("train", Source(3)).images).load(0)  # type: ignore[arg-type]
     with pytest.raises(ImageError, match=r"image 0: an array must be uint8 .* not float32"):

@@ -9,6 +9,7 @@ from breedclf.cli.console import Console
 from breedclf.data.decoded_cache import ImageCache
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import CacheEntry
+from breedclf.files.known_files import KnownFiles
 from breedclf.files.paths import path_argument
 
 
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    caches = (ImageCache.at(arguments.cache_dir),)
+    caches = (ImageCache.at(arguments.cache_dir), KnownFiles.at(arguments.cache_dir))
     clearing = arguments.action == "clear"
     entries = [entry for cache in caches for entry in (cache.clear() if clearing else cache.entries())]
     folder = cache_folder(arguments.cache_dir)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from breedclf.config.base import nearest
+from breedclf.config.base import MaybeText, nearest
 from breedclf.files.paths import StrPath, text_path, user_uri
+from breedclf.text.printable import storable
 
 Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 Freeze = Literal["head", "layer4", "none"]
@@ -32,6 +34,8 @@ START_MODEL = "start_from"
 """The value of `weights` in a run that continues a model: its weights are the initial ones."""
 LOGGER_NAMES = ("mlflow", "tensorboard")
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+
 
 def weights_name(value: object) -> object:
     """`None` and any spelling of a known name become that name; everything else is a path.
@@ -50,6 +54,30 @@ def weights_name(value: object) -> object:
 def checked_mlflow_uri(value: object) -> object:
     """A checked URI; other values are left to pydantic."""
     return user_uri(value, "mlflow_uri") if isinstance(value, str) else value
+
+
+def checked_feature_store(value: object) -> object:
+    """A folder, or `s3://BUCKET/PREFIX` without a slash at its end; other values are left to pydantic.
+
+    Example:
+        >>> checked_feature_store("s3://dogs/features/"), checked_feature_store("features")
+        ('s3://dogs/features', 'features')
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        return value
+    text = os.fspath(value)
+    if text.startswith("s3:/"):  # Path drops the second slash
+        text = "s3://" + text.removeprefix("s3:").lstrip("/")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return str(text_path(text, "feature_store"))
+    bucket, _, prefix = rest.strip("/").partition("/")
+    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not storable(prefix) == prefix:
+        raise ValueError(
+            f"feature_store={text!r} is neither a folder nor a place in S3: write a path, or s3://BUCKET/PREFIX with "
+            "a bucket name of 3 to 63 lowercase letters, digits, dots and hyphens"
+        )
+    return f"s3://{bucket}/{prefix}".rstrip("/")
 
 
 def logger_names(value: object) -> object:
@@ -73,7 +101,9 @@ if TYPE_CHECKING:
     from breedclf.config.base import Takes
 
     Weights = Takes[StrPath | None, str]
+    FeatureStorePlace = Takes[StrPath | None, str | None]
     LogTo = Takes[str | Sequence[str], str]
 else:
     Weights = Annotated[str, BeforeValidator(weights_name)]
+    FeatureStorePlace = Annotated[str | None, BeforeValidator(checked_feature_store), MaybeText]
     LogTo = Annotated[str, BeforeValidator(logger_names)]

@@ -51,7 +51,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "dct_scaling",
         "device_decoding",
     ),
-    "caches": ("feature_cache", "feature_store", "decoded_cache", "cache_dir"),
+    "caches": ("feature_cache", "feature_store", "decoded_cache", "verify_files", "cache_dir"),
     "speed and memory": (
         "precision",
         "engine",

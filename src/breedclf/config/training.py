@@ -28,6 +28,7 @@ from breedclf.config.choices import (
     ClassWeights,
     Device,
     Engine,
+    FeatureStorePlace,
     Freeze,
     Head,
     LogTo,
@@ -204,8 +205,9 @@ class TrainingConfig(Settings):
     feature_cache: Annotated[bool, Decides.SPEED] = Field(
         default=True, description="compute backbone features once and cache them for later runs"
     )
-    feature_store: Annotated[str | None, Decides.RECORDS] = Field(
+    feature_store: Annotated[FeatureStorePlace, Decides.RECORDS] = Field(
         default=None,
+        validate_default=True,
         description="where features are stored: a folder, or s3://BUCKET/PREFIX (default: below the cache folder)",
     )
     dct_scaling: Annotated[bool, Decides.LEARNING] = Field(
@@ -219,6 +221,10 @@ class TrainingConfig(Settings):
     decoded_cache: Annotated[bool, Decides.LEARNING] = Field(
         default=False,
         description="cache decoded images on disk, for runs that pass them through the network in every epoch",
+    )
+    verify_files: Annotated[bool, Decides.SPEED] = Field(
+        default=False,
+        description="read all image files again; by default those with the same path, size, times and inode aren't",
     )
     cache_dir: Annotated[MaybeOutputPath, Decides.RECORDS] = Field(
         default=None, validate_default=True, description="folder of the caches (default: the platform's)"

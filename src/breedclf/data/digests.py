@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 from PIL import Image
 
 from breedclf.data.images import ImageLike
+from breedclf.files.file_stat import FileStat
+from breedclf.files.known_files import ReadFile
 
 DIGEST_BYTES = 16
+_READ_BYTES = 1 << 20
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block
 _OF_METADATA = ("exif", "icc_profile", "transparency")  # what decoding reads beside the pixels
 
 
@@ -39,12 +47,29 @@ def digest_of(image: ImageLike) -> bytes:
 
 def digest_of_file(path: Path) -> bytes:
     """The digest of a file's bytes; a file that can't be read counts by its name."""
+    return read_digest(path).digest
+
+
+def read_digest(path: Path, clock_ns: Callable[[], int] = time.time_ns) -> ReadFile:
+    """Read a file for its digest, with the stat values that show whether it changes later."""
+    started_ns, digest, count = clock_ns(), _digester(), 0
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _digester).digest()
+        descriptor = os.open(path, _READ_FLAGS)
+        try:
+            before = os.fstat(descriptor)
+            if not S_ISREG(before.st_mode):
+                return ReadFile(unreadable(path.name), None, started_ns)
+            while data := os.read(descriptor, min(max(before.st_size - count, 0) + 1, _READ_BYTES)):
+                digest.update(data)
+                count += len(data)
+            found = FileStat.of(before)
+            is_same = FileStat.of(os.fstat(descriptor)) == found and count == found.size
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError):
         # Decoding reports or skips an unreadable file; here it only has to count as itself.
-        return unreadable(path.name)
+        return ReadFile(unreadable(path.name), None, started_ns)
+    return ReadFile(digest.digest(), found if is_same else None, started_ns)
 
 
 def unreadable(name: str) -> bytes:

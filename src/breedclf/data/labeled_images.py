@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from breedclf.data.digests import digest_of, unreadable
@@ -80,9 +82,10 @@ class SourceImages:
     def name(self, index: int) -> str:
         return self.source.name_of(index) if isinstance(self.source, Named) else f"image {index}"
 
-    def digest(self, index: int) -> bytes:
+    def file_or_digest(self, index: int) -> Path | bytes:
         try:
-            return digest_of(self.read(index))
+            image = self.read(index)
+            return Path(image) if isinstance(image, (str, PathLike)) else digest_of(image)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - no image at all, or unreadable: reported where it is decoded

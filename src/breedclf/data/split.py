@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from breedclf.data.digests import digest_of_file
 from breedclf.data.images import ImageLike
 
 
@@ -28,8 +27,8 @@ class SplitImages(Protocol):
         """The image's name in errors and reports; the path of a file."""
         ...
 
-    def digest(self, index: int) -> bytes:
-        """Identifies the content; 16 bytes, equal for equal files. An image that can't be read counts by its name."""
+    def file_or_digest(self, index: int) -> Path | bytes:
+        """The file of an image; if it isn't a file, the digest of its content, or its name where it is unreadable."""
         ...
 
 
@@ -48,8 +47,8 @@ class ImageFiles:
     def name(self, index: int) -> str:
         return str(self.paths[index])
 
-    def digest(self, index: int) -> bytes:
-        return digest_of_file(self.paths[index])
+    def file_or_digest(self, index: int) -> Path:
+        return self.paths[index]
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,8 @@ class ChosenImages:
     def name(self, index: int) -> str:
         return self.images.name(self.indices[index])
 
-    def digest(self, index: int) -> bytes:
-        return self.images.digest(self.indices[index])
+    def file_or_digest(self, index: int) -> Path | bytes:
+        return self.images.file_or_digest(self.indices[index])
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.data.digests import DIGEST_BYTES
+from breedclf.data.file_digests import digests_of_files, in_threads
 from breedclf.data.split import SplitImages
+from breedclf.files.known_files import KnownFiles
 from breedclf.runtime.device import available_cores
 
-_IMAGES_AT_A_TIME = 1024
-_IMAGES_PER_TASK = 16  # a task costs more than the digest of a small array
+_IMAGES_AT_A_TIME = 4096
+_IMAGES_PER_TASK = 64  # a task costs as much as the paths of some hundred files
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class ContentDigests:
         return len(self.values)
 
 
-def digests_of(images: SplitImages) -> ContentDigests:
-    """Read all images for their digests; names and folders of readable ones don't count.
+def digests_of(images: SplitImages, known: KnownFiles | None = None) -> ContentDigests:
+    """The digests of images; known files aren't read. Names and folders of readable images don't count.
 
     Example:
         >>> from breedclf.data.split import ImageFiles
@@ -42,16 +46,16 @@ def digests_of(images: SplitImages) -> ContentDigests:
     fingerprint, count = hashlib.blake2b(digest_size=DIGEST_BYTES), len(images)
     values = np.empty((count, DIGEST_BYTES), np.uint8)
 
-    def digests(first: int) -> list[bytes]:
-        return [images.digest(index) for index in range(first, min(first + _IMAGES_PER_TASK, count))]
-
-    with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, available_cores())) as pool, known or nullcontext():
         for start in range(0, count, _IMAGES_AT_A_TIME):
-            starts = range(start, min(start + _IMAGES_AT_A_TIME, count), _IMAGES_PER_TASK)
-            for first, some in zip(starts, pool.map(digests, starts), strict=True):
-                fingerprint.update(b"".join(some))
-                for index, digest in enumerate(some, first):
-                    values[index] = np.frombuffer(_fixed_size(digest), np.uint8)
+            end = min(start + _IMAGES_AT_A_TIME, count)
+            found = in_threads(pool, range(start, end), images.file_or_digest, _IMAGES_PER_TASK)
+            files = [each for each in found if isinstance(each, Path)]
+            of_files = iter(digests_of_files(files, pool, known))
+            digests = [next(of_files) if isinstance(each, Path) else each for each in found]
+            fingerprint.update(b"".join(digests))
+            fixed = b"".join(map(_fixed_size, digests))
+            values[start:end] = np.frombuffer(fixed, np.uint8).reshape(-1, DIGEST_BYTES)
     return ContentDigests(values, fingerprint.hexdigest())
 
 

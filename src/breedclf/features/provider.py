@@ -16,13 +16,18 @@ from breedclf.data.image_source import EncodedImages, ImageSource
 from breedclf.data.split import Split, SplitImages
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures
+from breedclf.features.mapped import MappedFeatures
 from breedclf.features.memory_budget import MemoryBudget
 from breedclf.features.progress import FeatureProgress
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.stored_pass import FeatureCounts, StoredPass
 from breedclf.features.values import Features
+from breedclf.files.known_files import KnownFiles
 
 log: logging.Logger = logging.getLogger(__name__)
+
+MAPPED_BYTES = 1 << 28
+"""Features of a split and view that take more than this many bytes are read batch by batch."""
 
 
 class FeatureProvider:
@@ -37,8 +42,9 @@ class FeatureProvider:
         config: TrainingConfig,
         extractor: FeatureExtractor,
         input_shape: Sequence[int],
-        digests: Callable[[SplitImages], ContentDigests] = digests_of,
+        digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
+        mapped_bytes: float = MAPPED_BYTES,
     ) -> None:
         self.config = config
         self.extractor = extractor
@@ -48,7 +54,10 @@ class FeatureProvider:
         )
         self.counts = FeatureCounts()
         self._digests_of = digests
+        is_cached = config.feature_cache or config.decoded_cache
+        self._known = KnownFiles.at(config.cache_dir, verify=config.verify_files) if is_cached else None
         self._on_progress = on_progress
+        self._mapped_bytes = mapped_bytes
         self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -67,14 +76,14 @@ class FeatureProvider:
         text = json.dumps(fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | StreamedFeatures:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | MappedFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
         if split.name not in self._digests:
-            self._digests[split.name] = self._digests_of(split.images)
+            self._digests[split.name] = self._digests_of(split.images, self._known)
         if self.store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         title = f"{split.name} features" + (f", view {view}" if view else "")
@@ -84,8 +93,12 @@ class FeatureProvider:
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
         # Features fit on the device; activations are much larger and are moved batch by batch.
-        values = found.values if self.store is None else found.values.float().to(device)
-        return StoredFeatures(values, torch.tensor(split.targets)[found.kept].to(device), found.kept)
+        targets = torch.tensor(split.targets)[found.kept].to(device)
+        if self.store is None:
+            return MappedFeatures(found, targets)
+        if found.row_bytes * len(found.kept) > self._mapped_bytes:
+            return MappedFeatures(found, targets, torch.float32)
+        return StoredFeatures(found.loaded().values.float().to(device), targets, found.kept)
 
     def _reporting(self, split: Split, view: int) -> Callable[[int], None]:
         """Reports the number of images of a view that are done."""

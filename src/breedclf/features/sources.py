@@ -20,6 +20,7 @@ from breedclf.features.progress import FeatureProgress
 from breedclf.features.provider import FeatureProvider
 from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.views import ViewSchedule
+from breedclf.files.known_files import KnownFiles
 from breedclf.models.model import Model
 from breedclf.runtime.device import Compute
 from breedclf.runtime.timers import NO_TIMER, StepTimer
@@ -60,7 +61,7 @@ def make_sources(
     model: Model,
     compute: Compute,
     *,
-    digests: Callable[[SplitImages], ContentDigests] = digests_of,
+    digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
     timer: StepTimer = NO_TIMER,
     on_progress: Callable[[FeatureProgress], None] = lambda _: None,
 ) -> Sources:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -18,11 +16,10 @@ from breedclf.data.image_source import EncodedImages
 from breedclf.data.split import SplitImages
 from breedclf.features.digests import ContentDigests
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.found import FeatureBuffer, FoundFeatures
 from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
-from breedclf.features.values import Features
-from breedclf.files.disk import refusal
+from breedclf.features.store_access import StoreAccess
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -61,76 +58,50 @@ class StoredPass:
     title: str
     on_chunk: Callable[[int], None]
 
-    def run(self, store: FeatureStore | None) -> tuple[Features, FeatureCounts]:
+    def run(self, store: FeatureStore | None) -> tuple[FoundFeatures, FeatureCounts]:
         """The features of all readable images in the order of the list; without a store all of them are computed.
 
-        A store that can't be used or fails is reported, and the pass goes on without it.
+        A store that can't be used or fails is reported, and the pass goes on; what isn't in the store is in memory.
 
         Raises:
             ImageError: an image can't be read, with the extractor's `stop_at_bad`.
         """
-        opened = None if store is None else _opened(store, self.extractor, self.view)
-        if opened is None:
-            return self._features(None)
-        with opened:
-            missing = self._missing(_found(opened, self.digests.values))
-            with opened.computing() if len(missing) else nullcontext():
-                return self._features(opened)
-
-    def _features(self, stored: FeatureSet | None) -> tuple[Features, FeatureCounts]:
-        count, digests = len(self.images), self.digests.values
-        rows = _found(stored, digests)
-        missing, there = self._missing(rows), np.flatnonzero(rows.found)
-        values, bad = torch.empty(0, 0), dict[int, str]()
-        is_known = rows.found.copy()
-        if stored is not None and len(there):
-            assert stored.row_type is not None
-            values = stored.row_type.empty(count)
-            values[torch.from_numpy(there)] = stored.read(rows.of(there))
-        if len(missing):
-            log.info("%s: %d of %d images through the backbone", self.title, len(missing), count)
-            with _Writer(stored) as writer:
-                for positions, features, contents in self._computed(missing, count - len(missing), bad):
-                    if not len(values):
-                        values = torch.empty(count, *features.shape[1:], dtype=features.dtype)
-                    values[torch.from_numpy(positions)] = features
-                    is_known[positions] = True
-                    writer.add(contents, features)
-        for position, first in self._repeated(is_known):
-            if first in bad:
-                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
-            else:
-                values[position] = values[first]
-                is_known[position] = True
-        kept = np.flatnonzero(is_known)
-        found = values if len(kept) == count else values[torch.from_numpy(kept)]
-        counts = FeatureCounts(len(missing) - len(set(missing.tolist()) & set(bad)), 0)
-        counts += FeatureCounts(0, len(kept) - counts.computed)
-        return Features(found, torch.from_numpy(kept), bad), counts
+        with StoreAccess.opened(store, self.extractor.spec(self.view)) as access:
+            rows, bad = access.find(self.digests.values), dict[int, str]()
+            missing, buffer = self._missing(rows), FeatureBuffer(0)
+            if len(missing):
+                with access.computing():
+                    rows.put(missing, access.find(self.digests.values[missing]))
+                    missing = self._missing(rows)
+                    buffer = self._compute(missing, access, rows, bad)
+            self._repeat(rows, bad)
+            kept = np.flatnonzero(rows.shards != -1)
+            computed = len(missing) - len(set(missing.tolist()) & set(bad))
+            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, buffer.values)
+            return found, FeatureCounts(computed, len(kept) - computed)
 
     def _missing(self, rows: Rows) -> NDArray[np.int64]:
         """The positions of images whose features must be computed, once per content."""
-        _, firsts = np.unique(self.digests.values, axis=0, return_index=True)
-        first = np.zeros(len(self.images), bool)
-        first[firsts] = True
-        return np.flatnonzero(first & ~rows.found)
+        without = np.flatnonzero(~rows.found)
+        _, firsts = np.unique(self.digests.values[without], axis=0, return_index=True)
+        return without[np.sort(firsts)]
 
-    def _repeated(self, is_known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
-        """The positions of images without features whose content an earlier image has, and the position of that one."""
-        unknown = np.flatnonzero(~is_known)
-        if not len(unknown):
-            return
-        _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
-        for position in unknown.tolist():
-            first = int(firsts[inverse.reshape(-1)[position]])
-            if first != position:
-                yield position, first
+    def _compute(
+        self, missing: NDArray[np.int64], access: StoreAccess, rows: Rows, bad: dict[int, str]
+    ) -> FeatureBuffer:
+        """Compute missing features and append them to the store; returns those that it doesn't take."""
+        if len(missing):
+            log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
+        with _Writer(access, rows, len(missing)) as writer:
+            for positions, features, contents in self._computed(missing, bad):
+                writer.add(positions, features, contents)
+        return writer.refused
 
     def _computed(
-        self, missing: NDArray[np.int64], done: int, bad: dict[int, str]
+        self, missing: NDArray[np.int64], bad: dict[int, str]
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
         """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
-        changed = 0
+        changed, done = 0, len(self.images) - len(missing)
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images),
             missing.tolist(),
@@ -146,14 +117,27 @@ class StoredPass:
         if changed:
             log.warning("%s: %d images changed while they were read", self.title, changed)
 
+    def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
+        """Give images whose content an earlier image has the same rows, or the same reason."""
+        without = np.flatnonzero(rows.shards == -1)
+        if len(without) == len(bad):
+            return
+        _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
+        for position in without.tolist():
+            first = int(firsts[inverse.reshape(-1)[position]])
+            if first in bad:
+                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
+            else:
+                rows.put(np.array([position]), rows.of(np.array([first])))
+
 
 class _Writer:
-    """Appends features to a set, several chunks at once; if the disk refuses, it warns and stops writing."""
+    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory."""
 
-    def __init__(self, stored: FeatureSet | None) -> None:
-        self._stored = stored
-        self._digests: list[NDArray[np.uint8]] = []
-        self._features: list[torch.Tensor] = []
+    def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
+        self.refused = FeatureBuffer(count)
+        self._access, self._rows = access, rows
+        self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -161,49 +145,16 @@ class _Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._flush()
 
-    def add(self, digests: NDArray[np.uint8], features: torch.Tensor) -> None:
-        if self._stored is None:
-            return
-        self._digests.append(digests)
-        self._features.append(features)
-        if sum(map(len, self._digests)) >= IMAGES_PER_WRITE:
+    def add(self, positions: NDArray[np.int64], features: torch.Tensor, contents: NDArray[np.uint8]) -> None:
+        self._waiting.append((positions, features, contents))
+        if sum(len(each) for each, *_ in self._waiting) >= IMAGES_PER_WRITE:
             self._flush()
 
     def _flush(self) -> None:
-        if self._stored is None or not self._digests:
+        if not self._waiting:
             return
-        with _reporting(self._stored) as worked:
-            self._stored.append(np.concatenate(self._digests), torch.cat(self._features))
-        if not worked:
-            self._stored = None
-        self._digests, self._features = [], []
-
-
-def _opened(store: FeatureStore, extractor: FeatureExtractor, view: int) -> FeatureSet | None:
-    try:
-        return store.open(extractor.spec(view))
-    except (OSError, sqlite3.Error, ValueError) as error:
-        log.warning("the feature store at %s can't be used (%s); continuing without it", store.folder, _why(error))
-        return None
-
-
-def _found(stored: FeatureSet | None, digests: NDArray[np.uint8]) -> Rows:
-    if stored is not None:
-        with _reporting(stored):
-            return stored.find(digests)
-    return Rows(*(np.full(len(digests), -1, np.int64) for _ in range(3)))
-
-
-@contextmanager
-def _reporting(stored: FeatureSet) -> Iterator[list[bool]]:
-    """Log a failure of the store, and go on; the list that it gives is empty then."""
-    worked = [True]
-    try:
-        yield worked
-    except (OSError, sqlite3.Error, ValueError) as error:
-        worked.clear()
-        log.warning("the feature store at %s failed (%s); continuing without it", stored.folder, _why(error))
-
-
-def _why(error: Exception) -> str:
-    return refusal(error) if isinstance(error, OSError) else str(error)
+        positions, features, contents = zip(*self._waiting, strict=True)
+        self._waiting = []
+        values = torch.cat(features)
+        rows = self._access.append(np.concatenate(contents), values)
+        self._rows.put(np.concatenate(positions), self.refused.add(values) if rows is None else rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,12 +30,17 @@ class Features:
             ImageError: an image is unreadable, and `on_bad_image` is "error".
             DataError: all images are unreadable.
         """
-        reasons = [self.bad[position] for position in sorted(self.bad)]
-        if reasons and on_bad_image == "error":
-            raise unreadable_image(reasons[0])
-        if not len(self.kept):
-            raise DataError(f"none of the {len(reasons)} images can be read; the first: {reasons[0]}")
-        return reasons
+        return reasons_of(self.bad, len(self.kept), on_bad_image)
+
+
+def reasons_of(bad: Mapping[int, str], readable: int, on_bad_image: OnBadImage) -> list[str]:
+    """As `Features.left_out`, of the unreadable images with their positions and the number of the others."""
+    reasons = [bad[position] for position in sorted(bad)]
+    if reasons and on_bad_image == "error":
+        raise unreadable_image(reasons[0])
+    if not readable:
+        raise DataError(f"none of the {len(reasons)} images can be read; the first: {reasons[0]}")
+    return reasons
 
 
 def unreadable_image(reason: str) -> ImageError:

@@ -50,7 +50,7 @@ class FileCache(ABC, Generic[Cached]):
     @classmethod
     def at(cls, folder: Path | None, **settings: Any) -> Self:
         """The cache below `folder`; None means the folder set by the environment, or the platform's."""
-        return cls(cache_folder(folder) / cls.what, _max_bytes_from_environment(), **settings)
+        return cls(cache_folder(folder) / cls.what, max_bytes_from_environment(), **settings)
 
     def get_or_compute(self, key: str, compute: Callable[[], Cached]) -> Cached:
         """The cached value of a key; if several processes request it at once, one computes it and the others wait.
@@ -143,7 +143,12 @@ def cache_key(**parts: object) -> str:
     return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def _max_bytes_from_environment() -> int:
+def max_bytes_from_environment() -> int:
+    """The size limit of the cache folder.
+
+    Raises:
+        ConfigError: `BREEDCLF_CACHE_MAX_GB` isn't a size.
+    """
     text = os.environ.get("BREEDCLF_CACHE_MAX_GB")
     if text is None:
         return DEFAULT_MAX_BYTES

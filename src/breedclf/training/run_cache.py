@@ -12,6 +12,7 @@ from breedclf.data.labeled_images import SourceImages
 from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.files.file_stat import FileStat
+from breedclf.files.known_files import KnownFiles
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.models.weights import PretrainedWeights, load_pretrained
 from breedclf.training.start_model import start_weights
@@ -20,13 +21,9 @@ log: logging.Logger = logging.getLogger(__name__)
 
 
 class RunCache:
-    """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself.
-
-    Image files are read for their digests only once, unless they change.
-    """
+    """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself."""
 
     def __init__(self) -> None:
-        self._digests: dict[tuple[Path, ...], tuple[list[FileStat | None], ContentDigests]] = {}
         self._given: list[tuple[SplitImages, ContentDigests]] = []
         self._key: tuple[object, ...] = ()
         self._pretrained: PretrainedWeights | None = None
@@ -53,28 +50,20 @@ class RunCache:
         preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
         return replace(self._pretrained, preprocessing=preprocessing)
 
-    def digests(self, images: SplitImages) -> ContentDigests:
-        """The digests of these images; those of files are computed again when one of them changes.
+    def digests(self, images: SplitImages, known: KnownFiles | None = None) -> ContentDigests:
+        """The digests of these images; files that are known and haven't changed aren't read.
 
         Images that a program gave are read once: they stay the same while they are in use.
         """
-        if not isinstance(images, ImageFiles):
-            return self._digests_of_given(images)
-        paths = tuple(images.paths)
-        stats = [_file_stat(path) for path in paths]
-        known = self._digests.get(paths)
-        if known is None or known[0] != stats:
-            known = self._digests[paths] = (stats, digests_of(images))
-        return known[1]
-
-    def _digests_of_given(self, images: SplitImages) -> ContentDigests:
-        known = next((found for given, found in self._given if is_same(given, images)), None)
-        if known is None:
+        if isinstance(images, ImageFiles):
+            return digests_of(images, known)
+        found = next((found for given, found in self._given if is_same(given, images)), None)
+        if found is None:
             started = time.perf_counter()
-            known = digests_of(images)
-            self._given.append((images, known))
+            found = digests_of(images, known)
+            self._given.append((images, found))
             log.info("the digests of %d images took %.1f s", len(images), time.perf_counter() - started)
-        return known
+        return found
 
 
 def is_same(one: SplitImages, other: SplitImages) -> bool:

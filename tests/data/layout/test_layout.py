@@ -295,6 +295,7 @@ def read_paths(layout: Layout) -> list[str]:
 @settings(max_examples=150, deadline=None)
 @example({"train": {"@eaDir": {"1.jpg": None}, "train": {"a": {"1.jpg": None}, "b": {"1.jpg": None}}}})
 @example({"train": {"._1.jpg": None, "train": {"a": {"1.jpg": None}, "b": {"1.jpg": None}}}})
+@example({"train": {"train": {"train": {"1.jpg": None}}, "Train": {"@eaDir": {"1.jpg": None}}}})
 @given(TREES)
 def test_every_class_has_a_training_image_and_every_image_counts_once(content: Tree) -> None:
     root = listed(content)
@@ -319,6 +320,9 @@ def _is_told(path: str, layout: Layout) -> bool:
 
 
 @settings(max_examples=100, deadline=None)
+@example(
+    {"train": {"b": {"1.jpg": None}, "a": {"1.jpg": None}}, "test": {"TEST": {"a": {"1.jpg": None}}, "1.jpg": None}}
+)
 @given(TREES)
 def test_what_stays_behind_changes_nothing(content: Tree) -> None:
     layout = layout_of(listed(content))

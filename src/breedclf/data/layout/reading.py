@@ -54,6 +54,7 @@ class _Root:
     def __init__(self, places: Mapping[str, Place], labels: frozenset[str]) -> None:
         self.labels = labels
         self.aside: list[SetAside] = []
+        self.direct = {name for name, place in places.items() if place.images}
         self.places = {
             name: _undoubled(place, self.aside) if loose_split(name) else place for name, place in places.items()
         }
@@ -99,7 +100,7 @@ class _Root:
         """The reading with a training folder: it is a split, unless it may be a class among other folders."""
         rivals = [name for name in self.others if not loose_split(name)]
         alone = all(_split(name) == "train" for name in self.named)
-        few, direct = len(self.inner[train]) < 2, self.places[train].images > 0
+        few, direct = len(self.inner[train]) < 2, train in self.direct
         if alone and rivals and few and direct:
             return self._classes()
         if alone and rivals and (len(rivals) > 1 or few or direct):
@@ -187,13 +188,15 @@ def _flat(names: Sequence[str]) -> Reading:
 def _undoubled(place: Place, aside: list[SetAside]) -> Place:
     """NAME/NAME/ in place of NAME/, if it holds class folders (some archives unpack so); the rest is set aside."""
     name, inner = place.path.rpartition("/")[2].casefold(), place.inner()
-    while not place.images and [each.casefold() for each in inner] == [name]:
+    while [each.casefold() for each in inner] == [name]:
         only = next(iter(inner.values()))
         if not (deeper := only.inner()):
             break
-        list(place.places(aside))
+        aside += [SetAside(each.path, "no_images") for each in dict(place.places(aside)).values() if each != only]
         if place.folder.hidden_images:
             aside.append(SetAside(place.path, "hidden_image", place.folder.hidden_images))
+        if place.images:
+            aside.append(SetAside(place.path, "stray", place.images))
         place, inner = only, deeper
     return place
 

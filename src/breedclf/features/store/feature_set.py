@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,36 +17,16 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from breedclf.features.store.index import Index, Rows
-from breedclf.features.store.shards import ShardWriter, read_rows
+from breedclf.features.store.reading import ShardReader
+from breedclf.features.store.row_type import RowType, as_bytes
+from breedclf.features.store.shards import ShardWriter
 from breedclf.features.store.spec import FORMAT, FeatureSpec
 from breedclf.files.disk import write_atomic
 from breedclf.files.private_folder import make_private
 
 ABOUT_FILE = "set.json"
 INDEX_FILE = "index.sqlite"
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _CHECKED_BYTES = 1 << 24
-
-
-@dataclass(frozen=True)
-class RowType:
-    """The type of a feature: `float32` or `bfloat16`, and its shape, such as (2048,)."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    @classmethod
-    def of(cls, values: torch.Tensor) -> Self:
-        """The type of features [N, ...]."""
-        return cls(str(values.dtype).removeprefix("torch."), tuple(values.shape[1:]))
-
-    @property
-    def row_bytes(self) -> int:
-        return math.prod(self.shape) * _DTYPES[self.dtype].itemsize
-
-    def empty(self, count: int) -> torch.Tensor:
-        """An uninitialized tensor for `count` features."""
-        return torch.empty(count, *self.shape, dtype=_DTYPES[self.dtype])
 
 
 class FeatureSet:
@@ -64,6 +43,7 @@ class FeatureSet:
         self.folder, self.spec = folder, spec
         self.row_type: RowType | None = self._read_row_type()
         self._index = Index(folder / INDEX_FILE)
+        self._reader: ShardReader | None = None
         self._writer: ShardWriter | None = None
 
     def __enter__(self) -> Self:
@@ -100,24 +80,23 @@ class FeatureSet:
         lost = np.concatenate([*damaged, there[:0]])
         if len(lost):
             self._index.drop(digests[lost])
-            for values in (rows.shards, rows.rows, rows.checksums):
-                values[lost] = -1
+            rows.put(lost, Rows.missing(len(lost)))
         return rows
 
-    def read(self, rows: Rows) -> torch.Tensor:
-        """The features of images that were found, [N, ...] in the stored dtype.
-
-        Raises:
-            OSError: a shard was deleted or cut off.
-        """
+    @property
+    def reader(self) -> ShardReader:
+        """Reads features that were found, also after the set is closed or deleted."""
         assert self.row_type is not None
-        values = self.row_type.empty(len(rows.shards))
-        if not read_rows(self.folder, rows, self.row_type.row_bytes, _as_bytes(values)).all():
-            raise OSError(f"rows of {self.folder} are missing")
-        return values
+        if self._reader is None:
+            self._reader = ShardReader(self.folder, self.row_type)
+        return self._reader
 
-    def append(self, digests: NDArray[np.uint8], values: torch.Tensor) -> None:
-        """Store features [N, ...] of images by their digests, uint8 [N, 16]; they are durable on return.
+    def read(self, rows: Rows) -> torch.Tensor:
+        """The features of images that were found; the same as `reader.read`."""
+        return self.reader.read(rows)
+
+    def append(self, digests: NDArray[np.uint8], values: torch.Tensor) -> Rows:
+        """Store features [N, ...] of images by their digests, uint8 [N, 16]; returns their rows, which are durable.
 
         Raises:
             OSError, sqlite3.Error: the disk refuses; what was stored before stays.
@@ -128,18 +107,21 @@ class FeatureSet:
         assert self.row_type == RowType.of(values)
         if self._writer is None:
             self._writer = ShardWriter(self.folder, self._index, self.row_type.row_bytes)
-        rows = _as_bytes(values)
+        rows = as_bytes(values)
         first = self._writer.append(rows)
-        self._index.add(digests, self._writer.shard, first, self._checksums(digests, rows))
+        checksums = self._checksums(digests, rows)
+        self._index.add(digests, self._writer.shard, first, checksums)
+        shards = np.full(len(rows), self._writer.shard, np.int64)
         if self._writer.is_full:
             self._writer.close()
             self._writer = None
+        return Rows(shards, first + np.arange(len(rows)), np.array(checksums, np.int64))
 
     def _is_whole(self, rows: Rows, digests: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which rows have their checksums, bool [N]."""
         assert self.row_type is not None
         content = np.empty((len(digests), self.row_type.row_bytes), np.uint8)
-        there = read_rows(self.folder, rows, self.row_type.row_bytes, content)
+        there = self.reader.read_into(rows, content)
         whole: NDArray[np.bool_] = there & (np.array(self._checksums(digests, content), np.int64) == rows.checksums)
         return whole
 
@@ -162,9 +144,3 @@ class FeatureSet:
         about = {"format": FORMAT, "spec": asdict(self.spec), "dtype": row_type.dtype, "shape": row_type.shape}
         write_atomic(self.folder / ABOUT_FILE, json.dumps(about, indent=2), sync=True)
         self.row_type = row_type
-
-
-def _as_bytes(values: torch.Tensor) -> NDArray[np.uint8]:
-    """The memory of features [N, ...] as uint8 [N, row_bytes]."""
-    flat: NDArray[np.uint8] = values.view(len(values), -1).view(torch.uint8).numpy()
-    return flat

@@ -39,6 +39,15 @@ class Rows:
         """The rows of some of the images."""
         return Rows(self.shards[images], self.rows[images], self.checksums[images])
 
+    def put(self, images: NDArray[np.int64], found: Rows) -> None:
+        """Replace the rows of some of the images."""
+        self.shards[images], self.rows[images], self.checksums[images] = found.shards, found.rows, found.checksums
+
+    @classmethod
+    def missing(cls, count: int) -> Rows:
+        """The rows of images that have no features."""
+        return cls(*(np.full(count, -1, np.int64) for _ in range(3)))
+
 
 class Index:
     """The database of one set; several processes may use it at once, each with an index of its own.
@@ -61,7 +70,7 @@ class Index:
 
     def find(self, digests: NDArray[np.uint8]) -> Rows:
         """The rows of images by their digests, uint8 [N, 16]."""
-        rows = Rows(*(np.full(len(digests), -1, np.int64) for _ in range(3)))
+        rows = Rows.missing(len(digests))
         keys = [each.tobytes() for each in digests]
         for start in range(0, len(keys), _LOOKUPS_AT_A_TIME):
             some = keys[start : start + _LOOKUPS_AT_A_TIME]

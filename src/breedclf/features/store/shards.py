@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +10,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from breedclf.features.store.index import Index, Rows
+from breedclf.features.store.index import Index
 
 MAX_BYTES = 1 << 30
 
@@ -73,27 +72,3 @@ class ShardWriter:
         lock.acquire()
         shard_file(self._folder, shard).touch()
         return shard, lock
-
-
-def read_rows(folder: Path, rows: Rows, row_bytes: int, into: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Read rows into an array [N, row_bytes]; returns which of them a shard has, bool [N]."""
-    there = np.zeros(len(rows.shards), bool)
-    for shard in np.unique(rows.shards):
-        try:
-            with shard_file(folder, int(shard)).open("rb", buffering=0) as file:
-                for first, last in _runs(rows, int(shard)):
-                    part = into[first:last]
-                    size = os.preadv(file.fileno(), [part.reshape(-1).data], int(rows.rows[first]) * row_bytes)
-                    there[first : first + size // row_bytes] = True
-        except OSError:
-            continue
-    return there
-
-
-def _runs(rows: Rows, shard: int) -> Iterator[tuple[int, int]]:
-    """The positions of images whose rows follow each other in a shard: first, and last + 1."""
-    positions = np.flatnonzero(rows.shards == shard)
-    breaks = np.flatnonzero((np.diff(positions) != 1) | (np.diff(rows.rows[positions]) != 1)) + 1
-    for run in np.split(positions, breaks):
-        if len(run):
-            yield int(run[0]), int(run[-1]) + 1

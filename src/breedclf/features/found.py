@@ -1,0 +1,98 @@
+"""The features of the readable images of a list, wherever they are: rows of shards, or in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from breedclf.config import OnBadImage
+from breedclf.features.store.index import Rows
+from breedclf.features.store.reading import ShardReader
+from breedclf.features.values import Features, reasons_of
+
+IN_MEMORY = -2
+"""The shard of features that aren't in the store; their rows are those of a `FeatureBuffer`."""
+
+
+class FeatureBuffer:
+    """Features in memory: at most `count`, in one tensor that is made by the first.
+
+    Small pieces between the large blocks of each chunk would keep the memory of these from being released.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._used = count, 0
+        self._values = torch.empty(0, 0)
+
+    @property
+    def values(self) -> torch.Tensor:
+        """The features that were added, [N, ...]."""
+        return self._values[: self._used]
+
+    def add(self, features: torch.Tensor) -> Rows:
+        """Add features [N, ...] and return their rows."""
+        if not self._used:
+            self._values = torch.empty(self._count, *features.shape[1:], dtype=features.dtype)
+        first, new = self._used, len(features)
+        self._values[first : first + new] = features
+        self._used += new
+        return Rows(np.full(new, IN_MEMORY), np.arange(first, first + new), np.zeros(new, np.int64))
+
+
+@dataclass(frozen=True)
+class FoundFeatures:
+    """Where the features of the readable images of a list are.
+
+    Args:
+        rows: of the N readable images.
+        kept: int64 [N], their positions in the list.
+        bad: maps the positions of unreadable images to the reason.
+        reader: reads the shards; None if no features are in the store.
+        in_memory: features [M, ...] that aren't in the store.
+    """
+
+    rows: Rows
+    kept: torch.Tensor
+    bad: dict[int, str]
+    reader: ShardReader | None
+    in_memory: torch.Tensor
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of a feature."""
+        if self.reader is not None:
+            return self.reader.row_type.row_bytes
+        return self.in_memory[:1].nbytes
+
+    def read(self, images: NDArray[np.int64]) -> torch.Tensor:
+        """The features [N, ...] of some of the readable images, in the stored dtype.
+
+        Raises:
+            OSError: the store can't be read.
+        """
+        rows = self.rows.of(images)
+        here = np.flatnonzero(rows.shards == IN_MEMORY)
+        if self.reader is None or len(here) == len(images):
+            return self.in_memory[torch.from_numpy(rows.rows)]
+        if not len(here):
+            return self.reader.read(rows)
+        values = self.reader.row_type.empty(len(images))
+        there = np.flatnonzero(rows.found)
+        values[torch.from_numpy(there)] = self.reader.read(rows.of(there))
+        values[torch.from_numpy(here)] = self.in_memory[torch.from_numpy(rows.rows[here])]
+        return values
+
+    def left_out(self, on_bad_image: OnBadImage) -> list[str]:
+        """As `Features.left_out`."""
+        return reasons_of(self.bad, len(self.kept), on_bad_image)
+
+    def loaded(self) -> Features:
+        """All of them in memory.
+
+        Raises:
+            OSError: the store can't be read.
+        """
+        return Features(self.read(np.arange(len(self.kept))), self.kept, self.bad)

@@ -1,0 +1,86 @@
+"""A feature set as passes use it: a store that can't be used or fails is reported once, and the pass goes on."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.store.index import Rows
+from breedclf.features.store.reading import ShardReader
+from breedclf.features.store.spec import FeatureSpec
+from breedclf.features.store.store import FeatureStore
+from breedclf.files.disk import refusal
+
+log: logging.Logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_FAILURES = (OSError, sqlite3.Error, ValueError)
+
+
+class StoreAccess:
+    """A feature set, or none. Without one and after a failure nothing is found, and nothing can be appended."""
+
+    def __init__(self, stored: FeatureSet | None) -> None:
+        self._stored = stored
+        self._works = stored is not None
+
+    @classmethod
+    @contextmanager
+    def opened(cls, store: FeatureStore | None, spec: FeatureSpec) -> Iterator[Self]:
+        """The set of a spec; none without a store, or if the store can't be used."""
+        stored = None
+        if store is not None:
+            try:
+                stored = store.open(spec)
+            except _FAILURES as error:
+                log.warning(
+                    "the feature store at %s can't be used (%s); continuing without it", store.folder, _why(error)
+                )
+        try:
+            yield cls(stored)
+        finally:
+            if stored is not None:
+                stored.close()
+
+    @property
+    def reader(self) -> ShardReader | None:
+        """Reads what was found or appended, also after a failure; None if there is no such thing."""
+        return None if self._stored is None or self._stored.row_type is None else self._stored.reader
+
+    def find(self, digests: NDArray[np.uint8]) -> Rows:
+        """The rows of images by their digests, uint8 [N, 16]."""
+        found = self._tried(lambda stored: stored.find(digests))
+        return Rows.missing(len(digests)) if found is None else found
+
+    def append(self, digests: NDArray[np.uint8], values: torch.Tensor) -> Rows | None:
+        """Store features [N, ...] of images by their digests, uint8 [N, 16]; None if that isn't possible."""
+        return self._tried(lambda stored: stored.append(digests, values))
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Hold the lock of the set, as far as there is one."""
+        with ExitStack() as held:
+            self._tried(lambda stored: held.enter_context(stored.computing()))
+            yield
+
+    def _tried(self, use: Callable[[FeatureSet], T]) -> T | None:
+        if self._stored is None or not self._works:
+            return None
+        try:
+            return use(self._stored)
+        except _FAILURES as error:
+            log.warning("the feature store at %s failed (%s); continuing without it", self._stored.folder, _why(error))
+            self._works = False
+            return None
+
+
+def _why(error: Exception) -> str:
+    return refusal(error) if isinstance(error, OSError) else str(error)
