@@ -15,11 +15,13 @@ from benchmarks.measuring import DATA, parser_for, report
 from benchmarks.scale.growth import one_more, unchanged
 from benchmarks.scale.kills import kills
 from benchmarks.scale.runs import Setup
+from benchmarks.scale.simulation import simulation
 
 PARTS: dict[str, Callable[[Setup], tuple[list[dict[str, Any]], dict[str, Any]]]] = {
     "one-more": one_more,
     "unchanged": unchanged,
     "kills": kills,
+    "simulation": simulation,
 }
 WEIGHTS = DATA / "weights" / "resnet18-imagenet1k.pth"
 
@@ -29,6 +31,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="few images, to see that everything works")
     parser.add_argument("--repeats", type=int, help="runs of each kind (default: 5; quick: 1)")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="images of the simulation (default: 10000000)")
     parser.add_argument(
         "--weights",
         default=str(WEIGHTS) if WEIGHTS.is_file() else "none",
@@ -42,6 +45,7 @@ def main() -> int:
             given.weights,
             quick=given.quick,
             repeats=given.repeats or (1 if given.quick else 5),
+            entries=given.entries,
         )
         for name in given.only:
             print(f" {name}", file=sys.stderr, flush=True)

@@ -35,6 +35,7 @@ class Setup:
     entries: int = 10_000_000
 
     def size(self, full: int, quick: int) -> int:
+        """The one or the other number of images or repeats."""
         return quick if self.quick else full
 
 
