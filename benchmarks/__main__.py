@@ -52,7 +52,9 @@ def main() -> int:
     repeated = [] if arguments.repeats is None else [f"--repeats={arguments.repeats}"]
     if own and len(names) > 1:
         parser.error(f"{own[0]} is an option of one benchmark: name that one alone")
-    runs = (run(name, own + saved + (repeated if name in (*SPEED, "scale") else []), quiet=arguments.json) for name in names)
+    runs = (
+        run(name, own + saved + (repeated if name in (*SPEED, "scale") else []), quiet=arguments.json) for name in names
+    )
     documents = [document for document in runs if document is not None]
     if arguments.json:
         print(json.dumps(documents, indent=2))

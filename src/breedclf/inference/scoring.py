@@ -94,7 +94,7 @@ class Scoring:
         device, dtype = compute.device, compute.dtype
         weight, bias = (self.model.head[name].to(device, dtype) for name in ("weight", "bias"))
         scores = torch.empty(len(features), len(bias), dtype=dtype)
-        for rows in torch.arange(len(features)).split(chunk_size) if len(features) else ():
+        for rows in torch.split(torch.arange(len(features)), chunk_size) if len(features) else ():
             chunk = F.pad(features[rows], (0, 0, 0, chunk_size - len(rows)))
             scores[rows] = F.linear(chunk.to(device), weight, bias)[: len(rows)].cpu()
         return scores
