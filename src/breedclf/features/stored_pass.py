@@ -70,7 +70,7 @@ class StoredPass:
             rows, bad = access.find(self.digests.values), dict[int, str]()
             missing, buffer = self._missing(rows), FeatureBuffer(0)
             if len(missing):
-                with access.computing():
+                with access.computing(self.digests.values):
                     rows.put(missing, access.find(self.digests.values[missing]))
                     missing = self._missing(rows)
                     buffer = self._compute(missing, access, rows, bad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -31,6 +31,7 @@ class FeatureStore:
     folder: Path
     max_bytes: int = DEFAULT_MAX_BYTES
     older: Path | None = None
+    _warnings: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @classmethod
     def at(cls, folder: str | None, cache_dir: Path | None) -> Self:
@@ -61,6 +62,12 @@ class FeatureStore:
                     trim(self.folder, self.max_bytes, folder, used)
 
         return FeatureSet(folder, spec, closed)
+
+    def warn(self, text: str) -> None:
+        """Log a warning, but not a second time."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            log.warning(text)
 
     def sets(self) -> list[StoredSet]:
         """The sets, most recently used first."""
