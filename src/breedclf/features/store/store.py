@@ -88,4 +88,5 @@ class FeatureStore:
                     size += path.stat().st_size
                     path.unlink()
             self.older.rmdir()
-        log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)
+        if size:
+            log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)
