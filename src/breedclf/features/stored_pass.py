@@ -76,7 +76,7 @@ class StoredPass:
             missing, writer = self._missing(rows), _Writer(access, rows, 0)
             remote = None if store is None or not access.works else store.remote
             if len(missing) or remote is not None:
-                with access.computing():
+                with access.computing(self.digests.values):
                     rows.put(missing, access.find(self.digests.values[missing]))
                     missing = self._missing(rows)
                     with _Writer(access, rows, len(missing)) as writer:

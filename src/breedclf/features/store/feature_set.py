@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import sqlite3
@@ -94,11 +93,8 @@ class FeatureSet:
 
         With the digests of all images of a pass, only passes over the same images wait for each other.
         """
-        name = (
-            "all"
-            if digests is None
-            else hashlib.blake2b(np.unique(digests, axis=0).tobytes(), digest_size=8).hexdigest()
-        )
+        # The sum of the digests, in any order; images that occur twice only make it another one.
+        name = "all" if digests is None else np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
         lock = FileLock(self.folder / f"computing-{name}.lock")
         try:
             try:
@@ -169,6 +165,7 @@ class FeatureSet:
                 raise DamagedError(f"its description is damaged: {self.row_type}, not {RowType.of(values)}")
             if self._writer is None:
                 self._writer = ShardWriter(self.folder, self._index, self.row_type.row_bytes)
+                self.reader.hold(self._writer.shard)
             rows, shard = as_bytes(values), self._writer.shard
             first = self._writer.append(rows)
             checksums = self._checksums(digests, rows)
