@@ -1,7 +1,7 @@
 """Run as a program: writers of one set, killed at random moments, and what they leave.
 
-Arguments: the folder of the set, the number of rounds, and the number of writers at once. It prints the number of images
-that are stored at the end, or ends with an error.
+Arguments: the folder of the set, the number of rounds, and the number of writers at once. It writes the number of
+images that are stored at the end, or ends with an error.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
             with os.fdopen(reports) as file:
                 reported = [int(number) for number in file.read().split()]
             ends[writer] = check(folder, writer, max([ends[writer], *reported]))
-    print(sum(end - writer * IMAGES_PER_WRITER for writer, end in enumerate(ends)))
+    sys.stdout.write(str(sum(end - writer * IMAGES_PER_WRITER for writer, end in enumerate(ends))))
 
 
 def check(folder: Path, writer: int, reported: int) -> int:

@@ -9,6 +9,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -63,14 +64,15 @@ class FeatureSet:
         self._reader: ShardReader | None = None
         self._writer: ShardWriter | None = None
         self._mark: UseMark | None = None
-        self._refusal: OSError | sqlite3.Error | None = None
+        self._refusal: Callable[[], Exception] | None = None
         try:
             self._index = self._opened_for_writing()
         except (OSError, sqlite3.OperationalError) as error:
-            if not (folder / INDEX_FILE).is_file():
-                raise
-            self._refusal = error
-            self._index = self._opened(writable=False)
+            self._refusal = partial(type(error), *error.args)
+            try:
+                self._index = self._opened(writable=False)
+            except (OSError, sqlite3.Error, ValueError):
+                raise error from None
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +158,7 @@ class FeatureSet:
             OSError, sqlite3.Error, ValueError: the disk refuses; what was stored before stays.
         """
         if self._refusal is not None:
-            raise self._refusal
+            raise self._refusal()
         values = values.detach().cpu().contiguous()
         with self._noting_damage():
             if self.row_type is None:
