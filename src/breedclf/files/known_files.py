@@ -134,7 +134,7 @@ class KnownFiles:
         with self._failing_softly():
             if not (self._is_usable and self.database.exists()):
                 return found
-            with self._transaction("BEGIN DEFERRED") as table:
+            with self._transaction("DEFERRED") as table:
                 if not _format_of(table):
                     return found
                 for at, (key, stat) in enumerate(zip(_keys(paths), stats, strict=True)):
@@ -167,7 +167,7 @@ class KnownFiles:
             if not self._is_usable or not (rows or (pending and self.database.exists())):
                 return
             make_private(self.database.parent)
-            with self._transaction("BEGIN IMMEDIATE") as table:
+            with self._transaction("IMMEDIATE") as table:
                 if not _format_of(table):
                     for statement in _SCHEMA:
                         table.execute(statement)
@@ -194,13 +194,14 @@ class KnownFiles:
         entries = self.entries()
         try:
             if entries:
-                with contextlib.closing(sqlite3.connect(self.database, timeout=0, isolation_level=None)) as table:
-                    table.execute("BEGIN EXCLUSIVE")
+                with self._transaction("EXCLUSIVE"):
                     self._delete()
         except (sqlite3.Error, OSError) as error:
             if not _is_damage(error) or not self._was_deleted():
                 log.debug("%s stays in the cache: %s", self.database, error)
                 return []
+        finally:
+            self._close()
         return entries
 
     def _write(self, table: sqlite3.Connection, pending: Iterable[_Key], rows: Mapping[_Key, _Row]) -> None:
@@ -236,12 +237,12 @@ class KnownFiles:
         return range(self._today() - _SEEN_EVERY + 1, self._today() + 1)
 
     @contextlib.contextmanager
-    def _transaction(self, statement: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
         if self._connection is None:
             self._connection = sqlite3.connect(self.database, timeout=_LOCK_SECONDS, isolation_level=None)
             self._connection.text_factory = bytes  # of damaged rows
         table = self._connection
-        table.execute(statement)
+        table.execute(f"BEGIN {kind}")
         try:
             yield table
             table.execute("COMMIT")
