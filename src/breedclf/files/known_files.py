@@ -48,6 +48,8 @@ _DAY_NS = 86_400_000_000_000
 _SEEN_EVERY = 7  # days; a table that is only read isn't written more often
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: a table is missing
 
+StatsOf = Callable[[Sequence[str]], Sequence[FileStat | None]]
+
 _Key = tuple[bytes, bytes]
 _Row = tuple[bytes, bytes]
 
@@ -95,7 +97,7 @@ class KnownFiles:
         >>> with KnownFiles.at(Path(tempfile.mkdtemp())) as known:
         ...     known.add([path], [read])
         ...     known.save()
-        ...     known.find([path, path], [read.stat, FileStat(3, 0, 5, 1)])
+        ...     known.find([path, "/images/bee.jpg"], lambda paths: [read.stat] * len(paths))
         [b'digest', None]
     """
 
@@ -127,28 +129,21 @@ class KnownFiles:
         self.save()
         self._close()
 
-    def find(self, paths: Sequence[str], stats: Sequence[FileStat | None]) -> list[bytes | None]:
-        """The digest of each of these files; None if it is unknown or has changed."""
+    def find(self, paths: Sequence[str], stats_of: StatsOf) -> list[bytes | None]:
+        """The digest of each of these files; None if it is unknown or has changed.
+
+        `stats_of` returns the stat values of some of them, and None for those that have none.
+        """
         found: list[bytes | None] = [None] * len(paths)
-        ids, recent = dict[bytes, tuple[int] | None](), self._recent
-        with self._failing_softly():
-            if not (self._is_usable and self.database.exists()):
-                return found
-            with self._transaction("DEFERRED") as table:
-                if not _format_of(table):
-                    return found
-                for at, (key, stat) in enumerate(zip(_keys(paths), stats, strict=True)):
-                    folder, name = key
-                    if folder not in ids:
-                        ids[folder] = table.execute("SELECT id FROM folders WHERE path = ?", (folder,)).fetchone()
-                    if (known_folder := ids[folder]) is None or stat is None:
-                        continue
-                    row = table.execute(_FIND, (*known_folder, name)).fetchone()
-                    if row is None or type(row[0]) is not bytes or row[1] != _seal(key, stat, row[0]):
-                        continue
-                    found[at] = row[0]
-                    if row[2] not in recent:
-                        self._seen[key] = row[:2]
+        keys, recent = list(_keys(paths)), self._recent
+        rows = self._rows(keys)
+        for (at, row), stat in zip(rows.items(), stats_of([paths[at] for at in rows]), strict=True):
+            digest, seal, seen = row
+            if stat is None or type(digest) is not bytes or seal != _seal(keys[at], stat, digest):
+                continue
+            found[at] = digest
+            if seen not in recent:
+                self._seen[keys[at]] = digest, seal
         return found
 
     def add(self, paths: Sequence[str], read: Sequence[ReadFile]) -> None:
@@ -203,6 +198,24 @@ class KnownFiles:
         finally:
             self._close()
         return entries
+
+    def _rows(self, keys: Sequence[_Key]) -> dict[int, tuple[object, object, object]]:
+        """Digest, seal and last day of the files that have a row, by their position; a damaged row has any values."""
+        rows, ids = {}, dict[bytes, tuple[int] | None]()
+        with self._failing_softly():
+            if not (self._is_usable and self.database.exists()):
+                return {}
+            with self._transaction("DEFERRED") as table:
+                if not _format_of(table):
+                    return {}
+                for at, (folder, name) in enumerate(keys):
+                    if folder not in ids:
+                        ids[folder] = table.execute("SELECT id FROM folders WHERE path = ?", (folder,)).fetchone()
+                    if (known_folder := ids[folder]) is None:
+                        continue
+                    if (row := table.execute(_FIND, (*known_folder, name)).fetchone()) is not None:
+                        rows[at] = row
+        return rows
 
     def _write(self, table: sqlite3.Connection, pending: Iterable[_Key], rows: Mapping[_Key, _Row]) -> None:
         today, ids = self._today(), dict[bytes, int]()
