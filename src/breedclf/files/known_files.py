@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from breedclf.files.cache_folder import cache_folder
+from breedclf.files.disk import refusal
 from breedclf.files.file_cache import CacheEntry, max_bytes_from_environment
 from breedclf.files.file_stat import FileStat
 from breedclf.files.private_folder import make_private
@@ -273,8 +274,9 @@ class KnownFiles:
                 log.warning("the table of known files %s is damaged (%s): files are read again", self.database, error)
                 self._is_usable = self._was_deleted()
             else:
+                why = refusal(error) if isinstance(error, OSError) else error
                 log.log(
-                    level, "the table of known files %s can't be used (%s); continuing without it", self.database, error
+                    level, "the table of known files %s can't be used (%s); continuing without it", self.database, why
                 )
                 self._is_usable = False
 
