@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -68,15 +68,12 @@ class StoredPass:
         """
         with StoreAccess.opened(store, self.extractor.spec(self.view)) as access:
             rows, bad = access.find(self.digests.values), dict[int, str]()
-            missing, buffer = self._missing(rows), FeatureBuffer(0)
+            missing, buffer, computed = self._missing(rows), FeatureBuffer(0), 0
             if len(missing):
                 with access.computing():
                     rows.put(missing, access.find(self.digests.values[missing]))
-                    missing = self._missing(rows)
-                    buffer = self._compute(missing, access, rows, bad)
-            self._repeat(rows, bad)
+                    buffer, computed = self._compute(missing[~rows.found[missing]], access, rows, bad)
             kept = np.flatnonzero(rows.shards != -1)
-            computed = len(missing) - len(set(missing.tolist()) & set(bad))
             found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, buffer.values)
             return found, FeatureCounts(computed, len(kept) - computed)
 
@@ -88,20 +85,35 @@ class StoredPass:
 
     def _compute(
         self, missing: NDArray[np.int64], access: StoreAccess, rows: Rows, bad: dict[int, str]
-    ) -> FeatureBuffer:
-        """Compute missing features and append them to the store; returns those that it doesn't take."""
+    ) -> tuple[FeatureBuffer, int]:
+        """Compute missing features and append them to the store; returns those that it doesn't take, and how many.
+
+        Other images with the same content share them. If the content was another one when the image was decoded, or
+        couldn't be decoded, the others are computed too.
+        """
         if len(missing):
             log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
-        with _Writer(access, rows, len(missing)) as writer:
-            for positions, features, contents in self._computed(missing, bad):
-                writer.add(positions, features, contents)
-        return writer.refused
+        with _Writer(access, rows, np.count_nonzero(~rows.found)) as writer:
+            changed = self._pass(missing, writer, bad)
+            writer.flush()
+            self._share(rows, {*bad, *changed})
+            others = np.setdiff1d(np.flatnonzero(rows.shards == -1), list(bad))
+            changed += self._pass(others, writer, bad)
+        if changed:
+            log.warning(
+                "%s: %d images changed while they were read; the features are those of the new contents; the first: %s",
+                self.title,
+                len(changed),
+                self.images.name(changed[0]),
+            )
+        return writer.refused, writer.count
 
-    def _computed(
-        self, missing: NDArray[np.int64], bad: dict[int, str]
-    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
-        """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
-        changed, done = 0, len(self.images) - len(missing)
+    def _pass(self, missing: NDArray[np.int64], writer: _Writer, bad: dict[int, str]) -> list[int]:
+        """Compute images; unreadable ones go to `bad`. Returns the positions of those whose content has changed."""
+        changed: list[int] = []
+        done = len(self.images) - len(missing)
+        if not len(missing):
+            return changed
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images),
             missing.tolist(),
@@ -111,30 +123,27 @@ class StoredPass:
         ):
             bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
             positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
-            changed += int((self.digests.values[positions] != contents).any(1).sum())
             if len(positions):
-                yield positions, features.cpu(), contents
-        if changed:
-            log.warning("%s: %d images changed while they were read", self.title, changed)
+                changed += positions[(self.digests.values[positions] != contents).any(1)].tolist()
+                writer.add(positions, features.cpu(), contents)
+        return changed
 
-    def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
-        """Give images whose content an earlier image has the same rows, or the same reason."""
+    def _share(self, rows: Rows, unlike: Set[int]) -> None:
+        """Give images without features the rows of others with the same content, except of those in `unlike`."""
         without = np.flatnonzero(rows.shards == -1)
-        if len(without) == len(bad):
+        if len(without) == len(unlike & set(without.tolist())):
             return
         _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
-        for position in without.tolist():
-            first = int(firsts[inverse.reshape(-1)[position]])
-            if first in bad:
-                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
-            else:
-                rows.put(np.array([position]), rows.of(np.array([first])))
+        first = firsts[inverse.reshape(-1)[without]]
+        equal = ~np.isin(first, list(unlike))
+        rows.put(without[equal], rows.of(first[equal]))
 
 
 class _Writer:
     """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory."""
 
     def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
+        self.count = 0
         self.refused = FeatureBuffer(count)
         self._access, self._rows = access, rows
         self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
@@ -143,14 +152,15 @@ class _Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._flush()
+        self.flush()
 
     def add(self, positions: NDArray[np.int64], features: torch.Tensor, contents: NDArray[np.uint8]) -> None:
+        self.count += len(positions)
         self._waiting.append((positions, features, contents))
         if sum(len(each) for each, *_ in self._waiting) >= IMAGES_PER_WRITE:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if not self._waiting:
             return
         positions, features, contents = zip(*self._waiting, strict=True)
