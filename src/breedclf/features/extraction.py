@@ -67,6 +67,7 @@ class FeatureExtractor:
         stages: what is frozen, as in `FeatureSpec`.
         engine: what computes the backbone, for cache keys.
         device_decoding: decode JPEGs on the GPU.
+        name: of the backbone and its weights, in lists of cached features.
     """
 
     make_backbone: Callable[[], nn.Module]
@@ -82,6 +83,7 @@ class FeatureExtractor:
     stages: str = "head"
     engine: str = TORCH
     device_decoding: bool = False
+    name: str = ""
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -207,6 +209,7 @@ class FeatureExtractor:
             precision=self.compute.precision,
             engine=self._engine(),
             view=(view, self.view_seed if view else 0),
+            name=self.name,
         )
 
     def _engine(self) -> str:

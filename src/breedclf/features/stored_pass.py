@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ from breedclf.features.found import FeatureBuffer, FoundFeatures
 from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.store_access import StoreAccess
+
+if TYPE_CHECKING:
+    from breedclf.features.remote.store import RemoteStore
+
+OnAppend = Callable[[NDArray[np.uint8]], bool]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -68,14 +74,22 @@ class StoredPass:
         """
         with StoreAccess.opened(store, self.extractor.spec(self.view)) as access:
             rows, bad = access.find(self.digests.values), dict[int, str]()
-            missing, buffer, computed = self._missing(rows), FeatureBuffer(0), 0
-            if len(missing):
+            missing, writer = self._missing(rows), _Writer(access, rows, 0)
+            remote = None if store is None or not access.works else store.remote
+            if len(missing) or remote is not None:
                 with access.computing():
                     rows.put(missing, access.find(self.digests.values[missing]))
-                    buffer, computed = self._compute(missing[~rows.found[missing]], access, rows, bad)
+                    missing = missing[~rows.found[missing]]
+                    with _Writer(access, rows, int((~rows.found).sum())) as writer:
+                        if remote is not None:
+                            missing = self._share(remote, missing, access, rows, writer, bad)
+                        self._compute(missing, writer, bad)
+                        self._repeat(rows, {*bad, *writer.changed})
+                        self._compute(np.setdiff1d(np.flatnonzero(rows.shards == -1), list(bad)), writer, bad)
+            self._report(writer.changed)
             kept = np.flatnonzero(rows.shards != -1)
-            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, buffer.values)
-            return found, FeatureCounts(computed, len(kept) - computed)
+            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, writer.refused.values)
+            return found, FeatureCounts(writer.count, len(kept) - writer.count)
 
     def _missing(self, rows: Rows) -> NDArray[np.int64]:
         """The positions of images whose features must be computed, once per content."""
@@ -83,37 +97,52 @@ class StoredPass:
         _, firsts = np.unique(self.digests.values[without], axis=0, return_index=True)
         return without[np.sort(firsts)]
 
+    def _share(
+        self,
+        remote: RemoteStore,
+        missing: NDArray[np.int64],
+        access: StoreAccess,
+        rows: Rows,
+        writer: _Writer,
+        bad: dict[int, str],
+    ) -> NDArray[np.int64]:
+        """Fetch or compute missing features together with other jobs; returns the positions that are still missing."""
+        digests = self.digests.values
+        firsts = np.sort(np.unique(digests, axis=0, return_index=True)[1])
+
+        def compute(some: NDArray[np.int64], left: int, on_append: OnAppend) -> None:
+            positions = firsts[some]
+            self._compute(positions[rows.shards[positions] == -1], writer, bad, left, on_append)
+
+        remote.share(self.extractor.spec(self.view), access, digests[firsts], compute, self.on_chunk)
+        unknown = missing[rows.shards[missing] == -1]
+        rows.put(unknown, access.find(digests[unknown]))
+        return np.array([at for at in unknown.tolist() if rows.shards[at] == -1 and at not in bad], np.int64)
+
     def _compute(
-        self, missing: NDArray[np.int64], access: StoreAccess, rows: Rows, bad: dict[int, str]
-    ) -> tuple[FeatureBuffer, int]:
-        """Compute missing features and append them to the store; returns those that it doesn't take, and how many.
-
-        Other images with the same content share them. If the content was another one when the image was decoded, or
-        couldn't be decoded, the others are computed too.
-        """
-        if len(missing):
-            log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
-        with _Writer(access, rows, np.count_nonzero(~rows.found)) as writer:
-            changed = self._pass(missing, writer, bad)
-            writer.flush()
-            self._share(rows, {*bad, *changed})
-            others = np.setdiff1d(np.flatnonzero(rows.shards == -1), list(bad))
-            changed += self._pass(others, writer, bad)
-        if changed:
-            log.warning(
-                "%s: %d images changed while they were read; the features are those of the new contents; the first: %s",
-                self.title,
-                len(changed),
-                self.images.name(changed[0]),
-            )
-        return writer.refused, writer.count
-
-    def _pass(self, missing: NDArray[np.int64], writer: _Writer, bad: dict[int, str]) -> list[int]:
-        """Compute images; unreadable ones go to `bad`. Returns the positions of those whose content has changed."""
-        changed: list[int] = []
-        done = len(self.images) - len(missing)
+        self,
+        missing: NDArray[np.int64],
+        writer: _Writer,
+        bad: dict[int, str],
+        left: int = 0,
+        on_append: OnAppend = lambda _: True,
+    ) -> None:
+        """Compute missing features and append them to the store; `left` others are missing besides."""
         if not len(missing):
-            return changed
+            return
+        log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
+        writer.on_append, writer.goes_on = on_append, True
+        for positions, features, contents in self._computed(missing, bad, len(self.images) - len(missing) - left):
+            writer.changed += positions[(self.digests.values[positions] != contents).any(1)].tolist()
+            writer.add(positions, features, contents)
+            if not writer.goes_on:
+                break
+        writer.flush()
+
+    def _computed(
+        self, missing: NDArray[np.int64], bad: dict[int, str], done: int
+    ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
+        """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images),
             missing.tolist(),
@@ -124,27 +153,44 @@ class StoredPass:
             bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
             positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
             if len(positions):
-                changed += positions[(self.digests.values[positions] != contents).any(1)].tolist()
-                writer.add(positions, features.cpu(), contents)
-        return changed
+                yield positions, features.cpu(), contents
 
-    def _share(self, rows: Rows, unlike: Set[int]) -> None:
-        """Give images without features the rows of others with the same content, except of those in `unlike`."""
+    def _repeat(self, rows: Rows, unlike: AbstractSet[int]) -> None:
+        """Give images the rows of earlier ones with the same content.
+
+        Those in `unlike` were unreadable, or had another content when they were decoded: others aren't equal to them.
+        """
         without = np.flatnonzero(rows.shards == -1)
-        if len(without) == len(unlike & set(without.tolist())):
+        if unlike >= set(without.tolist()):
             return
         _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
         first = firsts[inverse.reshape(-1)[without]]
         equal = ~np.isin(first, list(unlike))
         rows.put(without[equal], rows.of(first[equal]))
 
+    def _report(self, changed: Sequence[int]) -> None:
+        """Warn that images aren't those whose digests were taken, as the fingerprint of the images still says."""
+        if changed:
+            log.warning(
+                "%s: %d images changed while they were read, and count with their new contents; the first: %s",
+                self.title,
+                len(changed),
+                self.images.name(changed[0]),
+            )
+
 
 class _Writer:
-    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory."""
+    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory.
+
+    `count` images were added; `changed` are the positions of those that aren't what their digests say. `on_append` is
+    called with the digests of what the store took; `goes_on` is its answer.
+    """
 
     def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
-        self.count = 0
-        self.refused = FeatureBuffer(count)
+        self.refused, self.count = FeatureBuffer(count), 0
+        self.changed: list[int] = []
+        self.on_append: OnAppend = lambda _: True
+        self.goes_on = True
         self._access, self._rows = access, rows
         self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
 
@@ -155,7 +201,6 @@ class _Writer:
         self.flush()
 
     def add(self, positions: NDArray[np.int64], features: torch.Tensor, contents: NDArray[np.uint8]) -> None:
-        self.count += len(positions)
         self._waiting.append((positions, features, contents))
         if sum(len(each) for each, *_ in self._waiting) >= IMAGES_PER_WRITE:
             self.flush()
@@ -165,6 +210,9 @@ class _Writer:
             return
         positions, features, contents = zip(*self._waiting, strict=True)
         self._waiting = []
-        values = torch.cat(features)
-        rows = self._access.append(np.concatenate(contents), values)
+        values, digests = torch.cat(features), np.concatenate(contents)
+        self.count += len(values)
+        rows = self._access.append(digests, values)
         self._rows.put(np.concatenate(positions), self.refused.add(values) if rows is None else rows)
+        if rows is not None:
+            self.goes_on = self.on_append(digests)
