@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from breedclf.data.digests import DIGEST_BYTES
+from breedclf.data.digests import DIGEST_BYTES, is_unreadable
 from breedclf.data.file_digests import digests_of_files, in_threads
 from breedclf.data.split import SplitImages
 from breedclf.files.known_files import KnownFiles
@@ -60,7 +60,7 @@ def digests_of(images: SplitImages, known: KnownFiles | None = None) -> ContentD
 
 
 def _fixed_size(digest: bytes, position: int) -> bytes:
-    if len(digest) == DIGEST_BYTES:
+    if not is_unreadable(digest):
         return digest
     # Unreadable files with the same name, in different folders, may have different contents when they become readable.
     return hashlib.blake2b(digest, digest_size=DIGEST_BYTES, salt=position.to_bytes(16, "big")).digest()
