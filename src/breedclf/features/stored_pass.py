@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -78,12 +79,14 @@ class StoredPass:
             if len(missing) or remote is not None:
                 with access.computing(self.digests.values):
                     rows.put(missing, access.find(self.digests.values[missing]))
-                    missing = self._missing(rows)
-                    with _Writer(access, rows, len(missing)) as writer:
+                    missing = missing[~rows.found[missing]]
+                    with _Writer(access, rows, int((~rows.found).sum())) as writer:
                         if remote is not None:
                             missing = self._share(remote, missing, access, rows, writer, bad)
                         self._compute(missing, writer, bad)
-            self._repeat(rows, bad)
+                        self._repeat(rows, {*bad, *writer.changed})
+                        self._compute(np.setdiff1d(np.flatnonzero(rows.shards == -1), list(bad)), writer, bad)
+            self._report(writer.changed)
             kept = np.flatnonzero(rows.shards != -1)
             found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, writer.refused.values)
             return found, FeatureCounts(writer.count, len(kept) - writer.count)
@@ -130,6 +133,7 @@ class StoredPass:
         log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
         writer.on_append, writer.goes_on = on_append, True
         for positions, features, contents in self._computed(missing, bad, len(self.images) - len(missing) - left):
+            writer.changed += positions[(self.digests.values[positions] != contents).any(1)].tolist()
             writer.add(positions, features, contents)
             if not writer.goes_on:
                 break
@@ -139,7 +143,6 @@ class StoredPass:
         self, missing: NDArray[np.int64], bad: dict[int, str], done: int
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
         """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
-        changed = 0
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images),
             missing.tolist(),
@@ -149,34 +152,43 @@ class StoredPass:
         ):
             bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
             positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
-            changed += int((self.digests.values[positions] != contents).any(1).sum())
             if len(positions):
                 yield positions, features.cpu(), contents
-        if changed:
-            log.warning("%s: %d images changed while they were read", self.title, changed)
 
-    def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
-        """Give images whose content an earlier image has the same rows, or the same reason."""
+    def _repeat(self, rows: Rows, unlike: AbstractSet[int]) -> None:
+        """Give images the rows of earlier ones with the same content.
+
+        Those in `unlike` were unreadable, or had another content when they were decoded: others aren't equal to them.
+        """
         without = np.flatnonzero(rows.shards == -1)
-        if len(without) == len(bad):
+        if unlike >= set(without.tolist()):
             return
         _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
-        for position in without.tolist():
-            first = int(firsts[inverse.reshape(-1)[position]])
-            if first in bad:
-                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
-            else:
-                rows.put(np.array([position]), rows.of(np.array([first])))
+        first = firsts[inverse.reshape(-1)[without]]
+        equal = ~np.isin(first, list(unlike))
+        rows.put(without[equal], rows.of(first[equal]))
+
+    def _report(self, changed: Sequence[int]) -> None:
+        """Warn that images aren't those whose digests were taken, as the fingerprint of the images still says."""
+        if changed:
+            log.warning(
+                "%s: %d images changed while they were read, and count with their new contents; the first: %s",
+                self.title,
+                len(changed),
+                self.images.name(changed[0]),
+            )
 
 
 class _Writer:
     """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory.
 
-    `count` images were added. `on_append` is called with the digests of what the store took; `goes_on` is its answer.
+    `count` images were added; `changed` are the positions of those that aren't what their digests say. `on_append` is
+    called with the digests of what the store took; `goes_on` is its answer.
     """
 
     def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
         self.refused, self.count = FeatureBuffer(count), 0
+        self.changed: list[int] = []
         self.on_append: OnAppend = lambda _: True
         self.goes_on = True
         self._access, self._rows = access, rows
