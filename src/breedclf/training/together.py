@@ -15,6 +15,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # documented,
 
 from breedclf import errors
 from breedclf.errors import BreedclfError, TrainingError
+from breedclf.features.pass_share import ignore
 
 _FAILURE = "failure"
 _DONE = "done"
@@ -48,7 +49,7 @@ class StoreTogether:
     ) -> None:
         self._store, self._rank, self._count = store, rank, count
         self._max_silent_seconds, self._clock, self._sleep = max_silent_seconds, clock, sleep
-        self._meetings = 0
+        self._meetings = self._done = 0
 
     def advance(self, images: int) -> int:
         """Report that this process has done some more images; returns the number that all processes have done.
@@ -57,26 +58,34 @@ class StoreTogether:
             BreedclfError, KeyboardInterrupt: another process has failed or was interrupted.
         """
         self._raise_failure()
-        return int(self._store.add(_DONE, images))
+        self._done = int(self._store.add(_DONE, images))
+        return self._done
 
-    def meet(self) -> None:
+    def meet(self, on_advance: Callable[[int], None] = ignore) -> None:
         """Wait until all processes are here.
+
+        `on_advance` is called when more images are done, with the number that all processes have done.
 
         Raises:
             BreedclfError, KeyboardInterrupt: another process has failed or was interrupted.
             TrainingError: no process has reported progress for a long time.
         """
+        self._wait(on_advance)
+        self._wait(ignore)  # nobody goes on before `on_advance`, which may raise, has returned everywhere
+
+    def _wait(self, on_advance: Callable[[int], None]) -> None:
         self._meetings += 1
         keys = [f"meeting {self._meetings}: {rank}" for rank in range(self._count)]
         self._store.set(keys[self._rank], "here")
-        pause = _FIRST_POLL_SECONDS
-        last, since = -1, self._clock()
-        while not self._store.check(keys):
-            self._raise_failure()
-            done = int(self._store.add(_DONE, 0))
-            if done != last:
-                last, since = done, self._clock()
-            elif self._clock() - since > self._max_silent_seconds:
+        pause, since = _FIRST_POLL_SECONDS, self._clock()
+        while True:
+            is_complete, before = self._store.check(keys), self._done
+            if self.advance(0) != before:
+                since = self._clock()
+                on_advance(self._done)
+            if is_complete:
+                return
+            if self._clock() - since > self._max_silent_seconds:
                 absent = ", ".join(str(rank) for rank, key in enumerate(keys) if not self._store.check([key]))
                 raise TrainingError(
                     f"process {absent} has reported no progress for {self._max_silent_seconds / 60:.0f} minutes: "
@@ -84,7 +93,6 @@ class StoreTogether:
                 )
             self._sleep(pause)
             pause = min(2 * pause, _MAX_POLL_SECONDS)
-        self._raise_failure()
 
     def fail(self, error: BaseException) -> BaseException:
         """Report an error to all processes; returns the one to raise here: theirs, if another has failed before."""

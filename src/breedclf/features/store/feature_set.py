@@ -59,9 +59,13 @@ class FeatureSet:
         self._index.close()
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Hold the lock under which missing features are computed; look for them again when it is held."""
-        with FileLock(self.folder / "computing.lock"):
+    def computing(self, max_seconds: float | None = None) -> Iterator[None]:
+        """Hold the lock under which missing features are computed; look for them again when it is held.
+
+        Raises:
+            filelock.Timeout: another process holds it for more than `max_seconds`.
+        """
+        with FileLock(self.folder / "computing.lock", timeout=-1 if max_seconds is None else max_seconds):
             yield
 
     def find(self, digests: NDArray[np.uint8]) -> Rows:
