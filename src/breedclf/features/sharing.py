@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,40 +17,53 @@ from numpy.typing import NDArray
 from breedclf.errors import DataError
 from breedclf.features.digests import ContentDigests
 from breedclf.features.found import FeatureBuffer, FoundFeatures
-from breedclf.features.pass_share import PassShare
-from breedclf.features.store.index import Rows
+from breedclf.features.pass_share import PassShare, Together, ignore
+from breedclf.features.store.reading import ShardReader
 from breedclf.features.store.row_type import RowType, as_bytes
 from breedclf.features.store_access import StoreAccess
 
 log: logging.Logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _LOCK_SECONDS = 0.5
 _PIECE_BYTES = 1 << 24
 _SENT, _SENT_CHANGED = 1, 2
 
 
 class Sharing:
-    """The features of one pass in several processes; each calls the same methods in the same order.
+    """The state of a pass in one of several processes; each calls the same methods in the same order.
 
     Several processes may use the same folder, and not all need to use the same one. One process of each folder holds
     its lock, and appends to it what the others send.
 
     Args:
-        share: the processes.
+        share: the processes; there may be only one.
+        together: what they do together.
         access: the folder of this process, if it can be used.
         digests: uint8 [N, 16] of the images, the same in all processes.
-        rows: where this process has the features of the images; updated.
-        buffer: takes the features that don't go into a folder.
     """
 
-    def __init__(
-        self, share: PassShare, access: StoreAccess, digests: NDArray[np.uint8], rows: Rows, buffer: FeatureBuffer
-    ) -> None:
-        self._share, self._access, self._digests = share, access, digests
-        self.rows, self.buffer = rows, buffer
-        self._leads = False
+    def __init__(self, share: PassShare, together: Together, access: StoreAccess, digests: NDArray[np.uint8]) -> None:
+        self.together, self.access = together, access
+        self.rows = access.find(digests)
+        """Where this process has the features of the images."""
+        self.buffer = FeatureBuffer(int((self.rows.shards == -1).sum()))
+        """Has the features that aren't in the folder."""
+        self.bad: dict[int, str] = {}
+        """Why images can't be read."""
         self.changed: set[int] = set()
         """Images whose content changed while they were read, so that their digests don't find their features."""
+        self.passed = self.computed = 0
+        """How many images were read for computing, and how many were computed, in all processes."""
+        self._share, self._digests, self._leads = share, digests, False
+
+    @property
+    def is_first(self) -> bool:
+        return self._share.rank == 0
+
+    @property
+    def reader(self) -> ShardReader | None:
+        return self.access.reader
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -59,16 +73,16 @@ class Sharing:
         folders never wait for each other.
         """
         if self._share.count == 1:
-            with self._access.computing():
+            with self.access.computing():
                 yield
             return
         token = self._share.from_first(uuid.uuid4().hex)
-        folder = self._access.folder
+        folder = self.access.folder
         mark = None if folder is None else folder / f"{token}.token"
         self._leads = mark is not None and _created(mark)
         with ExitStack() as held:
             is_told = False
-            while not self._by_all(not self._leads or self._access.claim(held)):
+            while not self._by_all(not self._leads or self.access.claim(held)):
                 held.close()
                 if not is_told:
                     log.info("another run computes features; waiting for it")
@@ -86,25 +100,44 @@ class Sharing:
         return lacking
 
     def missing(self, lacking: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of these images that no process has."""
-        return np.extract(self._owners(lacking) == self._share.count, lacking)
+        """Those of these images, as far as they can be read, that no process has."""
+        return np.setdiff1d(np.extract(self._owners(lacking) == self._share.count, lacking), self._unreadable())
 
     def part(self, images: NDArray[np.int64], chunk_size: int) -> NDArray[np.int64]:
         """The images that this process computes: every `count`-th chunk, so that all of them read the same region."""
         chunks = np.arange(len(images)) // chunk_size
         return np.extract(chunks % self._share.count == self._share.rank, images)
 
-    def add(self, images: NDArray[np.int64], contents: NDArray[np.uint8], values: torch.Tensor) -> None:
-        """Add features that this process has computed, with the digests of what was decoded, uint8 [N, 16]."""
-        rows = self._access.append(contents, values)
-        self.rows.put(images, self.buffer.add(values) if rows is None else rows)
+    def lost(self, lacking: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Readable images whose features haven't reached this process, since the disk of another failed."""
+        return np.setdiff1d(lacking[self.rows.shards[lacking] == -1], self._unreadable())
 
-    def told(self, computed: int, bad: dict[int, str]) -> int:
-        """Tell the others how many images were computed and which can't be read; returns the sum, `bad` gets theirs."""
-        outcomes = self._share.from_all((computed, bad.copy()))
-        for _, others in outcomes:
-            bad.update(others)
-        return sum(computed for computed, _ in outcomes)
+    def command(self, value: T | None) -> T | None:
+        """The first process's value, as soon as it comes here, however long that takes."""
+        self.meet()
+        return self._share.from_first(value)
+
+    def meet(self, on_advance: Callable[[int], None] = ignore) -> None:
+        """As `Together.meet`."""
+        self.together.meet(on_advance)
+
+    def add(self, images: NDArray[np.int64], contents: NDArray[np.uint8], values: torch.Tensor) -> bool:
+        """Add features that this process has computed, with the digests of what was decoded, uint8 [N, 16].
+
+        Returns whether they are in the folder.
+        """
+        rows = self.access.append(contents, values)
+        self.rows.put(images, self.buffer.add(values) if rows is None else rows)
+        return rows is not None
+
+    def finish(self, images: NDArray[np.int64], goes_on: bool) -> bool:
+        """Count images as computed, take over which of them can't be read, and agree on whether to go on."""
+        outcomes = self._share.from_all(({at: self.bad[at] for at in images.tolist() if at in self.bad}, goes_on))
+        for bad, _ in outcomes:
+            self.bad.update(bad)
+        self.passed += len(images)
+        self.computed += int((self.rows.shards[images] != -1).sum())
+        return all(goes_on for _, goes_on in outcomes)
 
     def exchange(self, images: NDArray[np.int64]) -> None:
         """Send features that one process has and others don't; afterwards all have those of `images`.
@@ -113,7 +146,9 @@ class Sharing:
         """
         for is_last in (False, True):
             lacking = images[self.rows.shards[images] == -1]
-            self.rows.put(lacking, self._access.find(self._digests[lacking]))
+            self.rows.put(lacking, self.access.find(self._digests[lacking]))
+            if self._share.count == 1:
+                return
             owners = self._owners(images)
             is_known = owners < self._share.count
             sent = np.flatnonzero(is_known & ~self._have_all(images))
@@ -150,10 +185,10 @@ class Sharing:
         self, images: NDArray[np.int64], values: torch.Tensor, states: NDArray[np.uint8], *, in_memory: bool
     ) -> None:
         new = (self.rows.shards[images] == -1) & (states > 0)
-        in_folder = new & (states == _SENT) & (not in_memory and self._access.folder is not None)
+        in_folder = new & (states == _SENT) & (not in_memory and self.access.folder is not None)
         stored = np.flatnonzero(in_folder) if self._leads else np.empty(0, np.int64)
         if len(stored):
-            rows = self._access.append(self._digests[images[stored]], values[torch.from_numpy(stored)])
+            rows = self.access.append(self._digests[images[stored]], values[torch.from_numpy(stored)])
             if rows is not None:
                 self.rows.put(images[stored], rows)
         kept = np.flatnonzero(new & ~in_folder)
@@ -162,11 +197,11 @@ class Sharing:
 
     def _read(self, images: NDArray[np.int64]) -> torch.Tensor:
         kept = torch.from_numpy(images)
-        found = FoundFeatures(self.rows.of(images), kept, {}, self._access.reader, self.buffer.values)
+        found = FoundFeatures(self.rows.of(images), kept, {}, self.access.reader, self.buffer.values)
         return found.read(np.arange(len(images)))
 
     def _row_type(self) -> RowType | None:
-        reader, values = self._access.reader, self.buffer.values
+        reader, values = self.access.reader, self.buffer.values
         if reader is not None:
             return reader.row_type
         return RowType.of(values) if len(values) else None
@@ -182,6 +217,9 @@ class Sharing:
         has = torch.from_numpy((self.rows.shards[images] != -1).astype(np.int32))
         everywhere: NDArray[np.bool_] = self._share.lowest(has).numpy() == 1
         return everywhere
+
+    def _unreadable(self) -> NDArray[np.int64]:
+        return np.array(list(self.bad), np.int64)
 
     def _by_all(self, value: bool) -> bool:
         return bool(self._share.lowest(torch.tensor([int(value)], dtype=torch.int32)).item())

@@ -53,6 +53,11 @@ class StoreAccess:
                 stored.close()
 
     @property
+    def works(self) -> bool:
+        """Whether there is a set that hasn't failed."""
+        return self._works
+
+    @property
     def reader(self) -> ShardReader | None:
         """Reads what was found or appended, also after a failure; None if there is no such thing."""
         return None if self._stored is None or self._stored.row_type is None else self._stored.reader
@@ -76,7 +81,7 @@ class StoreAccess:
 
         def take(stored: FeatureSet) -> bool:
             try:
-                held.enter_context(stored.computing(max_seconds=0))
+                held.enter_context(stored.computing(waits=False))
             except Timeout:
                 return False
             return True

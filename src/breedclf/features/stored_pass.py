@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -16,17 +16,24 @@ from breedclf.data.image_source import EncodedImages
 from breedclf.data.split import SplitImages
 from breedclf.features.digests import ContentDigests
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.features.found import FeatureBuffer, FoundFeatures
+from breedclf.features.found import FoundFeatures
 from breedclf.features.pass_share import ALONE, PassShare, Together
 from breedclf.features.sharing import Sharing
 from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.store_access import StoreAccess
 
+if TYPE_CHECKING:
+    from breedclf.features.remote.store import RemoteStore
+
+OnAppend = Callable[[NDArray[np.uint8]], bool]
+
 log: logging.Logger = logging.getLogger(__name__)
 
 IMAGES_PER_WRITE = 64
 """At most this many images, or those of one chunk, pass through the backbone again after a kill."""
+IMAGES_PER_EXCHANGE = 512
+"""With a store in S3, processes exchange what they have computed after this many images each."""
 
 
 @dataclass(frozen=True)
@@ -76,45 +83,27 @@ class StoredPass:
         with self.share.together() as together:
             if len(set(self.share.from_all(spec.key))) > 1:
                 log.warning("%s: processes on different hardware or software don't share features", self.title)
-                return replace(self, share=ALONE, on_chunk=self._alive(together)).run(store)
+                return replace(self, share=ALONE, on_chunk=_also(together, self.on_chunk)).run(store)
             with StoreAccess.opened(store, spec) as access:
-                return self._run(access, together)
+                remote = None if store is None or not access.works else store.remote
+                return self._run(Sharing(self.share, together, access, self.digests.values), remote)
 
-    def _alive(self, together: Together) -> Callable[[int], None]:
-        """The same as `on_chunk`; the other processes, which may be done, see that this one isn't."""
-
-        def on_chunk(done: int) -> None:
-            together.advance(1)
-            self.on_chunk(done)
-
-        return on_chunk
-
-    def _run(self, access: StoreAccess, together: Together) -> tuple[FoundFeatures, FeatureCounts]:
-        rows, bad, computed = access.find(self.digests.values), dict[int, str](), 0
-        missing = self._missing(rows)
-        sharing = Sharing(self.share, access, self.digests.values, rows, FeatureBuffer(len(missing)))
-        lacking = sharing.lacking(missing)
-        if len(lacking):
+    def _run(self, sharing: Sharing, remote: RemoteStore | None) -> tuple[FoundFeatures, FeatureCounts]:
+        rows, bad = sharing.rows, sharing.bad
+        lacking = sharing.lacking(self._missing(rows))
+        uses_remote = self.share.from_first(remote is not None)
+        if len(lacking) or uses_remote:
             with sharing.computing():
                 sharing.exchange(lacking)
-                missing = sharing.missing(lacking)
-                if len(missing):
-                    log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
-                    done, part = len(self.images) - len(missing), sharing.part(missing, self.extractor.chunk_size)
-                    self._compute(part, sharing, bad, lambda new: self.on_chunk(done + together.advance(new)))
-                    together.meet(lambda all_new: self.on_chunk(done + all_new))
-                    computed = sharing.told(len(part) - len(bad), bad)
-                    sharing.exchange(missing)
-                if len(lost := self._lost(sharing, lacking, bad)):
-                    self._compute(lost, sharing, bad, lambda _: None)
+                if uses_remote:
+                    self._compute_with_others(remote, sharing)
+                    sharing.exchange(lacking)
+                self._compute(sharing.missing(lacking), sharing)
+                self._compute_part(sharing.lost(lacking), sharing, lambda _: None)
         self._repeat(rows, bad)
         kept = np.flatnonzero(rows.shards != -1)
-        found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, sharing.buffer.values)
-        return found, FeatureCounts(computed, len(kept) - computed)
-
-    def _lost(self, sharing: Sharing, lacking: NDArray[np.int64], bad: dict[int, str]) -> NDArray[np.int64]:
-        """The images whose features didn't reach this process, since another's disk failed."""
-        return np.setdiff1d(lacking[sharing.rows.shards[lacking] == -1], np.array(list(bad), np.int64))
+        found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, sharing.reader, sharing.buffer.values)
+        return found, FeatureCounts(sharing.computed, len(kept) - sharing.computed)
 
     def _missing(self, rows: Rows) -> NDArray[np.int64]:
         """The positions of images whose features must be computed, once per content."""
@@ -122,35 +111,96 @@ class StoredPass:
         _, firsts = np.unique(self.digests.values[without], axis=0, return_index=True)
         return without[np.sort(firsts)]
 
+    def _compute_with_others(self, remote: RemoteStore | None, sharing: Sharing) -> None:
+        """Fetch or compute missing features together with other jobs: the first process decides, all compute."""
+        firsts = np.sort(np.unique(self.digests.values, axis=0, return_index=True)[1])
+        at_once = IMAGES_PER_EXCHANGE * self.share.count if self.share.count > 1 else None
+
+        def compute(some: NDArray[np.int64], left: int, on_append: OnAppend) -> None:
+            positions = firsts[some]
+            missing = positions[sharing.rows.shards[positions] == -1]
+            sharing.command((missing, left))
+            self._compute(missing, sharing, left, on_append, at_once)
+
+        if sharing.is_first:
+            assert remote is not None
+            remote.share(
+                self.extractor.spec(self.view), sharing.access, self.digests.values[firsts], compute, self.on_chunk
+            )
+            sharing.command(None)
+        else:
+            while (command := sharing.command(None)) is not None:
+                missing, left = command
+                self._compute(missing, sharing, left, at_once=at_once)
+
     def _compute(
-        self, missing: NDArray[np.int64], sharing: Sharing, bad: dict[int, str], on_new: Callable[[int], None]
+        self,
+        missing: NDArray[np.int64],
+        sharing: Sharing,
+        left: int = 0,
+        on_append: OnAppend = lambda _: True,
+        at_once: int | None = None,
     ) -> None:
-        """Compute missing features; `on_new` is called after each chunk with the number of its images."""
-        with _Writer(sharing) as writer:
-            for positions, features, contents in self._computed(missing, bad, on_new):
-                changed = (self.digests.values[positions] != contents).any(1)
-                sharing.changed |= set(positions[changed].tolist())
+        """Compute missing features, which are the same in all processes; `left` others are missing besides.
+
+        Each process computes a part of them, and sends it to those that use other folders after `at_once` images.
+        """
+        if not len(missing):
+            return
+        log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
+        done = len(self.images) - len(missing) - left - sharing.passed
+        at_once = at_once or len(missing)
+        for start in range(0, len(missing), at_once):
+            some = missing[start : start + at_once]
+            part = sharing.part(some, self.extractor.chunk_size)
+            goes_on = self._compute_part(part, sharing, lambda all_new: self.on_chunk(done + all_new), on_append)
+            sharing.meet(lambda all_new: self.on_chunk(done + all_new))
+            sharing.exchange(some)
+            others = np.setdiff1d(some, part)
+            goes_on = goes_on and (not len(others) or on_append(self.digests.values[others]))
+            if not sharing.finish(some, goes_on):
+                break
+
+    def _compute_part(
+        self,
+        missing: NDArray[np.int64],
+        sharing: Sharing,
+        on_new: Callable[[int], None],
+        on_append: OnAppend = lambda _: True,
+    ) -> bool:
+        """Compute features in this process, until `on_append` returns False; returns what it returned last."""
+        with _Writer(sharing, on_append) as writer:
+            for positions, features, contents in self._computed(missing, sharing, on_new):
                 writer.add(positions, features, contents)
-        if sharing.changed:
-            log.warning("%s: %d images changed while they were read", self.title, len(sharing.changed))
+                if not writer.goes_on:
+                    break
+        return writer.goes_on
 
     def _computed(
-        self, missing: NDArray[np.int64], bad: dict[int, str], on_new: Callable[[int], None]
+        self, missing: NDArray[np.int64], sharing: Sharing, on_new: Callable[[int], None]
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
-        """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
-        done = 0
+        """The positions, features and digests of the contents of images, by chunks."""
+        if not len(missing):
+            return
+        before, changed = 0, 0
 
-        def on_chunk(now: int) -> None:
-            nonlocal done
-            new, done = now - done, now
-            on_new(new)
+        def on_chunk(done: int) -> None:
+            nonlocal before
+            new, before = done - before, done
+            on_new(sharing.together.advance(new))
 
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images), missing.tolist(), view=self.view, title=self.title, on_chunk=on_chunk
         ):
-            bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
-            if len(chunk.positions):
-                yield missing[chunk.positions.numpy()], features.cpu(), chunk.digests.numpy()
+            sharing.bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
+            positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
+            is_changed = (self.digests.values[positions] != contents).any(1)
+            changed += int(is_changed.sum())
+            sharing.changed.update(positions[is_changed].tolist())
+            if len(positions):
+                yield positions, features.cpu(), contents
+        if changed:
+            log.warning("%s: %d images changed while they were read", self.title, changed)
 
     def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
         """Give images whose content an earlier image has the same rows, or the same reason."""
@@ -167,10 +217,14 @@ class StoredPass:
 
 
 class _Writer:
-    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory."""
+    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory.
 
-    def __init__(self, sharing: Sharing) -> None:
-        self._sharing = sharing
+    `on_append` is called with the digests of what the store took; `goes_on` is its answer.
+    """
+
+    def __init__(self, sharing: Sharing, on_append: OnAppend) -> None:
+        self.goes_on = True
+        self._sharing, self._on_append = sharing, on_append
         self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
 
     def __enter__(self) -> Self:
@@ -189,4 +243,16 @@ class _Writer:
             return
         positions, features, contents = zip(*self._waiting, strict=True)
         self._waiting = []
-        self._sharing.add(np.concatenate(positions), np.concatenate(contents), torch.cat(features))
+        digests = np.concatenate(contents)
+        if self._sharing.add(np.concatenate(positions), digests, torch.cat(features)):
+            self.goes_on = self._on_append(digests)
+
+
+def _also(together: Together, on_chunk: Callable[[int], None]) -> Callable[[int], None]:
+    """`on_chunk`, and before it a look at whether another process has failed."""
+
+    def checked(done: int) -> None:
+        together.advance(0)
+        on_chunk(done)
+
+    return checked
