@@ -90,10 +90,13 @@ class FeatureSet:
             self._on_close(self.used_shards, self._appended)
 
     @contextmanager
-    def computing(self, digests: NDArray[np.uint8] | None = None) -> Iterator[None]:
+    def computing(self, digests: NDArray[np.uint8] | None = None, *, waits: bool = True) -> Iterator[None]:
         """Hold the lock under which missing features are computed; look for them again when it is held.
 
         With the digests of all images of a pass, only passes over the same images wait for each other.
+
+        Raises:
+            filelock.Timeout: another process holds it, and this one doesn't wait (`waits=False`).
         """
         # The sum of the digests, in any order; images that occur twice only make it another one.
         name = "all" if digests is None else np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
@@ -102,8 +105,12 @@ class FeatureSet:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
+                if not waits:
+                    raise
                 log.info("waiting for another process, which computes the same features")
                 lock.acquire()
+        except Timeout:
+            raise
         except OSError as error:  # on a read-only disk nobody stores what is computed
             log.debug("%s can't be locked: %s", self.folder, error)
         try:
