@@ -68,10 +68,8 @@ def test_a_read_only_disk(
     assert fit(patterns, tmp_path / "again", disk) == (expected, FeatureCounts(0, 24))
     assert warnings() == []
     for number in range(2):
-        shutil.copy(
-            patterns / "train" / "001.Lying" / f"{number}.png", patterns / "train" / "001.Lying" / f"x{number}.png"
-        )
-        (patterns / "train" / "001.Lying" / f"x{number}.png").open("ab").write(b"other content")
+        image = patterns / "train" / "001.Lying" / f"{number}.png"
+        image.with_stem(f"x{number}").write_bytes(image.read_bytes() + b"other content")
     more, counts = fit(patterns, tmp_path / "more", disk)
     assert counts == FeatureCounts(2, 24)
     assert warnings() == [f"the feature store at {disk / FOLDER} failed (the disk is read-only); continuing without it"]
