@@ -42,7 +42,8 @@ def test_a_write_with_a_condition_is_refused_as_by_s3(quick_client: Clients, qui
     assert s3.get_object(Bucket=quick_bucket, Key="lease")["Body"].read() == b"c"
 
 
-def test_of_many_writers_at_once_one_creates_an_object(switching_threads: None) -> None:
+@pytest.mark.usefixtures("switching_threads")
+def test_of_many_writers_at_once_one_creates_an_object() -> None:
     def creates(attempt: tuple[int, int]) -> bool:
         try:
             s3.put_object(Bucket="leases", Key=f"lease-{attempt[0]}", Body=b"", IfNoneMatch="*")
@@ -69,3 +70,4 @@ def test_ranges_and_pages(quick_client: Clients, quick_bucket: str) -> None:
     first = s3.list_objects_v2(Bucket=quick_bucket, MaxKeys=2)
     rest = s3.list_objects_v2(Bucket=quick_bucket, ContinuationToken=first["NextContinuationToken"])
     assert [each["Key"] for each in first["Contents"] + rest["Contents"]] == ["a", "b", "c"]
+    assert first["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "us-east-1"
