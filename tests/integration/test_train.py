@@ -15,7 +15,11 @@ from safetensors.torch import load_file
 
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.cli import main
+from breedclf.data import file_digests
+from breedclf.data.digests import read_digest
 from breedclf.errors import ConfigError, DataError, ImageError
+from breedclf.features.stored_pass import FeatureCounts
+from breedclf.files import known_files
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
@@ -70,15 +74,31 @@ def test_a_deterministic_training_repeats_bit_for_bit(patterns: Path, tmp_path: 
 
 def test_later_runs_reuse_the_features_until_an_image_changes(patterns: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    fit(patterns, tmp_path / "a", cache_dir=cache)
-    fit(patterns, tmp_path / "b", cache_dir=cache, learning_rate=0.01, epochs=2, batch_size=4, seed=0)
-    assert len(list(cache.rglob("*.safetensors"))) == 2
+    assert fit(patterns, tmp_path / "a", cache_dir=cache).features == FeatureCounts(computed=24, reused=0)
+    again = fit(patterns, tmp_path / "b", cache_dir=cache, learning_rate=0.01, epochs=2, batch_size=4, seed=0)
+    assert again.features == FeatureCounts(computed=0, reused=24)
     patterns.rename(tmp_path / "moved")
-    fit(tmp_path / "moved", tmp_path / "c", cache_dir=cache)
-    assert len(list(cache.rglob("*.safetensors"))) == 2
+    assert fit(tmp_path / "moved", tmp_path / "c", cache_dir=cache).features == FeatureCounts(computed=0, reused=24)
     write_patterns(tmp_path / "moved", counts={"train": 1}, seed=9)
-    fit(tmp_path / "moved", tmp_path / "d", cache_dir=cache)
-    assert len(list(cache.rglob("*.safetensors"))) == 3
+    assert fit(tmp_path / "moved", tmp_path / "d", cache_dir=cache).features == FeatureCounts(computed=2, reused=22)
+
+
+def test_later_runs_read_no_image_that_has_not_changed(
+    patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_files, "SETTLED_NS", 0)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        file_digests, "read_digest", lambda path, *clock: read.append(path) or read_digest(path, *clock)
+    )
+    counts, fingerprints = [], set()
+    for settings in ({}, {}, {"verify_files": True}, {"feature_cache": False}):
+        result = fit(patterns, tmp_path / "out", cache_dir=tmp_path / "cache", epochs=1, **settings)
+        counts.append(len(read))
+        read.clear()
+        fingerprints.add(json.loads((result.artifact / "breedclf.json").read_text())["data_fingerprint"])
+    assert counts == [counts[0], 0, counts[0], counts[0]]
+    assert len(fingerprints) == 1
 
 
 def test_the_test_split_is_never_read(patterns: Path, tmp_path: Path) -> None:
@@ -260,10 +280,15 @@ def test_a_loss_that_breaks_ends_with_code_4(
 def test_the_cache_is_listed_and_cleared(patterns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(patterns, tmp_path / "out", cache_dir=tmp_path / "cache", epochs=1)
     assert main(["cache", "list", "--cache-dir", str(tmp_path / "cache"), "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["entries"]) == 2
+    [entry] = [each for each in json.loads(capsys.readouterr().out)["entries"] if each["kind"] == "features"]
+    assert (entry["kind"], entry["images"], entry["stages"], entry["view"]) == ("features", 24, "head", 0)
+    assert entry["backbone"].startswith("resnet18 ")
+    assert 0 < entry["size_bytes"] < 1_000_000
+    assert main(["cache", "list", "--cache-dir", str(tmp_path / "cache")]) == 0
+    assert "24 images of resnet18 none, head, view 0" in capsys.readouterr().out
     assert main(["cache", "clear", "--cache-dir", str(tmp_path / "cache")]) == 0
-    assert "deleted 2 entries" in capsys.readouterr().out
-    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
+    assert "cache: deleted " in capsys.readouterr().out
+    assert [path for path in (tmp_path / "cache" / "feature-store").rglob("*") if path.is_file()] == []
 
 
 def _overflowing_weights(folder: Path) -> Path:

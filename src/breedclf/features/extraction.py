@@ -65,6 +65,7 @@ class FeatureExtractor:
         stages: what is frozen, as in `FeatureSpec`.
         engine: what computes the backbone, for cache keys.
         device_decoding: decode JPEGs on the GPU.
+        name: of the backbone and its weights, in lists of cached features.
     """
 
     make_backbone: Callable[[], nn.Module]
@@ -80,6 +81,7 @@ class FeatureExtractor:
     stages: str = "head"
     engine: str = TORCH
     device_decoding: bool = False
+    name: str = ""
 
     @cached_property
     def backbone(self) -> nn.Module:
@@ -200,6 +202,7 @@ class FeatureExtractor:
             precision=self.compute.precision,
             engine=f"{self._engine()}-{self._pixels()}-{instruction_set(self.compute.device)}-{self.chunk_size}",
             view=(view, self.view_seed if view else 0),
+            name=self.name,
         )
 
     def _engine(self) -> str:

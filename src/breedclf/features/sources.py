@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -101,6 +102,7 @@ def make_sources(
         stages=config.freeze,
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
+        name=f"{config.architecture} {Path(config.weights).name}",
     )
     provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress)
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]

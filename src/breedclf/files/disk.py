@@ -53,8 +53,7 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
             _sync(temporary, os.O_RDWR)
         temporary.replace(path)
         if sync:
-            with contextlib.suppress(OSError):  # some systems can't open a folder
-                _sync(path.parent, os.O_RDONLY)
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -88,6 +87,12 @@ def write_output(path: Path, text: str, remedy: str = "make room, or choose anot
     with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names of a folder's files to the disk, so that new files survive a power failure."""
+    with contextlib.suppress(OSError):  # some systems can't open a folder
+        _sync(folder, os.O_RDONLY)
 
 
 def is_refusal(error: OSError) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -11,12 +13,21 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from breedclf.features.store.index import Index
+from breedclf.files.disk import sync_folder
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 28
+"""A shard takes no more rows from this size on; also what is evicted at a time."""
+
+SUFFIX = ".rows"
 
 
 def shard_file(folder: Path, shard: int) -> Path:
-    return folder / f"{shard:06}.rows"
+    return folder / f"{shard:06}{SUFFIX}"
+
+
+def shard_files(folder: Path) -> dict[int, Path]:
+    """The files of all shards in a folder, by their numbers."""
+    return {int(path.stem): path for path in sorted(folder.glob(f"*{SUFFIX}")) if path.stem.isdecimal()}
 
 
 class ShardWriter:
@@ -31,44 +42,57 @@ class ShardWriter:
     def __init__(self, folder: Path, index: Index, row_bytes: int) -> None:
         self._folder, self._row_bytes = folder, row_bytes
         self.shard, self._lock = self._claimed(index)
-        self.rows = index.shards()[self.shard]
-        self._file: BinaryIO = shard_file(folder, self.shard).open("r+b")
-        self._file.truncate(self.rows * row_bytes)
-        self._file.seek(self.rows * row_bytes)
+        try:
+            self.rows = index.shards()[self.shard]
+            self._file: BinaryIO = shard_file(folder, self.shard).open("r+b")
+            self._file.truncate(self.rows * row_bytes)
+        except BaseException:
+            self._lock.release()
+            raise
 
     @property
     def is_full(self) -> bool:
         return self.rows * self._row_bytes >= MAX_BYTES
 
     def append(self, rows: NDArray[np.uint8]) -> int:
-        """Append rows [N, row_bytes], durable on return; returns the number of the first one."""
+        """Append rows [N, row_bytes], durable on return; returns the number of the first one.
+
+        Raises:
+            OSError: the disk refuses, or the shard was deleted.
+        """
         first = self.rows
         self._file.seek(first * self._row_bytes)
         self._file.write(np.ascontiguousarray(rows).data)
         self._file.flush()
         os.fsync(self._file.fileno())
+        if not os.fstat(self._file.fileno()).st_nlink:
+            raise FileNotFoundError(errno.ENOENT, "it was deleted", str(shard_file(self._folder, self.shard)))
         self.rows += len(rows)
         return first
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a failed write left to be written
+            self._file.close()
         self._lock.release()
 
     def _claimed(self, index: Index) -> tuple[int, FileLock]:
         for shard, rows in index.shards().items():
-            file, size = shard_file(self._folder, shard), rows * self._row_bytes
+            if rows * self._row_bytes >= MAX_BYTES:
+                continue
+            file = shard_file(self._folder, shard)
             lock = FileLock(file.with_suffix(".lock"), blocking=False)
             try:
                 lock.acquire()
             except Timeout:
                 continue
-            rows = index.shards()[shard]
-            size = rows * self._row_bytes
+            size = index.shards().get(shard, 0) * self._row_bytes
             if size < MAX_BYTES and file.exists() and file.stat().st_size >= size:
                 return shard, lock
             lock.release()
         shard = index.new_shard()
-        lock = FileLock(shard_file(self._folder, shard).with_suffix(".lock"))
+        file = shard_file(self._folder, shard)
+        lock = FileLock(file.with_suffix(".lock"))
         lock.acquire()
-        shard_file(self._folder, shard).touch()
+        file.touch()
+        sync_folder(self._folder)
         return shard, lock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from breedclf.files.file_cache import cache_key
 
@@ -21,6 +21,7 @@ class FeatureSpec:
         precision: fp32, bf16 or int8.
         engine: what computes, as far as it may change the last digits: versions, device, instruction set, chunk size.
         view: the number of the view, and the seed of random ones.
+        name: of the backbone and its weights, for people; it isn't part of the key.
     """
 
     weights: str
@@ -29,8 +30,10 @@ class FeatureSpec:
     precision: str
     engine: str
     view: tuple[int, int] = (0, 0)
+    name: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
         """Identifies the features: 32 hexadecimal digits."""
-        return cache_key(**asdict(self), format=FORMAT)
+        parts = {name: value for name, value in asdict(self).items() if name != "name"}
+        return cache_key(**parts, format=FORMAT)
