@@ -15,6 +15,7 @@ from benchmarks.measuring import DATA, parser_for, report
 from benchmarks.scale.cold import cold
 from benchmarks.scale.evaluating import evaluating
 from benchmarks.scale.growth import one_more, unchanged
+from benchmarks.scale.head import head
 from benchmarks.scale.kills import kills
 from benchmarks.scale.runs import Setup
 from benchmarks.scale.simulation import simulation
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[Setup], tuple[list[dict[str, Any]], dict[str, Any]]]]
     "one-more": one_more,
     "unchanged": unchanged,
     "kills": kills,
+    "head": head,
     "cold": cold,
     "evaluate": evaluating,
     "simulation": simulation,
