@@ -19,6 +19,7 @@ from benchmarks.scale.head import head
 from benchmarks.scale.kills import kills
 from benchmarks.scale.runs import Setup
 from benchmarks.scale.simulation import simulation
+from benchmarks.scale.tuning import tuning
 
 PARTS: dict[str, Callable[[Setup], tuple[list[dict[str, Any]], dict[str, Any]]]] = {
     "one-more": one_more,
@@ -27,6 +28,7 @@ PARTS: dict[str, Callable[[Setup], tuple[list[dict[str, Any]], dict[str, Any]]]]
     "head": head,
     "cold": cold,
     "evaluate": evaluating,
+    "tuning": tuning,
     "simulation": simulation,
 }
 WEIGHTS = DATA / "weights" / "resnet18-imagenet1k.pth"
