@@ -95,7 +95,9 @@ def test_training_goes_on_when_shards_change(
 ) -> None:
     expected = fit(config)
     with caplog.at_level(logging.WARNING, logger="breedclf"):
-        assert_equal(fit(config, hooks=[AfterFirstStep(config.cache_dir / "feature-store", change)]), expected)
+        assert_equal(
+            fit(config, hooks=[AfterFirstStep(Path(str(config.cache_dir), "feature-store"), change)]), expected
+        )
     warnings = [record for record in caplog.records if "stored features" in record.message]
     assert len(warnings) == (2 if message else 0)  # once for each split
     assert message in caplog.text
@@ -126,7 +128,7 @@ def test_activations_are_in_the_store_unless_they_take_too_much_of_the_disk(
     assert_equal(second, first)
     monkeypatch.setattr(memory_budget, "_SHARE_OF_CACHE", 1e-6)
     with caplog.at_level(logging.INFO, logger="breedclf"):
-        assert_equal(fit(config.model_copy(update={"cache_dir": config.cache_dir / "other"})), first)
+        assert_equal(fit(config.model_copy(update={"cache_dir": Path(str(config.cache_dir), "other")})), first)
     assert "is kept in memory" in caplog.text
 
 
