@@ -3,7 +3,8 @@
 `speed` selects the benchmarks of training speed, which take two to three hours on two cores, or a third of that with
 `--repeats 1`; `all` takes longer. Benchmarks that need photos, or the environment of other libraries (`make
 bench-peers`), are skipped with a message if these are missing. A benchmark that fails counts as a missed goal, and the
-others continue. The exit code is 1 if a goal was missed.
+others continue. The exit code is 1 if a goal was missed. A single benchmark takes options of its own as well, as in
+`python -m benchmarks scale --only simulation`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ NAMES = (
     "recipes",
     "data_check",
     "memory",
+    "scale",
     "jobs",
     "serve",
     "serve_peers",
@@ -44,11 +46,15 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
     parser.add_argument("--save", action="store_true", help="save the results in benchmarks/results/")
     parser.add_argument("--repeats", type=int, help="repeats of speed benchmarks (default: depends on the benchmark)")
-    arguments = parser.parse_args()
+    arguments, own = parser.parse_known_args()
     names = dict.fromkeys(name for group in arguments.names for name in GROUPS.get(group, (group,)))
     saved = ["--save"] if arguments.save else []
     repeated = [] if arguments.repeats is None else [f"--repeats={arguments.repeats}"]
-    runs = (run(name, saved + (repeated if name in SPEED else []), quiet=arguments.json) for name in names)
+    if own and len(names) > 1:
+        parser.error(f"{own[0]} is an option of one benchmark: name that one alone")
+    runs = (
+        run(name, own + saved + (repeated if name in (*SPEED, "scale") else []), quiet=arguments.json) for name in names
+    )
     documents = [document for document in runs if document is not None]
     if arguments.json:
         print(json.dumps(documents, indent=2))

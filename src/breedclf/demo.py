@@ -111,7 +111,9 @@ def run_demo(config: DemoConfig) -> DemoResult:
     data = config.data or _drawn_images(config)
     training = _training(config, data)
     result = Trainer(training).fit()
-    measured = evaluate(result.artifact, data, split="test", output=config.output / "evaluation")
+    measured = evaluate(
+        result.artifact, data, split="test", output=config.output / "evaluation", cache_dir=training.cache_dir
+    )
     required = required_accuracy(len(measured.labels))
     if measured.accuracy < required:
         raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))

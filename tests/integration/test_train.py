@@ -15,8 +15,11 @@ from safetensors.torch import load_file
 
 from breedclf import Classifier, Trainer, TrainingConfig
 from breedclf.cli import main
+from breedclf.data import file_digests
+from breedclf.data.digests import read_digest
 from breedclf.errors import ConfigError, DataError, ImageError
 from breedclf.features.stored_pass import FeatureCounts
+from breedclf.files import known_files
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook, TrainingPlan
@@ -78,6 +81,24 @@ def test_later_runs_reuse_the_features_until_an_image_changes(patterns: Path, tm
     assert fit(tmp_path / "moved", tmp_path / "c", cache_dir=cache).features == FeatureCounts(computed=0, reused=24)
     write_patterns(tmp_path / "moved", counts={"train": 1}, seed=9)
     assert fit(tmp_path / "moved", tmp_path / "d", cache_dir=cache).features == FeatureCounts(computed=2, reused=22)
+
+
+def test_later_runs_read_no_image_that_has_not_changed(
+    patterns: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_files, "SETTLED_NS", 0)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        file_digests, "read_digest", lambda path, *clock: read.append(path) or read_digest(path, *clock)
+    )
+    counts, fingerprints = [], set()
+    for settings in ({}, {}, {"verify_files": True}, {"feature_cache": False}):
+        result = fit(patterns, tmp_path / "out", cache_dir=tmp_path / "cache", epochs=1, **settings)
+        counts.append(len(read))
+        read.clear()
+        fingerprints.add(json.loads((result.artifact / "breedclf.json").read_text())["data_fingerprint"])
+    assert counts == [counts[0], 0, counts[0], counts[0]]
+    assert len(fingerprints) == 1
 
 
 def test_the_test_split_is_never_read(patterns: Path, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def add_action(name: str, parser: argparse.ArgumentParser) -> None:
         which.add_argument("--trust", action="store_true", help="only who may run as the role")
         which.add_argument("--caller", action="store_true", help="only what the person using breedclf may do")
         parser.add_argument("--role-arn", metavar="ARN", help="the role (default: BREEDCLF_SAGEMAKER_ROLE)")
+        parser.add_argument("--feature-store", metavar="URI", help="a feature store in S3 that the role's jobs use")
         parser.add_argument("--account", metavar="NUMBER", help="the account, for a role `breedclf` to be made there")
     if name == "clean":
         parser.add_argument("--older-than", type=float, metavar="DAYS", help="only what is older")
@@ -63,12 +64,14 @@ def _policy(arguments: argparse.Namespace, console: Console) -> int:
         trust_policy,
     )
     from breedclf.backends.sagemaker.settings import SageMakerSettings, session_region
+    from breedclf.features.remote.bucket import S3Location
 
+    store = None if arguments.feature_store is None else S3Location.parse(arguments.feature_store)
     settings = SageMakerSettings.given(role=arguments.role_arn, region=arguments.region)
     scope = Scope.of(settings, region=session_region(), account=arguments.account)
     policies = {
         "trust": trust_policy(),
-        "role": role_policy(settings, scope),
+        "role": role_policy(settings, scope, store),
         "caller": caller_policy(settings, scope),
     }
     if settings.endpoint_end_role is not None:

@@ -1,4 +1,4 @@
-"""The settings of an evaluation."""
+"""The settings of evaluations and predictions."""
 
 from __future__ import annotations
 
@@ -6,11 +6,31 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from breedclf.config.base import MaybeText, MaybeUserPath, Settings
-from breedclf.config.choices import Device, OnBadImage, Precision
+from breedclf.config.base import MaybeOutputPath, MaybeText, MaybeUserPath, Settings
+from breedclf.config.choices import Device, FeatureStorePlace, OnBadImage, Precision
 
 
-class EvaluationConfig(Settings):
+class FeatureReuse(Settings):
+    """Where the features of images that pass through a trained model are found and stored."""
+
+    feature_cache: bool = Field(
+        default=True, description="reuse stored features of images, and store those that are computed"
+    )
+    feature_store: FeatureStorePlace = Field(
+        default=None,
+        validate_default=True,
+        description="where features are stored: a folder, or s3://BUCKET/PREFIX (default: below the cache folder)",
+    )
+    verify_files: bool = Field(
+        default=False,
+        description="read all image files again; by default those with the same path, size, times and inode aren't",
+    )
+    cache_dir: MaybeOutputPath = Field(
+        default=None, validate_default=True, description="folder of the caches (default: the platform's)"
+    )
+
+
+class EvaluationConfig(FeatureReuse):
     """How a model is evaluated on images; field names are the flags of `breedclf evaluate`.
 
     Raises:
@@ -33,7 +53,9 @@ class EvaluationConfig(Settings):
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")
     precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware supports it")
-    batch_size: int = Field(default=32, ge=1, le=4_096, description="images per forward pass")
+    batch_size: Annotated[int | None, MaybeText] = Field(
+        default=None, ge=1, le=4_096, description="images per forward pass (default: the chunk_size of the training)"
+    )
     workers: Annotated[int | None, MaybeText] = Field(
         default=None, ge=0, le=256, description="DataLoader workers (default: chosen for this machine)"
     )

@@ -67,7 +67,11 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
+FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
+    "caches": ("feature_cache", "feature_store", "verify_files", "cache_dir")
+}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": ("split", "labels", "output", "on_bad_image"),
+    **FEATURE_REUSE_GROUPS,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

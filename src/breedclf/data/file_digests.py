@@ -47,8 +47,9 @@ def digests_of_files(paths: Sequence[Path], pool: Executor, known: KnownFiles | 
         found[at] = file.digest
     if changed:
         log.warning(
-            "%d files have other content than when they were read before, but the same size and times; the first: %s",
+            "the content of %d of %d files has changed while their size and times haven't; the first: %s",
             len(changed),
+            len(paths),
             changed[0],
         )
     return [digest for digest in found if digest is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -16,10 +16,10 @@ import torch
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
+from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.dataset import canonical_split
 from breedclf.data.given_images import GivenImages, kind_of, split_to_evaluate
 from breedclf.data.image_folder import as_split, images_by_split, log_set_aside
-from breedclf.data.image_source import EncodedImages
 from breedclf.data.images import pillow_image
 from breedclf.data.labeled_images import LabeledImages
 from breedclf.data.layout import layout_of, set_aside_line
@@ -29,13 +29,15 @@ from breedclf.data.split import Split
 from breedclf.data.tables.dataset import table_to_evaluate
 from breedclf.data.tables.places import TablePlace, place_of
 from breedclf.errors import ConfigError, DataError
-from breedclf.evaluation.metrics import Evaluation, measure
+from breedclf.evaluation.metrics import Evaluation, UsedFeatures, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
-from breedclf.features.extraction import FeatureExtractor
+from breedclf.features.image_features import FeatureCache, FeaturePass
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
-from breedclf.inference.classifier import Classifier, check_finite
+from breedclf.inference.classifier import check_finite
 from breedclf.inference.model_directory import ModelCard
+from breedclf.inference.scoring import ModelParts, Scoring
+from breedclf.runtime.device import compute_for
 from breedclf.text.printable import storable
 from breedclf.training.results.output_folder import own_output
 
@@ -45,6 +47,7 @@ METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 ALL = "all"
 _THUMBNAIL_PX = 240
+_CHUNK_SIZE = 32
 _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 
@@ -58,12 +61,18 @@ def evaluate(
     output: StrPath | None = None,
     device: Device = "auto",
     precision: Precision = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     workers: int | None = None,
     on_bad_image: OnBadImage = "error",
+    feature_cache: bool = True,
+    feature_store: StrPath | None = None,
+    verify_files: bool = False,
+    cache_dir: StrPath | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Evaluation:
     """Evaluate a model on images, and write metrics.json and report.html.
+
+    Features of images that training or an earlier evaluation stored are reused, with the same metrics to the bit.
 
     Args:
         model: the model directory; it alone defines the classes and their order.
@@ -74,13 +83,19 @@ def evaluate(
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
         device: where to compute; `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware supports it.
-        batch_size: number of images per pass through the network.
+        batch_size: number of images per pass through the network; with that of training, whose default is its
+            `chunk_size`, training's features are reused.
         workers: number of DataLoader workers (default: chosen for this machine).
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out and lists it in `skipped`.
+        feature_cache: reuse stored features of images, and store those that are computed.
+        feature_store: where features are stored: a folder (default: below the cache folder).
+        verify_files: read all image files again; by default those with the same path, size, times and inode aren't.
+        cache_dir: folder of the caches (default: that of `BREEDCLF_CACHE_DIR`, or the platform's).
         clock: returns the time that the report shows.
 
     Returns:
-        The metrics; `report` is the path of the HTML report.
+        The metrics; `report` is the path of the HTML report, and `features` counts the images that passed through the
+        backbone, and those whose features were stored.
 
     Raises:
         ArtifactError: the model directory is missing, damaged, not written by breedclf, or newer than this version, or
@@ -96,17 +111,32 @@ def evaluate(
     """
     artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
+    reuse = FeatureReuse(
+        feature_cache=feature_cache, feature_store=feature_store, verify_files=verify_files, cache_dir=cache_dir
+    )
     origin = _origin(data, labels)
-    classifier = Classifier(artifact, device=device, precision=precision, batch_size=batch_size)
-    images = origin.images(split, classifier.card, on_bad_image)
+    model_parts = ModelParts.read(artifact)
+    card = model_parts.card
+    scoring = Scoring(
+        model_parts,
+        FeaturePass(
+            model_parts.backbone,
+            compute_for(device, precision),
+            chunk_size=batch_size or model_parts.trained_chunk_size or _CHUNK_SIZE,
+            cache=FeatureCache.at(reuse),
+            workers=workers,
+            stop_at_bad=on_bad_image == "error",
+        ),
+    )
+    images = origin.images(split, card, on_bad_image)
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
-    result = _measure(classifier, images, origin.root, workers, on_bad_image)
+    result = _measure(scoring, images, origin.root, on_bad_image)
     provenance = Provenance(
         model=storable(str(artifact)),
         data=storable(origin.shown),
-        card=classifier.card,
-        device=classifier.compute.device.type,
-        precision=classifier.compute.precision,
+        card=card,
+        device=scoring.features.compute.device.type,
+        precision=scoring.features.compute.precision,
     )
     originals = {_shown_name(images.images.name(index), origin.root): index for index in range(len(images))}
     page = evaluation_page(
@@ -116,7 +146,7 @@ def evaluate(
         made_by=f"breedclf {__version__}",
         made_at=clock(),
     )
-    _write(folder / METRICS_FILE, result.model_dump_json(indent=2, exclude={"report"}) + "\n")
+    _write(folder / METRICS_FILE, result.model_dump_json(indent=2, exclude={"report", "features"}) + "\n")
     _write(folder / REPORT_FILE, page)
     return result.model_copy(update={"report": str(folder / REPORT_FILE)})
 
@@ -234,31 +264,20 @@ def _and(more: str) -> str:
     return f"; {more}" if more else ""
 
 
-def _measure(
-    classifier: Classifier, images: Split, data: Path, workers: int | None, on_bad_image: OnBadImage
-) -> Evaluation:
-    # The extractor runs the whole network instead of a backbone, so the "features" are the scores.
-    extractor = FeatureExtractor(
-        make_backbone=lambda: classifier._network,
-        preprocessing=classifier.card.preprocessing,
-        compute=classifier.compute,
-        weights_fingerprint=classifier.card.weights_sha256,
-        chunk_size=classifier.batch_size,
-        workers=workers,
-        stop_at_bad=on_bad_image == "error",
-    )
-    scores = extractor.extract(EncodedImages(images.images), title=f"evaluating {images.name}")
+def _measure(scoring: Scoring, images: Split, data: Path, on_bad_image: OnBadImage) -> Evaluation:
+    scores, counts = scoring.scores(images.images, f"evaluating {images.name}")
     skipped = scores.left_out(on_bad_image)
-    evaluated = scores.kept.tolist()
-    return measure(
+    card = scoring.model.card
+    result = measure(
         check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),
         torch.tensor(images.targets)[scores.kept].numpy(),
-        classifier.card.labels,
-        [_shown_name(images.images.name(position), data) for position in evaluated],
-        class_names=classifier.card.class_names,
+        card.labels,
+        [_shown_name(images.images.name(position), data) for position in scores.kept.tolist()],
+        class_names=card.class_names,
         split=images.name,
         skipped=skipped,
     )
+    return result.model_copy(update={"features": UsedFeatures(**asdict(counts))})
 
 
 def _shown_name(name: str, data: Path) -> Path:

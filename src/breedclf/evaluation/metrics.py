@@ -78,11 +78,19 @@ class ConfidenceStep(Result):
     accuracy: float | None
 
 
+class UsedFeatures(Result):
+    """How many images passed through the backbone, and how many had features in the store."""
+
+    computed: int
+    reused: int
+
+
 class Evaluation(Result):
     """The metrics of a model on one split; shares are from 0 to 1, the loss is the mean cross-entropy in nats.
 
     `confusion[i][j]` counts the images of `labels[i]` that were classified as `labels[j]`. `majority_share` is the
     accuracy of always predicting the most frequent class of the split. `skipped` says why images were left out.
+    `report` and `features` describe the evaluation itself, and aren't in metrics.json.
     """
 
     split: str = ""
@@ -102,6 +110,7 @@ class Evaluation(Result):
     confidence: tuple[ConfidenceStep, ...]
     skipped: tuple[str, ...] = ()
     report: str | None = None
+    features: UsedFeatures | None = None
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval

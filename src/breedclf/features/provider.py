@@ -14,9 +14,10 @@ from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_source import EncodedImages, ImageSource
 from breedclf.data.split import Split, SplitImages
+from breedclf.features import lazy
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures
-from breedclf.features.mapped import MappedFeatures
+from breedclf.features.lazy import LazyFeatures
 from breedclf.features.memory_budget import MemoryBudget
 from breedclf.features.progress import FeatureProgress
 from breedclf.features.store.store import FeatureStore
@@ -25,9 +26,6 @@ from breedclf.features.values import Features
 from breedclf.files.known_files import KnownFiles
 
 log: logging.Logger = logging.getLogger(__name__)
-
-MAPPED_BYTES = 1 << 28
-"""Features of a split and view that take more than this many bytes are read batch by batch."""
 
 
 class FeatureProvider:
@@ -44,7 +42,6 @@ class FeatureProvider:
         input_shape: Sequence[int],
         digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
-        mapped_bytes: float = MAPPED_BYTES,
     ) -> None:
         self.config = config
         self.extractor = extractor
@@ -57,7 +54,6 @@ class FeatureProvider:
         is_cached = config.feature_cache or config.decoded_cache
         self._known = KnownFiles.at(config.cache_dir, verify=config.verify_files) if is_cached else None
         self._on_progress = on_progress
-        self._mapped_bytes = mapped_bytes
         self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -76,7 +72,7 @@ class FeatureProvider:
         text = json.dumps(fingerprints, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | MappedFeatures | StreamedFeatures:
+    def source(self, split: Split, view: int, epochs: int) -> StoredFeatures | LazyFeatures | StreamedFeatures:
         """The source of one view of a split, which `epochs` epochs read.
 
         Raises:
@@ -95,9 +91,9 @@ class FeatureProvider:
         # Features fit on the device; activations are much larger and are moved batch by batch.
         targets = torch.tensor(split.targets)[found.kept].to(device)
         if self.store is None:
-            return MappedFeatures(found, targets)
-        if found.row_bytes * len(found.kept) > self._mapped_bytes:
-            return MappedFeatures(found, targets, torch.float32)
+            return LazyFeatures(found, targets)
+        if found.row_bytes * len(found.kept) > lazy.LOADED_BYTES:
+            return LazyFeatures(found, targets, torch.float32)
         return StoredFeatures(found.loaded().values.float().to(device), targets, found.kept)
 
     def _reporting(self, split: Split, view: int) -> Callable[[int], None]:

@@ -50,6 +50,11 @@ class StoreAccess:
                 stored.close()
 
     @property
+    def works(self) -> bool:
+        """Whether there is a set that hasn't failed."""
+        return self._works
+
+    @property
     def reader(self) -> ShardReader | None:
         """Reads what was found or appended, also after a failure; None if there is no such thing."""
         return None if self._stored is None or self._stored.row_type is None else self._stored.reader

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ from breedclf.features.found import FeatureBuffer, FoundFeatures
 from breedclf.features.store.index import Rows
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.store_access import StoreAccess
+
+if TYPE_CHECKING:
+    from breedclf.features.remote.store import RemoteStore
+
+OnAppend = Callable[[NDArray[np.uint8]], bool]
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -68,17 +73,20 @@ class StoredPass:
         """
         with StoreAccess.opened(store, self.extractor.spec(self.view)) as access:
             rows, bad = access.find(self.digests.values), dict[int, str]()
-            missing, buffer = self._missing(rows), FeatureBuffer(0)
-            if len(missing):
+            missing, writer = self._missing(rows), _Writer(access, rows, 0)
+            remote = None if store is None or not access.works else store.remote
+            if len(missing) or remote is not None:
                 with access.computing(self.digests.values):
                     rows.put(missing, access.find(self.digests.values[missing]))
                     missing = self._missing(rows)
-                    buffer = self._compute(missing, access, rows, bad)
+                    with _Writer(access, rows, len(missing)) as writer:
+                        if remote is not None:
+                            missing = self._share(remote, missing, access, rows, writer, bad)
+                        self._compute(missing, writer, bad)
             self._repeat(rows, bad)
             kept = np.flatnonzero(rows.shards != -1)
-            computed = len(missing) - len(set(missing.tolist()) & set(bad))
-            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, buffer.values)
-            return found, FeatureCounts(computed, len(kept) - computed)
+            found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, access.reader, writer.refused.values)
+            return found, FeatureCounts(writer.count, len(kept) - writer.count)
 
     def _missing(self, rows: Rows) -> NDArray[np.int64]:
         """The positions of images whose features must be computed, once per content."""
@@ -86,22 +94,52 @@ class StoredPass:
         _, firsts = np.unique(self.digests.values[without], axis=0, return_index=True)
         return without[np.sort(firsts)]
 
+    def _share(
+        self,
+        remote: RemoteStore,
+        missing: NDArray[np.int64],
+        access: StoreAccess,
+        rows: Rows,
+        writer: _Writer,
+        bad: dict[int, str],
+    ) -> NDArray[np.int64]:
+        """Fetch or compute missing features together with other jobs; returns the positions that are still missing."""
+        digests = self.digests.values
+        firsts = np.sort(np.unique(digests, axis=0, return_index=True)[1])
+
+        def compute(some: NDArray[np.int64], left: int, on_append: OnAppend) -> None:
+            positions = firsts[some]
+            self._compute(positions[rows.shards[positions] == -1], writer, bad, left, on_append)
+
+        remote.share(self.extractor.spec(self.view), access, digests[firsts], compute, self.on_chunk)
+        unknown = missing[rows.shards[missing] == -1]
+        rows.put(unknown, access.find(digests[unknown]))
+        return np.array([at for at in unknown.tolist() if rows.shards[at] == -1 and at not in bad], np.int64)
+
     def _compute(
-        self, missing: NDArray[np.int64], access: StoreAccess, rows: Rows, bad: dict[int, str]
-    ) -> FeatureBuffer:
-        """Compute missing features and append them to the store; returns those that it doesn't take."""
-        if len(missing):
-            log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
-        with _Writer(access, rows, len(missing)) as writer:
-            for positions, features, contents in self._computed(missing, bad):
-                writer.add(positions, features, contents)
-        return writer.refused
+        self,
+        missing: NDArray[np.int64],
+        writer: _Writer,
+        bad: dict[int, str],
+        left: int = 0,
+        on_append: OnAppend = lambda _: True,
+    ) -> None:
+        """Compute missing features and append them to the store; `left` others are missing besides."""
+        if not len(missing):
+            return
+        log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
+        writer.on_append, writer.goes_on = on_append, True
+        for positions, features, contents in self._computed(missing, bad, len(self.images) - len(missing) - left):
+            writer.add(positions, features, contents)
+            if not writer.goes_on:
+                break
+        writer.flush()
 
     def _computed(
-        self, missing: NDArray[np.int64], bad: dict[int, str]
+        self, missing: NDArray[np.int64], bad: dict[int, str], done: int
     ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]]:
         """The positions, features and digests of the contents of images, by chunks; unreadable ones go to `bad`."""
-        changed, done = 0, len(self.images) - len(missing)
+        changed = 0
         for chunk, features in self.extractor.computed(
             EncodedImages(self.images),
             missing.tolist(),
@@ -132,10 +170,15 @@ class StoredPass:
 
 
 class _Writer:
-    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory."""
+    """Appends features to the store, several chunks at once, and records their rows; refused ones stay in memory.
+
+    `count` images were added. `on_append` is called with the digests of what the store took; `goes_on` is its answer.
+    """
 
     def __init__(self, access: StoreAccess, rows: Rows, count: int) -> None:
-        self.refused = FeatureBuffer(count)
+        self.refused, self.count = FeatureBuffer(count), 0
+        self.on_append: OnAppend = lambda _: True
+        self.goes_on = True
         self._access, self._rows = access, rows
         self._waiting: list[tuple[NDArray[np.int64], torch.Tensor, NDArray[np.uint8]]] = []
 
@@ -143,18 +186,21 @@ class _Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._flush()
+        self.flush()
 
     def add(self, positions: NDArray[np.int64], features: torch.Tensor, contents: NDArray[np.uint8]) -> None:
         self._waiting.append((positions, features, contents))
         if sum(len(each) for each, *_ in self._waiting) >= IMAGES_PER_WRITE:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         if not self._waiting:
             return
         positions, features, contents = zip(*self._waiting, strict=True)
         self._waiting = []
-        values = torch.cat(features)
-        rows = self._access.append(np.concatenate(contents), values)
+        values, digests = torch.cat(features), np.concatenate(contents)
+        self.count += len(values)
+        rows = self._access.append(digests, values)
         self._rows.put(np.concatenate(positions), self.refused.add(values) if rows is None else rows)
+        if rows is not None:
+            self.goes_on = self.on_append(digests)

@@ -45,7 +45,7 @@ _SHARE_OF_CACHE = 10  # a tenth of the cache's size limit, 1 GB by default, hold
 _MAX_PENDING = 50_000
 _LOCK_SECONDS = 10
 _DAY_NS = 86_400_000_000_000
-_SEEN_EVERY = 7  # days; a table that is only read isn't written every day
+_SEEN_EVERY = 7  # days; a table that is only read isn't written more often
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: a table is missing
 
 _Key = tuple[bytes, bytes]
@@ -106,6 +106,7 @@ class KnownFiles:
         self._max_bytes = max_bytes
         self._connection: sqlite3.Connection | None = None
         self._pending: dict[_Key, _Row | None] = {}
+        self._seen: dict[_Key, _Row] = {}
         self._is_usable = True
 
     @classmethod
@@ -129,12 +130,11 @@ class KnownFiles:
     def find(self, paths: Sequence[str], stats: Sequence[FileStat | None]) -> list[bytes | None]:
         """The digest of each of these files; None if it is unknown or has changed."""
         found: list[bytes | None] = [None] * len(paths)
-        ids: dict[bytes, tuple[int] | None] = {}
-        recent = range(self._today() - _SEEN_EVERY + 1, self._today() + 1)
+        ids, recent = dict[bytes, tuple[int] | None](), self._recent
         with self._failing_softly():
             if not (self._is_usable and self.database.exists()):
                 return found
-            with self._transaction("DEFERRED") as table:
+            with self._transaction("BEGIN DEFERRED") as table:
                 if not _format_of(table):
                     return found
                 for at, (key, stat) in enumerate(zip(_keys(paths), stats, strict=True)):
@@ -148,7 +148,7 @@ class KnownFiles:
                         continue
                     found[at] = row[0]
                     if row[2] not in recent:
-                        self._pending[key] = row[:2]
+                        self._seen[key] = row[:2]
         return found
 
     def add(self, paths: Sequence[str], read: Sequence[ReadFile]) -> None:
@@ -161,13 +161,13 @@ class KnownFiles:
 
     def save(self) -> None:
         """Write what was added, in one transaction."""
-        pending, self._pending = self._pending, {}
-        rows = {key: row for key, row in pending.items() if row is not None}
-        with self._failing_softly():
+        pending, seen, self._pending, self._seen = self._pending, self._seen, {}, {}
+        rows = seen | {key: row for key, row in pending.items() if row is not None}
+        with self._failing_softly(logging.WARNING if pending else logging.DEBUG):
             if not self._is_usable or not (rows or (pending and self.database.exists())):
                 return
             make_private(self.database.parent)
-            with self._transaction("IMMEDIATE") as table:
+            with self._transaction("BEGIN IMMEDIATE") as table:
                 if not _format_of(table):
                     for statement in _SCHEMA:
                         table.execute(statement)
@@ -176,10 +176,10 @@ class KnownFiles:
                         "the table of known files %s has reached its size limit: %d more files will be read again; "
                         "BREEDCLF_CACHE_MAX_GB raises the limit",
                         self.database,
-                        len(rows),
+                        len(rows.keys() - seen),
                     )
-                    rows = {}
-                self._write(table, pending, rows)
+                    rows = seen
+                self._write(table, seen | pending, rows)
 
     def entries(self) -> list[CacheEntry]:
         """The SQLite file, if there is one."""
@@ -222,7 +222,7 @@ class KnownFiles:
         for day, count in days:
             kept += count
             if kept > rows // 2:
-                table.execute("DELETE FROM files WHERE seen < ?", (min(day + 1, self._today()),))
+                table.execute("DELETE FROM files WHERE seen < ?", (min(day + 1, self._recent.start),))
                 table.execute("DELETE FROM folders WHERE id NOT IN (SELECT folder FROM files)")
                 break
         return _size_of(table) >= self._max_bytes
@@ -230,13 +230,18 @@ class KnownFiles:
     def _today(self) -> int:
         return self.clock_ns() // _DAY_NS
 
+    @property
+    def _recent(self) -> range:
+        """The days of which one is recorded for all files that are in use."""
+        return range(self._today() - _SEEN_EVERY + 1, self._today() + 1)
+
     @contextlib.contextmanager
-    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, statement: str) -> Iterator[sqlite3.Connection]:
         if self._connection is None:
             self._connection = sqlite3.connect(self.database, timeout=_LOCK_SECONDS, isolation_level=None)
             self._connection.text_factory = bytes  # of damaged rows
         table = self._connection
-        table.execute(f"BEGIN {kind}")
+        table.execute(statement)
         try:
             yield table
             table.execute("COMMIT")
@@ -245,7 +250,7 @@ class KnownFiles:
                 table.rollback()
 
     @contextlib.contextmanager
-    def _failing_softly(self) -> Iterator[None]:
+    def _failing_softly(self, level: int = logging.WARNING) -> Iterator[None]:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
@@ -254,8 +259,8 @@ class KnownFiles:
                 log.warning("the table of known files %s is damaged (%s): files are read again", self.database, error)
                 self._is_usable = self._was_deleted()
             else:
-                log.warning(
-                    "the table of known files %s can't be used (%s); continuing without it", self.database, error
+                log.log(
+                    level, "the table of known files %s can't be used (%s); continuing without it", self.database, error
                 )
                 self._is_usable = False
 

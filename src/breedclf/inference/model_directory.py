@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NoReturn, Self
 
 import torch
 from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from breedclf._version import __version__
@@ -26,13 +28,16 @@ from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.network import StateDict, empty_network
-from breedclf.models.state_dict import faults, misfits, with_counters
+from breedclf.models.state_dict import faults, fingerprint, misfits, with_counters
+from breedclf.models.weights import HEAD_PREFIX
 from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1
 _MAX_CARD_BYTES = 64 << 20
 _MAX_HEADER_BYTES = 100_000_000  # the limit of safetensors
 _REMEDY = "train again, or restore the directory from a copy"
+BACKBONE_KEY = "backbone_fingerprint"
+"""The key of the backbone's fingerprint in the metadata of the weights file."""
 _DIVISION = ("valid_share", "test_share", "split_seed")
 """The training settings by which evaluation divides a dataset without split folders."""
 
@@ -123,7 +128,11 @@ class ModelCard(Settings):
 
 
 def write_artifact(
-    folder: Path, card: dict[str, Any], state: StateDict, beside: Mapping[str, str] | None = None
+    folder: Path,
+    card: dict[str, Any],
+    state: StateDict,
+    beside: Mapping[str, str] | None = None,
+    backbone_fingerprint: str | None = None,
 ) -> ModelCard:
     """Write a model directory atomically; it replaces an existing one.
 
@@ -132,6 +141,7 @@ def write_artifact(
         card: the fields of the `ModelCard` without `weights_sha256`.
         state: the weights.
         beside: texts of files next to the directory, by file name; they are replaced together with it.
+        backbone_fingerprint: that of the weights without the head, if it is known; it is written into their file.
 
     Raises:
         DiskError: the disk refuses; the old files stay.
@@ -142,7 +152,8 @@ def write_artifact(
         try:
             fresh = staging / folder.name
             fresh.mkdir()
-            save_tensors(state, fresh / WEIGHTS_FILE)
+            metadata = None if backbone_fingerprint is None else {BACKBONE_KEY: backbone_fingerprint}
+            save_tensors(state, fresh / WEIGHTS_FILE, metadata)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
             unused = {"start_from"} if written.start_from is None else None
             values = plain_values(written.model_dump(mode="json", exclude=unused))
@@ -185,6 +196,17 @@ def read_artifact(folder: Path) -> tuple[ModelCard, StateDict]:
         ArtifactError: it is missing, not written by breedclf, or newer than this version; its weights were changed, or
             don't fit its architecture.
     """
+    card, state = read_unproven(folder)
+    check_values(state, folder)
+    return card, state
+
+
+def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
+    """The same, but NaN or infinite weights aren't found; a tensor's values are read from the disk at their first use.
+
+    Raises:
+        ArtifactError: as `read_artifact`.
+    """
     card = read_card(folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
@@ -197,8 +219,32 @@ def read_artifact(folder: Path) -> tuple[ModelCard, StateDict]:
         raise
     except Exception as error:  # given a damaged header, safetensors may raise anything
         raise ArtifactError(f"{weights} can't be read: {error}; {_REMEDY}") from error
-    _check_state(card, expected, state, weights)
+    _check_fit(card, expected, state, weights)
     return card, with_counters(state, expected)
+
+
+def check_values(state: StateDict, folder: Path) -> None:
+    """Check that a network can compute with these weights of a model directory.
+
+    Raises:
+        ArtifactError: there are NaN or infinite ones, or negative variances.
+    """
+    if problems := faults(state):
+        raise ArtifactError(f"{folder / WEIGHTS_FILE} can't be used: it has {'; '.join(problems)}; {_REMEDY}")
+
+
+def backbone_fingerprint_of(folder: Path, state: StateDict) -> str:
+    """The fingerprint of the weights of a model directory without the head, which is that of the pretrained weights if
+    the head alone was trained. It is in the file unless another program or an older version wrote it.
+    """
+    with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+        known = (file.metadata() or {}).get(BACKBONE_KEY, "")
+    return known if re.fullmatch("[0-9a-f]{32}", known) else fingerprint(backbone_of(state))
+
+
+def backbone_of(state: StateDict) -> StateDict:
+    """The weights of a network without those of its head."""
+    return {name: tensor for name, tensor in state.items() if not name.startswith(HEAD_PREFIX)}
 
 
 def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
@@ -213,7 +259,7 @@ def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
         )
 
 
-def _check_state(card: ModelCard, expected: StateDict, state: StateDict, weights: Path) -> None:
+def _check_fit(card: ModelCard, expected: StateDict, state: StateDict, weights: Path) -> None:
     bias = state.get("fc.bias")
     if bias is not None and bias.ndim == 1 and len(bias) != len(card.labels):
         raise ArtifactError(
@@ -221,8 +267,6 @@ def _check_state(card: ModelCard, expected: StateDict, state: StateDict, weights
         )
     if problems := misfits(state, expected):
         raise ArtifactError(f"{weights} doesn't fit {card.architecture}: {'; '.join(problems)}; {_REMEDY}")
-    if problems := faults(state):
-        raise ArtifactError(f"{weights} can't be used: it has {'; '.join(problems)}; {_REMEDY}")
 
 
 def _why_no_model(folder: Path) -> str:

@@ -14,7 +14,7 @@ from breedclf.models.published import CONNECT_TIMEOUT_SECONDS, preprocessing_for
 from breedclf.models.state_dict import checked, fingerprint
 from breedclf.models.state_file import read_state
 
-_HEAD = "fc."
+HEAD_PREFIX = "fc."
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ def load_pretrained(
     preprocessing = preprocessing_for(architecture, weights)
     path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
     network = new_network(architecture, seed=seed) if path is None else empty_network(architecture, 1)
-    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_HEAD)}
+    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(HEAD_PREFIX)}
     if path is not None:
         check_no_model(path)
-        found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(_HEAD)}
+        found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(HEAD_PREFIX)}
         state = checked(found, state, architecture, path)
     return PretrainedWeights(state, fingerprint(state), preprocessing)

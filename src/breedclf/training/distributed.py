@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import atexit
 import os
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeVar
 
 import torch
 from torch import distributed, nn
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # documented, but not in __all__
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from breedclf.errors import ConfigError, TrainingError
+from breedclf.features.pass_share import ALONE, Together
+from breedclf.training.together import working_together
 
 T = TypeVar("T")
 
@@ -65,6 +71,33 @@ class DistributedContext:
         parts = [torch.empty_like(padded) for _ in range(self.count)] if self.is_first else None
         distributed.gather(padded, parts)
         return own if parts is None else torch.stack(parts, 1).flatten(0, 1)[:count]
+
+    def lowest(self, values: torch.Tensor) -> torch.Tensor:
+        """The minimum over all processes (all-reduce)."""
+        if self.count == 1:
+            return values
+        lowest = values.to(self.device, copy=True)
+        distributed.all_reduce(lowest, distributed.ReduceOp.MIN)
+        return lowest.to(values.device)
+
+    def from_all(self, value: T) -> list[T]:
+        """The values of all processes, by rank (all-gather); they must be picklable."""
+        if self.count == 1:
+            return [value]
+        values = [value] * self.count
+        distributed.all_gather_object(values, value)
+        return values
+
+    @contextmanager
+    def together(self) -> Iterator[Together]:
+        """Within it an error of one process is raised in all of them; they wait for each other at its end."""
+        if self.count == 1:
+            with ALONE.together() as alone:
+                yield alone
+            return
+        store = PrefixStore(self.from_first(uuid.uuid4().hex), _store())
+        with working_together(store, self.rank, self.count) as together:
+            yield together
 
     def wait(self) -> None:
         """Wait until all processes have come here (barrier)."""
@@ -139,6 +172,13 @@ def local_device(device: torch.device, variables: Mapping[str, str]) -> torch.de
     if device.type != "cuda" or not started_by_torchrun(variables):
         return device
     return torch.device("cuda", int(variables.get("LOCAL_RANK") or 0))
+
+
+@cache
+def _store() -> Store:
+    """torchrun's key-value store; the process group doesn't give its own."""
+    store: Store = next(rendezvous("env://"))[0]
+    return store
 
 
 @contextmanager

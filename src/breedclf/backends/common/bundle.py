@@ -23,12 +23,14 @@ from breedclf.files.private_folder import make_private
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
+IN_S3 = "s3://"
 ARCHIVE = "sourcedir.tar.gz"
 # Additional requirements of some settings, by the names in their values.
 _REQUIREMENTS_OF: dict[str, dict[str, tuple[str, ...]]] = {
     "log_to": {"mlflow": ("mlflow-skinny>=3.1", "sagemaker-mlflow>=0.2"), "tensorboard": ("tensorboard>=2.18",)},
     "engine": {"openvino": ("openvino>=2025.4", "nncf>=2.19")},
 }
+_FOR_S3 = {"feature_store": ("boto3>=1.36",)}
 _SHIM = '''"""The entry of a training job; everything else is in the package beside this file."""
 
 from breedclf.run import main
@@ -112,13 +114,20 @@ def write_own_modules(modules: Mapping[str, Path], folder: Path) -> None:
 
 
 def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
-    """Requirements that these settings add to those of every training job."""
-    return [
+    """Requirements that these settings add to those of every training job.
+
+    Example:
+        >>> settings_requirements({"log_to": "tensorboard", "feature_store": "s3://bucket/features"})
+        ['tensorboard>=2.18', 'boto3>=1.36']
+    """
+    named = [
         line
         for setting, by_name in _REQUIREMENTS_OF.items()
         for name in hyperparameters.get(setting, "").split(",")
         for line in by_name.get(name, ())
     ]
+    in_s3 = [name for name in _FOR_S3 if hyperparameters.get(name, "").startswith(IN_S3)]
+    return [*named, *(line for name in in_s3 for line in _FOR_S3[name])]
 
 
 def source_bundle(folder: Path) -> Bundle:

@@ -83,9 +83,9 @@ def job_environment(
     folder: JobFolder, spec: JobSpec, *, cores: int, gpus: Sequence[str], outer: Mapping[str, str]
 ) -> dict[str, str]:
     """The whole environment of a job: a few variables of `outer`, those SageMaker sets, and the job's own."""
-    inherited = {
-        name: value for name, value in outer.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
-    }
+    uses_s3 = spec.hyperparameters.get("feature_store", "").startswith("s3://")
+    prefixes = (*_INHERITED_PREFIXES, "AWS_") if uses_s3 else _INHERITED_PREFIXES
+    inherited = {name: value for name, value in outer.items() if name in _INHERITED or name.startswith(prefixes)}
     base = folder.base
     channels = sorted(spec.channels)
     decoded = {name: _decoded(value) for name, value in spec.hyperparameters.items()}

@@ -110,14 +110,22 @@ class AwsContext:
 
     @cached_property
     def _checked_bucket(self) -> str:
-        with translate_aws_errors(f"checking bucket {self.bucket}", as_=ConfigError):
-            found = bucket_region(self.clients("s3"), self.bucket)
+        self.check_region(self.bucket)
+        return self.bucket
+
+    def check_region(self, bucket: str) -> None:
+        """Check that a bucket exists and is in this region; its owner may forbid to find out.
+
+        Raises:
+            ConfigError: it doesn't exist, or is in another region.
+        """
+        with translate_aws_errors(f"checking bucket {bucket}", as_=ConfigError):
+            found = bucket_region(self.clients("s3"), bucket)
         if found is not None and found != self.region:
             raise ConfigError(
-                f"bucket {self.bucket} is in {found}, but jobs and endpoints run in {self.region} and can't use "
+                f"bucket {bucket} is in {found}, but jobs and endpoints run in {self.region} and can't use "
                 f"buckets of other regions; use a bucket in {self.region}, or region={found!r}"
             )
-        return self.bucket
 
     def tags(
         self, purpose: str, extra: Mapping[str, str] | None = None, *, owned: bool = False

@@ -38,13 +38,12 @@ class ShardReader:
     def read_into(self, rows: Rows, into: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Read rows into an array [N, row_bytes]; returns which of them a shard has, bool [N]."""
         there, row_bytes = np.zeros(len(rows.shards), bool), self.row_type.row_bytes
-        for shard in np.unique(rows.shards):
+        memory = into.reshape(-1).data
+        for first, last, shard, row in _runs(rows):
             try:
-                file = self._file(int(shard))
-                for first, last in _runs(rows, int(shard)):
-                    part = into[first:last]
-                    size = _read_at(file, part.reshape(-1).data, int(rows.rows[first]) * row_bytes)
-                    there[first : first + size // row_bytes] = True
+                part = memory[first * row_bytes : last * row_bytes]
+                size = _read_at(self._file(shard), part, row * row_bytes)
+                there[first : first + size // row_bytes] = True
             except OSError:
                 continue
         return there
@@ -79,10 +78,9 @@ def _close(files: dict[int, int]) -> None:
         os.close(file)
 
 
-def _runs(rows: Rows, shard: int) -> Iterator[tuple[int, int]]:
-    """The positions of images whose rows follow each other in a shard: first, and last + 1."""
-    positions = np.flatnonzero(rows.shards == shard)
-    breaks = np.flatnonzero((np.diff(positions) != 1) | (np.diff(rows.rows[positions]) != 1)) + 1
-    for run in np.split(positions, breaks):
-        if len(run):
-            yield int(run[0]), int(run[-1]) + 1
+def _runs(rows: Rows) -> Iterator[tuple[int, int, int, int]]:
+    """Images whose rows follow each other in a shard: the first, the last + 1, the shard and the row of the first."""
+    follows = (np.diff(rows.shards) == 0) & (np.diff(rows.rows) == 1)
+    firsts = np.concatenate([[0], np.flatnonzero(~follows) + 1])[: len(rows.shards)]
+    lasts = [*firsts[1:].tolist(), len(rows.shards)]
+    return zip(firsts.tolist(), lasts, rows.shards[firsts].tolist(), rows.rows[firsts].tolist(), strict=False)

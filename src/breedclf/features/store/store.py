@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from breedclf.features.store.feature_set import FeatureSet
 from breedclf.features.store.sets import StoredSet, delete_sets, stored_sets, touch, trim
@@ -16,13 +16,17 @@ from breedclf.files.file_cache import DEFAULT_MAX_BYTES, max_bytes_from_environm
 
 log: logging.Logger = logging.getLogger(__name__)
 
+if TYPE_CHECKING:
+    from breedclf.features.remote.store import RemoteStore
+
 FOLDER = "feature-store"
 OLDER_FOLDER = "features"
+IN_S3 = "s3://"
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """A folder of feature sets, each named by the key of its spec.
+    """A folder of feature sets, each named by the key of its spec; `remote` is a store in S3 that jobs share.
 
     From `max_bytes` on, the least recently used shards are deleted, except those that are in use. `older` is the folder
     of the features that versions before the store cached, which are deleted.
@@ -31,6 +35,7 @@ class FeatureStore:
     folder: Path
     max_bytes: int = DEFAULT_MAX_BYTES
     older: Path | None = None
+    remote: RemoteStore | None = None
     _warnings: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @classmethod
@@ -38,12 +43,17 @@ class FeatureStore:
         """The store in `folder`, or below the cache folder: `cache_dir`, the environment's or the platform's.
 
         Raises:
-            ConfigError: `BREEDCLF_CACHE_MAX_GB` isn't a size.
+            ConfigError: `BREEDCLF_CACHE_MAX_GB` isn't a size, or `folder` is a URI in S3 and that store can't be used.
         """
-        if folder is not None:
+        if folder is not None and not folder.startswith(IN_S3):
             return cls(Path(folder), max_bytes_from_environment())
+        remote = None
+        if folder is not None:
+            from breedclf.features.remote.store import RemoteStore
+
+            remote = RemoteStore.open(folder)
         cache = cache_folder(cache_dir)
-        return cls(cache / FOLDER, max_bytes_from_environment(), cache / OLDER_FOLDER)
+        return cls(cache / FOLDER, max_bytes_from_environment(), cache / OLDER_FOLDER, remote)
 
     def open(self, spec: FeatureSpec) -> FeatureSet:
         """The set of a spec, which is created if it doesn't exist.

@@ -82,4 +82,5 @@ def write_results(
     }
     if images:
         beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
-    write_artifact(result.artifact, card, model.state_with(trained.state), beside)
+    fingerprint = model.pretrained.fingerprint if model.freeze == "head" else None
+    write_artifact(result.artifact, card, model.state_with(trained.state), beside, fingerprint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -80,11 +81,14 @@ class MotoObjects:
                 "the emulator's S3 is moto: pip install 'moto[s3,server]', or use another S3 with --s3-endpoint"
             ) from error
         self._app = create_backend_app("s3")
+        self._one_at_a_time = threading.Lock()
 
     def answer(self, request: S3Request) -> S3Answer:
         from werkzeug.test import run_wsgi_app
 
-        body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
+        # moto checks the condition of a write and then writes, and it closes what it replaces; S3's writes are atomic.
+        with self._one_at_a_time:
+            body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
         return S3Answer(int(status.split()[0]), list(headers), body)
 
     def client(self, region: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.tags import TAG
 from breedclf.errors import ConfigError
+from breedclf.features.remote.bucket import S3Location
 
 _SERVICE, SCHEDULER = "sagemaker.amazonaws.com", "scheduler.amazonaws.com"
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z\-]*):iam::(?P<account>\d{12}):role/.+")
@@ -134,8 +135,10 @@ def end_role_policy(scope: Scope) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def role_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
+def role_policy(settings: SageMakerSettings, scope: Scope, feature_store: S3Location | None = None) -> dict[str, Any]:
     """Permissions of jobs and endpoints: read below the prefix, write below PREFIX/jobs, pull images, write logs.
+
+    With a feature store in S3 also: list, read and write below its prefix.
 
     Example:
         >>> settings = SageMakerSettings(role="arn:aws:iam::111122223333:role/breedclf", region="us-east-1")
@@ -166,6 +169,8 @@ def role_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
             {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
         ),
     ]
+    if feature_store is not None:
+        statements += _feature_store(feature_store, scope)
     if keys := _keys(settings, scope):
         statements.append(_allow("UseKeys", ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"], keys))
     if settings.volume_kms_key:
@@ -221,6 +226,15 @@ def _actions(operations: Iterable[str]) -> list[str]:
 def _list_bucket(scope: Scope) -> dict[str, Any]:
     below = {"StringLike": {"s3:prefix": [f"{scope.prefix}/*", scope.prefix]}}
     return _allow("ListBelowPrefix", ["s3:ListBucket"], [f"arn:{scope.partition}:s3:::{scope.bucket}"], below)
+
+
+def _feature_store(store: S3Location, scope: Scope) -> list[dict[str, Any]]:
+    bucket = f"arn:{scope.partition}:s3:::{store.bucket}"
+    below = {"StringLike": {"s3:prefix": [f"{store.prefix}/*"]}}
+    return [
+        _allow("ListFeatures", ["s3:ListBucket"], [bucket], below),
+        _allow("ReadAndWriteFeatures", ["s3:GetObject", "s3:PutObject"], [f"{bucket}/{store.prefix}/*"]),
+    ]
 
 
 def _bucket(settings: SageMakerSettings, scope: Scope) -> list[dict[str, Any]]:

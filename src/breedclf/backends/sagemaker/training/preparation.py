@@ -10,7 +10,7 @@ from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.training.images import debugger_image, training_image
 from breedclf.backends.sagemaker.training.inputs import Inputs, require_trainable
-from breedclf.backends.sagemaker.training.request import JobImages, JobPlaces, training_request
+from breedclf.backends.sagemaker.training.request import JobImages, JobPlaces, feature_store_of, training_request
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.plan import ApiCall
@@ -49,6 +49,8 @@ class TrainingRequests:
         require_trainable(spec)
         check_name()
         context.check_bucket()
+        if (store := feature_store_of(spec)) is not None:
+            context.check_region(store.bucket)
         return self._request(spec, self._inputs.sent(spec), context.tags("training", spec.tags, owned=True))
 
     def _request(self, spec: JobSpec, places: JobPlaces, tags: Sequence[Mapping[str, str]]) -> dict[str, Any]:

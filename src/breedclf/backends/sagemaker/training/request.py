@@ -12,6 +12,7 @@ from breedclf.backends.sagemaker.instance_types import gpus_of, has_local_disk, 
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import debugger_request
 from breedclf.errors import ConfigError
+from breedclf.features.remote.bucket import SCHEME, S3Location
 from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec
 
 MAX_RUNTIME_SECONDS = 28 * 86_400
@@ -177,3 +178,18 @@ def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
             f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
             "pass a local file (weights='resnet50.pth'), which is uploaded"
         )
+    store = feature_store_of(spec)
+    if store is not None and settings.network_isolation:
+        raise ConfigError(
+            f"feature_store={str(store)!r} is read by the job, which network_isolation forbids; remove one of them"
+        )
+
+
+def feature_store_of(spec: JobSpec) -> S3Location | None:
+    """The bucket and prefix of a job's feature store; None if it isn't in S3.
+
+    Raises:
+        ConfigError: the URI is wrong.
+    """
+    store = spec.hyperparameters.get("feature_store", "")
+    return S3Location.parse(store) if spec.source is None and store.startswith(SCHEME) else None

@@ -1,4 +1,4 @@
-"""A source of features that are read batch by batch, from the shards of the store or from memory."""
+"""A source of features that are read when a batch needs them, from the shards of the store or from memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 
 from breedclf.features.found import FoundFeatures
 
+LOADED_BYTES = 1 << 28
+"""Features of a split and view that take more bytes in the store than this aren't loaded."""
+
 
 @dataclass(frozen=True)
-class MappedFeatures:
-    """Features that aren't loaded as a whole; targets int64 [N], whose device batches are moved to.
+class LazyFeatures:
+    """Features that are read when a batch needs them, with targets int64 [N], whose device batches are moved to.
 
     `dtype` is that of the batches; None leaves the stored one.
     """

@@ -1,0 +1,58 @@
+"""Growing, killed and huge datasets: what is computed again, and what it costs; ResNet18 on generated JPEGs.
+
+All parts take about an hour on two cores; `--only` selects some, `--quick` runs them with few images.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import DATA, parser_for, report
+from benchmarks.scale.growth import one_more, unchanged
+from benchmarks.scale.kills import kills
+from benchmarks.scale.runs import Setup
+from benchmarks.scale.simulation import simulation
+
+PARTS: dict[str, Callable[[Setup], tuple[list[dict[str, Any]], dict[str, Any]]]] = {
+    "one-more": one_more,
+    "unchanged": unchanged,
+    "kills": kills,
+    "simulation": simulation,
+}
+WEIGHTS = DATA / "weights" / "resnet18-imagenet1k.pth"
+
+
+def main() -> int:
+    parser = parser_for(__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="few images, to see that everything works")
+    parser.add_argument("--repeats", type=int, help="runs of each kind (default: 5; quick: 1)")
+    parser.add_argument("--entries", type=int, default=10_000_000, help="images of the simulation (default: 10000000)")
+    parser.add_argument(
+        "--weights",
+        default=str(WEIGHTS) if WEIGHTS.is_file() else "none",
+        help="state dict of ResNet18 (default: the one in BREEDCLF_TEST_DATA, else random weights)",
+    )
+    given = parser.parse_args()
+    goals, details = [], {}
+    with tempfile.TemporaryDirectory(prefix="breedclf-scale-") as folder:
+        setup = Setup(
+            Path(folder),
+            given.weights,
+            quick=given.quick,
+            repeats=given.repeats or (1 if given.quick else 5),
+            entries=given.entries,
+        )
+        for name in given.only:
+            print(f" {name}", file=sys.stderr, flush=True)
+            found, details[name] = PARTS[name](setup)
+            goals += found
+    return report("scale", goals, details, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
