@@ -1,4 +1,4 @@
-"""A head on features that don't fit in memory, read from the store batch by batch, against features loaded at the start.
+"""A head on features that don't fit in memory, read from the store batch by batch, against features loaded at first.
 
 The store is filled with random bfloat16 rows [2,048] for the images of a program, which are never decoded. Each run is
 a process of its own, with the whole of `fit`.

@@ -52,9 +52,11 @@ class Run:
         return int(self.document["features"]["computed"])
 
 
-def breedclf(*words: str | Path, source: Path | None = None) -> Run:
-    """Run a command with `--json`; `source` has another version of the package."""
-    environment = dict(os.environ) if source is None else os.environ | {"PYTHONPATH": str(source)}
+def breedclf(*words: str | Path, cache: Path, source: Path | None = None) -> Run:
+    """Run a command with `--json` and a folder of caches; `source` has another version of the package."""
+    environment = os.environ | {"BREEDCLF_CACHE_DIR": str(cache)}
+    if source is not None:
+        environment["PYTHONPATH"] = str(source)
     done, wall, cpu = timed([sys.executable, "-m", "breedclf", *map(str, words), "--json"], environment)
     return Run(json.loads(done), wall, cpu)
 
@@ -71,17 +73,12 @@ def timed(command: Sequence[str], environment: dict[str, str] | None = None) -> 
 
 def train(setup: Setup, data: Path, name: str, *, cache: str = "cache", source: Path | None = None) -> Run:
     """Train a head on a folder of images; `name` is the output's, `cache` that of the folder of caches."""
-    run = breedclf("train", data, *training_flags(setup, name, cache), source=source)
+    flags = ["--architecture", "resnet18", "--weights", setup.weights, "--epochs", "3", "--device", "cpu"]
+    output = setup.folder / name
+    run = breedclf("train", data, *flags, "--output", str(output), cache=setup.folder / cache, source=source)
     features = run.document.get("features", {})
     say(f"{name}: {run.wall:.2f} s, of these {run.document['seconds']:.2f} training; {features}")
     return run
-
-
-def training_flags(setup: Setup, name: str, cache: str = "cache") -> list[str]:
-    return [
-        *("--architecture", "resnet18", "--weights", setup.weights, "--epochs", "3", "--device", "cpu"),
-        *("--output", str(setup.folder / name), "--cache-dir", str(setup.folder / cache)),
-    ]
 
 
 def say(line: str) -> None:

@@ -73,7 +73,7 @@ class Sharing:
         folders never wait for each other.
         """
         if self._share.count == 1:
-            with self.access.computing():
+            with self.access.computing(self._digests):
                 yield
             return
         token = self._share.from_first(uuid.uuid4().hex)
@@ -82,7 +82,7 @@ class Sharing:
         self._leads = mark is not None and _created(mark)
         with ExitStack() as held:
             is_told = False
-            while not self._by_all(not self._leads or self.access.claim(held)):
+            while not self._by_all(not self._leads or self.access.claim(held, self._digests)):
                 held.close()
                 if not is_told:
                     log.info("another run computes features; waiting for it")
@@ -131,13 +131,16 @@ class Sharing:
         return rows is not None
 
     def finish(self, images: NDArray[np.int64], goes_on: bool) -> bool:
-        """Count images as computed, take over which of them can't be read, and agree on whether to go on."""
-        outcomes = self._share.from_all(({at: self.bad[at] for at in images.tolist() if at in self.bad}, goes_on))
-        for bad, _ in outcomes:
+        """Count images as computed, take over which of them can't be read or changed, and agree on whether to go on."""
+        some = set(images.tolist())
+        bad = {at: reason for at, reason in self.bad.items() if at in some}
+        outcomes = self._share.from_all((bad, self.changed & some, goes_on))
+        for bad, changed, _ in outcomes:
             self.bad.update(bad)
+            self.changed.update(changed)
         self.passed += len(images)
         self.computed += int((self.rows.shards[images] != -1).sum())
-        return all(goes_on for _, goes_on in outcomes)
+        return all(goes_on for *_, goes_on in outcomes)
 
     def exchange(self, images: NDArray[np.int64]) -> None:
         """Send features that one process has and others don't; afterwards all have those of `images`.

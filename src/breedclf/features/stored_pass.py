@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -100,7 +101,9 @@ class StoredPass:
                     sharing.exchange(lacking)
                 self._compute(sharing.missing(lacking), sharing)
                 self._compute_part(sharing.lost(lacking), sharing, lambda _: None)
-        self._repeat(rows, bad)
+                self._repeat(rows, {*bad, *sharing.changed})
+                self._compute(np.setdiff1d(np.flatnonzero(rows.shards == -1), list(bad)), sharing)
+                self._report(sharing.changed)
         kept = np.flatnonzero(rows.shards != -1)
         found = FoundFeatures(rows.of(kept), torch.from_numpy(kept), bad, sharing.reader, sharing.buffer.values)
         return found, FeatureCounts(sharing.computed, len(kept) - sharing.computed)
@@ -182,7 +185,7 @@ class StoredPass:
         """The positions, features and digests of the contents of images, by chunks."""
         if not len(missing):
             return
-        before, changed = 0, 0
+        before = 0
 
         def on_chunk(done: int) -> None:
             nonlocal before
@@ -194,26 +197,32 @@ class StoredPass:
         ):
             sharing.bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
             positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
-            is_changed = (self.digests.values[positions] != contents).any(1)
-            changed += int(is_changed.sum())
-            sharing.changed.update(positions[is_changed].tolist())
+            sharing.changed.update(positions[(self.digests.values[positions] != contents).any(1)].tolist())
             if len(positions):
                 yield positions, features.cpu(), contents
-        if changed:
-            log.warning("%s: %d images changed while they were read", self.title, changed)
 
-    def _repeat(self, rows: Rows, bad: dict[int, str]) -> None:
-        """Give images whose content an earlier image has the same rows, or the same reason."""
+    def _repeat(self, rows: Rows, unlike: AbstractSet[int]) -> None:
+        """Give images the rows of earlier ones with the same content.
+
+        Those in `unlike` were unreadable, or had another content when they were decoded: others aren't equal to them.
+        """
         without = np.flatnonzero(rows.shards == -1)
-        if len(without) == len(bad):
+        if unlike >= set(without.tolist()):
             return
         _, firsts, inverse = np.unique(self.digests.values, axis=0, return_index=True, return_inverse=True)
-        for position in without.tolist():
-            first = int(firsts[inverse.reshape(-1)[position]])
-            if first in bad:
-                bad[position] = bad[first].replace(self.images.name(first), self.images.name(position))
-            else:
-                rows.put(np.array([position]), rows.of(np.array([first])))
+        first = firsts[inverse.reshape(-1)[without]]
+        equal = ~np.isin(first, list(unlike))
+        rows.put(without[equal], rows.of(first[equal]))
+
+    def _report(self, changed: AbstractSet[int]) -> None:
+        """Warn that images aren't those whose digests were taken, as the fingerprint of the images still says."""
+        if changed:
+            log.warning(
+                "%s: %d images changed while they were read, and count with their new contents; the first: %s",
+                self.title,
+                len(changed),
+                self.images.name(min(changed)),
+            )
 
 
 class _Writer:
