@@ -32,7 +32,7 @@ class Setup:
     quick: bool
     repeats: int
     before: str | None = None
-    entries: int = 10_000_000
+    entries: int = 20_000
 
     def size(self, full: int, quick: int) -> int:
         """The one or the other number of images or repeats."""
