@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from benchmarks.scale import simulation
 
 ROOT = Path(__file__).resolve().parents[2]
