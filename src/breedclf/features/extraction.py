@@ -18,13 +18,15 @@ from breedclf.errors import DataError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.values import Features, unreadable_image
-from breedclf.runtime.device import Compute, LoaderSettings, instruction_set
+from breedclf.runtime.device import Compute, LoaderSettings
 from breedclf.runtime.progress import progress_bar
+from breedclf.runtime.rounding import depends_on_batch, rounding_of
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
+_FILLED_TO = 8  # few shapes: oneDNN and OpenVINO prepare each one
 
 
 def _ignore(_done: int) -> None:
@@ -127,7 +129,8 @@ class FeatureExtractor:
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
         """Chunks of the images at `indices` (None: all) with their features as the backbone computes them.
 
-        Each chunk passes the backbone with the same shape, so that a feature doesn't depend on the images beside it.
+        A feature doesn't depend on the images beside it: where the number of images may decide its last digits, each
+        chunk passes the backbone with the same shape. Elsewhere small chunks are filled up to a multiple of eight.
 
         Raises:
             ImageError: an image can't be read, with `stop_at_bad`.
@@ -188,10 +191,14 @@ class FeatureExtractor:
             with torch.inference_mode():
                 on_device = chunk.images.to(device, non_blocking=chunk.images.is_pinned())
                 self.timer.lap("to_device")
-                inputs = _filled_up(on_device, chunk_size) if padded else on_device
+                inputs = _filled_up(on_device, self._shape(len(on_device), chunk_size)) if padded else on_device
                 features: torch.Tensor = self.backbone(self.preprocessing.normalize(inputs, dtype))[: len(on_device)]
                 self.timer.lap("forward")
             yield chunk, features
+
+    def _shape(self, images: int, chunk_size: int) -> int:
+        """How many images pass the backbone for a chunk of `images`."""
+        return chunk_size if depends_on_batch(self.compute) else min(chunk_size, -(-images // _FILLED_TO) * _FILLED_TO)
 
     def spec(self, view: int) -> FeatureSpec:
         """What the features of one view depend on besides the images."""
@@ -200,7 +207,7 @@ class FeatureExtractor:
             stages=self.stages,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{self._engine()}-{self._pixels()}-{instruction_set(self.compute.device)}-{self.chunk_size}",
+            engine=self._engine(),
             view=(view, self.view_seed if view else 0),
             name=self.name,
         )
@@ -208,11 +215,11 @@ class FeatureExtractor:
     def _engine(self) -> str:
         """What else may change the last digits of a feature."""
         compute = self.compute
-        layout = "" if compute.channels_last else "-contiguous"
-        return self.engine + layout + ("-compiled" if compute.compiled else "") + f"-{torch.__version__}"
-
-    def _pixels(self) -> str:
-        return DEVICE_PIXELS if self.device_decoding else PIXELS
+        parts = [self.engine, torch.__version__, DEVICE_PIXELS if self.device_decoding else PIXELS]
+        parts += [] if compute.channels_last else ["contiguous"]
+        parts += ["compiled"] if compute.compiled else []
+        parts += [f"batch={self.chunk_size}"] if depends_on_batch(compute) else []
+        return "-".join([*parts, rounding_of(compute.device)])
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:

@@ -19,7 +19,9 @@ from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures
 from breedclf.features.lazy import LazyFeatures
 from breedclf.features.memory_budget import MemoryBudget
+from breedclf.features.pass_share import ALONE, PassShare, Together
 from breedclf.features.progress import FeatureProgress
+from breedclf.features.sharing import agreed_digests
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.stored_pass import FeatureCounts, StoredPass
 from breedclf.features.values import Features
@@ -42,6 +44,7 @@ class FeatureProvider:
         input_shape: Sequence[int],
         digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
         on_progress: Callable[[FeatureProgress], None] = lambda _: None,
+        share: PassShare = ALONE,
     ) -> None:
         self.config = config
         self.extractor = extractor
@@ -54,6 +57,7 @@ class FeatureProvider:
         is_cached = config.feature_cache or config.decoded_cache
         self._known = KnownFiles.at(config.cache_dir, verify=config.verify_files) if is_cached else None
         self._on_progress = on_progress
+        self._share = share
         self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
@@ -79,12 +83,13 @@ class FeatureProvider:
             DataError: an image can't be read, unless unreadable ones are skipped and others are left.
         """
         if split.name not in self._digests:
-            self._digests[split.name] = self._digests_of(split.images, self._known)
+            self._digests[split.name] = agreed_digests(self._share, self._digests_of(split.images, self._known))
         if self.store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         title = f"{split.name} features" + (f", view {view}" if view else "")
         digests, report = self._digests[split.name], self._reporting(split, view)
-        found, counts = StoredPass(self.extractor, split.images, digests, view, title, report).run(self.store)
+        stored_pass = StoredPass(self.extractor, split.images, digests, view, title, report, self._share)
+        found, counts = stored_pass.run(self.store)
         self.counts += counts
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
@@ -105,7 +110,7 @@ class FeatureProvider:
         if self.config.freeze != "layer4" or not self.config.feature_cache:
             return False
         size = self._bytes_per_image * len(split)
-        fits = self._budget.take(size)
+        fits = all(self._share.from_all(self._budget.take(size)))
         log.info(
             "%s images, view %d: the backbone's output %s (%.0f MB)",
             split.name,
@@ -117,20 +122,26 @@ class FeatureProvider:
 
     def _streamed(self, split: Split, view: int) -> StreamedFeatures:
         if split.name not in self._readable:
-            images = self._images(split)
-            if isinstance(images, PreparedImages):
-                found = Features(torch.empty(0, 0), images.readable, images.bad)
-            else:
-                found = self.extractor.readable(
-                    images,
-                    title=f"checking {split.name}",
-                    on_chunk=self._reporting(split, view),
-                )
-            self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
+            with self._share.together() as together:
+                images = self._images(split)
+                found = self._checked(images, split, view, together)
+                self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
             self._readable[split.name] = images, found
         images, found = self._readable[split.name]
         targets = torch.tensor(split.targets)[found.kept].to(self.extractor.compute.device)
         return StreamedFeatures(self.extractor, images, found.kept, targets, view)
+
+    def _checked(self, images: ImageSource, split: Split, view: int, together: Together) -> Features:
+        """Which images can be read; each process checks all of them."""
+        if isinstance(images, PreparedImages):
+            return Features(torch.empty(0, 0), images.readable, images.bad)
+        report = self._reporting(split, view)
+
+        def on_chunk(done: int) -> None:
+            together.advance(0)
+            report(done)
+
+        return self.extractor.readable(images, title=f"checking {split.name}", on_chunk=on_chunk)
 
     def _images(self, split: Split) -> ImageSource:
         """The split's images as they are, or decoded and scaled once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -36,6 +36,7 @@ class FeatureStore:
     max_bytes: int = DEFAULT_MAX_BYTES
     older: Path | None = None
     remote: RemoteStore | None = None
+    _warnings: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @classmethod
     def at(cls, folder: str | None, cache_dir: Path | None) -> Self:
@@ -72,6 +73,12 @@ class FeatureStore:
 
         return FeatureSet(folder, spec, closed)
 
+    def warn(self, text: str) -> None:
+        """Log a warning, but not a second time."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            log.warning(text)
+
     def sets(self) -> list[StoredSet]:
         """The sets, most recently used first."""
         return stored_sets(self.folder)
@@ -91,4 +98,5 @@ class FeatureStore:
                     size += path.stat().st_size
                     path.unlink()
             self.older.rmdir()
-        log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)
+        if size:
+            log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)
