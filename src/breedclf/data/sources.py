@@ -15,5 +15,8 @@ class FeatureSource(Protocol):
     def targets(self) -> torch.Tensor: ...
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Features [B, D] and targets [B] of the given rows, in order, one batch at a time."""
+        """Features [B, D] and targets [B] of the given rows, in order, one batch at a time.
+
+        A batch is valid until the second one after it is read.
+        """
         ...

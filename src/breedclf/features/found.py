@@ -75,19 +75,25 @@ class FoundFeatures:
             return len(self.kept) * math.prod(self.reader.row_type.shape)
         return len(self.kept) * self.in_memory[:1].numel()
 
-    def read(self, images: NDArray[np.int64]) -> torch.Tensor:
-        """The features [N, ...] of some of the readable images, in the stored dtype.
+    def empty(self, count: int) -> torch.Tensor:
+        """An uninitialized tensor for `count` features, in the stored dtype."""
+        if self.reader is not None:
+            return self.reader.row_type.empty(count)
+        return self.in_memory.new_empty(count, *self.in_memory.shape[1:])
+
+    def read(self, images: NDArray[np.int64], into: torch.Tensor | None = None) -> torch.Tensor:
+        """The features [N, ...] of some of the readable images, in the stored dtype; `into` is a tensor for them.
 
         Raises:
             OSError: the store can't be read.
         """
+        values = self.empty(len(images)) if into is None else into
         rows = self.rows.of(images)
         here = np.flatnonzero(rows.shards == IN_MEMORY)
         if self.reader is None or len(here) == len(images):
-            return self.in_memory[torch.from_numpy(rows.rows)]
+            return torch.index_select(self.in_memory, 0, torch.from_numpy(rows.rows), out=values)
         if not len(here):
-            return self.reader.read(rows)
-        values = self.reader.row_type.empty(len(images))
+            return self.reader.read(rows, values)
         there = np.flatnonzero(rows.found)
         values[torch.from_numpy(there)] = self.reader.read(rows.of(there))
         values[torch.from_numpy(here)] = self.in_memory[torch.from_numpy(rows.rows[here])]

@@ -40,9 +40,20 @@ class LazyFeatures:
         return self.found.kept
 
     def batches(self, rows: torch.Tensor, batch_size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for batch in torch.split(rows, batch_size):
-            features = self._read(batch).to(self.targets.device)
-            yield features if self.dtype is None else features.to(self.dtype), self.targets[batch]
+        """As `FeatureSource.batches`; the memory of a batch on the CPU is used again by the second one after it.
+
+        Blocks of their own for each batch would fragment the heap: small ones between them keep it from shrinking.
+        """
+        device, dtype = self.targets.device, self.dtype
+        stored = [self.found.empty(min(batch_size, len(rows))) for _ in range(1 if dtype else 2)]
+        wide = [torch.empty_like(stored[0], dtype=dtype) for _ in range(2 if dtype and device.type == "cpu" else 0)]
+        for number, batch in enumerate(torch.split(rows, batch_size)):
+            features = self._read(batch, stored[number % len(stored)][: len(batch)]).to(device)
+            if wide:
+                features = wide[number % 2][: len(batch)].copy_(features)
+            elif dtype:
+                features = features.to(dtype)
+            yield features, self.targets[batch]
 
     def loaded(self) -> StoredFeatures:
         """All features on the device."""
@@ -56,9 +67,9 @@ class LazyFeatures:
             done += len(features)
         return StoredFeatures(values, self.targets, self.kept)
 
-    def _read(self, batch: torch.Tensor) -> torch.Tensor:
+    def _read(self, batch: torch.Tensor, into: torch.Tensor) -> torch.Tensor:
         try:
-            return self.found.read(batch.numpy())
+            return self.found.read(batch.numpy(), into)
         except OSError as error:
             if not self._has_failed:
                 self._has_failed = True

@@ -24,13 +24,13 @@ class ShardReader:
         self._files: dict[int, int] = {}
         weakref.finalize(self, _close, self._files)
 
-    def read(self, rows: Rows) -> torch.Tensor:
-        """The features of images that were found, [N, ...] in the stored dtype.
+    def read(self, rows: Rows, into: torch.Tensor | None = None) -> torch.Tensor:
+        """The features of images that were found, [N, ...] in the stored dtype; `into` is a tensor for them.
 
         Raises:
             OSError: a shard was deleted before it was opened, was cut off, or can't be read.
         """
-        values = self.row_type.empty(len(rows.shards))
+        values = self.row_type.empty(len(rows.shards)) if into is None else into
         if not self.read_into(rows, as_bytes(values)).all():
             raise OSError(f"rows of {self.folder} are missing")
         return values
