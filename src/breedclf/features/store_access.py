@@ -6,10 +6,12 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
 import torch
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from breedclf.features.store.feature_set import FeatureSet
@@ -67,6 +69,23 @@ class StoreAccess:
     def append(self, digests: NDArray[np.uint8], values: torch.Tensor) -> Rows | None:
         """Store features [N, ...] of images by their digests, uint8 [N, 16]; None if that isn't possible."""
         return self._tried(lambda stored: stored.append(digests, values))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the set; None if it can't be used."""
+        return self._stored.folder if self._stored is not None and self._works else None
+
+    def claim(self, held: ExitStack, digests: NDArray[np.uint8]) -> bool:
+        """Take the lock of `computing` until `held` is closed; False if another process has it."""
+
+        def take(stored: FeatureSet) -> bool:
+            try:
+                held.enter_context(stored.computing(digests, waits=False))
+            except Timeout:
+                return False
+            return True
+
+        return self._tried(take) is not False
 
     @contextmanager
     def computing(self, digests: NDArray[np.uint8]) -> Iterator[None]:

@@ -70,3 +70,4 @@ def test_ranges_and_pages(quick_client: Clients, quick_bucket: str) -> None:
     first = s3.list_objects_v2(Bucket=quick_bucket, MaxKeys=2)
     rest = s3.list_objects_v2(Bucket=quick_bucket, ContinuationToken=first["NextContinuationToken"])
     assert [each["Key"] for each in first["Contents"] + rest["Contents"]] == ["a", "b", "c"]
+    assert first["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"] == "us-east-1"

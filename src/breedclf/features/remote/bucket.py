@@ -24,7 +24,7 @@ CONNECTIONS = 16
 _ATTEMPTS, _CONNECT_SECONDS, _READ_SECONDS = 4, 5, 30
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _PERMISSIONS = {"ListObjectsV2": "s3:ListBucket", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject"}
-_DENIED = re.compile(r"perform: ([a-z0-9\-]+:[A-Za-z*]+)")
+_KEY_DENIED = re.compile(r"perform: (kms:[A-Za-z*]+)")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
 _MISSING = ("NoSuchKey", "404", "NotFound")
 _UNSUPPORTED = ("NotImplemented", "501")
@@ -255,7 +255,7 @@ class Bucket:
         code, bucket = _code(error), self.location.bucket
         message = str(error.response.get("Error", {}).get("Message", "")) or str(error)
         if code in ("AccessDenied", "403", "AllAccessDisabled"):
-            found = _DENIED.search(message)
+            found = _KEY_DENIED.search(message)
             missing = found.group(1) if found else _PERMISSIONS[operation]
             return (
                 f"missing permission {missing} on bucket {bucket} ({message}); allow it for the role or user that "

@@ -90,10 +90,13 @@ class FeatureSet:
             self._on_close(self.used_shards, self._appended)
 
     @contextmanager
-    def computing(self, digests: NDArray[np.uint8]) -> Iterator[None]:
+    def computing(self, digests: NDArray[np.uint8], *, waits: bool = True) -> Iterator[None]:
         """Hold the lock under which a pass over these images computes missing features; then find them again.
 
         Only passes over the same images, in any order, wait for each other.
+
+        Raises:
+            filelock.Timeout: another process holds it, and this one doesn't wait (`waits=False`).
         """
         name = np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
         lock = FileLock(self.folder / f"computing-{name}.lock")
@@ -101,8 +104,12 @@ class FeatureSet:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
+                if not waits:
+                    raise
                 log.info("waiting for another process, which computes the same features")
                 lock.acquire()
+        except Timeout:
+            raise
         except OSError as error:  # on a read-only disk nobody stores what is computed
             log.debug("%s can't be locked: %s", self.folder, error)
         try:

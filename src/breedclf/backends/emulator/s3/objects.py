@@ -6,7 +6,7 @@ import io
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -89,7 +89,16 @@ class MotoObjects:
         # moto checks the condition of a write and then writes, and it closes what it replaces; S3's writes are atomic.
         with self._one_at_a_time:
             body, status, headers = run_wsgi_app(self._app, _environ(request), buffered=True)
+            if "list-type" in request.query:
+                headers["x-amz-bucket-region"] = self._region_of(request)
         return S3Answer(int(status.split()[0]), list(headers), body)
+
+    def _region_of(self, request: S3Request) -> str:
+        """The region of the bucket of a request, which moto adds to fewer answers than S3."""
+        from werkzeug.test import run_wsgi_app
+
+        head = _environ(replace(request, method="HEAD", query="", body=b""))
+        return str(run_wsgi_app(self._app, head, buffered=True)[2].get("x-amz-bucket-region", ""))
 
     def client(self, region: str) -> Any:
         client = _client(region, None, aws_access_key_id="emulator", aws_secret_access_key="emulator")
