@@ -14,7 +14,7 @@ import pytest
 from breedclf import FeatureProgress, Trainer, TrainingConfig, TrainingHook
 from breedclf.features.store.store import FOLDER
 from breedclf.features.stored_pass import FeatureCounts
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import QUICK, write_patterns
 
 
 def fit(data: Path, output: Path, cache: Path, *hooks: TrainingHook) -> tuple[str, FeatureCounts | None]:
@@ -22,6 +22,13 @@ def fit(data: Path, output: Path, cache: Path, *hooks: TrainingHook) -> tuple[st
     config = TrainingConfig(data=data, output=output, cache_dir=cache, epochs=1, device="cpu", **QUICK)
     result = Trainer(config).fit(hooks=hooks)
     return hashlib.sha256((result.artifact / "model.safetensors").read_bytes()).hexdigest(), result.features
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The hash of the model that is trained on the images of `patterns`."""
+    folder = tmp_path_factory.mktemp("expected")
+    return fit(write_patterns(folder / "images"), folder / "out", folder / "cache")[0]
 
 
 @pytest.fixture
@@ -40,29 +47,37 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("free", [0, 90_000])
 def test_a_full_disk(
-    patterns: Path, tmp_path: Path, small_disk: Callable[[str], Path], warnings: Callable[[], list[str]], free: int
+    patterns: Path,
+    tmp_path: Path,
+    expected: str,
+    small_disk: Callable[[str], Path],
+    warnings: Callable[[], list[str]],
+    free: int,
 ) -> None:
     """Without room for an index, or for some of the features."""
     disk = small_disk("size=1m")
     full = disk / "full"
     full.write_bytes(bytes((1 << 20) - free // 4096 * 4096))
-    model, counts = fit(patterns, tmp_path / "out", disk)
-    assert counts == FeatureCounts(24, 0)
+    assert fit(patterns, tmp_path / "out", disk) == (expected, FeatureCounts(24, 0))
     [warning] = warnings()
     assert "(the disk is full, or has no more inodes)" in warning or "(database or disk is full)" in warning
     full.unlink()
-    assert fit(patterns, tmp_path / "again", disk)[0] == model
+    assert fit(patterns, tmp_path / "again", disk)[0] == expected
     used = sum(path.stat().st_blocks * 512 for path in disk.rglob("*"))
     full.write_bytes(bytes((1 << 20) - used))
-    assert fit(patterns, tmp_path / "whole", disk) == (model, FeatureCounts(0, 24))
+    assert fit(patterns, tmp_path / "whole", disk) == (expected, FeatureCounts(0, 24))
     assert warnings() == [warning]
 
 
 def test_a_read_only_disk(
-    patterns: Path, tmp_path: Path, small_disk: Callable[[str], Path], warnings: Callable[[], list[str]]
+    patterns: Path,
+    tmp_path: Path,
+    expected: str,
+    small_disk: Callable[[str], Path],
+    warnings: Callable[[], list[str]],
 ) -> None:
     disk = small_disk("size=2m")
-    expected, _ = fit(patterns, tmp_path / "out", disk)
+    assert fit(patterns, tmp_path / "out", disk) == (expected, FeatureCounts(24, 0))
     shutil.rmtree(patterns / "test")
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert fit(patterns, tmp_path / "again", disk) == (expected, FeatureCounts(0, 24))
@@ -91,9 +106,8 @@ class Destroying(TrainingHook):
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("what", ["folder", "shards", "file in its place"])
 def test_a_store_that_is_deleted_in_the_middle(
-    patterns: Path, tmp_path: Path, what: str, warnings: Callable[[], list[str]]
+    patterns: Path, tmp_path: Path, expected: str, what: str, warnings: Callable[[], list[str]]
 ) -> None:
-    expected, _ = fit(patterns, tmp_path / "out", tmp_path / "cache")
     store = tmp_path / "other" / FOLDER
 
     def destroy() -> None:
