@@ -35,6 +35,7 @@ NAMES = (
     "upload",
     "tables",
 )
+REPEATED = (*SPEED, "scale")
 GROUPS = {"all": NAMES, "speed": SPEED}
 
 
@@ -45,16 +46,16 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print the results as a JSON list")
     parser.add_argument("--save", action="store_true", help="save the results in benchmarks/results/")
-    parser.add_argument("--repeats", type=int, help="repeats of speed benchmarks (default: depends on the benchmark)")
+    parser.add_argument(
+        "--repeats", type=int, help="repeats of scale and speed benchmarks (default: depends on the benchmark)"
+    )
     arguments, own = parser.parse_known_args()
     names = dict.fromkeys(name for group in arguments.names for name in GROUPS.get(group, (group,)))
     saved = ["--save"] if arguments.save else []
     repeated = [] if arguments.repeats is None else [f"--repeats={arguments.repeats}"]
     if own and len(names) > 1:
         parser.error(f"{own[0]} is an option of one benchmark: name that one alone")
-    runs = (
-        run(name, own + saved + (repeated if name in (*SPEED, "scale") else []), quiet=arguments.json) for name in names
-    )
+    runs = (run(name, own + saved + (repeated if name in REPEATED else []), quiet=arguments.json) for name in names)
     documents = [document for document in runs if document is not None]
     if arguments.json:
         print(json.dumps(documents, indent=2))

@@ -1,4 +1,4 @@
-"""A head on features that don't fit in memory, read from the store batch by batch, against features loaded at the start.
+"""A head on features that don't fit in memory, read from the store batch by batch, against features loaded at first.
 
 The store is filled with random bfloat16 rows [2,048] for the images of a program, which are never decoded. Each run is
 a process of its own, with the whole of `fit`.
@@ -116,9 +116,9 @@ def fill(folder: str, images: int) -> None:
 
 def loaded(folder: str, images: int) -> None:
     """Train on features that are loaded at the start."""
-    from breedclf.features import lazy
+    from breedclf.features import memory_budget
 
-    lazy.LOADED_BYTES = sys.maxsize
+    memory_budget.LOADED_BYTES = sys.maxsize
     measured(folder, images)
 
 

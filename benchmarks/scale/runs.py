@@ -25,6 +25,7 @@ class Setup:
         repeats: runs of each kind.
         before: a revision to compare the pass with.
         entries: images of the simulation.
+        fraction: of the images that all other parts have, for machines that are slow or shared.
     """
 
     folder: Path
@@ -32,11 +33,16 @@ class Setup:
     quick: bool
     repeats: int
     before: str | None = None
-    entries: int = 10_000_000
+    entries: int = 20_000
+    fraction: float = 1.0
 
-    def size(self, full: int, quick: int) -> int:
-        """The one or the other number of images or repeats."""
+    def times(self, full: int, quick: int) -> int:
+        """A number of repeats."""
         return quick if self.quick else full
+
+    def images(self, full: int, quick: int) -> int:
+        """A number of images."""
+        return quick if self.quick else max(quick, round(full * self.fraction))
 
 
 @dataclass(frozen=True)
@@ -52,9 +58,11 @@ class Run:
         return int(self.document["features"]["computed"])
 
 
-def breedclf(*words: str | Path, source: Path | None = None) -> Run:
-    """Run a command with `--json`; `source` has another version of the package."""
-    environment = dict(os.environ) if source is None else os.environ | {"PYTHONPATH": str(source)}
+def breedclf(*words: str | Path, cache: Path, source: Path | None = None) -> Run:
+    """Run a command with `--json` and a folder of caches; `source` has another version of the package."""
+    environment = os.environ | {"BREEDCLF_CACHE_DIR": str(cache)}
+    if source is not None:
+        environment["PYTHONPATH"] = str(source)
     done, wall, cpu = timed([sys.executable, "-m", "breedclf", *map(str, words), "--json"], environment)
     return Run(json.loads(done), wall, cpu)
 
@@ -71,17 +79,12 @@ def timed(command: Sequence[str], environment: dict[str, str] | None = None) -> 
 
 def train(setup: Setup, data: Path, name: str, *, cache: str = "cache", source: Path | None = None) -> Run:
     """Train a head on a folder of images; `name` is the output's, `cache` that of the folder of caches."""
-    run = breedclf("train", data, *training_flags(setup, name, cache), source=source)
+    flags = ["--architecture", "resnet18", "--weights", setup.weights, "--epochs", "3", "--device", "cpu"]
+    output = setup.folder / name
+    run = breedclf("train", data, *flags, "--output", str(output), cache=setup.folder / cache, source=source)
     features = run.document.get("features", {})
     say(f"{name}: {run.wall:.2f} s, of these {run.document['seconds']:.2f} training; {features}")
     return run
-
-
-def training_flags(setup: Setup, name: str, cache: str = "cache") -> list[str]:
-    return [
-        *("--architecture", "resnet18", "--weights", setup.weights, "--epochs", "3", "--device", "cpu"),
-        *("--output", str(setup.folder / name), "--cache-dir", str(setup.folder / cache)),
-    ]
 
 
 def say(line: str) -> None:

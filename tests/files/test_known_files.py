@@ -40,7 +40,7 @@ def filled(folder: Path) -> KnownFiles:
 
 def found(table: KnownFiles, paths: list[str] = PATHS, stat: FileStat | None = STAT) -> list[bytes | None]:
     with table:
-        return table.find(paths, [stat] * len(paths))
+        return table.find(paths, lambda some: [stat] * len(some))
 
 
 def test_a_file_is_known_until_a_stat_value_differs(tmp_path: Path) -> None:

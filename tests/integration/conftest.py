@@ -1,7 +1,10 @@
-"""Small datasets that a small network can classify, and one training run on them."""
+"""Small datasets that a small network can classify, one training run on them, and small disks."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,3 +42,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[FitResult, Path]:
     root = tmp_path_factory.mktemp("trained")
     data = write_patterns(root / "pictures")
     return Trainer(TrainingConfig(data=data, output=root / "out", epochs=5, **QUICK)).fit(), data
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk in memory with the given options; skipped where that isn't allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = []
+
+    def mount(options: str) -> Path:
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("a disk can't be mounted here")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for each in mounted:
+        subprocess.run(["umount", "-l", str(each)], check=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -59,25 +58,6 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def states() -> list[StateDict]:
     return [new_network("resnet18", seed=seed, classes=2).state_dict() for seed in (0, 1)]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts a disk in memory with the given options; skipped where that isn't allowed."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = []
-
-    def mount(options: str) -> Path:
-        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
-        if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
-            pytest.skip("a disk can't be mounted here")
-        mounted.append(place)
-        return place
-
-    yield mount
-    for each in mounted:
-        subprocess.run(["umount", str(each)], check=True)
 
 
 @pytest.mark.parametrize("size", [0, 1_000, 30_000_000])

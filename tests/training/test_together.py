@@ -87,9 +87,14 @@ def test_an_interruption_interrupts_all_and_other_errors_say_where_they_came_fro
     assert str(others) == "process 1 failed: ValueError: no"
 
 
-def test_a_process_that_reports_nothing_for_long_is_named() -> None:
+def test_a_process_without_signs_of_life_is_named() -> None:
     store, clock = HashStore(), FakeClock()
-    waiting = StoreTogether(store, 0, 3, max_silent_seconds=1800, clock=clock, sleep=clock.sleep)
-    store.set("meeting 1: 1", "here")
-    with pytest.raises(TrainingError, match="process 2 has reported no progress for 30 minutes"):
-        waiting.meet()
+    slow = StoreTogether(store, 1, 3)
+
+    def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        slow.beat()
+
+    with pytest.raises(TrainingError, match="process 2 has given no sign of life for 5 minutes"):
+        StoreTogether(store, 0, 3, clock=clock, sleep=sleep).meet()
+    assert clock.now > 1_000_300

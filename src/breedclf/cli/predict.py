@@ -1,13 +1,18 @@
-"""`breedclf predict MODEL IMG...`: classify images with a model directory or a running endpoint."""
+"""`breedclf predict MODEL IMG|DIR...`: classify images with a model directory or a running endpoint."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from breedclf.cli.console import Console
-from breedclf.errors import DataError, ImageError, ModelError
+from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.config.evaluation import FeatureReuse
+from breedclf.config.groups import FEATURE_REUSE_GROUPS
+from breedclf.errors import ConfigError, DataError, ImageError, ModelError
 from breedclf.files.paths import path_or_uri_argument
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction
 from breedclf.text.printable import visible_name
@@ -31,10 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", type=path_or_uri_argument, help="model directory (OUT/model of a training run)"
     )
-    parser.add_argument("images", metavar="IMG", nargs="+", type=path_or_uri_argument, help="image files")
+    parser.add_argument(
+        "images", metavar="IMG|DIR", nargs="+", type=path_or_uri_argument, help="image files, or folders of them"
+    )
     parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="use this endpoint instead of MODEL")
     parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint runs (default: local)")
     parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to print (default: 5)")
+    add_settings_flags(parser, FeatureReuse, FEATURE_REUSE_GROUPS)
 
 
 def _how_many(text: str) -> int:
@@ -45,8 +53,15 @@ def _how_many(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    predict, images = _predictor(arguments)
-    answers = [_answer(predict, image, arguments.top) for image in images]
+    given = given_settings(arguments, FeatureReuse)
+    if arguments.endpoint is not None:
+        if given:
+            raise ConfigError(f"--{next(iter(given)).replace('_', '-')} has no effect on an endpoint: leave it out")
+        images, results = _by_endpoint(arguments)
+    else:
+        images = [image for each in arguments.images for image in _files(each)]
+        results = _by_model(arguments.model, images, FeatureReuse(**given))
+    answers = [_answer(image, result, arguments.top) for image, result in zip(images, results, strict=True)]
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
@@ -54,27 +69,64 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return ImageError.exit_code if failed else 0
 
 
-def _predictor(arguments: argparse.Namespace) -> tuple[Callable[[str], Prediction], list[str]]:
-    """The function that predicts, and the images."""
-    if arguments.endpoint is None:
-        from breedclf.inference.classifier import Classifier
+def _files(image: str) -> list[str]:
+    """The images below a folder, or the image itself.
 
-        classifier = Classifier(arguments.model)
-        return (lambda image: classifier.predict(image)), arguments.images
+    Raises:
+        DataError: the folder has no images, or can't be read.
+    """
+    if not os.path.isdir(image):  # noqa: PTH112 - Path.is_dir raises for names that can't be paths
+        return [image]
+    from breedclf.data.image_folder import images_below
+    from breedclf.data.images import IMAGE_SUFFIXES
+
+    found = sorted(map(str, images_below(Path(image))))
+    if not found:
+        raise DataError(f"{image} contains no images; names must end with {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
+
+
+def _by_model(model: str, images: list[str], reuse: FeatureReuse) -> Sequence[Prediction | str]:
+    """The prediction of each image, or the reason why there is none.
+
+    Less than a chunk of images pass through the network one by one, without the time that an empty rest of a chunk
+    takes; features of more are stored and reused.
+    """
+    if len(images) > 1:
+        from breedclf.files.paths import user_path
+        from breedclf.inference.model_directory import read_card
+        from breedclf.inference.scoring import Scoring, chunk_size_of
+
+        folder = user_path(model, "model")
+        if len(images) >= chunk_size_of(read_card(folder)):
+            return Scoring.read(folder, reuse).predictions_of_files(images)
+    from breedclf.inference.classifier import Classifier
+
+    classifier = Classifier(model)
+    return [_result(classifier.predict, image) for image in images]
+
+
+def _by_endpoint(arguments: argparse.Namespace) -> tuple[list[str], Sequence[Prediction | str]]:
     from breedclf.api.deployment import Deployment
 
     images = [*([arguments.model] if arguments.model else []), *(arguments.images or [])]
     if not images:
         raise DataError("name at least one image")
-    return Deployment.attach(arguments.endpoint, backend=arguments.backend).predict, images
+    endpoint = Deployment.attach(arguments.endpoint, backend=arguments.backend)
+    return images, [_result(endpoint.predict, image) for image in images]
 
 
-def _answer(predict: Callable[[str], Prediction], image: str, top: int) -> dict[str, Any]:
+def _result(predict: Callable[[str], Prediction], image: str) -> Prediction | str:
     try:
-        prediction = predict(image)
+        return predict(image)
     except (ImageError, ModelError) as error:
-        return {"path": image, "error": str(error)}
-    return {"path": image, **prediction.to_dict(top)}
+        return str(error)
+
+
+def _answer(image: str, result: Prediction | str, top: int) -> dict[str, Any]:
+    if isinstance(result, str):
+        return {"path": image, "error": result}
+    return {"path": image, **result.to_dict(top)}
 
 
 def _as_text(answer: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from breedclf.files.known_files import ReadFile
 DIGEST_BYTES = 16
 _READ_BYTES = 1 << 20
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe must not block
+_UNREADABLE = b"unreadable "
 _OF_METADATA = ("exif", "icc_profile", "transparency")  # what decoding reads beside the pixels
 
 
@@ -74,7 +75,12 @@ def read_digest(path: Path, clock_ns: Callable[[], int] = time.time_ns) -> ReadF
 
 def unreadable(name: str) -> bytes:
     """What counts in place of the digest of an image that can't be read."""
-    return f"unreadable {name}".encode(errors="surrogateescape")
+    return _UNREADABLE + name.encode(errors="surrogateescape")
+
+
+def is_unreadable(digest: bytes) -> bool:
+    """Whether this is from `unreadable`; its length may be that of a digest."""
+    return digest.startswith(_UNREADABLE)
 
 
 def _of_pillow(image: Image.Image) -> bytes:

@@ -34,7 +34,7 @@ def digests_of_files(paths: Sequence[Path], pool: Executor, known: KnownFiles | 
     if known is None:
         return [file.digest for file in in_threads(pool, paths, read_digest, _READ_PER_TASK)]
     names = [os.fspath(path) for path in paths]
-    found = known.find(names, in_threads(pool, names, _stat_of, _STATS_PER_TASK))
+    found = known.find(names, lambda some: in_threads(pool, some, _stat_of, _STATS_PER_TASK))
     unknown = [at for at, digest in enumerate(found) if digest is None or known.verify]
     read = in_threads(
         pool, [paths[at] for at in unknown], lambda path: read_digest(path, known.clock_ns), _READ_PER_TASK

@@ -31,13 +31,11 @@ from breedclf.data.tables.places import TablePlace, place_of
 from breedclf.errors import ConfigError, DataError
 from breedclf.evaluation.metrics import Evaluation, UsedFeatures, measure
 from breedclf.evaluation.report import Provenance, evaluation_page
-from breedclf.features.image_features import FeatureCache, FeaturePass
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import check_finite
 from breedclf.inference.model_directory import ModelCard
-from breedclf.inference.scoring import ModelParts, Scoring
-from breedclf.runtime.device import compute_for
+from breedclf.inference.scoring import Scoring
 from breedclf.text.printable import storable
 from breedclf.training.results.output_folder import own_output
 
@@ -47,7 +45,6 @@ METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
 ALL = "all"
 _THUMBNAIL_PX = 240
-_CHUNK_SIZE = 32
 _DIVISION = {"valid_share": 0.15, "test_share": 0.15, "split_seed": 0}
 
 
@@ -115,19 +112,16 @@ def evaluate(
         feature_cache=feature_cache, feature_store=feature_store, verify_files=verify_files, cache_dir=cache_dir
     )
     origin = _origin(data, labels)
-    model_parts = ModelParts.read(artifact)
-    card = model_parts.card
-    scoring = Scoring(
-        model_parts,
-        FeaturePass(
-            model_parts.backbone,
-            compute_for(device, precision),
-            chunk_size=batch_size or model_parts.trained_chunk_size or _CHUNK_SIZE,
-            cache=FeatureCache.at(reuse),
-            workers=workers,
-            stop_at_bad=on_bad_image == "error",
-        ),
+    scoring = Scoring.read(
+        artifact,
+        reuse,
+        device=device,
+        precision=precision,
+        chunk_size=batch_size,
+        workers=workers,
+        stop_at_bad=on_bad_image == "error",
     )
+    card = scoring.model.card
     images = origin.images(split, card, on_bad_image)
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
     result = _measure(scoring, images, origin.root, on_bad_image)

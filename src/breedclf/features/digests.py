@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from breedclf.data.digests import DIGEST_BYTES
+from breedclf.data.digests import DIGEST_BYTES, is_unreadable
 from breedclf.data.file_digests import digests_of_files, in_threads
 from breedclf.data.split import SplitImages
 from breedclf.files.known_files import KnownFiles
@@ -23,7 +23,7 @@ _IMAGES_PER_TASK = 64  # a task costs as much as the paths of some hundred files
 
 @dataclass(frozen=True)
 class ContentDigests:
-    """The digests of N images in their order, uint8 [N, 16]; those of unreadable images are hashes of their names.
+    """The digests of N images in their order, uint8 [N, 16]; those of unreadable images are unlike all others.
 
     `fingerprint` is a hash of all of them: 32 hexadecimal digits, equal for equal contents in the same order.
     """
@@ -54,10 +54,13 @@ def digests_of(images: SplitImages, known: KnownFiles | None = None) -> ContentD
             of_files = iter(digests_of_files(files, pool, known))
             digests = [next(of_files) if isinstance(each, Path) else each for each in found]
             fingerprint.update(b"".join(digests))
-            fixed = b"".join(map(_fixed_size, digests))
+            fixed = b"".join(map(_fixed_size, digests, range(start, end)))
             values[start:end] = np.frombuffer(fixed, np.uint8).reshape(-1, DIGEST_BYTES)
     return ContentDigests(values, fingerprint.hexdigest())
 
 
-def _fixed_size(digest: bytes) -> bytes:
-    return digest if len(digest) == DIGEST_BYTES else hashlib.blake2b(digest, digest_size=DIGEST_BYTES).digest()
+def _fixed_size(digest: bytes, position: int) -> bytes:
+    if not is_unreadable(digest):
+        return digest
+    # Unreadable files with the same name, in different folders, may have different contents when they become readable.
+    return hashlib.blake2b(digest, digest_size=DIGEST_BYTES, salt=position.to_bytes(16, "big")).digest()

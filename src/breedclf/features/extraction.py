@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,17 +14,20 @@ from torch import nn
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.errors import DataError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.values import Features, unreadable_image
-from breedclf.runtime.device import Compute, LoaderSettings, instruction_set
+from breedclf.runtime.device import Compute, LoaderSettings
 from breedclf.runtime.progress import progress_bar
+from breedclf.runtime.rounding import depends_on_batch, rounding_of
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
+_FILLED_TO = 8  # few shapes: oneDNN and OpenVINO prepare each one
 
 
 def _ignore(_done: int) -> None:
@@ -127,7 +130,8 @@ class FeatureExtractor:
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
         """Chunks of the images at `indices` (None: all) with their features as the backbone computes them.
 
-        Each chunk passes the backbone with the same shape, so that a feature doesn't depend on the images beside it.
+        A feature doesn't depend on the images beside it: where the number of images may decide its last digits, each
+        chunk passes the backbone with the same shape. Elsewhere small chunks are filled up to a multiple of eight.
 
         Raises:
             ImageError: an image can't be read, with `stop_at_bad`.
@@ -143,6 +147,19 @@ class FeatureExtractor:
                 self.timer.step(len(chunk.positions))
                 self._maybe_stop(chunk.bad)
                 on_chunk(done)
+
+    def again(self, images: SplitImages, view: int, positions: torch.Tensor) -> torch.Tensor:
+        """The features of the images at some positions, int64 [B], on the CPU, as `computed` gives them.
+
+        Raises:
+            DataError: an image can't be read any more.
+        """
+        chunks = []
+        for chunk, features in self.stream(EncodedImages(images), view=view, indices=positions.tolist(), padded=True):
+            if chunk.bad:
+                raise became_unreadable(chunk.bad)
+            chunks.append(features.cpu().clone())
+        return torch.cat(chunks)
 
     def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
@@ -188,10 +205,14 @@ class FeatureExtractor:
             with torch.inference_mode():
                 on_device = chunk.images.to(device, non_blocking=chunk.images.is_pinned())
                 self.timer.lap("to_device")
-                inputs = _filled_up(on_device, chunk_size) if padded else on_device
+                inputs = _filled_up(on_device, self._shape(len(on_device), chunk_size)) if padded else on_device
                 features: torch.Tensor = self.backbone(self.preprocessing.normalize(inputs, dtype))[: len(on_device)]
                 self.timer.lap("forward")
             yield chunk, features
+
+    def _shape(self, images: int, chunk_size: int) -> int:
+        """How many images pass the backbone for a chunk of `images`."""
+        return chunk_size if depends_on_batch(self.compute) else min(chunk_size, -(-images // _FILLED_TO) * _FILLED_TO)
 
     def spec(self, view: int) -> FeatureSpec:
         """What the features of one view depend on besides the images."""
@@ -200,7 +221,7 @@ class FeatureExtractor:
             stages=self.stages,
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
-            engine=f"{self._engine()}-{self._pixels()}-{instruction_set(self.compute.device)}-{self.chunk_size}",
+            engine=self._engine(),
             view=(view, self.view_seed if view else 0),
             name=self.name,
         )
@@ -208,11 +229,11 @@ class FeatureExtractor:
     def _engine(self) -> str:
         """What else may change the last digits of a feature."""
         compute = self.compute
-        layout = "" if compute.channels_last else "-contiguous"
-        return self.engine + layout + ("-compiled" if compute.compiled else "") + f"-{torch.__version__}"
-
-    def _pixels(self) -> str:
-        return DEVICE_PIXELS if self.device_decoding else PIXELS
+        parts = [self.engine, torch.__version__, DEVICE_PIXELS if self.device_decoding else PIXELS]
+        parts += [] if compute.channels_last else ["contiguous"]
+        parts += ["compiled"] if compute.compiled else []
+        parts += [f"batch={self.chunk_size}"] if depends_on_batch(compute) else []
+        return "-".join([*parts, rounding_of(compute.device)])
 
     def _maybe_stop(self, bad: dict[int, str]) -> None:
         if bad and self.stop_at_bad:
@@ -271,7 +292,7 @@ class StreamedFeatures:
             self.images, view=self.view, indices=indices, chunk_size=batch_size
         ):
             if chunk.bad:
-                raise DataError(f"an image became unreadable during training: {next(iter(chunk.bad.values()))}")
+                raise became_unreadable(chunk.bad)
             # A clone outside inference mode: the backward pass needs ordinary tensors.
             features = features.float() if self.extractor.stages == "head" else features
             yield features.clone(), self.targets[rows[chunk.positions]]
@@ -280,3 +301,8 @@ class StreamedFeatures:
 def _filled_up(images: torch.Tensor, count: int) -> torch.Tensor:
     """Images [N, ...] followed by as many empty ones as `count` needs."""
     return F.pad(images, (*(0, 0) * (images.ndim - 1), 0, count - len(images))) if len(images) < count else images
+
+
+def became_unreadable(bad: Mapping[int, str]) -> DataError:
+    """The error for images that could be read before; `bad` has the reasons by position."""
+    return DataError(f"an image became unreadable during training: {next(iter(bad.values()))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -9,6 +10,10 @@ from typing import Protocol, TypeVar
 import torch
 
 T = TypeVar("T")
+
+
+def ignore(_done: int) -> None:
+    """The default of `on_advance`."""
 
 
 class Together(Protocol):
@@ -22,8 +27,10 @@ class Together(Protocol):
         """
         ...
 
-    def meet(self) -> None:
+    def meet(self, on_advance: Callable[[int], None] = ignore) -> None:
         """Wait until all processes are here, however long that takes.
+
+        `on_advance` is called when more images are done, with the number that all processes have done.
 
         Raises:
             BreedclfError, KeyboardInterrupt: another process has failed or was interrupted.
@@ -73,7 +80,7 @@ class _AloneTogether:
         self.done += images
         return self.done
 
-    def meet(self) -> None:
+    def meet(self, on_advance: Callable[[int], None] = ignore) -> None:
         pass
 
 

@@ -17,6 +17,7 @@ from breedclf.data.training_data import TrainingData
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.openvino import engine_name, openvino_backbone
+from breedclf.features.pass_share import ALONE, PassShare
 from breedclf.features.progress import FeatureProgress
 from breedclf.features.provider import FeatureProvider
 from breedclf.features.stored_pass import FeatureCounts
@@ -65,6 +66,7 @@ def make_sources(
     digests: Callable[[SplitImages, KnownFiles | None], ContentDigests] = digests_of,
     timer: StepTimer = NO_TIMER,
     on_progress: Callable[[FeatureProgress], None] = lambda _: None,
+    share: PassShare = ALONE,
 ) -> Sources:
     """Make the inputs of a training run; features that are to be cached are computed now.
 
@@ -76,6 +78,7 @@ def make_sources(
         digests: computes the digests of images.
         timer: receives the parts of each step.
         on_progress: called after each chunk of images; its exceptions end the pass over the images.
+        share: the processes that share the passes over the images.
 
     Raises:
         DataError: an image can't be read, unless unreadable ones are skipped and others are left.
@@ -104,7 +107,7 @@ def make_sources(
         device_decoding=config.device_decoding,
         name=f"{config.architecture} {Path(config.weights).name}",
     )
-    provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress)
+    provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress, share=share)
     requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
     *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
     views = dict(zip(schedule.counts, train, strict=True))
@@ -115,6 +118,6 @@ def make_sources(
         valid.kept,
         provider.data_fingerprint,
         provider.skipped,
-        provider.store is not None,
+        provider.store is not None and config.freeze == "head",
         provider.counts,
     )

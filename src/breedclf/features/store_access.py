@@ -6,10 +6,12 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
 import torch
+from filelock import Timeout
 from numpy.typing import NDArray
 
 from breedclf.features.store.feature_set import FeatureSet
@@ -28,8 +30,9 @@ _FAILURES = (OSError, sqlite3.Error, ValueError)
 class StoreAccess:
     """A feature set, or none. Without one and after a failure nothing is found, and nothing can be appended."""
 
-    def __init__(self, stored: FeatureSet | None) -> None:
+    def __init__(self, stored: FeatureSet | None, warn: Callable[[str], None] = log.warning) -> None:
         self._stored = stored
+        self._warn = warn
         self._works = stored is not None
 
     @classmethod
@@ -41,11 +44,9 @@ class StoreAccess:
             try:
                 stored = store.open(spec)
             except _FAILURES as error:
-                log.warning(
-                    "the feature store at %s can't be used (%s); continuing without it", store.folder, _why(error)
-                )
+                store.warn(f"the feature store at {store.folder} can't be used ({_why(error)}); continuing without it")
         try:
-            yield cls(stored)
+            yield cls(stored) if store is None else cls(stored, store.warn)
         finally:
             if stored is not None:
                 stored.close()
@@ -69,11 +70,28 @@ class StoreAccess:
         """Store features [N, ...] of images by their digests, uint8 [N, 16]; None if that isn't possible."""
         return self._tried(lambda stored: stored.append(digests, values))
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the set; None if it can't be used."""
+        return self._stored.folder if self._stored is not None and self._works else None
+
+    def claim(self, held: ExitStack, digests: NDArray[np.uint8]) -> bool:
+        """Take the lock of `computing` until `held` is closed; False if another process has it."""
+
+        def take(stored: FeatureSet) -> bool:
+            try:
+                held.enter_context(stored.computing(digests, waits=False))
+            except Timeout:
+                return False
+            return True
+
+        return self._tried(take) is not False
+
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        """Hold the lock of the set, as far as there is one."""
+    def computing(self, digests: NDArray[np.uint8]) -> Iterator[None]:
+        """Hold the lock under which features of these images are computed, as far as there is a set."""
         with ExitStack() as held:
-            self._tried(lambda stored: held.enter_context(stored.computing()))
+            self._tried(lambda stored: held.enter_context(stored.computing(digests)))
             yield
 
     def _tried(self, use: Callable[[FeatureSet], T]) -> T | None:
@@ -82,7 +100,8 @@ class StoreAccess:
         try:
             return use(self._stored)
         except _FAILURES as error:
-            log.warning("the feature store at %s failed (%s); continuing without it", self._stored.folder, _why(error))
+            folder = self._stored.folder.parent
+            self._warn(f"the feature store at {folder} failed ({_why(error)}); continuing without it")
             self._works = False
             return None
 

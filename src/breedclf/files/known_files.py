@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from breedclf.files.cache_folder import cache_folder
+from breedclf.files.disk import refusal
 from breedclf.files.file_cache import CacheEntry, max_bytes_from_environment
 from breedclf.files.file_stat import FileStat
 from breedclf.files.private_folder import make_private
@@ -47,6 +48,8 @@ _LOCK_SECONDS = 10
 _DAY_NS = 86_400_000_000_000
 _SEEN_EVERY = 7  # days; a table that is only read isn't written more often
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # ERROR: a table is missing
+
+StatsOf = Callable[[Sequence[str]], Sequence[FileStat | None]]
 
 _Key = tuple[bytes, bytes]
 _Row = tuple[bytes, bytes]
@@ -95,7 +98,7 @@ class KnownFiles:
         >>> with KnownFiles.at(Path(tempfile.mkdtemp())) as known:
         ...     known.add([path], [read])
         ...     known.save()
-        ...     known.find([path, path], [read.stat, FileStat(3, 0, 5, 1)])
+        ...     known.find([path, "/images/bee.jpg"], lambda paths: [read.stat] * len(paths))
         [b'digest', None]
     """
 
@@ -127,28 +130,21 @@ class KnownFiles:
         self.save()
         self._close()
 
-    def find(self, paths: Sequence[str], stats: Sequence[FileStat | None]) -> list[bytes | None]:
-        """The digest of each of these files; None if it is unknown or has changed."""
+    def find(self, paths: Sequence[str], stats_of: StatsOf) -> list[bytes | None]:
+        """The digest of each of these files; None if it is unknown or has changed.
+
+        `stats_of` returns the stat values of some of them, and None for those that have none.
+        """
         found: list[bytes | None] = [None] * len(paths)
-        ids, recent = dict[bytes, tuple[int] | None](), self._recent
-        with self._failing_softly():
-            if not (self._is_usable and self.database.exists()):
-                return found
-            with self._transaction("BEGIN DEFERRED") as table:
-                if not _format_of(table):
-                    return found
-                for at, (key, stat) in enumerate(zip(_keys(paths), stats, strict=True)):
-                    folder, name = key
-                    if folder not in ids:
-                        ids[folder] = table.execute("SELECT id FROM folders WHERE path = ?", (folder,)).fetchone()
-                    if (known_folder := ids[folder]) is None or stat is None:
-                        continue
-                    row = table.execute(_FIND, (*known_folder, name)).fetchone()
-                    if row is None or type(row[0]) is not bytes or row[1] != _seal(key, stat, row[0]):
-                        continue
-                    found[at] = row[0]
-                    if row[2] not in recent:
-                        self._seen[key] = row[:2]
+        keys, recent = list(_keys(paths)), self._recent
+        rows = self._rows(keys)
+        for (at, row), stat in zip(rows.items(), stats_of([paths[at] for at in rows]), strict=True):
+            digest, seal, seen = row
+            if stat is None or type(digest) is not bytes or seal != _seal(keys[at], stat, digest):
+                continue
+            found[at] = digest
+            if seen not in recent:
+                self._seen[keys[at]] = digest, seal
         return found
 
     def add(self, paths: Sequence[str], read: Sequence[ReadFile]) -> None:
@@ -167,7 +163,7 @@ class KnownFiles:
             if not self._is_usable or not (rows or (pending and self.database.exists())):
                 return
             make_private(self.database.parent)
-            with self._transaction("BEGIN IMMEDIATE") as table:
+            with self._transaction("IMMEDIATE") as table:
                 if not _format_of(table):
                     for statement in _SCHEMA:
                         table.execute(statement)
@@ -194,14 +190,33 @@ class KnownFiles:
         entries = self.entries()
         try:
             if entries:
-                with contextlib.closing(sqlite3.connect(self.database, timeout=0, isolation_level=None)) as table:
-                    table.execute("BEGIN EXCLUSIVE")
+                with self._transaction("EXCLUSIVE"):
                     self._delete()
         except (sqlite3.Error, OSError) as error:
             if not _is_damage(error) or not self._was_deleted():
                 log.debug("%s stays in the cache: %s", self.database, error)
                 return []
+        finally:
+            self._close()
         return entries
+
+    def _rows(self, keys: Sequence[_Key]) -> dict[int, tuple[object, object, object]]:
+        """Digest, seal and last day of the files that have a row, by their position; a damaged row has any values."""
+        rows, ids = {}, dict[bytes, tuple[int] | None]()
+        with self._failing_softly():
+            if not (self._is_usable and self.database.exists()):
+                return {}
+            with self._transaction("DEFERRED") as table:
+                if not _format_of(table):
+                    return {}
+                for at, (folder, name) in enumerate(keys):
+                    if folder not in ids:
+                        ids[folder] = table.execute("SELECT id FROM folders WHERE path = ?", (folder,)).fetchone()
+                    if (known_folder := ids[folder]) is None:
+                        continue
+                    if (row := table.execute(_FIND, (*known_folder, name)).fetchone()) is not None:
+                        rows[at] = row
+        return rows
 
     def _write(self, table: sqlite3.Connection, pending: Iterable[_Key], rows: Mapping[_Key, _Row]) -> None:
         today, ids = self._today(), dict[bytes, int]()
@@ -236,12 +251,12 @@ class KnownFiles:
         return range(self._today() - _SEEN_EVERY + 1, self._today() + 1)
 
     @contextlib.contextmanager
-    def _transaction(self, statement: str) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, kind: str) -> Iterator[sqlite3.Connection]:
         if self._connection is None:
             self._connection = sqlite3.connect(self.database, timeout=_LOCK_SECONDS, isolation_level=None)
             self._connection.text_factory = bytes  # of damaged rows
         table = self._connection
-        table.execute(statement)
+        table.execute(f"BEGIN {kind}")
         try:
             yield table
             table.execute("COMMIT")
@@ -259,8 +274,9 @@ class KnownFiles:
                 log.warning("the table of known files %s is damaged (%s): files are read again", self.database, error)
                 self._is_usable = self._was_deleted()
             else:
+                why = refusal(error) if isinstance(error, OSError) else error
                 log.log(
-                    level, "the table of known files %s can't be used (%s); continuing without it", self.database, error
+                    level, "the table of known files %s can't be used (%s); continuing without it", self.database, why
                 )
                 self._is_usable = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,10 +10,16 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 
-from breedclf.data.split import ChosenImages, SplitImages
-from breedclf.features.image_features import Backbone, FeaturePass
+from breedclf.config import Device, Precision
+from breedclf.config.evaluation import FeatureReuse
+from breedclf.data.images import as_path
+from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
+from breedclf.errors import ImageError
+from breedclf.features.image_features import Backbone, FeatureCache, FeaturePass
 from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.values import Features
+from breedclf.files.paths import user_path
+from breedclf.inference.classifier import ranked_prediction
 from breedclf.inference.model_directory import (
     ModelCard,
     backbone_fingerprint_of,
@@ -21,10 +27,12 @@ from breedclf.inference.model_directory import (
     check_values,
     read_unproven,
 )
+from breedclf.inference.prediction import Prediction
 from breedclf.models.network import StateDict, frozen_backbone
 from breedclf.models.weights import HEAD_PREFIX
-from breedclf.runtime.device import Compute
+from breedclf.runtime.device import Compute, compute_for
 
+_CHUNK_SIZE = 32
 IMAGES_AT_A_TIME = 16_384
 """Images whose features are in memory at once; 134 MB with 2,048 features in float32."""
 
@@ -54,11 +62,11 @@ class ModelParts:
 
         return cls(card, head, Backbone(backbone_fingerprint_of(folder, state), card.preprocessing, build))
 
-    @property
-    def trained_chunk_size(self) -> int | None:
-        """The images per forward pass of the run that trained the model, if it is known."""
-        found = self.card.training.get("chunk_size")
-        return found if isinstance(found, int) and found > 0 else None
+
+def chunk_size_of(card: ModelCard) -> int:
+    """The images per forward pass of the run that trained a model."""
+    found = card.training.get("chunk_size")
+    return found if isinstance(found, int) and found > 0 else _CHUNK_SIZE
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,29 @@ class Scoring:
 
     model: ModelParts
     features: FeaturePass
+
+    @classmethod
+    def read(
+        cls,
+        folder: Path,
+        reuse: FeatureReuse,
+        *,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        chunk_size: int | None = None,
+        workers: int | None = None,
+        stop_at_bad: bool = False,
+    ) -> Self:
+        """Read a model directory to score images with it, by default as many per forward pass as in its training.
+
+        Raises:
+            ArtifactError: as `read_artifact`.
+            ConfigError: this machine doesn't have the requested device, or the caches' folder or size is invalid.
+        """
+        model, compute = ModelParts.read(folder), compute_for(device, precision)
+        chunk_size = chunk_size or chunk_size_of(model.card)
+        cache = FeatureCache.at(reuse)
+        return cls(model, FeaturePass(model.backbone, compute, chunk_size, cache, workers, stop_at_bad))
 
     def scores(self, images: SplitImages, title: str) -> tuple[Features, FeatureCounts]:
         """The scores [N, C] of the readable images, in the network's dtype, in place of features.
@@ -86,6 +117,29 @@ class Scoring:
             bad |= {part.start + position: reason for position, reason in features.bad.items()}
             counts += used
         return Features(torch.cat(scores), torch.cat(kept), bad), counts
+
+    def predictions_of_files(self, files: Sequence[str]) -> list[Prediction | str]:
+        """The prediction of each image file, or the reason why it can't be read.
+
+        Raises:
+            ArtifactError: as `scores`, or the probabilities contain NaN.
+        """
+        answers, paths = list[Prediction | str](), dict[int, Path]()
+        for position, file in enumerate(files):
+            try:
+                as_path(file)
+                paths[position] = user_path(file, "image")
+                answers.append("")
+            except ImageError as error:
+                answers.append(str(error))
+        scores, _ = self.scores(ImageFiles(tuple(paths.values())), "predicting")
+        positions = list(paths)
+        for number, reason in scores.bad.items():
+            answers[positions[number]] = reason
+        probabilities = torch.softmax(scores.values.float(), dim=1)
+        for number, row in zip(scores.kept.tolist(), probabilities, strict=True):
+            answers[positions[number]] = ranked_prediction(self.model.card, row)
+        return answers
 
     @torch.inference_mode()
     def _of_features(self, features: torch.Tensor) -> torch.Tensor:

@@ -153,7 +153,7 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
 
 
 def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most_images: int = MOST_IMAGES) -> Run:
-    """Make a `run` for `verify`: trains on a sample of the images, with an empty feature cache.
+    """Make a `run` for `verify`: trains on a sample of the images, with an empty feature store.
 
     Each run uses temporary folders of its own.
     """
@@ -175,6 +175,7 @@ def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most
                 data=folder,
                 labels=None,
                 output=Path(temporary, "out"),
+                feature_store=None,
                 cache_dir=Path(temporary, "cache"),
                 profile="off",
                 resume=False,

@@ -145,14 +145,6 @@ def _devices() -> dict[str, bool]:
     return available
 
 
-def instruction_set(device: torch.device) -> str:
-    """The device's kind; for a CPU also the instructions that decide in which order numbers are added."""
-    if device.type != "cpu":
-        return device.type
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return f"cpu-{torch.backends.cpu.get_cpu_capability().lower()}" + ("-amx" if probe is not None and probe() else "")
-
-
 def _has_bf16(device: str) -> bool:
     """Whether the hardware computes in bf16; emulated bf16 is several times slower than fp32."""
     if device == "cuda":

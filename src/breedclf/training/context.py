@@ -59,11 +59,10 @@ class RunContext:
         """Report progress to the hooks.
 
         Raises:
-            TrainingStoppedError: the end of the run was requested; several processes agree on that at the first step.
+            TrainingStoppedError: the end of the run was requested, which ends it in all processes.
         """
         self.events.features(progress)
-        if self.distributed.count == 1:
-            self.stop.raise_if_requested()
+        self.stop.raise_if_requested()
 
     def reproducible(self) -> AbstractContextManager[None]:
         """Within it torch is deterministic if the settings ask for that, on as many threads as the checkpoint's run."""

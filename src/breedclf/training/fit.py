@@ -99,6 +99,7 @@ def fit(
                     digests=run.cache.digests,
                     timer=events.timer,
                     on_progress=run.on_features,
+                    share=run.distributed,
                 )
                 task = training_task(config, data, model, sources, own, needs_scaling=run.start is None)
                 start = start_from_model(config, data, model, task)

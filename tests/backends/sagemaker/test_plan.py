@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from breedclf import Categorical, TrainingConfig
 from breedclf.backends.sagemaker.cost.estimate import estimate, require_affordable
 from breedclf.backends.sagemaker.cost.rates import Rates
 from breedclf.errors import ConfigError
@@ -83,6 +84,30 @@ def test_a_search_costs_all_its_jobs_or_what_its_longest_time_lets_run() -> None
     assert short.items[0].amount == pytest.approx(4 * 0.5)
     many = planned("CreateHyperParameterTuningJob", made(max_jobs=20, max_parallel_jobs=20))
     assert any("default limit" in hint for hint in many.hints)
+
+
+@pytest.mark.parametrize(
+    ("settings", "space", "expected"),
+    [
+        ({}, {"epochs": Categorical(2, 3)}, "2 times; once with feature_store=s3://BUCKET/PREFIX"),
+        (
+            {"feature_store": "s3://dogs/features"},
+            {"epochs": Categorical(2, 3)},
+            "once instead of 2 times: jobs share s3://dogs/features",
+        ),
+        ({"feature_store": "s3://dogs/features", "freeze": "layer4"}, {"epochs": Categorical(2, 3)}, None),
+        ({"feature_cache": False}, {"epochs": Categorical(2, 3)}, None),
+        ({"feature_store": "s3://dogs/features"}, {"views": Categorical(1, 4)}, None),
+    ],
+    ids=["no store", "store", "layer4", "no cache", "other features"],
+)
+def test_a_search_shows_how_often_images_pass_through_the_backbone(
+    settings: dict[str, Any], space: dict[str, Categorical], expected: str | None
+) -> None:
+    config = TrainingConfig(data="dogs", weights="none", **settings)
+    request = made(config=config, space=space, strategy="grid", max_jobs=None)
+    hints = [hint for hint in planned("CreateHyperParameterTuningJob", request).hints if "backbone" in hint]
+    assert hints == ([] if expected is None else [f"each image passes through the backbone {expected}"])
 
 
 def test_an_endpoint_costs_until_it_ends_and_without_an_end_nobody_knows() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import shutil
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -64,14 +64,15 @@ class FeatureSet:
         self._reader: ShardReader | None = None
         self._writer: ShardWriter | None = None
         self._mark: UseMark | None = None
-        self._refusal: OSError | sqlite3.Error | None = None
+        self._refusal: Callable[[], Exception] | None = None
         try:
             self._index = self._opened_for_writing()
         except (OSError, sqlite3.OperationalError) as error:
-            if not (folder / INDEX_FILE).is_file():
-                raise
-            self._refusal = error
-            self._index = self._opened(writable=False)
+            self._refusal = partial(type(error), *error.args)
+            try:
+                self._index = self._opened(writable=False)
+            except (OSError, sqlite3.Error, ValueError):
+                raise error from None
 
     def __enter__(self) -> Self:
         return self
@@ -89,23 +90,26 @@ class FeatureSet:
             self._on_close(self.used_shards, self._appended)
 
     @contextmanager
-    def computing(self, digests: NDArray[np.uint8] | None = None) -> Iterator[None]:
-        """Hold the lock under which missing features are computed; look for them again when it is held.
+    def computing(self, digests: NDArray[np.uint8], *, waits: bool = True) -> Iterator[None]:
+        """Hold the lock under which a pass over these images computes missing features; then find them again.
 
-        With the digests of all images of a pass, only passes over the same images wait for each other.
+        Only passes over the same images, in any order, wait for each other.
+
+        Raises:
+            filelock.Timeout: another process holds it, and this one doesn't wait (`waits=False`).
         """
-        name = (
-            "all"
-            if digests is None
-            else hashlib.blake2b(np.unique(digests, axis=0).tobytes(), digest_size=8).hexdigest()
-        )
+        name = np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
         lock = FileLock(self.folder / f"computing-{name}.lock")
         try:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
+                if not waits:
+                    raise
                 log.info("waiting for another process, which computes the same features")
                 lock.acquire()
+        except Timeout:
+            raise
         except OSError as error:  # on a read-only disk nobody stores what is computed
             log.debug("%s can't be locked: %s", self.folder, error)
         try:
@@ -160,7 +164,7 @@ class FeatureSet:
             OSError, sqlite3.Error, ValueError: the disk refuses; what was stored before stays.
         """
         if self._refusal is not None:
-            raise self._refusal
+            raise self._refusal()
         values = values.detach().cpu().contiguous()
         with self._noting_damage():
             if self.row_type is None:
@@ -169,6 +173,7 @@ class FeatureSet:
                 raise DamagedError(f"its description is damaged: {self.row_type}, not {RowType.of(values)}")
             if self._writer is None:
                 self._writer = ShardWriter(self.folder, self._index, self.row_type.row_bytes)
+                self.reader.hold(self._writer.shard)
             rows, shard = as_bytes(values), self._writer.shard
             first = self._writer.append(rows)
             checksums = self._checksums(digests, rows)

@@ -42,16 +42,35 @@ class ShardReader:
         for first, last, shard, row in _runs(rows):
             try:
                 part = memory[first * row_bytes : last * row_bytes]
-                size = os.preadv(self._file(shard), (part,), row * row_bytes)
+                size = _read_at(self._file(shard), part, row * row_bytes)
                 there[first : first + size // row_bytes] = True
             except OSError:
                 continue
         return there
 
+    def hold(self, shard: int) -> None:
+        """Open a shard now, so that it can be read when its file is deleted.
+
+        Raises:
+            OSError: it can't be opened.
+        """
+        self._file(shard)
+
     def _file(self, shard: int) -> int:
         if shard not in self._files:
-            self._files[shard] = os.open(shard_file(self.folder, shard), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            self._files[shard] = os.open(shard_file(self.folder, shard), flags)
         return self._files[shard]
+
+
+def _read_at(file: int, into: memoryview, offset: int) -> int:
+    """Read into a buffer from an offset of a file; returns the number of bytes, which is smaller at the end of it."""
+    if hasattr(os, "preadv"):  # processes that share the file don't move each other's position
+        return os.preadv(file, [into], offset)
+    os.lseek(file, offset, os.SEEK_SET)
+    content = os.read(file, len(into))
+    into[: len(content)] = content
+    return len(content)
 
 
 def _close(files: dict[int, int]) -> None:

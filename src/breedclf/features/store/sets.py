@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from filelock import Timeout
@@ -53,7 +53,7 @@ class _Shard:
 
 def stored_sets(store: Path) -> list[StoredSet]:
     """The sets of a store, most recently used first; other processes may change them meanwhile."""
-    now, found = time.time(), []
+    now, found = time.time(), list[StoredSet]()
     for folder in _set_folders(store):
         shards = _shards(folder)
         used_at = max((shard.used_at_ns / 1e9 for shard in shards), default=_modified_at_ns(folder) / 1e9)
@@ -63,9 +63,10 @@ def stored_sets(store: Path) -> list[StoredSet]:
             spec = {} if about is None else dict(about.spec)
             with Index(folder / INDEX_FILE, writable=False) as index:
                 images = len(index)
-        # The time of a use may be ahead of a clock that was put back.
-        found.append(StoredSet(folder, _size(folder), min(used_at, now), images, spec))
-    return sorted(found, key=lambda each: each.used_at, reverse=True)
+        found.append(StoredSet(folder, _size(folder), used_at, images, spec))
+    found.sort(key=lambda each: each.used_at, reverse=True)
+    # The time of a use may be ahead of a clock that was put back.
+    return [replace(each, used_at=min(each.used_at, now)) for each in found]
 
 
 def touch(store: Path, folder: Path, numbers: Collection[int]) -> None:

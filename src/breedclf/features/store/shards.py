@@ -86,7 +86,7 @@ class ShardWriter:
             except Timeout:
                 continue
             size = index.shards().get(shard, 0) * self._row_bytes
-            if size < MAX_BYTES and file.exists() and file.stat().st_size >= size:
+            if size < MAX_BYTES and file.is_file() and file.stat().st_size >= size:
                 return shard, lock
             lock.release()
         shard = index.new_shard()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from breedclf.features.store.feature_set import FeatureSet
 from breedclf.features.store.sets import StoredSet, delete_sets, stored_sets, touch, trim
+from breedclf.features.store.shards import shard_files
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import DEFAULT_MAX_BYTES, max_bytes_from_environment
@@ -36,6 +37,7 @@ class FeatureStore:
     max_bytes: int = DEFAULT_MAX_BYTES
     older: Path | None = None
     remote: RemoteStore | None = None
+    _warnings: set[str] = field(default_factory=set, init=False, compare=False, repr=False)
 
     @classmethod
     def at(cls, folder: str | None, cache_dir: Path | None) -> Self:
@@ -72,6 +74,20 @@ class FeatureStore:
 
         return FeatureSet(folder, spec, closed)
 
+    def bytes_of(self, spec: FeatureSpec) -> int:
+        """The size of the features of a spec that are stored.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        return sum(path.stat().st_size for path in shard_files(self.folder / spec.key).values())
+
+    def warn(self, text: str) -> None:
+        """Log a warning, but not a second time."""
+        if text not in self._warnings:
+            self._warnings.add(text)
+            log.warning(text)
+
     def sets(self) -> list[StoredSet]:
         """The sets, most recently used first."""
         return stored_sets(self.folder)
@@ -91,4 +107,5 @@ class FeatureStore:
                     size += path.stat().st_size
                     path.unlink()
             self.older.rmdir()
-        log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)
+        if size:
+            log.info("deleted %.1f MB of features that an older version cached in %s", size / 1e6, self.older)

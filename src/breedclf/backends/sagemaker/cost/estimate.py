@@ -18,6 +18,7 @@ _HOUR_SECONDS = 3_600
 _LONGEST_RUN = "Longest run time for a training job"
 _SERVERLESS_QUOTA = "Maximum total concurrency that can be allocated across all serverless endpoints"
 _USUAL_PARALLEL_JOBS = 10
+_DECIDE_FEATURES = {"architecture", "augment", "dct_scaling", "engine", "freeze", "precision", "views", "weights"}
 _NOT_COUNTED = "not included: S3 requests, logs, traffic between regions, taxes, discounts and free tiers"
 
 
@@ -153,7 +154,21 @@ def _tuning(request: Mapping[str, Any], prices: _Prices) -> _Parts:
     )
     if parallel > _USUAL_PARALLEL_JOBS:
         hints = (*hints, f"{parallel} parallel jobs: the default limit per tuning job is {_USUAL_PARALLEL_JOBS}")
-    return _Parts(f"{what}, {parallel} in parallel", items, quotas, hints)
+    return _Parts(f"{what}, {parallel} in parallel", items, quotas, (*hints, *_passes(job, config, jobs)))
+
+
+def _passes(job: Mapping[str, Any], config: Mapping[str, Any], jobs: int) -> tuple[str, ...]:
+    """How often each image passes through the backbone in a search that trains heads only on the same features."""
+    settings = job.get("StaticHyperParameters", {})
+    searched = {each["Name"] for ranges in config["ParameterRanges"].values() for each in ranges}
+    if searched & _DECIDE_FEATURES or settings.get("freeze", "head") != "head" or jobs == 1:
+        return ()
+    if settings.get("feature_cache") == "false":
+        return ()
+    store = settings.get("feature_store", "")
+    if store.startswith("s3://"):
+        return (f"each image passes through the backbone once instead of {jobs} times: jobs share {store}",)
+    return (f"each image passes through the backbone {jobs} times; once with feature_store=s3://BUCKET/PREFIX",)
 
 
 def _machines(
