@@ -72,7 +72,9 @@ class RemoteSet:
 
     def find(self, digests: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The numbers of the rows of these images, int64 [N]; -1 where S3 had none at the last `refresh`."""
-        names = _names(digests)
+        return self._rows_at(_names(digests))
+
+    def _rows_at(self, names: NDArray[np.bytes_]) -> NDArray[np.int64]:
         places = np.searchsorted(self._digests, names)
         found = np.full(len(names), -1, np.int64)
         inside = np.flatnonzero(places < len(self._digests))
@@ -200,14 +202,15 @@ class RemoteSet:
         if index.row_type != self._row_type or not is_complete:
             log.warning("%s/%s/%s is not used: it doesn't fit the segments", self._bucket.location, self.key, name)
             return None
-        rows = np.arange(len(index.digests)) + self._starts[-1]
+        first_row = int(self._starts[-1])
         self._segments += index.segments
         self._starts = np.concatenate([self._starts, self._starts[-1] + row_starts(index.counts)[1:]])
         self._checksums = np.concatenate([self._checksums, index.checksums])
-        digests = np.concatenate([self._digests, _names(index.digests)])
-        rows = np.concatenate([self._rows, rows])
-        self._digests, first = np.unique(digests, return_index=True)
-        self._rows = rows[first]
+        names, rows = np.unique(_names(index.digests), return_index=True)
+        is_new = self._rows_at(names) < 0
+        places = np.searchsorted(self._digests, names[is_new])
+        self._digests = np.insert(self._digests, places, names[is_new])
+        self._rows = np.insert(self._rows, places, first_row + rows[is_new])
         return index
 
     def _rows_of(self, numbers: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
