@@ -196,7 +196,7 @@ class _Loop:
 
     def _mean_loss(self, images: int, epoch: int) -> float:
         """Mean over images, read once per epoch: reading it after each step would make a GPU wait."""
-        per_step = self._distributed.total(torch.stack(self.state.losses).double().cpu())
+        per_step = self._distributed.total(self.state.losses.values.double().cpu())
         self._timer.losses(per_step.tolist())
         broken = (~per_step.isfinite()).nonzero()
         if len(broken):

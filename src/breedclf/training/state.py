@@ -18,6 +18,7 @@ from breedclf.training.distributed import DistributedContext
 from breedclf.training.ema import MovingAverage
 from breedclf.training.optimizers import new_optimizer
 from breedclf.training.records import EpochRecord
+from breedclf.training.step_losses import StepLosses
 from breedclf.training.task import TrainingTask
 
 
@@ -37,7 +38,7 @@ class TrainingState:
         self.optimizer: torch.optim.Optimizer = new_optimizer(task.module, config)
         self.average: MovingAverage | None = MovingAverage(task.module, config.ema) if config.ema else None
         self.order: torch.Generator = torch.Generator().manual_seed(config.seed)
-        self.losses: list[torch.Tensor] = []
+        self.losses: StepLosses = StepLosses()
         self.rows_mark: str | None = None
         self.history: list[EpochRecord] = []
         self.best_epoch = 0
@@ -62,7 +63,7 @@ class TrainingState:
     def end_epoch(self, record: EpochRecord) -> None:
         """Append the record of an epoch, and keep a copy of the weights if it is the best one."""
         self.history.append(record)
-        self.losses, self.rows_mark = [], None
+        self.losses, self.rows_mark = StepLosses(), None
         if best_epoch_of(self.history, self._objective) == record.epoch:
             state = self.module.state_dict() if self.average is None else self.average.state
             self.best_epoch = record.epoch
@@ -76,7 +77,7 @@ class TrainingState:
         self.best_epoch = int(start.about["best_epoch"])
         self.history = [EpochRecord.from_dict(record) for record in start.about["history"]]
         self.order.set_state(start.tensors["order"])
-        self.losses = list(start.tensors["losses"].to(device))
+        self.losses = StepLosses(start.tensors["losses"].to(device))
         self.rows_mark = start.about.get("rows_mark")
         slots: dict[int, dict[str, torch.Tensor]] = {}
         for name, tensor in start.part("optimizer").items():
@@ -90,8 +91,7 @@ class TrainingState:
 
     def tensors(self, order: torch.Tensor) -> StateDict:
         """The tensors of a checkpoint; `order` is the state of the generator at the start of the epoch."""
-        losses = torch.stack(self.losses) if self.losses else torch.empty(0)
-        tensors = {"order": order, "losses": losses}
+        tensors = {"order": order, "losses": self.losses.values.clone()}
         tensors |= _under("module", self.module.state_dict()) | _under("best", self.best_state)
         for number, slots in self.optimizer.state_dict()["state"].items():
             tensors |= _under(f"optimizer/{number}", {k: v for k, v in slots.items() if isinstance(v, torch.Tensor)})
