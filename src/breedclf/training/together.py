@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from torch.distributed import Store  # type: ignore[attr-defined]  # documented, but not in __all__
+from torch.distributed import DistError, Store  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from breedclf import errors
 from breedclf.errors import BreedclfError, TrainingError
@@ -122,9 +122,14 @@ def working_together(store: Store, rank: int, count: int) -> Iterator[StoreToget
         with _beating(together):
             yield together
             together.meet()
+    except DistError as error:
+        raise TrainingError(
+            "the connection to the other processes is lost: one was killed, or its machine or network is gone; start "
+            "the run again, which reuses what was computed"
+        ) from error
     except BaseException as error:
         raised = error
-        with suppress(RuntimeError):  # the store is gone: the others fail for that reason
+        with suppress(DistError):  # the others will notice that the store is gone
             raised = together.fail(error)
         if raised is error:
             raise
@@ -137,7 +142,7 @@ def _beating(together: StoreTogether) -> Iterator[None]:
     ended = threading.Event()
 
     def beat() -> None:
-        with suppress(RuntimeError):  # the store is gone, which the other threads of this process notice
+        with suppress(DistError):  # the store is gone, as the main thread will notice
             while not ended.wait(_BEAT_SECONDS):
                 together.beat()
 
