@@ -190,7 +190,10 @@ class TrainingConfig(Settings):
         description="views of each image: epoch e trains on view e mod VIEWS, and view 0 is the plain crop",
     )
     view_seed: Annotated[int, Decides.LEARNING] = Field(
-        default=0, ge=0, lt=2**63, description="seed of the crops of views 1 and up"
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="seed of the crops of views 1 and up; these depend on it, the view and the image's content",
     )
     on_bad_image: Annotated[OnBadImage, Decides.IMAGES] = Field(
         default="error", description="stop at an unreadable image, or skip and count it"
