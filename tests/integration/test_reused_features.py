@@ -73,7 +73,6 @@ def test_an_evaluation_passes_only_new_images_through_the_backbone(run: Training
     assert counts(run, "all") == (0, 32)
     Image.new("RGB", (90, 90), "red").save(run.data / "test" / "001.Lying" / "0.png")
     assert counts(run) == (1, 7)
-    assert counts(run, batch_size=4) == (8, 0), "another chunk size may change the last digits"
     assert counts(run, feature_store=str(run.output / "store")) == (8, 0)
 
 
@@ -246,5 +245,5 @@ def test_the_learning_rate_finder_computes_nothing_after_training(
     caplog.set_level("INFO", logger="breedclf")
     find_learning_rate(run, steps=10)
     assert PASS not in caplog.text
-    find_learning_rate(run.replace(chunk_size=4), steps=10)
+    find_learning_rate(run.replace(seed=1), steps=10)  # other random weights
     assert f"16 of 16 images {PASS}" in caplog.text
