@@ -116,9 +116,9 @@ def fill(folder: str, images: int) -> None:
 
 def loaded(folder: str, images: int) -> None:
     """Train on features that are loaded at the start."""
-    from breedclf.features import lazy
+    from breedclf.features import memory_budget
 
-    lazy.LOADED_BYTES = sys.maxsize
+    memory_budget.LOADED_BYTES = sys.maxsize
     measured(folder, images)
 
 

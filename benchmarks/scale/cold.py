@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def cold(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Runs on new images, in turns with a revision of `--before`; without it, only their rate."""
-    count = setup.size(1_024, 64)
+    count = setup.images(1_024, 64)
     valid = count // 8
     data = write_images(setup.folder / "cold-images", {"train": count - valid, "valid": valid})
     now: list[Run] = []

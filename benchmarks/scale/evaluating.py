@@ -13,7 +13,7 @@ from benchmarks.scale.runs import Setup, breedclf, say, timed, train
 
 def evaluating(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """`breedclf evaluate` after a first one, in turns with importing what it needs and loading the weights."""
-    count = setup.size(500, 40)
+    count = setup.images(500, 40)
     data = write_images(setup.folder / "evaluated", {"train": 4 * 32, "valid": 32, "test": count})
     trained = train(setup, data, "evaluated-model")
     model = trained.document["artifact"]

@@ -13,6 +13,6 @@ def head(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The benchmark `out_of_core`, with as many repeats as the others."""
     folder = setup.folder / "out-of-core"
     folder.mkdir()
-    found = out_of_core(folder, setup.size(IMAGES, 2_000), setup.repeats)
+    found = out_of_core(folder, setup.images(IMAGES, 2_000), setup.repeats)
     shutil.rmtree(folder)
     return found

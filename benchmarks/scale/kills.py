@@ -24,7 +24,7 @@ def kills(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
     A process counts the images that pass through its backbone in a file, which outlives it.
     """
-    count, times = setup.size(640, 192), setup.size(20, 2)
+    count, times = setup.images(640, 192) // 32 * 32, setup.times(20, 2)
     data = write_images(setup.folder / "killed", {"train": count - 64, "valid": 64})
     undisturbed = train(setup, data, "undisturbed", cache="undisturbed-cache")
     head = (setup.folder / "undisturbed" / _MODEL).read_bytes()

@@ -25,6 +25,7 @@ class Setup:
         repeats: runs of each kind.
         before: a revision to compare the pass with.
         entries: images of the simulation.
+        fraction: of the images that all other parts have, for machines that are slow or shared.
     """
 
     folder: Path
@@ -32,11 +33,16 @@ class Setup:
     quick: bool
     repeats: int
     before: str | None = None
-    entries: int = 10_000_000
+    entries: int = 20_000
+    fraction: float = 1.0
 
-    def size(self, full: int, quick: int) -> int:
-        """The one or the other number of images or repeats."""
+    def times(self, full: int, quick: int) -> int:
+        """A number of repeats."""
         return quick if self.quick else full
+
+    def images(self, full: int, quick: int) -> int:
+        """A number of images."""
+        return quick if self.quick else max(quick, round(full * self.fraction))
 
 
 @dataclass(frozen=True)

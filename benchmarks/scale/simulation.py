@@ -19,7 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.scale.runs import Setup, say, timed
+from breedclf.data.split import ImageFiles, Split
 from breedclf.features.store.feature_set import FeatureSet
+from breedclf.features.store.index import Rows
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.store.store import FeatureStore
 
@@ -27,15 +29,16 @@ VALUES = 8
 ROW_BYTES = 4 * VALUES
 _AT_A_TIME = 1 << 18
 _LOOKUPS = 20_000
+_MOST_LISTED = 1_000_000
 _WRITE, _WRITES = 64, 20
 _SPEC = FeatureSpec("simulated", "head", {}, "fp32", "none")
 
 
 def simulation(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Fill an index, then open and use it in another process; there are no goals."""
-    folder, entries = setup.folder / "simulated", setup.size(setup.entries, 20_000)
+    """Fill an index, open and use it in another process, and list as many images; there are no goals."""
+    folder, entries = setup.folder / "simulated", setup.entries
     found = {}
-    for name in ("fill", "use"):
+    for name in ("fill", "use", "list"):
         command = [sys.executable, "-m", "benchmarks.scale.simulation", name, str(folder), str(entries)]
         found[name] = json.loads(timed(command)[0].splitlines()[-1])
         say(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in found[name].items()))
@@ -92,6 +95,20 @@ def use(folder: Path, entries: int) -> dict[str, float]:
     }
 
 
+def listed(folder: Path, entries: int) -> dict[str, float]:
+    """Hold the paths, targets, digests and rows of images, as a run does; nothing is read."""
+    entries = min(entries, _MOST_LISTED)
+    before = _rss_mb()
+    images = ImageFiles([folder / f"train/class-{at % 100:03}/{at:08}.jpg" for at in range(entries)])
+    split = Split("train", images, tuple(at % 100 for at in range(entries)))
+    rows, contents = Rows.missing(entries), np.zeros((entries, 16), np.uint8) + np.uint8(1)
+    for values in (rows.shards, rows.rows, rows.checksums):
+        values += 1
+    used = 1e6 * (_rss_mb() - before) / entries
+    assert len(split) == len(rows.shards) == len(contents)
+    return {"bytes per listed image": used, "MB for its modules": before}
+
+
 def _some_starts(entries: int) -> list[int]:
     """The first images of some batches, over the whole range."""
     starts = list(range(0, entries, _AT_A_TIME))
@@ -112,4 +129,4 @@ def _peak_mb() -> float:
 
 if __name__ == "__main__":
     action, place, count = sys.argv[1:]
-    print(json.dumps({"fill": fill, "use": use}[action](Path(place), int(count))))
+    print(json.dumps({"fill": fill, "use": use, "list": listed}[action](Path(place), int(count))))

@@ -28,9 +28,9 @@ def tuning(setup: Setup) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """A native grid search of twelve jobs on N images: how many pass through a backbone in all jobs together."""
     import boto3
 
-    count, valid = setup.size(200, 24), setup.size(40, 8)
+    count, valid = setup.images(200, 24), setup.images(40, 8)
     data = write_images(setup.folder / "tuned", {"train": count - valid, "valid": valid})
-    rates = setup.size(len(_RATES), 1)
+    rates = setup.times(len(_RATES), 1)
     space = {"learning_rate": Categorical(*_RATES[:rates]), "epochs": Categorical(2, 3)}
     config = TrainingConfig(
         data=data,

@@ -42,17 +42,18 @@ def test_a_run_loads(written: Path, expected: dict[str, Any]) -> None:
     assert result.best_epoch == expected["best_epoch"]
 
 
-def test_a_run_resumes_from_its_checkpoint_with_cached_features(
-    written: Path, expected: dict[str, Any], tmp_path: Path
+def test_a_run_resumes_from_its_checkpoint_and_replaces_cached_features(
+    written: Path, expected: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.copytree(written / "run", tmp_path / "run")
-    cached = {path: path.read_bytes() for path in (written / "cache").rglob("*.safetensors")}
-    assert cached
+    assert list((written / "cache" / "features").glob("*.safetensors"))
+    caplog.set_level("INFO", logger="breedclf")
     longer = config_of(written, output=tmp_path / "run", epochs=3, resume=True)
     history = Trainer(longer).fit().history
     assert [epoch.valid_loss for epoch in history[:2]] == expected["history"]
     assert len(history) == 3
-    assert {path: path.read_bytes() for path in (written / "cache").rglob("*.safetensors")} == cached
+    assert not (written / "cache" / "features").exists()
+    assert caplog.text.count("MB of features that an older version cached") == 1
     whole = config_of(written, output=tmp_path / "again", epochs=3)
     assert history[2].valid_loss == pytest.approx(Trainer(whole).fit().history[2].valid_loss, rel=1e-4)
 

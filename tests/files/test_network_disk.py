@@ -10,8 +10,8 @@ from breedclf.files.network_disk import network_file_system, network_type
 
 MOUNTS = [
     ("/", "ext4"),
-    ("/home", "nfs4"),
-    ("/home/local", "xfs"),
+    ("/net", "nfs4"),
+    ("/net/local", "xfs"),
     ("/mnt/my share", "cifs"),
     ("/Volumes/data", "smbfs"),
     ("/opt", "nfs"),
@@ -24,10 +24,10 @@ MOUNTS = [
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/me/.cache", "nfs4"),
-        ("/home", "nfs4"),
-        ("/home2/me", None),
-        ("/home/local/me", None),
+        ("/net/cache", "nfs4"),
+        ("/net", "nfs4"),
+        ("/nets/x", None),
+        ("/net/local/x", None),
         ("/mnt/my share/x", "cifs"),
         ("/Volumes/data/x", "smbfs"),
         ("/opt/cache", None),

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import breedclf
-from breedclf import Classifier, Evaluation, Trainer, TrainingConfig, evaluate
+from breedclf import Classifier, Deployment, Evaluation, LocalBackend, Prediction, Trainer, TrainingConfig, evaluate
 from breedclf.cli import main
 from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.split import ImageFiles
@@ -207,6 +207,23 @@ def test_predictions_of_a_folder_reuse_features(run: TrainingConfig, capsys: pyt
     assert again == first[:9]
     assert f"1 of 9 images {PASS}" in log, "only the broken one is tried again"
     assert predicted("--no-feature-cache")[0] == first[:9]
+
+
+def test_a_transform_on_this_machine_reuses_features(
+    run: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", logger="breedclf")
+    monkeypatch.setenv("BREEDCLF_CACHE_DIR", str(run.cache_dir))
+    (run.data / "valid" / "001.Lying" / "broken.jpg").write_bytes(b"\xff\xd8 no image")
+    backend = LocalBackend(tmp_path / "home")
+    result = Deployment(run.output / "model", backend).transform(run.data / "valid", tmp_path / "predicted")
+    assert (result.answered, list(result.failed)) == (8, ["001.Lying/broken.jpg"])
+    assert f"1 of 9 images {PASS}" in caplog.text
+    assert backend.list_endpoints() == []
+    lines = [json.loads(line) for line in result.predictions.read_text().splitlines()]
+    paths = [run.data / "valid" / line["path"] for line in lines if "error" not in line]
+    expected = Classifier(run.output / "model", batch_size=8).predict(paths)
+    assert [Prediction.from_dict(line) for line in lines if "error" not in line] == expected
 
 
 def test_few_images_pass_one_by_one_and_leave_the_disk_alone(

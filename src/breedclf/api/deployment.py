@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from breedclf.api.endpoint import Endpoint
 from breedclf.api.transform import TransformResult, transform
 from breedclf.backends.registry import backend_of
+from breedclf.config import Precision
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
-from breedclf.jobs.endpoints import EndpointSpec, EngineChoice, ServingBackend, TransformBackend, artifact_of
+from breedclf.jobs.endpoints import (
+    BackendOfThisMachine,
+    EndpointSpec,
+    EngineChoice,
+    ServingBackend,
+    TransformBackend,
+    artifact_of,
+)
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 
@@ -135,7 +144,11 @@ class Deployment:
         concurrency: int = 8,
         progress: Callable[[int, int], None] | None = None,
     ) -> TransformResult:
-        """Predict all images below a folder with a temporary endpoint, or a batch job.
+        """Predict all images below a folder: on this machine in this process, on SageMaker with one batch job.
+
+        In this process the features of images are reused and stored, as by `evaluate`. A temporary endpoint is deployed
+        for `engine="openvino"`, or if the backend serves elsewhere without batch jobs; `concurrency` is its number of
+        requests at once.
 
         Writes `predictions.jsonl` and `predictions.csv` to `output`, one line per image, failures included. After an
         interruption, call it again to continue; images that failed are tried again.
@@ -153,7 +166,14 @@ class Deployment:
             concurrency=concurrency,
             progress=progress,
             job=self.backend if isinstance(self.backend, TransformBackend) else None,
+            precision=self._precision_here,
         )
+
+    @property
+    def _precision_here(self) -> Precision | None:
+        """The precision in which this process can predict in place of an endpoint; None if it can't."""
+        is_here = isinstance(self.backend, BackendOfThisMachine) and self.backend.serves_on_this_machine
+        return cast("Precision", self.spec.engine.precision) if is_here and self.spec.engine.name == "torch" else None
 
 
 def serving_backend(backend: ServingBackend | Backend | str | None) -> ServingBackend:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.api.endpoint import Endpoint, file_of, prediction_of
+from breedclf.config import Precision
 from breedclf.data.image_folder import images_below
 from breedclf.data.images import IMAGE_SUFFIXES, open_image
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
@@ -26,6 +27,7 @@ JSON_LINES_FILE = "predictions.jsonl"
 TABLE_FILE = "predictions.csv"
 _ABOUT_FILE = "predictions.about.json"
 _CHUNK = 64
+_IMAGES_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ def transform(
     concurrency: int,
     progress: Callable[[int, int], None] | None,
     job: TransformBackend | None = None,
+    precision: Precision | None = None,
 ) -> TransformResult:
-    """See `Deployment.transform`; a backend with batch jobs needs no endpoint."""
+    """See `Deployment.transform`; with a batch job, or a `precision` to compute in here, no endpoint is needed."""
     if top < 1:
         raise ConfigError(f"top={top}: choose 1 class or more")
     pictures = _images(folder)
@@ -67,11 +70,12 @@ def transform(
     _write(lines, [done[name] for name in pictures if name in done])
     if todo:
         with lines.open("a", encoding="utf-8") as file, ExitStack() as stack:
-            answers = (
-                _answers(stack.enter_context(deploy()), todo, top, concurrency)
-                if job is None
-                else _answers_of_job(job, model, todo, top)
-            )
+            if job is not None:
+                answers = _answers_of_job(job, model, todo, top)
+            elif precision is not None:
+                answers = _answers_of_features(model, precision, todo, top)
+            else:
+                answers = _answers(stack.enter_context(deploy()), todo, top, concurrency)
             for line in answers:
                 line["stamp"] = todo[line["path"]].stamp
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -112,6 +116,20 @@ def _answers(
             if isinstance(answer, EndpointError) and not isinstance(answer, ModelError):
                 raise answer
             yield _line(name, answer, top)
+
+
+def _answers_of_features(
+    model: Path, precision: Precision, pictures: Mapping[str, _Image], top: int
+) -> Iterator[dict[str, Any]]:
+    """The same in this process, where the features of the images are reused and stored."""
+    from breedclf.config.evaluation import FeatureReuse
+    from breedclf.inference.scoring import Scoring
+
+    scoring, remaining = Scoring.read(model, FeatureReuse(), precision=precision), iter(pictures.items())
+    while chunk := list(islice(remaining, _IMAGES_AT_A_TIME)):
+        results = scoring.predictions_of_files([str(picture.path) for _, picture in chunk])
+        for (name, _), result in zip(chunk, results, strict=True):
+            yield _line(name, ImageError(result) if isinstance(result, str) else result, top)
 
 
 def _answers_of_job(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from breedclf.cli.console import Console
 from breedclf.data.decoded_cache import ImageCache
+from breedclf.errors import ConfigError
 from breedclf.features.store.sets import StoredSet
 from breedclf.features.store.store import FeatureStore
 from breedclf.files.cache_folder import cache_folder
@@ -30,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    if str(arguments.feature_store).startswith("s3:"):
+        raise ConfigError(f"--feature-store={arguments.feature_store} is in S3: list or delete it with aws s3")
     caches = (ImageCache.at(arguments.cache_dir), KnownFiles.at(arguments.cache_dir))
     store = FeatureStore.at(arguments.feature_store and str(arguments.feature_store), arguments.cache_dir)
     is_clearing = arguments.action == "clear"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 
 from breedclf.data.dataset import Dataset
@@ -73,11 +72,11 @@ def _images_by_label(root: Path, layout: Layout, split: str) -> dict[str, list[P
 
 def _images_of(root: Path, parts: Sequence[Part]) -> list[Path]:
     """The images of a class, sorted by the components of their paths."""
-    named = [([*part.path.split("/"), name], part, name) for part in parts for name in part.folder.images]
+    folders = {part.path: root / part.path for part in parts}
+    named = [(part.path, name) for part in parts for name in part.folder.images]
     if len(parts) > 1:
-        named.sort(key=itemgetter(0))
-    folders = {part: root / part.path for part in parts}
-    return [folders[part] / name for _, part, name in named]
+        named.sort(key=lambda image: [*image[0].split("/"), image[1]])
+    return [folders[path] / name for path, name in named]
 
 
 def images_below(folder: Path) -> Iterator[Path]:

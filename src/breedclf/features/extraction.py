@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from torch import nn
 from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
+from breedclf.data.split import SplitImages
 from breedclf.errors import DataError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.features.store.spec import FeatureSpec
@@ -147,6 +148,19 @@ class FeatureExtractor:
                 self._maybe_stop(chunk.bad)
                 on_chunk(done)
 
+    def again(self, images: SplitImages, view: int, positions: torch.Tensor) -> torch.Tensor:
+        """The features of the images at some positions, int64 [B], on the CPU, as `computed` gives them.
+
+        Raises:
+            DataError: an image can't be read any more.
+        """
+        chunks = []
+        for chunk, features in self.stream(EncodedImages(images), view=view, indices=positions.tolist(), padded=True):
+            if chunk.bad:
+                raise became_unreadable(chunk.bad)
+            chunks.append(features.cpu().clone())
+        return torch.cat(chunks)
+
     def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
 
@@ -278,7 +292,7 @@ class StreamedFeatures:
             self.images, view=self.view, indices=indices, chunk_size=batch_size
         ):
             if chunk.bad:
-                raise DataError(f"an image became unreadable during training: {next(iter(chunk.bad.values()))}")
+                raise became_unreadable(chunk.bad)
             # A clone outside inference mode: the backward pass needs ordinary tensors.
             features = features.float() if self.extractor.stages == "head" else features
             yield features.clone(), self.targets[rows[chunk.positions]]
@@ -287,3 +301,8 @@ class StreamedFeatures:
 def _filled_up(images: torch.Tensor, count: int) -> torch.Tensor:
     """Images [N, ...] followed by as many empty ones as `count` needs."""
     return F.pad(images, (*(0, 0) * (images.ndim - 1), 0, count - len(images))) if len(images) < count else images
+
+
+def became_unreadable(bad: Mapping[int, str]) -> DataError:
+    """The error for images that could be read before; `bad` has the reasons by position."""
+    return DataError(f"an image became unreadable during training: {next(iter(bad.values()))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,13 @@ class FoundFeatures:
         if self.reader is not None:
             return self.reader.row_type.row_bytes
         return self.in_memory[:1].nbytes
+
+    @property
+    def values(self) -> int:
+        """The number of values of all features."""
+        if self.reader is not None:
+            return len(self.kept) * math.prod(self.reader.row_type.shape)
+        return len(self.kept) * self.in_memory[:1].numel()
 
     def read(self, images: NDArray[np.int64]) -> torch.Tensor:
         """The features [N, ...] of some of the readable images, in the stored dtype.

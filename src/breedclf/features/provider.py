@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -14,7 +15,6 @@ from breedclf.config import TrainingConfig
 from breedclf.data.decoded_cache import ImageCache, PreparedImages
 from breedclf.data.image_source import EncodedImages, ImageSource
 from breedclf.data.split import Split, SplitImages
-from breedclf.features import lazy
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import FeatureExtractor, StoredFeatures, StreamedFeatures
 from breedclf.features.lazy import LazyFeatures
@@ -34,7 +34,7 @@ class FeatureProvider:
     """Turns splits into sources, and collects the reasons of unreadable images in `skipped`.
 
     Features are cached on disk. The input of layer4 is much larger and depends on the view: what several epochs need is
-    kept in memory as far as the budget allows, and the log reports it. Without `feature_cache` nothing is kept.
+    cached on disk or in memory as far as the budgets allow, and the log reports it. Without `feature_cache` nothing is.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class FeatureProvider:
     ) -> None:
         self.config = config
         self.extractor = extractor
-        uses_cache = config.feature_cache and config.freeze == "head"
+        uses_cache = config.feature_cache and config.freeze != "none"
         self.store: FeatureStore | None = (
             FeatureStore.at(config.feature_store, config.cache_dir) if uses_cache else None
         )
@@ -61,6 +61,8 @@ class FeatureProvider:
         self._digests: dict[str, ContentDigests] = {}
         self._bytes_per_image = math.prod(input_shape) * (4 if extractor.compute.precision == "fp32" else 2)
         self._budget = MemoryBudget.of_this_machine()
+        self._loadable = MemoryBudget.of_loaded_features(extractor.compute.device)
+        self._disk: MemoryBudget | None = None
         self._readable: dict[str, tuple[ImageSource, Features]] = {}
         self._skipped: dict[str, None] = {}
 
@@ -84,26 +86,56 @@ class FeatureProvider:
         """
         if split.name not in self._digests:
             self._digests[split.name] = agreed_digests(self._share, self._digests_of(split.images, self._known))
-        if self.store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
+        is_head = self.config.freeze == "head"
+        store = self.store if is_head else self._store_of_activations(split, view, epochs)
+        if store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
         title = f"{split.name} features" + (f", view {view}" if view else "")
         digests, report = self._digests[split.name], self._reporting(split, view)
-        stored_pass = StoredPass(self.extractor, split.images, digests, view, title, report, self._share)
-        found, counts = stored_pass.run(self.store)
+        found, counts = StoredPass(self.extractor, split.images, digests, view, title, report, self._share).run(store)
         self.counts += counts
         self._skipped |= dict.fromkeys(found.left_out(self.config.on_bad_image))
         device = self.extractor.compute.device
-        # Features fit on the device; activations are much larger and are moved batch by batch.
         targets = torch.tensor(split.targets)[found.kept].to(device)
-        if self.store is None:
-            return LazyFeatures(found, targets)
-        if found.row_bytes * len(found.kept) > lazy.LOADED_BYTES:
-            return LazyFeatures(found, targets, torch.float32)
-        return StoredFeatures(found.loaded().values.float().to(device), targets, found.kept)
+        source = LazyFeatures(
+            found,
+            targets,
+            torch.float32 if is_head else None,
+            lambda positions: self.extractor.again(split.images, view, positions),
+        )
+        # Features fit on the device; activations are much larger and are moved batch by batch.
+        return source.loaded() if is_head and self._loadable.take(found.values * 4) else source
 
     def _reporting(self, split: Split, view: int) -> Callable[[int], None]:
         """Reports the number of images of a view that are done."""
         return lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split)))
+
+    def _store_of_activations(self, split: Split, view: int, epochs: int) -> FeatureStore | None:
+        """The store if the activations of this view are to be there; the log reports it.
+
+        A view that is used once isn't worth a write, and a GPU computes activations faster than a disk reads them.
+        """
+        if self.store is None or epochs < 2 or self.extractor.compute.device.type != "cpu":
+            return None
+        store, size = replace(self.store, remote=None), self._bytes_per_image * len(split)
+        if not all(self._share.from_all(self._fits_on_disk(store, size, view))):
+            return None
+        log.info(
+            "%s images, view %d: the backbone's output is cached in %s (%.1f GB); feature_cache=False turns this off",
+            split.name,
+            view,
+            store.folder,
+            size / 1e9,
+        )
+        return store
+
+    def _fits_on_disk(self, store: FeatureStore, size: int, view: int) -> bool:
+        try:
+            if self._disk is None:
+                self._disk = MemoryBudget.of_disk(store.folder, store.max_bytes)
+            return self._disk.take(max(0, size - store.bytes_of(self.extractor.spec(view))))
+        except OSError:
+            return False
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""

@@ -118,6 +118,6 @@ def make_sources(
         valid.kept,
         provider.data_fingerprint,
         provider.skipped,
-        provider.store is not None,
+        provider.store is not None and config.freeze == "head",
         provider.counts,
     )

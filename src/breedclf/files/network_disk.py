@@ -31,7 +31,7 @@ def network_type(path: str, mounts: Iterable[tuple[str, str]]) -> str | None:
     """The type of the network file system of a resolved path, from mount points and their types, later ones on top.
 
     Example:
-        >>> network_type("/home/me/cache", [("/", "ext4"), ("/home", "nfs4")])
+        >>> network_type("/net/cache", [("/", "ext4"), ("/net", "nfs4")])
         'nfs4'
     """
     best, found = -1, ""

@@ -198,6 +198,15 @@ class TransformBackend(Protocol):
         """
 
 
+@runtime_checkable
+class BackendOfThisMachine(Protocol):
+    """A backend whose endpoints run on this machine, where many images can be predicted without one."""
+
+    @property
+    def serves_on_this_machine(self) -> bool:
+        """Whether they do."""
+
+
 @dataclass(frozen=True)
 class EndpointTerms:
     """The limits of a backend's endpoints.

@@ -219,10 +219,13 @@ def test_a_job_that_waits_says_so_and_can_be_stopped(job: NewJob, s3: Any, caplo
     digests = digests_of(100)
     job("before").run(digests[:40])
     bucket = Bucket(s3, S3Location("photos", "features"))
-    held = take(bucket, f"{SPEC.key}/leases/1-0", Holder("train-7", "7"), LeaseTimes())
+    (part,) = parts_of(digests)
+    held = take(bucket, f"{SPEC.key}/leases/{part}", Holder("train-7", "7"), LeaseTimes())
     assert not isinstance(held, Holder)
-    with held, pytest.raises(TrainingStoppedError, match="40 are there"):
-        job("second", times=PassTimes(first_wait=0.01, log=0.0)).run(digests, on_wait=stop)
+    with held:
+        with pytest.raises(TrainingStoppedError, match="40 are there"):
+            job("second", times=PassTimes(first_wait=0.01, log=0.0)).run(digests, on_wait=stop)
+        job("with other images").run(digests_of(100, seed=1))  # waits for nobody
     assert "waiting for train-7, which computes features: 40 of 100 are there" in caplog.text
 
 
@@ -269,4 +272,6 @@ def test_parts_contain_each_image_once() -> None:
     parts = parts_of(digests)
     assert len(parts) == 4
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(40_000))
-    assert parts_of(digests[:100]).keys() == {"1-0"}
+    some, mirrored = digests[:100], digests[99::-1]
+    assert len(parts_of(some)) == 1
+    assert parts_of(some).keys() == parts_of(mirrored).keys() != parts_of(digests[:101]).keys()

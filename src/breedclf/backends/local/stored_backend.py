@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from breedclf.backends.common.folder import home_folder
 from breedclf.backends.common.job_store import JobStore
@@ -20,6 +21,8 @@ class StoredBackend:
         home: folder of jobs and endpoints; `BREEDCLF_HOME` or `.breedclf` if None.
         clock: the time, for tests.
     """
+
+    serves_on_this_machine: ClassVar[bool] = True
 
     def __init__(self, home: StrPath | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self.home: Path = home_folder(home)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -50,17 +51,22 @@ class PassTimes:
 
 
 def parts_of(digests: NDArray[np.uint8]) -> Parts:
-    """The parts of a pass: jobs with the same images make the same ones.
+    """The parts of a pass: jobs with the same images make the same ones, and jobs with other images others.
 
     A large set has several, by the first byte of digests, so that jobs work on it at the same time.
 
     Example:
         >>> {name: part.tolist() for name, part in parts_of(np.zeros((3, 16), np.uint8)).items()}
-        {'1-0': [0, 1, 2]}
+        {'5250a507f994740e': [0, 1, 2]}
     """
     count = min(_MAX_PARTS, 1 << max(0, (len(digests) // _PART_IMAGES).bit_length() - 1))
     numbers = digests[:, 0].astype(np.int64) * count // 256
-    return {f"{count}-{number}": np.flatnonzero(numbers == number) for number in range(count)}
+    parts = [np.flatnonzero(numbers == number) for number in range(count)]
+    return {_name_of(digests[part]): part for part in parts}
+
+
+def _name_of(digests: NDArray[np.uint8]) -> str:
+    return hashlib.blake2b(np.unique(digests, axis=0).tobytes(), digest_size=8).hexdigest()
 
 
 class SharedPass:

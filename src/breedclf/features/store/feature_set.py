@@ -90,16 +90,15 @@ class FeatureSet:
             self._on_close(self.used_shards, self._appended)
 
     @contextmanager
-    def computing(self, digests: NDArray[np.uint8] | None = None, *, waits: bool = True) -> Iterator[None]:
-        """Hold the lock under which missing features are computed; look for them again when it is held.
+    def computing(self, digests: NDArray[np.uint8], *, waits: bool = True) -> Iterator[None]:
+        """Hold the lock under which a pass over these images computes missing features; then find them again.
 
-        With the digests of all images of a pass, only passes over the same images wait for each other.
+        Only passes over the same images, in any order, wait for each other.
 
         Raises:
             filelock.Timeout: another process holds it, and this one doesn't wait (`waits=False`).
         """
-        # The sum of the digests, in any order; images that occur twice only make it another one.
-        name = "all" if digests is None else np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
+        name = np.ascontiguousarray(digests).view("<u8").sum(0).tobytes().hex()
         lock = FileLock(self.folder / f"computing-{name}.lock")
         try:
             try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from breedclf.features.store.feature_set import FeatureSet
 from breedclf.features.store.sets import StoredSet, delete_sets, stored_sets, touch, trim
+from breedclf.features.store.shards import shard_files
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import DEFAULT_MAX_BYTES, max_bytes_from_environment
@@ -72,6 +73,14 @@ class FeatureStore:
                     trim(self.folder, self.max_bytes, folder, used)
 
         return FeatureSet(folder, spec, closed)
+
+    def bytes_of(self, spec: FeatureSpec) -> int:
+        """The size of the features of a spec that are stored.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        return sum(path.stat().st_size for path in shard_files(self.folder / spec.key).values())
 
     def warn(self, text: str) -> None:
         """Log a warning, but not a second time."""
