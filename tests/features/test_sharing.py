@@ -214,7 +214,7 @@ def test_another_run_is_waited_for(
     monkeypatch.setattr("breedclf.features.sharing._LOCK_SECONDS", 0.01)
     one, other = FeatureStore(tmp_path / "one"), FeatureStore(tmp_path / "other")
     with other.open(extractor().spec(0)) as held, ThreadPoolExecutor(1) as pool:
-        with held.computing():
+        with held.computing(digests_of(images).values):
             pending = pool.submit(run, images, [one, other], None)
             with pytest.raises(TimeoutError):
                 pending.result(0.3)
