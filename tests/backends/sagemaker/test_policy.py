@@ -23,6 +23,7 @@ from breedclf.backends.sagemaker.account.policy import (
 )
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
+from breedclf.features.remote.bucket import S3Location
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
@@ -208,3 +209,15 @@ def test_missing_settings_are_reported() -> None:
         role_policy(settings(output_kms_key="alias/images"), Scope.of(settings()))
     found = Scope.of(SageMakerSettings(), region="cn-north-1", account="111122223333")
     assert (found.role, found.bucket) == (ROLE, "sagemaker-cn-north-1-111122223333")
+
+
+def test_jobs_may_list_read_and_write_a_feature_store_and_nothing_beside_it() -> None:
+    policy = role_policy(settings(), Scope.of(settings()), S3Location.parse("s3://features/dogs"))
+    added = [
+        each for each in policy["Statement"] if each not in role_policy(settings(), Scope.of(settings()))["Statement"]
+    ]
+    assert [(each["Action"], each["Resource"]) for each in added] == [
+        (["s3:ListBucket"], ["arn:aws:s3:::features"]),
+        (["s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::features/dogs/*"]),
+    ]
+    assert added[0]["Condition"] == {"StringLike": {"s3:prefix": ["dogs/*"]}}

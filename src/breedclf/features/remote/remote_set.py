@@ -198,10 +198,14 @@ class RemoteSet:
             return None
         self._row_type = self._row_type or index.row_type
         sizes = [count * index.row_type.row_bytes for count in index.counts]
-        is_complete = listed is None or [listed.get(each) for each in index.segments] == sizes
-        if index.row_type != self._row_type or not is_complete:
-            log.warning("%s/%s/%s is not used: it doesn't fit the segments", self._bucket.location, self.key, name)
+        there = [listed is None or listed.get(each) == size for each, size in zip(index.segments, sizes, strict=True)]
+        if index.row_type != self._row_type or not all(there):
+            log.warning(
+                "%s/%s/%s is not used as a whole: it doesn't fit the segments", self._bucket.location, self.key, name
+            )
+        if index.row_type != self._row_type or not any(there):
             return None
+        index = index.some(there)
         first_row = int(self._starts[-1])
         self._segments += index.segments
         self._starts = np.concatenate([self._starts, self._starts[-1] + row_starts(index.counts)[1:]])

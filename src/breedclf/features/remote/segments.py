@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Self
 
 import numpy as np
@@ -95,6 +96,17 @@ class SegmentIndex:
         )
         if not is_whole:
             raise ValueError("it is damaged: its parts don't fit together")
+
+    def some(self, chosen: Sequence[bool]) -> Self:
+        """The index of some of the segments."""
+        rows = np.repeat(chosen, self.counts)
+        return replace(
+            self,
+            segments=tuple(compress(self.segments, chosen)),
+            counts=tuple(compress(self.counts, chosen)),
+            digests=self.digests[rows],
+            checksums=self.checksums[rows],
+        )
 
     @classmethod
     def merged(cls, indexes: Sequence[tuple[str, Self]]) -> Self:
