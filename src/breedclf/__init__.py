@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from breedclf.exporting.comparison import Comparison
     from breedclf.exporting.export import Export, export
     from breedclf.features.progress import FeatureProgress
+    from breedclf.features.stored_pass import FeatureCounts
     from breedclf.inference.classifier import Classifier
     from breedclf.inference.prediction import Prediction, RankedClass
     from breedclf.jobs import Backend, JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, Transition
@@ -109,6 +110,7 @@ _MODULE_OF = {
     "EvaluationConfig": "breedclf.config",
     "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
+    "FeatureCounts": "breedclf.features.stored_pass",
     "FeatureProgress": "breedclf.features.progress",
     "Finding": "breedclf.profiling.rules",
     "FitResult": "breedclf.training.results.result",
@@ -200,6 +202,7 @@ __all__ = [
     "EvaluationConfig",
     "Export",
     "ExportError",
+    "FeatureCounts",
     "FeatureProgress",
     "Finding",
     "FitResult",

@@ -161,7 +161,8 @@ class Classifier:
 
         For a ResNet this is the output of its global average pooling (`avgpool`), of D = 512 (ResNet-18 and -34) or
         2,048 numbers. A model whose head alone was trained has the features of its pretrained weights, to the bit those
-        of training with the same precision and batch size.
+        of training with the same precision and batch size. On hardware where results depend on the number of images in
+        a pass, that holds for full batches.
 
         Args:
             images: what `predict` accepts; one image gives [1, D].

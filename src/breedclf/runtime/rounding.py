@@ -33,8 +33,8 @@ def rounding_of(device: torch.device) -> str:
 def depends_on_batch(compute: Compute) -> bool:
     """Whether results may depend on the number of images in a forward pass.
 
-    On x86 CPUs without AMX they don't, as was measured for all engines. Other hardware and compiled networks have
-    kernels that are chosen by the shape.
+    On x86 CPUs without AMX they don't, as was measured for torch and OpenVINO (see docs/explanation/features.md). On
+    other hardware, and for compiled networks, they are taken to depend on it.
     """
     if compute.device.type != "cpu" or compute.compiled or platform.machine().lower() not in _MEASURED:
         return True
