@@ -84,23 +84,27 @@ def test_kept_and_recomputed_activations_train_the_same(
     settings: dict[str, Any] = {"augment": "none", "batch_norm": "fixed", "epochs": 2}
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path / "kept", **settings))
-    kept = [line for line in caplog.messages if "is kept in memory" in line]
+    kept = [line for line in caplog.messages if "the backbone's output is cached in" in line]
     assert [line.split(",")[0] for line in kept] == ["train images", "valid images"]
     caplog.clear()
     with caplog.at_level(logging.INFO, "breedclf"):
         fit(config_of(pictures, tmp_path / "anew", feature_cache=False, **settings))
-    assert "kept in memory" not in caplog.text
+    assert "is cached in" not in caplog.text
     one, other = weights_of(tmp_path / "kept"), weights_of(tmp_path / "anew")
     for name in one:
         assert torch.allclose(one[name].float(), other[name].float(), rtol=1e-3, atol=1e-5), name
 
 
-def test_what_does_not_fit_into_memory_is_computed_anew_and_said(
+def test_what_fits_neither_on_disk_nor_in_memory_is_computed_anew_and_said(
     pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(MemoryBudget, "of_disk", classmethod(lambda cls, *_: cls(0)))
+    with caplog.at_level(logging.INFO, "breedclf"):
+        fit(config_of(pictures, tmp_path / "in-memory", augment="none", cache_dir=tmp_path / "cache"))
+    assert caplog.text.count("is kept in memory") == 2
     monkeypatch.setattr(MemoryBudget, "of_this_machine", classmethod(lambda cls: cls(0)))
     with caplog.at_level(logging.INFO, "breedclf"):
-        fit(config_of(pictures, tmp_path, augment="none"))
+        fit(config_of(pictures, tmp_path / "recomputed", augment="none", cache_dir=tmp_path / "cache"))
     assert "doesn't fit in memory and is recomputed in each epoch" in caplog.text
 
 

@@ -63,7 +63,7 @@ def test_the_frozen_part_runs_once_whatever_the_number_of_trials(pictures, tmp_p
         tuning = TuningJob(config(pictures, tmp_path / "cache"), SPACE, strategy="grid", home=tmp_path).run()
     assert len(tuning.trials) == 4
     passes = [record.getMessage() for record in caplog.records if FEATURE_PASS in record.getMessage()]
-    assert passes == [f"train features: 16 {FEATURE_PASS}", f"valid features: 8 {FEATURE_PASS}"]
+    assert passes == [f"train features: 16 of 16 {FEATURE_PASS}", f"valid features: 8 of 8 {FEATURE_PASS}"]
 
 
 def test_the_best_config_trains_to_the_best_objective_again(here, tmp_path) -> None:

@@ -88,6 +88,8 @@ class FoundFeatures:
             OSError: the store can't be read.
         """
         values = self.empty(len(images)) if into is None else into
+        if not len(images):
+            return values
         rows = self.rows.of(images)
         here = np.flatnonzero(rows.shards == IN_MEMORY)
         if self.reader is None or len(here) == len(images):
