@@ -17,6 +17,7 @@ from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.data.split import SplitImages
 from breedclf.errors import DataError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
+from breedclf.features.pass_share import ignore
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.values import Features, unreadable_image
 from breedclf.runtime.device import Compute, LoaderSettings
@@ -28,10 +29,6 @@ log: logging.Logger = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
 _FILLED_TO = 8  # few shapes: oneDNN and OpenVINO prepare each one
-
-
-def _ignore(_done: int) -> None:
-    pass
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class FeatureExtractor:
         return backbone
 
     def extract(
-        self, images: ImageSource, *, view: int = 0, title: str = "features", on_chunk: Callable[[int], None] = _ignore
+        self, images: ImageSource, *, view: int = 0, title: str = "features", on_chunk: Callable[[int], None] = ignore
     ) -> Features:
         """Compute the features of every readable image in one view; `title` names the progress bar.
 
@@ -126,7 +123,7 @@ class FeatureExtractor:
         *,
         view: int,
         title: str,
-        on_chunk: Callable[[int], None] = _ignore,
+        on_chunk: Callable[[int], None] = ignore,
     ) -> Iterator[tuple[Chunk, torch.Tensor]]:
         """Chunks of the images at `indices` (None: all) with their features as the backbone computes them.
 
@@ -161,7 +158,7 @@ class FeatureExtractor:
             chunks.append(features.cpu().clone())
         return torch.cat(chunks)
 
-    def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = _ignore) -> Features:
+    def readable(self, images: ImageSource, *, title: str, on_chunk: Callable[[int], None] = ignore) -> Features:
         """Find the images that can be decoded; the features themselves stay empty.
 
         Raises:

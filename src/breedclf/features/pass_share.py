@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def ignore(_done: int) -> None:
-    """The default of `on_advance`."""
+    """The default of callbacks that receive the number of images done."""
 
 
 class Together(Protocol):

@@ -153,11 +153,15 @@ class StoredPass:
         log.info("%s: %d of %d images through the backbone", self.title, len(missing), len(self.images))
         done = len(self.images) - len(missing) - left - sharing.passed
         at_once = at_once or len(missing)
+
+        def on_new(all_new: int) -> None:
+            self.on_chunk(done + all_new)
+
         for start in range(0, len(missing), at_once):
             some = missing[start : start + at_once]
             part = sharing.part(some, self.extractor.chunk_size)
-            goes_on = self._compute_part(part, sharing, lambda all_new: self.on_chunk(done + all_new), on_append)
-            sharing.meet(lambda all_new: self.on_chunk(done + all_new))
+            goes_on = self._compute_part(part, sharing, on_new, on_append)
+            sharing.meet(on_new)
             sharing.exchange(some)
             others = np.setdiff1d(some, part)
             goes_on = goes_on and (not len(others) or on_append(self.digests.values[others]))

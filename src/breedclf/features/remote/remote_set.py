@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from breedclf.data.digests import DIGEST_BYTES
 from breedclf.features.remote.bucket import CONNECTIONS, Bucket
 from breedclf.features.remote.ranges import RowRange, ranges_of
-from breedclf.features.remote.segments import SegmentIndex, checksums_of, row_starts
+from breedclf.features.remote.segments import SegmentIndex, checksums_of
 from breedclf.features.store.row_type import RowType, as_bytes
 
 Append = Callable[[NDArray[np.uint8], torch.Tensor], object]
@@ -208,7 +208,7 @@ class RemoteSet:
         index = index.some(there)
         first_row = int(self._starts[-1])
         self._segments += index.segments
-        self._starts = np.concatenate([self._starts, self._starts[-1] + row_starts(index.counts)[1:]])
+        self._starts = np.concatenate([self._starts, self._starts[-1] + np.cumsum(index.counts, dtype=np.int64)])
         self._checksums = np.concatenate([self._checksums, index.checksums])
         names, rows = np.unique(_names(index.digests), return_index=True)
         is_new = self._rows_at(names) < 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Self
@@ -128,16 +128,3 @@ def _metadata(content: bytes) -> dict[str, str]:
     header = json.loads(content[_METADATA_LENGTH_BYTES : _METADATA_LENGTH_BYTES + length])
     found: dict[str, str] = header.get("__metadata__", {})
     return found
-
-
-def row_starts(counts: Iterable[int]) -> list[int]:
-    """Where the rows of each segment start, and where the last ones end.
-
-    Example:
-        >>> row_starts([3, 5])
-        [0, 3, 8]
-    """
-    starts = [0]
-    for count in counts:
-        starts.append(starts[-1] + count)
-    return starts
