@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from breedclf.backends.common.folder import JobFolder, job_folder
+from breedclf.backends.common.locks import try_lock
 from breedclf.backends.common.processes import Identity
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.errors import ConfigError, JobError
@@ -206,6 +207,10 @@ def test_a_damaged_job_can_be_deleted(backend: LocalBackend, submit: Submit) -> 
     job_folder(backend.home, "job").state_file.write_text("{")
     with pytest.raises(JobError, match="is damaged"):
         backend.describe("job")
+    supervisor = try_lock(job_folder(backend.home, "job").lock_file)  # as one that is about to exit
+    while supervisor is None:
+        supervisor = try_lock(job_folder(backend.home, "job").lock_file)
+    threading.Timer(0.3, os.close, [supervisor]).start()
     backend.delete("job")
     assert not job_folder(backend.home, "job").path.exists()
 

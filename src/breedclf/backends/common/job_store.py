@@ -16,6 +16,8 @@ from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStat
 from breedclf.jobs.handle import Clock, require_ended
 
 _START_SECONDS = 60.0
+_EXIT_SECONDS = 3.0
+_POLL_SECONDS = 0.05
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class JobStore:
         try:
             description = self.describe(name)
         except JobError:
-            if not folder.path.is_dir() or is_locked(folder.lock_file):
+            if not folder.path.is_dir() or self._stays_locked(folder):
                 raise
         else:
             require_ended(description)
@@ -107,6 +109,15 @@ class JobStore:
         shutil.rmtree(trash, ignore_errors=True)
         folder.path.rename(trash)
         shutil.rmtree(trash)
+
+    def _stays_locked(self, folder: JobFolder) -> bool:
+        """Whether the job has a supervisor; one that has just written the job's end exits within a moment."""
+        deadline = self._clock.monotonic() + _EXIT_SECONDS
+        while is_locked(folder.lock_file):
+            if self._clock.monotonic() >= deadline:
+                return True
+            self._clock.sleep(_POLL_SECONDS)
+        return False
 
     def existing(self, name: str) -> JobFolder:
         """The folder of a job that exists; raises JobError for any other."""
