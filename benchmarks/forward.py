@@ -16,7 +16,8 @@ import torch
 from torchvision.models import resnet50
 
 from benchmarks.measuring import arguments, at_least, interleaved, quickest_precision, ratios, report
-from breedclf.models.network import StateDict, frozen_backbone
+from breedclf.models.backbones.backbone import StateDict
+from breedclf.models.network import frozen_backbone
 from breedclf.runtime.device import compute_for
 
 BATCH = 32

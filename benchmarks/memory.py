@@ -67,12 +67,13 @@ def one_pass(folder: str, count: int) -> None:
     from breedclf.data.preprocessing import Preprocessing
     from breedclf.data.split import ImageFiles
     from breedclf.features.extraction import FeatureExtractor
-    from breedclf.models.network import frozen_backbone, new_network
+    from breedclf.models.backbones.backbone import find_backbone
+    from breedclf.models.network import frozen_backbone
     from breedclf.runtime.device import compute_for
 
     paths = sorted(Path(folder).glob("*.jpg"))[:count]
     compute = compute_for("cpu", "auto")
-    drawn = new_network("resnet18", seed=0).state_dict()
+    drawn = find_backbone("resnet18").new_network(seed=0).state_dict()
     state = {name: value for name, value in drawn.items() if not name.startswith("fc.")}
     extractor = FeatureExtractor(
         make_backbone=lambda: frozen_backbone("resnet18", state, compute),

@@ -33,12 +33,12 @@ def model_folder(root: Path, architecture: Any, *, crop_px: int = 224) -> Path:
     """A model with random weights and 133 classes."""
     from breedclf.data.preprocessing import Preprocessing
     from breedclf.inference.model_directory import write_artifact
-    from breedclf.models.network import new_network
+    from breedclf.models.backbones.backbone import find_backbone
 
     names = tuple(f"class {number}" for number in range(CLASSES))
     preprocessing = Preprocessing(resize_px=crop_px * 256 // 224, crop_px=crop_px)
     card = {"architecture": architecture, "labels": names, "class_names": names, "preprocessing": preprocessing}
-    write_artifact(root / "model", card, new_network(architecture, seed=0, classes=CLASSES).state_dict())
+    write_artifact(root / "model", card, find_backbone(architecture).new_network(seed=0, classes=CLASSES).state_dict())
     return root / "model"
 
 

@@ -47,8 +47,9 @@ def test_predicting_does_without_torchs_compiler() -> None:
     """It takes as long to load as the rest of torch and torchvision together."""
     told = _python(
         "import sys, torch; "
-        "from breedclf.models.network import folded, network_from, new_network; "
-        "network = network_from('resnet18', new_network('resnet18', seed=0, classes=2).state_dict()); "
+        "from breedclf.models.backbones.backbone import find_backbone; from breedclf.models.network import folded; "
+        "resnet = find_backbone('resnet18'); "
+        "network = resnet.network_from(resnet.new_network(seed=0, classes=2).state_dict()); "
         "folded(network)(torch.zeros(1, 3, 64, 64)); "
         "print([name for name in sys.modules if name.startswith('torch._dynamo')])"
     )

@@ -26,6 +26,8 @@ def other_value(name: str) -> Any:
     """A value that the setting takes and that isn't its default."""
     field = TrainingConfig.model_fields[name]
     special = {
+        "architecture": "resnet18",
+        "freeze": "layer4",
         "batch_size": 64,
         "gradient_accumulation_steps": 2,
         "weights": "none",

@@ -20,8 +20,8 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import ImageFiles
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.features.openvino import OpenVinoBackbone
-from breedclf.models.network import StateDict, new_network
-from breedclf.models.stages import trunk
+from breedclf.models.backbones.backbone import StateDict, find_backbone
+from breedclf.models.tail import trunk
 from breedclf.runtime import rounding
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.runtime.device import Compute, compute_for
@@ -38,7 +38,7 @@ ENGINES = {
 
 
 def weights() -> StateDict:
-    state = new_network("resnet18", seed=0).state_dict()
+    state = find_backbone("resnet18").new_network(seed=0).state_dict()
     return {name: value for name, value in state.items() if not name.startswith("fc.")}
 
 
@@ -76,7 +76,7 @@ def test_other_images_chunks_and_threads_change_no_bit(images: ImageFiles, engin
     compute = ENGINES[engine]
     if depends_on_batch(compute):
         pytest.skip("here the key has the chunk size")
-    check_same_bits(trunk("resnet18", weights(), freeze, compute), compute, images)
+    check_same_bits(trunk(find_backbone("resnet18"), weights(), freeze, compute), compute, images)
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data_check import check
 from breedclf.errors import BreedclfError
 from breedclf.inference.model_directory import write_artifact
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.sources import open_profile
 from breedclf.testing.images import write_image_set
@@ -55,7 +55,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "class_names": ("Checkers", "Stripes"),
         "preprocessing": Preprocessing(crop_px=32, resize_px=32),
     }
-    write_artifact(folder, card, new_network("resnet18", seed=0, classes=2).state_dict())
+    write_artifact(folder, card, find_backbone("resnet18").new_network(seed=0, classes=2).state_dict())
     return folder
 
 

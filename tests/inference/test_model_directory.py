@@ -12,7 +12,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.inference.model_directory import read_artifact, write_artifact
-from breedclf.models.network import StateDict, new_network
+from breedclf.models.backbones.backbone import StateDict, find_backbone
 
 CARD = {
     "architecture": "resnet18",
@@ -24,7 +24,7 @@ CARD = {
 
 @pytest.fixture(scope="module")
 def state() -> StateDict:
-    return new_network("resnet18", seed=0, classes=2).state_dict()
+    return find_backbone("resnet18").new_network(seed=0, classes=2).state_dict()
 
 
 @pytest.fixture

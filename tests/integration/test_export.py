@@ -24,7 +24,8 @@ from breedclf.exporting.export import write_compared
 from breedclf.exporting.formats import FORMATS
 from breedclf.exporting.network import ExportedNetwork, traced
 from breedclf.exporting.samples import MOST_IMAGES, drawn_samples, samples_from
-from breedclf.models.network import folded, new_network
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.network import folded
 from breedclf.testing.images import write_hostile_images
 from breedclf.training.fit import FitResult
 from tests.integration.conftest import write_patterns
@@ -100,7 +101,7 @@ def test_the_command_compares_on_synthetic_images_and_prints_the_result(
 def test_a_file_that_answers_otherwise_is_refused_and_an_old_one_stays(model: Path, tmp_path: Path, form: str) -> None:
     classifier = Classifier(model, device="cpu", precision="fp32")
     preprocessing = classifier.card.preprocessing
-    other = folded(new_network("resnet18", seed=5, classes=2))
+    other = folded(find_backbone("resnet18").new_network(seed=5, classes=2))
     foreign = traced(ExportedNetwork(other, preprocessing), preprocessing.crop_px)
     real = FORMATS[form]
     wrong = replace(real, write=lambda _program, card, path: real.write(foreign, card, path))

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from breedclf import Categorical, Classifier, Trainer, TrainingConfig, TuningJob, evaluate
 from breedclf.errors import ConfigError
 from breedclf.features.memory_budget import MemoryBudget
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.profiling.profile import Profile
 from breedclf.training.fit import fit
 from breedclf.training.hooks import StepRecord, TrainingHook
@@ -49,7 +49,7 @@ def weights_of(output: Path) -> dict[str, torch.Tensor]:
 
 
 def changed_stages(output: Path) -> set[str]:
-    before = new_network("resnet18", seed=0).state_dict()
+    before = find_backbone("resnet18").new_network(seed=0).state_dict()
     after = weights_of(output)
     trained = {n for n in after if not n.startswith("fc.") and not torch.equal(after[n], before[n])}
     return {name.split(".")[0] for name in trained}
@@ -65,7 +65,7 @@ def test_what_is_not_frozen_changes_and_nothing_else(
     result = fit(config_of(pictures, tmp_path, freeze=freeze, epochs=1))
     assert changed_stages(tmp_path) == changed
     names = set(weights_of(tmp_path))
-    assert names == set(new_network("resnet18", seed=0).state_dict())
+    assert names == set(find_backbone("resnet18").new_network(seed=0).state_dict())
     assert result.history[0].valid_loss > 0
 
 

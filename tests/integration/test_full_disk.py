@@ -24,7 +24,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import BreedclfError, DiskError
 from breedclf.files.disk import refusal, write_atomic, write_output
 from breedclf.inference.model_directory import read_artifact, write_artifact
-from breedclf.models.network import StateDict, new_network
+from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.training.fit import FitResult
 from tests.integration.conftest import QUICK
 
@@ -57,7 +57,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def states() -> list[StateDict]:
-    return [new_network("resnet18", seed=seed, classes=2).state_dict() for seed in (0, 1)]
+    return [find_backbone("resnet18").new_network(seed=seed, classes=2).state_dict() for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("size", [0, 1_000, 30_000_000])

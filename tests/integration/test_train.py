@@ -246,7 +246,7 @@ def test_train_and_predict_by_command(patterns: Path, tmp_path: Path, capsys: py
     [
         (["--weights", "missing.pth"], 3, "weights file missing.pth does not exist"),
         (["--learning-rate", "fast"], 2, "learning_rate='fast': input should be a valid number"),
-        (["--freeze", "everything"], 2, "freeze='everything': input should be 'head', 'layer4' or 'none'"),
+        (["--freeze", "everything"], 2, "freeze='everything': use head, last_stage, none"),
         (["--on-bad-image", "ignore"], 2, "on_bad_image='ignore'"),
     ],
 )
@@ -293,9 +293,9 @@ def test_the_cache_is_listed_and_cleared(patterns: Path, tmp_path: Path, capsys:
 
 def _overflowing_weights(folder: Path) -> Path:
     """Weights that are numbers, and features that aren't."""
-    from breedclf.models.network import new_network
+    from breedclf.models.backbones.backbone import find_backbone
 
-    state = new_network("resnet18", seed=0).state_dict()
+    state = find_backbone("resnet18").new_network(seed=0).state_dict()
     state["bn1.weight"].fill_(1e38)
     torch.save(state, folder / "huge.pth")
     return folder / "huge.pth"

@@ -18,7 +18,7 @@ from breedclf import Categorical, Classifier, LocalBackend, Trainer, TrainingCon
 from breedclf.cli import main
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.inference.model_directory import write_artifact
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.tuning.trials import Trial
 from tests.integration.conftest import QUICK, write_patterns
 
@@ -167,7 +167,7 @@ def test_a_search_in_this_process_resumes_after_ctrl_c(here, pictures, tmp_path,
 
 def test_a_trial_that_can_t_train_fails_alone(pictures, tmp_path) -> None:
     weights = tmp_path / "weights.pth"
-    torch.save(new_network("resnet18", seed=0).state_dict(), weights)
+    torch.save(find_backbone("resnet18").new_network(seed=0).state_dict(), weights)
     space = {"architecture": Categorical("resnet34", "resnet18")}
     tuning = TuningJob(
         config(pictures, tmp_path, weights=str(weights)), space, strategy="grid", home=tmp_path / "home"

@@ -22,7 +22,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.inference.model_directory import read_artifact, read_card, write_artifact
-from breedclf.models.network import StateDict, new_network
+from breedclf.models.backbones.backbone import StateDict, find_backbone
 
 CARD = {
     "architecture": "resnet18",
@@ -36,7 +36,7 @@ Change = Callable[[StateDict], Any]
 
 @pytest.fixture(scope="module")
 def state() -> StateDict:
-    return new_network("resnet18", seed=0, classes=2).state_dict()
+    return find_backbone("resnet18").new_network(seed=0, classes=2).state_dict()
 
 
 @pytest.fixture(scope="module")

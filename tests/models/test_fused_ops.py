@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from breedclf.config import Architecture
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.fused_ops import FusedBlock, can_fuse, fuse
-from breedclf.models.network import frozen_backbone, network_from, new_network
+from breedclf.models.network import frozen_backbone
 from breedclf.profiling.tensor_watch import TensorWatch
 from breedclf.runtime.device import Compute
 
@@ -17,7 +18,7 @@ needs_fusing = pytest.mark.skipif(not can_fuse(torch.device("cpu")), reason="thi
 
 def state_of(architecture: Architecture) -> dict[str, torch.Tensor]:
     """Weights whose batch norms do something, unlike those of a new network."""
-    network = new_network(architecture, seed=3)
+    network = find_backbone(architecture).new_network(seed=3)
     draw = torch.Generator().manual_seed(3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -37,7 +38,7 @@ def backbone(state: dict[str, torch.Tensor], architecture: Architecture, precisi
 def test_features_are_those_of_the_plain_network(architecture: Architecture, precision: str, most: float) -> None:
     """Also in bf16 on a processor that has none, where nothing is fused."""
     state = state_of(architecture)
-    plain = network_from(architecture, dict(state))
+    plain = find_backbone(architecture).network_from(dict(state))
     plain.fc = nn.Identity()
     fused = backbone(state, architecture, precision)
     fuses = can_fuse(torch.device("cpu"), dtype=Compute(torch.device("cpu"), precision).dtype)
@@ -89,7 +90,7 @@ def test_other_devices_keep_the_plain_network() -> None:
 
 @needs_fusing
 def test_fusing_keeps_the_names_of_the_layers() -> None:
-    names = dict(fuse(network_from("resnet18", state_of("resnet18"))).named_modules())
+    names = dict(fuse(find_backbone("resnet18").network_from(state_of("resnet18"))).named_modules())
     assert "layer2.0.downsample" in names
     assert "fc" in names
 

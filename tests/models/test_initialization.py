@@ -13,9 +13,9 @@ from torch import nn
 from torchvision import models
 
 from breedclf import TrainingConfig
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.head import ScaledLinear, new_head
 from breedclf.models.initialization import DrawnFrom
-from breedclf.models.network import empty_network, new_network
 
 
 def values(module: nn.Module) -> torch.Tensor:
@@ -31,7 +31,7 @@ def with_torchs_generator(make: Callable[[], nn.Module], seed: int) -> torch.Ten
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_network_has_the_weights_that_torch_would_draw(seed: int) -> None:
     expected = with_torchs_generator(lambda: models.resnet18(num_classes=3), seed)
-    assert torch.equal(values(new_network("resnet18", seed=seed, classes=3)), expected)
+    assert torch.equal(values(find_backbone("resnet18").new_network(seed=seed, classes=3)), expected)
 
 
 @pytest.mark.parametrize("make", [models.convnext_tiny, models.vit_b_32], ids=["convnext", "vit"])
@@ -51,14 +51,14 @@ def test_heads_and_folding_leave_the_callers_random_state(head: Literal["linear"
     before = torch.get_rng_state()
     made = new_head(16, 4, config)
     folded = made.folded()
-    empty_network("resnet18", 4)
+    find_backbone("resnet18").empty_network(4)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(values(made), expected) == (head == "linear")
     assert torch.equal(folded.weight, made.weight)
 
 
 def test_threads_draw_what_one_thread_draws() -> None:
-    expected = [values(new_network("resnet18", seed=seed)) for seed in range(6)]
+    expected = [values(find_backbone("resnet18").new_network(seed=seed)) for seed in range(6)]
     with ThreadPoolExecutor(6) as pool:
-        drawn = list(pool.map(lambda seed: values(new_network("resnet18", seed=seed)), range(6)))
+        drawn = list(pool.map(lambda seed: values(find_backbone("resnet18").new_network(seed=seed)), range(6)))
     assert all(torch.equal(*pair) for pair in zip(drawn, expected, strict=True))

@@ -11,14 +11,15 @@ import torch
 from torch import nn
 
 from breedclf.features.extraction import FeatureExtractor
-from breedclf.models.network import StateDict, frozen_backbone, new_network
+from breedclf.models.backbones.backbone import StateDict, find_backbone
+from breedclf.models.network import frozen_backbone
 from breedclf.models.published import preprocessing_for
 from breedclf.runtime.device import Compute, compute_for
 
 
 @pytest.fixture(scope="module")
 def state() -> StateDict:
-    state = new_network("resnet18", seed=0).state_dict()
+    state = find_backbone("resnet18").new_network(seed=0).state_dict()
     return {name: value for name, value in state.items() if not name.startswith("fc.")}
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from breedclf.errors import WeightsError
 from breedclf.files.known_checksums import cache_file_of, sha256_of
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.published import download, preprocessing_for
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.state_file import read_state
@@ -25,7 +25,7 @@ from breedclf.models.weights import load_pretrained
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    return new_network("resnet18", seed=1).state_dict()
+    return find_backbone("resnet18").new_network(seed=1).state_dict()
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
@@ -56,7 +56,7 @@ def test_a_local_file_gives_the_backbone(tmp_path: Path, state: dict[str, torch.
     backbone = pretrained.state
     assert not any(name.startswith("fc.") for name in backbone)
     assert torch.equal(backbone["conv1.weight"], state["conv1.weight"])
-    assert pretrained.features == 512
+    assert pretrained.backbone.features == 512
 
 
 def test_random_weights_follow_the_seed() -> None:

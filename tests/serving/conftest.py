@@ -21,7 +21,7 @@ from PIL import Image
 
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.inference.model_directory import write_artifact
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
 from breedclf.serving.server import Server, listen, url_of
 
@@ -38,7 +38,7 @@ def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | Non
         "preprocessing": Preprocessing(resize_px=36, crop_px=32),
         "min_confidence": min_confidence,
     }
-    write_artifact(folder, card, new_network("resnet18", seed=seed, classes=len(CLASSES)).state_dict())
+    write_artifact(folder, card, find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES)).state_dict())
     return folder
 
 

@@ -12,7 +12,7 @@ import torch
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError
 from breedclf.inference.model_directory import write_artifact
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
 from breedclf.serving.inference import input_fn, output_fn, predict_fn
 from breedclf.serving.server import load_pipeline
@@ -22,7 +22,7 @@ JPEG = encode(draw(3))
 
 
 def test_it_isnt_put_into_service(tmp_path: Path) -> None:
-    state = new_network("resnet18", seed=0, classes=len(CLASSES)).state_dict()
+    state = find_backbone("resnet18").new_network(seed=0, classes=len(CLASSES)).state_dict()
     state["fc.bias"] = torch.full_like(state["fc.bias"], math.nan)
     card = {
         "architecture": "resnet18",

@@ -13,9 +13,9 @@ from breedclf.errors import ConfigError
 from breedclf.features.extraction import StoredFeatures
 from breedclf.features.memory_budget import MemoryBudget
 from breedclf.features.views import ViewSchedule
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.head import new_head
-from breedclf.models.network import network_from, new_network
-from breedclf.models.stages import Tail, tail_input_shape, trunk
+from breedclf.models.tail import Tail, tail_input_shape, trunk
 from breedclf.runtime.device import Compute
 from breedclf.training.distributed import DistributedContext
 from breedclf.training.ema import MovingAverage
@@ -241,40 +241,46 @@ def test_memory_is_taken_until_the_budget_is_used_up() -> None:
 
 
 def tail_of(settings: TrainingConfig, *, fixed: bool = True) -> Tail:
-    state = {k: v for k, v in new_network("resnet18", seed=0).state_dict().items() if not k.startswith("fc.")}
+    state = {
+        k: v for k, v in find_backbone("resnet18").new_network(seed=0).state_dict().items() if not k.startswith("fc.")
+    }
     head = new_head(512, 5, settings)
-    return Tail.of("resnet18", state, settings.freeze, head, fixed_statistics=fixed, compute=CPU)
+    return Tail.of(find_backbone("resnet18"), state, settings.freeze, head, fixed_statistics=fixed, compute=CPU)
 
 
 @pytest.mark.parametrize("freeze", ["layer4", "none"])
 def test_trunk_and_tail_together_are_the_network(freeze: str) -> None:
     settings = config(freeze=freeze, head="linear")
-    whole = new_network("resnet18", seed=0).state_dict()
+    whole = find_backbone("resnet18").new_network(seed=0).state_dict()
     state = {name: value for name, value in whole.items() if not name.startswith("fc.")}
     tail = tail_of(settings).eval()
     pictures = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        between = trunk("resnet18", state, settings.freeze, CPU)(pictures)
-        assert between.shape[1:] == tail_input_shape(state, settings.freeze, 64)
+        between = trunk(find_backbone("resnet18"), state, settings.freeze, CPU)(pictures)
+        assert between.shape[1:] == tail_input_shape(find_backbone("resnet18"), settings.freeze, 64)
         scores = tail(between)
-        head = {"fc.weight": tail.fc.weight, "fc.bias": tail.fc.bias}
-        expected = network_from("resnet18", state | {k: v.detach() for k, v in head.items()})(pictures)
+        head = {"fc.weight": tail.head.weight, "fc.bias": tail.head.bias}
+        expected = find_backbone("resnet18").network_from(state | {k: v.detach() for k, v in head.items()})(pictures)
     assert torch.allclose(scores, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_fixed_statistics_stay_and_trained_ones_move() -> None:
     for fixed in (True, False):
         tail = tail_of(config(freeze="layer4"), fixed=fixed)
-        before = tail.state_dict()["layer4.0.bn1.running_mean"].clone()
+        before = tail.state_dict()["body.layer4.0.bn1.running_mean"].clone()
         tail.train()
         tail(torch.randn(4, 256, 4, 4))
-        assert torch.equal(before, tail.state_dict()["layer4.0.bn1.running_mean"]) is fixed
+        assert torch.equal(before, tail.state_dict()["body.layer4.0.bn1.running_mean"]) is fixed
 
 
 def test_the_tail_has_a_copy_of_the_weights() -> None:
-    state = {k: v for k, v in new_network("resnet18", seed=0).state_dict().items() if not k.startswith("fc.")}
+    state = {
+        k: v for k, v in find_backbone("resnet18").new_network(seed=0).state_dict().items() if not k.startswith("fc.")
+    }
     before = state["layer4.0.conv1.weight"].clone()
-    tail = Tail.of("resnet18", state, "layer4", new_head(512, 5, config()), fixed_statistics=True, compute=CPU)
+    tail = Tail.of(
+        find_backbone("resnet18"), state, "layer4", new_head(512, 5, config()), fixed_statistics=True, compute=CPU
+    )
     with torch.no_grad():
         for weight in tail.parameters():
             weight += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from breedclf.config import TrainingConfig
-from breedclf.models.network import new_network
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.training.run_cache import RunCache
 
 
@@ -18,11 +18,11 @@ def config(weights: str | Path, **settings) -> TrainingConfig:
 
 def test_the_same_weights_are_loaded_once(tmp_path) -> None:
     file = tmp_path / "weights.pth"
-    torch.save(new_network("resnet18", seed=1).state_dict(), file)
+    torch.save(find_backbone("resnet18").new_network(seed=1).state_dict(), file)
     run_cache = RunCache()
     first = run_cache.pretrained(config(file))
     assert run_cache.pretrained(config(file, learning_rate=0.01, seed=5)).state is first.state
-    torch.save(new_network("resnet18", seed=2).state_dict(), file)
+    torch.save(find_backbone("resnet18").new_network(seed=2).state_dict(), file)
     os.utime(file, (1, 1))
     assert run_cache.pretrained(config(file)).fingerprint != first.fingerprint
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from breedclf.config.architectures import architecture_name
 from breedclf.config.base import MaybeText, nearest
 from breedclf.files.paths import StrPath, text_path, user_uri
 from breedclf.text.printable import storable
 
-Architecture = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
-Freeze = Literal["head", "layer4", "none"]
 Head = Literal["standardized", "linear"]
 OptimizerName = Literal["sgd", "adamw"]
 Schedule = Literal["auto", "constant", "cosine", "one_cycle"]
@@ -29,11 +28,22 @@ Engine = Literal["torch", "openvino"]
 Profiling = Literal["off", "timers", "full"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
-WEIGHTS_NAMES = ("IMAGENET1K_V1", "IMAGENET1K_V2", "none")
+WEIGHTS_NAMES = (
+    "IMAGENET1K_V1",
+    "IMAGENET1K_V2",
+    "IMAGENET1K_SWAG_E2E_V1",
+    "IMAGENET1K_SWAG_LINEAR_V1",
+    "IMAGENET1K_FEATURES",
+    "pretrained",
+    "none",
+)
+"""torchvision's names; `pretrained` for the weights that belong to a name of timm; `none` for random ones."""
 START_MODEL = "start_from"
 """The value of `weights` in a run that continues a model: its weights are the initial ones."""
 LOGGER_NAMES = ("mlflow", "tensorboard")
 
+FREEZE_NAMES = ("head", "last_stage", "none")
+_STAGE = re.compile(r"stem|(layer|stage)[1-9]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 
 
@@ -49,6 +59,26 @@ def weights_name(value: object) -> object:
     text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
     known = {name.lower(): name for name in (*WEIGHTS_NAMES, START_MODEL)}
     return known.get(text.lower()) or str(text_path(text, "weights"))
+
+
+def freeze_name(value: object) -> object:
+    """What stays frozen, in its usual spelling; other types are left to pydantic.
+
+    Example:
+        >>> freeze_name("Head"), freeze_name(None)
+        ('head', 'none')
+    """
+    if value is None:
+        return "none"
+    if not isinstance(value, str):
+        return value
+    name = value.strip().lower()
+    if name in FREEZE_NAMES or _STAGE.fullmatch(name):
+        return name
+    raise ValueError(
+        f"freeze={value!r}: use {', '.join(FREEZE_NAMES)}, or the first stage to train, such as layer4 of a ResNet or "
+        "stage4 of other networks"
+    )
 
 
 def checked_mlflow_uri(value: object) -> object:
@@ -100,10 +130,14 @@ def logger_names(value: object) -> object:
 if TYPE_CHECKING:
     from breedclf.config.base import Takes
 
+    Architecture = Takes[str, str]
+    Freeze = Takes[str, str]
     Weights = Takes[StrPath | None, str]
     FeatureStorePlace = Takes[StrPath | None, str | None]
     LogTo = Takes[str | Sequence[str], str]
 else:
+    Architecture = Annotated[str, BeforeValidator(architecture_name)]
+    Freeze = Annotated[str, BeforeValidator(freeze_name)]
     Weights = Annotated[str, BeforeValidator(weights_name)]
     FeatureStorePlace = Annotated[str | None, BeforeValidator(checked_feature_store), MaybeText]
     LogTo = Annotated[str, BeforeValidator(logger_names)]

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from breedclf.config import import_path
 from breedclf.config.aliases import renamed_settings
+from breedclf.config.architectures import TIMM
 from breedclf.config.base import (
     Decides,
     MaybeOutputPath,
@@ -75,12 +76,14 @@ class TrainingConfig(Settings):
         description="table of the labels, if DATA is a folder without class folders",
     )
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
-        default="resnet50", description="network to fine-tune"
+        default="resnet50",
+        validate_default=True,
+        description="network to fine-tune: a classifier of torchvision, or timm:NAME (an extra)",
     )
     weights: Annotated[Weights, Decides.START] = Field(
         default="IMAGENET1K_V1",
         validate_default=True,
-        description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict",
+        description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict (timm: pretrained)",
     )
     start_from: Annotated[MaybeOutputPath, Decides.START] = Field(
         default=None,
@@ -102,7 +105,8 @@ class TrainingConfig(Settings):
     )
     freeze: Annotated[Freeze, Decides.LEARNING] = Field(
         default="head",
-        description="what to train: the head, layer4 and the head, or all (none is frozen)",
+        validate_default=True,
+        description="what to train: the head, last_stage and the head, or all (none); or the first stage to train",
     )
     backbone_learning_rate: Annotated[float | None, MaybeText, Decides.LEARNING] = Field(
         default=None,
@@ -324,6 +328,8 @@ class TrainingConfig(Settings):
     def _settings_fit_together(self) -> Self:
         if self.start_from is not None and "weights" not in self.model_fields_set:
             self.__dict__["weights"] = START_MODEL  # not counted as set: without start_from it is the default again
+        elif self.architecture.startswith(TIMM) and "weights" not in self.model_fields_set:
+            self.__dict__["weights"] = "pretrained"
         if (problem := conflict(self)) is not None:
             raise ValueError(problem)
         return self

@@ -22,7 +22,8 @@ from breedclf.files.disk import writing
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard, read_artifact
-from breedclf.models.network import folded, network_from
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.network import folded
 from breedclf.runtime.extras import require_extra
 from breedclf.training.results.output_folder import writable
 
@@ -126,7 +127,7 @@ def write_compared(classifier: Classifier, chosen: Format, samples: Samples, tar
     expected = classifier.probabilities_of_inputs(torch.from_numpy(samples.images))
     card = classifier.card
     _, state = read_artifact(classifier.artifact)
-    network = folded(network_from(card.architecture, state))
+    network = folded(find_backbone(card.architecture).network_from(state))
     program = traced(ExportedNetwork(network, card.preprocessing), card.preprocessing.crop_px)
     with (
         writing(target, "free disk space, or choose another --output"),

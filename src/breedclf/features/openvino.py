@@ -25,7 +25,7 @@ from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError
 from breedclf.features.digests import digests_of
-from breedclf.models.network import StateDict
+from breedclf.models.backbones.backbone import StateDict
 from breedclf.runtime.device import available_cores
 from breedclf.runtime.extras import require_extra
 from breedclf.runtime.forking import OPENVINO, check_usable, mark_in_use

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import nn
 
-from breedclf.config import Architecture, TrainingConfig
+from breedclf.config import TrainingConfig
 from breedclf.data.image_source import EncodedImages
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
@@ -33,7 +32,7 @@ from breedclf.features.openvino import (
     sample_of,
     told_error,
 )
-from breedclf.models.network import StateDict, empty_network
+from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.models.state_dict import all_finite
 from breedclf.runtime.telemetry import opt_out
 
@@ -65,7 +64,7 @@ def main() -> int:
     return 0
 
 
-def converted(architecture: Architecture, state: StateDict, crop_px: int) -> openvino.Model:
+def converted(architecture: str, state: StateDict, crop_px: int) -> openvino.Model:
     """The backbone with these weights as an OpenVINO model, from float32 [N, 3, crop_px, crop_px] to features [N, D].
 
     Raises:
@@ -73,14 +72,12 @@ def converted(architecture: Architecture, state: StateDict, crop_px: int) -> ope
     """
     import openvino
 
-    network = empty_network(architecture, 1)
-    network.fc = nn.Identity()
-    network.load_state_dict(state, assign=True)
+    network = find_backbone(architecture).headless(state)
     if not all_finite(network):
         raise WeightsError("the weights contain NaN or infinite values, which OpenVINO would hide")
     example, shape = torch.zeros(1, 3, crop_px, crop_px), [-1, 3, crop_px, crop_px]
     with warnings.catch_warnings(action="ignore", category=FutureWarning):  # from a tracer that OpenVINO still uses
-        return openvino.convert_model(network.eval(), example_input=example, input=[(shape, np.float32)])
+        return openvino.convert_model(network, example_input=example, input=[(shape, np.float32)])
 
 
 def in_int8(model: openvino.Model, config: TrainingConfig, preprocessing: Preprocessing) -> tuple[openvino.Model, str]:

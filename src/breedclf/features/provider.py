@@ -139,7 +139,7 @@ class FeatureProvider:
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
-        if self.config.freeze != "layer4" or not self.config.feature_cache:
+        if self.config.freeze in ("head", "none") or not self.config.feature_cache:
             return False
         size = self._bytes_per_image * len(split)
         fits = all(self._share.from_all(self._budget.take(size)))

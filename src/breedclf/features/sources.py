@@ -102,7 +102,7 @@ def make_sources(
         workers=config.workers,
         stop_at_bad=config.on_bad_image == "error",
         timer=timer,
-        stages=config.freeze,
+        stages=model.frozen_up_to,
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
         name=f"{config.architecture} {Path(config.weights).name}",

@@ -21,7 +21,8 @@ from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.batches import Batch, GrowingRows, batches, input_of, thumbnail
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
-from breedclf.models.network import for_inference, network_from
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
 
@@ -60,9 +61,11 @@ class Classifier:
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
         self.compute: Compute = compute_for(device, precision)
-        fused = for_inference(network_from(self.card.architecture, state), self.compute)
-        head, fused.fc = cast(nn.Linear, fused.fc), nn.Identity()
-        self._network: nn.Sequential = nn.Sequential(fused, head)
+        backbone = find_backbone(self.card.architecture)
+        network = backbone.network_from(state).requires_grad_(False)
+        head = network.get_submodule(backbone.head).to(device=self.compute.device, dtype=self.compute.dtype)
+        network.set_submodule(backbone.head, nn.Identity())
+        self._network: nn.Sequential = nn.Sequential(for_inference(network, self.compute), head)
 
     def __repr__(self) -> str:
         return (
@@ -194,8 +197,7 @@ class Classifier:
         card, state = read_artifact(self.artifact)
         if card.weights_sha256 != self.card.weights_sha256:
             raise ArtifactError(f"{self.artifact} was replaced by another model since it was loaded: load it again")
-        network: nn.Module = network_from(card.architecture, state)
-        return network.requires_grad_(True)
+        return find_backbone(card.architecture).network_from(state).requires_grad_(True)
 
     def inputs(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
         """The inputs of `torch_module()` for N images, cropped and normalized: float32 [N, 3, crop, crop] on the CPU.

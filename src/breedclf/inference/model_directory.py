@@ -27,9 +27,8 @@ from breedclf.errors import ArtifactError
 from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
-from breedclf.models.network import StateDict, empty_network
-from breedclf.models.state_dict import faults, fingerprint, misfits, with_counters
-from breedclf.models.weights import HEAD_PREFIX
+from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
+from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
 SCHEMA_VERSION = 1
@@ -211,7 +210,7 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ArtifactError(f"{folder} has no weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
-    expected = empty_network(card.architecture, len(card.labels)).state_dict()
+    expected = find_backbone(card.architecture).empty_network(len(card.labels)).state_dict()
     try:
         _check_file(card, expected, weights)
         state = load_file(weights)
@@ -233,18 +232,13 @@ def check_values(state: StateDict, folder: Path) -> None:
         raise ArtifactError(f"{folder / WEIGHTS_FILE} can't be used: it has {'; '.join(problems)}; {_REMEDY}")
 
 
-def backbone_fingerprint_of(folder: Path, state: StateDict) -> str:
+def backbone_fingerprint_of(folder: Path, backbone: Backbone, state: StateDict) -> str:
     """The fingerprint of the weights of a model directory without the head, which is that of the pretrained weights if
     the head alone was trained. It is in the file unless another program or an older version wrote it.
     """
     with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
         known = (file.metadata() or {}).get(BACKBONE_KEY, "")
-    return known if re.fullmatch("[0-9a-f]{32}", known) else fingerprint(backbone_of(state))
-
-
-def backbone_of(state: StateDict) -> StateDict:
-    """The weights of a network without those of its head."""
-    return {name: tensor for name, tensor in state.items() if not name.startswith(HEAD_PREFIX)}
+    return known if re.fullmatch("[0-9a-f]{32}", known) else backbone.fingerprint(backbone.without_head(state))
 
 
 def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
@@ -260,7 +254,7 @@ def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
 
 
 def _check_fit(card: ModelCard, expected: StateDict, state: StateDict, weights: Path) -> None:
-    bias = state.get("fc.bias")
+    bias = state.get(f"{find_backbone(card.architecture).head}.bias")
     if bias is not None and bias.ndim == 1 and len(bias) != len(card.labels):
         raise ArtifactError(
             f"{weights} has {len(bias)} outputs, but {CARD_FILE} names {len(card.labels)} classes; {_REMEDY}"

@@ -23,13 +23,12 @@ from breedclf.inference.classifier import ranked_prediction
 from breedclf.inference.model_directory import (
     ModelCard,
     backbone_fingerprint_of,
-    backbone_of,
     check_values,
     read_unproven,
 )
 from breedclf.inference.prediction import Prediction
-from breedclf.models.network import StateDict, frozen_backbone
-from breedclf.models.weights import HEAD_PREFIX
+from breedclf.models.backbones.backbone import StateDict, find_backbone
+from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
 
 _CHUNK_SIZE = 32
@@ -53,14 +52,16 @@ class ModelParts:
             ArtifactError: as `read_artifact`; for NaN or infinite weights of the backbone, `build` raises it.
         """
         card, state = read_unproven(folder)
-        head = {name.removeprefix(HEAD_PREFIX): state[name] for name in state.keys() - backbone_of(state).keys()}
-        check_values({HEAD_PREFIX + name: tensor for name, tensor in head.items()}, folder)
+        network = find_backbone(card.architecture)
+        prefix = network.head_prefix
+        head = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        check_values({prefix + name: tensor for name, tensor in head.items()}, folder)
 
         def build(compute: Compute) -> torch.nn.Module:
             check_values(state, folder)
-            return frozen_backbone(card.architecture, backbone_of(state), compute)
+            return for_inference(network.headless(network.without_head(state)), compute)
 
-        return cls(card, head, Backbone(backbone_fingerprint_of(folder, state), card.preprocessing, build))
+        return cls(card, head, Backbone(backbone_fingerprint_of(folder, network, state), card.preprocessing, build))
 
 
 def chunk_size_of(card: ModelCard) -> int:

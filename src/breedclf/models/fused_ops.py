@@ -30,17 +30,19 @@ def can_fuse(device: torch.device, network: nn.Module | None = None, dtype: torc
     return hasattr(torch.ops.mkldnn, "_convolution_pointwise") and hasattr(torch.ops.mkldnn, "_convolution_pointwise_")
 
 
-def fuse(network: ResNet) -> ResNet:
+def fuse(network: nn.Module) -> nn.Module:
     """Replace the parts of a network without batch norms by fused ones, in place; for inference only.
 
     The results are equal up to rounding: a sum is rounded once, after the addition, and not before it too.
     """
+    if not isinstance(network, ResNet):
+        return network
     network.conv1 = cast(nn.Conv2d, FusedConv(network.conv1, activation="relu"))
     network.relu = cast(nn.ReLU, nn.Identity())
     for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
         for position, block in enumerate(stage):
             stage[position] = FusedBlock(cast("BasicBlock | Bottleneck", block))
-    return network
+    return cast(nn.Module, network)
 
 
 class FusedConv(nn.Module):

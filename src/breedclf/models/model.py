@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from breedclf.config import Architecture, Freeze, TrainingConfig
+from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.models.backbones.backbone import Backbone, StateDict
 from breedclf.models.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
-from breedclf.models.network import StateDict
-from breedclf.models.stages import Tail, tail_input_shape, trunk
+from breedclf.models.tail import Tail, tail_input_shape, trunk
 from breedclf.models.weights import PretrainedWeights
 from breedclf.runtime.device import Compute
 
@@ -25,26 +25,35 @@ class Model:
     The module maps features [N, D], or the trunk's output [N, C, H, W], to scores [N, classes].
     """
 
-    architecture: Architecture
     pretrained: PretrainedWeights
-    freeze: Freeze
+    freeze: str
     module: ScaledLinear | Tail
 
     @property
     def head(self) -> ScaledLinear:
         """The classification layer."""
-        return self.module.fc if isinstance(self.module, Tail) else self.module
+        return self.module.head if isinstance(self.module, Tail) else self.module
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network without its head."""
+        return self.pretrained.backbone
+
+    @property
+    def frozen_up_to(self) -> str:
+        """`head`, or the first stage that is trained."""
+        return next(iter(self.backbone.trained_stages(self.freeze)), "head")
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the module's input for one image."""
         if self.freeze == "head":
-            return (self.pretrained.features,)
-        return tail_input_shape(self.pretrained.state, self.freeze, self.pretrained.preprocessing.crop_px)
+            return (self.backbone.features,)
+        return tail_input_shape(self.backbone, self.freeze, self.pretrained.preprocessing.crop_px)
 
     def trunk(self, compute: Compute) -> nn.Module:
         """Build the frozen trunk: normalized images [N, 3, H, W] to the module's input."""
-        return trunk(self.architecture, self.pretrained.state, self.freeze, compute)
+        return trunk(self.backbone, self.pretrained.state, self.freeze, compute)
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """The head's input: the module's inputs [N, ...] to features [N, D]."""
@@ -63,19 +72,19 @@ class Model:
     def state_with(self, trained: StateDict) -> StateDict:
         """The whole network's state dict with these weights of the module; the scaling is folded into the head."""
         self.module.load_state_dict(trained)
-        stages = {name: value for name, value in trained.items() if not name.startswith("fc.")}
-        stages = stages if isinstance(self.module, Tail) else {}
-        head = {f"fc.{name}": value for name, value in self.head.folded().state_dict().items()}
+        stages = {name.removeprefix("body."): value for name, value in trained.items() if name.startswith("body.")}
+        prefix = self.backbone.head_prefix
+        head = {prefix + name: value for name, value in self.head.folded().state_dict().items()}
         return self.pretrained.state | stages | head
 
 
 def build_model(config: TrainingConfig, pretrained: PretrainedWeights, *, classes: int, compute: Compute) -> Model:
     """The module to train on `pretrained`, on the device, before its first step."""
-    head = new_head(pretrained.features, classes, config)
+    head = new_head(pretrained.backbone.features, classes, config)
     module: ScaledLinear | Tail = head
     if config.freeze != "head":
         module = Tail.of(
-            config.architecture,
+            pretrained.backbone,
             pretrained.state,
             config.freeze,
             head,
@@ -83,4 +92,4 @@ def build_model(config: TrainingConfig, pretrained: PretrainedWeights, *, classe
             compute=compute,
             checkpointing=config.activation_checkpointing,
         )
-    return Model(config.architecture, pretrained, config.freeze, module.to(compute.device))
+    return Model(pretrained, config.freeze, module.to(compute.device))

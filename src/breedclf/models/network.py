@@ -1,59 +1,32 @@
-"""The network: torchvision's ResNet, and its backbone optimized for inference."""
+"""Networks optimized for inference, and the scaling of features folded into a head."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import time
-from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from breedclf.config import Architecture
+from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.models.fused_ops import can_fuse, fuse
-from breedclf.models.initialization import DrawnFrom, NotDrawn
+from breedclf.models.initialization import NotDrawn
 from breedclf.runtime.device import Compute
-from breedclf.runtime.vision import ResNet, models
 
 log: logging.Logger = logging.getLogger(__name__)
 
-StateDict = dict[str, torch.Tensor]
 
-
-def new_network(architecture: Architecture, *, seed: int, classes: int = 1000) -> ResNet:
-    """A network with random weights drawn from `seed`; the global random state isn't changed."""
-    with DrawnFrom(seed):
-        return _constructor(architecture)(num_classes=classes)
-
-
-def empty_network(architecture: Architecture, classes: int) -> ResNet:
-    """A network on the meta device, without memory for its weights: fill it by `load_state_dict(..., assign=True)`."""
-    with torch.device("meta"), NotDrawn():
-        return _constructor(architecture)(num_classes=classes)
-
-
-def network_from(architecture: Architecture, state: StateDict) -> ResNet:
-    """The network with these weights, in eval mode; it shares their memory."""
-    network = empty_network(architecture, state["fc.bias"].shape[0])
-    network.load_state_dict(state, assign=True)
-    return network.eval()
-
-
-def frozen_backbone(architecture: Architecture, state: StateDict, compute: Compute) -> nn.Module:
-    """The network without its classification layer, for inference only: [N, 3, H, W] to features [N, D].
+def frozen_backbone(architecture: str, state: StateDict, compute: Compute) -> nn.Module:
+    """The network without its head, for inference only: normalized images [N, 3, H, W] to features [N, D].
 
     Batch norms are folded into the convolutions before them, which changes results only by rounding.
     """
-    network = empty_network(architecture, 1)
-    network.fc = nn.Identity()
-    network.load_state_dict(state, assign=True)
-    return for_inference(network, compute)
+    return for_inference(find_backbone(architecture).headless(state), compute)
 
 
-def for_inference(network: ResNet, compute: Compute) -> nn.Module:
+def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
     """Fold the batch norms, fuse operations where the device supports it, and move the network to device and dtype.
 
     A network to be compiled isn't fused: torch.compile fuses it itself at the first batch.
@@ -62,7 +35,7 @@ def for_inference(network: ResNet, compute: Compute) -> nn.Module:
     if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
         network = fuse(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    moved: nn.Module = network.to(device=compute.device, dtype=compute.dtype, memory_format=layout)
+    moved = network.to(device=compute.device, dtype=compute.dtype).to(memory_format=layout)
     return _Compiled(moved) if compute.compiled else moved
 
 
@@ -83,7 +56,7 @@ class _Compiled(nn.Module):
         return outputs
 
 
-def folded(network: ResNet) -> ResNet:
+def folded(network: nn.Module) -> nn.Module:
     """Fold the batch norms into the convolutions, in place; the network is for inference only afterwards."""
     network = network.eval().requires_grad_(False)
     for module in network.modules():
@@ -117,7 +90,3 @@ def _fold_batch_norms(module: nn.Module) -> None:
         if isinstance(child, nn.Conv2d) and isinstance(next_child, nn.BatchNorm2d):
             setattr(module, name, fuse_conv_bn_eval(child, next_child))
             setattr(module, next_name, nn.Identity())
-
-
-def _constructor(architecture: Architecture) -> Callable[..., ResNet]:
-    return cast("Callable[..., ResNet]", getattr(models, architecture))

@@ -12,12 +12,14 @@ from typing import BinaryIO
 
 import torch
 
-from breedclf.config import WEIGHTS_NAMES, Architecture
+from breedclf.config import WEIGHTS_NAMES
+from breedclf.config.architectures import TIMM
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import DiskError, WeightsError
 from breedclf.files.disk import is_refusal, refusal, replacing
 from breedclf.files.known_checksums import sha256_of
 from breedclf.files.private_folder import make_private
+from breedclf.models.backbones.timm_networks import timm_preprocessing
 from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.vision import WeightsEnum, get_model_weights
 
@@ -28,7 +30,7 @@ REMEDY = "fetch or save it again"
 _DOWNLOAD_CHUNK_BYTES = 1 << 20
 
 
-def weights_file(architecture: Architecture, weights: str, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Path:
+def weights_file(architecture: str, weights: str, *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS) -> Path:
     """The file of `weights`: a name of torchvision's weights, downloaded if necessary, or a path.
 
     Raises:
@@ -38,14 +40,18 @@ def weights_file(architecture: Architecture, weights: str, *, timeout_seconds: f
     if weights in WEIGHTS_NAMES:
         return pretrained_file(architecture, weights, timeout_seconds=timeout_seconds)
     path = Path(weights)
+    if architecture.startswith(TIMM):
+        return path
     published = {known.url.rpartition("/")[2] for known in get_model_weights(architecture)}
     if path.name in published and path.is_file() and (problem := _wrong_content(path)):
         raise WeightsError(f"weights file {path} is damaged, or isn't what its name says: {problem}; {REMEDY}")
     return path
 
 
-def preprocessing_for(architecture: Architecture, weights: str) -> Preprocessing:
+def preprocessing_for(architecture: str, weights: str) -> Preprocessing:
     """The preprocessing that the weights were trained with; for files and random weights, that of IMAGENET1K_V1."""
+    if architecture.startswith(TIMM):
+        return timm_preprocessing(architecture.removeprefix(TIMM))
     name = weights if weights in WEIGHTS_NAMES and weights != "none" else "IMAGENET1K_V1"
     transforms = torchvision_weights(architecture, name).transforms()
     return Preprocessing(
@@ -59,7 +65,7 @@ def preprocessing_for(architecture: Architecture, weights: str) -> Preprocessing
 
 
 def pretrained_file(
-    architecture: Architecture,
+    architecture: str,
     name: str,
     *,
     timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
@@ -136,7 +142,7 @@ def _fetch_into(part: BinaryIO, url: str, timeout_seconds: float, total_seconds:
     return digest.hexdigest()
 
 
-def torchvision_weights(architecture: Architecture, name: str) -> WeightsEnum:
+def torchvision_weights(architecture: str, name: str) -> WeightsEnum:
     """torchvision's entry for the weights `name`, with their URL and transforms.
 
     Raises:

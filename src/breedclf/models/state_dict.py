@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from breedclf.errors import WeightsError
+
+log: logging.Logger = logging.getLogger(__name__)
 
 _MAX_SHOWN = 4
 _COUNTER = "num_batches_tracked"
@@ -34,9 +37,12 @@ def checked(
     return with_counters(state, expected)
 
 
-def fingerprint(state: Mapping[str, torch.Tensor]) -> str:
-    """A hash of names, types, shapes and values: equal weights have the same one, whatever file they come from."""
-    digest = hashlib.blake2b(digest_size=16)
+def fingerprint(state: Mapping[str, torch.Tensor], network: str = "") -> str:
+    """A hash of names, types, shapes and values: equal weights have the same one, whatever file they come from.
+
+    `network` is a name to include.
+    """
+    digest = hashlib.blake2b(network.encode(), digest_size=16)
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -85,6 +91,31 @@ def faults(state: Mapping[str, torch.Tensor]) -> list[str]:
         if name.endswith("running_var") and float(tensor.min()) < 0
     ]
     return [f"a negative variance in {_some(negative)}"] if negative else []
+
+
+def renamed(
+    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor], head_prefix: str, path: Path
+) -> dict[str, torch.Tensor]:
+    """The state dict of a file with the names of `expected`, if all its names differ but order and shapes agree.
+
+    The shapes of the head, whose names start with `head_prefix`, and batch norms' counters aren't compared.
+    """
+    names = [name for name in expected if not name.endswith(_COUNTER)]
+    found = [name for name in state if not name.endswith(_COUNTER)]
+    if set(names) <= set(found) or len(names) != len(found):
+        return state
+    pairs = dict(zip(names, found, strict=True))
+    if any(
+        state[there].shape != expected[here].shape for here, there in pairs.items() if not here.startswith(head_prefix)
+    ):
+        return state
+    log.info(
+        "%s names its weights differently (%s in place of %s); their order and all shapes agree, so they are used",
+        path,
+        found[0],
+        names[0],
+    )
+    return {here: state[there] for here, there in pairs.items()}
 
 
 def with_counters(state: dict[str, torch.Tensor], expected: Iterable[str]) -> dict[str, torch.Tensor]:

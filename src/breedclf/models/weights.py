@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from breedclf.config import Architecture
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.files.model_folder import check_no_model
-from breedclf.models.network import StateDict, empty_network, new_network
+from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.published import CONNECT_TIMEOUT_SECONDS, preprocessing_for, weights_file
-from breedclf.models.state_dict import checked, fingerprint
+from breedclf.models.state_dict import checked, renamed
 from breedclf.models.state_file import read_state
-
-HEAD_PREFIX = "fc."
 
 
 @dataclass(frozen=True)
@@ -38,20 +35,15 @@ class PretrainedWeights:
     `head` is that of the model which the run continues; without one the head is new.
     """
 
+    backbone: Backbone
     state: StateDict
     fingerprint: str
     preprocessing: Preprocessing
     head: TrainedHead | None = None
 
-    @property
-    def features(self) -> int:
-        """D, the number of features that the backbone computes per image."""
-        last = max(name for name in self.state if name.startswith("layer4.") and ".bn" in name and "weight" in name)
-        return self.state[last].shape[0]
-
 
 def load_pretrained(
-    architecture: Architecture, weights: str, *, seed: int = 0, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
+    architecture: str, weights: str, *, seed: int = 0, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
 ) -> PretrainedWeights:
     """Load the weights of everything but the classification layer.
 
@@ -63,10 +55,11 @@ def load_pretrained(
     """
     preprocessing = preprocessing_for(architecture, weights)
     path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
-    network = new_network(architecture, seed=seed) if path is None else empty_network(architecture, 1)
-    state = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(HEAD_PREFIX)}
+    backbone = find_backbone(architecture)
+    network = backbone.new_network(seed=seed) if path is None else backbone.empty_network(1)
+    state = backbone.without_head(network.state_dict())
     if path is not None:
         check_no_model(path)
-        found = {name: tensor for name, tensor in read_state(path).items() if not name.startswith(HEAD_PREFIX)}
-        state = checked(found, state, architecture, path)
-    return PretrainedWeights(state, fingerprint(state), preprocessing)
+        found = renamed(read_state(path), network.state_dict(), backbone.head_prefix, path)
+        state = checked(backbone.without_head(found), state, architecture, path)
+    return PretrainedWeights(backbone, state, backbone.fingerprint(state), preprocessing)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.errors import TrainingError
-from breedclf.models.network import StateDict
+from breedclf.models.backbones.backbone import StateDict
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 from breedclf.training.checkpoints.policy import NO_CHECKPOINTS, CheckpointPolicy

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
-from breedclf.models.stages import STAGES, trained_stages
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.tail import Tail
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def stage_rates(config: TrainingConfig) -> dict[str, float]:
     """
     rates = {"head": config.learning_rate}
     backbone = config.backbone_learning_rate or config.learning_rate * BACKBONE_SHARE
-    for depth, stage in enumerate(reversed(trained_stages(config.freeze))):
+    for depth, stage in enumerate(reversed(find_backbone(config.architecture).trained_stages(config.freeze))):
         rates[stage] = backbone * config.layer_decay**depth
     return rates
 
@@ -64,9 +65,7 @@ def new_optimizer(module: nn.Module, config: TrainingConfig) -> torch.optim.Opti
     """The optimizer of a head, or of a tail with one parameter group per stage; `initial_lr` is the group's rate."""
     parameters: dict[str, list[nn.Parameter]] = defaultdict(list)
     for name, parameter in module.named_parameters():
-        first = name.partition(".")[0]
-        stage = first if first in STAGES else "stem" if first in ("conv1", "bn1") else "head"
-        parameters[stage].append(parameter)
+        parameters[module.stage_of(name) if isinstance(module, Tail) else "head"].append(parameter)
     groups: list[dict[str, Any]] = [
         {"params": parameters[stage], "lr": rate, "initial_lr": rate}
         for stage, rate in stage_rates(config).items()

@@ -16,8 +16,8 @@ from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.model_folder import model_directory_at
 from breedclf.inference.model_directory import StartedFrom, read_artifact, read_card
 from breedclf.jobs import remote_address
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.model import Model
-from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import PretrainedWeights, TrainedHead
 from breedclf.runtime.cpu_threads import on_threads
 from breedclf.training.class_match import ClassMatch, match_classes
@@ -88,10 +88,10 @@ def start_weights(folder: Path) -> PretrainedWeights:
         card, state = read_artifact(folder)
     except ArtifactError as error:
         raise ArtifactError(f"start_from: {error}") from error
-    head = TrainedHead(
-        card.labels, card.class_names, state.pop("fc.weight").float(), state.pop("fc.bias").float(), card.weights_sha256
-    )
-    return PretrainedWeights(state, fingerprint(state), card.preprocessing, head)
+    backbone = find_backbone(card.architecture)
+    weight, bias = (state.pop(backbone.head_prefix + name).float() for name in ("weight", "bias"))
+    head = TrainedHead(card.labels, card.class_names, weight, bias, card.weights_sha256)
+    return PretrainedWeights(backbone, state, backbone.fingerprint(state), card.preprocessing, head)
 
 
 def load_head(config: TrainingConfig, data: TrainingData, model: Model) -> ClassMatch | None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from breedclf.config import Objective, TrainingConfig
 from breedclf.errors import TrainingError
-from breedclf.models.network import StateDict
+from breedclf.models.backbones.backbone import StateDict
 from breedclf.runtime.timers import StepTimer
 from breedclf.training.checkpoints.checkpoint import Checkpoint
 from breedclf.training.distributed import DistributedContext

@@ -25,7 +25,7 @@ from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
 from breedclf.features.openvino_maker import check_accuracy, quantized
 from breedclf.inference.model_directory import ModelCard, read_artifact
-from breedclf.models.network import network_from
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.runtime.telemetry import opt_out
 from breedclf.serving.engines.openvino import ABOUT_FILE
 from breedclf.serving.parity import sample_images
@@ -71,7 +71,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     import openvino
 
     card, state = read_artifact(model)
-    network = network_from(card.architecture, state)
+    network = find_backbone(card.architecture).network_from(state)
     whole = WholeModel(network, card.preprocessing).eval()
     crop = card.preprocessing.crop_px
     samples = np.stack([_input(card, image, name) for name, image in sample_images()])

@@ -1,0 +1,1 @@
+"""Backbones: the networks of torchvision and timm as one kind of value."""

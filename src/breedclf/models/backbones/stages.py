@@ -1,0 +1,210 @@
+"""A network's graph, cut into stages where exactly one tensor passes from one part to the next."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NECK = "neck"
+"""The last segment: what pools the last stage's output, up to the head's input."""
+
+_STEM = "stem"
+_STEM_STRIDE = 4
+_PARTS = 4
+_LAYERS = ("layer1", "layer2", "layer3", "layer4")
+"""The stages of networks that name them themselves."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a network that maps one tensor to one.
+
+    Args:
+        name: of the stage, or `neck`.
+        graph: computes the part, with the network's modules; None for a whole network whose graph isn't known.
+        tensors: names of the network's parameters and buffers that it uses.
+        output_shape: of its output for one image, without the batch.
+    """
+
+    name: str
+    graph: fx.Graph | None
+    modules: frozenset[str]
+    output_shape: tuple[int, ...]
+
+    def owns(self, tensor_name: str) -> bool:
+        """Whether a parameter or buffer of the network belongs to this segment."""
+        parts = tensor_name.split(".")
+        return any(".".join(parts[:count]) in self.modules for count in range(1, len(parts) + 1))
+
+
+class _Tracer(fx.Tracer):
+    """Records a network's operations; modules without children are kept whole, and so are batch norms."""
+
+    def __init__(self, *, shallow: bool) -> None:
+        super().__init__()
+        self._shallow = shallow
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - the base class's
+        if isinstance(m, (nn.Sequential, nn.ModuleList)):
+            return False
+        return (
+            self._shallow or not any(True for _ in m.children()) or isinstance(m, (_BatchNorm, nn.MultiheadAttention))
+        )
+
+
+def traced(network: nn.Module) -> fx.GraphModule | None:
+    """The network with its graph, sharing its modules; None if its operations can't be recorded.
+
+    Where the operations in a block depend on values, whole blocks are recorded as one.
+    """
+    for shallow in (False, True):
+        try:
+            graph = _Tracer(shallow=shallow).trace(network, _defaults(network))
+        except Exception:  # noqa: BLE001 - tracing runs the network's own code on placeholders, which may raise anything
+            continue
+        return _without_checks(fx.GraphModule(network, graph))
+    return None
+
+
+def _defaults(network: nn.Module) -> dict[str, object]:
+    """The values of all arguments of a network's forward pass besides the images."""
+    parameters = list(inspect.signature(network.forward).parameters.values())[1:]
+    return {each.name: each.default for each in parameters}
+
+
+def _without_checks(network: fx.GraphModule) -> fx.GraphModule:
+    """Remove the assertions about shapes and arguments, with what is computed for them only."""
+    graph = network.graph
+    for node in reversed(graph.nodes):
+        if node.op == "call_function" and node.target in (torch._assert, fx._symbolic_trace._assert_is_none):
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    _images, *others = [node for node in graph.nodes if node.op == "placeholder"]
+    for node in others:
+        if not node.users:
+            graph.erase_node(node)
+    network.recompile()
+    return network
+
+
+def segments_of(network: nn.Module, side_px: int) -> tuple[Segment, ...]:
+    """Cut a network on the meta device, whose head is an identity, into its stages and the neck.
+
+    Stages end where images become smaller; those of a transformer, which keeps their size, have equally many blocks.
+    """
+    whole = traced(network.eval())
+    if whole is None:
+        with torch.no_grad():
+            shape = tuple(network(torch.empty(1, 3, side_px, side_px, device="meta")).shape[1:])
+        return (Segment(_STEM, None, frozenset(name for name, _ in network.named_children()), shape),)
+    shapes = _Shapes(whole).of(side_px)
+    nodes = list(whole.graph.nodes)
+    cuts = [cut for cut in _cuts(nodes) if cut in shapes]
+    named = _layers(cuts) if all(hasattr(network, name) for name in _LAYERS) else None
+    stages = named or _by_size(nodes, cuts, shapes, side_px)
+    return tuple(_segments(whole, stages, shapes))
+
+
+class _Shapes(fx.Interpreter):
+    """Records the shape of each tensor while the graph is run."""
+
+    def of(self, side_px: int) -> dict[fx.Node, tuple[int, ...]]:
+        self._found: dict[fx.Node, tuple[int, ...]] = {}
+        with torch.no_grad():
+            self.run(torch.empty(1, 3, side_px, side_px, device="meta"))
+        return self._found
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            self._found[n] = tuple(result.shape)
+        return result
+
+
+def _cuts(nodes: Sequence[fx.Node]) -> Iterator[fx.Node]:
+    """The nodes after which nothing but their own output is used."""
+    position = {node: number for number, node in enumerate(nodes)}
+    last_use = [max((position[user] for user in node.users), default=-1) for node in nodes]
+    furthest = -1
+    for number, node in enumerate(nodes[:-1]):
+        if furthest <= number and node.op != "placeholder" and last_use[number] > number:
+            yield node
+        furthest = max(furthest, last_use[number])
+
+
+def _block(node: fx.Node) -> str:
+    """The outermost numbered module that a node belongs to, such as `features.2` or `encoder_layer_3`; else empty."""
+    paths = (path for path, _kind in node.meta.get("nn_module_stack", {}).values())
+    return next((path for path in paths if path[-1:].isdigit()), "")
+
+
+def _layers(cuts: Sequence[fx.Node]) -> list[tuple[str, fx.Node]]:
+    """The last cut of the stem and of each stage that the network names itself."""
+    chosen: dict[str, fx.Node] = {}
+    for cut in cuts:
+        stack = [path for path, _ in cut.meta.get("nn_module_stack", {}).values()]
+        inside = next((name for name in _LAYERS if any(path.partition(".")[0] == name for path in stack)), None)
+        if inside is not None or not set(chosen) - {_STEM}:
+            chosen[inside or _STEM] = cut
+    return list(chosen.items())
+
+
+def _by_size(
+    nodes: Sequence[fx.Node], cuts: Sequence[fx.Node], shapes: dict[fx.Node, tuple[int, ...]], side_px: int
+) -> list[tuple[str, fx.Node]]:
+    """The last cut of the stem and of each stage, by the number of positions of its output."""
+    following = dict(itertools.pairwise(nodes))
+    ends = [cut for cut in cuts if _block(cut) and _block(cut) != _block(following[cut])]
+    sizes: dict[int, list[fx.Node]] = {}
+    for cut in ends:
+        if (positions := _positions(shapes[cut])) > 1:
+            sizes.setdefault(positions, []).append(cut)
+    small = (side_px // _STEM_STRIDE) ** 2
+    stem = [cut for positions, some in sizes.items() if positions > small for cut in some]
+    groups = [some for positions, some in sizes.items() if positions <= small]
+    if len(groups) < 3:  # the size doesn't change on the way
+        most = max(groups, key=len, default=[])
+        length = -(-len(most) // _PARTS) or 1
+        groups = [most[start : start + length] for start in range(0, len(most), length)]
+    named = [(f"stage{number}", some[-1]) for number, some in enumerate(groups, 1)]
+    return ([(_STEM, stem[-1])] if stem else []) + named
+
+
+def _positions(shape: Sequence[int]) -> int:
+    """The number of places in an image that a tensor [1, C, H, W], [1, H, W, C] or [1, T, C] has values for."""
+    if len(shape) == 4:
+        return shape[2] * shape[3] if shape[2] == shape[3] else shape[1] * shape[2]
+    return shape[1] if len(shape) == 3 else 1
+
+
+def _segments(
+    whole: fx.GraphModule, stages: Sequence[tuple[str, fx.Node]], shapes: dict[fx.Node, tuple[int, ...]]
+) -> Iterator[Segment]:
+    nodes = list(whole.graph.nodes)
+    output = next(iter(nodes[-1].all_input_nodes))
+    first = 0
+    for name, last in [*stages, (NECK, output)]:
+        end = len(nodes) - 1 if last is output else nodes.index(last) + 1
+        yield _segment(name, nodes[first:end], nodes[first - 1] if first else None, last, shapes[last][1:])
+        first = end
+
+
+def _segment(
+    name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, shape: tuple[int, ...]
+) -> Segment:
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    if before is not None:
+        copies[before] = graph.placeholder("inputs")
+    for node in nodes:
+        copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph.output(copies[last] if last in copies else copies[before])  # type: ignore[index]
+    used = frozenset(str(node.target) for node in nodes if node.op in ("call_module", "get_attr"))
+    return Segment(name, graph, used, shape)

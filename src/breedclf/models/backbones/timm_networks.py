@@ -1,0 +1,67 @@
+"""timm's classifiers, by the extra `breedclf[timm]`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from breedclf.config.architectures import TIMM, nearest_names
+from breedclf.data.preprocessing import Preprocessing
+from breedclf.errors import ConfigError
+from breedclf.runtime.extras import require_extra
+
+
+def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
+    """What builds a network, the path of its head (empty if it has none), and the side of its images in pixels.
+
+    Raises:
+        ConfigError: this version of timm has no network of that name, or its images have a shape that isn't square.
+        MissingExtraError: timm isn't installed.
+    """
+    require_extra("timm", purpose=f"architecture={TIMM}{name}", install="'breedclf[timm]'")
+    import timm
+
+    known = timm.list_models()
+    if name.partition(".")[0] not in known:
+        raise ConfigError(
+            f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
+            f"{nearest_names(name, tuple(known))}"
+        )
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None:
+        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} has no weights of that tag")
+    _channels, height, width = settings.input_size
+    if height != width:
+        raise ConfigError(
+            f"architecture={TIMM}{name} takes images of {height} x {width} px, but only square ones are supported"
+        )
+    head = settings.classifier
+    return partial(_network, name), head if isinstance(head, str) else "", height
+
+
+def timm_preprocessing(name: str) -> Preprocessing:
+    """How images become inputs of this network's weights, by timm's own record of them."""
+    import timm
+    from timm.data.config import resolve_data_config
+
+    known = timm.get_pretrained_cfg(name)
+    assert known is not None
+    settings: dict[str, Any] = resolve_data_config(pretrained_cfg=known.to_dict())  # type: ignore[no-untyped-call]
+    side = settings["input_size"][1]
+    return Preprocessing(
+        resize_px=int(side / settings["crop_pct"]),
+        crop_px=side,
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        interpolation=settings["interpolation"],
+        color="srgb",
+    )
+
+
+def _network(name: str, classes: int) -> nn.Module:
+    import timm
+
+    network: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes)
+    return network
