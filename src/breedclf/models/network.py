@@ -87,6 +87,6 @@ def _fold_batch_norms(module: nn.Module) -> None:
     """Fold the direct children of a module of torchvision's ResNet, where each batch norm follows its convolution."""
     children = list(module.named_children())
     for (name, child), (next_name, next_child) in itertools.pairwise(children):
-        if isinstance(child, nn.Conv2d) and isinstance(next_child, nn.BatchNorm2d):
+        if isinstance(child, nn.Conv2d) and type(next_child) is nn.BatchNorm2d:
             setattr(module, name, fuse_conv_bn_eval(child, next_child))
             setattr(module, next_name, nn.Identity())
