@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -96,8 +97,23 @@ class _Recorder(fx.Interpreter):
             self._numbers[n] = result
         return result
 
-    def call_module(self, target: fx.node.Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # torch's batch norm of tensors without values loads torch's compiler, which takes seconds
-        if isinstance(self.fetch_attr(str(target)), _BatchNorm):
+    # On the meta device, additions, batch norms and pooling load torch's compiler, which takes seconds: ResNets, which
+    # have no other such operation, do without it.
+
+    def call_function(self, target: fx.node.Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target in (operator.add, operator.iadd) and _have_one_shape(args):
             return torch.empty_like(args[0])
+        return super().call_function(target, args, kwargs)
+
+    def call_module(self, target: fx.node.Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(str(target))
+        if isinstance(module, _BatchNorm):
+            return torch.empty_like(args[0])
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
+            return args[0][..., :1, :1]
         return super().call_module(target, args, kwargs)
+
+
+def _have_one_shape(values: Sequence[object]) -> bool:
+    shapes = {value.shape if isinstance(value, torch.Tensor) else None for value in values}
+    return len(shapes) == 1 and None not in shapes
