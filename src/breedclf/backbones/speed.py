@@ -14,8 +14,7 @@ from breedclf.features.extraction import FeatureExtractor
 from breedclf.runtime.device import available_cores
 
 _SECONDS = 1.0
-_FEWEST_PASSES, _MOST_PASSES = 2, 8
-_BATCH_ON_CPU = 8
+_MOST_PASSES = 8
 _DECODED = 8
 
 
@@ -39,9 +38,7 @@ def measured_speed(
 
     The fastest pass counts: other programs make passes slower, but none faster.
     """
-    on_cpu = extractor.compute.device.type == "cpu"
-    count = min(_BATCH_ON_CPU, extractor.chunk_size) if on_cpu else extractor.chunk_size
-    preprocessing, compute = extractor.preprocessing, extractor.compute
+    count, preprocessing, compute = extractor.chunk_size, extractor.preprocessing, extractor.compute
     side = preprocessing.crop_px
     pixels = torch.randint(256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     backbone, pixels = extractor.backbone, pixels.to(compute.device)
@@ -53,7 +50,7 @@ def measured_speed(
         return clock() - started
 
     spent, passes = forward(), list[float]()
-    while len(passes) < _FEWEST_PASSES or (spent < _SECONDS and len(passes) < _MOST_PASSES):
+    while not passes or (spent < _SECONDS and len(passes) < _MOST_PASSES):
         passes.append(forward())
         spent += passes[-1]
     seconds = min(passes) / count
