@@ -68,11 +68,10 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
-FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
-    "caches": ("feature_cache", "feature_store", "verify_files", "cache_dir")
-}
+_FEATURE_REUSE = ("feature_cache", "feature_store", "verify_files", "cache_dir")
+PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta",), "caches": _FEATURE_REUSE}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "labels", "output", "on_bad_image"),
-    **FEATURE_REUSE_GROUPS,
+    "evaluation": ("split", "labels", "output", "on_bad_image", "tta"),
+    "caches": _FEATURE_REUSE,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

@@ -219,7 +219,7 @@ class FeatureExtractor:
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
             engine=self._engine(),
-            view=(view, self.view_seed if view else 0),
+            view=(view, self.view_seed if view > 0 else 0),
             name=self.name,
         )
 
