@@ -53,9 +53,9 @@ def load_pretrained(
     Raises:
         WeightsError: the weights can't be downloaded or read, aren't safe to load, or don't fit the architecture.
     """
+    backbone = find_backbone(architecture)
     preprocessing = preprocessing_for(architecture, weights)
     path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
-    backbone = find_backbone(architecture)
     network = backbone.new_network(seed=seed) if path is None else backbone.empty_network(1)
     state = backbone.without_head(network.state_dict())
     if path is not None:

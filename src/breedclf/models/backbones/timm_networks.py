@@ -23,15 +23,18 @@ def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
     require_extra("timm", purpose=f"architecture={TIMM}{name}", install="'breedclf[timm]'")
     import timm
 
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
+    network, _, tag = name.partition(".")
+    version = f"timm {timm.__version__}, which is installed here,"
+    if network not in (known := timm.list_models()):
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no such network; {nearest_names(network, known)}")
+    try:
+        settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        known = timm.list_pretrained(f"{network}.*") or [network]
         raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
-            f"{nearest_names(name, tuple(known))}"
-        )
-    settings = timm.get_pretrained_cfg(name)
-    if settings is None:
-        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} has no weights of that tag")
+            f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {nearest_names(name, known)}"
+        ) from error
+    assert settings is not None
     _channels, height, width = settings.input_size
     if height != width:
         raise ConfigError(
