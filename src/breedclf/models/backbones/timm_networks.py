@@ -44,19 +44,17 @@ def timm_settings(name: str) -> PretrainedCfg:
     import timm
 
     network, _, tag = name.partition(".")
-    known = timm.list_models()
-    if network not in known:
+    version = f"timm {timm.__version__}, which is installed here,"
+    if network not in (known := timm.list_models()):
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no such network; {nearest_names(network, known)}")
+    try:
+        settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError as error:
+        known = timm.list_pretrained(f"{network}.*") or [network]
         raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
-            f"{nearest_names(network, tuple(known))}"
-        )
-    settings = timm.get_pretrained_cfg(name)
-    if settings is None:
-        tags = [each.partition(".")[2] for each in timm.list_models(f"{network}.*", pretrained=True)]
-        raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no weights {tag} of {network}; "
-            + (nearest_names(tag, tuple(tags)) if tags else "it has none")
-        )
+            f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {nearest_names(name, known)}"
+        ) from error
+    assert settings is not None
     return settings
 
 
