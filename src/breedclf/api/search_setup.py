@@ -14,6 +14,7 @@ from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import with_files_at
 from breedclf.files.paths import StrPath
+from breedclf.files.s3_uri import is_s3
 from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
@@ -75,7 +76,7 @@ def valid_count(config: TrainingConfig, images: GivenImages | None = None) -> in
     Raises:
         DataError: the images can't be used.
     """
-    if str(config.data).startswith("s3:"):
+    if config.data is not None and is_s3(config.data):
         return None
     with ending_at_once():
         from breedclf.data.training_data import load_data

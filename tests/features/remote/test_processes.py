@@ -12,10 +12,11 @@ from PIL import Image
 
 from breedclf.data.split import ImageFiles
 from breedclf.features import stored_pass
-from breedclf.features.remote.bucket import Bucket, S3Location
+from breedclf.features.remote.bucket import Bucket
 from breedclf.features.remote.store import RemoteStore
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.stored_pass import FeatureCounts
+from breedclf.files.s3_uri import S3Location
 from tests.features.remote.conftest import QUICK
 from tests.features.test_sharing import rows_in, run
 

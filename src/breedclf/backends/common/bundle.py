@@ -20,10 +20,10 @@ from breedclf.errors import ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.package import OWN_CODE_FOLDER, REQUIREMENTS, package_files
 from breedclf.files.private_folder import make_private
+from breedclf.files.s3_uri import is_s3
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
-IN_S3 = "s3://"
 ARCHIVE = "sourcedir.tar.gz"
 # Additional requirements of some settings, by the names in their values.
 _REQUIREMENTS_OF: dict[str, dict[str, tuple[str, ...]]] = {
@@ -126,7 +126,7 @@ def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
         for name in hyperparameters.get(setting, "").split(",")
         for line in by_name.get(name, ())
     ]
-    in_s3 = [name for name in _FOR_S3 if hyperparameters.get(name, "").startswith(IN_S3)]
+    in_s3 = [name for name in _FOR_S3 if is_s3(hyperparameters.get(name, ""))]
     return [*named, *(line for name in in_s3 for line in _FOR_S3[name])]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.backends.sagemaker.cost.rates import Rate, Rates, Use
 from breedclf.errors import ConfigError
+from breedclf.files.s3_uri import is_s3
 from breedclf.jobs.plan import ApiCall, Item, Plan, Quota
 
 UPDATE_SECONDS = 3_600  # maximum duration of an endpoint update
@@ -166,7 +167,7 @@ def _passes(job: Mapping[str, Any], config: Mapping[str, Any], jobs: int) -> tup
     if settings.get("feature_cache") == "false":
         return ()
     store = settings.get("feature_store", "")
-    if store.startswith("s3://"):
+    if is_s3(store):
         return (f"each image passes through the backbone once instead of {jobs} times: jobs share {store}",)
     return (f"each image passes through the backbone {jobs} times; once with feature_store=s3://BUCKET/PREFIX",)
 

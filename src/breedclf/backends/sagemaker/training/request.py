@@ -12,7 +12,8 @@ from breedclf.backends.sagemaker.instance_types import gpus_of, has_local_disk, 
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import debugger_request
 from breedclf.errors import ConfigError
-from breedclf.features.remote.bucket import SCHEME, S3Location
+from breedclf.features.remote.bucket import store_location
+from breedclf.files.s3_uri import S3Location, is_s3
 from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec
 
 MAX_RUNTIME_SECONDS = 28 * 86_400
@@ -192,4 +193,4 @@ def feature_store_of(spec: JobSpec) -> S3Location | None:
         ConfigError: the URI is wrong.
     """
     store = spec.hyperparameters.get("feature_store", "")
-    return S3Location.parse(store) if spec.source is None and store.startswith(SCHEME) else None
+    return store_location(store) if spec.source is None and is_s3(store) else None
