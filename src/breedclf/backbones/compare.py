@@ -117,7 +117,9 @@ class _Folds:
     @property
     def evaluated(self) -> NDArray[np.bool_]:
         """Whether each image is evaluated, bool [N]."""
-        return np.array(self.folds) != ALWAYS_TRAINED
+        folds: NDArray[np.int64] = np.array(self.folds)
+        evaluated: NDArray[np.bool_] = folds != ALWAYS_TRAINED
+        return evaluated
 
 
 @dataclass(frozen=True)
