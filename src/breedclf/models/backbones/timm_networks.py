@@ -50,13 +50,13 @@ def timm_settings(name: str) -> PretrainedCfg:
             f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
             f"{nearest_names(network, tuple(known))}"
         )
+    tags = {each.partition(".")[2] for each in timm.list_pretrained(f"{network}.*")}
+    if tag and tag not in tags:
+        hint = nearest_names(tag, tuple(sorted(tags))) if tags else "it has no published weights"
+        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} has no weights {tag} of it; {hint}")
     settings = timm.get_pretrained_cfg(name)
     if settings is None:
-        tags = [each.partition(".")[2] for each in timm.list_models(f"{network}.*", pretrained=True)]
-        raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no weights {tag} of {network}; "
-            + (nearest_names(tag, tuple(tags)) if tags else "it has none")
-        )
+        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} doesn't describe its images and head")
     return settings
 
 
