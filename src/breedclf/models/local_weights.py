@@ -21,7 +21,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index", "relative_coords_table")
 _HEAD_PARAMETERS = 5_000_000
-"""More than any head of 1,000 classes has; by so many a file may differ that has none, or another one."""
+"""More than any head of 1,000 classes has: a file without a head, or with another one, differs by less."""
 _POSITIONS = ("pos_embed", "pos_embedding", "position")
 
 
