@@ -47,14 +47,13 @@ def timm_settings(name: str) -> PretrainedCfg:
     version = f"timm {timm.__version__}, which is installed here,"
     if network not in (known := timm.list_models()):
         raise ConfigError(f"architecture={TIMM}{name}: {version} has no such network; {nearest_names(network, known)}")
-    try:
-        settings = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    except RuntimeError as error:
-        known = timm.list_pretrained(f"{network}.*") or [network]
-        raise ConfigError(
-            f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {nearest_names(name, known)}"
-        ) from error
-    assert settings is not None
+    tags = timm.list_pretrained(f"{network}.*")
+    if tag and name not in tags:
+        hint = nearest_names(name, tags) if tags else "it has no published weights"
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {hint}")
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None:
+        raise ConfigError(f"architecture={TIMM}{name}: {version} doesn't describe its images and head")
     return settings
 
 
