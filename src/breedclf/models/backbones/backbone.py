@@ -99,7 +99,7 @@ class Backbone:
             freeze: `head` for none of them, `none` for all, `last_stage`, or the name of the first that is trained.
 
         Raises:
-            ConfigError: the network has no such stage.
+            ConfigError: the network has no such stage, or only one.
 
         Example:
             >>> resnet = find_backbone("resnet50")
@@ -109,6 +109,11 @@ class Backbone:
         if freeze == "head":
             return ()
         stages = self.stages
+        if freeze == "last_stage" and len(stages) == 1:
+            raise ConfigError(
+                f"freeze=last_stage: {self.name} can't be cut into stages that one tensor connects; use freeze=head, or "
+                "freeze=none to train the whole network"
+            )
         first = {"none": stages[0], "last_stage": stages[-1]}.get(freeze, freeze)
         if first not in stages:
             raise ConfigError(
