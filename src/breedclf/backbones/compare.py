@@ -117,7 +117,7 @@ class _Folds:
     @property
     def evaluated(self) -> NDArray[np.bool_]:
         """Whether each image is evaluated, bool [N]."""
-        return np.array(self.folds) != ALWAYS_TRAINED
+        return np.not_equal(self.folds, ALWAYS_TRAINED)
 
 
 @dataclass(frozen=True)
