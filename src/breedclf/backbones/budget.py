@@ -66,7 +66,8 @@ def planned(costs: Mapping[str, Cost], order: Sequence[int], fewest: int, second
     Raises:
         ConfigError: not even one candidate fits.
     """
-    names, left_out = list(costs), dict[str, str]()
+    names = list(costs)
+    left_out: dict[str, str] = {}
     while names:
         count = _affordable([costs[name] for name in names], order, seconds)
         if count >= fewest:

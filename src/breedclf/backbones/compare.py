@@ -117,9 +117,7 @@ class _Folds:
     @property
     def evaluated(self) -> NDArray[np.bool_]:
         """Whether each image is evaluated, bool [N]."""
-        folds: NDArray[np.int64] = np.array(self.folds)
-        evaluated: NDArray[np.bool_] = folds != ALWAYS_TRAINED
-        return evaluated
+        return np.not_equal(self.folds, ALWAYS_TRAINED)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from breedclf._version import __version__
 from breedclf.backbones.comparison import LEVEL, BackboneComparison, ComparedBackbone
-from breedclf.backbones.text import conclusion, next_command, p_text, speed_text
+from breedclf.backbones.text import conclusion, equals, license_text, next_command, p_text, speed_text
 from breedclf.reporting import Section, render_page
-from breedclf.reporting.blocks import Column, Tile, bullets, callout, facts, table, tiles
+from breedclf.reporting.blocks import Column, Tile, bullets, callout, details, facts, table, tiles
 from breedclf.reporting.charts import Bar, Series, bar_chart, scatter_chart
 from breedclf.reporting.formats import percent, plain, seconds, whole
 
@@ -43,8 +43,7 @@ def _why(comparison: BackboneComparison) -> list[str]:
     for each in comparison.candidates:
         if each is not comparison.best and each.p_value_of_best < LEVEL:
             sentences.append(
-                f"{each.name} is less accurate than {comparison.most_accurate.name} "
-                f"(p = {p_text(each.p_value_of_best)})."
+                f"{each.name} is less accurate than {comparison.most_accurate.name} (p {equals(each.p_value_of_best)})."
             )
     return sentences
 
@@ -64,7 +63,7 @@ def _headline(comparison: BackboneComparison) -> list[Tile]:
 def _charts(comparison: BackboneComparison) -> Section:
     candidates = comparison.candidates
     by_speed = scatter_chart(
-        "Accuracy and speed",
+        "Accuracy by images per second",
         [Series(each.name, [each.images_per_second], [each.accuracy]) for each in candidates],
         x_label="images per second on this machine",
         y_label="accuracy",
@@ -101,26 +100,35 @@ def _tip(each: ComparedBackbone) -> str:
 def _table(comparison: BackboneComparison) -> Section:
     columns: list[Column | str] = [
         "Backbone", Column("Accuracy", True, percent), Column("95% interval", True), Column("p, first", True, p_text),
-        Column("p, best", True, p_text), Column("Images/s", True, speed_text), Column("MB", True, whole),
-        Column("Parameters", True, _millions), Column("Features", True, whole), Column("Pixels", True, whole),
-        "License",
+        Column("p, best", True, p_text), Column("Images/s", True, speed_text), Column("MB", True, whole), "License",
     ]  # fmt: skip
-    rows = [_row(each, is_best=each is comparison.best) for each in comparison.candidates]
+    networks: list[Column | str] = [
+        "Backbone", "Weights", Column("Parameters", True, _millions), Column("Features", True, whole),
+        Column("Pixels", True, whole),
+    ]  # fmt: skip
     lead = (
         f"p, first: McNemar's exact test against {comparison.candidates[0].name}. p, best: the same test against "
         f"{comparison.most_accurate.name}, the most accurate. A p-value below {LEVEL:g} means that the difference is "
         "hardly chance."
     )
-    return Section("All candidates", [table("Candidates, in the given order", columns, rows)], lead=lead)
+    accuracy = [_accuracy(each, is_best=each is comparison.best) for each in comparison.candidates]
+    about = [(each.name, each.weights, each.parameters, each.features, each.image_px) for each in comparison.candidates]
+    return Section(
+        "All candidates",
+        [
+            table("Candidates, in the given order", columns, accuracy),
+            details("Networks and weights", table("Networks and weights", networks, about)),
+        ],
+        lead=lead,
+    )
 
 
-def _row(each: ComparedBackbone, *, is_best: bool) -> Sequence[object]:
+def _accuracy(each: ComparedBackbone, *, is_best: bool) -> Sequence[object]:
     low, high = each.accuracy_interval
     name = Markup("<strong>{}</strong>").format(each.name) if is_best else each.name
     return (
         name, each.accuracy, f"{percent(low)} – {percent(high)}", each.p_value, each.p_value_of_best,
-        each.images_per_second, each.model_mb, each.parameters, each.features, each.image_px,
-        each.license or "unknown",
+        each.images_per_second, each.model_mb, license_text(each.license),
     )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from textwrap import fill
 
 from breedclf.backbones.catalogue import ListedBackbone
 from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone
 from breedclf.reporting.formats import percent
 
+_WIDTH = 100
 _NAME_WIDTH = 34
 _LICENSE_WIDTH = 14
 _NOT_REPEATED = {"data", "architecture", "output", "resume", "metrics"}
@@ -20,7 +22,7 @@ def comparison_text(comparison: BackboneComparison) -> str:
     rows = [_compared(each, is_best=each is comparison.best) for each in comparison.candidates]
     lines = [*table_lines(head, rows, left=(0, 1, 7)), ""]
     lines += [f"{name} isn't compared: {reason}" for name, reason in comparison.left_out.items()]
-    return "\n".join([*lines, *conclusion(comparison)])
+    return "\n".join([*lines, *(fill(line, _WIDTH, break_on_hyphens=False) for line in conclusion(comparison))])
 
 
 def conclusion(comparison: BackboneComparison) -> list[str]:
@@ -41,7 +43,7 @@ def conclusion(comparison: BackboneComparison) -> list[str]:
     return [
         *lines,
         f"best: {best.name}: {times:.1f} times as fast as {top.name}, the most accurate, from which it can't be told "
-        f"(p = {p_text(best.p_value_of_best)})",
+        f"(p {equals(best.p_value_of_best)})",
     ]
 
 
@@ -70,7 +72,7 @@ def list_text(backbones: Sequence[ListedBackbone]) -> str:
             "-" if each.gflops is None else f"{each.gflops:.2f}",
             f"{each.size_mb:.0f}",
             str(each.image_px),
-            _license(each.license),
+            _shortened(license_text(each.license), _LICENSE_WIDTH),
         )
         for each in backbones
     ]
@@ -85,6 +87,12 @@ def p_text(p_value: float) -> str:
         ('0.040', '<0.001', '1.000')
     """
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def equals(p_value: float) -> str:
+    """The same with a sign before it, as in `p = 0.040`."""
+    text = p_text(p_value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 def speed_text(images_per_second: float) -> str:
@@ -102,7 +110,7 @@ def _compared(each: ComparedBackbone, *, is_best: bool) -> tuple[str, ...]:
         p_text(each.p_value),
         speed_text(each.images_per_second),
         f"{each.model_mb:.0f}",
-        _license(each.license),
+        _shortened(license_text(each.license), _LICENSE_WIDTH),
     )
 
 
@@ -118,9 +126,9 @@ def table_lines(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Seq
     ]
 
 
-def _license(name: str | None) -> str:
+def license_text(name: str | None) -> str:
     """The name of a license without a remark in parentheses."""
-    return _shortened((name or "unknown").partition(" (")[0], _LICENSE_WIDTH)
+    return (name or "unknown").partition(" (")[0]
 
 
 def _shortened(text: str, most: int) -> str:

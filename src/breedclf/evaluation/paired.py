@@ -27,4 +27,4 @@ def mcnemar(only_first: int, only_second: int) -> float:
     for number in range(1, fewer + 1):
         ways = ways * (differing - number + 1) // number
         tail += ways
-    return min(1.0, float(2 * tail / 2**differing))
+    return min(1.0, 2 * tail / (1 << differing))
