@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 
 from breedclf.config import WEIGHTS_NAMES, TrainingConfig
-from breedclf.config.architectures import TIMM
-from breedclf.config.choices import FREEZE_NAMES
 from breedclf.config.import_path import ImportPath, metric_paths, with_files_at
 from breedclf.errors import ConfigError, DataError, WeightsError
 from breedclf.files.model_folder import check_no_model
@@ -33,11 +31,9 @@ def with_checked_model(config: TrainingConfig) -> TrainingConfig:
 
     Raises:
         ArtifactError: the model can't be read, or is damaged.
-        ConfigError: a setting contradicts it; or there is no such network, or it has no such stage.
-        MissingExtraError: the network is timm's, and timm isn't installed.
+        ConfigError: a setting contradicts it.
     """
     if config.start_from is None:
-        check_network(config)
         return config
     with ending_at_once():
         from breedclf.training.start_model import start_weights, with_start_model
@@ -45,23 +41,7 @@ def with_checked_model(config: TrainingConfig) -> TrainingConfig:
     found = with_start_model(config)
     assert found.start_from is not None
     start_weights(found.start_from)
-    check_network(found)
     return found
-
-
-def check_network(config: TrainingConfig) -> None:
-    """Check what the settings alone don't: that timm has the network, and that it has the stage of `freeze`.
-
-    Raises:
-        ConfigError: it doesn't.
-        MissingExtraError: the network is timm's, and timm isn't installed.
-    """
-    if not config.architecture.startswith(TIMM) and config.freeze in FREEZE_NAMES:
-        return
-    with ending_at_once():
-        from breedclf.models.backbones.backbone import find_backbone
-
-    find_backbone(config.architecture).trained_stages(config.freeze)
 
 
 def training_spec(
