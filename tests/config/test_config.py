@@ -38,6 +38,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "labels": st.none() | _paths(),
         "architecture": st.sampled_from(["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]),
         "weights": st.sampled_from(["IMAGENET1K_V1", "IMAGENET1K_V2", "none"]) | _paths().map(str),
+        "accept_license": st.booleans(),
         "start_from": st.none(),  # excludes weights; it has tests of its own
         "epochs": st.integers(1, 10_000),
         "batch_size": st.integers(1, 65_536),

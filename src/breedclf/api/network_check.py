@@ -17,7 +17,8 @@ def check_network(config: TrainingConfig) -> None:
     Raises:
         ConfigError: there is no such network, or it has no such stage to train.
         MissingExtraError: the network is timm's, and timm isn't installed.
-        WeightsError: the weights are neither a known name nor a file, or there are none of that name.
+        WeightsError: the weights are neither a known name nor a file, there are none of that name, or their license
+            binds and isn't accepted.
     """
     if config.start_from is not None:
         return
@@ -28,7 +29,7 @@ def check_network(config: TrainingConfig) -> None:
             raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
     with ending_at_once():
         from breedclf.models.backbones.backbone import find_backbone
-        from breedclf.models.published import preprocessing_for
+        from breedclf.models.backbones.published_weights import check_license
 
     find_backbone(config.architecture).trained_stages(config.freeze)
-    preprocessing_for(config.architecture, config.weights)
+    check_license(config.architecture, config.weights, accepted=config.accept_license)

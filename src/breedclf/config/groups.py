@@ -6,6 +6,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     "common settings": (
         "architecture",
         "weights",
+        "accept_license",
         "start_from",
         "freeze",
         "epochs",

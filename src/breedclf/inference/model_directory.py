@@ -28,6 +28,7 @@ from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
+from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
@@ -76,6 +77,7 @@ class ModelCard(Settings):
     bundle_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     start_from: StartedFrom | None = None
+    backbone: BackboneRecord | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -154,7 +156,7 @@ def write_artifact(
             metadata = None if backbone_fingerprint is None else {BACKBONE_KEY: backbone_fingerprint}
             save_tensors(state, fresh / WEIGHTS_FILE, metadata)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            unused = {"start_from"} if written.start_from is None else None
+            unused = {name for name in ("start_from", "backbone") if getattr(written, name) is None}
             values = plain_values(written.model_dump(mode="json", exclude=unused))
             text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from breedclf.config import WEIGHTS_NAMES
 from breedclf.errors import WeightsError
 from breedclf.models.backbones.backbone import StateDict
-from breedclf.models.published import REMEDY
+from breedclf.models.download import REMEDY
 
 _ZIP_MAGIC = b"PK\x03\x04"
 

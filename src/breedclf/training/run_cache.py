@@ -45,11 +45,13 @@ class RunCache:
         version: object = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
         if start is not None:
             version = (start, _file_stat(start / WEIGHTS_FILE), _file_stat(start / CARD_FILE))
-        key = (config.architecture, config.weights, version)
+        key = (config.architecture, config.weights, config.accept_license, version)
         found = self._pretrained.pop(key, None)
         if found is None:
             found = (
-                load_pretrained(config.architecture, config.weights, seed=config.seed)
+                load_pretrained(
+                    config.architecture, config.weights, seed=config.seed, accept_license=config.accept_license
+                )
                 if start is None
                 else start_weights(start)
             )
