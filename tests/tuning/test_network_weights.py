@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from breedclf import Categorical, TrainingConfig
-from breedclf.api.search_setup import search_request
+from breedclf import Categorical, TrainingConfig, TuningJob
+from breedclf.api.search_setup import check_networks, search_request
 from breedclf.api.tuning_drivers import search_spec
 from breedclf.errors import ConfigError, WeightsError
 from breedclf.run import JobEnvironment
@@ -71,10 +71,15 @@ def test_names_are_read_in_any_spelling_but_once(data) -> None:
     [
         (SPACE, {"weights": "net.pth"}, {}, r"a file, which fits one network.*--weights resnet18=FILE"),
         (SPACE, {}, {"resnet34": "none"}, "weights are given for resnet34, which isn't in the space"),
-        (SPACE, {}, {"resnet43": "none"}, "architecture='resnet43' is unknown"),
+        (SPACE, {}, {"resnet43": "none"}, "architecture='resnet43' is no classifier"),
         ({"epochs": Categorical(1, 2)}, {}, {"resnet34": "none"}, "its architectures are none"),
         (SPACE | {"weights": Categorical("none", "IMAGENET1K_V1")}, {}, {VIT: "none"}, "remove one of the two"),
-        ({"architecture": Categorical("resnet18", "resnet81")}, {}, {}, "'resnet81' is unknown: the nearest names"),
+        (
+            {"architecture": Categorical("resnet18", "resnet81")},
+            {},
+            {},
+            "'resnet81' is no classifier of torchvision: the nearest names",
+        ),
     ],
 )
 def test_refuses_weights_that_fit_no_network_or_several(data, space, settings, weights, words) -> None:
@@ -142,15 +147,13 @@ def test_weights_of_a_network_are_told_from_a_path(tmp_path, monkeypatch) -> Non
     assert network_weights("IMAGENET1K_V2") == (None, "IMAGENET1K_V2")
     assert network_weights("runs/lr=0.1/net.pth") == (None, "runs/lr=0.1/net.pth")
     assert network_weights(file(tmp_path, "resnet18=mine.pth").name) == (None, "resnet18=mine.pth")
-    with pytest.raises(ConfigError, match=r"weights='resnet81=net.pth': architecture='resnet81' is unknown"):
+    with pytest.raises(ConfigError, match=r"weights='resnet81=net.pth': architecture='resnet81' is no classifier"):
         network_weights("resnet81=net.pth")
     with pytest.raises(ConfigError, match="give a file after the =, as in resnet18=FILE"):
         network_weights("resnet18=")
 
 
 def test_what_doesn_t_exist_is_told_before_anything_starts(data, tmp_path) -> None:
-    from breedclf import TuningJob
-
     def started(**space: Categorical) -> None:
         TuningJob(TrainingConfig(data=data), space, strategy="grid", home=tmp_path).run()
 
@@ -166,3 +169,13 @@ def test_what_doesn_t_exist_is_told_before_anything_starts(data, tmp_path) -> No
             TrainingConfig(data=data), {"architecture": Categorical("resnet18")}, weights=gone, home=tmp_path
         ).run()
     assert not list(tmp_path.rglob("study.json"))
+
+
+def test_a_license_that_binds_is_accepted_before_anything_starts(data, tmp_path) -> None:
+    space = {"architecture": Categorical("resnet18", "vit_b_16")}
+    weights = {"vit_b_16": "IMAGENET1K_SWAG_LINEAR_V1"}
+    tuning = TuningJob(TrainingConfig(data=data), space, weights=weights, strategy="grid", home=tmp_path)
+    with pytest.raises(WeightsError, match="CC-BY-NC-4.0, which binds"):
+        tuning.run()
+    assert not list(tmp_path.rglob("study.json"))
+    check_networks(requested(data, space, weights, accept_license=True))
