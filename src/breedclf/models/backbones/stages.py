@@ -51,16 +51,20 @@ def segments_of(network: nn.Module, side_px: int) -> tuple[Segment, ...]:
     """
     graph = graph_of(network.eval())
     if graph is None:
-        with torch.no_grad():
-            shape = tuple(network(torch.empty(1, 3, side_px, side_px, device="meta")).shape[1:])
-        return (Segment(_STEM, None, frozenset(name for name, _ in network.named_children()), shape),)
+        return (_whole(network, side_px),)
     whole = fx.GraphModule(network, graph)
     values = Values.of(whole, side_px)
     nodes = list(whole.graph.nodes)
     cuts = [cut for cut in _cuts(nodes, values) if cut in values.shapes]
     named = _layers(cuts) if all(hasattr(network, name) for name in _LAYERS) else None
     stages = named or _by_size(nodes, cuts, values.shapes, side_px)
-    return tuple(_segments(whole, stages, values))
+    return tuple(_segments(whole, stages, values)) if stages else (_whole(network, side_px),)
+
+
+def _whole(network: nn.Module, side_px: int) -> Segment:
+    with torch.no_grad():
+        shape = tuple(network(torch.empty(1, 3, side_px, side_px, device="meta")).shape[1:])
+    return Segment(_STEM, None, frozenset(network.state_dict()), shape)
 
 
 def _cuts(nodes: Sequence[fx.Node], values: Values) -> Iterator[fx.Node]:
@@ -131,9 +135,7 @@ def _segments(whole: fx.GraphModule, stages: Sequence[tuple[str, fx.Node]], valu
         first, before = end, last
 
 
-def _segment(
-    name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, values: Values
-) -> Segment:
+def _segment(name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, values: Values) -> Segment:
     graph = fx.Graph()
     copies: dict[fx.Node, fx.node.Argument] = {}
     if before is not None:
