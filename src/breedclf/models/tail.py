@@ -112,7 +112,7 @@ class Tail(nn.Module):
             return outputs
 
         if self.checkpointing and torch.is_grad_enabled() and segment.name != NECK:
-            recomputed: torch.Tensor = checkpoint(run, inputs, use_reentrant=False, preserve_rng_state=False)
+            recomputed: torch.Tensor = checkpoint(run, inputs, use_reentrant=False)
             return recomputed
         return run(inputs)
 
