@@ -28,11 +28,3 @@ def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingExtraError, match=r"timm:mixer_b16_224 needs timm, .*: pip install 'breedclf\[timm\]'"):
         find_backbone("timm:mixer_b16_224")
-
-
-def test_a_network_that_cannot_be_cut_trains_its_head_alone() -> None:
-    pytest.importorskip("timm")
-    backbone = find_backbone("timm:pit_ti_224")
-    assert backbone.trained_stages("head") == ()
-    with pytest.raises(ConfigError, match="freeze=last_stage: timm:pit_ti_224 can't be cut into stages"):
-        backbone.trained_stages("last_stage")
