@@ -62,7 +62,8 @@ class FusedConv(nn.Module):
         self.in_place = in_place
         self.same = same
         self._after = (activation.name, list(activation.scalars), activation.variant)
-        self._sum = ("add", 1.0, activation.name if activation.name != "none" else None, [], "")
+        after_sum = activation.name if activation.name != "none" else None
+        self._sum: tuple[str, float, str | None, list[float], str] = ("add", 1.0, after_sum, [], "")
         self._padding = list(cast("tuple[int, ...]", conv.padding))
         self._stride = list(conv.stride)
         self._dilation = list(conv.dilation)

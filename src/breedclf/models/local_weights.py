@@ -20,6 +20,8 @@ from breedclf.models.state_names import below, in_order, prefix_of, without_othe
 log: logging.Logger = logging.getLogger(__name__)
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked", "relative_position_index", "relative_coords_table")
+_HEAD_PARAMETERS = 5_000_000
+"""More than any head of 1,000 classes has: a file without a head, or with another one, differs by less."""
 _POSITIONS = ("pos_embed", "pos_embedding", "position")
 
 
@@ -76,13 +78,16 @@ def _named(state: StateDict, whole: StateDict, backbone: Backbone, path: Path) -
 def _converted_by_timm(state: StateDict, backbone: Backbone, path: Path) -> StateDict | None:
     from breedclf.models.backbones.timm_weights import converted
 
-    try:
-        found = backbone.without_head(converted(backbone.name, state))
-    except Exception as error:  # noqa: BLE001 - given a foreign state dict, timm's conversions may raise anything
-        log.debug("timm can't convert %s: %s", path, error)
-        return None
-    log.info("%s has other names or shapes than %s; timm converted them", path, backbone.name)
-    return found
+    rows = [tensor.shape[0] for tensor in state.values() if tensor.ndim == 2]
+    for classes in {*rows[-1:], 0}:  # timm checks the head too, which may be there or not
+        try:
+            found = backbone.without_head(converted(backbone.name, state, classes))
+        except Exception as error:  # noqa: BLE001 - given a foreign state dict, timm's conversions may raise anything
+            log.debug("timm can't convert %s with %d classes: %s", path, classes, error)
+        else:
+            log.info("%s has other names or shapes than %s; timm converted them", path, backbone.name)
+            return found
+    return None
 
 
 def _advice(
@@ -108,15 +113,15 @@ def _shapes(state: Mapping[str, torch.Tensor]) -> Counter[torch.Size]:
 
 
 def fitting_architecture(state: StateDict, path: Path) -> str | None:
-    """torchvision's classifier whose weights these are; None if there is none. Those of a similar size are tried."""
+    """torchvision's classifier whose weights these are, with or without a head; None if there is none."""
     count = sum(tensor.numel() for name, tensor in state.items() if not name.endswith(_BUFFERS))
     state = with_present_names(state)
-    for name in TORCHVISION_ARCHITECTURES:
-        if not 0.6 < count / parameter_count(name) < 1.4:
-            continue
+    missing = {name: parameter_count(name) - count for name in TORCHVISION_ARCHITECTURES}
+    for name in sorted(missing, key=lambda name: abs(missing[name])):
+        if not -_HEAD_PARAMETERS < missing[name] < _HEAD_PARAMETERS:
+            return None
         backbone = find_backbone(name)
         expected = backbone.without_head(backbone.empty_network(1).state_dict())
-        found = backbone.without_head(below(state, prefix_of(state, expected, path)))
-        if not misfits(found, expected):
+        if not misfits(backbone.without_head(below(state, prefix_of(state, expected, path))), expected):
             return name
     return None

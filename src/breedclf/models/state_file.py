@@ -16,7 +16,7 @@ from breedclf.models.backbones.backbone import StateDict
 from breedclf.models.download import REMEDY
 
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "teacher")
-"""The keys of a training checkpoint below which the weights are; a moving average comes before the last ones."""
+"""The keys of a checkpoint below which the weights are; a moving average comes before the last ones."""
 _ZIP_MAGIC = b"PK\x03\x04"
 
 

@@ -67,10 +67,10 @@ def load_pretrained(
         WeightsError: the weights can't be downloaded or read, aren't safe to load, or don't fit the architecture; or
             their license binds and isn't accepted.
     """
+    backbone = find_backbone(architecture)
     preprocessing = preprocessing_for(architecture, weights)
     published = check_license(architecture, weights, accepted=accept_license)
     path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
-    backbone = find_backbone(architecture)
     if path is None:
         state = backbone.without_head(backbone.new_network(seed=seed).state_dict())
     else:

@@ -110,8 +110,8 @@ class Backbone:
         stages = self.stages
         if freeze == "last_stage" and len(stages) == 1:
             raise ConfigError(
-                f"freeze=last_stage: {self.name} can't be cut into stages that one tensor connects; use freeze=head, or "
-                "freeze=none to train the whole network"
+                f"freeze=last_stage: {self.name} can't be cut into stages that one tensor connects; use freeze=head, "
+                "or freeze=none to train the whole network"
             )
         first = {"none": stages[0], "last_stage": stages[-1]}.get(freeze, freeze)
         if first not in stages:
@@ -149,7 +149,7 @@ def find_backbone(name: str) -> Backbone:
 
 
 def _filled(network: nn.Module, state: StateDict) -> nn.Module:
-    """The network with these weights, in eval mode. Some networks read their state dict's versions, which files lack."""
+    """The network with these weights, in eval mode; some read their state dict's versions, which files lack."""
     versioned = OrderedDict(state)
     versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(versioned, assign=True)

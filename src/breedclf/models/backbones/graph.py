@@ -10,7 +10,6 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-
 _IN_PLACE = frozenset({"setitem", "iadd", "imul", "isub", "itruediv"})
 
 

@@ -74,22 +74,23 @@ def timm_weights_file(architecture: str, *, timeout_seconds: float = CONNECT_TIM
     return _from_hub(settings.hf_hub_id, files, timeout_seconds)
 
 
-def converted(architecture: str, state: StateDict) -> StateDict:
-    """A state dict of the network's original project, or of timm, as timm itself loads it: with its names and shapes.
+def converted(architecture: str, state: StateDict, classes: int) -> StateDict:
+    """A state dict of the network's original project as timm itself loads it: with timm's names and shapes.
+
+    Args:
+        architecture: as in the settings.
+        state: the state dict, with a head of this number of classes, or without one if it is 0.
+        classes: the rows of that head.
 
     Raises:
         RuntimeError: it doesn't fit; the message is torch's.
     """
     import timm
 
-    name = architecture.removeprefix(TIMM)
-    settings = timm_settings(name)
+    record = {"state_dict": dict(state), "file": None, "custom_load": False, "num_classes": classes}
     with NotDrawn():
         network = timm.create_model(
-            name,
-            pretrained=True,
-            num_classes=settings.num_classes,
-            pretrained_cfg_overlay={"state_dict": dict(state), "file": None, "custom_load": False},
+            architecture.removeprefix(TIMM), pretrained=True, num_classes=classes, pretrained_cfg_overlay=record
         )
     return network.state_dict()
 
