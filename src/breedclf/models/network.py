@@ -39,8 +39,13 @@ def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
         if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
             network = fused(network, graph)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    moved = network.to(device=compute.device, dtype=compute.dtype).to(memory_format=layout)
+    moved = in_layout(network.to(device=compute.device, dtype=compute.dtype), layout)
     return _Compiled(moved) if compute.compiled else moved
+
+
+def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The network with its four-dimensional weights in this layout; torch's own `to` raises for tensors with five."""
+    return network._apply(lambda tensor: tensor.to(memory_format=layout) if tensor.ndim == 4 else tensor)
 
 
 class _Compiled(nn.Module):
