@@ -1,6 +1,6 @@
 """Compare backbones on a folder of images, and train with the best: the fastest that is level with the most accurate.
 
-python examples/12_choose_a_backbone.py --data cub100 --candidates resnet50,convnext_tiny,efficientnet_v2_s --budget 1200
+python examples/12_choose_a_backbone.py --data cub100 --candidates resnet50,convnext_tiny --budget 1200
 python examples/12_choose_a_backbone.py --data cub100 --candidates resnet50 --weights resnet50=resnet50.pth
 python examples/12_choose_a_backbone.py                   # synthetic images, random weights, no download
 """
