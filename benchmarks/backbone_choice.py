@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.measuring import DATA, at_most, interleaved, parser_for, ratios, report
 from breedclf import BackboneComparison, TrainingConfig, compare_backbones
-from breedclf.backbones.candidates import Candidate, candidate_configs
+from breedclf.backbones.candidates import candidate_configs, load_candidate
 from breedclf.backbones.pool import pooled
 from breedclf.backbones.text import comparison_text
 from breedclf.data.image_source import EncodedImages
@@ -63,7 +63,7 @@ def bare_passes(config: TrainingConfig, weights: dict[str, Path]) -> None:
     data, compute = load_data(config), compute_of(config)
     images = EncodedImages(pooled(data).images)
     for each in candidate_configs(config, list(weights), weights).values():
-        Candidate.load(each, data, compute).extractor.extract(images)
+        load_candidate(each, data, compute)[1].extract(images)
 
 
 def _table(data: Path, file: Path, per_class: int) -> Path:

@@ -74,7 +74,7 @@ def compare_backbones(
     try:
         passes = Passes.start(config, images)
         loaded = passes.loaded(configs)
-        plan = passes.plan(loaded, None if budget_seconds is None else started + budget_seconds - time.perf_counter())
+        plan = passes.plan(loaded, budget_seconds, time.perf_counter() - started)
         folds = _Folds.of(passes, passes.features(loaded, plan))
         tested, left_out = _tested(passes, folds, plan)
         return _result(passes, folds, tested, left_out, budget_seconds, time.perf_counter() - started)
