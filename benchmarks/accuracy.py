@@ -97,7 +97,7 @@ def by_backbone(name: str, wanted: dict[str, float]) -> Callable[[Setup], Measur
 
 
 def dog_groups_folds(setup: Setup) -> Measured:
-    """Each image of dog-groups is a test image of one of five folds; three fifths train, and one fifth validates."""
+    """Each image of dog-groups is a test image of one of five folds."""
     details: dict[str, Any] = {}
     for architecture, file in setup.backbones.items():
         counts = []
