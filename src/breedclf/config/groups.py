@@ -6,6 +6,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     "common settings": (
         "architecture",
         "weights",
+        "accept_license",
         "start_from",
         "freeze",
         "epochs",
@@ -67,10 +68,12 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "records and logging": ("checkpoints", "metrics", "profile", "log_to", "mlflow_uri", "mlflow_experiment"),
 }
-_FEATURE_REUSE = ("feature_cache", "feature_store", "verify_files", "cache_dir")
-PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta",), "caches": _FEATURE_REUSE}
+FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
+    "caches": ("feature_cache", "feature_store", "verify_files", "cache_dir")
+}
+PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta",), **FEATURE_REUSE_GROUPS}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
     "evaluation": ("split", "labels", "output", "on_bad_image", "tta"),
-    "caches": _FEATURE_REUSE,
+    **FEATURE_REUSE_GROUPS,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

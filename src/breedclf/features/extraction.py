@@ -15,14 +15,16 @@ from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.data.split import SplitImages
-from breedclf.errors import DataError
+from breedclf.errors import DataError, WeightsError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.features.pass_share import ignore
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.values import Features, unreadable_image
+from breedclf.models.state_dict import is_finite
 from breedclf.runtime.device import Compute, LoaderSettings
 from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.rounding import depends_on_batch, rounding_of
+from breedclf.runtime.row_buffer import RowBuffer
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -97,24 +99,17 @@ class FeatureExtractor:
 
         `on_chunk` is called after each chunk with the number of images done; its exceptions end the extraction.
 
-        The features go into one preallocated tensor. Small pieces between the large blocks of each chunk would keep the
-        memory of these from being released.
-
         Raises:
             ImageError: an image can't be read, with `stop_at_bad`.
         """
-        values, kept = torch.empty(0, 0), torch.empty(len(images), dtype=torch.int64)
+        values, kept = RowBuffer(len(images)), RowBuffer(len(images), torch.empty(0, dtype=torch.int64))
         bad: dict[int, str] = {}
-        count = 0
         for chunk, features in self.computed(images, None, view=view, title=title, on_chunk=on_chunk):
-            if new := len(chunk.positions):
-                if not count:
-                    values = torch.empty(len(images), *features.shape[1:], dtype=features.dtype)
-                values[count : count + new] = features
-                kept[count : count + new] = chunk.positions
-                count += new
+            if len(chunk.positions):
+                values.append(features)
+                kept.append(chunk.positions)
             bad.update(chunk.bad)
-        return Features(values[:count], kept[:count], bad)
+        return Features(values.values, kept.values, bad)
 
     def computed(
         self,
@@ -205,7 +200,30 @@ class FeatureExtractor:
                 inputs = _filled_up(on_device, self._shape(len(on_device), chunk_size)) if padded else on_device
                 features: torch.Tensor = self.backbone(self.preprocessing.normalize(inputs, dtype))[: len(on_device)]
                 self.timer.lap("forward")
+            if padded or not features.is_cuda:  # reading a value makes a GPU wait
+                self._check_finite(features, chunk.positions, images, indices)
             yield chunk, features
+
+    def _check_finite(
+        self, features: torch.Tensor, positions: torch.Tensor, images: ImageSource, indices: Sequence[int] | None
+    ) -> None:
+        """Check the features of the images at some positions of `indices`, as `stream` yields them.
+
+        Raises:
+            WeightsError: one is NaN or infinite.
+        """
+        if is_finite(features):
+            return
+        broken = (~features.isfinite()).flatten(1).any(1).cpu()
+        first = int(positions[broken][0])
+        index = first if indices is None else indices[first]
+        name = images.images.name(index) if isinstance(images, EncodedImages) else f"image {index}"
+        precision = self.compute.precision
+        remedy = "use other weights" + ("" if precision == "fp32" else ", or precision=fp32")
+        raise WeightsError(
+            f"{name}: the backbone ({self.name}) computes NaN or infinite features in {precision} (for "
+            f"{int(broken.sum())} of {len(features)} images): {remedy}"
+        )
 
     def _shape(self, images: int, chunk_size: int) -> int:
         """How many images pass the backbone for a chunk of `images`."""

@@ -32,11 +32,13 @@ class Backbone:
         fingerprint: that of the weights, as in `PretrainedWeights`; with the same one, features are shared.
         preprocessing: makes an image the backbone's input.
         build: builds it, from normalized images [N, 3, H, W] to features [N, D], on a device.
+        name: of the backbone and its weights, for people.
     """
 
     fingerprint: str
     preprocessing: Preprocessing
     build: Callable[[Compute], nn.Module]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class FeaturePass:
             chunk_size=self.chunk_size,
             workers=self.workers,
             stop_at_bad=self.stop_at_bad,
+            name=self.backbone.name,
         )
         if self.cache is not None:
             digests = digests_of(images, self.cache.known)

@@ -19,13 +19,14 @@ from breedclf.data.any_image import AnyImage, given_image, is_one_image, several
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import StrPath, user_path
-from breedclf.inference.batches import Batch, GrowingRows, batches, input_of, thumbnail
+from breedclf.inference.batches import Batch, batches, input_of, thumbnail
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
+from breedclf.runtime.row_buffer import RowBuffer
 
 __all__ = ["NONE_OF_THESE", "AnyImage", "Classifier", "ImageLike", "Prediction", "RankedClass"]
 
@@ -188,7 +189,7 @@ class Classifier:
             0.93
         """
         given = [images] if is_one_image(images) else several_images(images)
-        rows = GrowingRows(length_hint(given, self.batch_size), self._head.in_features)
+        rows = RowBuffer(length_hint(given, self.batch_size), torch.empty(0, self._head.in_features))
         for batch in self._batches(given):
             rows.append(self._forward(self._network[0], batch.crops).cpu())
         return rows.tensor()
@@ -227,7 +228,7 @@ class Classifier:
             ArtifactError: the probabilities contain NaN.
         """
         given = several_images(images)
-        rows = GrowingRows(length_hint(given, self.batch_size), len(self.card.labels))
+        rows = RowBuffer(length_hint(given, self.batch_size), torch.empty(0, len(self.card.labels)))
         for batch in self._batches(given):
             rows.append(self.probabilities_of_inputs(batch.crops))
         return check_finite(rows.tensor())

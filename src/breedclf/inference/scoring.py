@@ -64,7 +64,9 @@ class ModelParts:
             check_values(state, folder)
             return for_inference(network.headless(network.without_head(state)), compute)
 
-        return cls(card, head, Backbone(backbone_fingerprint_of(folder, network, state), card.preprocessing, build))
+        fingerprint = backbone_fingerprint_of(folder, network, state)
+        name = f"{card.architecture} {Path(str(card.training.get('weights', ''))).name}"
+        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name))
 
 
 def chunk_size_of(card: ModelCard) -> int:
@@ -137,6 +139,7 @@ class Scoring:
         Raises:
             ImageError: an image can't be read, with the `stop_at_bad` of the pass.
             ArtifactError: the backbone's weights contain NaN or infinite values, if images must pass through it.
+            WeightsError: the features of an image do.
         """
         title = f"{title}, {VIEW_NAMES[view]}" if view else title
         scores, kept, bad, counts = list[torch.Tensor](), list[torch.Tensor](), dict[int, str](), FeatureCounts()
