@@ -176,7 +176,7 @@ def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
     if settings.network_isolation and ours and not has_weights:
         raise ConfigError(
             f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
-            "pass a local file (weights='resnet50.pth'), which is uploaded"
+            "pass a local file (weights='weights.pth'), which is uploaded"
         )
     store = feature_store_of(spec)
     if store is not None and settings.network_isolation:
