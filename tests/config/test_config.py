@@ -286,7 +286,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_valid_names() -> None:
-    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are activation_ch"):
+    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accept_license, act"):
         TrainingConfig(data="d", zzzz=2)
 
 

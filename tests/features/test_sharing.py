@@ -186,19 +186,21 @@ def test_an_unreadable_image_is_skipped_or_raised_in_all(images: ImageFiles, tmp
     assert str(errors[0]) == str(errors[1])
 
 
-def test_an_image_that_changes_after_its_digest_was_taken_reaches_all_but_no_folder(
-    images: ImageFiles, tmp_path: Path
+@pytest.mark.parametrize("names", [("one", "one"), ("one", "other")], ids=["one-folder", "two-folders"])
+def test_an_image_that_changes_after_its_digest_was_taken_is_in_every_folder_as_it_is(
+    images: ImageFiles, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     stale = digests_of(images)
-    stale.values[6] = 7
-    store = FeatureStore(tmp_path / "store")
-    first, second = run(images, [store, store], stale)
+    stale.values[[1, 6]] = [[7], [8]]  # each process computes one of them
+    stores = [FeatureStore(tmp_path / name) for name in names]
+    first, second = run(images, stores, stale)
     assert torch.equal(first[0].values, second[0].values)
     assert first[1] == FeatureCounts(IMAGES - 1, 1)
-    ((_, counts),) = run(images, [store], stale)
-    assert counts.computed == 1
-    ((_, counts),) = run(images, [store])
-    assert counts.computed == 0
+    for store in stores:
+        ((_, counts),) = run(images, [store])
+        assert counts.computed == 0
+    ((_, counts),) = run(images, stores[:1], stale)
+    assert counts.computed == 2
 
 
 def test_processes_that_would_compute_other_bits_compute_all_images_themselves(

@@ -15,10 +15,11 @@ from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError, ProfileError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
+from breedclf.files.s3_uri import is_s3
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
-from breedclf.profiling.sources import is_remote, open_profile, open_remote_profile
+from breedclf.profiling.sources import open_profile, open_remote_profile
 from breedclf.profiling.verified import Verification, check_repeats
 from breedclf.text.html_repr import html_repr
 
@@ -120,7 +121,7 @@ class ProfilingSession:
             JobError: there is no such job, or it hasn't ended.
         """
         session = cls(rules=rules, backend=backend)
-        if isinstance(source, str) and is_remote(source):
+        if isinstance(source, str) and is_s3(source):
             from breedclf.backends.sagemaker.s3.folder import fetch_recorded_run
 
             session._profile = open_remote_profile(source, fetch_recorded_run)

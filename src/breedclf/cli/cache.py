@@ -15,6 +15,7 @@ from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import CacheEntry
 from breedclf.files.known_files import KnownFiles
 from breedclf.files.paths import path_argument
+from breedclf.files.s3_uri import is_s3, whole_uri
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    if str(arguments.feature_store).startswith("s3:"):
-        raise ConfigError(f"--feature-store={arguments.feature_store} is in S3: list or delete it with aws s3")
+    store_uri = arguments.feature_store and whole_uri(arguments.feature_store)
+    if store_uri and is_s3(store_uri):
+        raise ConfigError(f"--feature-store={store_uri} is in S3: list or delete it with aws s3")
     caches = (ImageCache.at(arguments.cache_dir), KnownFiles.at(arguments.cache_dir))
     store = FeatureStore.at(arguments.feature_store and str(arguments.feature_store), arguments.cache_dir)
     is_clearing = arguments.action == "clear"

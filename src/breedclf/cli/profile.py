@@ -16,10 +16,11 @@ from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.data.tables.places import is_table
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument, path_or_uri_argument, user_path
+from breedclf.files.s3_uri import is_s3
 from breedclf.profiling.report.diff import as_text, compare
 from breedclf.profiling.reported import step_statistics
 from breedclf.profiling.rules import ALL_RULES, Finding, choose_rules
-from breedclf.profiling.sources import find_profile, is_remote, open_profile
+from breedclf.profiling.sources import find_profile, open_profile
 from breedclf.profiling.verified import check_repeats
 
 DEFAULT_OUTPUT = Path("runs/profile")
@@ -113,7 +114,7 @@ def _session(arguments: argparse.Namespace, what: str, also: list[dict[str, str]
     given_output = getattr(arguments, "output", None)
     output = DEFAULT_OUTPUT if given_output is None else user_path(given_output, "output")
     backend = None if arguments.backend is None else backend_named(arguments.backend)
-    if is_remote(what):
+    if is_s3(what):
         return ProfilingSession.attach(what, rules=rules), output
     if find_profile(what) is not None:
         return ProfilingSession.attach(Path(what), rules=rules), output

@@ -64,9 +64,9 @@ def _policy(arguments: argparse.Namespace, console: Console) -> int:
         trust_policy,
     )
     from breedclf.backends.sagemaker.settings import SageMakerSettings, session_region
-    from breedclf.features.remote.bucket import S3Location
+    from breedclf.features.remote.bucket import store_location
 
-    store = None if arguments.feature_store is None else S3Location.parse(arguments.feature_store)
+    store = None if arguments.feature_store is None else store_location(arguments.feature_store)
     settings = SageMakerSettings.given(role=arguments.role_arn, region=arguments.region)
     scope = Scope.of(settings, region=session_region(), account=arguments.account)
     policies = {

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 from breedclf.config.architectures import architecture_name
 from breedclf.config.base import MaybeText, nearest
 from breedclf.files.paths import StrPath, text_path, user_uri
+from breedclf.files.s3_uri import S3Location, is_bucket_name, is_s3, whole_uri
 from breedclf.text.printable import storable
 
 Head = Literal["standardized", "linear"]
@@ -44,7 +45,6 @@ LOGGER_NAMES = ("mlflow", "tensorboard")
 
 FREEZE_NAMES = ("head", "last_stage", "none")
 _STAGE = re.compile(r"stem|(layer|stage)[1-9]")
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 
 
 def weights_name(value: object) -> object:
@@ -95,19 +95,17 @@ def checked_feature_store(value: object) -> object:
     """
     if not isinstance(value, (str, os.PathLike)):
         return value
-    text = os.fspath(value)
-    if text.startswith("s3:/"):  # Path drops the second slash
-        text = "s3://" + text.removeprefix("s3:").lstrip("/")
-    scheme, separator, rest = text.partition("://")
+    text = whole_uri(value)
+    _, separator, rest = text.partition("://")
     if not separator:
         return str(text_path(text, "feature_store"))
     bucket, _, prefix = rest.strip("/").partition("/")
-    if scheme != "s3" or not _BUCKET.fullmatch(bucket) or not storable(prefix) == prefix:
+    if not is_s3(text) or not is_bucket_name(bucket) or not storable(prefix) == prefix:
         raise ValueError(
             f"feature_store={text!r} is neither a folder nor a place in S3: write a path, or s3://BUCKET/PREFIX with "
             "a bucket name of 3 to 63 lowercase letters, digits, dots and hyphens"
         )
-    return f"s3://{bucket}/{prefix}".rstrip("/")
+    return str(S3Location(bucket, prefix)).rstrip("/")
 
 
 def logger_names(value: object) -> object:

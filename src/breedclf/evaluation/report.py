@@ -99,6 +99,13 @@ def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
     return "issue", heading, [interval, f"With so few images, this can't be distinguished from {baseline}."]
 
 
+def averaged_views(result: Evaluation) -> str:
+    """What test-time augmentation did, in words; empty without it."""
+    if len(result.views) == 1:
+        return ""
+    return f"probabilities are the mean over {' and '.join(result.views)}: {len(result.views)} passes per image"
+
+
 def _headline(result: Evaluation) -> Iterator[Tile]:
     low, high = result.accuracy_interval
     correct = round(result.accuracy * result.count)
@@ -244,6 +251,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
             f"center {preprocessing.crop_px} x {preprocessing.crop_px} px",
         ),
         ("Computed on", f"{provenance.device}, {provenance.precision}"),
+        ("Views of each image", averaged_views(result) or "the plain crop"),
         ("Trained with", f"breedclf {card.breedclf_version}, torch {card.torch_version}"),
     ]
     blocks: list[Markup | str] = [facts(pairs)]

@@ -24,6 +24,7 @@ from breedclf.models.state_dict import is_finite
 from breedclf.runtime.device import Compute, LoaderSettings
 from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.rounding import depends_on_batch, rounding_of
+from breedclf.runtime.row_buffer import RowBuffer
 from breedclf.runtime.timers import NO_TIMER, StepTimer
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -98,24 +99,17 @@ class FeatureExtractor:
 
         `on_chunk` is called after each chunk with the number of images done; its exceptions end the extraction.
 
-        The features go into one preallocated tensor. Small pieces between the large blocks of each chunk would keep the
-        memory of these from being released.
-
         Raises:
             ImageError: an image can't be read, with `stop_at_bad`.
         """
-        values, kept = torch.empty(0, 0), torch.empty(len(images), dtype=torch.int64)
+        values, kept = RowBuffer(len(images)), RowBuffer(len(images), torch.empty(0, dtype=torch.int64))
         bad: dict[int, str] = {}
-        count = 0
         for chunk, features in self.computed(images, None, view=view, title=title, on_chunk=on_chunk):
-            if new := len(chunk.positions):
-                if not count:
-                    values = torch.empty(len(images), *features.shape[1:], dtype=features.dtype)
-                values[count : count + new] = features
-                kept[count : count + new] = chunk.positions
-                count += new
+            if len(chunk.positions):
+                values.append(features)
+                kept.append(chunk.positions)
             bad.update(chunk.bad)
-        return Features(values[:count], kept[:count], bad)
+        return Features(values.values, kept.values, bad)
 
     def computed(
         self,
@@ -243,7 +237,7 @@ class FeatureExtractor:
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
             engine=self._engine(),
-            view=(view, self.view_seed if view else 0),
+            view=(view, self.view_seed if view > 0 else 0),
             name=self.name,
         )
 

@@ -13,33 +13,27 @@ from breedclf.config import OnBadImage
 from breedclf.features.store.index import Rows
 from breedclf.features.store.reading import ShardReader
 from breedclf.features.values import Features, reasons_of
+from breedclf.runtime.row_buffer import RowBuffer
 
 IN_MEMORY = -2
 """The shard of features that aren't in the store; their rows are those of a `FeatureBuffer`."""
 
 
 class FeatureBuffer:
-    """Features in memory: at most `count`, in one tensor that is made by the first.
-
-    Small pieces between the large blocks of each chunk would keep the memory of these from being released.
-    """
+    """Features in memory, at most `count`."""
 
     def __init__(self, count: int) -> None:
-        self._count, self._used = count, 0
-        self._values = torch.empty(0, 0)
+        self._rows = RowBuffer(count)
 
     @property
     def values(self) -> torch.Tensor:
         """The features that were added, [N, ...]."""
-        return self._values[: self._used]
+        return self._rows.values
 
     def add(self, features: torch.Tensor) -> Rows:
         """Add features [N, ...] and return their rows."""
-        if not self._used:
-            self._values = torch.empty(self._count, *features.shape[1:], dtype=features.dtype)
-        first, new = self._used, len(features)
-        self._values[first : first + new] = features
-        self._used += new
+        first, new = len(self._rows), len(features)
+        self._rows.append(features)
         return Rows(np.full(new, IN_MEMORY), np.arange(first, first + new), np.zeros(new, np.int64))
 
 

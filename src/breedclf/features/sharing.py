@@ -27,7 +27,7 @@ log: logging.Logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOCK_SECONDS = 0.5
 _PIECE_BYTES = 1 << 24
-_SENT, _SENT_CHANGED = 1, 2
+_SENT = 1
 
 
 class Sharing:
@@ -52,14 +52,19 @@ class Sharing:
         self.bad: dict[int, str] = {}
         """Why images can't be read."""
         self.changed: set[int] = set()
-        """Images whose content changed while they were read, so that their digests don't find their features."""
+        """Images whose content changed while they were read: they count with the digests of their new contents."""
         self.passed = self.computed = 0
         """How many images were read for computing, and how many were computed, in all processes."""
-        self._share, self._digests, self._leads = share, digests, False
+        self._share, self._leads = share, False
+        self._digests, self._given = digests, digests
 
     @property
     def is_first(self) -> bool:
         return self._share.rank == 0
+
+    def digests_of(self, images: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The digests that the features of images are stored under, uint8 [N, 16]."""
+        return self._digests[images]
 
     @property
     def reader(self) -> ShardReader | None:
@@ -73,7 +78,7 @@ class Sharing:
         folders never wait for each other.
         """
         if self._share.count == 1:
-            with self.access.computing(self._digests):
+            with self.access.computing(self._given):
                 yield
             return
         token = self._share.from_first(uuid.uuid4().hex)
@@ -82,7 +87,7 @@ class Sharing:
         self._leads = mark is not None and _created(mark)
         with ExitStack() as held:
             is_told = False
-            while not self._by_all(not self._leads or self.access.claim(held, self._digests)):
+            while not self._by_all(not self._leads or self.access.claim(held, self._given)):
                 held.close()
                 if not is_told:
                     log.info("another run computes features; waiting for it")
@@ -121,6 +126,15 @@ class Sharing:
         """As `Together.meet`."""
         self.together.meet(on_advance)
 
+    def note_contents(self, images: NDArray[np.int64], contents: NDArray[np.uint8]) -> None:
+        """Note which images have other contents than their digests say; `contents` is uint8 [N, 16]."""
+        is_other = (self._digests[images] != contents).any(1)
+        if is_other.any():
+            if self._digests is self._given:
+                self._digests = self._given.copy()
+            self._digests[images[is_other]] = contents[is_other]
+            self.changed.update(images[is_other].tolist())
+
     def add(self, images: NDArray[np.int64], contents: NDArray[np.uint8], values: torch.Tensor) -> bool:
         """Add features that this process has computed, with the digests of what was decoded, uint8 [N, 16].
 
@@ -130,17 +144,20 @@ class Sharing:
         self.rows.put(images, self.buffer.add(values) if rows is None else rows)
         return rows is not None
 
-    def finish(self, images: NDArray[np.int64], goes_on: bool) -> bool:
-        """Count images as computed, take over which of them can't be read or changed, and agree on whether to go on."""
+    def agree(self, images: NDArray[np.int64]) -> None:
+        """Take over from the others which images can't be read, and which changed."""
         some = set(images.tolist())
-        bad = {at: reason for at, reason in self.bad.items() if at in some}
-        outcomes = self._share.from_all((bad, self.changed & some, goes_on))
-        for bad, changed, _ in outcomes:
+        own_bad = {at: reason for at, reason in self.bad.items() if at in some}
+        own_changed = np.array(sorted(self.changed & some), np.int64)
+        for bad, changed, contents in self._share.from_all((own_bad, own_changed, self._digests[own_changed])):
             self.bad.update(bad)
-            self.changed.update(changed)
+            self.note_contents(changed, contents)
+
+    def finish(self, images: NDArray[np.int64], goes_on: bool) -> bool:
+        """Count images as computed, and agree on whether to go on."""
         self.passed += len(images)
         self.computed += int((self.rows.shards[images] != -1).sum())
-        return all(goes_on for *_, goes_on in outcomes)
+        return self._by_all(goes_on)
 
     def exchange(self, images: NDArray[np.int64]) -> None:
         """Send features that one process has and others don't; afterwards all have those of `images`.
@@ -160,13 +177,13 @@ class Sharing:
             row_type = next(each for each in self._share.from_all(self._row_type()) if each is not None)
             log.info("sending the features of %d images to other processes", len(sent))
             for piece in np.array_split(sent, -(-len(sent) * row_type.row_bytes // _PIECE_BYTES)):
-                values, states = self._sent(images[piece], owners[piece] == self._share.rank, row_type)
-                self._receive(images[piece], values, states, in_memory=is_last)
+                values, is_sent = self._sent(images[piece], owners[piece] == self._share.rank, row_type)
+                self._receive(images[piece], values, is_sent, in_memory=is_last)
             self._by_all(True)  # all have appended what they received
 
     def _sent(
         self, images: NDArray[np.int64], is_own: NDArray[np.bool_], row_type: RowType
-    ) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+    ) -> tuple[torch.Tensor, NDArray[np.bool_]]:
         """The features of images, from the processes that have them, and whether they were sent.
 
         They are added up as bytes, which keeps their bits: all but one are 0.
@@ -176,19 +193,19 @@ class Sharing:
         if len(own):
             try:
                 content[is_own, :-1] = as_bytes(self._read(own))
-                content[is_own, -1] = [_SENT_CHANGED if each in self.changed else _SENT for each in own.tolist()]
+                content[is_own, -1] = _SENT
             except OSError as error:
                 log.warning("features can't be read from the store (%s); they are computed again", error)
         content = self._share.total(torch.from_numpy(content)).numpy()
         values = row_type.empty(len(images))
         as_bytes(values)[:] = content[:, :-1]
-        return values, content[:, -1]
+        return values, content[:, -1] == _SENT
 
     def _receive(
-        self, images: NDArray[np.int64], values: torch.Tensor, states: NDArray[np.uint8], *, in_memory: bool
+        self, images: NDArray[np.int64], values: torch.Tensor, is_sent: NDArray[np.bool_], *, in_memory: bool
     ) -> None:
-        new = (self.rows.shards[images] == -1) & (states > 0)
-        in_folder = new & (states == _SENT) & (not in_memory and self.access.folder is not None)
+        new = (self.rows.shards[images] == -1) & is_sent
+        in_folder = new & (not in_memory and self.access.folder is not None)
         stored = np.flatnonzero(in_folder) if self._leads else np.empty(0, np.int64)
         if len(stored):
             rows = self.access.append(self._digests[images[stored]], values[torch.from_numpy(stored)])

@@ -162,9 +162,10 @@ class StoredPass:
             part = sharing.part(some, self.extractor.chunk_size)
             goes_on = self._compute_part(part, sharing, on_new, on_append)
             sharing.meet(on_new)
+            sharing.agree(some)
             sharing.exchange(some)
             others = np.setdiff1d(some, part)
-            goes_on = goes_on and (not len(others) or on_append(self.digests.values[others]))
+            goes_on = goes_on and (not len(others) or on_append(sharing.digests_of(others)))
             if not sharing.finish(some, goes_on):
                 break
 
@@ -201,7 +202,7 @@ class StoredPass:
         ):
             sharing.bad.update({int(missing[at]): reason for at, reason in chunk.bad.items()})
             positions, contents = missing[chunk.positions.numpy()], chunk.digests.numpy()
-            sharing.changed.update(positions[(self.digests.values[positions] != contents).any(1)].tolist())
+            sharing.note_contents(positions, contents)
             if len(positions):
                 yield positions, features.cpu(), contents
 

@@ -100,24 +100,3 @@ def _at(position: int, error: ImageError | ConfigError) -> ImageError:
     located = kind(f"images[{position}]: {error}")
     located.__cause__ = error
     return located
-
-
-class GrowingRows:
-    """Rows of one width that are appended to one tensor; small tensors between large ones would fragment the memory."""
-
-    def __init__(self, expected: int, width: int) -> None:
-        self._rows = torch.empty(max(1, expected), width)
-        self._count = 0
-
-    def append(self, rows: torch.Tensor) -> None:
-        needed = self._count + len(rows)
-        if needed > len(self._rows):
-            larger = torch.empty(max(needed, 2 * len(self._rows)), self._rows.shape[1])
-            larger[: self._count] = self._rows[: self._count]
-            self._rows = larger
-        self._rows[self._count : needed] = rows
-        self._count = needed
-
-    def tensor(self) -> torch.Tensor:
-        """The rows so far, float32 [count, width]; no more memory than they need."""
-        return self._rows if self._count == len(self._rows) else self._rows[: self._count].clone()

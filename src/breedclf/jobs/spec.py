@@ -11,6 +11,7 @@ from typing import Any, Self
 from breedclf.config.hyperparameters import MAX_HYPERPARAMETERS, check_hyperparameter
 from breedclf.errors import ConfigError
 from breedclf.files.paths import user_path
+from breedclf.files.s3_uri import is_s3, whole_uri
 from breedclf.files.typed import typed
 from breedclf.jobs.metric_lines import TRAINING_METRICS, MetricDefinition, check_definitions
 from breedclf.jobs.names import check_name
@@ -119,7 +120,7 @@ def remote_address(path: Path) -> str | None:
         >>> remote_address(Path("s3://mine/dogs")), remote_address(Path("dogs"))
         ('s3://mine/dogs', None)
     """
-    return "s3://" + "/".join(path.parts[1:]) if path.parts and path.parts[0] == "s3:" else None
+    return whole_uri(path) if is_s3(path) else None
 
 
 def require_here(channel: str, path: Path) -> None:
@@ -132,6 +133,11 @@ def require_here(channel: str, path: Path) -> None:
         raise ConfigError(f"channel {channel}: {uri} is in S3, which only a job on SageMaker reads; fetch it first")
     if not path.exists():
         raise ConfigError(f"channel {channel}: {path} is not there")
+
+
+def is_weights_channel(name: str) -> bool:
+    """Whether a channel has the file of pretrained weights, or one of them in a search over several networks."""
+    return name == WEIGHTS_CHANNEL or name.startswith(f"{WEIGHTS_CHANNEL}_")
 
 
 def iterate_lines(parts: Iterator[str]) -> Iterator[str]:

@@ -15,9 +15,8 @@ from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbon
 from breedclf.models.backbones.published_weights import check_license
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.download import CONNECT_TIMEOUT_SECONDS
+from breedclf.models.local_weights import weights_from_file
 from breedclf.models.published import preprocessing_for, weights_file
-from breedclf.models.state_dict import checked, renamed
-from breedclf.models.state_file import read_state
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,11 @@ def load_pretrained(
     preprocessing = preprocessing_for(architecture, weights)
     published = check_license(architecture, weights, accepted=accept_license)
     path = None if weights == "none" else weights_file(architecture, weights, timeout_seconds=timeout_seconds)
-    network = backbone.new_network(seed=seed) if path is None else backbone.empty_network(1)
-    state = backbone.without_head(network.state_dict())
-    if path is not None:
+    if path is None:
+        state = backbone.without_head(backbone.new_network(seed=seed).state_dict())
+    else:
         check_no_model(path)
-        found = renamed(read_state(path), network.state_dict(), backbone.head_prefix, path)
-        state = checked(backbone.without_head(found), state, architecture, path)
+        state = weights_from_file(backbone, path)
     library: Literal["torchvision", "timm"] = "timm" if architecture.startswith(TIMM) else "torchvision"
     record = BackboneRecord(
         library=library,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from breedclf.errors import ProfileError
 from breedclf.files.paths import StrPath
+from breedclf.files.s3_uri import SCHEME
 from breedclf.profiling.debugger.requirements import is_trial
 from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.readers.aws_report import (
@@ -75,11 +76,6 @@ def open_profile(path: StrPath) -> Profile:
     return read_torch_trace(found) if _is_trace(found) else Profile.load(found)
 
 
-def is_remote(path: StrPath) -> bool:
-    """Whether this is an S3 URI rather than a local path."""
-    return os.fspath(path).startswith("s3://")
-
-
 def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile:
     """Read a recorded run from S3; `fetch` downloads its files to a temporary folder.
 
@@ -88,7 +84,7 @@ def open_remote_profile(uri: str, fetch: Callable[[str, Path], None]) -> Profile
     """
     with tempfile.TemporaryDirectory(prefix="breedclf-run-") as temporary:
         # Keep the names of parent folders: they determine the format and the job's name.
-        above = (part for part in uri.removeprefix("s3://").split("/") if part.strip("."))
+        above = (part for part in uri.removeprefix(SCHEME).split("/") if part.strip("."))
         folder = Path(temporary, *above)
         folder.mkdir(parents=True, exist_ok=True)
         fetch(uri, folder)

@@ -23,7 +23,7 @@ from breedclf.backends.sagemaker.account.policy import (
 )
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
-from breedclf.features.remote.bucket import S3Location
+from breedclf.files.s3_uri import S3Location
 
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"

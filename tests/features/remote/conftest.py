@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from breedclf.backends.emulator.s3.objects import MotoObjects
-from breedclf.features.remote.bucket import Bucket, S3Location
+from breedclf.features.remote.bucket import Bucket
 from breedclf.features.remote.shared_pass import PassTimes
 from breedclf.features.remote.store import RemoteStore
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.store_access import StoreAccess
+from breedclf.files.s3_uri import S3Location
 
 SPEC = FeatureSpec("weights", "head", {"crop_px": 224}, "fp32", "engine")
 QUICK = PassTimes(first_wait=0.02, wait=0.1)

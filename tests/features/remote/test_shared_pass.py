@@ -15,9 +15,10 @@ import torch
 
 from breedclf.errors import TrainingStoppedError
 from breedclf.features.remote import remote_set, shared_pass
-from breedclf.features.remote.bucket import Bucket, S3Location
+from breedclf.features.remote.bucket import Bucket
 from breedclf.features.remote.lease import Holder, LeaseTimes, take
 from breedclf.features.remote.shared_pass import PassTimes, parts_of
+from breedclf.files.s3_uri import S3Location
 from tests.features.remote.conftest import SPEC, JobOnOneMachine, digests_of, values_of
 
 NewJob = Callable[..., JobOnOneMachine]

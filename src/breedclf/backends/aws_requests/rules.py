@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from breedclf.files.s3_uri import SCHEME, is_bucket_name
+
 Request = Mapping[str, Any]
 
 _API = "SageMaker API Reference"
 _TAG_LIMITS = "AWS General Reference, Tagging AWS resources: tag naming limits"
 _BUCKET_NAMES = "Amazon S3 User Guide, General purpose bucket naming rules"
 
-_BUCKET = re.compile(r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3)$)[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+_RESERVED = re.compile(r"(xn--|sthree-|amzn-s3-demo-).*|.*(-s3alias|--ol-s3)")
 _IP_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
 _ECR = re.compile(r"\d{12}\.dkr[.-]ecr(-fips)?\.(?P<region>[a-z0-9\-]+)\.\S+/\S+")
 _PUBLIC_ECR = re.compile(r"public\.ecr\.aws/\S+")
@@ -60,8 +62,8 @@ def _tags(request: Request, _region: str) -> Iterator[str]:
 
 def _buckets(request: Request, _region: str) -> Iterator[str]:
     for field, uri in _uris(request):
-        bucket = uri.partition("://")[2].partition("/")[0]
-        if not _BUCKET.fullmatch(bucket) or ".." in bucket or _IP_ADDRESS.fullmatch(bucket):
+        bucket = uri.removeprefix(SCHEME).partition("/")[0]
+        if not is_bucket_name(bucket) or _RESERVED.fullmatch(bucket) or ".." in bucket or _IP_ADDRESS.fullmatch(bucket):
             yield (
                 f"{field} {uri!r}: {bucket!r} is not a valid bucket name: use 3 to 63 lowercase letters, digits, "
                 "dots and hyphens."
@@ -77,7 +79,7 @@ def _uris(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _uris(each, field)
-    elif isinstance(value, str) and value.startswith("s3://"):
+    elif isinstance(value, str) and value.startswith(SCHEME):
         yield field, value
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from breedclf.backends.common.folder import JobFolder
 from breedclf.errors import JobError
+from breedclf.files.s3_uri import is_s3
 from breedclf.jobs import CODE_CHANNEL, JobSpec
 
 ENTRY = "train.py"
@@ -83,7 +84,7 @@ def job_environment(
     folder: JobFolder, spec: JobSpec, *, cores: int, gpus: Sequence[str], outer: Mapping[str, str]
 ) -> dict[str, str]:
     """The whole environment of a job: a few variables of `outer`, those SageMaker sets, and the job's own."""
-    uses_s3 = spec.hyperparameters.get("feature_store", "").startswith("s3://")
+    uses_s3 = is_s3(spec.hyperparameters.get("feature_store", ""))
     prefixes = (*_INHERITED_PREFIXES, "AWS_") if uses_s3 else _INHERITED_PREFIXES
     inherited = {name: value for name, value in outer.items() if name in _INHERITED or name.startswith(prefixes)}
     base = folder.base

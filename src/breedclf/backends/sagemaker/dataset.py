@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.backends.sagemaker.s3.manifest import MANIFEST_NAME, Manifest, ignore_nothing
-from breedclf.backends.sagemaker.s3.storage import S3Location
 from breedclf.backends.sagemaker.s3.transfer import THREADS, Progress, upload_folder
 from breedclf.backends.sagemaker.training.inputs import check_images, set_aside_in
 from breedclf.errors import DataError
 from breedclf.files.paths import StrPath, user_path
+from breedclf.files.s3_uri import S3Location
 from breedclf.runtime.progress import progress_bar
 
 if TYPE_CHECKING:

@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
+from breedclf.files.s3_uri import SCHEME, S3Location, is_bucket_name
 from breedclf.runtime.extras import require_extra
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
     from botocore.exceptions import ClientError
 
-SCHEME = "s3://"
 CONNECTIONS = 16
 _ATTEMPTS, _CONNECT_SECONDS, _READ_SECONDS = 4, 5, 30
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _PERMISSIONS = {"ListObjectsV2": "s3:ListBucket", "GetObject": "s3:GetObject", "PutObject": "s3:PutObject"}
 _KEY_DENIED = re.compile(r"perform: (kms:[A-Za-z*]+)")
 _TAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409")
@@ -38,37 +37,6 @@ class S3Failure(Exception):  # noqa: N818 - never raised to users: it becomes a 
 
 class NoConditionsFailure(S3Failure):
     """The service doesn't support conditional writes."""
-
-
-class S3Location(NamedTuple):
-    """A bucket and a prefix without slashes at its ends."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, uri: str) -> Self:
-        """Parse `s3://bucket/prefix`.
-
-        Raises:
-            ConfigError: it isn't such a URI, or has no prefix.
-
-        Example:
-            >>> S3Location.parse("s3://photos/features/")
-            S3Location(bucket='photos', prefix='features')
-        """
-        bucket, _, prefix = uri.removeprefix(SCHEME).partition("/")
-        prefix = prefix.strip("/")
-        if not uri.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
-            raise ConfigError(f"feature_store={uri!r} is not an S3 URI: use s3://BUCKET/PREFIX")
-        if not prefix:
-            raise ConfigError(f"feature_store={uri!r} has no prefix: use s3://{bucket}/PREFIX, such as {uri}/features")
-        if odd := [part for part in prefix.split("/") if part in ("", ".", "..")]:
-            raise ConfigError(f"feature_store={uri!r} has the part {odd[0]!r}, which S3 takes literally: remove it")
-        return cls(bucket, prefix)
-
-    def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.prefix}"
 
 
 class Listed(NamedTuple):
@@ -131,13 +99,13 @@ class Bucket:
             S3Failure: the request fails.
         """
         found = []
-        prefix = f"{self.location.prefix}/{below}"
+        prefix = f"{self.location.key}/{below}"
         with self._failures("ListObjectsV2", below):
             for page in self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.location.bucket, Prefix=prefix
             ):
                 found += [
-                    Listed(each["Key"].removeprefix(f"{self.location.prefix}/"), int(each["Size"]))
+                    Listed(each["Key"].removeprefix(f"{self.location.key}/"), int(each["Size"]))
                     for each in page.get("Contents", ())
                 ]
         return found
@@ -150,7 +118,7 @@ class Bucket:
         """
         with self._failures("ListObjectsV2", ""):
             answer = self._client.list_objects_v2(
-                Bucket=self.location.bucket, Prefix=f"{self.location.prefix}/", MaxKeys=1
+                Bucket=self.location.bucket, Prefix=f"{self.location.key}/", MaxKeys=1
             )
         found: str | None = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
         return found
@@ -227,7 +195,7 @@ class Bucket:
         return str(answer["ETag"])
 
     def _key(self, name: str) -> str:
-        return f"{self.location.prefix}/{name}"
+        return f"{self.location.key}/{name}"
 
     def _uri(self, name: str) -> str:
         return f"{self.location}/{name}".rstrip("/")
@@ -266,6 +234,27 @@ class Bucket:
         if code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
             return f"bucket {bucket} is in another region than {self.client_region} ({message}); use one in this region"
         return f"{code}: {message}"
+
+
+def store_location(uri: str) -> S3Location:
+    """The bucket and prefix of a feature store, without slashes at the ends of the prefix.
+
+    Raises:
+        ConfigError: it isn't an S3 URI, or has no prefix.
+
+    Example:
+        >>> store_location("s3://photos/features/")
+        S3Location(bucket='photos', key='features')
+    """
+    bucket, _, prefix = uri.removeprefix(SCHEME).partition("/")
+    found = S3Location(bucket, prefix.strip("/"))
+    if not uri.startswith(SCHEME) or not is_bucket_name(bucket):
+        raise ConfigError(f"feature_store={uri!r} is not an S3 URI: use s3://BUCKET/PREFIX")
+    if not found.key:
+        raise ConfigError(f"feature_store={uri!r} has no prefix: use s3://{bucket}/PREFIX, such as {uri}/features")
+    if (odd := found.odd_part) is not None:
+        raise ConfigError(f"feature_store={uri!r} has the part {odd!r}, which S3 takes literally: remove it")
+    return found
 
 
 def _code(error: ClientError) -> str:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from breedclf.data.digests import DIGEST_BYTES
+from breedclf.features.store.checksums import row_checksums
 from breedclf.features.store.row_type import RowType
 
 FORMAT = "1"
@@ -24,8 +25,7 @@ _METADATA_LENGTH_BYTES = 8  # of the header at the start of a safetensors file
 def checksums_of(digests: NDArray[np.uint8], rows: NDArray[np.uint8], row_type: RowType) -> NDArray[np.uint32]:
     """A CRC-32 of each row, uint8 [N, row_bytes], with its image's digest, dtype and shape; uint32 [N]."""
     start = zlib.crc32(f"{row_type.dtype} {list(row_type.shape)}".encode())
-    found = [zlib.crc32(row, zlib.crc32(digest, start)) for digest, row in zip(digests, rows, strict=True)]
-    return np.array(found, np.uint32)
+    return row_checksums(rows, (zlib.crc32(digest, start) for digest in digests))
 
 
 @dataclass(frozen=True)

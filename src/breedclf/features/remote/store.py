@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.errors import ConfigError
-from breedclf.features.remote.bucket import Bucket, NoConditionsFailure, S3Failure, S3Location
+from breedclf.features.remote.bucket import Bucket, NoConditionsFailure, S3Failure, store_location
 from breedclf.features.remote.lease import Holder, Lease, take
 from breedclf.features.remote.remote_set import RemoteSet
 from breedclf.features.remote.shared_pass import Compute, PassTimes, SharedPass
@@ -55,7 +55,7 @@ class RemoteStore:
                 or a later version has written the store. The message names the bucket, the action and a remedy.
             MissingExtraError: boto3 isn't installed.
         """
-        bucket = Bucket.at(S3Location.parse(uri))
+        bucket = Bucket.at(store_location(uri))
         try:
             region, own = bucket.region(), bucket.client_region
             if region and own not in (region, _GLOBAL):

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from breedclf.features.store.checksums import row_checksums
 from breedclf.features.store.description import SetDescription
 from breedclf.features.store.in_use import UseMark, guarded, machines_using, this_machine
 from breedclf.features.store.index import FILE as INDEX_FILE
@@ -195,11 +197,10 @@ class FeatureSet:
     def _checksums(self, digests: NDArray[np.uint8], rows: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Checksums of rows over the key of the set, the type, the image's digest and the values.
 
-        They are against damage, of which CRC-32 misses one in four billion cases, and none in less than 33 bits in a
-        row. A digest is a hash already, so that 32 bits of it identify the image.
+        A digest is a hash already, so that 32 bits of it identify the image.
         """
         start = zlib.crc32(f"{self.spec.key} {self.row_type}".encode())
-        checksums = np.fromiter((zlib.crc32(row, start) for row in rows), np.int64, len(rows))
+        checksums = row_checksums(rows, repeat(start)).astype(np.int64)
         return checksums ^ np.ascontiguousarray(digests[:, :4]).view("<u4")[:, 0].astype(np.int64)
 
     def _opened_for_writing(self) -> Index:

@@ -14,6 +14,7 @@ from breedclf.features.store.shards import shard_files
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.file_cache import DEFAULT_MAX_BYTES, max_bytes_from_environment
+from breedclf.files.s3_uri import is_s3
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 FOLDER = "feature-store"
 OLDER_FOLDER = "features"
-IN_S3 = "s3://"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FeatureStore:
         Raises:
             ConfigError: `BREEDCLF_CACHE_MAX_GB` isn't a size, or `folder` is a URI in S3 and that store can't be used.
         """
-        if folder is not None and not folder.startswith(IN_S3):
+        if folder is not None and not is_s3(folder):
             return cls(Path(folder), max_bytes_from_environment())
         remote = None
         if folder is not None:

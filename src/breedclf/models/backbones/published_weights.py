@@ -85,8 +85,8 @@ def check_license(architecture: str, weights: str, *, accepted: bool) -> Publish
     if published.license_binds:
         if not accepted:
             raise WeightsError(
-                f"the weights {weights} of {architecture} have the license {published.license}, which binds: it "
-                f"restricts what they, and models trained from them, may be used for. Read {published.license_url}; "
+                f"the license of weights={weights} of {architecture} is {published.license}, which binds: it restricts "
+                f"what they, and models trained from them, may be used for. Read {published.license_url}; "
                 "to accept it, pass --accept-license (accept_license=True), or choose other weights "
                 "(`breedclf backbones list` shows licenses). Nothing was downloaded"
             )

@@ -44,19 +44,16 @@ def timm_settings(name: str) -> PretrainedCfg:
     import timm
 
     network, _, tag = name.partition(".")
-    known = timm.list_models()
-    if network not in known:
-        raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
-            f"{nearest_names(network, tuple(known))}"
-        )
-    tags = {each.partition(".")[2] for each in timm.list_pretrained(f"{network}.*")}
-    if tag and tag not in tags:
-        hint = nearest_names(tag, tuple(sorted(tags))) if tags else "it has no published weights"
-        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} has no weights {tag} of it; {hint}")
+    version = f"timm {timm.__version__}, which is installed here,"
+    if network not in (known := timm.list_models()):
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no such network; {nearest_names(network, known)}")
+    tags = timm.list_pretrained(f"{network}.*")
+    if tag and name not in tags:
+        hint = nearest_names(name, tags) if tags else "it has no published weights"
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {hint}")
     settings = timm.get_pretrained_cfg(name)
     if settings is None:
-        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} doesn't describe its images and head")
+        raise ConfigError(f"architecture={TIMM}{name}: {version} doesn't describe its images and head")
     return settings
 
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from breedclf.config.architectures import TIMM
-from breedclf.errors import WeightsError
+from breedclf.errors import DiskError, WeightsError
+from breedclf.files.disk import is_refusal, refusal
 from breedclf.files.known_checksums import sha256_of
 from breedclf.models.backbones.backbone import StateDict
 from breedclf.models.backbones.licenses import license_binds, license_name, license_text
@@ -73,81 +74,87 @@ def timm_weights_file(architecture: str, *, timeout_seconds: float = CONNECT_TIM
     return _from_hub(settings.hf_hub_id, files, timeout_seconds)
 
 
-def converted(architecture: str, state: StateDict) -> StateDict:
-    """A state dict of the network's original project, or of timm, as timm itself loads it: with its names and shapes.
+def converted(architecture: str, state: StateDict, classes: int) -> StateDict:
+    """A state dict of the network's original project as timm itself loads it: with timm's names and shapes.
+
+    Args:
+        architecture: as in the settings.
+        state: the state dict, with a head of this number of classes, or without one if it is 0.
+        classes: the rows of that head.
 
     Raises:
         RuntimeError: it doesn't fit; the message is torch's.
     """
     import timm
 
-    name = architecture.removeprefix(TIMM)
-    settings = timm_settings(name)
+    record = {"state_dict": dict(state), "file": None, "custom_load": False, "num_classes": classes}
     with NotDrawn():
         network = timm.create_model(
-            name,
-            pretrained=True,
-            num_classes=settings.num_classes,
-            pretrained_cfg_overlay={"state_dict": dict(state), "file": None, "custom_load": False},
+            architecture.removeprefix(TIMM), pretrained=True, num_classes=classes, pretrained_cfg_overlay=record
         )
     return network.state_dict()
 
 
 def _from_hub(repository: str, files: tuple[str, ...], timeout_seconds: float) -> Path:
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    """The first of these files that is in the cache or in the repository, verified."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
     for name in files:
+        if isinstance(cached := try_to_load_from_cache(repository, name), str):
+            if not (problem := _wrong_content(Path(cached))):
+                return Path(cached)
+            log.warning("%s is damaged: %s; fetching it again", cached, problem)
         try:
-            return _verified(repository, name, timeout_seconds)
-        except LocalEntryNotFoundError as error:
-            raise _not_downloaded(repository, error.__cause__ or error) from error
-        except EntryNotFoundError:
+            path = _fetched(repository, name, timeout_seconds, again=cached is not None)
+        except RemoteEntryNotFoundError:
             continue
-        except (OSError, ValueError) as error:
-            raise _not_downloaded(repository, error) from error
-    raise WeightsError(f"https://huggingface.co/{repository} has no weights: none of {', '.join(files)}")
-
-
-def _verified(repository: str, name: str, timeout_seconds: float) -> Path:
-    """The file in the cache, whose name is its sha256; downloaded again if it is damaged."""
-    path = _fetched(repository, name, timeout_seconds, again=False)
-    if not (problem := _wrong_content(path)):
+        if problem := _wrong_content(path):
+            raise WeightsError(f"the download of {name} from {_page(repository)} is damaged: {problem}")
         return path
-    log.warning("%s is damaged: %s; fetching it again", path, problem)
-    path = _fetched(repository, name, timeout_seconds, again=True)
-    if problem := _wrong_content(path):
-        raise WeightsError(f"the download of {name} from https://huggingface.co/{repository} is damaged: {problem}")
-    return path
+    raise WeightsError(f"{_page(repository)} has no weights: none of {', '.join(files)}")
 
 
 def _fetched(repository: str, name: str, timeout_seconds: float, *, again: bool) -> Path:
     import timm
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    found = hf_hub_download(
-        repository,
-        name,
-        library_name="timm",
-        library_version=timm.__version__,
-        etag_timeout=timeout_seconds,
-        force_download=again,
-    )
-    return Path(found)
+    try:
+        path = hf_hub_download(
+            repository,
+            name,
+            library_name="timm",
+            library_version=timm.__version__,
+            etag_timeout=timeout_seconds,
+            force_download=again,
+        )
+    except RemoteEntryNotFoundError:
+        raise
+    except Exception as error:  # the client's own errors, those of its HTTP library, and the disk's
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and is_refusal(cause):
+            raise DiskError(
+                f"{constants.HF_HUB_CACHE} can't be written: {refusal(cause)}; make room, or set HF_HOME"
+            ) from error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise WeightsError(
+            f"pretrained weights can't be downloaded from {_page(repository)}: {reason}. Without a network, copy the "
+            f"folder models--{repository.replace('/', '--')} from a machine that has it to {constants.HF_HUB_CACHE}, "
+            "or pass a state dict you have by --weights FILE, or --weights none for random ones"
+        ) from error
+    return Path(path)
 
 
 def _wrong_content(path: Path) -> str | None:
+    """How the sha256 of a file in the cache differs from its name, which is the server's; None if it doesn't."""
     expected = path.resolve().name
     if not _SHA256.fullmatch(expected) or (found := sha256_of(path)) == expected:
         return None
     return f"its sha256 starts {found[:8]}, not {expected[:8]}"
 
 
-def _not_downloaded(repository: str, error: BaseException) -> WeightsError:
+def _page(repository: str) -> str:
     from huggingface_hub import constants
 
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return WeightsError(
-        f"pretrained weights can't be downloaded from {constants.ENDPOINT}/{repository}: {reason}. Without a network, "
-        f"copy the folder models--{repository.replace('/', '--')} of a machine that has them to "
-        f"{constants.HF_HUB_CACHE}, or pass a state dict you have by --weights FILE, or --weights none for random ones"
-    )
+    return f"{constants.ENDPOINT}/{repository}"

@@ -9,7 +9,7 @@ from breedclf.backends.emulator.delays import Lags
 from breedclf.backends.emulator.descriptions import described_training
 from breedclf.backends.emulator.jobs.training_runs import TrainingRuns
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.backends.emulator.s3.storage import S3Location
+from breedclf.backends.emulator.s3.storage import location_of
 from breedclf.backends.emulator.store import TRAINING, Record, page, selected
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobDescription, JobStatus, SecondaryStatus
@@ -75,7 +75,7 @@ class TrainingJobs:
         """Inputs must exist, and all buckets must be in this region."""
         for channel in request.get("InputDataConfig", ()):
             uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            location = S3Location.parse(uri)
+            location = location_of(uri)
             if self._runs.storage.region_of(location.bucket) != region or not self._runs.storage.any(location):
                 raise ServiceError(
                     "ValidationException",
@@ -85,7 +85,7 @@ class TrainingJobs:
                     f'"{location.bucket}".',
                 )
         for name, uri in _output_locations(request):
-            bucket = S3Location.parse(uri).bucket
+            bucket = location_of(uri).bucket
             found = self._runs.storage.region_of(bucket)
             if found != region:
                 where = "doesn't exist" if found is None else f"is in region {found}"

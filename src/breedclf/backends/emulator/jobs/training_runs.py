@@ -18,10 +18,11 @@ from breedclf.backends.common.processes import Identity, kill_job
 from breedclf.backends.emulator.access.keys import Access, write_private
 from breedclf.backends.emulator.container.train import ORDER_VARIABLE, submitted
 from breedclf.backends.emulator.faults import Faults
-from breedclf.backends.emulator.s3.storage import S3Location, Storage, folder_is_empty
+from breedclf.backends.emulator.s3.storage import Storage, folder_is_empty, location_of
 from breedclf.backends.emulator.store import TRAINING, Record, Store
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.errors import BreedclfError, JobError
+from breedclf.files.s3_uri import S3Location
 from breedclf.jobs import MAX_FAILURE_REASON_CHARS, JobDescription, JobSpec, JobStatus
 from breedclf.jobs.metric_lines import MetricDefinition
 
@@ -144,11 +145,11 @@ class TrainingRuns:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "checkpoints").mkdir(parents=True)
         for channel in request.get("InputDataConfig", ()):
-            location = S3Location.parse(channel["DataSource"]["S3DataSource"]["S3Uri"])
+            location = location_of(channel["DataSource"]["S3DataSource"]["S3Uri"])
             if self.storage.download(location, folder / "channels" / channel["ChannelName"]) == 0:
                 raise JobError(f"Data download failed: {location} has no objects")
         if "CheckpointConfig" in request:
-            location = S3Location.parse(request["CheckpointConfig"]["S3Uri"])
+            location = location_of(request["CheckpointConfig"]["S3Uri"])
             self.storage.download(S3Location(location.bucket, location.key.rstrip("/") + "/"), folder / "checkpoints")
         source = self._fetch_source(request, folder / "source")
         write_private(folder / "order.json", json.dumps(self._order(record) | {"source": source}))
@@ -158,7 +159,7 @@ class TrainingRuns:
         _, uri = submitted(request.get("HyperParameters", {}), request.get("Environment", {}))
         if not uri.startswith("s3://") or request["AlgorithmSpecification"].get("ContainerEntrypoint"):
             return ""
-        location = S3Location.parse(uri)
+        location = location_of(uri)
         if self.storage.region_of(location.bucket) is None or not self.storage.download(location, folder):
             raise JobError(f"Code download failed: {location} of sagemaker_submit_directory doesn't exist")
         file = folder / location.key.rpartition("/")[2]
@@ -205,7 +206,7 @@ class TrainingRuns:
             job = self.local.describe(name)
             times.record(job_folder(self.local.home, name).log_file, self.store.clock())
             if "CheckpointConfig" in record["request"]:
-                location = S3Location.parse(record["request"]["CheckpointConfig"]["S3Uri"])
+                location = location_of(record["request"]["CheckpointConfig"]["S3Uri"])
                 self.storage.upload_changed(self.folder(name) / "checkpoints", location, checkpoints)
             if job.status.is_final:
                 self._upload_outputs(record, job)
@@ -217,7 +218,7 @@ class TrainingRuns:
     def _upload_outputs(self, record: Record, job: JobDescription) -> None:
         """Upload the job's outputs, and then mark it as ended."""
         name, config = record["name"], record["request"]["OutputDataConfig"]
-        target = S3Location.parse(config["S3OutputPath"])
+        target = location_of(config["S3OutputPath"])
         prefix = f"{target.key.rstrip('/')}/{name}/output".lstrip("/")
         folder = job_folder(self.local.home, name)
         if config.get("CompressionType", "GZIP") == "NONE":

@@ -14,11 +14,12 @@ from breedclf.backends.emulator.access.keys import Access
 from breedclf.backends.emulator.descriptions import described_transform
 from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.backends.emulator.s3.storage import S3Location, Storage
+from breedclf.backends.emulator.s3.storage import Storage, location_of
 from breedclf.backends.emulator.serving.container import Container
 from breedclf.backends.emulator.serving.models import container_of
 from breedclf.backends.emulator.store import MODEL, TRANSFORM, Record, Store, page, selected
 from breedclf.errors import BreedclfError, EndpointError
+from breedclf.files.s3_uri import S3Location
 
 TRANSFORM_GROUP = "/aws/sagemaker/TransformJobs"
 _HEALTH_SECONDS = 180.0
@@ -50,7 +51,7 @@ class TransformJobs:
             _refuse(f"MaxConcurrentTransforms * MaxPayloadInMB must not be more than {_MAX_PAYLOADS_MB} MB.")
         if "DataProcessing" in request or "DataCaptureConfig" in request:
             _refuse("DataProcessing and DataCaptureConfig aren't emulated by breedclf's emulator.")
-        target = S3Location.parse(request["TransformOutput"]["S3OutputPath"])
+        target = location_of(request["TransformOutput"]["S3OutputPath"])
         if self.storage.region_of(target.bucket) != region:
             _refuse(f"The bucket {target.bucket} of TransformOutput isn't in region {region}.")
         record = self.store.create(TRANSFORM, request["TransformJobName"], region, request, status="InProgress")
@@ -121,7 +122,7 @@ class TransformJobs:
         model = self.store.get(MODEL, request["ModelName"], record["region"])
         definition = dict(container_of(model["request"]))
         definition["Environment"] = {**definition.get("Environment", {}), **request.get("Environment", {})}
-        source = S3Location.parse(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
+        source = location_of(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
         keys = [each["Key"] for each in self.storage.list(source) if not each["Key"].endswith("/")]
         if not keys:
             return f"ClientError: No objects found under {source}"
@@ -156,7 +157,7 @@ class TransformJobs:
         if reply.status != 200:
             text = reply.body.decode("utf-8", errors="replace")
             return self._failed(record, source.bucket, key, f"ClientError: {reply.status}: {text}")
-        target = S3Location.parse(request["TransformOutput"]["S3OutputPath"])
+        target = location_of(request["TransformOutput"]["S3OutputPath"])
         prefix = source.key[: source.key.rfind("/") + 1]
         name = f"{target.key.rstrip('/')}/{key.removeprefix(prefix)}.out".lstrip("/")
         end = b"\n" if request["TransformOutput"].get("AssembleWith") == "Line" else b""

@@ -8,35 +8,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from breedclf.backends.emulator.protocol import ServiceError
-from breedclf.errors import JobError
+from breedclf.errors import ConfigError, JobError
+from breedclf.files.s3_uri import S3Location
 
 _WORKERS = 8
 
 
-@dataclass(frozen=True)
-class S3Location:
-    """A bucket and a key or prefix in it."""
+def location_of(uri: str) -> S3Location:
+    """The bucket and key of `s3://bucket/key`.
 
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, uri: str) -> S3Location:
-        """Parse `s3://bucket/key`.
-
-        Raises:
-            ServiceError: it isn't an S3 URI.
-        """
-        parts = urlsplit(uri)
-        if parts.scheme != "s3" or not parts.netloc:
-            raise ServiceError("ValidationException", f"{uri!r} isn't an S3 URI; use s3://bucket/key")
-        return cls(parts.netloc, parts.path.lstrip("/"))
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.key}"
+    Raises:
+        ServiceError: it isn't an S3 URI.
+    """
+    try:
+        bucket, key = S3Location.parse(uri)
+    except ConfigError:
+        raise ServiceError("ValidationException", f"{uri!r} isn't an S3 URI; use s3://bucket/key") from None
+    return S3Location(bucket, key.lstrip("/"))
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ import urllib3
 
 from breedclf.backends.emulator.access.keys import RoleAccess
 from breedclf.backends.emulator.container import serve
-from breedclf.backends.emulator.s3.storage import S3Location, Storage
+from breedclf.backends.emulator.s3.storage import Storage, location_of
 from breedclf.errors import EndpointError
+from breedclf.files.s3_uri import S3Location
 
 _SCRIPT = Path(serve.__file__)
 _PING_SECONDS, _PING_PAUSE_SECONDS = 2.0, 0.1
@@ -189,8 +190,8 @@ def model_location(definition: Mapping[str, Any]) -> tuple[S3Location, bool]:
     """The location of the model's data, and whether it is an archive."""
     source = definition.get("ModelDataSource", {}).get("S3DataSource")
     if source is None:
-        return S3Location.parse(definition["ModelDataUrl"]), True
-    return S3Location.parse(source["S3Uri"]), source.get("CompressionType", "None") == "Gzip"
+        return location_of(definition["ModelDataUrl"]), True
+    return location_of(source["S3Uri"]), source.get("CompressionType", "None") == "Gzip"
 
 
 def _fetch_model(definition: Mapping[str, Any], storage: Storage, folder: Path, model: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.tags import TAG
 from breedclf.errors import ConfigError
-from breedclf.features.remote.bucket import S3Location
+from breedclf.files.s3_uri import S3Location
 
 _SERVICE, SCHEDULER = "sagemaker.amazonaws.com", "scheduler.amazonaws.com"
 _ROLE = re.compile(r"arn:(?P<partition>aws[a-z\-]*):iam::(?P<account>\d{12}):role/.+")
@@ -230,10 +230,10 @@ def _list_bucket(scope: Scope) -> dict[str, Any]:
 
 def _feature_store(store: S3Location, scope: Scope) -> list[dict[str, Any]]:
     bucket = f"arn:{scope.partition}:s3:::{store.bucket}"
-    below = {"StringLike": {"s3:prefix": [f"{store.prefix}/*"]}}
+    below = {"StringLike": {"s3:prefix": [f"{store.key}/*"]}}
     return [
         _allow("ListFeatures", ["s3:ListBucket"], [bucket], below),
-        _allow("ReadAndWriteFeatures", ["s3:GetObject", "s3:PutObject"], [f"{bucket}/{store.prefix}/*"]),
+        _allow("ReadAndWriteFeatures", ["s3:GetObject", "s3:PutObject"], [f"{bucket}/{store.key}/*"]),
     ]
 
 

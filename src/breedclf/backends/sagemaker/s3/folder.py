@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from breedclf.errors import MissingExtraError, ProfileError
+from breedclf.errors import ConfigError, MissingExtraError, ProfileError
+from breedclf.files.s3_uri import S3Location
 
 READ_SUFFIXES = (".json", ".jsonl", ".json.gz", ".ts", ".tfevents")
 MAX_FILES = 200_000
@@ -26,9 +27,10 @@ def fetch_recorded_run(uri: str, folder: Path, *, client: Any = None) -> None:
         ConfigError: no credentials or region are configured.
         ProfileError: the bucket can't be read, or has no such file.
     """
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not bucket:
-        raise ProfileError(f"{uri!r} is not an S3 URI: use s3://BUCKET/PREFIX")
+    try:
+        bucket, key = S3Location.parse(uri)
+    except ConfigError as error:
+        raise ProfileError(str(error)) from None
     try:
         from breedclf.backends.sagemaker.aws_errors import translate_aws_errors
     except ModuleNotFoundError as error:

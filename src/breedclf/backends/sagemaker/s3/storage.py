@@ -1,4 +1,4 @@
-"""Objects in S3: URIs and basic operations."""
+"""Objects in S3: basic operations."""
 
 from __future__ import annotations
 
@@ -6,61 +6,20 @@ import base64
 import hashlib
 import io
 import logging
-import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from breedclf.backends.sagemaker.aws_errors import is_missing, translate_aws_errors
 from breedclf.errors import BreedclfError, ConfigError, DataError
+from breedclf.files.s3_uri import S3Location
 
-SCHEME = "s3://"
 _DELETE_BATCH = 1_000
 
 log: logging.Logger = logging.getLogger(__name__)
-
-
-class S3Location(NamedTuple):
-    """A bucket and a key or prefix."""
-
-    bucket: str
-    key: str
-
-    @classmethod
-    def parse(cls, uri: str) -> Self:
-        """Parse `s3://bucket/key`.
-
-        Raises:
-            ConfigError: it isn't an S3 URI.
-
-        Example:
-            >>> S3Location.parse("s3://mine/dogs/train")
-            S3Location(bucket='mine', key='dogs/train')
-        """
-        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
-        if not uri.startswith(SCHEME) or not bucket:
-            raise ConfigError(f"{uri!r} is not an S3 URI: use s3://BUCKET/PREFIX")
-        return cls(bucket, key)
-
-    def require_plain(self) -> Self:
-        """Reject `..`, `.` and empty parts, which S3 treats as names, unlike most programs.
-
-        Raises:
-            ConfigError: the key has such a part.
-        """
-        odd = [part for part in self.key.removesuffix("/").split("/") if part in ("", ".", "..")]
-        if self.key and odd:
-            normalized = posixpath.normpath(f"/{self.key}").lstrip("/")
-            raise ConfigError(
-                f"{str(self)!r} has the part {odd[0]!r}, literal in S3: use {SCHEME}{self.bucket}/{normalized}"
-            )
-        return self
-
-    def __str__(self) -> str:
-        return f"{SCHEME}{self.bucket}/{self.key}"
 
 
 @dataclass(frozen=True)
