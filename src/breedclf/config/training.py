@@ -16,6 +16,7 @@ from breedclf.config.base import (
     Decides,
     MaybeOutputPath,
     MaybeText,
+    MaybeTextPath,
     MaybeUserPath,
     OutputPath,
     Settings,
@@ -85,7 +86,7 @@ class TrainingConfig(Settings):
         validate_default=True,
         description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict (timm: pretrained)",
     )
-    start_from: Annotated[MaybeOutputPath, Decides.START] = Field(
+    start_from: Annotated[MaybeTextPath, Decides.START] = Field(
         default=None,
         validate_default=True,
         description="continue this model (OUTPUT/model): its network, preprocessing and known classes",
