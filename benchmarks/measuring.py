@@ -18,6 +18,12 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 DATA = Path(os.environ.get("BREEDCLF_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 WEIGHTS = DATA / "weights" / "resnet50-imagenet1k.pth"
+BACKBONES = {
+    "resnet50": WEIGHTS,
+    "timm:tf_efficientnet_lite0": DATA / "weights" / "efficientnet-lite0.pth",
+    "timm:tf_efficientnet_lite2": DATA / "weights" / "efficientnet-lite2.pth",
+}
+"""Networks by name, with files of their weights."""
 
 
 def peers_python() -> Path:

@@ -47,7 +47,7 @@ def test_predicting_does_without_torchs_compiler() -> None:
     """It takes as long to load as the rest of torch and torchvision together."""
     told = _python(
         "import sys, torch; "
-        "from breedclf.models.backbones.backbone import find_backbone; from breedclf.models.network import folded; "
+        "from breedclf.models.backbones.backbone import find_backbone; from breedclf.models.folding import folded; "
         "resnet = find_backbone('resnet18'); "
         "network = resnet.network_from(resnet.new_network(seed=0, classes=2).state_dict()); "
         "folded(network)(torch.zeros(1, 3, 64, 64)); "

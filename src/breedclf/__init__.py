@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from breedclf.api.trainer import Trainer
     from breedclf.api.transform import TransformResult
     from breedclf.api.tuning import TuningJob
+    from breedclf.backbones.compare import compare_backbones
+    from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone
     from breedclf.backends.inline import InlineBackend
     from breedclf.backends.local.backend import LocalBackend
     from breedclf.backends.sagemaker.backend import SageMakerBackend
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
+    "BackboneComparison": "breedclf.backbones.comparison",
     "Backend": "breedclf.jobs",
     "BeforeTraining": "breedclf.training.records",
     "BestTrial": "breedclf.api.best_trial",
@@ -92,6 +95,7 @@ _MODULE_OF = {
     "Categorical": "breedclf.tuning.space",
     "ClassResult": "breedclf.evaluation.metrics",
     "Classifier": "breedclf.inference.classifier",
+    "ComparedBackbone": "breedclf.backbones.comparison",
     "Comparison": "breedclf.exporting.comparison",
     "ConfigError": "breedclf.errors",
     "Continuous": "breedclf.tuning.space",
@@ -167,6 +171,7 @@ _MODULE_OF = {
     "Verification": "breedclf.profiling.verified",
     "WeightsError": "breedclf.errors",
     "check": "breedclf.data_check",
+    "compare_backbones": "breedclf.backbones.compare",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
     "from_arrays": "breedclf.data.adapters.arrays",
@@ -177,6 +182,7 @@ _MODULE_OF = {
 
 __all__ = [
     "ArtifactError",
+    "BackboneComparison",
     "Backend",
     "BeforeTraining",
     "BestTrial",
@@ -184,6 +190,7 @@ __all__ = [
     "Categorical",
     "ClassResult",
     "Classifier",
+    "ComparedBackbone",
     "Comparison",
     "ConfigError",
     "Continuous",
@@ -260,6 +267,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "check",
+    "compare_backbones",
     "evaluate",
     "export",
     "from_arrays",

@@ -14,18 +14,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from breedclf.config import TrainingConfig
+from breedclf.config.hyperparameters import decode
 from breedclf.config.import_path import with_files_at
 from breedclf.errors import BreedclfError, ConfigError, TrainingError, TrainingStoppedError
 from breedclf.files.model_folder import CARD_FILE
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.files.paths import user_path
-from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MAX_FAILURE_REASON_CHARS, MODEL_CHANNEL, WEIGHTS_CHANNEL
+from breedclf.jobs import (
+    DATA_CHANNEL,
+    LABELS_CHANNEL,
+    MAX_FAILURE_REASON_CHARS,
+    MODEL_CHANNEL,
+    WEIGHTS_CHANNEL,
+    is_weights_channel,
+)
 from breedclf.jobs.metric_lines import best, print_metrics
 from breedclf.runtime.own_code import importable_from
 from breedclf.runtime.process_signals import EXIT_INTERRUPTED, ending_at_once, interrupt_by_signals
 from breedclf.runtime.quick_exit import leave
 from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
+from breedclf.tuning.network_weights import WEIGHTS_PAIR, received_by_job
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
 
 if TYPE_CHECKING:
@@ -94,6 +103,14 @@ class JobEnvironment:
         except ValueError as error:
             raise ConfigError(f"the job's environment can't be read: {error}") from error
 
+    @property
+    def weights(self) -> dict[str, str]:
+        """The weights by architecture, of a job that is a search or one of its trials."""
+        if WEIGHTS_PAIR not in self.hyperparameters:
+            return {}
+        files = {name: str(_only_file(path)) for name, path in self.channels.items() if is_weights_channel(name)}
+        return received_by_job(self.hyperparameters[WEIGHTS_PAIR], files)
+
     def training_config(self) -> TrainingConfig:
         """The training configuration with the paths of this job.
 
@@ -114,6 +131,9 @@ class JobEnvironment:
         if self.cache is not None:
             paths["cache_dir"] = self.cache
         pairs = without_search(self.hyperparameters)
+        pairs.pop(WEIGHTS_PAIR, None)
+        if (weights := self.weights.get(str(decode(pairs.get("architecture"))))) is not None:
+            paths["weights"] = weights
         if (folder := self.own_code) is not None:
             texts = {name: text for name, text in pairs.items() if isinstance(text, str)}
             paths |= with_files_at(texts, lambda file: str(folder / Path(file).name))
@@ -221,7 +241,7 @@ def search(job: JobEnvironment) -> None:
         raise TrainingError(f"the job runs as {job.processes} processes, but a search in one job needs exactly one")
     if config.device in ("auto", "cuda"):
         _require_gpus(job.gpus)
-    study = study_from_pairs(job.hyperparameters, config)
+    study = study_from_pairs(job.hyperparameters, config, job.weights)
     _write_model(run_packed(study, checkpoints=job.checkpoints, output_data=job.output_data), job.model)
 
 

@@ -61,7 +61,7 @@ def test_paths_become_channels_and_settings_hyperparameters(pictures: Path, tmp_
 def test_what_is_not_there_is_told_before_anything_starts(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not an image folder"):
         Trainer(TrainingConfig(data=tmp_path / "gone"), backend="local").submit()
-    with pytest.raises(WeightsError, match="is neither IMAGENET1K_V1, IMAGENET1K_V2, none nor a file"):
+    with pytest.raises(WeightsError, match="is neither IMAGENET1K_V1, .* nor a file"):
         Trainer(TrainingConfig(data=pictures, weights=str(tmp_path / "gone.pth")), backend="local").submit()
 
 

@@ -38,6 +38,7 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "labels": st.none() | _paths(),
         "architecture": st.sampled_from(["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]),
         "weights": st.sampled_from(["IMAGENET1K_V1", "IMAGENET1K_V2", "none"]) | _paths().map(str),
+        "accept_license": st.booleans(),
         "start_from": st.none(),  # excludes weights; it has tests of its own
         "epochs": st.integers(1, 10_000),
         "batch_size": st.integers(1, 65_536),
@@ -285,7 +286,7 @@ def test_an_unknown_key_names_the_nearest() -> None:
 
 
 def test_an_unknown_key_that_is_near_to_nothing_lists_the_valid_names() -> None:
-    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are activation_ch"):
+    with pytest.raises(ConfigError, match="unknown setting 'zzzz': valid names are accept_license, act"):
         TrainingConfig(data="d", zzzz=2)
 
 

@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from breedclf.data.decoded_cache import ImageCache
+from breedclf.data.device_decoding import DevicePreprocessing
 from breedclf.data.digests import DIGEST_BYTES
 from breedclf.data.image_source import EncodedImages, ImageSource, LoadedChunks, ThreadedChunks, ViewDataset
 from breedclf.data.labeled_images import SourceImages
-from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.preprocessing import MIRROR_VIEW, Preprocessing
 from breedclf.data.split import ImageFiles
 from breedclf.features.digests import digests_of
 from breedclf.runtime.device import LoaderSettings
@@ -105,6 +106,18 @@ def test_decoding_leaves_the_digest_of_a_given_image_as_it_is(mode: str) -> None
     decoded = EncodedImages(images)
     assert [decoded.load(index).digest for index in range(len(images))] == [each.tobytes() for each in before.values]
     assert digests_of(images).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("kind", [Preprocessing, DevicePreprocessing])
+def test_the_mirror_view_is_the_plain_crop_from_right_to_left(paths: list[Path], kind: type[Preprocessing]) -> None:
+    preprocessing = kind(resize_px=40, crop_px=32, dct_scaling=True)
+    assert preprocessing.enough_px(MIRROR_VIEW) == preprocessing.enough_px(0) == 40
+    for path in paths:
+        with Image.open(path) as image:
+            plain = preprocessing.view(image, 0)
+            mirrored = preprocessing.view(image, MIRROR_VIEW, seed=3, digest=b"any")
+        assert torch.equal(mirrored, plain.flip(2))
+        assert not torch.equal(mirrored, plain)
 
 
 def test_crops_and_flips_are_spread_as_they_should_be() -> None:

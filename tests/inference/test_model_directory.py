@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from breedclf.errors import ArtifactError
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.backbones.backbone import StateDict, find_backbone
+from breedclf.models.backbones.record import BackboneRecord
 
 CARD = {
     "architecture": "resnet18",
@@ -99,3 +101,36 @@ def test_outputs_and_names_must_agree(model: Path) -> None:
     edit(model, labels=["a", "b", "c"], class_names=["a", "b", "c"])
     with pytest.raises(ArtifactError, match=r"has 2 outputs, but breedclf\.json names 3 classes"):
         read_artifact(model)
+
+
+TIMM_RECORD = {"library": "timm", "library_version": "1.9.0", "weights": "pretrained", "license": "MIT", "source": "u"}
+
+
+def test_a_model_of_a_timm_network_that_is_not_here_says_what_to_install(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(model, architecture="timm:resnet18z", backbone=TIMM_RECORD)
+    timm = pytest.importorskip("timm")
+    there = f"1.9.0, and {timm.__version__} is installed: pip install timm==1.9.0"
+    with pytest.raises(ArtifactError, match=rf"can't be used here: .*timm {timm.__version__} has no such .*{there}"):
+        read_artifact(model)
+    monkeypatch.setitem(sys.modules, "timm", None)
+    missing = (
+        r"timm, which is not installed: pip install 'breedclf\[timm\]'. .* and none is installed: pip install timm"
+    )
+    with pytest.raises(ArtifactError, match=missing):
+        read_artifact(model)
+
+
+def test_a_network_that_another_version_builds_differently_names_the_versions(model: Path) -> None:
+    torchvision = {**TIMM_RECORD, "library": "torchvision", "library_version": "0.1"}
+    edit(model, architecture="resnet34", backbone=torchvision)
+    with pytest.raises(ArtifactError, match=r"doesn't fit resnet34: .*with torchvision 0\.1, .* install torchvision=="):
+        read_artifact(model)
+
+
+def test_the_backbone_is_recorded_if_it_is_known(tmp_path: Path, model: Path, state: StateDict) -> None:
+    assert read_artifact(model)[0].backbone is None
+    assert "backbone" not in json.loads((model / CARD_FILE).read_text())
+    write_artifact(tmp_path / "other", {**CARD, "backbone": BackboneRecord(**TIMM_RECORD)}, state)
+    assert read_artifact(tmp_path / "other")[0].backbone == BackboneRecord(**TIMM_RECORD)

@@ -25,7 +25,7 @@ from breedclf.exporting.formats import FORMATS
 from breedclf.exporting.network import ExportedNetwork, traced
 from breedclf.exporting.samples import MOST_IMAGES, drawn_samples, samples_from
 from breedclf.models.backbones.backbone import find_backbone
-from breedclf.models.network import folded
+from breedclf.models.folding import folded
 from breedclf.testing.images import write_hostile_images
 from breedclf.training.fit import FitResult
 from tests.integration.conftest import write_patterns

@@ -170,7 +170,11 @@ def test_a_trial_that_can_t_train_fails_alone(pictures, tmp_path) -> None:
     torch.save(find_backbone("resnet18").new_network(seed=0).state_dict(), weights)
     space = {"architecture": Categorical("resnet34", "resnet18")}
     tuning = TuningJob(
-        config(pictures, tmp_path, weights=str(weights)), space, strategy="grid", home=tmp_path / "home"
+        config(pictures, tmp_path),
+        space,
+        strategy="grid",
+        home=tmp_path / "home",
+        weights=dict.fromkeys(("resnet34", "resnet18"), weights),
     ).run()
     assert [trial.status for trial in tuning.trials] == ["Failed", "Completed"]
     assert "resnet34" in (tuning.trials[0].failure_reason or "")

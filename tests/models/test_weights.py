@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from breedclf.errors import WeightsError
 from breedclf.files.known_checksums import cache_file_of, sha256_of
 from breedclf.models.backbones.backbone import find_backbone
-from breedclf.models.published import download, preprocessing_for
+from breedclf.models.download import download
+from breedclf.models.published import preprocessing_for
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.state_file import read_state
 from breedclf.models.weights import load_pretrained

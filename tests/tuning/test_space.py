@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
-from breedclf.tuning.space import Categorical, Continuous, Integer, Space, checked_space, parse_parameter, size
+from breedclf.tuning.flag_values import parse_parameter
+from breedclf.tuning.space import Categorical, Continuous, Integer, Space, checked_space, size
 
 CONFIG = TrainingConfig(data="pictures")
 

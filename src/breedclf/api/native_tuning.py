@@ -6,8 +6,7 @@ import logging
 import secrets
 from pathlib import Path
 
-from breedclf.api.training_job import training_spec
-from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history
+from breedclf.api.tuning_drivers import OnChange, best_epoch, objective_history, search_spec
 from breedclf.errors import BreedclfError
 from breedclf.jobs import PacedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -19,7 +18,6 @@ from breedclf.tuning.native import (
     disagreement,
     mirrored,
 )
-from breedclf.tuning.space import own_code_in
 from breedclf.tuning.study import SearchRequest, Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
@@ -159,12 +157,7 @@ def native_search(request: SearchRequest, *, since: float = 0.0) -> NativeSearch
         ConfigError: a setting doesn't fit a job.
         DataError: the image folder doesn't exist.
     """
-    config = request.config.replace(objective=request.objective)
-    spec = training_spec(config, name=request.name, more_code=own_code_in(request.space)).replace(
-        tags={"breedclf-tuning": request.name}
-    )
-    if request.max_seconds_per_job is not None:
-        spec = spec.replace(max_runtime_seconds=request.max_seconds_per_job)
+    spec = search_spec(request, request.name)
     if request.early_stopping:  # the service stops trials by the metric that it ranks by
         spec = spec.replace(environment={**spec.environment, TELL_BEST_VARIABLE: "1"})
     return NativeSearch(request, spec, since)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from breedclf.api.native_tuning import NativeDriver
+from breedclf.api.network_check import check_network
 from breedclf.api.training_job import with_checked_model
 from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, PackedDriver
 from breedclf.backends.common.folder import home_folder
@@ -19,12 +22,15 @@ from breedclf.jobs import Backend, HomeBackend, remote_address
 from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
-from breedclf.tuning.study import StudyFolder
+from breedclf.tuning.network_weights import checked_weights, is_file, weights_by_architecture
+from breedclf.tuning.space import Categorical, ParameterRange, Space, with_weights
+from breedclf.tuning.study import SearchRequest, StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
 
 STUDIES = "tuning"
+_OF_THE_NETWORK = ("architecture", "freeze", "weights")
 _PATHS = ("data", "labels", "output", "cache_dir", "start_from")
 
 
@@ -51,6 +57,44 @@ def studies_folder(backend: Backend | None, home: StrPath | None) -> Path:
 def new_study_name() -> str:
     """A unique name of at most 32 characters."""
     return f"tune-{datetime.now(UTC):%y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def search_request(
+    *,
+    config: TrainingConfig,
+    space: Mapping[str, ParameterRange],
+    weights: Mapping[str, StrPath] | None,
+    **settings: Any,
+) -> SearchRequest:
+    """The request of a search, with absolute paths and the weights of each network in the space.
+
+    Raises:
+        ConfigError: a setting is wrong, or they don't fit together.
+    """
+    weights = checked_weights(weights or {})
+    if "architecture" not in space and config.architecture in weights:
+        config = config.replace(weights=weights.pop(config.architecture))
+    config = with_absolute_paths(config)
+    request = SearchRequest(config=config, space=cast(Space, dict(space)), **settings)  # validates the space
+    by_architecture = weights_by_architecture(config, request.space, weights)
+    absolute = {
+        name: str(Path(value).absolute()) if is_file(value) else value for name, value in by_architecture.items()
+    }
+    return SearchRequest(config=config, space=request.space, weights=absolute, **settings) if absolute else request
+
+
+def check_networks(request: SearchRequest) -> None:
+    """Check that every network that the search may try exists, with its weights, before any job starts.
+
+    Raises:
+        ConfigError: there is no such network, or it has no such stage to train.
+        MissingExtraError: a network is timm's, and timm isn't installed.
+        WeightsError: the weights are neither a known name nor a file, or there are none of that name.
+    """
+    space = request.space
+    choices = {name: each.values for name in _OF_THE_NETWORK if isinstance(each := space.get(name), Categorical)}
+    for values in itertools.product(*choices.values()):
+        check_network(request.config.replace(**with_weights(dict(zip(choices, values, strict=True)), request.weights)))
 
 
 def with_absolute_paths(config: TrainingConfig) -> TrainingConfig:

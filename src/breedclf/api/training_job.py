@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePath
 
-from breedclf.config import WEIGHTS_NAMES, TrainingConfig
+from breedclf.api.network_check import check_network
+from breedclf.config import TrainingConfig
 from breedclf.config.import_path import ImportPath, metric_paths, with_files_at
-from breedclf.errors import ConfigError, DataError, WeightsError
-from breedclf.files.model_folder import check_no_model
+from breedclf.errors import ConfigError, DataError
 from breedclf.files.s3_uri import whole_uri
 from breedclf.jobs import (
     DATA_CHANNEL,
@@ -23,6 +23,7 @@ from breedclf.jobs import (
 from breedclf.jobs.metric_lines import training_metrics
 from breedclf.runtime.own_source import modules_to_send
 from breedclf.runtime.process_signals import ending_at_once
+from breedclf.tuning.network_weights import is_file, sent_with_job
 
 _NOT_SENT = ("data", "labels", "output", "cache_dir", "resume", "start_from")
 
@@ -52,19 +53,23 @@ def training_spec(
     max_runtime_seconds: float = DEFAULT_MAX_RUNTIME_SECONDS,
     spot: bool = False,
     more_code: Mapping[str, ImportPath] | None = None,
+    weights: Mapping[str, str] | None = None,
 ) -> JobSpec:
     """The job that trains with these settings; paths become channels, everything else hyperparameters.
 
     Modules of your own that the settings name are sent with the job; `more_code` are those that a search may name.
+    `weights` are those of several networks, by architecture, of a job that runs trials of a search.
 
     Raises:
         ConfigError: the name or a setting doesn't fit a job, the settings name no folder, or own code isn't found.
         DataError: the image folder or the table doesn't exist.
-        WeightsError: the weights are neither a known name nor a file.
+        WeightsError: the weights are neither a known name nor a file, or there are none of that name.
+        MissingExtraError: the network is timm's, and timm isn't installed.
         ArtifactError: the model of `start_from` can't be read, or is damaged.
     """
     config = with_checked_model(config)
     channels = _data_channels(config)
+    check_network(config)
     modules = modules_to_send({**config.own_code, **(more_code or {})})
     sent = (
         config.replace(**with_files_at(config.to_hyperparameters(), lambda file: PurePath(file).name))
@@ -74,12 +79,12 @@ def training_spec(
     pairs = {key: value for key, value in sent.to_hyperparameters().items() if key not in _NOT_SENT}
     if config.start_from is not None:
         channels[MODEL_CHANNEL] = config.start_from.absolute()
-    elif config.weights not in WEIGHTS_NAMES:
-        weights = Path(config.weights).absolute()
-        check_no_model(Path(config.weights))
-        if not weights.is_file():
-            raise WeightsError(f"weights={config.weights!r} is neither {', '.join(WEIGHTS_NAMES)} nor a file")
-        channels[WEIGHTS_CHANNEL] = weights
+    elif weights:
+        by_architecture, files = sent_with_job(weights)
+        channels |= {channel: file.absolute() for channel, file in files.items()}
+        pairs = {**{key: value for key, value in pairs.items() if key != "weights"}, **by_architecture}
+    elif is_file(config.weights):
+        channels[WEIGHTS_CHANNEL] = Path(config.weights).absolute()
         del pairs["weights"]
     return JobSpec(
         name=new_name("train") if name is None else name,

@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.native_tuning import adopt, native_search
-from breedclf.api.search_setup import driver_for, new_study_name, studies_folder, valid_count, with_absolute_paths
+from breedclf.api.search_setup import (
+    check_networks,
+    driver_for,
+    new_study_name,
+    search_request,
+    studies_folder,
+    valid_count,
+)
 from breedclf.api.tuning_drivers import OnChange
 from breedclf.api.tuning_output import Progress, change_handler, dataframe_of, failure_message
 from breedclf.backends.registry import backend_of
@@ -26,10 +33,10 @@ from breedclf.jobs.handle import Job
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
-from breedclf.tuning.space import ParameterRange, Space
+from breedclf.tuning.space import ParameterRange
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.table import rows_of, summary_line
 from breedclf.tuning.trials import Trial
 
@@ -68,6 +75,8 @@ class TuningJob:
         max_seconds_per_job: stop a job after this many seconds.
         home: the folder of tuning jobs; defaults to that of the backend, `BREEDCLF_HOME`, or `.breedclf`.
         images: labeled images to train on, in place of the folder `config.data`; only without a backend.
+        weights: a file or a name of weights for each architecture in the space; by default that of the config, or the
+            default weights of each.
 
     Raises:
         ConfigError: an argument is wrong or doesn't fit the others; no job was started.
@@ -101,14 +110,16 @@ class TuningJob:
         max_seconds_per_job: int | None = None,
         home: StrPath | None = None,
         images: GivenImages | None = None,
+        weights: Mapping[str, StrPath] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         check_one_origin(config, images)
         backend = None if backend is None else backend_of(backend)
-        self._request = SearchRequest(
+        self._request = search_request(
             name=name or new_study_name(),
-            config=with_absolute_paths(config),
-            space=cast(Space, dict(space)),  # validated there
+            config=config,
+            space=space,
+            weights=weights,
             objective=objective,
             strategy=strategy,
             max_jobs=max_jobs,
@@ -227,9 +238,12 @@ class TuningJob:
                 each change.
 
         Raises:
-            ConfigError: there is a tuning job of this name already.
+            ConfigError: there is a tuning job of this name already, or a network in the space doesn't exist.
             DataError: the images can't be used.
+            MissingExtraError: a network in the space is timm's, and timm isn't installed.
+            WeightsError: a network in the space has no such weights.
         """
+        check_networks(self._request)
         valid_images = valid_count(self._request.config, self._images)
         with self._folder.locked():
             if self._folder.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -291,13 +291,20 @@ def _packed_name(study: Study) -> str:
 
 def _packed_spec(study: Study) -> JobSpec:
     """One job with the search's settings among its hyperparameters."""
-    spec = _spec(study.request, study.request.config, _packed_name(study))
+    spec = search_spec(study.request, _packed_name(study))
     return spec.replace(hyperparameters={**spec.hyperparameters, **packed_pairs(study)})
 
 
-def _spec(request: SearchRequest, config: TrainingConfig, name: str) -> JobSpec:
-    """The job of one trial, tagged with the search's name."""
-    spec = training_spec(config, name=name, more_code=own_code_in(request.space)).replace(
+def search_spec(request: SearchRequest, name: str) -> JobSpec:
+    """A job that can run each trial of the search, tagged with the search's name."""
+    return _spec(request, request.shared_config, name, request.weights)
+
+
+def _spec(
+    request: SearchRequest, config: TrainingConfig, name: str, weights: Mapping[str, str] | None = None
+) -> JobSpec:
+    """The job of one trial, or of several with the weights of each network, tagged with the search's name."""
+    spec = training_spec(config, name=name, more_code=own_code_in(request.space), weights=weights).replace(
         tags={"breedclf-tuning": request.name}
     )
     limit = request.max_seconds_per_job

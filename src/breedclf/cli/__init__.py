@@ -29,6 +29,7 @@ DESCRIPTION = "Fine-tune, tune, profile and deploy image classifiers, on this ma
 COMMANDS = {
     "data": "check an image folder, download a public dataset, or upload one to S3",
     "train": "fine-tune a pretrained network on a folder of images",
+    "backbones": "list networks, or compare some on your images",
     "profile": "show where training time goes, what to change, and whether it helps",
     "evaluate": "evaluate a model on a split of a dataset",
     "jobs": "list, show, follow, stop or delete jobs",

@@ -49,10 +49,12 @@ def _keywords(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def _as_text(result: Evaluation) -> str:
-    from breedclf.evaluation.report import verdict
+    from breedclf.evaluation.report import averaged_views, verdict
 
     _, heading, sentences = verdict(result)
     lines = [heading, *sentences, ""]
+    if views := averaged_views(result):
+        lines.append(views)
     if len(result.labels) > 5:
         lines.append(f"top-5 accuracy {percent(result.top5_accuracy)}")
     lines.append(f"loss {plain(result.loss)}, macro F1 {percent(result.macro_average.f1)}")

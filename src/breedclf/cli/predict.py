@@ -10,8 +10,8 @@ from typing import Any
 
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
-from breedclf.config.evaluation import FeatureReuse
-from breedclf.config.groups import FEATURE_REUSE_GROUPS
+from breedclf.config.evaluation import PredictionConfig
+from breedclf.config.groups import PREDICTION_GROUPS
 from breedclf.errors import ConfigError, DataError, ImageError, ModelError
 from breedclf.files.paths import path_or_uri_argument
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="use this endpoint instead of MODEL")
     parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint runs (default: local)")
     parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to print (default: 5)")
-    add_settings_flags(parser, FeatureReuse, FEATURE_REUSE_GROUPS)
+    add_settings_flags(parser, PredictionConfig, PREDICTION_GROUPS)
 
 
 def _how_many(text: str) -> int:
@@ -53,14 +53,14 @@ def _how_many(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    given = given_settings(arguments, FeatureReuse)
+    given = given_settings(arguments, PredictionConfig)
     if arguments.endpoint is not None:
         if given:
             raise ConfigError(f"--{next(iter(given)).replace('_', '-')} has no effect on an endpoint: leave it out")
         images, results = _by_endpoint(arguments)
     else:
         images = [image for each in arguments.images for image in _files(each)]
-        results = _by_model(arguments.model, images, FeatureReuse(**given))
+        results = _by_model(arguments.model, images, PredictionConfig(**given))
     answers = [_answer(image, result, arguments.top) for image, result in zip(images, results, strict=True)]
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
@@ -86,7 +86,7 @@ def _files(image: str) -> list[str]:
     return found
 
 
-def _by_model(model: str, images: list[str], reuse: FeatureReuse) -> Sequence[Prediction | str]:
+def _by_model(model: str, images: list[str], config: PredictionConfig) -> Sequence[Prediction | str]:
     """The prediction of each image, or the reason why there is none.
 
     Less than a chunk of images pass through the network one by one, without the time that an empty rest of a chunk
@@ -99,10 +99,10 @@ def _by_model(model: str, images: list[str], reuse: FeatureReuse) -> Sequence[Pr
 
         folder = user_path(model, "model")
         if len(images) >= chunk_size_of(read_card(folder)):
-            return Scoring.read(folder, reuse).predictions_of_files(images)
+            return Scoring.read(folder, config, tta=config.tta).predictions_of_files(images)
     from breedclf.inference.classifier import Classifier
 
-    classifier = Classifier(model)
+    classifier = Classifier(model, tta=config.tta)
     return [_result(classifier.predict, image) for image in images]
 
 

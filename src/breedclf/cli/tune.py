@@ -18,7 +18,8 @@ from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
-from breedclf.tuning.space import Parameter, parse_parameter
+from breedclf.tuning.flag_values import network_weights, parse_parameter
+from breedclf.tuning.space import Parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_table, value_text
 
@@ -58,7 +59,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
     search.add_argument("--report", type=path_argument, metavar="FILE", help="HTML report (default: OUT/tuning.html)")
-    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume"])
+    add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume", "weights"])
+    networks = parser.add_argument_group("weights")
+    networks.add_argument(
+        "--weights",
+        action="append",
+        metavar="WEIGHTS|NAME=FILE",
+        dest="network_weights",
+        default=[],
+        help="as for train; or the weights of one network in the search, for each of them (repeatable)",
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -86,6 +96,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
+    weights = _take_weights(arguments)
     space = _take_space(arguments)
     config = training_config(arguments)
     return TuningJob(
@@ -105,7 +116,20 @@ def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
         not_improving=arguments.not_improving,
         max_seconds=arguments.max_seconds,
         max_seconds_per_job=arguments.max_seconds_per_job,
+        weights=weights,
     )
+
+
+def _take_weights(arguments: argparse.Namespace) -> dict[str, str]:
+    """The weights by network; those for all networks become the setting of that name, as if only they were given."""
+    by_network: dict[str, str] = {}
+    for text in arguments.network_weights:
+        name, file = network_weights(text)
+        if name is None:
+            arguments.weights = file
+        else:
+            by_network[name] = file
+    return by_network
 
 
 def _take_space(arguments: argparse.Namespace) -> dict[str, Parameter]:

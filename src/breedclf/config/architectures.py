@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 TIMM = "timm:"
 """What the names of timm's networks start with."""
@@ -88,8 +89,17 @@ TORCHVISION_ARCHITECTURES: tuple[str, ...] = (
 )
 """torchvision's classifiers that end with a linear layer on one vector of features per image."""
 
+_CANNOT_TRAIN = {
+    "googlenet": "has more than one head",
+    "inception_v3": "has more than one head",
+    "squeezenet1_0": "ends with a convolution, not with a linear layer on one vector of features",
+    "squeezenet1_1": "ends with a convolution, not with a linear layer on one vector of features",
+}
+"""torchvision's other classifiers, and why they can't be fine-tuned."""
+
 _NEAREST = 3
 _TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+_TIMM_ON_THE_HUB = re.compile(r"(hf[-_]hub:)?timm/")
 
 
 def architecture_name(value: object) -> object:
@@ -102,19 +112,33 @@ def architecture_name(value: object) -> object:
     if not isinstance(value, str):
         return value
     name = value.strip().lower()
+    if name in TORCHVISION_ARCHITECTURES:
+        return name
     if name.startswith(TIMM):
         if _TIMM_NAME.fullmatch(name.removeprefix(TIMM)):
             return name
-        raise ValueError(f"architecture={value!r} isn't {TIMM} with a name of timm's, such as {TIMM}convnextv2_tiny")
-    if name in TORCHVISION_ARCHITECTURES:
-        return name
+        raise ValueError(
+            f"architecture={value!r} isn't spelled like a network of timm: write letters, digits and _, as in "
+            f"{TIMM}convnextv2_tiny, and a dot before the tag of weights, as in {TIMM}convnextv2_tiny.fcmae_ft_in1k"
+        )
+    if name in _CANNOT_TRAIN:
+        raise ValueError(
+            f"architecture={value!r} can't be fine-tuned: torchvision's {name} {_CANNOT_TRAIN[name]}; choose another "
+            "(`breedclf backbones list`)"
+        )
     raise ValueError(
-        f"architecture={value!r} is unknown: {nearest_names(name, TORCHVISION_ARCHITECTURES)}; `breedclf backbones "
-        f"list` shows all, and {TIMM}NAME takes timm's"
+        f"architecture={value!r} is no classifier of torchvision: {nearest_names(name, TORCHVISION_ARCHITECTURES)}; "
+        f"for a network of timm write {TIMM}{_as_timm(name)} (`breedclf backbones list` shows all)"
     )
 
 
-def nearest_names(name: str, valid: tuple[str, ...]) -> str:
+def _as_timm(name: str) -> str:
+    """How this name may be spelled in timm."""
+    own = _TIMM_ON_THE_HUB.sub("", name).replace("-", "_")
+    return own if _TIMM_NAME.fullmatch(own) else "NAME"
+
+
+def nearest_names(name: str, valid: Sequence[str]) -> str:
     """A hint with the three valid names that are most similar."""
     near = difflib.get_close_matches(name, valid, n=_NEAREST, cutoff=0.0)
-    return f"the nearest names are {', '.join(near)}"
+    return f"the nearest name is {near[0]}" if len(near) == 1 else f"the nearest names are {', '.join(near)}"

@@ -30,7 +30,16 @@ class FeatureReuse(Settings):
     )
 
 
-class EvaluationConfig(FeatureReuse):
+class PredictionConfig(FeatureReuse):
+    """How the probabilities of images are computed."""
+
+    tta: bool = Field(
+        default=False,
+        description="test-time augmentation: average over each image and its mirror image, in two passes",
+    )
+
+
+class EvaluationConfig(PredictionConfig):
     """How a model is evaluated on images; field names are the flags of `breedclf evaluate`.
 
     Raises:

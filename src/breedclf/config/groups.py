@@ -6,6 +6,7 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
     "common settings": (
         "architecture",
         "weights",
+        "accept_license",
         "start_from",
         "freeze",
         "epochs",
@@ -70,8 +71,9 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
 FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
     "caches": ("feature_cache", "feature_store", "verify_files", "cache_dir")
 }
+PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta",), **FEATURE_REUSE_GROUPS}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "labels", "output", "on_bad_image"),
+    "evaluation": ("split", "labels", "output", "on_bad_image", "tta"),
     **FEATURE_REUSE_GROUPS,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

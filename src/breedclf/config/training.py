@@ -86,6 +86,9 @@ class TrainingConfig(Settings):
         validate_default=True,
         description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict (timm: pretrained)",
     )
+    accept_license: Annotated[bool, Decides.RECORDS] = Field(
+        default=False, description="use published weights also if their license restricts what they may be used for"
+    )
     start_from: Annotated[MaybeTextPath, Decides.START] = Field(
         default=None,
         validate_default=True,

@@ -17,7 +17,7 @@ from breedclf.data.digests import digest_of
 from breedclf.data.formats.loading import ran_out_of_data
 from breedclf.data.image_source import Chunk, Item, collate, read_encoded
 from breedclf.data.images import ImageLike, pillow_image
-from breedclf.data.preprocessing import Preprocessing
+from breedclf.data.preprocessing import MIRROR_VIEW, Preprocessing
 from breedclf.data.split import SplitImages
 from breedclf.errors import ImageError
 from breedclf.runtime.threads import chunks_ahead
@@ -36,8 +36,9 @@ class DevicePreprocessing(Preprocessing):
         """View number `view` of an upright image, uint8 [3, H, W] on any device, as uint8 [3, crop_px, crop_px]."""
         if isinstance(image, Image.Image):
             image = as_tensor(image)
-        if view == 0:
-            return self._central(image)
+        if view <= 0:
+            crop = self._central(image)
+            return crop.flip(2) if view == MIRROR_VIEW else crop
         height, width = image.shape[1:]
         box, mirrored = self.box(width, height, view, seed, digest)
         left, top, right, bottom = map(round, box)

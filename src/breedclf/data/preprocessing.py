@@ -20,6 +20,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PIXELS = "uint8-2"
 """The version of decoding and cropping; change it whenever pixels change, since it is part of cache keys."""
 
+MIRROR_VIEW = -1
+"""The number of the view that is the central crop mirrored left to right."""
+
 MAX_PX = 2048
 """The largest crop and scaled image; a ResNet-50 takes some seconds for one image of this size."""
 
@@ -57,16 +60,18 @@ class Preprocessing(Settings):
         """The shorter side in pixels that a decoded image needs for a view; None if it must have its full size."""
         if not self.dct_scaling:
             return None
-        return self.resize_px if view == 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
+        return self.resize_px if view <= 0 else math.ceil(self.crop_px / _MIN_AREA_SHARE**0.5)
 
     def view(self, image: Image.Image | torch.Tensor, view: int, *, seed: int = 0, digest: bytes = b"") -> torch.Tensor:
         """Return view number `view` of an upright image (RGB, or uint8 [3, H, W]) as uint8 [3, crop_px, crop_px].
 
-        View 0 is the central crop that evaluation uses. The others are random crops, possibly mirrored, that depend on
-        (`seed`, `view`, `digest`) only: an image with the same content has the same view in every dataset and run.
+        View 0 is the central crop that evaluation uses, and view -1 its mirror image. The others are random crops,
+        possibly mirrored, that depend on (`seed`, `view`, `digest`) only: an image with the same content has the same
+        view in every dataset and run.
         """
-        if view == 0:
-            return self._central(as_tensor(image) if isinstance(image, Image.Image) else image)
+        if view <= 0:
+            crop = self._central(as_tensor(image) if isinstance(image, Image.Image) else image)
+            return crop.flip(2) if view == MIRROR_VIEW else crop
         image = as_image(image) if isinstance(image, torch.Tensor) else image
         box, mirrored = self.box(*image.size, view, seed, digest)
         return as_tensor(self._random(image, box, mirrored=mirrored)).contiguous()

@@ -16,7 +16,7 @@ import torch
 from breedclf._version import __version__
 from breedclf.config import Device, OnBadImage, Precision
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.config.evaluation import FeatureReuse
+from breedclf.config.evaluation import PredictionConfig
 from breedclf.data.dataset import canonical_split
 from breedclf.data.given_images import GivenImages, kind_of, split_to_evaluate
 from breedclf.data.image_folder import as_split, images_by_split, log_set_aside
@@ -35,7 +35,7 @@ from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import check_finite
 from breedclf.inference.model_directory import ModelCard
-from breedclf.inference.scoring import Scoring
+from breedclf.inference.scoring import VIEW_NAMES, Scoring
 from breedclf.text.printable import storable
 from breedclf.training.results.output_folder import own_output
 
@@ -61,6 +61,7 @@ def evaluate(
     batch_size: int | None = None,
     workers: int | None = None,
     on_bad_image: OnBadImage = "error",
+    tta: bool = False,
     feature_cache: bool = True,
     feature_store: StrPath | None = None,
     verify_files: bool = False,
@@ -84,6 +85,7 @@ def evaluate(
             `chunk_size`, training's features are reused.
         workers: number of DataLoader workers (default: chosen for this machine).
         on_bad_image: `error` stops at an unreadable image, `skip` leaves it out and lists it in `skipped`.
+        tta: test-time augmentation: average the probabilities of each image and its mirror image, in two passes.
         feature_cache: reuse stored features of images, and store those that are computed.
         feature_store: where features are stored: a folder (default: below the cache folder).
         verify_files: read all image files again; by default those with the same path, size, times and inode aren't.
@@ -108,13 +110,18 @@ def evaluate(
     """
     artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
-    reuse = FeatureReuse(
-        feature_cache=feature_cache, feature_store=feature_store, verify_files=verify_files, cache_dir=cache_dir
+    reuse = PredictionConfig(
+        tta=tta,
+        feature_cache=feature_cache,
+        feature_store=feature_store,
+        verify_files=verify_files,
+        cache_dir=cache_dir,
     )
     origin = _origin(data, labels)
     scoring = Scoring.read(
         artifact,
         reuse,
+        tta=reuse.tta,
         device=device,
         precision=precision,
         chunk_size=batch_size,
@@ -259,19 +266,20 @@ def _and(more: str) -> str:
 
 
 def _measure(scoring: Scoring, images: Split, data: Path, on_bad_image: OnBadImage) -> Evaluation:
-    scores, counts = scoring.scores(images.images, f"evaluating {images.name}")
-    skipped = scores.left_out(on_bad_image)
+    found, counts = scoring.probabilities(images.images, f"evaluating {images.name}")
+    skipped = found.left_out(on_bad_image)
     card = scoring.model.card
     result = measure(
-        check_finite(torch.softmax(scores.values.double(), dim=1)).numpy(),
-        torch.tensor(images.targets)[scores.kept].numpy(),
+        check_finite(found.values).numpy(),
+        torch.tensor(images.targets)[found.kept].numpy(),
         card.labels,
-        [_shown_name(images.images.name(position), data) for position in scores.kept.tolist()],
+        [_shown_name(images.images.name(position), data) for position in found.kept.tolist()],
         class_names=card.class_names,
         split=images.name,
         skipped=skipped,
     )
-    return result.model_copy(update={"features": UsedFeatures(**asdict(counts))})
+    views = tuple(VIEW_NAMES[view] for view in scoring.views)
+    return result.model_copy(update={"views": views, "features": UsedFeatures(**asdict(counts))})
 
 
 def _shown_name(name: str, data: Path) -> Path:

@@ -90,6 +90,7 @@ class Evaluation(Result):
 
     `confusion[i][j]` counts the images of `labels[i]` that were classified as `labels[j]`. `majority_share` is the
     accuracy of always predicting the most frequent class of the split. `skipped` says why images were left out.
+    `views` are those whose probabilities were averaged, "plain", or "plain" and "mirrored"; each took one pass.
     `report` and `features` describe the evaluation itself, and aren't in metrics.json.
     """
 
@@ -109,6 +110,7 @@ class Evaluation(Result):
     worst: tuple[WrongImage, ...]
     confidence: tuple[ConfidenceStep, ...]
     skipped: tuple[str, ...] = ()
+    views: tuple[str, ...] = ("plain",)
     report: str | None = None
     features: UsedFeatures | None = None
 

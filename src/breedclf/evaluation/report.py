@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from breedclf.evaluation.metrics import ClassResult, Evaluation, wilson_interval
 from breedclf.inference.model_directory import ModelCard
+from breedclf.models.backbones.record import BackboneRecord
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
@@ -96,6 +97,13 @@ def verdict(result: Evaluation) -> tuple[Tone, str, list[str]]:
     if high < result.majority_share:
         return "bad", heading, [interval, f"That is worse than {baseline}."]
     return "issue", heading, [interval, f"With so few images, this can't be distinguished from {baseline}."]
+
+
+def averaged_views(result: Evaluation) -> str:
+    """What test-time augmentation did, in words; empty without it."""
+    if len(result.views) == 1:
+        return ""
+    return f"probabilities are the mean over {' and '.join(result.views)}: {len(result.views)} passes per image"
 
 
 def _headline(result: Evaluation) -> Iterator[Tile]:
@@ -231,6 +239,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
         ("Architecture", f"{card.architecture}, {len(card.labels)} classes"),
         ("Weights (sha256)", card.weights_sha256),
         ("Pretrained weights", card.training.get("weights", "unknown")),
+        *_backbone_rows(card.backbone),
         *((("Continues the model", card.start_from.fingerprint),) if card.start_from else ()),
         ("Trained on", card.training.get("data", "unknown")),
         ("Training data fingerprint", card.data_fingerprint or "unknown"),
@@ -242,6 +251,7 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
             f"center {preprocessing.crop_px} x {preprocessing.crop_px} px",
         ),
         ("Computed on", f"{provenance.device}, {provenance.precision}"),
+        ("Views of each image", averaged_views(result) or "the plain crop"),
         ("Trained with", f"breedclf {card.breedclf_version}, torch {card.torch_version}"),
     ]
     blocks: list[Markup | str] = [facts(pairs)]
@@ -250,6 +260,16 @@ def _provenance(result: Evaluation, provenance: Provenance) -> Section:
         listed = [*result.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
         blocks.append(details(f"Skipped images: {len(result.skipped)}", bullets(listed)))
     return Section("Provenance", blocks)
+
+
+def _backbone_rows(backbone: BackboneRecord | None) -> list[tuple[str, str]]:
+    """The library of the network, and the license of the pretrained weights."""
+    if backbone is None:  # an older model
+        return []
+    rows = [("Network of", f"{backbone.library} {backbone.library_version}")]
+    if backbone.license is not None:
+        rows.append(("License of the pretrained weights", f"{backbone.license}, from {backbone.source}"))
+    return rows
 
 
 def _recall_first(one: ClassResult) -> tuple[float, int]:

@@ -23,7 +23,7 @@ from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.backbones.backbone import find_backbone
-from breedclf.models.network import folded
+from breedclf.models.folding import folded
 from breedclf.runtime.extras import require_extra
 from breedclf.training.results.output_folder import writable
 

@@ -15,11 +15,12 @@ from breedclf.data.device_decoding import PIXELS as DEVICE_PIXELS
 from breedclf.data.image_source import Chunk, EncodedImages, ImageSource
 from breedclf.data.preprocessing import PIXELS, Preprocessing
 from breedclf.data.split import SplitImages
-from breedclf.errors import DataError
+from breedclf.errors import DataError, WeightsError
 from breedclf.features.loading import device_chunks, loaded_chunks, loader_for
 from breedclf.features.pass_share import ignore
 from breedclf.features.store.spec import FeatureSpec
 from breedclf.features.values import Features, unreadable_image
+from breedclf.models.state_dict import is_finite
 from breedclf.runtime.device import Compute, LoaderSettings
 from breedclf.runtime.progress import progress_bar
 from breedclf.runtime.rounding import depends_on_batch, rounding_of
@@ -199,7 +200,30 @@ class FeatureExtractor:
                 inputs = _filled_up(on_device, self._shape(len(on_device), chunk_size)) if padded else on_device
                 features: torch.Tensor = self.backbone(self.preprocessing.normalize(inputs, dtype))[: len(on_device)]
                 self.timer.lap("forward")
+            if padded or not features.is_cuda:  # reading a value makes a GPU wait
+                self._check_finite(features, chunk.positions, images, indices)
             yield chunk, features
+
+    def _check_finite(
+        self, features: torch.Tensor, positions: torch.Tensor, images: ImageSource, indices: Sequence[int] | None
+    ) -> None:
+        """Check the features of the images at some positions of `indices`, as `stream` yields them.
+
+        Raises:
+            WeightsError: one is NaN or infinite.
+        """
+        if is_finite(features):
+            return
+        broken = (~features.isfinite()).flatten(1).any(1).cpu()
+        first = int(positions[broken][0])
+        index = first if indices is None else indices[first]
+        name = images.images.name(index) if isinstance(images, EncodedImages) else f"image {index}"
+        precision = self.compute.precision
+        remedy = "use other weights" + ("" if precision == "fp32" else ", or precision=fp32")
+        raise WeightsError(
+            f"{name}: the backbone ({self.name}) computes NaN or infinite features in {precision} (for "
+            f"{int(broken.sum())} of {len(features)} images): {remedy}"
+        )
 
     def _shape(self, images: int, chunk_size: int) -> int:
         """How many images pass the backbone for a chunk of `images`."""
@@ -213,7 +237,7 @@ class FeatureExtractor:
             preprocessing=self.preprocessing.model_dump(mode="json"),
             precision=self.compute.precision,
             engine=self._engine(),
-            view=(view, self.view_seed if view else 0),
+            view=(view, self.view_seed if view > 0 else 0),
             name=self.name,
         )
 

@@ -32,11 +32,13 @@ class Backbone:
         fingerprint: that of the weights, as in `PretrainedWeights`; with the same one, features are shared.
         preprocessing: makes an image the backbone's input.
         build: builds it, from normalized images [N, 3, H, W] to features [N, D], on a device.
+        name: of the backbone and its weights, for people.
     """
 
     fingerprint: str
     preprocessing: Preprocessing
     build: Callable[[Compute], nn.Module]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ class FeaturePass:
     workers: int | None = None
     stop_at_bad: bool = False
 
-    def features(self, images: SplitImages, title: str = "features") -> tuple[Features, FeatureCounts]:
-        """The features of all readable images in view 0, [N, D] in the network's dtype on the CPU.
+    def features(self, images: SplitImages, title: str = "features", view: int = 0) -> tuple[Features, FeatureCounts]:
+        """The features of all readable images in a view, [N, D] in the network's dtype on the CPU.
 
         A store that fails is reported, and what can't be read is computed. `title` names the progress bar.
 
@@ -98,13 +100,16 @@ class FeaturePass:
             chunk_size=self.chunk_size,
             workers=self.workers,
             stop_at_bad=self.stop_at_bad,
+            name=self.backbone.name,
         )
         if self.cache is not None:
             digests = digests_of(images, self.cache.known)
-            found, counts = StoredPass(extractor, images, digests, 0, title, lambda _done: None).run(self.cache.store)
+            found, counts = StoredPass(extractor, images, digests, view, title, lambda _done: None).run(
+                self.cache.store
+            )
             try:
                 return found.loaded(), counts
             except OSError as error:
                 log.warning("stored features can't be read (%s); computing them again", error)
-        computed = extractor.extract(EncodedImages(images), title=title)
+        computed = extractor.extract(EncodedImages(images), view=view, title=title)
         return computed, FeatureCounts(computed=len(computed.kept))

@@ -85,13 +85,38 @@ def make_sources(
         MissingExtraError: OpenVINO isn't installed, with `engine="openvino"`.
     """
     schedule = ViewSchedule.of(config)
+    extractor = extractor_of(config, data, model, compute, timer)
+    provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress, share=share)
+    requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
+    *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
+    views = dict(zip(schedule.counts, train, strict=True))
+    return Sources(
+        views,
+        schedule,
+        valid,
+        valid.kept,
+        provider.data_fingerprint,
+        provider.skipped,
+        provider.store is not None and config.freeze == "head",
+        provider.counts,
+    )
+
+
+def extractor_of(
+    config: TrainingConfig, data: TrainingData, model: Model, compute: Compute, timer: StepTimer = NO_TIMER
+) -> FeatureExtractor:
+    """What computes the inputs of a training run.
+
+    Raises:
+        MissingExtraError: OpenVINO isn't installed, with `engine="openvino"`.
+    """
     make_backbone: Callable[[], nn.Module] = partial(model.trunk, compute)
     engine = TORCH
     preprocessing = model.pretrained.preprocessing
     if config.engine == "openvino":
         make_backbone = partial(openvino_backbone, config, model.pretrained.state, preprocessing, compute.precision)
         engine = engine_name(config, data, compute.precision)
-    extractor = FeatureExtractor(
+    return FeatureExtractor(
         make_backbone=make_backbone,
         engine=engine,
         preprocessing=preprocessing,
@@ -106,18 +131,4 @@ def make_sources(
         pin_memory=config.pin_memory,
         device_decoding=config.device_decoding,
         name=f"{config.architecture} {Path(config.weights).name}",
-    )
-    provider = FeatureProvider(config, extractor, model.input_shape, digests, on_progress, share=share)
-    requests = [(data.train, view, epochs) for view, epochs in schedule.counts.items()]
-    *train, valid = (provider.source(*each) for each in [*requests, (data.valid, 0, config.epochs)])
-    views = dict(zip(schedule.counts, train, strict=True))
-    return Sources(
-        views,
-        schedule,
-        valid,
-        valid.kept,
-        provider.data_fingerprint,
-        provider.skipped,
-        provider.store is not None and config.freeze == "head",
-        provider.counts,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -24,6 +25,15 @@ def model_directory_at(path: Path) -> Path:
 def has_card(folder: Path) -> bool:
     """Whether there is a model card in this folder."""
     return os.path.isfile(folder / CARD_FILE)  # noqa: PTH113 - Path.is_file raises where the folder may not be entered
+
+
+def architecture_of(model: Path) -> str:
+    """The network of a model directory by its card; empty if the card is damaged, which whoever loads it reports."""
+    try:
+        card = json.loads((model / CARD_FILE).read_text(encoding="utf-8"))
+    except ValueError:
+        return ""
+    return str(card.get("architecture", "")) if isinstance(card, dict) else ""
 
 
 def check_no_model(weights: Path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from breedclf.config import Device, Precision
 from breedclf.config.aliases import accept_old_keywords
+from breedclf.config.evaluation import PredictionConfig
 from breedclf.data.any_image import AnyImage, given_image, is_one_image, several_images
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
@@ -42,6 +43,7 @@ class Classifier:
         device: where to compute; `auto` uses a GPU if there is one.
         precision: `auto` uses bf16 if the hardware supports it.
         batch_size: number of images per pass through the network.
+        tta: test-time augmentation: average the probabilities of each image and its mirror image, in two passes.
 
     Raises:
         ArtifactError: the directory is missing, damaged, not written by breedclf, or newer than this version.
@@ -53,7 +55,13 @@ class Classifier:
 
     @accept_old_keywords
     def __init__(
-        self, model: StrPath, *, device: Device = "auto", precision: Precision = "auto", batch_size: int = 32
+        self,
+        model: StrPath,
+        *,
+        device: Device = "auto",
+        precision: Precision = "auto",
+        batch_size: int = 32,
+        tta: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: choose 1 or more")
@@ -61,6 +69,7 @@ class Classifier:
         self.card: ModelCard
         self.card, state = read_artifact(self.artifact)
         self.batch_size = batch_size
+        self.tta: bool = PredictionConfig(tta=tta).tta
         self.compute: Compute = compute_for(device, precision)
         backbone = find_backbone(self.card.architecture)
         network = backbone.network_from(state).requires_grad_(False)
@@ -226,7 +235,11 @@ class Classifier:
 
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """The probabilities of images that are already cropped, uint8 [N, 3, crop, crop]."""
-        return torch.softmax(self._forward(self._network, inputs), dim=1).cpu()
+        probabilities = torch.softmax(self._forward(self._network, inputs), dim=1)
+        if self.tta:
+            mirrored = torch.softmax(self._forward(self._network, inputs.flip(3)), dim=1)
+            probabilities = torch.stack([probabilities, mirrored]).mean(0)
+        return probabilities.cpu()
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
         """Rank one row of probabilities [C].

@@ -10,6 +10,8 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Self
 
@@ -23,12 +25,13 @@ from breedclf.config import Architecture, Settings, TrainingConfig
 from breedclf.config.base import explain
 from breedclf.config.saved import from_saved
 from breedclf.data.preprocessing import Preprocessing
-from breedclf.errors import ArtifactError
+from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
+from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
 from breedclf.text.plain_json import plain_values
 
@@ -77,6 +80,7 @@ class ModelCard(Settings):
     bundle_sha256: str | None = None
     training: dict[str, Any] = Field(default_factory=dict)
     start_from: StartedFrom | None = None
+    backbone: BackboneRecord | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -155,7 +159,7 @@ def write_artifact(
             metadata = None if backbone_fingerprint is None else {BACKBONE_KEY: backbone_fingerprint}
             save_tensors(state, fresh / WEIGHTS_FILE, metadata)
             written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            unused = {"start_from"} if written.start_from is None else None
+            unused = {name for name in ("start_from", "backbone") if getattr(written, name) is None}
             values = plain_values(written.model_dump(mode="json", exclude=unused))
             text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
@@ -211,7 +215,8 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ArtifactError(f"{folder} has no weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
-    expected = find_backbone(card.architecture).empty_network(len(card.labels)).state_dict()
+    backbone = _backbone_of(card, folder)
+    expected = backbone.empty_network(len(card.labels)).state_dict()
     try:
         _check_file(card, expected, weights)
         state = load_file(weights)
@@ -219,7 +224,7 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
         raise
     except Exception as error:  # given a damaged header, safetensors may raise anything
         raise ArtifactError(f"{weights} can't be read: {error}; {_REMEDY}") from error
-    _check_fit(card, expected, state, weights)
+    _check_fit(card, backbone, expected, state, weights)
     return card, with_counters(state, expected)
 
 
@@ -254,14 +259,33 @@ def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
         )
 
 
-def _check_fit(card: ModelCard, expected: StateDict, state: StateDict, weights: Path) -> None:
-    bias = state.get(f"{find_backbone(card.architecture).head}.bias")
+def _backbone_of(card: ModelCard, folder: Path) -> Backbone:
+    try:
+        return find_backbone(card.architecture)
+    except ConfigError as error:  # timm isn't installed, or its version doesn't have the network
+        raise ArtifactError(f"{folder} can't be used here: {error}{_trained_with(card)}") from error
+
+
+def _trained_with(card: ModelCard) -> str:
+    """What to install if the network's library isn't there or has another version than in training; else empty."""
+    if card.backbone is None:
+        return ""
+    library, then = card.backbone.library, card.backbone.library_version
+    now = version(library) if find_spec(library) is not None else "none"
+    if now == then:
+        return ""
+    return f". It was trained with {library} {then}, and {now} is installed: pip install {library}=={then}"
+
+
+def _check_fit(card: ModelCard, backbone: Backbone, expected: StateDict, state: StateDict, weights: Path) -> None:
+    bias = state.get(f"{backbone.head}.bias")
     if bias is not None and bias.ndim == 1 and len(bias) != len(card.labels):
         raise ArtifactError(
             f"{weights} has {len(bias)} outputs, but {CARD_FILE} names {len(card.labels)} classes; {_REMEDY}"
         )
     if problems := misfits(state, expected):
-        raise ArtifactError(f"{weights} doesn't fit {card.architecture}: {'; '.join(problems)}; {_REMEDY}")
+        remedy = _trained_with(card) or f"; {_REMEDY}"
+        raise ArtifactError(f"{weights} doesn't fit {card.architecture}: {'; '.join(problems)}{remedy}")
 
 
 def _why_no_model(folder: Path) -> str:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from breedclf.config import Device, Precision
 from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.images import as_path
+from breedclf.data.preprocessing import MIRROR_VIEW
 from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
 from breedclf.errors import ImageError
 from breedclf.features.image_features import Backbone, FeatureCache, FeaturePass
@@ -32,6 +33,8 @@ from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
 
 _CHUNK_SIZE = 32
+PLAIN, TTA = (0,), (0, MIRROR_VIEW)
+VIEW_NAMES = {0: "plain", MIRROR_VIEW: "mirrored"}
 IMAGES_AT_A_TIME = 16_384
 """Images whose features are in memory at once; 134 MB with 2,048 features in float32."""
 
@@ -61,7 +64,9 @@ class ModelParts:
             check_values(state, folder)
             return for_inference(network.headless(network.without_head(state)), compute)
 
-        return cls(card, head, Backbone(backbone_fingerprint_of(folder, network, state), card.preprocessing, build))
+        fingerprint = backbone_fingerprint_of(folder, network, state)
+        name = f"{card.architecture} {Path(str(card.training.get('weights', ''))).name}"
+        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name))
 
 
 def chunk_size_of(card: ModelCard) -> int:
@@ -72,10 +77,11 @@ def chunk_size_of(card: ModelCard) -> int:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How images are scored: the head of a model on features that are found or computed."""
+    """How images are scored: the head of a model on features that are found or computed, in one or several views."""
 
     model: ModelParts
     features: FeaturePass
+    views: tuple[int, ...] = PLAIN
 
     @classmethod
     def read(
@@ -83,6 +89,7 @@ class Scoring:
         folder: Path,
         reuse: FeatureReuse,
         *,
+        tta: bool = False,
         device: Device = "auto",
         precision: Precision = "auto",
         chunk_size: int | None = None,
@@ -91,6 +98,8 @@ class Scoring:
     ) -> Self:
         """Read a model directory to score images with it, by default as many per forward pass as in its training.
 
+        With `tta`, probabilities are means over the plain crop and its mirror image.
+
         Raises:
             ArtifactError: as `read_artifact`.
             ConfigError: this machine doesn't have the requested device, or the caches' folder or size is invalid.
@@ -98,21 +107,45 @@ class Scoring:
         model, compute = ModelParts.read(folder), compute_for(device, precision)
         chunk_size = chunk_size or chunk_size_of(model.card)
         cache = FeatureCache.at(reuse)
-        return cls(model, FeaturePass(model.backbone, compute, chunk_size, cache, workers, stop_at_bad))
+        features = FeaturePass(model.backbone, compute, chunk_size, cache, workers, stop_at_bad)
+        return cls(model, features, TTA if tta else PLAIN)
 
-    def scores(self, images: SplitImages, title: str) -> tuple[Features, FeatureCounts]:
-        """The scores [N, C] of the readable images, in the network's dtype, in place of features.
+    def probabilities(
+        self, images: SplitImages, title: str, dtype: torch.dtype = torch.float64
+    ) -> tuple[Features, FeatureCounts]:
+        """The probabilities [N, C] of the readable images, in place of features: the mean over the views.
+
+        Raises:
+            ImageError: as `scores`.
+            ArtifactError: as `scores`.
+        """
+        found = [self.scores(images, title, view) for view in self.views]
+        bad = {position: reason for scores, _ in found for position, reason in scores.bad.items()}
+        unreadable = torch.tensor(list(bad), dtype=torch.int64)
+        readable = [~torch.isin(scores.kept, unreadable) for scores, _ in found]
+        by_view = [
+            torch.softmax(scores.values[rows].to(dtype), dim=1)
+            for (scores, _), rows in zip(found, readable, strict=True)
+        ]
+        kept = found[0][0].kept[readable[0]]
+        counts = sum((used for _, used in found), FeatureCounts())
+        return Features(torch.stack(by_view).mean(0), kept, bad), counts
+
+    def scores(self, images: SplitImages, title: str, view: int = 0) -> tuple[Features, FeatureCounts]:
+        """The scores [N, C] of the readable images in a view, in the network's dtype, in place of features.
 
         They are those of the whole network to the bit. `title` names the progress bar.
 
         Raises:
             ImageError: an image can't be read, with the `stop_at_bad` of the pass.
             ArtifactError: the backbone's weights contain NaN or infinite values, if images must pass through it.
+            WeightsError: the features of an image do.
         """
+        title = f"{title}, {VIEW_NAMES[view]}" if view else title
         scores, kept, bad, counts = list[torch.Tensor](), list[torch.Tensor](), dict[int, str](), FeatureCounts()
         for part in _parts(len(images)):
             some = images if len(part) == len(images) else ChosenImages(images, part)
-            features, used = self.features.features(some, title)
+            features, used = self.features.features(some, title, view)
             scores.append(self._of_features(features.values))
             kept.append(features.kept + part.start)
             bad |= {part.start + position: reason for position, reason in features.bad.items()}
@@ -133,12 +166,11 @@ class Scoring:
                 answers.append("")
             except ImageError as error:
                 answers.append(str(error))
-        scores, _ = self.scores(ImageFiles(tuple(paths.values())), "predicting")
+        found, _ = self.probabilities(ImageFiles(tuple(paths.values())), "predicting", torch.float32)
         positions = list(paths)
-        for number, reason in scores.bad.items():
+        for number, reason in found.bad.items():
             answers[positions[number]] = reason
-        probabilities = torch.softmax(scores.values.float(), dim=1)
-        for number, row in zip(scores.kept.tolist(), probabilities, strict=True):
+        for number, row in zip(found.kept.tolist(), found.values, strict=True):
             answers[positions[number]] = ranked_prediction(self.model.card, row)
         return answers
 

@@ -135,6 +135,11 @@ def require_here(channel: str, path: Path) -> None:
         raise ConfigError(f"channel {channel}: {path} is not there")
 
 
+def is_weights_channel(name: str) -> bool:
+    """Whether a channel has the file of pretrained weights, or one of them in a search over several networks."""
+    return name == WEIGHTS_CHANNEL or name.startswith(f"{WEIGHTS_CHANNEL}_")
+
+
 def iterate_lines(parts: Iterator[str]) -> Iterator[str]:
     """Whole lines without line ends, from text cut anywhere; the last line may lack its end."""
     rest = ""

@@ -47,6 +47,8 @@ class NotDrawn(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in (torch.rand, torch.randn):
+            return torch.empty(*args, **kwargs)
         if _draws(func, kwargs):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
 
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from breedclf.models.backbones.backbone import StateDict, find_backbone
-from breedclf.models.fused_ops import can_fuse, fuse
+from breedclf.models.folding import folded
+from breedclf.models.fused_ops import can_fuse
+from breedclf.models.fusing import fused
 from breedclf.models.initialization import NotDrawn
 from breedclf.runtime.device import Compute
 
@@ -33,7 +33,7 @@ def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
     """
     network = folded(network)
     if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
-        network = fuse(network)
+        network = fused(network)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
     moved = network.to(device=compute.device, dtype=compute.dtype).to(memory_format=layout)
     return _Compiled(moved) if compute.compiled else moved
@@ -56,14 +56,6 @@ class _Compiled(nn.Module):
         return outputs
 
 
-def folded(network: nn.Module) -> nn.Module:
-    """Fold the batch norms into the convolutions, in place; the network is for inference only afterwards."""
-    network = network.eval().requires_grad_(False)
-    for module in network.modules():
-        _fold_batch_norms(module)
-    return network
-
-
 def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
     """The layer that does on raw features what `head` does on standardized ones, computed in float64."""
     with NotDrawn():
@@ -81,12 +73,3 @@ def unfold_scaling(
     raw = weight.cpu().double()
     shifted = bias.cpu().double() + raw @ mean.cpu().double()
     return (raw * deviation.cpu().double()).float(), shifted.float()
-
-
-def _fold_batch_norms(module: nn.Module) -> None:
-    """Fold the direct children of a module of torchvision's ResNet, where each batch norm follows its convolution."""
-    children = list(module.named_children())
-    for (name, child), (next_name, next_child) in itertools.pairwise(children):
-        if isinstance(child, nn.Conv2d) and type(next_child) is nn.BatchNorm2d:
-            setattr(module, name, fuse_conv_bn_eval(child, next_child))
-            setattr(module, next_name, nn.Identity())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,29 +11,27 @@ from torch import nn
 
 from breedclf.errors import WeightsError
 
-log: logging.Logger = logging.getLogger(__name__)
-
 _MAX_SHOWN = 4
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 _INTEGERS = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64})
 
 
 def checked(
-    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor], architecture: str, path: Path
+    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path
 ) -> dict[str, torch.Tensor]:
-    """The state dict of a file, complete, if a network whose state dict is `expected` can be trained with it.
+    """The state dict of a file, complete and with the `expected` types, if its values can be trained on.
+
+    Names and shapes must be those expected. Some of torchvision's files have half precision.
 
     Raises:
-        WeightsError: names, shapes or types differ, or values aren't finite.
+        WeightsError: values aren't finite, or a variance is negative.
     """
-    if problems := misfits(state, expected):
-        raise WeightsError(f"weights file {path} doesn't fit {architecture}: {'; '.join(problems)}")
     if problems := faults(state):
         raise WeightsError(
             f"weights file {path} can't be trained on: it has {'; '.join(problems)}; fetch or save the file again"
         )
-    return with_counters(state, expected)
+    return with_counters({name: tensor.to(expected[name].dtype) for name, tensor in state.items()}, expected)
 
 
 def fingerprint(state: Mapping[str, torch.Tensor], network: str = "") -> str:
@@ -64,16 +61,16 @@ def misfits(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tens
     mistyped = [
         f"{name} is {str(state[name].dtype).removeprefix('torch.')}"
         for name in shared
-        if state[name].dtype not in (_FLOATS | _INTEGERS if name.endswith(_COUNTER) else _FLOATS)
+        if state[name].dtype not in (_FLOATS | _INTEGERS if expected[name].dtype in _INTEGERS else _FLOATS)
     ]
-    missing = sorted(name for name in set(expected) - set(state) if not name.endswith(_COUNTER))
+    missing = sorted(name for name in set(expected) - set(state) if not name.endswith(COUNTER))
     parts = {
         "missing": missing,
         "unexpected": sorted(set(state) - set(expected)),
         "of another shape": misshapen,
         "of a type that holds no weights": mistyped,
     }
-    return [f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names]
+    return [f"{len(names)} {what}: {some(names)}" for what, names in parts.items() if names]
 
 
 def faults(state: Mapping[str, torch.Tensor]) -> list[str]:
@@ -84,44 +81,19 @@ def faults(state: Mapping[str, torch.Tensor]) -> list[str]:
         if not is_finite(tensor)
     ]
     if broken:
-        return [f"NaN or infinite values in {_some(broken)}"]
+        return [f"NaN or infinite values in {some(broken)}"]
     negative = [
         f"{name} ({float(tensor.min()):g})"
         for name, tensor in state.items()
         if name.endswith("running_var") and float(tensor.min()) < 0
     ]
-    return [f"a negative variance in {_some(negative)}"] if negative else []
-
-
-def renamed(
-    state: dict[str, torch.Tensor], expected: Mapping[str, torch.Tensor], head_prefix: str, path: Path
-) -> dict[str, torch.Tensor]:
-    """The state dict of a file with the names of `expected`, if all its names differ but order and shapes agree.
-
-    The shapes of the head, whose names start with `head_prefix`, and batch norms' counters aren't compared.
-    """
-    names = [name for name in expected if not name.endswith(_COUNTER)]
-    found = [name for name in state if not name.endswith(_COUNTER)]
-    if set(names) <= set(found) or len(names) != len(found):
-        return state
-    pairs = dict(zip(names, found, strict=True))
-    if any(
-        state[there].shape != expected[here].shape for here, there in pairs.items() if not here.startswith(head_prefix)
-    ):
-        return state
-    log.info(
-        "%s names its weights differently (%s in place of %s); their order and all shapes agree, so they are used",
-        path,
-        found[0],
-        names[0],
-    )
-    return {here: state[there] for here, there in pairs.items()}
+    return [f"a negative variance in {some(negative)}"] if negative else []
 
 
 def with_counters(state: dict[str, torch.Tensor], expected: Iterable[str]) -> dict[str, torch.Tensor]:
     """The state dict with zeros for missing batch norm counters."""
     return state | {
-        name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith(_COUNTER) and name not in state
+        name: torch.zeros((), dtype=torch.long) for name in expected if name.endswith(COUNTER) and name not in state
     }
 
 
@@ -137,5 +109,6 @@ def all_finite(network: nn.Module) -> bool:
     return all(is_finite(weight) for weight in network.state_dict().values())
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first of these names, for a message."""
     return ", ".join(names[:_MAX_SHOWN]) + (", ..." if len(names) > _MAX_SHOWN else "")

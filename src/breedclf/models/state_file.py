@@ -13,8 +13,10 @@ from safetensors.torch import load_file
 from breedclf.config import WEIGHTS_NAMES
 from breedclf.errors import WeightsError
 from breedclf.models.backbones.backbone import StateDict
-from breedclf.models.published import REMEDY
+from breedclf.models.download import REMEDY
 
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "teacher")
+"""The keys of a checkpoint below which the weights are; a moving average comes before the last ones."""
 _ZIP_MAGIC = b"PK\x03\x04"
 
 
@@ -40,8 +42,8 @@ def read_state(path: Path) -> StateDict:
         raise
     except Exception as error:  # given a foreign file, a reader may raise anything
         raise WeightsError(f"weights file {path} can't be read as a state dict: {_first_line(error)}") from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    if isinstance(state, Mapping):
+        state = next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), state)
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"weights file {path} holds no state dict (a mapping of names to tensors)")
     return dict(state)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NoReturn
 
+from breedclf.config.architectures import TIMM
 from breedclf.errors import MissingExtraError
 from breedclf.runtime.telemetry import opt_out
 
@@ -27,6 +29,22 @@ def require_extra(*packages: str, purpose: str, install: str) -> None:
         raise MissingExtraError(
             f"{purpose} needs {', '.join(missing)}, which {are} not installed: pip install {install}"
         )
+
+
+def network_requirements(architecture: str) -> tuple[str, ...]:
+    """What pip must install elsewhere for a network to work as it does here: timm, in the version installed here.
+
+    Raises:
+        MissingExtraError: it is timm's, and timm isn't installed.
+
+    Example:
+        >>> network_requirements("resnet50")
+        ()
+    """
+    if not architecture.startswith(TIMM):
+        return ()
+    require_extra("timm", purpose=f"architecture={architecture}", install="'breedclf[timm]'")
+    return (f"timm=={version('timm')}",)
 
 
 def _is_installed(package: str) -> bool:

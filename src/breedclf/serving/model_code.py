@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.errors import ConfigError
+from breedclf.files.model_folder import architecture_of
 from breedclf.files.package import REQUIREMENTS, package_files
+from breedclf.runtime.extras import network_requirements
 
 HANDLERS_FILE = "inference.py"
 RAY_MODULE = "breedclf_ray"
@@ -68,6 +71,7 @@ def write_code(model: Path, *, wheels: Path | None = None) -> None:
 
     Raises:
         ConfigError: a requirement has no wheel.
+        MissingExtraError: the network is timm's, and timm isn't installed here, so its version can't be given.
     """
     code = model / "code"
     shutil.rmtree(code, ignore_errors=True)
@@ -76,16 +80,17 @@ def write_code(model: Path, *, wheels: Path | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     (code / HANDLERS_FILE).write_text(_HANDLERS, encoding="utf-8")
-    options = _copy_wheels(wheels, code / WHEELS) if wheels is not None else ()
-    (code / "requirements.txt").write_text("".join(f"{line}\n" for line in (*options, *REQUIREMENTS)), encoding="utf-8")
+    needed = (*REQUIREMENTS, *network_requirements(architecture_of(model)))
+    options = _copy_wheels(wheels, code / WHEELS, needed) if wheels is not None else ()
+    (code / "requirements.txt").write_text("".join(f"{line}\n" for line in (*options, *needed)), encoding="utf-8")
     (model / f"{RAY_MODULE}.py").write_text(_RAY, encoding="utf-8")
     (model / RAY_CONFIG).write_text(_CONFIG, encoding="utf-8")
 
 
-def _copy_wheels(source: Path, target: Path) -> tuple[str, ...]:
+def _copy_wheels(source: Path, target: Path, needed: Sequence[str]) -> tuple[str, ...]:
     files = sorted(source.glob("*.whl"))
     available = {_plain(path.name.partition("-")[0]) for path in files}
-    missing = [line for line in REQUIREMENTS if _plain(re.split("[<>=]", line)[0]) not in available]
+    missing = [line for line in needed if _plain(re.split("[<>=]", line)[0]) not in available]
     if missing:
         raise ConfigError(
             f"{source} has no wheel for {', '.join(missing)}; `pip download --only-binary=:all: -d {source} "

@@ -81,9 +81,9 @@ def fit(
     check_not_imported_by_loader()
     stop = stop or StopRequest()
     with Events(hooks if is_first_process() else ()) as events:
+        config = with_start_model(config)
         if warning := rate_warning(config):
             log.warning("%s", warning)
-        config = with_start_model(config)
         compute = compute_of(config)
         data = load_data(config, images)  # before the output folder exists, which may be inside the data
         own = own_code(config, data.class_counts, metrics)

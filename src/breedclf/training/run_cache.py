@@ -20,13 +20,19 @@ from breedclf.training.start_model import start_weights
 log: logging.Logger = logging.getLogger(__name__)
 
 
-class RunCache:
-    """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself."""
+MOST_BYTES = 1 << 30
 
-    def __init__(self) -> None:
+
+class RunCache:
+    """Keeps the pretrained weights that were used last, about 100 MB for a ResNet-50, as long as it exists itself.
+
+    Those of several networks are kept up to `most_bytes` together, for searches that alternate between them.
+    """
+
+    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         self._given: list[tuple[SplitImages, ContentDigests]] = []
-        self._key: tuple[object, ...] = ()
-        self._pretrained: PretrainedWeights | None = None
+        self._most_bytes = most_bytes
+        self._pretrained: dict[tuple[object, ...], PretrainedWeights] = {}
 
     def pretrained(self, config: TrainingConfig) -> PretrainedWeights:
         """The pretrained weights of a run, which must not be changed.
@@ -39,16 +45,25 @@ class RunCache:
         version: object = config.seed if config.weights == "none" else _file_stat(Path(config.weights))
         if start is not None:
             version = (start, _file_stat(start / WEIGHTS_FILE), _file_stat(start / CARD_FILE))
-        key = (config.architecture, config.weights, version)
-        if self._pretrained is None or key != self._key:
-            self._pretrained = (
-                load_pretrained(config.architecture, config.weights, seed=config.seed)
+        key = (config.architecture, config.weights, config.accept_license, version)
+        found = self._pretrained.pop(key, None)
+        if found is None:
+            found = (
+                load_pretrained(
+                    config.architecture, config.weights, seed=config.seed, accept_license=config.accept_license
+                )
                 if start is None
                 else start_weights(start)
             )
-            self._key = key
-        preprocessing = self._pretrained.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
-        return replace(self._pretrained, preprocessing=preprocessing)
+        self._pretrained[key] = found
+        self._forget()
+        preprocessing = found.preprocessing.model_copy(update={"dct_scaling": config.dct_scaling})
+        return replace(found, preprocessing=preprocessing)
+
+    def _forget(self) -> None:
+        """Drop the weights that weren't used for the longest time, but never the last ones."""
+        while len(self._pretrained) > 1 and sum(map(_size, self._pretrained.values())) > self._most_bytes:
+            del self._pretrained[next(iter(self._pretrained))]
 
     def digests(self, images: SplitImages, known: KnownFiles | None = None) -> ContentDigests:
         """The digests of these images; files that are known and haven't changed aren't read.
@@ -73,6 +88,10 @@ def is_same(one: SplitImages, other: SplitImages) -> bool:
     if isinstance(one, SourceImages) and isinstance(other, SourceImages):
         return one.source is other.source
     return one is other
+
+
+def _size(pretrained: PretrainedWeights) -> int:
+    return sum(tensor.nbytes for tensor in pretrained.state.values())
 
 
 def _file_stat(file: Path) -> FileStat | None:

@@ -91,7 +91,7 @@ def start_weights(folder: Path) -> PretrainedWeights:
     backbone = find_backbone(card.architecture)
     weight, bias = (state.pop(backbone.head_prefix + name).float() for name in ("weight", "bias"))
     head = TrainedHead(card.labels, card.class_names, weight, bias, card.weights_sha256)
-    return PretrainedWeights(backbone, state, backbone.fingerprint(state), card.preprocessing, head)
+    return PretrainedWeights(backbone, state, backbone.fingerprint(state), card.preprocessing, card.backbone, head)
 
 
 def load_head(config: TrainingConfig, data: TrainingData, model: Model) -> ClassMatch | None:

@@ -22,7 +22,7 @@ _CHECKPOINTS = "search"
 
 def packed_pairs(study: Study) -> dict[str, str]:
     """The hyperparameters that turn a training job into this search: one for the request, and one per parameter."""
-    request = study.request.model_dump(mode="json", exclude={"config", "space", "packed"}, exclude_none=True)
+    request = study.request.model_dump(mode="json", exclude={"config", "space", "packed", "weights"}, exclude_none=True)
     whole = {"request": request, "key": study.key, "created": study.created}
     pairs = {REQUEST_PAIR: json.dumps(whole)}
     for name, parameter in study.request.space.items():
@@ -48,8 +48,12 @@ def without_search(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in hyperparameters.items() if k != REQUEST_PAIR and not k.startswith(SPACE_PAIR)}
 
 
-def study_from_pairs(hyperparameters: Mapping[str, Any], config: TrainingConfig) -> Study:
+def study_from_pairs(
+    hyperparameters: Mapping[str, Any], config: TrainingConfig, weights: Mapping[str, str] | None = None
+) -> Study:
     """Decode the search of a job; values may be JSON text or already decoded.
+
+    `weights` are those of each architecture in the space, with the paths of this job.
 
     Raises:
         ConfigError: the hyperparameters don't contain a complete search.
@@ -61,7 +65,7 @@ def study_from_pairs(hyperparameters: Mapping[str, Any], config: TrainingConfig)
             for name, value in hyperparameters.items()
             if name.startswith(SPACE_PAIR)
         }
-        request = {**whole["request"], "space": space, "config": config}
+        request = {**whole["request"], "space": space, "config": config, "weights": dict(weights or {})}
         return Study(request=SearchRequest(**request), key=whole["key"], created=whole["created"])
     except ConfigError:
         raise

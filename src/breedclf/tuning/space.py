@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Discriminator, Tag, model_validator
 
-from breedclf.config import WEIGHTS_NAMES, Settings, TrainingConfig, nearest
+from breedclf.config import Settings, TrainingConfig, nearest
+from breedclf.config.architectures import architecture_name
 from breedclf.config.base import Decides, collects_errors, decides
 from breedclf.config.import_path import ImportPath, paths_in
 from breedclf.errors import ConfigError
@@ -33,8 +33,6 @@ NOT_TUNABLE = {
     if decides(TrainingConfig, name) in _WHY_NOT
 } | {"start_from": "is the model that all trials continue"}
 _OF_THE_MODEL = ("architecture", "dct_scaling", "weights")
-
-
 _OWN_CODE = ("loss", "sampler")
 
 
@@ -173,8 +171,10 @@ Parameter = Annotated[
 Space = dict[str, Parameter]
 
 
-def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
+def checked_space(space: Mapping[str, Any], config: TrainingConfig, weights: Mapping[str, str] | None = None) -> Space:
     """Validate a space: every name and value must be valid for this training configuration.
+
+    `weights` are those of each architecture that doesn't use the configuration's.
 
     Raises:
         ConfigError: the space is empty or too large, a name is unknown or can't be tuned, or a value is out of range.
@@ -189,8 +189,37 @@ def checked_space(space: Mapping[str, Any], config: TrainingConfig) -> Space:
         _check_name(name)
         if config.start_from is not None and name in _OF_THE_MODEL:
             raise ConfigError(f"{name!r} can't be tuned with start_from={str(config.start_from)!r}: the model sets it")
-        _check_parameter(name, parameter, config)
+        _check_parameter(name, parameter, config, weights or {})
     return dict(space)
+
+
+def with_architecture_names(parameter: Parameter) -> Parameter:
+    """The choices of networks in their usual spelling; a name that can't be one is left for `checked_space`.
+
+    Raises:
+        ConfigError: a network is listed twice.
+    """
+    if not isinstance(parameter, Categorical):
+        return parameter
+    return Categorical(*map(_architecture, parameter.values))
+
+
+def _architecture(value: Value) -> Value:
+    try:
+        return str(architecture_name(value)) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def with_weights(values: Mapping[str, Value], weights: Mapping[str, str]) -> Values:
+    """The values of a trial with the weights that belong to its architecture.
+
+    Example:
+        >>> with_weights({"architecture": "convnext_tiny"}, {"convnext_tiny": "tiny.pth"})
+        {'architecture': 'convnext_tiny', 'weights': 'tiny.pth'}
+    """
+    found = weights.get(str(values.get("architecture")))
+    return dict(values) if found is None else {**values, "weights": found}
 
 
 def own_code_in(space: Mapping[str, Parameter]) -> dict[str, ImportPath]:
@@ -205,31 +234,6 @@ def own_code_in(space: Mapping[str, Parameter]) -> dict[str, ImportPath]:
     }
 
 
-def parse_parameter(name: str, text: str) -> Parameter | None:
-    """Parse a flag: `0.005:0.01` (a range), `1e-4:1e-1:log`, or `32,64` (choices); None if it is a single value.
-
-    Only numeric settings and settings with fixed choices can be searched; other text may contain punctuation.
-
-    Raises:
-        ConfigError: it is an invalid range or list.
-
-    Example:
-        >>> str(parse_parameter("learning_rate", "0.005:0.01"))
-        '0.005 to 0.01'
-    """
-    if name in NOT_TUNABLE or name not in TrainingConfig.model_fields:
-        return None
-    if name == "weights" and not _are_names_of_weights(text):
-        return None
-    if not _has_choices(name) and not is_number(name) and name != "weights":
-        return None
-    if "," in text:
-        return _parse_choices(name, text)
-    if ":" in text:
-        return _parse_range(name, text)
-    return None
-
-
 def is_whole(name: str) -> bool:
     """Whether this training setting only accepts whole numbers."""
     annotation = TrainingConfig.model_fields[name].annotation
@@ -240,16 +244,6 @@ def is_number(name: str) -> bool:
     """Whether this training setting accepts numbers."""
     annotation = TrainingConfig.model_fields[name].annotation
     return is_whole(name) or annotation is float or float in get_args(annotation)
-
-
-def _has_choices(name: str) -> bool:
-    annotation = TrainingConfig.model_fields[name].annotation
-    return annotation is bool or get_origin(annotation) is Literal
-
-
-def _are_names_of_weights(text: str) -> bool:
-    names = {name.lower() for name in WEIGHTS_NAMES}
-    return "," in text and {part.strip().lower() for part in text.split(",")} <= names
 
 
 def size(space: Mapping[str, Parameter]) -> int | None:
@@ -272,7 +266,7 @@ def _check_name(name: str) -> None:
         raise ConfigError(f"{name!r} can't be tuned: it {NOT_TUNABLE[name]}")
 
 
-def _check_parameter(name: str, parameter: object, config: TrainingConfig) -> None:
+def _check_parameter(name: str, parameter: object, config: TrainingConfig, weights: Mapping[str, str]) -> None:
     if not isinstance(parameter, Continuous | Integer | Categorical):
         hint = (
             f"Categorical({', '.join(map(repr, parameter))})" if isinstance(parameter, list) else "Categorical(32, 64)"
@@ -287,49 +281,11 @@ def _check_parameter(name: str, parameter: object, config: TrainingConfig) -> No
     ends = parameter.values if isinstance(parameter, Categorical) else (parameter.low, parameter.high)
     for value in ends:
         try:
-            config.replace(**{name: value})
+            config.replace(**with_weights({name: value}, weights))
         except ConfigError as error:
             raise ConfigError(f"the space contains an invalid value: {error}") from error
         if name in _OWN_CODE and any(path.is_file for path in paths_in({name: str(value)}).values()):
             raise ConfigError(f"{name}={value!r}: in a search, give a module instead of a file, as in MODULE:NAME")
-
-
-def _parse_choices(name: str, text: str) -> Categorical:
-    parts = [part.strip() for part in text.split(",")]
-    if "" in parts:
-        raise ConfigError(f"{name}={text!r}: a choice is missing before or after a comma")
-    if any(":" in part for part in parts):
-        raise ConfigError(f"{name}={text!r}: either a range, low:high, or a list of choices, not both")
-    return Categorical(*(_typed(name, part, text) for part in parts))
-
-
-def _parse_range(name: str, text: str) -> Continuous | Integer:
-    match = re.fullmatch(r"([^:]*):([^:]*?)(?::(linear|log))?", text.strip())
-    if match is None or not match[1] or not match[2]:
-        raise ConfigError(f"{name}={text!r}: a range is low:high or low:high:log, as in 0.005:0.01")
-    if not is_number(name):
-        raise ConfigError(f"{name}={text!r}: it isn't numeric, so a range is meaningless; list the choices")
-    low, high = (_typed(name, part, text) for part in match.group(1, 2))
-    scaling = match[3] or "linear"
-    try:
-        return Integer(int(low), int(high), scaling) if is_whole(name) else Continuous(float(low), float(high), scaling)
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
-
-
-def _typed(name: str, part: str, text: str) -> Value:
-    """Convert one value of a flag to the setting's type."""
-    if TrainingConfig.model_fields[name].annotation is bool:
-        if part.lower() not in ("true", "false"):
-            raise ConfigError(f"{name}={text!r}: {part!r} must be true or false")
-        return part.lower() == "true"
-    if not is_number(name):
-        return part
-    try:
-        return int(part) if is_whole(name) else float(part)
-    except ValueError as error:
-        kind = "whole number" if is_whole(name) else "number"
-        raise ConfigError(f"{name}={text!r}: {part!r} is not a {kind}") from error
 
 
 def _check_range(name: str, low: float, high: float, scaling: Scaling) -> None:

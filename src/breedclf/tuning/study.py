@@ -15,11 +15,13 @@ from pydantic import Field, ValidationError, field_serializer, field_validator, 
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.config.aliases import renamed_settings
+from breedclf.config.architectures import TIMM
 from breedclf.config.base import explain
 from breedclf.config.saved import from_saved
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import refusal, write_atomic, writing
-from breedclf.tuning.space import Space, checked_space, size
+from breedclf.tuning.network_weights import checked_weights, searched_architectures
+from breedclf.tuning.space import Space, checked_space, size, with_architecture_names, with_weights
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size
 from breedclf.tuning.trials import Direction, Status, Trial, best_trial, direction_of
@@ -52,6 +54,7 @@ class SearchRequest(Settings):
     completion: Completion = Completion()
     max_seconds_per_job: int | None = Field(default=None, ge=1)
     packed: bool = False
+    weights: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("config", mode="before")
     @classmethod
@@ -63,11 +66,24 @@ class SearchRequest(Settings):
     def _by_new_names(cls, value: object) -> object:
         return renamed_settings(value) if isinstance(value, dict) else value
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _with_usual_weights(cls, value: object) -> object:
+        return checked_weights(value) if isinstance(value, dict) else value
+
+    @field_validator("space")
+    @classmethod
+    def _with_usual_names(cls, space: Space) -> Space:
+        return {
+            name: with_architecture_names(parameter) if name == "architecture" else parameter
+            for name, parameter in space.items()
+        }
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_study_name(self.name)
         direction_of(self.objective)
-        checked_space(self.space, self.config)
+        checked_space(self.space, self.config, self.weights)
         if self.strategy != "grid":
             if self.grid_points is not None:
                 raise ConfigError(
@@ -106,9 +122,17 @@ class SearchRequest(Settings):
     def plan(self) -> Plan:
         return Plan(self.space, self.strategy, self.seed, self.max_parallel_jobs, self.grid_points, self.direction)
 
+    @property
+    def shared_config(self) -> TrainingConfig:
+        """The settings of a job that runs several trials; its network is one of theirs, of timm if any is."""
+        names = sorted(searched_architectures(self.space), key=lambda name: not name.startswith(TIMM))
+        values = with_weights({"architecture": names[0]}, self.weights) if names else {}
+        return self.config.replace(**{**values, "objective": self.objective})
+
     def config_of(self, trial: Trial) -> TrainingConfig:
         """The training settings of a trial."""
-        return self.config.replace(**{**trial.hyperparameters, "objective": self.objective})
+        values = with_weights(trial.hyperparameters, self.weights)
+        return self.config.replace(**{**values, "objective": self.objective})
 
 
 class Study(Settings):

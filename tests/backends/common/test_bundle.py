@@ -6,14 +6,16 @@ import hashlib
 import io
 import json
 import subprocess
+import sys
 import tarfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from breedclf import Categorical, TrainingConfig
-from breedclf.backends.common.bundle import Bundle, breedclf_bundle, source_bundle, store_bundle
-from breedclf.errors import ConfigError
+from breedclf.backends.common.bundle import Bundle, breedclf_bundle, settings_requirements, source_bundle, store_bundle
+from breedclf.errors import ConfigError, MissingExtraError
 from breedclf.tuning.packed import packed_pairs, requirements_of
 from breedclf.tuning.study import SearchRequest, Study
 
@@ -73,6 +75,15 @@ def test_it_is_kept_once_for_all_jobs(tmp_path: Path) -> None:
     first = store_bundle(breedclf_bundle(), tmp_path)
     assert store_bundle(breedclf_bundle(), tmp_path) == first
     assert [path.name for path in (tmp_path / "bundles").iterdir()] == [first.name]
+
+
+def test_a_network_of_timm_brings_the_version_of_timm_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = settings_requirements({"architecture": "timm:vit_tiny_patch16_224"})
+    assert line == f"timm=={version('timm')}"
+    assert settings_requirements({"architecture": "resnet50"}) == []
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingExtraError, match=r"architecture=timm:x needs timm, .*: pip install 'breedclf\[timm\]'"):
+        settings_requirements({"architecture": "timm:x"})
 
 
 @pytest.mark.parametrize(

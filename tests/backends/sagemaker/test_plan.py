@@ -98,8 +98,14 @@ def test_a_search_costs_all_its_jobs_or_what_its_longest_time_lets_run() -> None
         ({"feature_store": "s3://dogs/features", "freeze": "layer4"}, {"epochs": Categorical(2, 3)}, None),
         ({"feature_cache": False}, {"epochs": Categorical(2, 3)}, None),
         ({"feature_store": "s3://dogs/features"}, {"views": Categorical(1, 4)}, None),
+        (
+            {},
+            {"architecture": Categorical("resnet18", "convnext_tiny"), "epochs": Categorical(2, 3)},
+            "4 times; once per network (2 times) with feature_store=s3://BUCKET/PREFIX",
+        ),
+        ({}, {"architecture": Categorical("resnet18", "convnext_tiny")}, None),
     ],
-    ids=["no store", "store", "layer4", "no cache", "other features"],
+    ids=["no store", "store", "layer4", "no cache", "other features", "networks", "networks alone"],
 )
 def test_a_search_shows_how_often_images_pass_through_the_backbone(
     settings: dict[str, Any], space: dict[str, Categorical], expected: str | None

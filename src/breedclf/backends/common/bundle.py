@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from breedclf._version import __version__
+from breedclf.config.hyperparameters import decode
 from breedclf.errors import ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.package import OWN_CODE_FOLDER, REQUIREMENTS, package_files
 from breedclf.files.private_folder import make_private
 from breedclf.files.s3_uri import is_s3
+from breedclf.runtime.extras import network_requirements
 
 ENTRY = "train.py"
 MANIFEST = "bundle.json"
@@ -126,8 +128,9 @@ def settings_requirements(hyperparameters: Mapping[str, str]) -> list[str]:
         for name in hyperparameters.get(setting, "").split(",")
         for line in by_name.get(name, ())
     ]
+    network = network_requirements(str(decode(hyperparameters.get("architecture", ""))))
     in_s3 = [name for name in _FOR_S3 if is_s3(hyperparameters.get(name, ""))]
-    return [*named, *(line for name in in_s3 for line in _FOR_S3[name])]
+    return [*named, *network, *(line for name in in_s3 for line in _FOR_S3[name])]
 
 
 def source_bundle(folder: Path) -> Bundle:

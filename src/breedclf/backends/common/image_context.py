@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from breedclf.backends.common.model_files import MODEL_FILES, require_model
+from breedclf.config.architectures import TIMM
 from breedclf.errors import ConfigError
+from breedclf.files.model_folder import architecture_of
 from breedclf.files.package import package_files
 from breedclf.files.paths import user_path
 
@@ -79,7 +81,8 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     (folder / "Dockerfile").write_text(_DOCKERFILE.format(base=BASE_IMAGE, wheels=CPU_WHEELS), encoding="utf-8")
-    (folder / "requirements.txt").write_text(_pins(_NEEDED, installed), encoding="utf-8")
+    network = ("timm",) if architecture_of(model).startswith(TIMM) else ()
+    (folder / "requirements.txt").write_text(_pins((*_NEEDED, *network), installed), encoding="utf-8")
     (folder / "requirements-torch.txt").write_text(_pins(_TORCH, installed), encoding="utf-8")
     (folder / ".dockerignore").write_text("**/__pycache__\n", encoding="utf-8")
     return sorted(path.relative_to(folder).as_posix() for path in folder.iterdir())

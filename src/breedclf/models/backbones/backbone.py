@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Protocol, cast
@@ -59,15 +60,13 @@ class Backbone:
     def network_from(self, state: StateDict) -> nn.Module:
         """The whole network with these weights, in eval mode; it shares their memory."""
         network = self.empty_network(state[f"{self.head}.bias"].shape[0])
-        network.load_state_dict(state, assign=True)
-        return network.eval()
+        return _filled(network, state)
 
     def headless(self, state: StateDict) -> nn.Module:
         """The network from images [N, 3, H, W] to features [N, D] with these weights, in eval mode."""
         network = self.empty_network(1)
         network.set_submodule(self.head, nn.Identity())
-        network.load_state_dict(state, assign=True)
-        return network.eval()
+        return _filled(network, state)
 
     def fingerprint(self, state: StateDict) -> str:
         """Identifies weights without the head, and the network where the weights' names and shapes don't.
@@ -99,7 +98,7 @@ class Backbone:
             freeze: `head` for none of them, `none` for all, `last_stage`, or the name of the first that is trained.
 
         Raises:
-            ConfigError: the network has no such stage.
+            ConfigError: the network has no such stage, or only one.
 
         Example:
             >>> resnet = find_backbone("resnet50")
@@ -109,6 +108,11 @@ class Backbone:
         if freeze == "head":
             return ()
         stages = self.stages
+        if freeze == "last_stage" and len(stages) == 1:
+            raise ConfigError(
+                f"freeze=last_stage: {self.name} can't be cut into stages that one tensor connects; use freeze=head, "
+                "or freeze=none to train the whole network"
+            )
         first = {"none": stages[0], "last_stage": stages[-1]}.get(freeze, freeze)
         if first not in stages:
             raise ConfigError(
@@ -142,6 +146,14 @@ def find_backbone(name: str) -> Backbone:
             "here: choose another (`breedclf backbones list`)"
         )
     return Backbone(name, make, head, layer.in_features, side_px)
+
+
+def _filled(network: nn.Module, state: StateDict) -> nn.Module:
+    """The network with these weights, in eval mode; some read their state dict's versions, which files lack."""
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned, assign=True)
+    return network.eval()
 
 
 def _without_values(make: MakesNetwork, classes: int) -> nn.Module:

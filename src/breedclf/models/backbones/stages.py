@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from breedclf.models.backbones.graph import graph_of
 
 NECK = "neck"
 """The last segment: what pools the last stage's output, up to the head's input."""
@@ -44,72 +44,27 @@ class Segment:
         return any(".".join(parts[:count]) in self.modules for count in range(1, len(parts) + 1))
 
 
-class _Tracer(fx.Tracer):
-    """Records a network's operations; modules without children are kept whole, and so are batch norms."""
-
-    def __init__(self, *, shallow: bool) -> None:
-        super().__init__()
-        self._shallow = shallow
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - the base class's
-        if isinstance(m, (nn.Sequential, nn.ModuleList)):
-            return False
-        return (
-            self._shallow or not any(True for _ in m.children()) or isinstance(m, (_BatchNorm, nn.MultiheadAttention))
-        )
-
-
-def traced(network: nn.Module) -> fx.GraphModule | None:
-    """The network with its graph, sharing its modules; None if its operations can't be recorded.
-
-    Where the operations in a block depend on values, whole blocks are recorded as one.
-    """
-    for shallow in (False, True):
-        try:
-            graph = _Tracer(shallow=shallow).trace(network, _defaults(network))
-        except Exception:  # noqa: BLE001 - tracing runs the network's own code on placeholders, which may raise anything
-            continue
-        return _without_checks(fx.GraphModule(network, graph))
-    return None
-
-
-def _defaults(network: nn.Module) -> dict[str, object]:
-    """The values of all arguments of a network's forward pass besides the images."""
-    parameters = list(inspect.signature(network.forward).parameters.values())[1:]
-    return {each.name: each.default for each in parameters}
-
-
-def _without_checks(network: fx.GraphModule) -> fx.GraphModule:
-    """Remove the assertions about shapes and arguments, with what is computed for them only."""
-    graph = network.graph
-    for node in reversed(graph.nodes):
-        if node.op == "call_function" and node.target in (torch._assert, fx._symbolic_trace._assert_is_none):
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    _images, *others = [node for node in graph.nodes if node.op == "placeholder"]
-    for node in others:
-        if not node.users:
-            graph.erase_node(node)
-    network.recompile()
-    return network
-
-
 def segments_of(network: nn.Module, side_px: int) -> tuple[Segment, ...]:
     """Cut a network on the meta device, whose head is an identity, into its stages and the neck.
 
     Stages end where images become smaller; those of a transformer, which keeps their size, have equally many blocks.
     """
-    whole = traced(network.eval())
-    if whole is None:
-        with torch.no_grad():
-            shape = tuple(network(torch.empty(1, 3, side_px, side_px, device="meta")).shape[1:])
-        return (Segment(_STEM, None, frozenset(name for name, _ in network.named_children()), shape),)
+    graph = graph_of(network.eval())
+    if graph is None:
+        return (_whole(network, side_px),)
+    whole = fx.GraphModule(network, graph)
     shapes = _Shapes(whole).of(side_px)
     nodes = list(whole.graph.nodes)
     cuts = [cut for cut in _cuts(nodes) if cut in shapes]
     named = _layers(cuts) if all(hasattr(network, name) for name in _LAYERS) else None
     stages = named or _by_size(nodes, cuts, shapes, side_px)
-    return tuple(_segments(whole, stages, shapes))
+    return tuple(_segments(whole, stages, shapes)) if stages else (_whole(network, side_px),)
+
+
+def _whole(network: nn.Module, side_px: int) -> Segment:
+    with torch.no_grad():
+        shape = tuple(network(torch.empty(1, 3, side_px, side_px, device="meta")).shape[1:])
+    return Segment(_STEM, None, frozenset(network.state_dict()), shape)
 
 
 class _Shapes(fx.Interpreter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -11,6 +11,9 @@ from breedclf.config.architectures import TIMM, nearest_names
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError
 from breedclf.runtime.extras import require_extra
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 
 def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
@@ -20,18 +23,7 @@ def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
         ConfigError: this version of timm has no network of that name, or its images have a shape that isn't square.
         MissingExtraError: timm isn't installed.
     """
-    require_extra("timm", purpose=f"architecture={TIMM}{name}", install="'breedclf[timm]'")
-    import timm
-
-    known = timm.list_models()
-    if name.partition(".")[0] not in known:
-        raise ConfigError(
-            f"architecture={TIMM}{name}: timm {timm.__version__} has no such network; "
-            f"{nearest_names(name, tuple(known))}"
-        )
-    settings = timm.get_pretrained_cfg(name)
-    if settings is None:
-        raise ConfigError(f"architecture={TIMM}{name}: timm {timm.__version__} has no weights of that tag")
+    settings = timm_settings(name)
     _channels, height, width = settings.input_size
     if height != width:
         raise ConfigError(
@@ -41,14 +33,36 @@ def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
     return partial(_network, name), head if isinstance(head, str) else "", height
 
 
+def timm_settings(name: str) -> PretrainedCfg:
+    """timm's own record of a network and its weights.
+
+    Raises:
+        ConfigError: this version of timm has no network of that name, or no weights of its tag.
+        MissingExtraError: timm isn't installed.
+    """
+    require_extra("timm", purpose=f"architecture={TIMM}{name}", install="'breedclf[timm]'")
+    import timm
+
+    network, _, tag = name.partition(".")
+    version = f"timm {timm.__version__}, which is installed here,"
+    if network not in (known := timm.list_models()):
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no such network; {nearest_names(network, known)}")
+    tags = timm.list_pretrained(f"{network}.*")
+    if tag and name not in tags:
+        hint = nearest_names(name, tags) if tags else "it has no published weights"
+        raise ConfigError(f"architecture={TIMM}{name}: {version} has no weights {tag!r} of {network}; {hint}")
+    settings = timm.get_pretrained_cfg(name)
+    if settings is None:
+        raise ConfigError(f"architecture={TIMM}{name}: {version} doesn't describe its images and head")
+    return settings
+
+
 def timm_preprocessing(name: str) -> Preprocessing:
     """How images become inputs of this network's weights, by timm's own record of them."""
-    import timm
+    known = timm_settings(name).to_dict()  # type: ignore[no-untyped-call]
     from timm.data.config import resolve_data_config
 
-    known = timm.get_pretrained_cfg(name)
-    assert known is not None
-    settings: dict[str, Any] = resolve_data_config(pretrained_cfg=known.to_dict())  # type: ignore[no-untyped-call]
+    settings: dict[str, Any] = resolve_data_config(pretrained_cfg=known)  # type: ignore[no-untyped-call]
     side = settings["input_size"][1]
     return Preprocessing(
         resize_px=int(side / settings["crop_pct"]),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from breedclf.reporting.axes import Frame, Values, span
 from breedclf.reporting.charts.lines import Series
 from breedclf.reporting.formats import Format, plain, whole
-from breedclf.reporting.svg import Drawing, figure, no_data, number, tag
+from breedclf.reporting.svg import Drawing, figure, line, no_data, number, tag
 
 DOTS_UP_TO = 2_000
 _CELL_PX = 8
@@ -27,6 +27,7 @@ def scatter_chart(
     log_x: bool = False,
     log_y: bool = False,
     tips: Sequence[Sequence[str]] = (),
+    intervals: Sequence[Sequence[tuple[float, float]]] = (),
     highlight: tuple[int, int] | None = None,
     full: bool = False,
     note: str = "",
@@ -40,6 +41,7 @@ def scatter_chart(
         x_format: formats its values; `y_format` likewise.
         log_x: logarithmic axis (values of zero and below are omitted); `log_y` likewise.
         tips: for each series, a tooltip for each point.
+        intervals: for each series, the low and high end of a vertical line through each point.
         highlight: series and index of a point to mark with a ring, such as the best trial.
         full: use the full width of the page.
         note: a remark below the chart.
@@ -52,7 +54,8 @@ def scatter_chart(
     xs = np.concatenate([x[keep] for (x, _), keep in zip(arrays, shown, strict=True)] or [np.empty(0)])
     ys = np.concatenate([y[keep] for (_, y), keep in zip(arrays, shown, strict=True)] or [np.empty(0)])
     dense = len(xs) > DOTS_UP_TO
-    x_range, y_range = span(xs, log=log_x), span(ys, log=log_y)
+    ends = [end for of_series in intervals for interval in of_series for end in interval]
+    x_range, y_range = span(xs, log=log_x), span([*ys, *ends], log=log_y)
 
     def draw(width: float) -> Drawing:
         if not len(xs):
@@ -68,6 +71,9 @@ def scatter_chart(
             px, py = frame.x.many(x[keep]), frame.y.many(y[keep])
             for point, at_x, at_y in zip(keep, px, py, strict=True):
                 tip = tips[index][point] if tips else f"{x_format(float(x[point]))}, {y_format(float(y[point]))}"
+                if intervals:
+                    low, high = intervals[index][point]
+                    yield line(float(at_x), frame.y(low), float(at_x), frame.y(high), "whisker")
                 yield tag("circle", f"dot s{index % 8}", tip=tip, cx=float(at_x), cy=float(at_y), r=4)
                 if highlight == (index, int(point)):
                     yield tag("circle", "ring", cx=float(at_x), cy=float(at_y), r=8)

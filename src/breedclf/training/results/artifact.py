@@ -71,6 +71,7 @@ def write_results(
         ),
         "data_fingerprint": sources.data_fingerprint,
         "training": config.to_dict() | images | {"best_epoch": result.best_epoch},
+        "backbone": model.pretrained.record,
         "start_from": None if start is None else start.record,
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in result.history)

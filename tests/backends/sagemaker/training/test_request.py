@@ -15,7 +15,7 @@ from botocore.validate import ParamValidator
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import DEBUG_RULES, PROFILER_RULES, without_debugger
-from breedclf.backends.sagemaker.training.request import JobImages, JobPlaces, training_request
+from breedclf.backends.sagemaker.training.request import JobImages, JobPlaces, training_request, vpc_note
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.metric_lines import MetricDefinition
@@ -55,6 +55,9 @@ def request(job: JobSpec, *, debugger: str | None = None, image: str = IMAGE, **
 
 
 CASES: dict[str, Any] = {
+    "timm": lambda: request(
+        spec(hyperparameters={"architecture": "timm:vit_tiny_patch16_224", "weights": "pretrained", "epochs": "2"})
+    ),
     "plain": lambda: request(spec()),
     "spot": lambda: request(spec(spot=True)),
     "several_gpus": lambda: request(spec(), image=CUDA, instance_type="ml.g5.12xlarge"),
@@ -108,7 +111,18 @@ def test_every_machine_that_the_settings_name_is_one_of_sagemaker_s(model: Servi
         (
             {"channels": {"training": Path("dogs")}},
             {"network_isolation": True, "wheels": "wheels"},
-            "weights='IMAGENET1K_V1' is downloaded by the job",
+            "weights='IMAGENET1K_V1' of resnet50 is downloaded by the job",
+        ),
+        (
+            {
+                "channels": {"training": Path("dogs"), "weights_1": Path("vit.pth")},
+                "hyperparameters": {
+                    "architecture_weights": '{"timm:vit_tiny_patch16_224": "weights_1", "timm:tf_efficientnet_lite0": '
+                    '"pretrained", "resnet18": "none"}'
+                },
+            },
+            {"network_isolation": True, "wheels": "wheels"},
+            "weights='pretrained' of timm:tf_efficientnet_lite0 is downloaded by the job, which network_isolation",
         ),
         ({"spot": True}, {"max_wait_seconds": 60}, "max_wait_seconds=60 is less than"),
         (
@@ -150,3 +164,13 @@ def test_a_region_without_a_debugger_image_costs_a_warning_and_not_the_job(
     assert not {"DebugHookConfig", "DebugRuleConfigurations", "ProfilerRuleConfigurations"} & set(made)
     assert "the SageMaker Debugger image in ap-southeast-4 is not in the SageMaker SDK" in caplog.text
     assert "the job runs without SageMaker Debugger" in caplog.text
+
+
+def test_a_job_in_a_vpc_is_told_what_it_downloads() -> None:
+    in_vpc = SageMakerSettings(role=ROLE, subnets=["subnet-1"], security_groups=["sg-1"])
+    job = spec(channels={"training": Path("dogs")}, hyperparameters={"architecture": "timm:x", "weights": "pretrained"})
+    assert (vpc_note(job, in_vpc) or "").startswith(
+        "weights='pretrained' of timm:x is downloaded by the job: its subnets need a route to the internet"
+    )
+    assert vpc_note(job, SageMakerSettings(role=ROLE)) is None
+    assert vpc_note(spec(), in_vpc) is None

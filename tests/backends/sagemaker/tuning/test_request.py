@@ -15,11 +15,13 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.plan import ApiCall
 from breedclf.tuning.native import TELL_BEST_VARIABLE, NativeSearch
+from breedclf.tuning.network_weights import sent_with_job
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.study import SearchRequest
 
 SNAPSHOTS = Path(__file__).parents[1] / "requests"
 SPACE = {"learning_rate": Continuous(0.005, 0.01), "batch_size": Categorical(32, 64), "epochs": Categorical(2, 3)}
+VIT = "timm:vit_tiny_patch16_224"
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/output"
 
 
@@ -74,6 +76,8 @@ def searched(**changes: Any) -> NativeSearch:
     request = SearchRequest(**{**values, **changes})
     config = config.replace(objective=request.objective)
     pairs = {k: v for k, v in config.to_hyperparameters().items() if k not in ("data", "output", "cache_dir")}
+    if request.weights:
+        pairs = {name: value for name, value in pairs.items() if name != "weights"} | sent_with_job(request.weights)[0]
     return NativeSearch(request, JobSpec("dogs", pairs))
 
 
@@ -96,6 +100,21 @@ CASES: dict[str, Any] = {
         objective="valid_accuracy",
         completion=Completion(target=0.95, not_improving=4, max_seconds=7_200),
         space={"learning_rate": Continuous(1e-5, 0.1, "log"), "epochs": Integer(2, 20)},
+    ),
+    "networks": lambda: made(
+        {
+            "InputDataConfig": [
+                *training({})["InputDataConfig"],
+                {
+                    "ChannelName": "weights_1",
+                    "DataSource": {
+                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bucket/breedclf/weights/0/"}
+                    },
+                },
+            ]
+        },
+        weights={"resnet50": "none", VIT: "vit.pth"},
+        space={"architecture": Categorical("resnet50", VIT), **_CHOICES},
     ),
     "early_stopping": lambda: made({"Environment": {TELL_BEST_VARIABLE: "1"}}, early_stopping=True),
     "spot_kms_vpc": lambda: made(
@@ -131,9 +150,15 @@ def test_the_service_s_record_gives_the_search_again(case: str) -> None:
     found = search_request("dogs", request)
     again = tuning_request(NativeSearch(found, searched().job), training(found.config.to_hyperparameters()))
     assert again["HyperParameterTuningJobConfig"] == request["HyperParameterTuningJobConfig"]
-    assert found.config.weights == "none"
+    assert found.config.weights == ("IMAGENET1K_V1" if case == "networks" else "none")
     assert found.max_seconds_per_job == 3_600
     assert str(found.config.data) == "s3:/bucket/breedclf/data/dogs-4567"
+
+
+def test_the_service_s_record_gives_the_weights_of_each_network_again() -> None:
+    found = search_request("dogs", CASES["networks"]())
+    assert found.weights == {"resnet50": "none", VIT: "s3:/bucket/breedclf/weights/0"}
+    assert found.space["architecture"] == Categorical("resnet50", VIT)
 
 
 def test_static_hyperparameters_are_text_and_none_of_the_tuned() -> None:

@@ -19,7 +19,7 @@ _HOUR_SECONDS = 3_600
 _LONGEST_RUN = "Longest run time for a training job"
 _SERVERLESS_QUOTA = "Maximum total concurrency that can be allocated across all serverless endpoints"
 _USUAL_PARALLEL_JOBS = 10
-_DECIDE_FEATURES = {"architecture", "augment", "dct_scaling", "engine", "freeze", "precision", "views", "weights"}
+_DECIDE_FEATURES = {"augment", "dct_scaling", "engine", "freeze", "precision", "views", "weights"}
 _NOT_COUNTED = "not included: S3 requests, logs, traffic between regions, taxes, discounts and free tiers"
 
 
@@ -159,17 +159,28 @@ def _tuning(request: Mapping[str, Any], prices: _Prices) -> _Parts:
 
 
 def _passes(job: Mapping[str, Any], config: Mapping[str, Any], jobs: int) -> tuple[str, ...]:
-    """How often each image passes through the backbone in a search that trains heads only on the same features."""
+    """How often each image passes through a backbone in a search that trains heads only on the same features."""
+    networks = next(
+        (
+            len(each["Values"])
+            for each in config["ParameterRanges"].get("CategoricalParameterRanges", ())
+            if each["Name"] == "architecture"
+        ),
+        1,
+    )
+    if networks >= jobs:
+        return ()
+    once = "once" if networks == 1 else f"once per network ({networks} times)"
     settings = job.get("StaticHyperParameters", {})
     searched = {each["Name"] for ranges in config["ParameterRanges"].values() for each in ranges}
-    if searched & _DECIDE_FEATURES or settings.get("freeze", "head") != "head" or jobs == 1:
+    if searched & _DECIDE_FEATURES or settings.get("freeze", "head") != "head":
         return ()
     if settings.get("feature_cache") == "false":
         return ()
     store = settings.get("feature_store", "")
     if is_s3(store):
-        return (f"each image passes through the backbone once instead of {jobs} times: jobs share {store}",)
-    return (f"each image passes through the backbone {jobs} times; once with feature_store=s3://BUCKET/PREFIX",)
+        return (f"each image passes through the backbone {once} instead of {jobs} times: jobs share {store}",)
+    return (f"each image passes through the backbone {jobs} times; {once} with feature_store=s3://BUCKET/PREFIX",)
 
 
 def _machines(

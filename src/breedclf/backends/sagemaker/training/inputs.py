@@ -20,7 +20,7 @@ from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.request import JobPlaces
 from breedclf.config.import_path import paths_in
 from breedclf.errors import ConfigError, DataError
-from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec, remote_address
+from breedclf.jobs import DATA_CHANNEL, LABELS_CHANNEL, MODEL_CHANNEL, JobSpec, is_weights_channel, remote_address
 from breedclf.tuning.packed import requirements_of
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Inputs:
             kind = "weights" if name == MODEL_CHANNEL else "data"
             return self.context.uri(kind, folder_name(path, read_manifest(path, ignored)))
         if path.is_file():
-            kind = "weights" if name == WEIGHTS_CHANNEL else "data"
+            kind = "weights" if is_weights_channel(name) else "data"
             return self.context.uri(kind, sha256_of(path)[:32])
         raise ConfigError(f"channel {name}: {path} is not there")
 

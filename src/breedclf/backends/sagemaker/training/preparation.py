@@ -10,7 +10,13 @@ from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.training.images import debugger_image, training_image
 from breedclf.backends.sagemaker.training.inputs import Inputs, require_trainable
-from breedclf.backends.sagemaker.training.request import JobImages, JobPlaces, feature_store_of, training_request
+from breedclf.backends.sagemaker.training.request import (
+    JobImages,
+    JobPlaces,
+    feature_store_of,
+    training_request,
+    vpc_note,
+)
 from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.plan import ApiCall
@@ -45,6 +51,8 @@ class TrainingRequests:
         context = self._context
         places = JobPlaces(_PLACEHOLDER, dict.fromkeys(spec.channels, _PLACEHOLDER), _PLACEHOLDER)
         planned = self._request(spec, places, context.tags("training", spec.tags))
+        if (note := vpc_note(spec, context.settings)) is not None:
+            log.warning("%s", note)
         context.require_affordable([validate_call(ApiCall("CreateTrainingJob", planned), context.region)])
         require_trainable(spec)
         check_name()

@@ -11,15 +11,25 @@ from breedclf.backends.common.bundle import ARCHIVE, ENTRY
 from breedclf.backends.sagemaker.instance_types import gpus_of, has_local_disk, is_cpu_image
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.backends.sagemaker.training.debugger import debugger_request
+from breedclf.config.hyperparameters import decode
 from breedclf.errors import ConfigError
 from breedclf.features.remote.bucket import store_location
 from breedclf.files.s3_uri import S3Location, is_s3
-from breedclf.jobs import CODE_CHANNEL, DATA_CHANNEL, MAX_HYPERPARAMETERS, MODEL_CHANNEL, WEIGHTS_CHANNEL, JobSpec
+from breedclf.jobs import (
+    CODE_CHANNEL,
+    DATA_CHANNEL,
+    MAX_HYPERPARAMETERS,
+    MODEL_CHANNEL,
+    WEIGHTS_CHANNEL,
+    JobSpec,
+    is_weights_channel,
+)
+from breedclf.tuning.network_weights import WEIGHTS_PAIR, received_by_job
 
 MAX_RUNTIME_SECONDS = 28 * 86_400
 # With network isolation the container can't download its code from S3, so the code is a channel.
 SUBMIT_DIRECTORY = f"/opt/ml/input/data/{CODE_CHANNEL}/{ARCHIVE}"
-_READ_WHOLE = (CODE_CHANNEL, WEIGHTS_CHANNEL, MODEL_CHANNEL)
+_READ_WHOLE = (CODE_CHANNEL, MODEL_CHANNEL)
 RESERVED_PREFIXES = ("sagemaker_", "_tuning_")
 
 
@@ -68,7 +78,7 @@ def training_request(
         },
         "RoleArn": role,
         "InputDataConfig": [
-            _channel(name, uri, settings.input_mode if name not in _READ_WHOLE else "File")
+            _channel(name, uri, "File" if _is_read_whole(name) else settings.input_mode)
             for name, uri in {CODE_CHANNEL: places.code, **places.channels}.items()
         ],
         "OutputDataConfig": {"S3OutputPath": places.jobs},
@@ -125,6 +135,10 @@ def _hyperparameters(spec: JobSpec, settings: SageMakerSettings) -> dict[str, st
     return pairs
 
 
+def _is_read_whole(channel: str) -> bool:
+    return channel in _READ_WHOLE or is_weights_channel(channel)
+
+
 def _channel(name: str, uri: str, input_mode: str) -> dict[str, Any]:
     return {
         "ChannelName": name,
@@ -171,19 +185,50 @@ def _check(spec: JobSpec, settings: SageMakerSettings, image: str) -> None:
             f"volume_kms_key with {settings.instance_type}: its local disk is always encrypted with a key "
             "of AWS; remove volume_kms_key, or use another instance type"
         )
-    ours = spec.source is None and DATA_CHANNEL in spec.channels
-    weights = spec.hyperparameters.get("weights")
-    has_weights = weights == "none" or WEIGHTS_CHANNEL in spec.channels or MODEL_CHANNEL in spec.channels
-    if settings.network_isolation and ours and not has_weights:
+    if settings.network_isolation and (downloads := downloaded_weights(spec)):
         raise ConfigError(
-            f"weights={weights or 'IMAGENET1K_V1'!r} is downloaded by the job, which network_isolation forbids; "
-            "pass a local file (weights='resnet50.pth'), which is uploaded"
+            f"{_shown(downloads)} downloaded by the job, which network_isolation forbids; pass a local file "
+            "(weights='FILE'; a search over networks takes one for each), which is uploaded"
         )
     store = feature_store_of(spec)
     if store is not None and settings.network_isolation:
         raise ConfigError(
             f"feature_store={str(store)!r} is read by the job, which network_isolation forbids; remove one of them"
         )
+
+
+def downloaded_weights(spec: JobSpec) -> dict[str, str]:
+    """The published weights that a job downloads, by architecture; those of a user's own script aren't known.
+
+    Example:
+        >>> from pathlib import Path
+        >>> pairs = {"architecture": "timm:vit_tiny_patch16_224", "weights": "pretrained"}
+        >>> downloaded_weights(JobSpec("job", pairs, channels={"training": Path("dogs")}))
+        {'timm:vit_tiny_patch16_224': 'pretrained'}
+    """
+    channels, pairs = spec.channels, spec.hyperparameters
+    if spec.source is not None or DATA_CHANNEL not in channels or {WEIGHTS_CHANNEL, MODEL_CHANNEL} & set(channels):
+        return {}
+    architecture = str(decode(pairs.get("architecture", "resnet50")))
+    weights = {architecture: pairs.get("weights", "IMAGENET1K_V1")}
+    if WEIGHTS_PAIR in pairs:
+        weights = received_by_job(pairs[WEIGHTS_PAIR], {})
+    return {name: value for name, value in weights.items() if value != "none" and value not in channels}
+
+
+def vpc_note(spec: JobSpec, settings: SageMakerSettings) -> str | None:
+    """What a job in a VPC needs in order to download its weights; None if it downloads none."""
+    if not settings.subnets or not (downloads := downloaded_weights(spec)):
+        return None
+    return (
+        f"{_shown(downloads)} downloaded by the job: its subnets need a route to the internet (a NAT gateway), or pass "
+        "a local file, which is uploaded"
+    )
+
+
+def _shown(weights: Mapping[str, str]) -> str:
+    named = ", ".join(f"weights={value!r} of {name}" for name, value in weights.items())
+    return f"{named} {'is' if len(weights) == 1 else 'are'}"
 
 
 def feature_store_of(spec: JobSpec) -> S3Location | None:

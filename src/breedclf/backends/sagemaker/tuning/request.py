@@ -12,6 +12,7 @@ from breedclf.config.aliases import SETTINGS
 from breedclf.errors import ConfigError
 from breedclf.jobs import MODEL_CHANNEL
 from breedclf.tuning.native import NativeSearch, value_texts
+from breedclf.tuning.network_weights import WEIGHTS_PAIR, received_by_job
 from breedclf.tuning.space import MAX_CATEGORIES, Categorical, Continuous, Integer, Parameter, is_number
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
@@ -121,6 +122,7 @@ def search_request(name: str, described: Mapping[str, Any]) -> SearchRequest:
     shared = definition.get("StaticHyperParameters", {})
     pairs = {key: value for key, value in shared.items() if not key.startswith(_RESERVED)}
     channels = {each["ChannelName"]: _channel_uri(each) for each in definition.get("InputDataConfig", ())}
+    weights = received_by_job(pairs.pop(WEIGHTS_PAIR, {}), channels)
     settings = {"weights": "weights", MODEL_CHANNEL: "start_from"}
     paths = {"data": Path(channels.get("training", "."))} | {
         setting: channels[name] for name, setting in settings.items() if name in channels
@@ -133,6 +135,7 @@ def search_request(name: str, described: Mapping[str, Any]) -> SearchRequest:
     return SearchRequest(
         name=name,
         config=TrainingConfig.from_hyperparameters(pairs, **paths),
+        weights=weights,
         space=space,
         objective=objective.removeprefix(_BEST),
         strategy=strategy,

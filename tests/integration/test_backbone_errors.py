@@ -1,0 +1,129 @@
+"""Backbones that can't be used, as somebody at the command line meets them: one line that says what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from breedclf import TrainingConfig
+from breedclf.cli import main
+from breedclf.errors import ConfigError
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.testing.images import write_image_set
+
+Refusal = Callable[..., tuple[int, str]]
+QUICK = ["--architecture", "resnet18", "--epochs", "1", "--chunk-size", "8"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "set"
+    return write_image_set(folder, classes=2, train=4, valid=2, test=1, size_px=64)
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Runs a command, by default on the images; returns its exit code and its one line."""
+
+    def run(*arguments: str, command: str = "train") -> tuple[int, str]:
+        words = [command, str(data), "--output", str(tmp_path / "out"), *arguments]
+        code = main(words)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "Traceback" not in captured.err
+        assert not (tmp_path / "out" / "model").exists()
+        (line,) = [line for line in captured.err.splitlines() if line.startswith("breedclf: ")]
+        assert captured.err.splitlines()[-1] == line
+        return code, line.removeprefix("breedclf: ")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("architecture", "told"),
+    [
+        ("resnet5", "the nearest names are resnet50, resnet152, resnet34; for a network of timm write timm:resnet5"),
+        ("ConvNeXt-Tiny", "the nearest names are convnext_tiny, "),
+        ("timm/convnext_tiny.fb_in1k", "for a network of timm write timm:convnext_tiny.fb_in1k"),
+        ("hf-hub:timm/tf_efficientnet_lite0", "for a network of timm write timm:tf_efficientnet_lite0 "),
+        ("", "for a network of timm write timm:NAME "),
+        ("squeezenet1_0", "torchvision's squeezenet1_0 ends with a convolution"),
+        ("inception_v3", "torchvision's inception_v3 has more than one head"),
+        ("googlenet", "torchvision's googlenet has more than one head"),
+        ("timm:ConvNeXt-Tiny", "isn't spelled like a network of timm"),
+        ("timm:", "isn't spelled like a network of timm"),
+        ("timm:convnxt_tiny", "the nearest names are convnext_tiny, convnextv2_tiny, convit_tiny"),
+        ("timm:convnxt_tiny.fb_in1k", "the nearest names are convnext_tiny, convnextv2_tiny, convit_tiny"),
+        ("timm:convnext_tiny.fb_in1", "has no weights fb_in1 of it; the nearest names are fb_in1k, "),
+        ("timm:levit_128", "has no linear head on one vector of features per image"),
+        ("timm:deit_tiny_distilled_patch16_224", "has no linear head on one vector of features per image"),
+        ("timm:vit_base_patch16_sapiens2", "takes images of 1024 x 768 px, but only square ones are supported"),
+    ],
+)
+def test_a_network_that_cannot_be_trained(refusal: Refusal, architecture: str, told: str) -> None:
+    if architecture.startswith("timm:"):
+        pytest.importorskip("timm")
+    code, line = refusal("--architecture", architecture, "--weights", "none")
+    assert code == 2
+    assert told in line
+    assert "architecture=" in line
+
+
+def test_timm_is_missing(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    find_backbone.cache_clear()
+    code, line = refusal("--architecture", "timm:tf_efficientnet_lite0", "--weights", "none")
+    assert code == 2
+    assert line == (
+        "architecture=timm:tf_efficientnet_lite0 needs timm, which is not installed: pip install 'breedclf[timm]'"
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "profile"])
+def test_a_stage_that_the_network_does_not_have(refusal: Refusal, command: str) -> None:
+    """It is found before weights are downloaded."""
+    code, line = refusal("--architecture", "convnext_tiny", "--freeze", "layer4", command=command)
+    assert code == 2
+    assert line == (
+        "freeze=layer4: convnext_tiny has no such stage; its stages are stage1, stage2, stage3, stage4 "
+        "(freeze=last_stage trains the last one and the head)"
+    )
+
+
+def test_a_word_that_is_no_stage() -> None:
+    with pytest.raises(ConfigError, match="freeze='backbone': use head, last_stage, none, or the first stage to train"):
+        TrainingConfig(data="x", freeze="backbone")
+
+
+@pytest.fixture
+def huge_weights(tmp_path: Path) -> Path:
+    """Finite weights with which the features of a ResNet-18 overflow."""
+    state = find_backbone("resnet18").new_network(seed=0).state_dict()
+    state["layer4.1.bn2.weight"] = state["layer4.1.bn2.weight"] * 0 + 3e38
+    torch.save(state, tmp_path / "huge.pth")
+    return tmp_path / "huge.pth"
+
+
+@pytest.mark.parametrize("more", [(), ("--no-feature-cache",)], ids=["stored", "streamed"])
+def test_features_that_are_nan(
+    refusal: Refusal, data: Path, huge_weights: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    store = tmp_path / "store"
+    words = [*QUICK, "--weights", str(huge_weights), "--feature-store", str(store), *more]
+    for _ in range(2):  # none of them is stored, and found by the second run
+        code, line = refusal(*words)
+        assert code == 3
+        assert line.startswith(f"{data / 'train' / '001.Stripes'}")
+        assert "the backbone (resnet18 huge.pth) computes NaN or infinite features in " in line
+        assert "use other weights" in line
+
+
+@pytest.mark.parametrize("freeze", ["layer4", "none"])
+def test_features_of_trained_stages_that_are_nan(refusal: Refusal, huge_weights: Path, freeze: str) -> None:
+    code, line = refusal(*QUICK, "--weights", str(huge_weights), "--freeze", freeze)
+    assert code == 3
+    assert line.startswith("resnet18 computes NaN or infinite features of the training images before the first step: ")
