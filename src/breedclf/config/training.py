@@ -16,6 +16,7 @@ from breedclf.config.base import (
     Decides,
     MaybeOutputPath,
     MaybeText,
+    MaybeTextPath,
     MaybeUserPath,
     OutputPath,
     Settings,
@@ -88,7 +89,7 @@ class TrainingConfig(Settings):
     accept_license: Annotated[bool, Decides.RECORDS] = Field(
         default=False, description="use published weights also if their license restricts what they may be used for"
     )
-    start_from: Annotated[MaybeOutputPath, Decides.START] = Field(
+    start_from: Annotated[MaybeTextPath, Decides.START] = Field(
         default=None,
         validate_default=True,
         description="continue this model (OUTPUT/model): its network, preprocessing and known classes",
