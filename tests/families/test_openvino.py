@@ -32,7 +32,14 @@ from breedclf.serving.engines.openvino import OpenVinoEngine
 
 SMALL_ONES = {
     "vit": partial(
-        VisionTransformer, image_size=32, patch_size=16, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5
+        VisionTransformer,
+        image_size=32,
+        patch_size=16,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=8,
+        num_classes=5,
     ),
     "swin": partial(
         SwinTransformer, patch_size=[4, 4], embed_dim=8, depths=[2], num_heads=[2], window_size=[2, 2], num_classes=5
@@ -63,7 +70,10 @@ def test_a_network_that_can_t_be_converted_is_refused_by_name() -> None:
         as_openvino(Eigen(), torch.rand(1, 3, 8, 8), "timm:eigen")
 
 
-FAMILIES = ["timm:test_vit", *(pytest.param(name, marks=pytest.mark.slow) for name in ("timm:test_convnext", "vit_b_32"))]
+FAMILIES = [
+    "timm:test_vit",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("timm:test_convnext", "vit_b_32")),
+]
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 
@@ -45,7 +46,10 @@ def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
 
 def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
     """The network with its four-dimensional weights in this layout; torch's own `to` raises for tensors with five."""
-    return network._apply(lambda tensor: tensor.to(memory_format=layout) if tensor.ndim == 4 else tensor)
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=layout)
+    return network
 
 
 class _Compiled(nn.Module):

@@ -135,9 +135,7 @@ def _segments(whole: fx.GraphModule, stages: Sequence[tuple[str, fx.Node]], valu
         first, before = end, last
 
 
-def _segment(
-    name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, values: Values
-) -> Segment:
+def _segment(name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, values: Values) -> Segment:
     graph = fx.Graph()
     copies: dict[fx.Node, fx.node.Argument] = {}
     if before is not None:
