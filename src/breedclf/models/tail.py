@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import fx, nn
@@ -144,12 +144,12 @@ def _joined(segments: Sequence[Segment]) -> fx.Graph:
     value = graph.placeholder("inputs")
     for segment in segments:
         assert segment.graph is not None
-        copies: dict[fx.Node, fx.Node] = {}
+        copies: dict[fx.Node, fx.node.Argument] = {}
         for node in segment.graph.nodes:
             if node.op == "placeholder":
                 copies[node] = value
             elif node.op == "output":
-                value = copies[node.args[0]]
+                value = cast(fx.Node, copies[node.args[0]])
             else:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(value)
