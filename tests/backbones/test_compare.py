@@ -15,6 +15,7 @@ import pytest
 from safetensors.torch import save_file
 
 from breedclf import BackboneComparison, Trainer, TrainingConfig, compare_backbones
+from breedclf.backbones.candidates import load_candidate
 from breedclf.backbones.comparison import paired_results, pick
 from breedclf.backbones.passes import LoadedCandidate, Passes
 from breedclf.backbones.speed import Speed
@@ -151,10 +152,11 @@ def test_a_budget_takes_the_same_subset_for_all(compared: tuple[Path, BackboneCo
     root, _ = compared
     config = config_in(root, cache_dir=root / "other-cache")
     passes = Passes.start(config, None)
-    loaded = {name: LoadedCandidate(config, Speed(0.01, 0.5), frozenset(), None) for name in PAIR}
-    plan = passes.plan(loaded, 20.0)
+    candidate, _ = load_candidate(config.replace(architecture=PAIR[1]), passes.data, passes.compute)
+    loaded = {name: LoadedCandidate(candidate, Speed(0.01, 0.5), frozenset(), None) for name in PAIR}
+    plan = passes.plan(loaded, 25.0, spent_seconds=5.0)
     assert len(plan.images) == 18  # 0.9 of 20 s at 2 x 0.5 s per image
-    assert passes.plan(loaded, None).images == tuple(range(24))
+    assert passes.plan(loaded, None, 0.0).images == tuple(range(24))
 
 
 def test_a_budget_that_suffices_changes_nothing(compared: tuple[Path, BackboneComparison]) -> None:
@@ -258,7 +260,10 @@ def test_the_command(
     [
         (["--candidates", "resnet18", "--budget", "soon"], "budget='soon' isn't a duration"),
         (["--candidates", "resnet18", "--weights", "resnet18="], "give each candidate one file"),
-        (["--candidates", "shufflenet_v2_x0_5", "--budget", "0.001"], "the budget is too small for one candidate"),
+        (
+            ["--candidates", "shufflenet_v2_x0_5", "--budget", "0.001"],
+            "the budget of 0.001 s is too small for one candidate",
+        ),
     ],
     ids=["budget", "weights", "small-budget"],
 )

@@ -39,8 +39,8 @@ def compare_backbones(
 
     The features of the training and validation images are computed once for each candidate and stored, where training
     finds them. On these, heads as `config` trains them classify every image by a head that was trained on the others,
-    in five folds. `best` is the fastest candidate that can't be told from the most accurate one (McNemar's exact test,
-    p >= 0.05).
+    in five folds. `best` is the fastest candidate that can't be distinguished from the most accurate one (McNemar's
+    exact test, p >= 0.05).
 
     Args:
         config: names the images, and how heads are trained; its `weights`, if it sets a name, are those of all
@@ -74,7 +74,7 @@ def compare_backbones(
     try:
         passes = Passes.start(config, images)
         loaded = passes.loaded(configs)
-        plan = passes.plan(loaded, None if budget_seconds is None else started + budget_seconds - time.perf_counter())
+        plan = passes.plan(loaded, budget_seconds, time.perf_counter() - started)
         folds = _Folds.of(passes, passes.features(loaded, plan))
         tested, left_out = _tested(passes, folds, plan)
         return _result(passes, folds, tested, left_out, budget_seconds, time.perf_counter() - started)

@@ -28,6 +28,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
@@ -288,6 +289,8 @@ def _check_fit(card: ModelCard, backbone: Backbone, expected: StateDict, state: 
 
 
 def _why_no_model(folder: Path) -> str:
+    if not folder.exists() and (why := only_in_s3(folder)) is not None:
+        return why
     if folder.is_file():
         return f"{folder} is a file, not a breedclf model; give the directory that holds {CARD_FILE} (OUTPUT/model)"
     what = f"it has no {CARD_FILE}" if folder.is_dir() else "it doesn't exist"
