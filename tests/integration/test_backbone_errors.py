@@ -220,13 +220,3 @@ def test_a_model_of_a_network_that_this_version_of_timm_lacks(
     assert "the nearest names are test_efficientnet" in line
     assert "It was trained with timm 9.9.9, and " in line
     assert line.endswith("pip install timm==9.9.9")
-
-
-def test_a_budget_that_is_too_small_for_one_candidate(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["backbones", "compare", str(data), "--candidates", "mobilenet_v3_small", "--weights", "none"]
-    assert main([*words, "--budget", "0.01s", "--output", str(tmp_path)]) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("breedclf: ")]
-    assert "budget" in line
-    assert "is too small for one candidate: " in line
