@@ -24,6 +24,7 @@ NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
+    "backbone_choice",
     "data_check",
     "memory",
     "scale",

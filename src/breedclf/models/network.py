@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 
@@ -39,8 +40,16 @@ def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
         if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
             network = fused(network, graph)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    moved = network.to(device=compute.device, dtype=compute.dtype).to(memory_format=layout)
+    moved = in_layout(network.to(device=compute.device, dtype=compute.dtype), layout)
     return _Compiled(moved) if compute.compiled else moved
+
+
+def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The network with its four-dimensional weights in this layout; torch's own `to` raises for tensors with five."""
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=layout)
+    return network
 
 
 class _Compiled(nn.Module):

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from breedclf.models.backbones.backbone import Backbone, StateDict
 from breedclf.models.backbones.stages import NECK, Segment
 from breedclf.models.head import ScaledLinear
-from breedclf.models.network import for_inference
+from breedclf.models.network import for_inference, in_layout
 from breedclf.runtime.device import Compute
 
 
@@ -63,7 +63,7 @@ class Tail(nn.Module):
         self.fixed_statistics = fixed_statistics
         self.bf16 = bf16
         self.checkpointing = checkpointing
-        self.to(memory_format=torch.channels_last)
+        in_layout(self, torch.channels_last)
 
     @classmethod
     def of(

@@ -143,11 +143,12 @@ def find_backbone(name: str) -> Backbone:
 
         make, head, side_px = torchvision_network(name)
     network = _without_values(make, 2)
-    layer = network.get_submodule(head) if head else None
+    layer = dict(network.named_modules()).get(head) if head else None
     if not isinstance(layer, nn.Linear):
+        has = "no head" if layer is None else f"a head of type {type(layer).__name__}"
         raise ConfigError(
-            f"architecture={name} has no linear head on one vector of features per image, so it can't be fine-tuned "
-            "here: choose another (`breedclf backbones list`)"
+            f"architecture={name} has {has}, not a linear layer on one vector of features per image, so it can't be "
+            "fine-tuned here: choose another (`breedclf backbones list`)"
         )
     return Backbone(name, make, head, layer.in_features, side_px)
 
