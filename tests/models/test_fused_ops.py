@@ -13,6 +13,7 @@ from breedclf.models.backbones.graph import graph_of
 from breedclf.models.fused_ops import FusedConv, FusedLinear, can_fuse
 from breedclf.models.network import for_inference, frozen_backbone
 from breedclf.profiling.tensor_watch import TensorWatch
+from breedclf.profiling.tracing import WorkCounter
 from breedclf.runtime.device import Compute
 
 SMALL = (
@@ -174,3 +175,15 @@ def test_weights_that_are_no_numbers_are_not_hidden() -> None:
     broken = backbone(state, "resnet18", "fp32")
     with torch.inference_mode():
         assert broken(torch.randn(1, 3, 64, 64)).isnan().any()
+
+
+@needs_fusing
+def test_fused_operations_count_as_much_work_as_plain_ones() -> None:
+    torch.manual_seed(0)
+    network, pictures = Odd().eval(), torch.randn(2, 3, 8, 8)
+    counted = []
+    for each in (network, for_inference(copy.deepcopy(network), Compute(torch.device("cpu"), "fp32"))):
+        with torch.inference_mode(), WorkCounter() as counter:
+            each(pictures)
+        counted.append(sum(counter.flops.values()))
+    assert counted[0] == counted[1] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 import time
@@ -55,12 +56,21 @@ class WorkCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 if can_fuse(torch.device("cpu")):
 
     @register_flop_formula(torch.ops.mkldnn._convolution_pointwise)
-    def _fused_work(inputs: Any, weight: Any, *_: Any, out_shape: Any, **__: Any) -> int:
-        return int(conv_flop_count(inputs, weight, out_shape))
+    def _fused_work(inputs: Any, second: Any, third: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return int(conv_flop_count(inputs, _weight(second, third), out_shape))
 
     @register_flop_formula(torch.ops.mkldnn._convolution_pointwise_)
     def _fused_work_with_sum(_: Any, inputs: Any, weight: Any, *__: Any, out_shape: Any, **___: Any) -> int:
         return int(conv_flop_count(inputs, weight, out_shape))
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
+    def _fused_linear_work(inputs: Any, second: Any, third: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        del inputs
+        return 2 * math.prod(out_shape) * int(_weight(second, third)[-1])
+
+    def _weight(second: Any, third: Any) -> Any:
+        """The weight's shape: the third argument where something is added, since it follows what is added."""
+        return second if third is None or len(third) == 1 else third
 
 
 def _tensor_bytes(value: Any) -> float:
