@@ -66,7 +66,7 @@ if can_fuse(torch.device("cpu")):
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _fused_linear_work(inputs: Any, second: Any, third: Any, *_: Any, out_shape: Any, **__: Any) -> int:
         del inputs
-        return 2 * math.prod(out_shape) * int(_weight(second, third)[-1])
+        return int(2 * math.prod(out_shape) * _weight(second, third)[-1])
 
     def _weight(second: Any, third: Any) -> Any:
         """The weight's shape: the third argument where something is added, since it follows what is added."""
