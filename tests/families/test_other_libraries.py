@@ -13,7 +13,9 @@ from breedclf import Classifier
 from tests.families.conftest import Train
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf", pytest.param("swin_t", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v3_small", "regnet_y_400mf", pytest.param("swin_t", marks=pytest.mark.slow)]
+)
 def test_torchvision_alone_computes_the_scores(train: Train, images: Path, name: str) -> None:
     classifier = Classifier(train(name).artifact, device="cpu", precision="fp32")
     network = torchvision.models.get_model(name, num_classes=2)

@@ -18,7 +18,7 @@ def _with(profile: Profile, kind: TensorKind | None, measure: str) -> list[Tenso
 
 
 def _records_activations(profile: Profile, measure: str) -> bool:
-    """Whether activations of these layers would be in the profile: breedclf records them wherever it records tensors."""
+    """Whether activations of such layers would be in the profile; breedclf records them wherever it records tensors."""
     recorded = _with(profile, "activation", "mean_abs") or _with(profile, "activation", measure)
     return bool(recorded or (profile.provenance.breedclf and profile.tensors))
 
