@@ -45,7 +45,8 @@ def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
 
 def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
     """The network with its four-dimensional weights in this layout; torch's own `to` raises for tensors with five."""
-    return network._apply(lambda tensor: tensor.to(memory_format=layout) if tensor.ndim == 4 else tensor)
+    network._apply(lambda each: each.to(memory_format=layout) if each.ndim == 4 else each)  # type: ignore[no-untyped-call]
+    return network
 
 
 class _Compiled(nn.Module):
