@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torchvision.models.swin_transformer import SwinTransformer
-from torchvision.models.vision_transformer import VisionTransformer
 
 from breedclf import Classifier
 from breedclf.errors import ConfigError
@@ -22,6 +19,7 @@ from breedclf.serving.core import Limits
 from breedclf.serving.parity import sample_images
 from breedclf.testing.images import write_image_set
 from tests.families.conftest import Train
+from tests.families.networks import SIDE_PX, with_attention
 
 if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
     pytest.skip("the extra openvino isn't installed", allow_module_level=True)
@@ -30,29 +28,10 @@ from breedclf.features.openvino import compiled
 from breedclf.features.openvino_maker import as_openvino
 from breedclf.serving.engines.openvino import OpenVinoEngine
 
-SMALL_ONES = {
-    "vit": partial(
-        VisionTransformer,
-        image_size=32,
-        patch_size=16,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        mlp_dim=8,
-        num_classes=5,
-    ),
-    "swin": partial(
-        SwinTransformer, patch_size=[4, 4], embed_dim=8, depths=[2], num_heads=[2], window_size=[2, 2], num_classes=5
-    ),
-}  # fmt: skip
 
-
-@pytest.mark.parametrize("name", SMALL_ONES)
+@pytest.mark.parametrize("name", ["vit", "swin"])
 def test_networks_with_attention_are_converted_for_any_number_of_images(name: str) -> None:
-    network = SMALL_ONES[name]().eval()
-    if isinstance(network, VisionTransformer):
-        nn.init.normal_(network.heads.head.weight)  # torchvision's is zero
-    images = torch.rand(3, 3, 32, 32)
+    network, images = with_attention(name), torch.rand(3, 3, SIDE_PX, SIDE_PX)
     with torch.inference_mode():
         expected = network(images)
     run = compiled(as_openvino(network, images[:1], name), "fp32")

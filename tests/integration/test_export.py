@@ -102,7 +102,7 @@ def test_a_file_that_answers_otherwise_is_refused_and_an_old_one_stays(model: Pa
     classifier = Classifier(model, device="cpu", precision="fp32")
     preprocessing = classifier.card.preprocessing
     other = folded(find_backbone("resnet18").new_network(seed=5, classes=2))
-    foreign = traced(ExportedNetwork(other, preprocessing), preprocessing.crop_px)
+    foreign = traced(ExportedNetwork(other, preprocessing), preprocessing.crop_px, "resnet18")
     real = FORMATS[form]
     wrong = replace(real, write=lambda _program, card, path: real.write(foreign, card, path))
     output = tmp_path / "old"

@@ -16,7 +16,7 @@ import torch
 from breedclf.errors import ConfigError, ExportError
 from breedclf.exporting.comparison import Comparison, compare
 from breedclf.exporting.formats import INPUT, OUTPUT, Format, format_named
-from breedclf.exporting.network import ExportedNetwork, traced
+from breedclf.exporting.network import ExportedNetwork, reason_of, traced
 from breedclf.exporting.samples import Samples, drawn_samples, samples_from
 from breedclf.files.disk import writing
 from breedclf.files.paths import StrPath, user_path
@@ -89,7 +89,7 @@ def export(
         ConfigError: the format is unknown, or the output exists already or can't be written.
         DataError: there are no readable images to compare.
         DiskError: the file can't be written; an existing file is kept.
-        ExportError: the predictions differ; nothing is written.
+        ExportError: the predictions differ, or the network can't be exported to this format; nothing is written.
         MissingExtraError: packages for ONNX are missing; install them with `pip install "breedclf[onnx]"`.
 
     Example:
@@ -128,7 +128,7 @@ def write_compared(classifier: Classifier, chosen: Format, samples: Samples, tar
     card = classifier.card
     _, state = read_artifact(classifier.artifact)
     network = folded(find_backbone(card.architecture).network_from(state))
-    program = traced(ExportedNetwork(network, card.preprocessing), card.preprocessing.crop_px)
+    program = traced(ExportedNetwork(network, card.preprocessing), card.preprocessing.crop_px, card.architecture)
     with (
         writing(target, "free disk space, or choose another --output"),
         tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder,
@@ -147,8 +147,12 @@ def write_compared(classifier: Classifier, chosen: Format, samples: Samples, tar
 def _write(chosen: Format, program: torch.export.ExportedProgram, card: ModelCard, path: Path) -> None:
     try:
         chosen.write(program, card, path)
-    except RuntimeError as error:  # raised by torch's exporters
-        raise ExportError(f"the model can't be exported as {chosen.name}: {error}; nothing was written") from error
+    except OSError:
+        raise
+    except Exception as error:  # torch's exporters raise anything for operations that they don't know
+        raise ExportError(
+            f"{card.architecture} can't be exported as {chosen.name}: {reason_of(error)}; nothing was written"
+        ) from error
 
 
 def _predictions(chosen: Format, path: Path, samples: Samples) -> np.ndarray[Any, np.dtype[np.float32]]:

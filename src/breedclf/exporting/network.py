@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.errors import ExportError
+
+_MAX_REASON = 200
 
 
 class ExportedNetwork(nn.Module):
@@ -30,9 +33,24 @@ class ExportedNetwork(nn.Module):
         return torch.softmax(scores, dim=1)
 
 
-def traced(network: ExportedNetwork, crop_px: int) -> torch.export.ExportedProgram:
-    """Trace the network as a graph for any number of images."""
+def traced(network: ExportedNetwork, crop_px: int, name: str) -> torch.export.ExportedProgram:
+    """Trace the network `name` as a graph for any number of images.
+
+    Raises:
+        ExportError: torch.export can't; the message has its reason.
+    """
     example = torch.zeros(2, 3, crop_px, crop_px, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad():
-        return torch.export.export(network, (example,), dynamic_shapes={"pictures": {0: batch}}, strict=False)
+    try:
+        with torch.no_grad():
+            return torch.export.export(network, (example,), dynamic_shapes={"pictures": {0: batch}}, strict=False)
+    except Exception as error:  # tracing runs the network's own code, which may raise anything
+        raise ExportError(
+            f"{name} can't be exported: torch.export can't trace it for any number of images ({reason_of(error)})"
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an exporter says, or the name of its error."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)[:_MAX_REASON]

@@ -33,8 +33,9 @@ log: logging.Logger = logging.getLogger(__name__)
 class FeatureProvider:
     """Turns splits into sources, and collects the reasons of unreadable images in `skipped`.
 
-    Features are cached on disk. The input of a stage is larger, and depends on the view: what several epochs need is
-    cached on disk or in memory as far as the budgets allow, and the log reports it. Without `feature_cache` nothing is.
+    Features are cached on disk. The input of a trained stage is much larger and depends on the view: what several
+    epochs need is cached on disk or in memory as far as the budgets allow, and the log reports it. Without
+    `feature_cache`, or if all stages are trained, nothing is.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class FeatureProvider:
     ) -> None:
         self.config = config
         self.extractor = extractor
-        uses_cache = config.feature_cache and config.freeze != "none"
+        crop_px = extractor.preprocessing.crop_px
+        self._keeps_outputs = config.feature_cache and tuple(input_shape) != (3, crop_px, crop_px)
         self.store: FeatureStore | None = (
-            FeatureStore.at(config.feature_store, config.cache_dir) if uses_cache else None
+            FeatureStore.at(config.feature_store, config.cache_dir) if self._keeps_outputs else None
         )
         self.counts = FeatureCounts()
         self._digests_of = digests
@@ -139,7 +141,7 @@ class FeatureProvider:
 
     def _fits_in_memory(self, split: Split, view: int) -> bool:
         """Whether the activations of this view are kept in memory; the log reports the decision."""
-        if self.config.freeze in ("head", "none") or not self.config.feature_cache:
+        if self.config.freeze == "head" or not self._keeps_outputs:
             return False
         size = self._bytes_per_image * len(split)
         fits = all(self._share.from_all(self._budget.take(size)))
