@@ -14,7 +14,12 @@ from breedclf.config.architectures import TORCHVISION_ARCHITECTURES
 from breedclf.errors import ConfigError, WeightsError
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.backbones.licenses import license_binds
-from breedclf.models.backbones.published_weights import check_license, published_weights, usable_weights
+from breedclf.models.backbones.published_weights import (
+    _warn_once,
+    check_license,
+    published_weights,
+    usable_weights,
+)
 from breedclf.models.backbones.timm_accuracy import TOP1_PERCENT
 from breedclf.models.backbones.torchvision_networks import parameter_count
 from breedclf.models.published import preprocessing_for
@@ -97,15 +102,18 @@ def test_a_license_that_binds_is_refused_before_anything_else(architecture: str,
         assert word in str(refused.value)
 
 
-def test_an_accepted_license_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_accepted_license_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
-        check_license("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1", accepted=True)
+        for _run in range(2):
+            check_license("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1", accepted=True)
         check_license("vit_b_16", "IMAGENET1K_V1", accepted=True)
     (record,) = caplog.records
     assert "the license CC-BY-NC-4.0 of the weights IMAGENET1K_SWAG_LINEAR_V1 of vit_b_16 is accepted" in record.message
 
 
 def test_a_license_that_is_not_stated_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
     published = check_license("timm:res2net50_26w_4s", "pretrained", accepted=False)
     assert published is not None
     assert published.license == "not stated"
