@@ -259,13 +259,17 @@ def test_the_command(
     ("flags", "message"),
     [
         (["--candidates", "resnet18", "--budget", "soon"], "budget='soon' isn't a duration"),
-        (["--candidates", "resnet18", "--weights", "resnet18="], "give each candidate one file"),
+        (["--candidates", "resnet18", "--weights", "resnet18="], "give a file after the ="),
+        (
+            ["--candidates", "resnet18", "--weights", "resnet18=a.pth", "--weights", "resnet18=b.pth"],
+            "resnet18 can have only one of a.pth and b.pth",
+        ),
         (
             ["--candidates", "shufflenet_v2_x0_5", "--budget", "0.001"],
             "the budget of 0.001 s is too small for one candidate",
         ),
     ],
-    ids=["budget", "weights", "small-budget"],
+    ids=["budget", "weights", "two-weights", "small-budget"],
 )
 def test_wrong_flags_are_refused(
     compared: tuple[Path, BackboneComparison],

@@ -13,6 +13,7 @@ from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
 from breedclf.text.plain_json import plain_json
+from breedclf.tuning.flag_values import network_weights
 
 JSON_FILE, REPORT_FILE = "comparison.json", "report.html"
 _DEFAULT_OUTPUT = Path("runs/backbones")
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     compare.add_argument(
         "--weights",
-        metavar="NAME=FILE",
+        metavar="WEIGHTS|NAME=FILE",
         dest="candidate_weights",
         action="append",
         default=[],
@@ -135,11 +136,9 @@ def _weights(given: list[str]) -> tuple[str | None, dict[str, str]]:
     Raises:
         ConfigError: a candidate has two, or there are two for all.
     """
-    of_candidate: dict[str, str] = {}
-    for text in given:
-        name, separator, value = text.partition("=")
-        key = name.strip() if separator else ""
-        if not (value if separator else name) or key in of_candidate:
-            raise ConfigError(f"--weights {text}: give each candidate one file, as in --weights resnet50=resnet50.pth")
-        of_candidate[key] = value if separator else name
-    return of_candidate.pop("", None), of_candidate
+    found: dict[str | None, str] = {}
+    for name, value in map(network_weights, given):
+        if name in found:
+            raise ConfigError(f"--weights: {name or 'all candidates'} can have only one of {found[name]} and {value}")
+        found[name] = value
+    return found.get(None), {name: value for name, value in found.items() if name is not None}
