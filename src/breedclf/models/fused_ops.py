@@ -52,9 +52,7 @@ class FusedConv(nn.Module):
         in_place: overwrite what is added with the result.
     """
 
-    def __init__(
-        self, conv: nn.Conv2d, activation: Activation, *, same: bool = False, in_place: bool = False
-    ) -> None:
+    def __init__(self, conv: nn.Conv2d, activation: Activation, *, same: bool = False, in_place: bool = False) -> None:
         super().__init__()
         self.weight: torch.Tensor = conv.weight
         self.bias: torch.Tensor | None = conv.bias
