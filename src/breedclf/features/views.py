@@ -48,7 +48,8 @@ class ViewSchedule:
             [0, -1, 1]
         """
         if self.plain:
-            cycle = (0, *([MIRROR_VIEW] if self.mirrored else []), *range(1, self.views))
+            mirrored = (MIRROR_VIEW,) if self.mirrored else ()
+            cycle: tuple[int, ...] = (0, *mirrored, *range(1, self.views))
             return cycle[(epoch - 1) % len(cycle)]
         return (epoch - 1) % self.views + 1 if self.views > 1 else epoch
 
