@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from breedclf.api.trainer import Trainer
+from breedclf.cli import main
+from breedclf.cli.flags import data_arguments
+from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.files.s3_uri import S3Location, is_bucket_name, is_s3, whole_uri
 
@@ -58,3 +62,34 @@ def test_a_path_made_of_a_uri_is_still_one() -> None:
 )
 def test_names_of_buckets(name: str, is_one: bool) -> None:
     assert is_bucket_name(name) == is_one
+
+
+def test_settings_keep_the_uri_of_images_in_json_and_as_hyperparameters() -> None:
+    config = TrainingConfig(data="s3://mine/dogs", start_from="s3://mine/model")
+    assert config.to_dict()["data"] == config.to_hyperparameters()["data"] == "s3://mine/dogs"
+    assert config.to_dict()["start_from"] == "s3://mine/model"
+    assert TrainingConfig(**config.to_dict()).data == config.data
+    assert "'s3://mine/dogs'" in repr(Trainer(config))
+    assert data_arguments(config) == "DIR, where DIR is a copy of s3://mine/dogs"
+
+
+@pytest.mark.parametrize("setting", ["output", "cache_dir"])
+def test_what_is_written_is_not_written_to_a_folder_named_like_a_uri(setting: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{setting}='s3://mine/out': give a folder of this machine, not one in S3$"):
+        TrainingConfig(data="dogs", **{setting: "s3://mine/out"})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "s3://mine/x", "--weights", "none"],
+        ["train", ".", "--labels", "s3://mine/x"],
+        ["data", "check", "s3://mine/x"],
+        ["evaluate", "s3://mine/x", "."],
+        ["predict", "s3://mine/x", "a.jpg"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_read_on_this_machine_say_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) != 0
+    assert "s3://mine/x is in S3, which only jobs on SageMaker read: copy it" in capsys.readouterr().err

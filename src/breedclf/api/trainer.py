@@ -15,6 +15,7 @@ from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.config.origin import check_one_origin, refuse_images
 from breedclf.errors import ConfigError
+from breedclf.files.s3_uri import whole_uri
 from breedclf.jobs import DEFAULT_MAX_RUNTIME_SECONDS, Backend, PlanningBackend
 from breedclf.jobs.handle import Job, progress_lines
 from breedclf.runtime.memory import freed_memory_returned
@@ -75,7 +76,7 @@ class Trainer:
 
     def __repr__(self) -> str:
         where = "" if self._backend is None else f", backend={getattr(self._backend, 'name', self._backend)!r}"
-        what = "images of the program" if self.config.data is None else repr(str(self.config.data))
+        what = "images of the program" if self.config.data is None else repr(whole_uri(self.config.data))
         return f"Trainer({what}, {self.config.architecture}{where})"
 
     def fit(self, *, hooks: Sequence[Hook] = (), resume: bool | None = None) -> FitResult:

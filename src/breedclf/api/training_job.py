@@ -9,6 +9,7 @@ from breedclf.api.network_check import check_network
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import ImportPath, metric_paths, with_files_at
 from breedclf.errors import ConfigError, DataError
+from breedclf.files.s3_uri import whole_uri
 from breedclf.jobs import (
     DATA_CHANNEL,
     DEFAULT_MAX_RUNTIME_SECONDS,
@@ -105,7 +106,7 @@ def _data_channels(config: TrainingConfig) -> dict[str, Path]:
     if remote_address(config.data):
         if config.labels is not None:
             raise DataError(
-                f"labels={config.labels} is on this machine and the images are in S3: upload both with "
+                f"labels={whole_uri(config.labels)} is on this machine and the images are in S3: upload both with "
                 "`breedclf data upload DIR s3://... --labels FILE`, and give only the URI"
             )
         return {DATA_CHANNEL: config.data}

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.errors import ConfigError
+from breedclf.files.s3_uri import is_s3, whole_uri
 
 
 def add_settings_flags(
@@ -67,7 +68,9 @@ def import_from_here(config: TrainingConfig) -> None:
 
 
 def data_arguments(config: TrainingConfig) -> str:
-    """The dataset of these settings as it is given to commands."""
+    """The dataset of these settings as it is given to commands that read it on this machine."""
+    if config.data is not None and is_s3(config.data):
+        return f"DIR, where DIR is a copy of {whole_uri(config.data)}"
     return str(config.data) + ("" if config.labels is None else f" --labels {config.labels}")
 
 

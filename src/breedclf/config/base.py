@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    PlainSerializer,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -22,6 +23,7 @@ from pydantic import (
 from breedclf.config.aliases import renamed_settings
 from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath, text_path, user_path
+from breedclf.files.s3_uri import is_s3, whole_uri
 
 Init = TypeVar("Init", bound=Callable[..., None])
 
@@ -77,6 +79,13 @@ def _text_path(value: object, info: ValidationInfo) -> Path | str:
     return _checked_path(text_path, value, info)
 
 
+def _output_path(value: object, info: ValidationInfo) -> Path | str:
+    path = _text_path(value, info)
+    if is_s3(path):
+        raise ValueError(f"{info.field_name}={whole_uri(path)!r}: give a folder of this machine, not one in S3")
+    return path
+
+
 def _checked_path(check: Callable[[Any, str], Path], value: object, info: ValidationInfo) -> Path | str:
     name = info.field_name or "path"
     if value is None:
@@ -101,14 +110,18 @@ if TYPE_CHECKING:
     UserPath = Takes[StrPath, Path]
     MaybeUserPath = Takes[StrPath | None, Path | None]
     UserPathOrNone = MaybeUserPath
+    MaybeTextPath = MaybeUserPath
     OutputPath = UserPath
     MaybeOutputPath = MaybeUserPath
 else:
-    UserPath = Annotated[Path, BeforeValidator(_path)]
+    _NONE = BeforeValidator(_absent_if_named_none)
+    _AS_TEXT = PlainSerializer(whole_uri, return_type=str, when_used="json")
+    UserPath = Annotated[Path, BeforeValidator(_path), _AS_TEXT]
     UserPathOrNone = UserPath | None
-    MaybeUserPath = Annotated[UserPath | None, BeforeValidator(_absent_if_named_none)]
-    OutputPath = Annotated[Path, BeforeValidator(_text_path)]
-    MaybeOutputPath = Annotated[OutputPath | None, BeforeValidator(_absent_if_named_none)]
+    MaybeUserPath = Annotated[UserPath | None, _NONE]
+    MaybeTextPath = Annotated[Annotated[Path, BeforeValidator(_text_path), _AS_TEXT] | None, _NONE]
+    OutputPath = Annotated[Path, BeforeValidator(_output_path)]
+    MaybeOutputPath = Annotated[OutputPath | None, _NONE]
 
 
 def collects_errors(init: Init) -> Init:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from breedclf.config.choices import START_MODEL
 from breedclf.config.import_path import DEFAULT_LOSS
+from breedclf.files.s3_uri import whole_uri
 
 if TYPE_CHECKING:
     from breedclf.config.training import TrainingConfig
@@ -34,7 +35,7 @@ def _start(config: TrainingConfig) -> str | None:
     if config.weights == START_MODEL:
         return None
     return (
-        f"start_from={str(config.start_from)!r} and weights={config.weights!r} are both set, and each gives the "
+        f"start_from={whole_uri(config.start_from)!r} and weights={config.weights!r} are both set, and each gives the "
         "initial weights: leave one of them out (weights=start_from overrides the weights of a settings file)"
     )
 

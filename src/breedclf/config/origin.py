@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from breedclf.config.training import TrainingConfig
 from breedclf.errors import ConfigError
+from breedclf.files.s3_uri import whole_uri
 
 
 def check_one_origin(config: TrainingConfig, images: object) -> None:
@@ -15,11 +16,12 @@ def check_one_origin(config: TrainingConfig, images: object) -> None:
     if config.data is None and images is None:
         raise ConfigError("there are no images: set data in the config, or give images=")
     if config.labels is not None and config.data is None:
-        raise ConfigError(f"labels={str(config.labels)!r} is a table for the images of a folder: set data as well")
+        labels = whole_uri(config.labels)
+        raise ConfigError(f"labels={labels!r} is a table for the images of a folder: set data as well")
     if config.data is not None and images is not None:
         raise ConfigError(
-            f"data={str(config.data)!r} and images= are both given: leave out data to use the images, or images= to "
-            "use the folder"
+            f"data={whole_uri(config.data)!r} and images= are both given: leave out data to use the images, or "
+            "images= to use the folder"
         )
 
 

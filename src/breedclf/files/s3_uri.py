@@ -83,6 +83,21 @@ def whole_uri(path: StrPath) -> str:
     return SCHEME + text.removeprefix(_COLLAPSED).lstrip("/") if text.startswith(_COLLAPSED) else text
 
 
+def only_in_s3(path: StrPath) -> str | None:
+    """What to say where a path on this machine is needed; None for such a path.
+
+    Example:
+        >>> only_in_s3("s3://mine/dogs")
+        's3://mine/dogs is in S3, which only jobs on SageMaker read: copy it to this machine first (aws s3 cp or sync)'
+    """
+    if not is_s3(path):
+        return None
+    return (
+        f"{whole_uri(path)} is in S3, which only jobs on SageMaker read: copy it to this machine first "
+        "(aws s3 cp or sync)"
+    )
+
+
 def is_bucket_name(name: str) -> bool:
     """Whether a bucket may have this name: 3 to 63 lowercase letters, digits, dots and hyphens.
 

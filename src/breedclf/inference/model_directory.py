@@ -28,6 +28,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
@@ -214,7 +215,7 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ArtifactError(f"{folder} has no weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
-    backbone = _backbone_of(card, folder)
+    backbone = backbone_of(card, folder)
     expected = backbone.empty_network(len(card.labels)).state_dict()
     try:
         _check_file(card, expected, weights)
@@ -258,7 +259,12 @@ def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
         )
 
 
-def _backbone_of(card: ModelCard, folder: Path) -> Backbone:
+def backbone_of(card: ModelCard, folder: Path) -> Backbone:
+    """The backbone of a model directory.
+
+    Raises:
+        ArtifactError: its library isn't installed, or the version that is doesn't have the network.
+    """
     try:
         return find_backbone(card.architecture)
     except ConfigError as error:  # timm isn't installed, or its version doesn't have the network
@@ -288,6 +294,8 @@ def _check_fit(card: ModelCard, backbone: Backbone, expected: StateDict, state: 
 
 
 def _why_no_model(folder: Path) -> str:
+    if not folder.exists() and (why := only_in_s3(folder)) is not None:
+        return why
     if folder.is_file():
         return f"{folder} is a file, not a breedclf model; give the directory that holds {CARD_FILE} (OUTPUT/model)"
     what = f"it has no {CARD_FILE}" if folder.is_dir() else "it doesn't exist"

@@ -101,7 +101,7 @@ class JobSpec:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         values = asdict(self)
-        values["channels"] = {name: str(path) for name, path in self.channels.items()}
+        values["channels"] = {name: whole_uri(path) for name, path in self.channels.items()}
         values["modules"] = {name: str(path) for name, path in self.modules.items()}
         values["source"] = None if self.source is None else str(self.source)
         values["cache_dir"] = None if self.cache_dir is None else str(self.cache_dir)

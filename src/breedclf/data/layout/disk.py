@@ -8,6 +8,7 @@ from pathlib import Path
 from breedclf.data.layout.names import is_image_name, skip_reason
 from breedclf.data.layout.tree import Folder
 from breedclf.errors import DataError
+from breedclf.files.s3_uri import only_in_s3
 
 OUTPUT_MARKER = ".breedclf-output"
 """An empty file that marks a folder as breedclf's output: its images aren't a class."""
@@ -22,6 +23,8 @@ def list_folder(root: Path) -> Folder:
         DataError: it doesn't exist, isn't a folder, or can't be read.
     """
     if not root.is_dir():
+        if (why := only_in_s3(root)) is not None:
+            raise DataError(why)
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(
             f"data folder {root} {what}; give the folder that holds train/, valid/ and test/, or the class folders"

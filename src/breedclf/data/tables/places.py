@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from breedclf.errors import DataError
+from breedclf.files.s3_uri import only_in_s3
 
 JOB_TABLE = "breedclf-images.csv"
 """The table that is sent with the images of a job, in their folder; a folder that holds it is read by it."""
@@ -41,7 +42,8 @@ def place_of(data: Path, labels: Path | None = None) -> TablePlace | None:
     if labels is not None:
         if not data.is_dir():
             what = "is a file" if data.exists() else "does not exist"
-            raise DataError(f"labels={labels} needs the folder that holds the images as data, but {data} {what}")
+            needs = f"labels={labels} needs the folder that holds the images as data, but {data} {what}"
+            raise DataError(only_in_s3(data) or needs)
         return TablePlace(_checked(labels, "labels"), data, anywhere=True)
     if (data / JOB_TABLE).is_file():
         return TablePlace(data / JOB_TABLE, data)
@@ -55,7 +57,7 @@ def _checked(file: Path, setting: str) -> Path:
     if file.is_dir():
         raise DataError(f"{setting}={file} is a folder: give {known}, such as {file / 'labels.csv'}")
     if not file.exists():
-        raise DataError(f"the table {file} does not exist")
+        raise DataError(only_in_s3(file) or f"the table {file} does not exist")
     if not file.is_file():
         raise DataError(f"{setting}={file} is not a regular file: give {known}")
     if not _is_table_name(file):
