@@ -27,13 +27,14 @@ SMALL_DATA: dict[str, dict[str, Any]] = {
     "4 views, 24 epochs, lr 0.0002, mixup 0.2": {"views": 4, "mixup": 0.2, **SLOW},
     "4 views, 24 epochs, lr 0.0002, balanced": {"views": 4, "class_weights": "balanced", **SLOW},
 }
-# Heads on the plain crop, whose features are stored: a recipe costs seconds.
+# Heads on the plain crop and its mirror image, whose features are stored: a recipe costs seconds.
 COSINE: dict[str, Any] = {"epochs": 12, "schedule": "cosine"}
 HEADS: dict[str, dict[str, Any]] = {
     "default": {},
     "20 epochs": {"epochs": 20},
-    "12 epochs, cosine": COSINE,
+    "20 epochs, flip": {"epochs": 20, "augment": "flip"},
     "12 epochs, cosine, smoothing 0.1": {**COSINE, "label_smoothing": 0.1},
+    "12 epochs, cosine, smoothing 0.1, flip": {**COSINE, "label_smoothing": 0.1, "augment": "flip"},
 }
 # The plain crop, so that the frozen backbone runs once and its output is kept in memory.
 LAYER4: dict[str, dict[str, Any]] = {

@@ -65,6 +65,15 @@ def test_views_change_the_training(patterns: Path, tmp_path: Path) -> None:
     assert not torch.equal(head_of(three), head_of(other_views))
 
 
+def test_mirror_images_take_turns_with_the_plain_crop(patterns: Path, tmp_path: Path) -> None:
+    settings = {"cache_dir": tmp_path / "cache", "augment": "flip"}
+    both = fit(patterns, tmp_path / "both", epochs=2, **settings)
+    assert both.features == FeatureCounts(computed=16 + 16 + 8, reused=0)
+    plain = fit(patterns, tmp_path / "plain", epochs=2, cache_dir=tmp_path / "cache")
+    assert plain.history[0].train_loss == both.history[0].train_loss
+    assert plain.history[1].train_loss != both.history[1].train_loss
+
+
 def test_a_deterministic_training_repeats_bit_for_bit(patterns: Path, tmp_path: Path) -> None:
     first, again = (
         fit(patterns, tmp_path / name, deterministic=True, cache_dir=tmp_path / f"cache-{name}") for name in ("a", "b")

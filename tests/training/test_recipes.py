@@ -227,6 +227,8 @@ def test_views_of_each_policy() -> None:
     assert ViewSchedule.of(config(epochs=3, freeze="layer4", augment="none")).counts == {0: 3}
     assert ViewSchedule.of(config(epochs=2, augment="crop")).counts == {1: 1, 2: 1}
     assert ViewSchedule.of(config(views=3)).of_epoch(4) == 0
+    assert ViewSchedule.of(config(epochs=3, augment="flip")).counts == {0: 2, -1: 1}
+    assert ViewSchedule.of(config(epochs=4, augment="flip", views=2, freeze="layer4")).counts == {0: 2, -1: 1, 1: 1}
 
 
 def test_memory_is_taken_until_the_budget_is_used_up() -> None:

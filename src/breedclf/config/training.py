@@ -152,7 +152,10 @@ class TrainingConfig(Settings):
     )
     augment: Annotated[Augment, Decides.LEARNING] = Field(
         default="auto",
-        description="crop: new random crops and flips in each epoch; auto is none for head-only training, else crop",
+        description=(
+            "crop: new random crops and flips in each epoch; flip: the plain crop and its mirror image in turn; "
+            "auto is none for head-only training, else crop"
+        ),
     )
     mixup: Annotated[float, Decides.LEARNING] = Field(
         default=0.0, ge=0, le=10, description="alpha of mixup, which blends pairs of images; 0 turns it off"

@@ -92,7 +92,7 @@ class FeatureProvider:
         store = self.store if is_head else self._store_of_activations(split, view, epochs)
         if store is None and not (epochs > 1 and self._fits_in_memory(split, view)):
             return self._streamed(split, view)
-        title = f"{split.name} features" + (f", view {view}" if view else "")
+        title = f"{split.name} features" + (f", view {view}" if view > 0 else ", mirrored" if view else "")
         digests, report = self._digests[split.name], self._reporting(split, view)
         found, counts = StoredPass(self.extractor, split.images, digests, view, title, report, self._share).run(store)
         self.counts += counts
