@@ -222,6 +222,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         ),
         "Deployment.transform(folder)": lambda path: Deployment("x").transform(path, "out"),
         "Deployment.transform(output)": lambda path: Deployment("x").transform("in", path),
+        "Deployment.transform(cache_dir)": lambda path: Deployment("x").transform("in", "out", cache_dir=path),
         "InlineBackend.__init__(home)": lambda path: InlineBackend(path).home,
         "JobSpec.__init__(channels)": lambda path: JobSpec("x", channels={"training": path}).channels["training"],
         "JobSpec.__init__(modules)": lambda path: JobSpec("x", modules={"mycode.py": path}).modules["mycode.py"],
@@ -280,6 +281,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
+UNTOLD |= {"Deployment.transform(cache_dir)"}
 UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(cache_dir)"}
 
 
@@ -320,7 +322,8 @@ def test_every_public_parameter_that_is_a_path_is_tried() -> None:
         "SageMakerBackend.update_endpoint(artifact)",
         "ServingBackend.update_endpoint(artifact)",
     }
-    tried = set(public_paths()) | {"evaluate(model)", "evaluate(feature_store)"} | resolved  # a URI in S3, too
+    in_s3_too = {"evaluate(feature_store)", "Deployment.transform(feature_store)"}
+    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved
     assert sorted(set(public_parameters()) - tried) == []
 
 

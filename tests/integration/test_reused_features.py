@@ -19,11 +19,12 @@ from breedclf import Classifier, Deployment, Evaluation, LocalBackend, Predictio
 from breedclf.cli import main
 from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.split import ImageFiles
-from breedclf.errors import ArtifactError
+from breedclf.errors import ArtifactError, ConfigError
 from breedclf.features.store.reading import ShardReader
 from breedclf.features.stored_pass import FeatureCounts
-from breedclf.inference.model_directory import BACKBONE_KEY, backbone_fingerprint_of, backbone_of, read_artifact
+from breedclf.inference.model_directory import BACKBONE_KEY, backbone_fingerprint_of, read_artifact
 from breedclf.inference.scoring import Scoring
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import load_pretrained
 from breedclf.training.lr_finder import find_learning_rate
@@ -109,7 +110,9 @@ def test_the_backbone_of_a_model_is_that_of_its_pretrained_weights(run: Training
     model = run.output / "model"
     _, state = read_artifact(model)
     pretrained = load_pretrained("resnet18", "none", seed=run.seed)
-    assert fingerprint(backbone_of(state)) == backbone_fingerprint_of(model, state) == pretrained.fingerprint
+    backbone = find_backbone("resnet18")
+    assert fingerprint(backbone.without_head(state)) == pretrained.fingerprint
+    assert backbone_fingerprint_of(model, backbone, state) == pretrained.fingerprint
     with safe_open(model / "model.safetensors", framework="pt") as file:
         assert file.metadata()[BACKBONE_KEY] == pretrained.fingerprint
 
@@ -119,7 +122,7 @@ def test_the_backbone_of_a_model_is_that_of_its_pretrained_weights(run: Training
     assert counts(continued, "valid") == (0, 8)
 
     save_file(load_file(model / "model.safetensors"), model / "model.safetensors")  # as other programs write it
-    assert backbone_fingerprint_of(model, state) == pretrained.fingerprint
+    assert backbone_fingerprint_of(model, backbone, state) == pretrained.fingerprint
 
 
 def test_a_fine_tuned_model_has_features_of_its_own(run: TrainingConfig) -> None:
@@ -223,6 +226,22 @@ def test_a_transform_on_this_machine_reuses_features(
     paths = [run.data / "valid" / line["path"] for line in lines if "error" not in line]
     expected = Classifier(run.output / "model", batch_size=8).predict(paths)
     assert [Prediction.from_dict(line) for line in lines if "error" not in line] == expected
+
+
+def test_a_transform_takes_the_settings_of_stored_features(
+    run: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="breedclf")
+    deployment = Deployment(run.output / "model", LocalBackend(tmp_path / "home"))
+    for name in ("computed", "reused"):
+        caplog.clear()
+        deployment.transform(run.data / "valid", tmp_path / name, feature_store=tmp_path / "own", cache_dir=tmp_path)
+        assert (PASS in caplog.text) == (name == "computed")
+    deployment.transform(run.data / "valid", tmp_path / "without", feature_cache=False)
+    assert (tmp_path / "without" / "predictions.csv").read_text() == (tmp_path / "reused/predictions.csv").read_text()
+    elsewhere = Deployment(run.output / "model", LocalBackend(tmp_path / "home"), engine="openvino")
+    with pytest.raises(ConfigError, match="feature_cache=False: only predictions in this process reuse features"):
+        elsewhere.transform(run.data / "valid", tmp_path / "other", feature_cache=False)
 
 
 def test_few_images_pass_one_by_one_and_leave_the_disk_alone(

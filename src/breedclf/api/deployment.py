@@ -11,6 +11,7 @@ from breedclf.api.transform import TransformResult, transform
 from breedclf.backends.registry import backend_of
 from breedclf.config import Precision
 from breedclf.config.aliases import accept_old_keywords
+from breedclf.config.evaluation import FeatureReuse
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs import Backend, new_name
@@ -143,10 +144,15 @@ class Deployment:
         top: int = 5,
         concurrency: int = 8,
         progress: Callable[[int, int], None] | None = None,
+        feature_cache: bool = True,
+        feature_store: StrPath | None = None,
+        verify_files: bool = False,
+        cache_dir: StrPath | None = None,
     ) -> TransformResult:
         """Predict all images below a folder: on this machine in this process, on SageMaker with one batch job.
 
-        In this process the features of images are reused and stored, as by `evaluate`. A temporary endpoint is deployed
+        In this process the features of images are reused and stored, as by `evaluate`, whose `feature_cache`,
+        `feature_store`, `verify_files` and `cache_dir` are these. A temporary endpoint is deployed
         for `engine="openvino"`, or if the backend serves elsewhere without batch jobs; `concurrency` is its number of
         requests at once.
 
@@ -154,7 +160,8 @@ class Deployment:
         interruption, call it again to continue; images that failed are tried again.
 
         Raises:
-            ConfigError: `output` contains the predictions of another model.
+            ConfigError: `output` contains the predictions of another model, or a setting of the features is given
+                where none are reused.
             DataError: there are no images.
         """
         return transform(
@@ -167,6 +174,12 @@ class Deployment:
             progress=progress,
             job=self.backend if isinstance(self.backend, TransformBackend) else None,
             precision=self._precision_here,
+            reuse=FeatureReuse(
+                feature_cache=feature_cache,
+                feature_store=feature_store,
+                verify_files=verify_files,
+                cache_dir=cache_dir,
+            ),
         )
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 
 from breedclf.api.endpoint import Endpoint, file_of, prediction_of
 from breedclf.config import Precision
+from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.image_folder import images_below
 from breedclf.data.images import IMAGE_SUFFIXES, open_image
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DataError, EndpointError, ImageError, ModelError
@@ -51,8 +52,12 @@ def transform(
     progress: Callable[[int, int], None] | None,
     job: TransformBackend | None = None,
     precision: Precision | None = None,
+    reuse: FeatureReuse,
 ) -> TransformResult:
     """See `Deployment.transform`; with a batch job, or a `precision` to compute in here, no endpoint is needed."""
+    if precision is None and reuse != FeatureReuse():
+        given = ", ".join(f"{name}={value!r}" for name, value in reuse.model_dump(exclude_defaults=True).items())
+        raise ConfigError(f"{given}: only predictions in this process reuse features, and these aren't made here")
     if top < 1:
         raise ConfigError(f"top={top}: choose 1 class or more")
     pictures = _images(folder)
@@ -73,7 +78,7 @@ def transform(
             if job is not None:
                 answers = _answers_of_job(job, model, todo, top)
             elif precision is not None:
-                answers = _answers_of_features(model, precision, todo, top)
+                answers = _answers_of_features(model, precision, reuse, todo, top)
             else:
                 answers = _answers(stack.enter_context(deploy()), todo, top, concurrency)
             for line in answers:
@@ -119,13 +124,12 @@ def _answers(
 
 
 def _answers_of_features(
-    model: Path, precision: Precision, pictures: Mapping[str, _Image], top: int
+    model: Path, precision: Precision, reuse: FeatureReuse, pictures: Mapping[str, _Image], top: int
 ) -> Iterator[dict[str, Any]]:
     """The same in this process, where the features of the images are reused and stored."""
-    from breedclf.config.evaluation import FeatureReuse
     from breedclf.inference.scoring import Scoring
 
-    scoring, remaining = Scoring.read(model, FeatureReuse(), precision=precision), iter(pictures.items())
+    scoring, remaining = Scoring.read(model, reuse, precision=precision), iter(pictures.items())
     while chunk := list(islice(remaining, _IMAGES_AT_A_TIME)):
         results = scoring.predictions_of_files([str(picture.path) for _, picture in chunk])
         for (name, _), result in zip(chunk, results, strict=True):

@@ -19,6 +19,7 @@ from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
 from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData, load_data
+from breedclf.errors import WeightsError
 from breedclf.features.digests import ContentDigests, digests_of
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.features.lazy import LazyFeatures
@@ -114,9 +115,24 @@ class Passes:
             log.info("the budget allows %d of %d images for each candidate", len(plan.images), len(everything))
         return plan
 
-    def features(self, loaded: Mapping[str, LoadedCandidate], plan: BudgetPlan) -> list[CandidateFeatures]:
-        """The features of the planned images, candidate by candidate."""
-        return [self._features(loaded[name], plan.images) for name in plan.candidates]
+    def features(
+        self, loaded: Mapping[str, LoadedCandidate], plan: BudgetPlan
+    ) -> tuple[list[CandidateFeatures], dict[str, str]]:
+        """The features of the planned images, candidate by candidate, and the reasons why others have none.
+
+        Raises:
+            WeightsError: the features of every candidate contain NaN or infinity.
+        """
+        found, left_out = [], dict(plan.left_out)
+        for name in plan.candidates:
+            try:
+                found.append(self._features(loaded[name], plan.images))
+            except WeightsError as error:
+                if name == plan.candidates[-1] and not found:
+                    raise
+                left_out[name] = str(error)
+                log.warning("%s isn't compared: %s", name, error)
+        return found, left_out
 
     def _features(self, loaded: LoadedCandidate, images: Sequence[int]) -> CandidateFeatures:
         started = time.perf_counter()

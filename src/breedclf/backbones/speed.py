@@ -14,7 +14,7 @@ from breedclf.data.split import SplitImages
 from breedclf.features.extraction import FeatureExtractor
 from breedclf.runtime.device import available_cores
 
-_SECONDS = 1.0
+_SECONDS = 0.5
 _MOST_PASSES = 8
 _DECODED = 8
 
@@ -35,7 +35,7 @@ class Speed:
 def measured_speed(
     extractor: FeatureExtractor, images: SplitImages, clock: Callable[[], float] = time.perf_counter
 ) -> Speed:
-    """Time forward passes of random images for about a second, after one that warms up, and the decoding of a few.
+    """Time forward passes of random images for half a second, with one that warms up, and the decoding of a few.
 
     The fastest pass counts as the backbone's speed, since other programs only make it slower; a pass over image files
     is expected to be as slow as the mean.

@@ -52,7 +52,12 @@ class _Tracer(fx.Tracer):
                 raise
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:  # noqa: ARG002
+    def getattr(
+        self,
+        attr: str,  # noqa: ARG002
+        attr_val: Any,
+        parameter_proxy_cache: dict[str, Any],
+    ) -> Any:
         """Record what reads a parameter or buffer; its shape is a constant, also where it decides what is computed."""
         own = itertools.chain(self.root.named_parameters(), self.root.named_buffers())
         if not isinstance(attr_val, torch.Tensor):
