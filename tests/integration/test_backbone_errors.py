@@ -60,7 +60,10 @@ def refusal(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> R
         ("timm:", "isn't spelled like a network of timm"),
         ("timm:convnxt_tiny", "the nearest names are convnext_tiny, convnextv2_tiny, convit_tiny"),
         ("timm:convnxt_tiny.fb_in1k", "the nearest names are convnext_tiny, convnextv2_tiny, convit_tiny"),
-        ("timm:convnext_tiny.fb_in1", "has no weights fb_in1 of it; the nearest names are fb_in1k, "),
+        (
+            "timm:convnext_tiny.fb_in1",
+            "has no weights 'fb_in1' of convnext_tiny; the nearest names are convnext_tiny.fb_in1k, ",
+        ),
         ("timm:levit_128", "has no linear head on one vector of features per image"),
         ("timm:deit_tiny_distilled_patch16_224", "has no linear head on one vector of features per image"),
         ("timm:vit_base_patch16_sapiens2", "takes images of 1024 x 768 px, but only square ones are supported"),
