@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from breedclf.config import TrainingConfig
-from breedclf.errors import TrainingError
+from breedclf.errors import TrainingError, WeightsError
 from breedclf.features.extraction import StoredFeatures
 from breedclf.models.head import MOMENTS_BATCH, Scaling, new_head
 from breedclf.models.network import fold_scaling
@@ -67,7 +67,7 @@ def test_scaling_is_mean_and_deviation_and_leaves_constant_features_alone() -> N
 def test_features_that_are_no_numbers_are_refused(value: float) -> None:
     broken = source()
     broken.values[7, 1] = value
-    with pytest.raises(TrainingError, match=rf"1 of {FEATURES} features of the training images are NaN or infinite"):
+    with pytest.raises(WeightsError, match=rf"1 of {FEATURES} features of the training images are NaN or infinite"):
         Scaling.of(broken, batch_size=7)
 
 

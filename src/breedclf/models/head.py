@@ -11,7 +11,7 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
-from breedclf.errors import TrainingError
+from breedclf.errors import WeightsError
 from breedclf.models.initialization import DrawnFrom
 from breedclf.models.network import fold_scaling, unfold_scaling
 
@@ -48,7 +48,7 @@ class Scaling:
             most: use at most this many rows, evenly spaced.
 
         Raises:
-            TrainingError: features are NaN or infinite.
+            WeightsError: features are NaN or infinite.
         """
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for inputs, _ in source.batches(_spread(len(source.targets), most), batch_size):
@@ -58,7 +58,7 @@ class Scaling:
         mean = total / count
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
         if broken := int((~torch.stack([mean, deviation]).float().isfinite()).any(0).sum()):
-            raise TrainingError(
+            raise WeightsError(
                 f"{broken} of {len(mean)} features of the training images are NaN or infinite: the weights don't suit "
                 "the network, or exceed the range of a low precision (set precision=fp32); use other weights"
             )

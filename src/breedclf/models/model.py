@@ -9,7 +9,6 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
-from breedclf.errors import WeightsError
 from breedclf.models.backbones.backbone import Backbone, StateDict
 from breedclf.models.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
 from breedclf.models.tail import Tail, tail_input_shape, trunk
@@ -72,11 +71,6 @@ class Model:
                 scaling = Scaling.of(source, batch_size, features=self.module.features, most=_MOST_FOR_MOMENTS)
         else:
             scaling = Scaling.of(source, MOMENTS_BATCH)
-        if not bool(scaling.mean.isfinite().all()):
-            raise WeightsError(
-                f"{self.backbone.name} computes NaN or infinite features of the training images before the first step: "
-                "use other weights, or precision=fp32"
-            )
         self.head.use(scaling)
 
     def state_with(self, trained: StateDict) -> StateDict:

@@ -69,7 +69,7 @@ def fit(
             was made with other settings, an object in `hooks` isn't a hook, a process that is being spawned starts the
             training again, or own code can't be imported or used.
         DataError: the images can't be used; by default also if one of them can't be read.
-        WeightsError: the pretrained weights can't be downloaded or read, or don't fit.
+        WeightsError: the pretrained weights can't be downloaded or read, don't fit, or give NaN or infinite features.
         ArtifactError: the model of `start_from` can't be read, or is damaged.
         TrainingError: the loss is NaN or infinite, or own code fails.
         TrainingStoppedError: a stop was requested before the first step.
