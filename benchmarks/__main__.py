@@ -19,11 +19,12 @@ from typing import Any
 
 from benchmarks.measuring import at_least, print_goals
 
-SPEED = ("startup", "decode", "forward", "grid", "epoch", "grid_plain", "peers", "finetune", "accuracy")
+SPEED = ("startup", "decode", "forward", "backbones", "grid", "epoch", "grid_plain", "peers", "finetune", "accuracy")
 NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
+    "backbone_choice",
     "data_check",
     "memory",
     "scale",

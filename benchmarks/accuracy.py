@@ -29,6 +29,7 @@ class Setup:
 
     cache: Path
     output: Path
+    backbones: dict[str, Path]
 
     def right(self, data: Path, **settings: Any) -> tuple[int, int]:
         """Train, and return (correct, total) predictions on the test split."""
@@ -75,7 +76,7 @@ def by_backbone(name: str, wanted: dict[str, float]) -> Callable[[Setup], Measur
 
     def measured(setup: Setup) -> Measured:
         goals, details = [], {}
-        for architecture, file in available():
+        for architecture, file in setup.backbones.items():
             found = [
                 setup.evaluated(DATA / name, architecture=architecture, weights=str(file), seed=seed) for seed in SEEDS
             ]
@@ -96,9 +97,9 @@ def by_backbone(name: str, wanted: dict[str, float]) -> Callable[[Setup], Measur
 
 
 def dog_groups_folds(setup: Setup) -> Measured:
-    """Each image of dog-groups is a test image of one of five folds; three fifths train, and one fifth validates."""
+    """Each image of dog-groups is a test image of one of five folds."""
     details: dict[str, Any] = {}
-    for architecture, file in available():
+    for architecture, file in setup.backbones.items():
         counts = []
         for seed in SEEDS:
             tables = fold_tables(DATA / "dog-groups", setup.output / "folds", folds=FOLDS, seed=seed)
@@ -115,11 +116,6 @@ def dog_groups_folds(setup: Setup) -> Measured:
     return [at_least(f"{best}, mean of 5 seeds", details[best]["accuracy"], 0.72)], details
 
 
-def available() -> list[tuple[str, Path]]:
-    """The backbones whose weights are there."""
-    return [(architecture, file) for architecture, file in BACKBONES.items() if file.is_file()]
-
-
 PARTS: dict[str, Callable[[Setup], Measured]] = {
     "small": small,
     "cub100": by_backbone("cub100", {"resnet50": 0.805, "timm:tf_efficientnet_lite0": 0.878}),
@@ -131,6 +127,9 @@ PARTS: dict[str, Callable[[Setup], Measured]] = {
 def main() -> int:
     parser = parser_for(__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
+    parser.add_argument(
+        "--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES), help="networks to compare (default: all)"
+    )
     parser.add_argument("--repeats", help=argparse.SUPPRESS)  # there are always five seeds
     parser.add_argument("--cache-dir", type=Path, help="folder of the stored features (default: a temporary one)")
     given = parser.parse_args()
@@ -138,7 +137,8 @@ def main() -> int:
         parser.exit(0, f"skipped: no photos and weights in {DATA}; set BREEDCLF_TEST_DATA\n")
     goals, details = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        setup = Setup(given.cache_dir or Path(folder) / "cache", Path(folder) / "out")
+        backbones = {name: BACKBONES[name] for name in given.backbones if BACKBONES[name].is_file()}
+        setup = Setup(given.cache_dir or Path(folder) / "cache", Path(folder) / "out", backbones)
         for part in given.only:
             found, about = PARTS[part](setup)
             goals += found

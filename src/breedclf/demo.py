@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from breedclf.api.trainer import Trainer
 from breedclf.config import Architecture, Settings, TrainingConfig, weights_name
+from breedclf.config.architectures import TIMM
 from breedclf.config.base import MaybeOutputPath, MaybeUserPath, OutputPath
 from breedclf.data.layout.disk import mark_output
 from breedclf.errors import DemoError, WeightsError
@@ -181,19 +182,23 @@ def _training(config: DemoConfig, data: Path) -> TrainingConfig:
 
 
 def _pretrained_or_none(config: DemoConfig) -> str:
+    from breedclf.models.backbones.published_weights import check_license
     from breedclf.models.published import pretrained_file
 
+    architecture = config.architecture or "resnet50"
+    weights = "pretrained" if architecture.startswith(TIMM) else PRETRAINED
     try:
+        check_license(architecture, weights, accepted=False)
         pretrained_file(
-            config.architecture or "resnet50",
-            PRETRAINED,
+            architecture,
+            weights,
             timeout_seconds=min(CONNECT_SECONDS, config.download_seconds),
             total_seconds=config.download_seconds,
         )
     except WeightsError as error:
         log.warning("continuing with random weights: %s", error)
         return "none"
-    return PRETRAINED
+    return weights
 
 
 def _too_low(accuracy: float, required: float, count: int, report: str, weights: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from breedclf import FitResult, Trainer, TrainingConfig
 from breedclf.models.backbones.backbone import find_backbone
-from breedclf.testing.images import write_image_set
+from breedclf.models.published import preprocessing_for
+from breedclf.testing.images import PATTERNS, draw_image, write_image_set
 
 Train = Callable[..., FitResult]
 
@@ -33,7 +35,7 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def weights(architecture: str) -> Path:
         path = folder / f"{architecture.replace(':', '-')}.safetensors"
         if not path.exists():
-            network = telling(find_backbone(architecture).new_network(seed=0, classes=3))
+            network = telling(find_backbone(architecture).new_network(seed=0, classes=3), inputs_of(architecture))
             save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, path)
         return path
 
@@ -67,10 +69,18 @@ def train(images: Path, weights_of: Callable[[str], Path], tmp_path_factory: pyt
     return fit
 
 
-def telling(network: nn.Module) -> nn.Module:
+def inputs_of(architecture: str) -> torch.Tensor:
+    """One synthetic image per pattern, normalized, float32 [N, 3, crop, crop]."""
+    preprocessing = preprocessing_for(architecture, "none")
+    drawn = [draw_image(pattern, np.random.default_rng(0)) for pattern in PATTERNS]
+    return preprocessing.normalize(torch.stack([preprocessing.view(image, 0) for image in drawn]))
+
+
+def telling(network: nn.Module, inputs: torch.Tensor) -> nn.Module:
     """Change random weights so that features differ between images, as they do with trained weights.
 
-    Layer scales start near zero, and the statistics of new batch norms fade the activations of a deep network out.
+    Layer scales start near zero, and with the statistics of new batch norms the activations of a deep network fade out
+    or explode; those of `inputs` keep them in range.
     """
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -82,5 +92,5 @@ def telling(network: nn.Module) -> nn.Module:
         for norm in norms:
             norm.momentum = None
         if norms:
-            network.train()(torch.randn(4, 3, 96, 96, generator=generator))
+            network.train()(inputs)
     return network.eval()

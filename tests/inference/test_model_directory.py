@@ -112,7 +112,9 @@ def test_a_model_of_a_timm_network_that_is_not_here_says_what_to_install(
     edit(model, architecture="timm:resnet18z", backbone=TIMM_RECORD)
     timm = pytest.importorskip("timm")
     there = f"1.9.0, and {timm.__version__} is installed: pip install timm==1.9.0"
-    with pytest.raises(ArtifactError, match=rf"can't be used here: .*timm {timm.__version__} has no such .*{there}"):
+    with pytest.raises(
+        ArtifactError, match=rf"can't be used here: .*timm {timm.__version__}, which .* has no such .*{there}"
+    ):
         read_artifact(model)
     monkeypatch.setitem(sys.modules, "timm", None)
     missing = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +96,19 @@ def test_a_stage_that_the_network_does_not_have(refusal: Refusal, command: str) 
     )
 
 
+def test_jobs_and_searches_check_the_network_before_they_start(refusal: Refusal) -> None:
+    pytest.importorskip("timm")
+    job = ["--backend", "local", "--weights", "none"]
+    stage = "freeze=layer4: convnext_tiny has no such stage"
+    unknown = "architecture=timm:convnxt_tiny: "
+    assert refusal("--architecture", "convnext_tiny", "--freeze", "layer4", *job)[1].startswith(stage)
+    assert refusal("--architecture", "timm:convnxt_tiny", *job)[1].startswith(unknown)
+    search = ["--strategy", "grid", "--weights", "none", "--epochs", "1"]
+    named = refusal("--architecture", "resnet18,convnext_tiny", "--freeze", "head,layer4", *search, command="tune")
+    assert named[1].startswith(stage)
+    assert refusal("--architecture", "resnet18,timm:convnxt_tiny", *search, command="tune")[1].startswith(unknown)
+
+
 def test_a_word_that_is_no_stage() -> None:
     with pytest.raises(ConfigError, match="freeze='backbone': use head, last_stage, none, or the first stage to train"):
         TrainingConfig(data="x", freeze="backbone")
@@ -127,3 +142,81 @@ def test_features_of_trained_stages_that_are_nan(refusal: Refusal, huge_weights:
     code, line = refusal(*QUICK, "--weights", str(huge_weights), "--freeze", freeze)
     assert code == 3
     assert line.startswith("resnet18 computes NaN or infinite features of the training images before the first step: ")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "told"),
+    [
+        ("resnet18", "pretrained", "there are no pretrained weights of resnet18"),
+        ("convnext_tiny", "IMAGENET1K_V2", "there are no IMAGENET1K_V2 weights of convnext_tiny; there are "),
+        ("timm:tf_efficientnet_lite0", "IMAGENET1K_V1", "use pretrained (timm's own), none or a file"),
+        ("resnet18", "IMAGNET1K_V1", "weights file IMAGNET1K_V1 does not exist; use one of IMAGENET1K_V1, "),
+        ("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1", "is CC-BY-NC-4.0, which binds"),
+        ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1", "need images of 384 px, but torchvision's network is built for 224 px"),
+    ],
+)
+def test_weights_that_cannot_be_used(refusal: Refusal, architecture: str, weights: str, told: str) -> None:
+    if architecture.startswith("timm:"):
+        pytest.importorskip("timm")
+    code, line = refusal("--architecture", architecture, "--weights", weights)
+    assert code == 3
+    assert told in line
+
+
+def test_weights_of_another_architecture(refusal: Refusal, huge_weights: Path) -> None:
+    code, line = refusal("--architecture", "mobilenet_v3_small", "--weights", str(huge_weights))
+    assert code == 3
+    assert line.startswith(f"weights file {huge_weights} doesn't fit mobilenet_v3_small: ")
+    assert "missing: " in line
+
+
+@pytest.fixture(scope="module")
+def timm_model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("timm")
+    output = tmp_path_factory.mktemp("timm")
+    words = ["--architecture", "timm:test_efficientnet", "--weights", "none", "--epochs", "1", "--output", str(output)]
+    assert main(["train", str(data), *words]) == 0
+    return output / "model"
+
+
+USES_OF_A_MODEL = ("evaluate", "predict", "export", "start")
+
+
+def _words(use: str, model: Path, data: Path) -> list[str]:
+    image = next(path for path in (data / "test").rglob("*") if path.is_file())
+    return {
+        "evaluate": ["evaluate", str(model), str(data)],
+        "predict": ["predict", str(model), str(image)],
+        "export": ["export", str(model), "--format", "torch"],
+        "start": ["train", str(data), "--start-from", str(model), "--output", str(model.parent / "out")],
+    }[use]
+
+
+@pytest.mark.parametrize("use", USES_OF_A_MODEL)
+def test_a_model_whose_library_is_missing(
+    timm_model: Path, data: Path, use: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    find_backbone.cache_clear()
+    assert main(_words(use, timm_model, data)) == 3
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("breedclf: ")]
+    assert f"{timm_model} can't be used here: " in line
+    assert "needs timm, which is not installed: pip install 'breedclf[timm]'" in line
+
+
+@pytest.mark.parametrize("use", USES_OF_A_MODEL)
+def test_a_model_of_a_network_that_this_version_of_timm_lacks(
+    timm_model: Path, data: Path, use: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(timm_model, model)
+    card = json.loads((model / "breedclf.json").read_text())
+    card["architecture"] = "timm:test_efficientnet9"
+    card["backbone"]["library_version"] = "9.9.9"
+    (model / "breedclf.json").write_text(json.dumps(card))
+    assert main(_words(use, model, data)) == 3
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("breedclf: ")]
+    assert f"{model} can't be used here: architecture=timm:test_efficientnet9: " in line
+    assert "the nearest names are test_efficientnet" in line
+    assert "It was trained with timm 9.9.9, and " in line
+    assert line.endswith("pip install timm==9.9.9")

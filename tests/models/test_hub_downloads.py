@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,74 +14,25 @@ from safetensors.torch import save
 from breedclf.errors import WeightsError
 from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.models.weights import load_pretrained
+from tests.hub_server import Hub, running_hub
 
 pytest.importorskip("timm")
 constants = pytest.importorskip("huggingface_hub.constants")
 
 NETWORK = "timm:test_efficientnet"
 REPOSITORY = "timm/test_efficientnet.r160_in1k"
-COMMIT = "c0ffee" + "0" * 34
-
-
-class Hub(ThreadingHTTPServer):
-    """Files of repositories by their name, with the sha256 that the server says they have."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), HubHandler)
-        self.files: dict[str, bytes] = {}
-        self.sha256: dict[str, str] = {}
-        self.requests: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def put(self, name: str, content: bytes, sha256: str | None = None) -> None:
-        path = f"/{REPOSITORY}/resolve/main/{name}"
-        self.files[path] = content
-        self.sha256[path] = sha256 or hashlib.sha256(content).hexdigest()
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        content = self._answer()
-        if content is not None:
-            self.wfile.write(content)
-
-    def _answer(self) -> bytes | None:
-        assert isinstance(self.server, Hub)
-        content = self.server.files.get(self.path)
-        self.server.requests.append(f"{self.command} {self.path.rpartition('/')[2]}")
-        self.send_response(404 if content is None else 200)
-        if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        else:
-            self.send_header("ETag", f'"{self.server.sha256[self.path]}"')
-            self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.end_headers()
-        return content
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """What HF_ENDPOINT and HF_HOME set at the start of a process is set here within one."""
-    with Hub() as server:
+    with running_hub() as server:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
         template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +45,7 @@ def blobs(tmp_path: Path) -> list[Path]:
 
 
 def test_weights_are_downloaded_once_and_recorded(hub: Hub, state: StateDict) -> None:
-    hub.put("model.safetensors", save(state))
+    hub.put(REPOSITORY, "model.safetensors", save(state))
     pretrained = load_pretrained(NETWORK, "pretrained")
     assert all(torch.equal(pretrained.state[name], state[name]) for name in pretrained.state)
     assert pretrained.record is not None
@@ -111,7 +60,7 @@ def test_weights_are_downloaded_once_and_recorded(hub: Hub, state: StateDict) ->
 def test_a_file_that_was_damaged_since_is_fetched_again(
     hub: Hub, tmp_path: Path, state: StateDict, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hub.put("model.safetensors", save(state))
+    hub.put(REPOSITORY, "model.safetensors", save(state))
     load_pretrained(NETWORK, "pretrained")
     (blob,) = blobs(tmp_path)
     blob.write_bytes(blob.read_bytes()[:-1] + b"\x01")
@@ -121,7 +70,7 @@ def test_a_file_that_was_damaged_since_is_fetched_again(
 
 
 def test_a_download_with_other_content_than_announced_is_refused(hub: Hub, state: StateDict) -> None:
-    hub.put("model.safetensors", save(state), sha256="0" * 64)
+    hub.put(REPOSITORY, "model.safetensors", save(state), sha256="0" * 64)
     with pytest.raises(
         WeightsError, match=rf"of model\.safetensors from {hub.url}/{REPOSITORY} is damaged: its sha256"
     ):
@@ -131,7 +80,7 @@ def test_a_download_with_other_content_than_announced_is_refused(hub: Hub, state
 def test_torch_files_are_read_without_running_code(hub: Hub, state: StateDict) -> None:
     file = io.BytesIO()
     torch.save(state, file)
-    hub.put("pytorch_model.bin", file.getvalue())
+    hub.put(REPOSITORY, "pytorch_model.bin", file.getvalue())
     assert load_pretrained(NETWORK, "pretrained").state.keys() < state.keys()
     assert [name.rpartition(" ")[2] for name in hub.requests if "HEAD" in name][-2:] == [
         "model.safetensors",
@@ -142,19 +91,19 @@ def test_torch_files_are_read_without_running_code(hub: Hub, state: StateDict) -
 def test_pickled_code_from_the_hub_is_refused(hub: Hub) -> None:
     file = io.BytesIO()
     torch.save({"conv_stem.weight": Path("anything but a tensor")}, file)
-    hub.put("pytorch_model.bin", file.getvalue())
+    hub.put(REPOSITORY, "pytorch_model.bin", file.getvalue())
     with pytest.raises(WeightsError, match="holds pickled code or objects and is refused"):
         load_pretrained(NETWORK, "pretrained")
 
 
 def test_a_file_that_is_no_safetensors_is_refused(hub: Hub) -> None:
-    hub.put("model.safetensors", b"<html>a login page</html>")
+    hub.put(REPOSITORY, "model.safetensors", b"<html>a login page</html>")
     with pytest.raises(WeightsError, match=r"model\.safetensors can't be read as a state dict"):
         load_pretrained(NETWORK, "pretrained")
 
 
 def test_weights_of_another_network_on_the_hub_are_refused(hub: Hub) -> None:
-    hub.put("model.safetensors", save(find_backbone("timm:test_resnet").new_network(seed=1).state_dict()))
+    hub.put(REPOSITORY, "model.safetensors", save(find_backbone("timm:test_resnet").new_network(seed=1).state_dict()))
     with pytest.raises(WeightsError, match=r"doesn't fit timm:test_efficientnet: \d+ missing"):
         load_pretrained(NETWORK, "pretrained")
 
@@ -180,7 +129,7 @@ def test_without_a_network_the_message_says_what_to_do(
         assert words in str(error.value)
     assert hub.requests == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    hub.put("model.safetensors", save(state))
+    hub.put(REPOSITORY, "model.safetensors", save(state))
     load_pretrained(NETWORK, "pretrained")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     load_pretrained(NETWORK, "pretrained")  # it is in the cache

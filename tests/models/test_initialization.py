@@ -15,7 +15,7 @@ from torchvision import models
 from breedclf import TrainingConfig
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.head import ScaledLinear, new_head
-from breedclf.models.initialization import DrawnFrom
+from breedclf.models.initialization import DrawnFrom, NotDrawn
 
 
 def values(module: nn.Module) -> torch.Tensor:
@@ -55,6 +55,15 @@ def test_heads_and_folding_leave_the_callers_random_state(head: Literal["linear"
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(values(made), expected) == (head == "linear")
     assert torch.equal(folded.weight, made.weight)
+
+
+def test_parameters_that_are_drawn_at_once_get_no_values_either() -> None:
+    with NotDrawn(), torch.device("meta"):
+        assert nn.Parameter(torch.randn(2, 3)).shape == (2, 3)
+    before = torch.get_rng_state()
+    with NotDrawn():
+        assert nn.Parameter(torch.rand((4,), dtype=torch.float64, generator=None)).dtype == torch.float64
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_threads_draw_what_one_thread_draws() -> None:

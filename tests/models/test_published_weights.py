@@ -14,7 +14,12 @@ from breedclf.config.architectures import TORCHVISION_ARCHITECTURES
 from breedclf.errors import ConfigError, WeightsError
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.backbones.licenses import license_binds
-from breedclf.models.backbones.published_weights import check_license, published_weights, usable_weights
+from breedclf.models.backbones.published_weights import (
+    _warn_once,
+    check_license,
+    published_weights,
+    usable_weights,
+)
 from breedclf.models.backbones.timm_accuracy import TOP1_PERCENT
 from breedclf.models.backbones.torchvision_networks import parameter_count
 from breedclf.models.published import preprocessing_for
@@ -97,15 +102,18 @@ def test_a_license_that_binds_is_refused_before_anything_else(architecture: str,
         assert word in str(refused.value)
 
 
-def test_an_accepted_license_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_accepted_license_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
-        check_license("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1", accepted=True)
+        for _run in range(2):
+            check_license("vit_b_16", "IMAGENET1K_SWAG_LINEAR_V1", accepted=True)
         check_license("vit_b_16", "IMAGENET1K_V1", accepted=True)
     (record,) = caplog.records
     assert "the license CC-BY-NC-4.0 of the weights IMAGENET1K_SWAG_LINEAR_V1 of vit_b_16 is accepted" in record.message
 
 
 def test_a_license_that_is_not_stated_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
     published = check_license("timm:res2net50_26w_4s", "pretrained", accepted=False)
     assert published is not None
     assert published.license == "not stated"
@@ -132,8 +140,11 @@ def test_weights_that_do_not_exist(architecture: str, weights: str, message: str
     ("name", "message"),
     [
         ("convnxt_tiny", "no such network; the nearest names are convnext_tiny, convnextv2_tiny, convit_tiny"),
-        ("convnext_tiny.fb_in1", "has no weights fb_in1 of it; the nearest names are fb_in1k, fb_in22k, in12k"),
-        ("coatnet_0_224.in1k", "has no weights in1k of it; it has no published weights"),
+        (
+            "convnext_tiny.fb_in1",
+            "has no weights 'fb_in1' of convnext_tiny; the nearest names are convnext_tiny.fb_in1k, ",
+        ),
+        ("coatnet_0_224.in1k", "has no weights 'in1k' of coatnet_0_224; it has no published weights"),
     ],
 )
 def test_names_that_timm_does_not_have(name: str, message: str) -> None:

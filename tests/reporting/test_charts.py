@@ -64,6 +64,7 @@ ONE: dict[str, Callable[[], Markup]] = {
     "donut": lambda: donut_chart("Title", [("a", 1)]),
     "histogram": lambda: histogram("Title", [3]),
     "scatter": lambda: scatter_chart("Title", [Series("a", [1], [1])], highlight=(0, 0)),
+    "scatter with intervals": lambda: scatter_chart("Title", [Series("a", [1], [1])], intervals=[[(0.5, 1.2)]]),
     "box": lambda: box_chart("Title", {"a": [1]}),
     "heat map": lambda: heat_map("Title", [[0]], ["a"], ["b"]),
     "timeline": lambda: timeline_chart("Title", [Span("a", 1, 1)]),
@@ -116,6 +117,17 @@ def marks(html: Markup, element: str) -> list[dict[str, str]]:
     """The attributes of an element's appearances in the first drawing, the narrow one."""
     drawing = html.split("</svg>")[0]
     return [dict(re.findall(r'([\w-]+)="([^"]*)"', found)) for found in re.findall(rf"<{element} ([^>]*)>", drawing)]
+
+
+def test_a_scatter_chart_draws_intervals_through_its_points() -> None:
+    html = scatter_chart("Title", [Series("a", [1, 2], [1, 3])], intervals=[[(0.5, 1.2), (2, 3.5)]])
+    dots = marks(html, "circle")
+    lines = [mark["d"] for mark in marks(html, "path") if mark["class"] == "whisker"]
+    assert len(lines) == len(dots) == 2
+    for dot, line in zip(dots, lines, strict=True):
+        x_from, low, x_to, high = (float(number) for number in re.findall(r"[\d.]+", line))
+        assert x_from == x_to == float(dot["cx"])
+        assert high < float(dot["cy"]) < low
 
 
 def test_names_are_escaped() -> None:

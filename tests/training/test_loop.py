@@ -63,6 +63,14 @@ def test_scaling_is_mean_and_deviation_and_leaves_constant_features_alone() -> N
     assert scaling.deviation[-1] == 1.0
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_refused(value: float) -> None:
+    broken = source()
+    broken.values[7, 1] = value
+    with pytest.raises(TrainingError, match=rf"1 of {FEATURES} features of the training images are NaN or infinite"):
+        Scaling.of(broken, batch_size=7)
+
+
 def test_the_folded_layer_does_on_plain_features_what_the_head_did_on_scaled_ones() -> None:
     head = torch.nn.Linear(FEATURES, CLASSES)
     scaling, values = Scaling.of(source(), batch_size=64), source(seed=2).values
@@ -137,4 +145,4 @@ def test_a_loss_that_is_no_number_names_epoch_and_step() -> None:
     broken = source()
     broken.values[50] = float("nan")
     with pytest.raises(TrainingError, match=r"loss became nan in epoch 1, step \d; lower learning_rate \(it is 0.05\)"):
-        train_on_features(views=[broken])
+        train_on_features(TrainingConfig(data="x", learning_rate=0.05, batch_size=8, head="linear"), views=[broken])

@@ -7,12 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 
 from breedclf.errors import ConfigError
 from breedclf.reporting.formats import seconds as duration
 
 FEWEST_PER_CLASS = 5
 """Images per class of the smallest subset that is worth a comparison; all of a class that has fewer."""
+_FEATURES_SHARE = 0.9
+"""Of the time that is left; the rest is for heads and for passes that are slower than the timed one."""
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?) ?([a-z]*)")
 
@@ -54,18 +57,22 @@ class BudgetPlan:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def planned(costs: Mapping[str, Cost], order: Sequence[int], fewest: int, seconds: float) -> BudgetPlan:
+def planned(
+    costs: Mapping[str, Cost], order: Sequence[int], fewest: int, *, budget_seconds: float, spent_seconds: float
+) -> BudgetPlan:
     """Compare all candidates on the images that the budget allows; without the costliest if it doesn't allow `fewest`.
 
     Args:
         costs: the candidates, in their order.
         order: the images, so that any number of the first ones is a useful subset.
         fewest: how many of them a comparison needs.
-        seconds: what the features of all candidates may take together.
+        budget_seconds: what the whole comparison may take.
+        spent_seconds: what it has taken so far.
 
     Raises:
         ConfigError: not even one candidate fits.
     """
+    seconds = (budget_seconds - spent_seconds) * _FEATURES_SHARE
     names = list(costs)
     left_out: dict[str, str] = {}
     while names:
@@ -81,8 +88,9 @@ def planned(costs: Mapping[str, Cost], order: Sequence[int], fewest: int, second
         names.remove(worst)
     least = min(cost.seconds(order[:fewest]) for cost in costs.values())
     raise ConfigError(
-        f"the budget is too small for one candidate: {max(0.0, seconds):.0f} s are left for features, and those of "
-        f"{fewest:,} images, the fewest for a comparison, take about {least:.0f} s with the fastest; raise the budget"
+        f"the budget of {budget_seconds:g} s is too small for one candidate: loading and timing took "
+        f"{spent_seconds:.0f} s, and the features of {fewest:,} images, the fewest for a comparison, take about "
+        f"{least:.0f} s with the fastest; give it at least {ceil(spent_seconds + least / _FEATURES_SHARE):,} s"
     )
 
 

@@ -71,14 +71,10 @@ def _config_of(config: TrainingConfig, name: str, weights: StrPath | None, is_gi
 
 @dataclass(frozen=True)
 class Candidate:
-    """A backbone that takes part in a comparison.
-
-    `pretrained` has no weights: they are in memory only as long as `extractor`.
-    """
+    """A backbone that takes part in a comparison; `pretrained` is without the weights themselves."""
 
     config: TrainingConfig
     pretrained: PretrainedWeights
-    extractor: FeatureExtractor
     model_bytes: int
     parameters: int
 
@@ -87,22 +83,22 @@ class Candidate:
         """Its architecture."""
         return self.config.architecture
 
-    @classmethod
-    def load(cls, config: TrainingConfig, data: TrainingData, compute: Compute) -> Candidate:
-        """Load its weights; the network itself is built when images pass through it.
 
-        Raises:
-            ConfigError: there is no such network, or it can't be fine-tuned.
-            MissingExtraError: the package of the network or of the engine isn't installed.
-            WeightsError: the weights can't be loaded, or don't fit.
-        """
-        pretrained = RunCache().pretrained(config)
-        model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
-        network = pretrained.backbone.empty_network(len(data.labels))
-        return cls(
-            config,
-            replace(pretrained, state={}),
-            extractor_of(config, data, model, compute),
-            sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
-            sum(parameter.numel() for parameter in network.parameters()),
-        )
+def load_candidate(config: TrainingConfig, data: TrainingData, compute: Compute) -> tuple[Candidate, FeatureExtractor]:
+    """Load a candidate's weights; the extractor, which has them, builds the network at the first image.
+
+    Raises:
+        ConfigError: there is no such network, or it can't be fine-tuned.
+        MissingExtraError: the package of the network or of the engine isn't installed.
+        WeightsError: the weights can't be loaded, don't fit, or their license binds and isn't accepted.
+    """
+    pretrained = RunCache().pretrained(config)
+    model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
+    network = pretrained.backbone.empty_network(len(data.labels))
+    candidate = Candidate(
+        config,
+        replace(pretrained, state={}),
+        sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
+        sum(parameter.numel() for parameter in network.parameters()),
+    )
+    return candidate, extractor_of(config, data, model, compute)

@@ -8,8 +8,10 @@ from typing import Any
 from breedclf.config.architectures import TIMM, TORCHVISION_ARCHITECTURES
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.backbones.cost import network_cost
 from breedclf.models.backbones.published_weights import published_weights, torchvision_weights, usable_weights
 from breedclf.runtime.extras import require_extra
+from breedclf.runtime.progress import progress_bar
 
 _MIB_IN_MB = 2**20 / 1e6
 
@@ -21,8 +23,9 @@ class ListedBackbone:
     Args:
         name: the architecture.
         weights: their name, as in the settings.
-        parameters: of the whole network, for its 1,000 classes.
-        gflops: billions of multiplications with additions per image, as torchvision counts them; None if unknown.
+        parameters: of the whole network, with its 1,000 classes.
+        gflops: billions of multiplications with additions per image, as torchvision publishes them, or counted for
+            timm; None if they can't be counted.
         top1: published accuracy on ImageNet-1k's validation images, 0 to 1; None if unknown.
         top1_source: who published it.
         size_mb: of the weights.
@@ -69,7 +72,13 @@ def timm_backbones(pattern: str) -> list[ListedBackbone]:
             f"--timm {pattern}: timm {timm.__version__} has no such network with published weights; a pattern has "
             "wildcards, as in --timm 'convnext*'"
         )
-    return _sorted([found for name in names if (found := _of_timm(TIMM + name)) is not None])
+    with progress_bar("networks", total=len(names), unit="network") as bar:
+        found = []
+        for name in names:
+            if (listed := _of_timm(TIMM + name)) is not None:
+                found.append(listed)
+            bar.update()
+    return _sorted(found)
 
 
 def _sorted(found: list[ListedBackbone]) -> list[ListedBackbone]:
@@ -102,13 +111,13 @@ def _of_timm(name: str) -> ListedBackbone | None:
     except BreedclfError:
         return None
     assert published is not None
-    state = backbone.empty_network(1000)
-    parameters = sum(parameter.numel() for parameter in state.parameters())
+    cost = network_cost(name)
+    parameters = cost.parameters if cost else sum(each.numel() for each in backbone.empty_network(1000).parameters())
     return ListedBackbone(
         name=name,
         weights="pretrained",
         parameters=parameters,
-        gflops=None,
+        gflops=None if cost is None else round(cost.multiply_adds / 1e9, 3),
         top1=published.top1,
         top1_source=published.top1_source,
         size_mb=round(parameters * 4 / 1e6, 1),

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from breedclf.backbones.budget import BudgetPlan
 from breedclf.backbones.candidates import candidate_configs
 from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone, PairedResult, paired_results, pick
 from breedclf.backbones.folds import ALWAYS_TRAINED, stratified_folds
@@ -39,8 +38,8 @@ def compare_backbones(
 
     The features of the training and validation images are computed once for each candidate and stored, where training
     finds them. On these, heads as `config` trains them classify every image by a head that was trained on the others,
-    in five folds. `best` is the fastest candidate that can't be told from the most accurate one (McNemar's exact test,
-    p >= 0.05).
+    in five folds. `best` is the fastest candidate that can't be distinguished from the most accurate one (McNemar's
+    exact test, p >= 0.05).
 
     Args:
         config: names the images, and how heads are trained; its `weights`, if it sets a name, are those of all
@@ -56,9 +55,10 @@ def compare_backbones(
         ConfigError: a candidate is unknown, can't be fine-tuned or is named twice, the settings train more than the
             head, or the budget is too small for one candidate.
         DataError: the images can't be used, or no class has two.
-        WeightsError: weights can't be loaded, or don't fit.
+        WeightsError: weights can't be loaded, don't fit, or have a license that binds and isn't accepted; or the
+            features of every candidate contain NaN.
         MissingExtraError: timm isn't installed.
-        TrainingError: the features of every candidate contain NaN.
+        TrainingError: the loss of every candidate is NaN or infinite, or own code fails.
         KeyboardInterrupt: it was interrupted; the features computed so far are stored.
 
     Example:
@@ -74,9 +74,10 @@ def compare_backbones(
     try:
         passes = Passes.start(config, images)
         loaded = passes.loaded(configs)
-        plan = passes.plan(loaded, None if budget_seconds is None else started + budget_seconds - time.perf_counter())
-        folds = _Folds.of(passes, passes.features(loaded, plan))
-        tested, left_out = _tested(passes, folds, plan)
+        plan = passes.plan(loaded, budget_seconds, time.perf_counter() - started)
+        features, left_out = passes.features(loaded, plan)
+        folds = _Folds.of(passes, features)
+        tested = _tested(passes, folds, left_out)
         return _result(passes, folds, tested, left_out, budget_seconds, time.perf_counter() - started)
     except KeyboardInterrupt:
         stored = "the features computed so far are stored, and aren't computed again"
@@ -129,20 +130,18 @@ class _Tested:
     seconds: float
 
 
-def _tested(passes: Passes, folds: _Folds, plan: BudgetPlan) -> tuple[list[_Tested], dict[str, str]]:
-    """Train the heads of each candidate; one whose features aren't numbers is left out, with the reason.
+def _tested(passes: Passes, folds: _Folds, left_out: dict[str, str]) -> list[_Tested]:
+    """Train the heads of each candidate; one whose loss isn't a number is added to `left_out`, with the reason.
 
     Raises:
         TrainingError: that is the case for all of them.
     """
-    tested, left_out = [], dict(plan.left_out)
+    tested = []
     for features, rows in zip(folds.features, folds.rows, strict=True):
         started, candidate = time.perf_counter(), features.candidate
         config = candidate.config.replace(views=1, patience=None)
         source = features.source.loaded()
         try:
-            if not source.values.isfinite().all():
-                raise TrainingError("its features contain NaN or infinity: check its weights, or try precision=fp32")
             correct = out_of_fold(
                 config, passes.data, candidate.pretrained, SomeRows(source, rows), folds.folds, passes.compute
             )
@@ -154,7 +153,7 @@ def _tested(passes: Passes, folds: _Folds, plan: BudgetPlan) -> tuple[list[_Test
     if not tested:
         name, reason = next(reversed(left_out.items()))
         raise TrainingError(f"no candidate can be compared; {name}: {reason}")
-    return tested, left_out
+    return tested
 
 
 def _result(

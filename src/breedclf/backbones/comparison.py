@@ -16,7 +16,7 @@ from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 
 LEVEL = 0.05
-"""Candidates with a p-value of at least this can't be told apart."""
+"""Candidates with a p-value of at least this can't be distinguished."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class BackboneComparison:
 
     Args:
         candidates: in the given order.
-        best: the fastest of those that can't be told from the most accurate one.
+        best: the fastest of those that can't be distinguished from the most accurate one.
         images: how many images were classified.
         available: how many training and validation images there are.
         classes: the number of classes.
@@ -161,7 +161,7 @@ def paired_results(correct: Sequence[NDArray[np.bool_]], speeds: Sequence[float]
 
 
 def pick(p_values_of_best: Sequence[float], speeds: Sequence[float]) -> int:
-    """The fastest of the candidates that can't be told from the most accurate one.
+    """The fastest of the candidates that can't be distinguished from the most accurate one.
 
     Example:
         >>> pick([0.001, 0.4, 1.0], speeds=[300, 120, 40])

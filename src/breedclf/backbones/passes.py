@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from breedclf.backbones.budget import BudgetPlan, Cost, even_order, fewest_images, planned
-from breedclf.backbones.candidates import Candidate
+from breedclf.backbones.candidates import Candidate, load_candidate
 from breedclf.backbones.pool import pooled
 from breedclf.backbones.speed import Speed, measured_speed
 from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
 from breedclf.data.split import Split
 from breedclf.data.training_data import TrainingData, load_data
+from breedclf.errors import WeightsError
 from breedclf.features.digests import ContentDigests, digests_of
+from breedclf.features.extraction import FeatureExtractor
 from breedclf.features.lazy import LazyFeatures
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.store_access import StoreAccess
@@ -30,18 +32,16 @@ from breedclf.runtime.device import Compute, compute_of
 log: logging.Logger = logging.getLogger(__name__)
 
 _MOST_BYTES_LOADED = 2_000_000_000
-_BUDGET_SHARE = 0.9
-"""Of the time left for features; the rest is for heads and for passes that are slower than the timed one."""
 
 
 @dataclass(frozen=True)
 class LoadedCandidate:
-    """A candidate with its speed; it is loaded again for its pass if `candidate` is None."""
+    """A candidate with its speed and the images whose features are stored; without extractor it is loaded again."""
 
-    config: TrainingConfig
+    candidate: Candidate
     speed: Speed
     stored: frozenset[int]
-    candidate: Candidate | None
+    extractor: FeatureExtractor | None
 
 
 @dataclass(frozen=True)
@@ -82,52 +82,70 @@ class Passes:
         """Each candidate with its speed; all of them before the first pass, so that errors don't take hours."""
         found, size = {}, 0
         for name, config in configs.items():
-            candidate = Candidate.load(config, self.data, self.compute)
-            speed = measured_speed(candidate.extractor, self.pool.images)
-            log.info("%s: %.0f images per second through the network", name, speed.images_per_second)
+            candidate, extractor = load_candidate(config, self.data, self.compute)
+            speed = measured_speed(extractor, self.pool.images)
+            log.info("%s: %.1f images per second through the network", name, speed.images_per_second)
             size += candidate.model_bytes
-            found[name] = LoadedCandidate(
-                config, speed, self._stored(candidate), candidate if size <= _MOST_BYTES_LOADED else None
-            )
+            is_kept = size <= _MOST_BYTES_LOADED
+            found[name] = LoadedCandidate(candidate, speed, self._stored(extractor), extractor if is_kept else None)
         return found
 
-    def _stored(self, candidate: Candidate) -> frozenset[int]:
+    def _stored(self, extractor: FeatureExtractor) -> frozenset[int]:
         """The positions of images whose features are stored."""
-        with StoreAccess.opened(self.store, candidate.extractor.spec(0)) as access:
+        with StoreAccess.opened(self.store, extractor.spec(0)) as access:
             return frozenset(np.flatnonzero(access.find(self.digests.values).found).tolist())
 
-    def plan(self, loaded: Mapping[str, LoadedCandidate], seconds_left: float | None) -> BudgetPlan:
+    def _extractor(self, candidate: Candidate) -> FeatureExtractor:
+        return load_candidate(candidate.config, self.data, self.compute)[1]
+
+    def plan(
+        self, loaded: Mapping[str, LoadedCandidate], budget_seconds: float | None, spent_seconds: float
+    ) -> BudgetPlan:
         """What is compared, on which images."""
         everything = tuple(range(len(self.pool)))
-        if seconds_left is None:
+        if budget_seconds is None:
             return BudgetPlan(tuple(loaded), everything)
         costs = {name: Cost(each.speed.pass_seconds, each.stored) for name, each in loaded.items()}
         order = even_order(self.pool.targets, self.config.split_seed)
-        plan = planned(costs, order, fewest_images(self.pool.targets), seconds_left * _BUDGET_SHARE)
+        fewest = fewest_images(self.pool.targets)
+        plan = planned(costs, order, fewest, budget_seconds=budget_seconds, spent_seconds=spent_seconds)
         for name, reason in plan.left_out.items():
             log.warning("%s isn't compared: %s", name, reason)
         if len(plan.images) < len(everything):
             log.info("the budget allows %d of %d images for each candidate", len(plan.images), len(everything))
         return plan
 
-    def features(self, loaded: Mapping[str, LoadedCandidate], plan: BudgetPlan) -> list[CandidateFeatures]:
-        """The features of the planned images, candidate by candidate."""
-        return [self._features(loaded[name], plan.images) for name in plan.candidates]
+    def features(
+        self, loaded: Mapping[str, LoadedCandidate], plan: BudgetPlan
+    ) -> tuple[list[CandidateFeatures], dict[str, str]]:
+        """The features of the planned images, candidate by candidate, and the reasons why others have none.
+
+        Raises:
+            WeightsError: the features of every candidate contain NaN or infinity.
+        """
+        found, left_out = [], dict(plan.left_out)
+        for name in plan.candidates:
+            try:
+                found.append(self._features(loaded[name], plan.images))
+            except WeightsError as error:
+                if name == plan.candidates[-1] and not found:
+                    raise
+                left_out[name] = str(error)
+                log.warning("%s isn't compared: %s", name, error)
+        return found, left_out
 
     def _features(self, loaded: LoadedCandidate, images: Sequence[int]) -> CandidateFeatures:
         started = time.perf_counter()
-        candidate = loaded.candidate or Candidate.load(loaded.config, self.data, self.compute)
+        candidate = loaded.candidate
+        extractor = loaded.extractor or self._extractor(candidate)
         some = self.pool.chosen(images)
         digests = ContentDigests(self.digests.values[list(images)], self.digests.fingerprint)
         title = f"features of {candidate.name}"
-        found, counts = StoredPass(candidate.extractor, some.images, digests, 0, title, lambda _done: None).run(
-            self.store
-        )
+        found, counts = StoredPass(extractor, some.images, digests, 0, title, lambda _done: None).run(self.store)
         skipped = found.left_out(self.config.on_bad_image)
         targets = torch.tensor(some.targets)[found.kept].to(self.compute.device)
-        extractor = candidate.extractor
         source = LazyFeatures(
-            found, targets, torch.float32, lambda positions: extractor.again(some.images, 0, positions)
+            found, targets, torch.float32, lambda positions: self._extractor(candidate).again(some.images, 0, positions)
         )
         seconds = time.perf_counter() - started
         log.info("%s: %d images in %.1f s, %d from the store", title, len(found.kept), seconds, counts.reused)

@@ -149,8 +149,8 @@ def _reading(comparison: BackboneComparison) -> Section:
                     f"{comparison.folds} folds. The test images weren't used.",
                     "McNemar's test counts the images that only one of two backbones classifies correctly. It finds "
                     "smaller differences than a comparison of intervals, since both classify the same images.",
-                    "The best choice is the fastest backbone that can't be told from the most accurate one. With more "
-                    "images, smaller differences can be found.",
+                    "The best choice is the fastest backbone that can't be distinguished from the most accurate one. "
+                    "With more images, smaller differences can be found.",
                     "The more candidates, the more their best accuracy is due to chance: evaluate the trained model "
                     "on the test images.",
                     "Many published weights were trained on ImageNet. Images that it contains are classified better "

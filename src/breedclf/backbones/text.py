@@ -42,8 +42,8 @@ def conclusion(comparison: BackboneComparison) -> list[str]:
     times = best.images_per_second / top.images_per_second
     return [
         *lines,
-        f"best: {best.name}: {times:.1f} times as fast as {top.name}, the most accurate, from which it can't be told "
-        f"(p {equals(best.p_value_of_best)})",
+        f"best: {best.name}: {times:.1f} times as fast as {top.name}, the most accurate, and the difference in "
+        f"accuracy may be chance (p {equals(best.p_value_of_best)})",
     ]
 
 

@@ -95,6 +95,8 @@ def _set_as_text(stored: StoredSet) -> str:
         f"{spec.get('name') or spec.get('weights')}, {spec.get('stages')}, view {_view(spec)}, {spec.get('precision')}"
     )
     count = "damaged or of a later version" if stored.images is None else f"{stored.images} images of {what}"
+    if not spec and stored.images == 0:
+        count = "empty"
     return f"features  {stored.path.name}  {_size_and_use(stored)}  {count}"
 
 

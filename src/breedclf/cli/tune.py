@@ -10,6 +10,7 @@ from typing import Any
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
+from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, data_arguments, import_from_here, training_config
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     document = _document(study, best, model) | {"report": str(report)}
     console.result(document, _text(study, best, model, report))
     if best is None:
-        console.error(study.reason or f"tuning job {tuning.name} ended as {study.status}")
+        console.error(failure_message(study))
         return JobFailedError.exit_code
     return 0
 

@@ -106,8 +106,8 @@ def architecture_name(value: object) -> object:
     """The name of a network in its usual spelling; a name that can't be one is refused. Other types are left alone.
 
     Example:
-        >>> architecture_name("ResNet50"), architecture_name("timm:convnextv2_tiny.fcmae_ft_in1k")
-        ('resnet50', 'timm:convnextv2_tiny.fcmae_ft_in1k')
+        >>> architecture_name("ResNet50"), architecture_name("timm:convnext_tiny.fb_in1k")
+        ('resnet50', 'timm:convnext_tiny.fb_in1k')
     """
     if not isinstance(value, str):
         return value
@@ -119,7 +119,7 @@ def architecture_name(value: object) -> object:
             return name
         raise ValueError(
             f"architecture={value!r} isn't spelled like a network of timm: write letters, digits and _, as in "
-            f"{TIMM}convnextv2_tiny, and a dot before the tag of weights, as in {TIMM}convnextv2_tiny.fcmae_ft_in1k"
+            f"{TIMM}convnext_tiny, and a dot before the tag of weights, as in {TIMM}convnext_tiny.fb_in1k"
         )
     if name in _CANNOT_TRAIN:
         raise ValueError(

@@ -76,8 +76,8 @@ def freeze_name(value: object) -> object:
     if name in FREEZE_NAMES or _STAGE.fullmatch(name):
         return name
     raise ValueError(
-        f"freeze={value!r}: use {', '.join(FREEZE_NAMES)}, or the first stage to train, such as layer4 of a ResNet or "
-        "stage4 of other networks"
+        f"freeze={value!r}: use {', '.join(FREEZE_NAMES)}, or the first stage to train, such as stage4, which is "
+        "layer4 in ResNets"
     )
 
 

@@ -79,12 +79,12 @@ class TrainingConfig(Settings):
     architecture: Annotated[Architecture, Decides.LEARNING] = Field(
         default="resnet50",
         validate_default=True,
-        description="network to fine-tune: a classifier of torchvision, or timm:NAME (an extra)",
+        description="network to fine-tune: a name of torchvision's (convnext_tiny), or timm:NAME (an extra)",
     )
     weights: Annotated[Weights, Decides.START] = Field(
         default="IMAGENET1K_V1",
         validate_default=True,
-        description="IMAGENET1K_V1, IMAGENET1K_V2, none, or a file with a state dict (timm: pretrained)",
+        description="a name of torchvision's, pretrained (timm's), none (random), or a file with a state dict",
     )
     accept_license: Annotated[bool, Decides.RECORDS] = Field(
         default=False, description="use published weights also if their license restricts what they may be used for"
@@ -110,7 +110,7 @@ class TrainingConfig(Settings):
     freeze: Annotated[Freeze, Decides.LEARNING] = Field(
         default="head",
         validate_default=True,
-        description="what to train: the head, last_stage and the head, or all (none); or the first stage to train",
+        description="head trains only the head, last_stage also the last stage, none all; or the first stage to train",
     )
     backbone_learning_rate: Annotated[float | None, MaybeText, Decides.LEARNING] = Field(
         default=None,

@@ -30,7 +30,18 @@ from breedclf.runtime.timers import NO_TIMER, StepTimer
 log: logging.Logger = logging.getLogger(__name__)
 
 TORCH = "torch-fused"
+TORCH_GRAPH = "torch-graph"
 _FILLED_TO = 8  # few shapes: oneDNN and OpenVINO prepare each one
+
+
+def torch_engine(architecture: str) -> str:
+    """The name of torch as an engine in cache keys; that of torchvision's ResNets is older, and their features too.
+
+    Example:
+        >>> torch_engine("resnet50"), torch_engine("convnext_tiny")
+        ('torch-fused', 'torch-graph')
+    """
+    return TORCH if architecture.startswith("resnet") else TORCH_GRAPH
 
 
 @dataclass(frozen=True)

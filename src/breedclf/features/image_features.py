@@ -14,7 +14,7 @@ from breedclf.data.image_source import EncodedImages
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import SplitImages
 from breedclf.features.digests import digests_of
-from breedclf.features.extraction import FeatureExtractor
+from breedclf.features.extraction import TORCH, FeatureExtractor
 from breedclf.features.store.store import FeatureStore
 from breedclf.features.stored_pass import FeatureCounts, StoredPass
 from breedclf.features.values import Features
@@ -33,12 +33,14 @@ class Backbone:
         preprocessing: makes an image the backbone's input.
         build: builds it, from normalized images [N, 3, H, W] to features [N, D], on a device.
         name: of the backbone and its weights, for people.
+        engine: what computes it, for cache keys.
     """
 
     fingerprint: str
     preprocessing: Preprocessing
     build: Callable[[Compute], nn.Module]
     name: str = ""
+    engine: str = TORCH
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class FeaturePass:
             workers=self.workers,
             stop_at_bad=self.stop_at_bad,
             name=self.backbone.name,
+            engine=self.backbone.engine,
         )
         if self.cache is not None:
             digests = digests_of(images, self.cache.known)

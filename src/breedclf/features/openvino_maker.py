@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.image_source import EncodedImages
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
 from breedclf.data.training_data import load_data
-from breedclf.errors import BreedclfError, DataError, ImageError, ParityError, WeightsError
+from breedclf.errors import BreedclfError, ConfigError, DataError, ImageError, ParityError, WeightsError
 from breedclf.features.openvino import (
     MODEL_FILE,
     ORDER_FILE,
@@ -69,15 +70,36 @@ def converted(architecture: str, state: StateDict, crop_px: int) -> openvino.Mod
 
     Raises:
         WeightsError: weights are NaN or infinite.
+        ConfigError: OpenVINO can't convert this network.
     """
-    import openvino
-
     network = find_backbone(architecture).headless(state)
     if not all_finite(network):
         raise WeightsError("the weights contain NaN or infinite values, which OpenVINO would hide")
-    example, shape = torch.zeros(1, 3, crop_px, crop_px), [-1, 3, crop_px, crop_px]
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # from a tracer that OpenVINO still uses
-        return openvino.convert_model(network, example_input=example, input=[(shape, np.float32)])
+    return as_openvino(network, torch.zeros(1, 3, crop_px, crop_px), architecture)
+
+
+def as_openvino(network: nn.Module, example: torch.Tensor, architecture: str) -> openvino.Model:
+    """A network as an OpenVINO model for any number of images; `example` is one of them, [1, ...].
+
+    Raises:
+        ConfigError: OpenVINO can't convert it; the message names the architecture.
+    """
+    import openvino
+
+    shape, dtype = [-1, *example.shape[1:]], example.numpy().dtype.type
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # attention as one operation, which OpenVINO doesn't have
+    try:
+        with warnings.catch_warnings(action="ignore"):  # from a tracer that OpenVINO still uses
+            return openvino.convert_model(network, example_input=example, input=[(shape, dtype)])
+    except Exception as error:  # its frontend has errors of its own
+        reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
+        raise ConfigError(
+            f"engine=openvino can't run architecture={architecture}: OpenVINO doesn't convert it ({reason[:200]}); use "
+            "engine=torch"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def in_int8(model: openvino.Model, config: TrainingConfig, preprocessing: Preprocessing) -> tuple[openvino.Model, str]:

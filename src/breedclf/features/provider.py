@@ -33,7 +33,7 @@ log: logging.Logger = logging.getLogger(__name__)
 class FeatureProvider:
     """Turns splits into sources, and collects the reasons of unreadable images in `skipped`.
 
-    Features are cached on disk. The input of layer4 is much larger and depends on the view: what several epochs need is
+    Features are cached on disk. The input of a stage is larger, and depends on the view: what several epochs need is
     cached on disk or in memory as far as the budgets allow, and the log reports it. Without `feature_cache` nothing is.
     """
 

@@ -15,7 +15,7 @@ from breedclf.data.sources import FeatureSource
 from breedclf.data.split import SplitImages
 from breedclf.data.training_data import TrainingData
 from breedclf.features.digests import ContentDigests, digests_of
-from breedclf.features.extraction import TORCH, FeatureExtractor
+from breedclf.features.extraction import FeatureExtractor, torch_engine
 from breedclf.features.openvino import engine_name, openvino_backbone
 from breedclf.features.pass_share import ALONE, PassShare
 from breedclf.features.progress import FeatureProgress
@@ -111,7 +111,7 @@ def extractor_of(
         MissingExtraError: OpenVINO isn't installed, with `engine="openvino"`.
     """
     make_backbone: Callable[[], nn.Module] = partial(model.trunk, compute)
-    engine = TORCH
+    engine = torch_engine(config.architecture)
     preprocessing = model.pretrained.preprocessing
     if config.engine == "openvino":
         make_backbone = partial(openvino_backbone, config, model.pretrained.state, preprocessing, compute.precision)

@@ -172,10 +172,9 @@ class Classifier:
     def features(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
         """The features of N images, float32 [N, D] on the CPU: the input of the classification head.
 
-        For a ResNet this is the output of its global average pooling (`avgpool`), of D = 512 (ResNet-18 and -34) or
-        2,048 numbers. A model whose head alone was trained has the features of its pretrained weights, to the bit those
-        of training with the same precision and batch size. On hardware where results depend on the number of images in
-        a pass, that holds for full batches.
+        For most networks this is the output of a global pooling; D is 2,048 for a ResNet-50. A model whose head alone
+        was trained has the features of its pretrained weights, to the bit those of training with the same precision and
+        batch size. On hardware where results depend on the number of images in a pass, that holds for full batches.
 
         Args:
             images: what `predict` accepts; one image gives [1, D].
@@ -195,9 +194,9 @@ class Classifier:
         return rows.tensor()
 
     def torch_module(self) -> nn.Module:
-        """The network as a plain torchvision module: float32, on the CPU, in eval mode, with gradients.
+        """The network as a plain module of torchvision or timm: float32, on the CPU, in eval mode, with gradients.
 
-        It is a copy of the weights in the model directory, and its `state_dict()` has torchvision's names. It maps
+        It is a copy of the weights in the model directory, and its `state_dict()` has that library's names. It maps
         what `inputs` returns, float32 [N, 3, crop, crop], to scores [N, C]; softmax of the scores gives the
         probabilities, up to the rounding of the classifier's precision.
 

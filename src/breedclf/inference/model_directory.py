@@ -215,7 +215,7 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         raise ArtifactError(f"{folder} has no weights: {WEIGHTS_FILE} is missing; {_REMEDY}")
-    backbone = _backbone_of(card, folder)
+    backbone = backbone_of(card, folder)
     expected = backbone.empty_network(len(card.labels)).state_dict()
     try:
         _check_file(card, expected, weights)
@@ -259,7 +259,12 @@ def _check_file(card: ModelCard, expected: StateDict, weights: Path) -> None:
         )
 
 
-def _backbone_of(card: ModelCard, folder: Path) -> Backbone:
+def backbone_of(card: ModelCard, folder: Path) -> Backbone:
+    """The backbone of a model directory.
+
+    Raises:
+        ArtifactError: its library isn't installed, or the version that is doesn't have the network.
+    """
     try:
         return find_backbone(card.architecture)
     except ConfigError as error:  # timm isn't installed, or its version doesn't have the network

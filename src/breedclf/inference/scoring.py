@@ -16,6 +16,7 @@ from breedclf.data.images import as_path
 from breedclf.data.preprocessing import MIRROR_VIEW
 from breedclf.data.split import ChosenImages, ImageFiles, SplitImages
 from breedclf.errors import ImageError
+from breedclf.features.extraction import torch_engine
 from breedclf.features.image_features import Backbone, FeatureCache, FeaturePass
 from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.values import Features
@@ -65,8 +66,9 @@ class ModelParts:
             return for_inference(network.headless(network.without_head(state)), compute)
 
         fingerprint = backbone_fingerprint_of(folder, network, state)
+        engine = torch_engine(card.architecture)
         name = f"{card.architecture} {Path(str(card.training.get('weights', ''))).name}"
-        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name))
+        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name, engine))
 
 
 def chunk_size_of(card: ModelCard) -> int:

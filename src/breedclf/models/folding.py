@@ -16,7 +16,8 @@ def folded(network: nn.Module) -> nn.Module:
     A network whose operations can't be recorded stays as it is.
     """
     network = network.eval().requires_grad_(False)
-    if graph := graph_of(network):
+    graph = graph_of(network)
+    if graph is not None:
         fold(network, graph)
     return network
 

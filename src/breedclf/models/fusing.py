@@ -12,7 +12,6 @@ from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from breedclf.models.backbones.graph import graph_of
 from breedclf.models.folding import called, is_same_padded
 from breedclf.models.fused_ops import Activation, FusedConv, FusedLinear
 
@@ -62,29 +61,22 @@ _FRESH = (FusedConv, FusedLinear, nn.Conv2d, nn.Linear, nn.LayerNorm, _BatchNorm
 """Modules that return memory of their own."""
 
 
-def fused(network: nn.Module) -> nn.Module:
-    """The same network for inference on a CPU, with fused operations; one that can't be recorded is returned as it is.
+def fused(network: nn.Module, recorded: fx.Graph) -> fx.GraphModule:
+    """The network with this graph for inference on a CPU, with fused operations; both are changed.
 
     The results are equal up to rounding: a sum is rounded once, after the addition, and not before it too.
     """
-    recorded = graph_of(network)
-    if recorded is None:
-        return network
-    graph = fx.Graph()
-    output = graph.graph_copy(recorded, {})
-    graph.output(output)
-    plain = fx.GraphModule(network, graph)
-    _Fusing(plain).run()
-    return plain
+    _Fusing(network, recorded).run()
+    return fx.GraphModule(network, recorded)
 
 
 class _Fusing:
-    """Rewrites the graph of a network in place."""
+    """Rewrites the graph of a network, and the network, in place."""
 
-    def __init__(self, network: fx.GraphModule) -> None:
+    def __init__(self, network: nn.Module, graph: fx.Graph) -> None:
         self.network = network
-        self.graph = network.graph
-        self.calls = Counter(node.target for node in self.graph.nodes if node.op == "call_module")
+        self.graph = graph
+        self.calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
 
     def run(self) -> None:
         self._drop_what_only_training_does()
@@ -96,8 +88,6 @@ class _Fusing:
                 self._fuse_conv(node, layer)
             elif type(layer) is nn.Linear:
                 self._fuse_linear(node, layer)
-        self.graph.lint()
-        self.network.recompile()
 
     def _drop_what_only_training_does(self) -> None:
         for node in list(self.graph.nodes):

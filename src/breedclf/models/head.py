@@ -11,6 +11,7 @@ from torch import nn
 
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
+from breedclf.errors import TrainingError
 from breedclf.models.initialization import DrawnFrom
 from breedclf.models.network import fold_scaling, unfold_scaling
 
@@ -45,6 +46,9 @@ class Scaling:
             batch_size: inputs per batch.
             features: maps a batch of inputs to features [B, D].
             most: use at most this many rows, evenly spaced.
+
+        Raises:
+            TrainingError: features are NaN or infinite.
         """
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
         for inputs, _ in source.batches(_spread(len(source.targets), most), batch_size):
@@ -53,6 +57,11 @@ class Scaling:
             count += len(wide)
         mean = total / count
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
+        if broken := int((~torch.stack([mean, deviation]).float().isfinite()).any(0).sum()):
+            raise TrainingError(
+                f"{broken} of {len(mean)} features of the training images are NaN or infinite: the weights don't suit "
+                "the network, or exceed the range of a low precision (set precision=fp32); use other weights"
+            )
         constant = deviation < _CONSTANT_FEATURE * (1 + mean.abs())
         return cls(mean.float(), torch.where(constant, 1.0, deviation).float())
 

@@ -48,7 +48,7 @@ class NotDrawn(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func in (torch.rand, torch.randn):
-            return torch.empty(*args, **kwargs)
+            return torch.empty(*args, **{name: value for name, value in kwargs.items() if name != "generator"})
         if _draws(func, kwargs):
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)

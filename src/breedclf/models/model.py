@@ -37,8 +37,8 @@ class Model:
 
     @property
     def backbone(self) -> Backbone:
-        """The network without its head."""
-        return self.pretrained.backbone
+        """The network without its head, for images of the size that is trained on."""
+        return self.pretrained.backbone.at(self.pretrained.preprocessing.crop_px)
 
     @property
     def frozen_up_to(self) -> str:
@@ -94,7 +94,7 @@ def build_model(config: TrainingConfig, pretrained: PretrainedWeights, *, classe
     module: ScaledLinear | Tail = head
     if config.freeze != "head":
         module = Tail.of(
-            pretrained.backbone,
+            pretrained.backbone.at(pretrained.preprocessing.crop_px),
             pretrained.state,
             config.freeze,
             head,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from breedclf.models.backbones.backbone import StateDict, find_backbone
-from breedclf.models.folding import folded
+from breedclf.models.backbones.graph import graph_of
+from breedclf.models.folding import fold
 from breedclf.models.fused_ops import can_fuse
 from breedclf.models.fusing import fused
 from breedclf.models.initialization import NotDrawn
@@ -29,14 +31,25 @@ def frozen_backbone(architecture: str, state: StateDict, compute: Compute) -> nn
 def for_inference(network: nn.Module, compute: Compute) -> nn.Module:
     """Fold the batch norms, fuse operations where the device supports it, and move the network to device and dtype.
 
-    A network to be compiled isn't fused: torch.compile fuses it itself at the first batch.
+    A network whose operations can't be recorded is only moved. One that is to be compiled isn't fused: torch.compile
+    fuses it itself at the first batch.
     """
-    network = folded(network)
-    if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
-        network = fused(network)
+    graph = graph_of(network.eval().requires_grad_(False))
+    if graph is not None:
+        fold(network, graph)
+        if can_fuse(compute.device, network, compute.dtype) and not compute.compiled:
+            network = fused(network, graph)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    moved = network.to(device=compute.device, dtype=compute.dtype).to(memory_format=layout)
+    moved = in_layout(network.to(device=compute.device, dtype=compute.dtype), layout)
     return _Compiled(moved) if compute.compiled else moved
+
+
+def in_layout(network: nn.Module, layout: torch.memory_format) -> nn.Module:
+    """The network with its four-dimensional weights in this layout; torch's own `to` raises for tensors with five."""
+    for tensor in itertools.chain(network.parameters(), network.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=layout)
+    return network
 
 
 class _Compiled(nn.Module):

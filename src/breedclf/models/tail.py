@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import fx, nn
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from breedclf.models.backbones.backbone import Backbone, StateDict
 from breedclf.models.backbones.stages import NECK, Segment
 from breedclf.models.head import ScaledLinear
-from breedclf.models.network import for_inference
+from breedclf.models.network import for_inference, in_layout
 from breedclf.runtime.device import Compute
 
 
@@ -63,7 +63,7 @@ class Tail(nn.Module):
         self.fixed_statistics = fixed_statistics
         self.bf16 = bf16
         self.checkpointing = checkpointing
-        self.to(memory_format=torch.channels_last)
+        in_layout(self, torch.channels_last)
 
     @classmethod
     def of(
@@ -144,12 +144,12 @@ def _joined(segments: Sequence[Segment]) -> fx.Graph:
     value = graph.placeholder("inputs")
     for segment in segments:
         assert segment.graph is not None
-        copies: dict[fx.Node, fx.Node] = {}
+        copies: dict[fx.Node, fx.node.Argument] = {}
         for node in segment.graph.nodes:
             if node.op == "placeholder":
                 copies[node] = value
             elif node.op == "output":
-                value = copies[node.args[0]]
+                value = cast(fx.Node, copies[node.args[0]])
             else:
                 copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(value)

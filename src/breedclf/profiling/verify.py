@@ -25,6 +25,7 @@ MOST_IMAGES = 256
 # Settings that affect what is learned: advice may mention them, but speed recommendations never include them.
 LEARNING_SETTINGS = frozenset(
     {
+        "architecture",
         "augment",
         "backbone_learning_rate",
         "batch_norm",
@@ -45,6 +46,7 @@ LEARNING_SETTINGS = frozenset(
         "views",
         "warmup_epochs",
         "weight_decay",
+        "weights",
     }
 )
 

@@ -14,7 +14,7 @@ from breedclf.data.sources import FeatureSource
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.model_folder import model_directory_at
-from breedclf.inference.model_directory import StartedFrom, read_artifact, read_card
+from breedclf.inference.model_directory import StartedFrom, backbone_of, read_artifact, read_card
 from breedclf.jobs import remote_address
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.model import Model
@@ -56,7 +56,7 @@ def with_start_model(config: TrainingConfig) -> TrainingConfig:
     """The settings with the model directory, and what the model determines: architecture and scaling of JPEGs.
 
     Raises:
-        ArtifactError: `start_from` isn't a model directory, or its card can't be read.
+        ArtifactError: `start_from` isn't a model directory, its card can't be read, or its network isn't there.
         ConfigError: a setting contradicts the model.
     """
     if config.start_from is None:
@@ -66,6 +66,7 @@ def with_start_model(config: TrainingConfig) -> TrainingConfig:
     folder = model_directory_at(config.start_from)
     try:
         card = read_card(folder)
+        backbone_of(card, folder)
     except ArtifactError as error:
         raise ArtifactError(f"start_from: {error}") from error
     determined = {"architecture": card.architecture, "dct_scaling": card.preprocessing.dct_scaling}

@@ -16,7 +16,7 @@ class FeatureSpec:
 
     Args:
         weights: fingerprint of the pretrained weights.
-        stages: what is frozen: `head` for the features of the whole backbone, `layer4` for the input of that stage.
+        stages: what is frozen: `head` for the features of the whole backbone, or the stage whose input they are.
         preprocessing: how images are resized, cropped and normalized.
         precision: fp32, bf16 or int8.
         engine: what computes, as far as it may change the last digits: versions, device, instruction set, chunk size.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Protocol, cast
 
@@ -86,6 +86,10 @@ class Backbone:
         network.set_submodule(self.head, nn.Identity())
         return segments_of(network, self.side_px)
 
+    def at(self, side_px: int) -> Backbone:
+        """The same network for images of this many pixels a side: the segments' constants depend on it."""
+        return self if side_px == self.side_px else _resized(self.name, side_px)
+
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of the stages, from the input to the output."""
@@ -139,11 +143,12 @@ def find_backbone(name: str) -> Backbone:
 
         make, head, side_px = torchvision_network(name)
     network = _without_values(make, 2)
-    layer = network.get_submodule(head) if head else None
+    layer = dict(network.named_modules()).get(head) if head else None
     if not isinstance(layer, nn.Linear):
+        has = "no head" if layer is None else f"a head of type {type(layer).__name__}"
         raise ConfigError(
-            f"architecture={name} has no linear head on one vector of features per image, so it can't be fine-tuned "
-            "here: choose another (`breedclf backbones list`)"
+            f"architecture={name} has {has}, not a linear layer on one vector of features per image, so it can't be "
+            "fine-tuned here: choose another (`breedclf backbones list`)"
         )
     return Backbone(name, make, head, layer.in_features, side_px)
 
@@ -154,6 +159,11 @@ def _filled(network: nn.Module, state: StateDict) -> nn.Module:
     versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
     network.load_state_dict(versioned, assign=True)
     return network.eval()
+
+
+@lru_cache(maxsize=64)
+def _resized(name: str, side_px: int) -> Backbone:
+    return replace(find_backbone(name), side_px=side_px)
 
 
 def _without_values(make: MakesNetwork, classes: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -45,10 +46,62 @@ class _Tracer(fx.Tracer):
         except Exception:
             self.module_stack = stack
             for node in list(self.graph.nodes)[: recorded - 1 : -1]:
-                self.graph.erase_node(node)
+                if node.op != "get_attr":  # which the tracer may use again
+                    self.graph.erase_node(node)
             if isinstance(m, (nn.Sequential, nn.ModuleList)):
                 raise
             return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
+
+    def getattr(
+        self,
+        attr: str,  # noqa: ARG002
+        attr_val: Any,
+        parameter_proxy_cache: dict[str, Any],
+    ) -> Any:
+        """Record what reads a parameter or buffer; its shape is a constant, also where it decides what is computed."""
+        own = itertools.chain(self.root.named_parameters(), self.root.named_buffers())
+        if not isinstance(attr_val, torch.Tensor):
+            return attr_val
+        name = next((name for name, tensor in own if tensor is attr_val), None)
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = _OwnTensor(self.create_node("get_attr", name, (), {}), self, attr_val)
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> fx.node.Argument:
+        """Refuse tensors that aren't the network's own: another network with the same graph wouldn't have them."""
+        if type(a) is torch.Tensor and not any(a is own for own in self.root.buffers()):
+            raise fx.proxy.TraceError("a tensor that is computed while the network is recorded")
+        return super().create_arg(a)
+
+
+class _OwnTensor(fx.Proxy):
+    """A parameter or buffer while a network is recorded."""
+
+    def __init__(self, node: fx.Node, tracer: fx.Tracer, tensor: torch.Tensor) -> None:
+        super().__init__(node, tracer)
+        self._tensor = tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self._tensor.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._tensor.ndim
+
+    def size(self, dim: int | None = None) -> Any:
+        return self._tensor.shape if dim is None else self._tensor.shape[dim]
+
+    def dim(self) -> int:
+        return self._tensor.ndim
+
+    def numel(self) -> int:
+        return self._tensor.numel()
+
+    def __len__(self) -> int:
+        return len(self._tensor)
 
 
 def _defaults(network: nn.Module) -> dict[str, object]:
@@ -62,14 +115,14 @@ def _remove_checks(graph: fx.Graph) -> None:
     for node in reversed(graph.nodes):
         if node.op == "call_function" and node.target in (torch._assert, fx._symbolic_trace._assert_is_none):
             graph.erase_node(node)
-    graph.eliminate_dead_code(_has_effects)
+    graph.eliminate_dead_code(has_effects)
     _images, *others = [node for node in graph.nodes if node.op == "placeholder"]
     for node in others:
         if not node.users:
             graph.erase_node(node)
 
 
-def _has_effects(node: fx.Node) -> bool:
+def has_effects(node: fx.Node) -> bool:
     """Whether an operation does more than return a value, such as to overwrite an input."""
     if node.op in ("placeholder", "output"):
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from breedclf.config.architectures import TIMM
 from breedclf.config.choices import START_MODEL, WEIGHTS_NAMES
@@ -82,24 +83,25 @@ def check_license(architecture: str, weights: str, *, accepted: bool) -> Publish
     published = published_weights(architecture, weights)
     if published is None:
         return None
+    url = published.license_url
     if published.license_binds:
         if not accepted:
             raise WeightsError(
                 f"the license of weights={weights} of {architecture} is {published.license}, which binds: it restricts "
-                f"what they, and models trained from them, may be used for. Read {published.license_url}; "
+                f"what they, and models trained from them, may be used for. Read {url}; "
                 "to accept it, pass --accept-license (accept_license=True), or choose other weights "
                 "(`breedclf backbones list` shows licenses). Nothing was downloaded"
             )
-        log.warning(
-            "the license %s of the weights %s of %s is accepted: %s",
-            published.license,
-            weights,
-            architecture,
-            published.license_url,
-        )
+        _warn_once(f"the license {published.license} of the weights {weights} of {architecture} is accepted: {url}")
     elif published.license == NOT_STATED:
-        log.warning("the license of the weights %s of %s isn't stated: %s", weights, architecture, published.url)
+        _warn_once(f"the license of the weights {weights} of {architecture} isn't stated: {url}")
     return published
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Log a warning once in this process, however many runs it concerns."""
+    log.warning("%s", message)
 
 
 def torchvision_weights(architecture: str, name: str) -> WeightsEnum:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import fx, nn
 
 from breedclf.models.backbones.graph import graph_of
+from breedclf.models.backbones.values import Values
 
 NECK = "neck"
 """The last segment: what pools the last stage's output, up to the head's input."""
@@ -53,12 +53,12 @@ def segments_of(network: nn.Module, side_px: int) -> tuple[Segment, ...]:
     if graph is None:
         return (_whole(network, side_px),)
     whole = fx.GraphModule(network, graph)
-    shapes = _Shapes(whole).of(side_px)
+    values = Values.of(whole, side_px)
     nodes = list(whole.graph.nodes)
-    cuts = [cut for cut in _cuts(nodes) if cut in shapes]
+    cuts = [cut for cut in _cuts(nodes, values) if cut in values.shapes]
     named = _layers(cuts) if all(hasattr(network, name) for name in _LAYERS) else None
-    stages = named or _by_size(nodes, cuts, shapes, side_px)
-    return tuple(_segments(whole, stages, shapes)) if stages else (_whole(network, side_px),)
+    stages = named or _by_size(nodes, cuts, values.shapes, side_px)
+    return tuple(_segments(whole, stages, values)) if stages else (_whole(network, side_px),)
 
 
 def _whole(network: nn.Module, side_px: int) -> Segment:
@@ -67,28 +67,14 @@ def _whole(network: nn.Module, side_px: int) -> Segment:
     return Segment(_STEM, None, frozenset(network.state_dict()), shape)
 
 
-class _Shapes(fx.Interpreter):
-    """Records the shape of each tensor while the graph is run."""
-
-    def of(self, side_px: int) -> dict[fx.Node, tuple[int, ...]]:
-        self._found: dict[fx.Node, tuple[int, ...]] = {}
-        with torch.no_grad():
-            self.run(torch.empty(1, 3, side_px, side_px, device="meta"))
-        return self._found
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, torch.Tensor):
-            self._found[n] = tuple(result.shape)
-        return result
-
-
-def _cuts(nodes: Sequence[fx.Node]) -> Iterator[fx.Node]:
-    """The nodes after which nothing but their own output is used."""
+def _cuts(nodes: Sequence[fx.Node], values: Values) -> Iterator[fx.Node]:
+    """The nodes after which nothing but their own output is used, besides what can be computed without images."""
     position = {node: number for number, node in enumerate(nodes)}
     last_use = [max((position[user] for user in node.users), default=-1) for node in nodes]
     furthest = -1
     for number, node in enumerate(nodes[:-1]):
+        if node in values.repeatable:
+            continue
         if furthest <= number and node.op != "placeholder" and last_use[number] > number:
             yield node
         furthest = max(furthest, last_use[number])
@@ -139,27 +125,29 @@ def _positions(shape: Sequence[int]) -> int:
     return shape[1] if len(shape) == 3 else 1
 
 
-def _segments(
-    whole: fx.GraphModule, stages: Sequence[tuple[str, fx.Node]], shapes: dict[fx.Node, tuple[int, ...]]
-) -> Iterator[Segment]:
+def _segments(whole: fx.GraphModule, stages: Sequence[tuple[str, fx.Node]], values: Values) -> Iterator[Segment]:
     nodes = list(whole.graph.nodes)
     output = next(iter(nodes[-1].all_input_nodes))
-    first = 0
+    first, before = 0, None
     for name, last in [*stages, (NECK, output)]:
         end = len(nodes) - 1 if last is output else nodes.index(last) + 1
-        yield _segment(name, nodes[first:end], nodes[first - 1] if first else None, last, shapes[last][1:])
-        first = end
+        yield _segment(name, nodes[first:end], before, last, values)
+        first, before = end, last
 
 
-def _segment(
-    name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, shape: tuple[int, ...]
-) -> Segment:
+def _segment(name: str, nodes: Sequence[fx.Node], before: fx.Node | None, last: fx.Node, values: Values) -> Segment:
     graph = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
+    copies: dict[fx.Node, fx.node.Argument] = {}
     if before is not None:
-        copies[before] = graph.placeholder("inputs")
+        inputs = copies[before] = graph.placeholder("inputs")
+
+    def copy_of(node: fx.Node) -> fx.node.Argument:
+        if node not in copies:
+            copies[node] = values.repeated(node, graph, inputs, copy_of)
+        return copies[node]
+
     for node in nodes:
-        copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph.output(copies[last] if last in copies else copies[before])  # type: ignore[index]
+        copies[node] = graph.node_copy(node, copy_of)
+    graph.output(copies[last])
     used = frozenset(str(node.target) for node in nodes if node.op in ("call_module", "get_attr"))
-    return Segment(name, graph, used, shape)
+    return Segment(name, graph, used, values.shapes[last][1:])

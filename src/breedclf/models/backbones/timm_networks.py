@@ -30,7 +30,12 @@ def timm_network(name: str) -> tuple[partial[nn.Module], str, int]:
             f"architecture={TIMM}{name} takes images of {height} x {width} px, but only square ones are supported"
         )
     head = settings.classifier
-    return partial(_network, name), head if isinstance(head, str) else "", height
+    if isinstance(head, (tuple, list)):
+        raise ConfigError(
+            f"architecture={TIMM}{name} has {len(head)} heads ({', '.join(head)}), but only networks with one can be "
+            "fine-tuned: choose another (`breedclf backbones list`)"
+        )
+    return partial(_network, name), head or "", height
 
 
 def timm_settings(name: str) -> PretrainedCfg:

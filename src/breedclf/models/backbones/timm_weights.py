@@ -137,7 +137,7 @@ def _fetched(repository: str, name: str, timeout_seconds: float, *, again: bool)
             raise DiskError(
                 f"{constants.HF_HUB_CACHE} can't be written: {refusal(cause)}; make room, or set HF_HOME"
             ) from error
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0].rstrip(".")
         raise WeightsError(
             f"pretrained weights can't be downloaded from {_page(repository)}: {reason}. Without a network, copy the "
             f"folder models--{repository.replace('/', '--')} from a machine that has it to {constants.HF_HUB_CACHE}, "

@@ -52,6 +52,9 @@ def job_section(profile: Profile) -> Section:
     for name, value in (("Initialization", job.initialization_seconds), ("Finalization", job.finalization_seconds)):
         if value is not None:
             rows.append((name, f"{seconds(value)} ({share(value / job.seconds)})" if job.seconds else seconds(value)))
+    if network := job.settings.get("architecture"):
+        weights, freeze = job.settings.get("weights"), job.settings.get("freeze")
+        rows.append(("Backbone", f"{network}, weights {weights}, freeze {freeze}"))
     rows += [("Device", job.device), ("Cores", ", ".join(f"{node}: {n}" for node, n in job.cores.items()) or None)]
     slices = [(name, value) for name, value in _whole(profile).items() if value > 0]
     return Section("The job", [facts(rows), donut_chart("Time of the job", slices, format=seconds)])

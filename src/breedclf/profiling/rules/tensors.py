@@ -17,6 +17,12 @@ def _with(profile: Profile, kind: TensorKind | None, measure: str) -> list[Tenso
     return [t for t in profile.tensors if kind in (None, t.kind) and measure in t.measures and len(t.step)]
 
 
+def _records_activations(profile: Profile, measure: str) -> bool:
+    """Whether activations of these layers would be in the profile: breedclf records them with tensors."""
+    recorded = _with(profile, "activation", "mean_abs") or _with(profile, "activation", measure)
+    return bool(recorded or (profile.provenance.breedclf and profile.tensors))
+
+
 def _names(tensors: list[TensorSeries]) -> str:
     shown = ", ".join(f"{t.name} ({t.kind})" if t.kind != "weight" else t.name for t in tensors[:MAX_NAMED])
     return shown + (f" and {len(tensors) - MAX_NAMED} more" if len(tensors) > MAX_NAMED else "")
@@ -157,7 +163,7 @@ def saturated_activation(
     """Tanh or sigmoid units whose inputs are where the gradient is zero."""
     del threshold_tanh_min, threshold_tanh_max, threshold_sigmoid_min, threshold_sigmoid_max  # applied when recording
     del threshold_inactivity
-    if not (_with(profile, "activation", "mean_abs") or _with(profile, "activation", "saturated_share")):
+    if not _records_activations(profile, "saturated_share"):
         return no_data("no activations were recorded")
     tensors = [t for t in _with(profile, "activation", "saturated_share") if t.detail in ("tanh", "sigmoid")]
     if not tensors:
@@ -174,7 +180,7 @@ def saturated_activation(
 @rule("DeadRelu", group="tensors")
 def dead_relu(profile: Profile, *, threshold_inactivity: float = 1.0, threshold_layer: float = 50.0) -> Finding:
     """ReLU layers with mostly inactive units."""
-    if not (_with(profile, "activation", "mean_abs") or _with(profile, "activation", "inactive_share")):
+    if not _records_activations(profile, "inactive_share"):
         return no_data("no activations were recorded")
     tensors = [t for t in _with(profile, "activation", "inactive_share") if t.detail == "relu"]
     if not tensors:

@@ -23,7 +23,7 @@ from breedclf.data.tables.places import place_of
 from breedclf.errors import BreedclfError
 from breedclf.evaluation.evaluate import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
-from breedclf.features.openvino_maker import check_accuracy, quantized
+from breedclf.features.openvino_maker import as_openvino, check_accuracy, quantized
 from breedclf.inference.model_directory import ModelCard, read_artifact
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.runtime.telemetry import opt_out
@@ -64,6 +64,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
 
     Raises:
         ArtifactError: there is no model.
+        ConfigError: OpenVINO can't convert the network.
         DataError: there are too few images to measure the loss of accuracy.
         ParityError: int8 loses too much accuracy.
     """
@@ -77,9 +78,7 @@ def make(model: Path, target: Path, *, calibration: Path | None, max_accuracy_dr
     samples = np.stack([_input(card, image, name) for name, image in sample_images()])
     with torch.inference_mode():
         expected = whole(torch.from_numpy(samples)).numpy()
-    plain = openvino.convert_model(
-        whole, example_input=torch.zeros(1, 3, crop, crop, dtype=torch.uint8), input=[([-1, 3, crop, crop], np.uint8)]
-    )
+    plain = as_openvino(whole, torch.zeros(1, 3, crop, crop, dtype=torch.uint8), card.architecture)
     if calibration is None:
         written, about = plain, About(expected=_rows(expected))
     else:

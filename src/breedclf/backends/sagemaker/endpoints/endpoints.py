@@ -14,6 +14,7 @@ from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.endpoints.end_schedule import EndSchedule
 from breedclf.backends.sagemaker.endpoints.generations import create_with_model
 from breedclf.backends.sagemaker.endpoints.inspector import EndpointInspector, no_endpoint
+from breedclf.backends.sagemaker.endpoints.memory import check_memory
 from breedclf.backends.sagemaker.endpoints.preparation import EndpointRequests, validated_calls
 from breedclf.backends.sagemaker.endpoints.request import (
     MACHINE_BODY_BYTES,
@@ -70,6 +71,7 @@ class Endpoints:
         image = self._requests.image()
         if self._inspector.described(name) is not None:
             raise _taken(name)
+        check_memory(spec.artifact, context.settings)
         with ServedModel.packed(spec.artifact, context.uri("models")) as served:
             generation, request = self._requests.endpoint(spec, image, served.uri, expires, owned=True)
             calls = validated_calls(generation, "CreateEndpoint", request, context.region)
@@ -151,6 +153,7 @@ class Endpoints:
             )
         number = view.newest + 1
         image = self._requests.image()
+        check_memory(artifact, context.settings)
         with ServedModel.packed(artifact, context.uri("models")) as served:
             generation = self._requests.generation(name, number, image, served.uri, owned=True)
             request = update_request(name, generation.name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from breedclf.backends.sagemaker.api_call import validate_call
 from breedclf.backends.sagemaker.context import AwsContext
+from breedclf.backends.sagemaker.endpoints.memory import check_memory
 from breedclf.backends.sagemaker.endpoints.request import (
     Generation,
     check_servable,
@@ -35,6 +36,7 @@ class EndpointRequests:
             ArtifactError: the folder contains no model.
         """
         check_spec(spec)
+        check_memory(spec.artifact, self._context.settings)
         with ServedModel.packed(spec.artifact, self._context.uri("models")) as served:
             generation, request = self.endpoint(spec, self.image(), served.uri, self.expiry(spec))
         return validated_calls(generation, "CreateEndpoint", request, self._context.region)
