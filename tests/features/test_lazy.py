@@ -40,6 +40,7 @@ def config(images: Path, tmp_path: Path) -> TrainingConfig:
         batch_size=3,
         chunk_size=8,
         device="cpu",
+        checkpoints=False,
         cache_dir=tmp_path / "cache",
         output=tmp_path / "output",
     )
