@@ -19,9 +19,9 @@ from breedclf.errors import ConfigError, JobFailedError, TrainingStoppedError
 from breedclf.jobs import Backend, JobSpec
 from breedclf.training.hooks import TrainingHook
 from breedclf.training.results.result import FitResult
-from tests.backends.conftest import PATIENCE_SECONDS, until
 from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK, write_patterns
+from tests.waiting import PATIENCE_SECONDS, until
 
 QUICK_CPU = {**QUICK, "device": "cpu", "epochs": 2, "on_bad_image": "skip"}
 

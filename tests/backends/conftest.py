@@ -8,7 +8,6 @@ import secrets
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,7 @@ from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
 from tests.backends.emulator.answers import checked_answers, checks_of
 from tests.serving.conftest import model, other_model
-
-PATIENCE_SECONDS = 90.0
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="session")
@@ -94,14 +92,6 @@ def processes_of(home: Path) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Wait until the condition is true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it didn't become true in time"
-        time.sleep(0.02)
 
 
 __all__ = ["model", "other_model"]
@@ -201,15 +191,6 @@ def asked(
     signer = S3SigV4Auth if service == "s3" else SigV4Auth
     signer(credentials, service, REGION).add_auth(request)
     return urllib3.request(method, request.url, body=body, headers=dict(request.headers.items()), retries=False)
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """Wait until the condition is true, and return its value."""
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it didn't become true in time"
-        time.sleep(0.05)
-    return found
 
 
 def _alone(running: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:

@@ -11,7 +11,7 @@ import pytest
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.cli import main
 from breedclf.jobs.handle import Job
-from tests.backends.conftest import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS
 
 Submit = Callable[..., Job]
 

@@ -15,8 +15,9 @@ from breedclf.backends.common.bundle import breedclf_bundle
 from breedclf.backends.common.folder import job_folder
 from breedclf.backends.inline import InlineBackend
 from breedclf.errors import DataError, WeightsError
-from tests.backends.conftest import processes_of, until
+from tests.backends.conftest import processes_of
 from tests.integration.conftest import QUICK, write_patterns
+from tests.waiting import until
 
 QUICK_CPU = {**QUICK, "device": "cpu", "epochs": 2}
 
@@ -37,7 +38,7 @@ def preloading(tmp_path: Path) -> Iterator[LocalBackend]:
     with_torch = LocalBackend(tmp_path / "home", gpus=(), preload=True)
     yield with_torch
     with_torch.close()
-    until(lambda: not processes_of(with_torch.home), 20)
+    until(lambda: not processes_of(with_torch.home))
 
 
 def weights_of(artifact: Path) -> str:

@@ -40,6 +40,7 @@ def config(images: Path, tmp_path: Path) -> TrainingConfig:
         batch_size=3,
         chunk_size=8,
         device="cpu",
+        checkpoints=False,
         cache_dir=tmp_path / "cache",
         output=tmp_path / "output",
     )
@@ -116,12 +117,13 @@ def test_without_a_usable_store_features_stay_in_memory(
 
 
 def test_activations_are_in_the_store_unless_they_take_too_much_of_the_disk(
-    config: TrainingConfig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: TrainingConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = config.model_copy(update={"freeze": "layer4", "augment": "none", "batch_size": 8})
+    few = write_image_set(tmp_path / "few", classes=2, train=1, valid=1, test=0, size_px=64)
+    config = config.model_copy(update={"data": few, "freeze": "layer4", "augment": "none"})
     with caplog.at_level(logging.INFO, logger="breedclf"):
         first, second = fit(config), fit(config)
-    assert (first.features, second.features) == (FeatureCounts(computed=IMAGES), FeatureCounts(reused=IMAGES))
+    assert (first.features, second.features) == (FeatureCounts(computed=4), FeatureCounts(reused=4))
     assert "is cached in" in caplog.text
     assert "feature_cache=False turns this off" in caplog.text
     assert "in memory" not in caplog.text

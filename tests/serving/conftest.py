@@ -7,8 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from breedclf.inference.model_directory import write_artifact
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
 from breedclf.serving.server import Server, listen, url_of
+from tests.waiting import until
 
 CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")
 _SERVING = "breedclf: serving on "
@@ -77,7 +77,7 @@ def running(model: Path | None, service: Service | None = None) -> Iterator[tupl
         thread.start()
         try:
             assert model is None or loaded.wait(60), server.failure
-            eventually(lambda: server.started)
+            until(lambda: server.started)
             yield url_of(listener), server
         finally:
             server.should_exit = True
@@ -94,7 +94,7 @@ def serving_process(model: Path) -> Iterator[tuple[str, psutil.Process]]:
         assert process.stderr is not None
         threading.Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
         try:
-            eventually(lambda: any(_SERVING in line for line in said), 60)
+            until(lambda: any(_SERVING in line for line in said))
             yield (
                 next(line for line in said if _SERVING in line).split(_SERVING)[1].strip(),
                 psutil.Process(process.pid),
@@ -102,13 +102,6 @@ def serving_process(model: Path) -> Iterator[tuple[str, psutil.Process]]:
         finally:
             process.terminate()
             assert process.wait(40) == 0
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.02)
 
 
 def post(url: str, body: bytes, content_type: str | None = "image/jpeg", **headers: str) -> urllib3.BaseHTTPResponse:

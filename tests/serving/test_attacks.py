@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from breedclf.data.preprocessing import Preprocessing
+from breedclf.runtime.process_signals import EXIT_INTERRUPTED
 from breedclf.serving.core import Limits, RequestError
 from breedclf.serving.decoding import decoders
 from breedclf.serving.decoding.decoder_process import DecoderProcess
@@ -31,7 +32,8 @@ from breedclf.serving.http.app import Service
 from breedclf.serving.http.connections import PatientProtocol
 from breedclf.serving.requests import Bounds
 from tests.hostile_images import many_scans, png_of
-from tests.serving.conftest import draw, encode, eventually, post, raw, running, serving_process
+from tests.serving.conftest import draw, encode, post, raw, running, serving_process
+from tests.waiting import PATIENCE_SECONDS, until
 
 JPEG = encode(draw(3))
 QUICK_SECONDS = 2.0
@@ -148,23 +150,21 @@ def test_what_takes_long_is_decoded_by_a_process_that_can_be_ended(
         assert post(url + "/invocations", JPEG).status == 200
         damaged = post(url + "/invocations", JPEG[: len(JPEG) // 2])
         assert (damaged.status, damaged.json()["error"]["code"]) == (400, "BadImage")
-    eventually(lambda: decoder_processes() == [])
+    until(lambda: decoder_processes() == [])
 
 
 def test_an_alarm_ends_a_decoder_and_another_takes_its_place() -> None:
     preprocessing = Preprocessing(resize_px=36, crop_px=32)
     heavy, light = many_scans(80, (3000, 3000)), encode(draw())
-    process = DecoderProcess(preprocessing, Limits(), seconds=0.2)
+    process = DecoderProcess(preprocessing, Limits(), seconds=1)
     try:
         expected = preprocessing.view(draw(), 0)
         first = process.decode(encode(draw(), "PNG"))
         assert torch.equal(first, expected)
         pid = process.pid
-        started = time.monotonic()
-        with pytest.raises(RequestError, match="couldn't be decoded within 0.2 s") as error:
+        with pytest.raises(RequestError, match="couldn't be decoded within 1 s") as error:
             process.decode(heavy)
         assert error.value.status == 422
-        assert time.monotonic() - started < 5
         assert process.decode(light).shape == (3, 32, 32)
         assert process.pid != pid
     finally:
@@ -182,9 +182,9 @@ def test_ping_fails_when_all_decoders_are_stuck(model: Path) -> None:
         pipeline.engine.decode = lambda image: (gate.wait(60), decode(image))[1]  # type: ignore[method-assign]
         response = post(url + "/invocations", JPEG)
         assert (response.status, response.json()["error"]["code"]) == (422, "TooCostly")
-        eventually(lambda: raw(url, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 503"))
+        until(lambda: raw(url, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 503"))
         gate.set()
-        eventually(lambda: raw(url, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"))
+        until(lambda: raw(url, b"GET /ping HTTP/1.0\r\nHost: localhost\r\n\r\n").startswith(b"HTTP/1.1 200"))
         assert post(url + "/invocations", JPEG).status == 200
 
 
@@ -227,7 +227,7 @@ def ask_and_forget(url: str, count: int) -> None:
 def test_a_server_whose_decoders_are_all_stuck_ends(model: Path) -> None:
     with server_with_stuck_decoders(model, 3) as (process, url):
         ask_and_forget(url, 16)
-        assert process.wait(30) == 4
+        assert process.wait(PATIENCE_SECONDS) == 4
 
 
 def test_sigterm_ends_a_server_whose_decoders_are_stuck(model: Path) -> None:
@@ -235,7 +235,7 @@ def test_sigterm_ends_a_server_whose_decoders_are_stuck(model: Path) -> None:
         ask_and_forget(url, 2)
         time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_bodies_that_dont_come_keep_nobody_out(model: Path) -> None:
@@ -259,7 +259,7 @@ def test_bytes_on_their_way_are_bounded(model: Path) -> None:
     service = Service(bounds=Bounds(max_arriving_bytes=8 << 20))
     said = head(5_000_000) + bytes(4_000_000)
     with running(model, service) as (url, _), open_connections(url, 6, said) as connections:
-        eventually(lambda: any(_has_answer(each) for each in connections))
+        until(lambda: any(_has_answer(each) for each in connections))
         assert post(url + "/invocations", JPEG).status == 200
 
 
@@ -449,7 +449,7 @@ def test_a_deadline_holds_under_random_bytes(server_url: str) -> None:
         assert time.monotonic() - started < 5
 
 
-SIGTERM_CODES = {0, -signal.SIGTERM}  # the latter before a line of Python has run
+SIGTERM_CODES = {0, -signal.SIGTERM, EXIT_INTERRUPTED}  # before a line of Python has run; while a command is imported
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_sigterm_at_any_moment_of_the_start(model: Path, words: tuple[str, ...])
         process.send_signal(signal.SIGTERM)
         processes.append(process)
     for process in processes:
-        said = process.communicate(timeout=30)[1]
+        said = process.communicate(timeout=PATIENCE_SECONDS)[1]
         assert process.returncode in SIGTERM_CODES, said
         assert "Traceback" not in said
         assert "terminate called" not in said
@@ -501,4 +501,4 @@ def test_a_signal_while_the_model_is_being_loaded(model: Path, number: signal.Si
         assert any(line == "loading\n" for line in process.stderr)
         time.sleep(0.3)
         process.send_signal(number)
-        assert process.wait(15) == (0 if number == signal.SIGTERM else 130)
+        assert process.wait(PATIENCE_SECONDS) == (0 if number == signal.SIGTERM else 130)

@@ -38,7 +38,8 @@ from breedclf.errors import (
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus, EngineChoice, ServingBackend, artifact_of
 from breedclf.serving.http.app import Service
 from breedclf.serving.parity import check_parity, compare, sample_images
-from tests.serving.conftest import draw, encode, eventually, running
+from tests.serving.conftest import draw, encode, running
+from tests.waiting import until
 
 JPEG = encode(draw(3))
 RESTART_SECONDS = 60  # the bound that docs/how-to/serving.md states
@@ -171,7 +172,7 @@ def test_an_update_under_traffic_fails_no_request(
     try:
         endpoint.update(other_model)
         last_update = len(answers)
-        eventually(lambda: answers[-1] == "new" and len(answers) > last_update)
+        until(lambda: answers[-1] == "new" and len(answers) > last_update)
         broken = tmp_path / "broken"
         shutil.copytree(model, broken)
         with (broken / "model.safetensors").open("r+b") as file:
@@ -204,11 +205,11 @@ def test_a_killed_worker_comes_back_and_no_answer_is_wrong(endpoint: Endpoint, m
     thread = threading.Thread(target=ask)
     thread.start()
     try:
-        eventually(lambda: answers)
+        until(lambda: answers)
         before, killed = worker_of(endpoint), time.monotonic()
         os.kill(before, signal.SIGKILL)
         answered = len(answers)
-        eventually(lambda: worker_of(endpoint) != before and len(answers) > answered + 1, RESTART_SECONDS)
+        until(lambda: worker_of(endpoint) != before and len(answers) > answered + 1, RESTART_SECONDS)
         seconds = time.monotonic() - killed
     finally:
         stop.set()
@@ -256,11 +257,11 @@ time.sleep(600)
     with process.stdout:
         assert process.stdout.readline() == "up\n"
         backend = LocalBackend()
-        eventually(lambda: backend.describe_endpoint("orphan").details.get("worker"))
+        until(lambda: backend.describe_endpoint("orphan").details.get("worker"))
         worker = psutil.Process(backend.describe_endpoint("orphan").details["worker"])
         process.kill()
         process.wait()
-    eventually(lambda: not backend.list_endpoints() and not worker.is_running(), 60)
+    until(lambda: not backend.list_endpoints() and not worker.is_running())
 
 
 def test_the_command_line(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:  # type: ignore[no-untyped-def]
@@ -283,7 +284,7 @@ def test_the_command_line(model: Path, tmp_path: Path, monkeypatch: pytest.Monke
     supervisor = json.loads((tmp_path / "home/endpoints/shell/endpoint.json").read_text())["supervisor"]["pid"]
     worker = psutil.Process(LocalBackend().describe_endpoint("shell").details["worker"])
     os.kill(supervisor, signal.SIGKILL)
-    eventually(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     assert main(["predict", "--endpoint", "shell", str(tmp_path / "dog.jpg")]) == 4
     assert "its supervisor is gone" in capsys.readouterr().err
     assert main(["endpoints", "reap"]) == 0
@@ -344,7 +345,7 @@ def test_when_an_endpoint_must_go() -> None:
 
 def test_an_endpoint_ends_with_its_time(backend: LocalBackend, model: Path) -> None:
     backend.create_endpoint(EndpointSpec("short", model, ttl_seconds=1.5))
-    eventually(lambda: all(each.name != "short" for each in backend.list_endpoints()), 60)
+    until(lambda: all(each.name != "short" for each in backend.list_endpoints()))
     assert not EndpointFolder(backend.home / "endpoints" / "short").path.exists()
 
 

@@ -23,7 +23,8 @@ from breedclf.backends.common.model_archive import pack_model
 from breedclf.inference.classifier import Classifier
 from breedclf.serving.model_code import RAY_CONFIG, RAY_MODULE
 from breedclf.serving.ray_replica import Replica
-from tests.serving.conftest import draw, encode, eventually, post
+from tests.serving.conftest import draw, encode, post
+from tests.waiting import until
 
 RAY_PYTHON = os.environ.get("BREEDCLF_RAY_PYTHON")
 PORT = 8000
@@ -107,7 +108,7 @@ def test_ray_serves_it(packed: Path, model: Path, tmp_path: Path, ray_folder: st
                 except urllib3.exceptions.HTTPError:
                     return False
 
-            eventually(answers, 240)
+            until(answers, 240)
             answer = post(url + "/", image, Accept="application/json")
             got = {each["label"]: each["probability"] for each in answer.json()["predictions"]}
             expected = Classifier(model).predict(image)

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,7 +23,8 @@ from breedclf.serving.core import Limits
 from breedclf.serving.http import connections
 from breedclf.serving.http.app import Service
 from breedclf.serving.requests import Bounds
-from tests.serving.conftest import CLASSES, draw, encode, eventually, post, raw, running
+from tests.serving.conftest import CLASSES, draw, encode, post, raw, running
+from tests.waiting import PATIENCE_SECONDS, until
 
 TOKEN = "a-token-of-some-length"
 JPEG = encode(draw(3))
@@ -192,7 +192,7 @@ def test_ping_asks_the_model(model: Path) -> None:
         pipeline = server.service.pipeline
         assert pipeline is not None
         network, pipeline.engine.classifier._network = pipeline.engine.classifier._network, None  # type: ignore[assignment]
-        eventually(lambda: get(url + "/ping").status == 503)
+        until(lambda: get(url + "/ping").status == 503)
         assert refusal(post(url + "/invocations", JPEG))[:2] == (500, "InternalError")
         pipeline.engine.classifier._network = network
         assert get(url + "/ping").status == 200
@@ -212,7 +212,7 @@ def test_overload_is_refused_at_once_and_the_admitted_are_answered(model: Path) 
         pipeline.engine.classifier.probabilities_of_inputs = slow  # type: ignore[method-assign, assignment]
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(post, url + "/invocations", JPEG) for _ in range(16)]
-            eventually(lambda: sum(each.done() for each in asked) == 12)
+            until(lambda: sum(each.done() for each in asked) == 12)
             for each in asked:
                 if each.done():
                     assert refusal(each.result())[:2] == (503, "Overloaded")
@@ -228,7 +228,7 @@ def test_slow_clients_are_let_go(model: Path, monkeypatch: pytest.MonkeyPatch) -
         assert raw(url, b"POST /invocations HT") == b""
         assert raw(url, head_of(1000) + JPEG[:50]).startswith(b"HTTP/1.1 408 ")
         assert post(url + "/invocations", JPEG).status == 200
-        eventually(lambda: not server.server_state.connections)
+        until(lambda: not server.server_state.connections)
 
 
 def test_a_client_that_leaves_gives_its_room_back(model: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_client_that_leaves_gives_its_room_back(model: Path) -> None:
         for _ in range(6):
             with socket.create_connection((host, int(port))) as connection:
                 connection.sendall(head_of(9999) + JPEG[:50])
-        eventually(lambda: post(url + "/invocations", JPEG).status == 200)
+        until(lambda: post(url + "/invocations", JPEG).status == 200)
 
 
 def test_limits_of_ones_own(model: Path) -> None:
@@ -265,18 +265,19 @@ def test_the_process_serves_and_drains_on_sigterm(model: Path) -> None:
     process = _start("breedclf.serving", "serve", str(model), SAGEMAKER_BIND_TO_PORT=str(port))
     url = f"http://127.0.0.1:{port}"
     try:
-        eventually(lambda: process.poll() is not None or _answers(url), 60)
+        until(lambda: process.poll() is not None or _answers(url))
         assert process.poll() is None, process.communicate()[1]
         with socket.create_connection(("127.0.0.1", port)) as taken_before_the_end:
-            taken_before_the_end.sendall(head_of(len(JPEG)) + JPEG[:100])
-            time.sleep(0.2)
+            expecting = head_of(len(JPEG)).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+            taken_before_the_end.sendall(expecting)
+            assert taken_before_the_end.recv(100_000).startswith(b"HTTP/1.1 100 ")
             process.send_signal(signal.SIGTERM)
-            time.sleep(0.3)
-            taken_before_the_end.sendall(JPEG[100:])
+            until(lambda: not _answers(url))
+            taken_before_the_end.sendall(JPEG)
             answer = taken_before_the_end.recv(100_000)
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"connection: close" in answer
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=PATIENCE_SECONDS)
     finally:
         process.kill()
         process.communicate()

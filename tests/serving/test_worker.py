@@ -17,7 +17,7 @@ from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.backends.local.endpoint_supervisor import Worker
 from breedclf.features.openvino import made_elsewhere
 from breedclf.jobs.endpoints import DEFAULT_ENGINE
-from tests.serving.conftest import eventually
+from tests.waiting import until
 
 FORKS = """
 import os, sys
@@ -84,7 +84,7 @@ def test_a_killed_worker_takes_along_what_it_began(worker: Worker) -> None:
 def test_a_worker_that_ended_takes_along_what_it_began(worker: Worker) -> None:
     with stray_of(worker) as stray:
         worker.ask_to_end()
-        eventually(lambda: worker.has_ended, 60)
+        until(lambda: worker.has_ended)
         assert stray.wait(10) < 0
 
 
@@ -98,10 +98,10 @@ def test_the_converter_ends_with_its_parent_process(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", ASKS_FOR_FILES, str(tmp_path)], env=environment) as asking:
         started = tmp_path / "started"
-        eventually(lambda: started.exists() and started.read_text(), 90)
+        until(lambda: started.exists() and started.read_text())
         maker = psutil.Process(int(started.read_text()))
         asking.kill()
-    eventually(lambda: not maker.is_running() or maker.status() == psutil.STATUS_ZOMBIE)
+    until(lambda: not maker.is_running() or maker.status() == psutil.STATUS_ZOMBIE)
 
 
 def test_what_makes_files_may_take_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

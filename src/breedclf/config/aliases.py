@@ -1,6 +1,7 @@
 """Old names that are still accepted, in one place: settings, their values, flags and keyword arguments.
 
-An old name works wherever the new one does and is never shown. Giving both is refused.
+An old name works wherever the new one does, without a warning, and is never shown. Giving both is refused. Public
+Python names that are renamed or removed raise a DeprecationWarning instead (docs/reference/compatibility.md).
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ import pytest
 
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.endpoints.end_schedule import schedule_request
-from tests.backends.conftest import Clients, eventually
+from tests.backends.conftest import Clients
 from tests.backends.emulator.answers import answer_faults, checks_of
 from tests.backends.emulator.test_serving import in_service, upload_echo
 from tests.backends.emulator.test_tuning import ended
 from tests.backends.sagemaker.job_requests import ROLE, model_request, script_job, tuning_job, variant, wait_for_job
+from tests.waiting import until
 
 # What AWS's own answers always hold, by the SageMaker API Reference's defaults and the answers that its guides print.
 TRAINING = {
@@ -154,10 +155,10 @@ def transform_and_ask(client: Clients, bucket: str) -> None:
         found: dict[str, Any] = sagemaker.describe_transform_job(TransformJobName=name)
         return found if found["TransformJobStatus"] in ("Completed", "Stopped", "Failed") else None
 
-    done = eventually(lambda: look("shaped"))
+    done = until(lambda: look("shaped"))
     assert done["TransformJobStatus"] == "Completed"
     assert holds(done, TRANSFORM)
-    eventually(lambda: look("shaped-stopped"))
+    until(lambda: look("shaped-stopped"))
     assert sagemaker.list_transform_jobs()["TransformJobSummaries"]
 
 

@@ -18,8 +18,8 @@ import pytest
 from breedclf.backends.emulator.jobs import training_runs
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
-from tests.backends.conftest import eventually
 from tests.backends.sagemaker.job_requests import script_job, tuning_job
+from tests.waiting import until
 
 SLEEPS = "import time\nprint('started', flush=True)\ntime.sleep(600)\n"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPS
@@ -61,12 +61,12 @@ def test_sigterm_ends_the_command_and_its_jobs(tmp_path: Path) -> None:
 
         client("s3").create_bucket(Bucket="mine")
         client("sagemaker").create_training_job(**script_job(client, "mine", "sleeper", SLEEPS))
-        eventually(lambda: started(home))
+        until(lambda: started(home))
         signalled = time.monotonic()
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(timeout=60) == 0
         assert time.monotonic() - signalled < 30
-    eventually(lambda: not processes_below(home), 10)
+    until(lambda: not processes_below(home))
     assert LocalBackend(home).describe("sleeper").status == "Stopped"
 
 
@@ -86,9 +86,9 @@ def test_children_of_a_tuning_job_are_killed_if_they_ignore_sigterm(
         client("s3").create_bucket(Bucket="mine")
         request = tuning_job(client, "mine", "stubborn", STUBBORN, config)
         client("sagemaker").create_hyper_parameter_tuning_job(**request)
-        eventually(lambda: started(home, "stubborn-*") == 3)
+        until(lambda: started(home, "stubborn-*") == 3)
         assert len(processes_below(home)) >= 3
-    eventually(lambda: not processes_below(home), 10)
+    until(lambda: not processes_below(home))
     with running_emulator(local) as emulator:
         sagemaker = emulator.session().client("sagemaker", endpoint_url=emulator.url)
         found = sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="stubborn")

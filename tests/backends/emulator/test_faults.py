@@ -13,8 +13,9 @@ from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.faults import Fault
 from breedclf.backends.emulator.server import Emulator
 from breedclf.errors import ConfigError
-from tests.backends.conftest import Clients, asked, eventually, switch
+from tests.backends.conftest import Clients, asked, switch
 from tests.backends.sagemaker.job_requests import archive_of, model_request, script_job, variant, wait_for_job
+from tests.waiting import until
 
 ONCE = Config(retries={"total_max_attempts": 1})
 CHECKPOINTED = """
@@ -106,7 +107,7 @@ def test_only_checkpoints_survive_two_interruptions(quick: Emulator, quick_clien
     sagemaker.create_training_job(**job)
     for runs in range(2):
         log = job_folder(quick.plane.local.home, "spot").log_file
-        eventually(lambda: log.is_file() and f"started {runs}" in log.read_text())  # noqa: B023
+        until(lambda: log.is_file() and f"started {runs}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName="spot")
     done = wait_for_job(quick_client, "spot")
     assert done["TrainingJobStatus"] == "Completed", done.get("FailureReason")
@@ -126,11 +127,11 @@ def test_an_endpoint_that_fails_its_health_check(quick: Emulator, quick_client: 
     for name in ("ill", "ill-by-switch"):
         sagemaker.create_endpoint(EndpointName=name, EndpointConfigName="ill")
         describe = lambda: sagemaker.describe_endpoint(EndpointName=name)  # noqa: E731, B023
-        found = eventually(lambda: (each := describe())["EndpointStatus"] == "Failed" and each)  # noqa: B023
+        found = until(lambda: (each := describe())["EndpointStatus"] == "Failed" and each)  # noqa: B023
         assert "did not pass the ping health check" in found["FailureReason"]
         with pytest.raises(ClientError, match=f"Endpoint {name} of account 123456789012 not found"):
             quick_client("sagemaker-runtime").invoke_endpoint(EndpointName=name, Body=b"x")
         sagemaker.delete_endpoint(EndpointName=name)
     log_file = quick.plane.endpoints.log_file("ill")
-    eventually(lambda: not log_file.exists())
+    until(lambda: not log_file.exists())
     assert sagemaker.list_endpoints(NameContains="ill")["Endpoints"] == []

@@ -24,10 +24,11 @@ from botocore.exceptions import ClientError
 from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
-from tests.backends.conftest import Clients, asked, eventually
+from tests.backends.conftest import Clients, asked
 from tests.backends.emulator.test_serving import upload_echo
 from tests.backends.sagemaker.job_requests import model_request, script_job, variant
 from tests.serving.browser import browser, find_chromium
+from tests.waiting import until
 
 FOREIGN = {
     "a page of another site": {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"},
@@ -114,7 +115,7 @@ def test_another_user_is_refused_on_every_port(tmp_path: Path, plain_python: Pat
         sagemaker.create_model(**model_request("echo", upload_echo(client, "mine", "word")))
         sagemaker.create_endpoint_config(EndpointConfigName="echo", ProductionVariants=variant("echo"))
         sagemaker.create_endpoint(EndpointName="echo", EndpointConfigName="echo")
-        eventually(lambda: sagemaker.describe_endpoint(EndpointName="echo")["EndpointStatus"] == "InService")
+        until(lambda: sagemaker.describe_endpoint(EndpointName="echo")["EndpointStatus"] == "InService")
 
         job = script_job(client, "mine", "theirs", "print('loss=1')")
         job["AlgorithmSpecification"]["ContainerEntrypoint"] = ["touch", str(marker)]

@@ -17,9 +17,10 @@ from breedclf.backends.emulator.server import emulator as running_emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.sagemaker.endpoints.end_schedule import schedule_request
 from breedclf.inference.classifier import Classifier
-from tests.backends.conftest import Clients, clients_at, eventually
+from tests.backends.conftest import Clients, clients_at
 from tests.backends.sagemaker.job_requests import ROLE, archive_of, model_request, script_job, variant, wait_for_job
 from tests.serving.conftest import draw, encode, write_tiny_model
+from tests.waiting import until
 
 OWN_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/breedclf:1"
 RAY_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/ray:serve-ml-sagemaker-cpu-v1.4"
@@ -58,7 +59,7 @@ def in_service(client: Clients, name: str) -> dict[str, Any]:
         assert found["EndpointStatus"] != "Failed", found.get("FailureReason")
         return found if found["EndpointStatus"] == "InService" else None
 
-    found: dict[str, Any] = eventually(look)
+    found: dict[str, Any] = until(look)
     return found
 
 
@@ -138,7 +139,7 @@ def test_an_update_replaces_the_model_and_a_bad_one_is_rolled_back(quick_client:
     assert answer() == "first"
     sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName="second")
     assert answer() in ("first", "second")
-    eventually(lambda: in_service(quick_client, "updated")["EndpointConfigName"] == "second")
+    until(lambda: in_service(quick_client, "updated")["EndpointConfigName"] == "second")
     assert answer() == "second"
     sagemaker.delete_model(ModelName="second")
     sagemaker.delete_endpoint_config(EndpointConfigName="second")
@@ -192,7 +193,7 @@ def test_a_transform_answers_every_object_but_bad_ones(quick_client: Clients, qu
             TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
         )
         describe = lambda: sagemaker.describe_transform_job(TransformJobName=name)  # noqa: E731
-        found: dict[str, Any] = eventually(lambda: (each := describe())["TransformJobStatus"] != "InProgress" and each)
+        found: dict[str, Any] = until(lambda: (each := describe())["TransformJobStatus"] != "InProgress" and each)
         return found
 
     assert run("whole")["TransformJobStatus"] == "Completed"
@@ -227,7 +228,7 @@ def test_a_restarted_emulator_resumes_jobs_and_endpoints(tmp_path: Path, plain_p
             client("sagemaker").create_endpoint_config(EndpointConfigName="kept", ProductionVariants=variant("kept"))
             client("sagemaker").create_endpoint(EndpointName="kept", EndpointConfigName="kept")
             in_service(client, "kept")
-            eventually(
+            until(
                 lambda: (
                     client("sagemaker").describe_training_job(TrainingJobName="long")["SecondaryStatus"] == "Training"
                 )
@@ -257,10 +258,10 @@ def test_a_schedule_deletes_an_endpoint_when_it_is_due(quick_client: Clients, qu
     with pytest.raises(ClientError, match="already exists") as taken:
         scheduler.create_schedule(**due)
     assert taken.value.response["Error"]["Code"] == "ConflictException"
-    eventually(lambda: not sagemaker.list_endpoints(NameContains="ends")["Endpoints"])
+    until(lambda: not sagemaker.list_endpoints(NameContains="ends")["Endpoints"])
     for gone in (scheduler.get_schedule, scheduler.delete_schedule):
         with pytest.raises(ClientError) as missing:
-            eventually(lambda gone=gone: gone(Name=due["Name"]) and None, seconds=5)
+            until(lambda gone=gone: gone(Name=due["Name"]) and None, seconds=5)
         assert missing.value.response["Error"]["Code"] == "ResourceNotFoundException"
 
 

@@ -20,8 +20,9 @@ from botocore.exceptions import ClientError
 from breedclf.backends.common.folder import job_folder
 from breedclf.backends.emulator.access.keys import Credentials, KeyRing
 from breedclf.backends.emulator.server import Emulator
-from tests.backends.conftest import Clients, asked, eventually, new_bucket
+from tests.backends.conftest import Clients, asked, new_bucket
 from tests.backends.sagemaker.job_requests import ROLE, script_job, wait_for_job
+from tests.waiting import until
 
 ONCE = Config(retries={"total_max_attempts": 1})
 
@@ -138,7 +139,7 @@ def test_a_job_has_keys_of_its_role_until_it_ends(
     monkeypatch.setenv("AWS_SECURITY_TOKEN", "of-another-account")
     quick_client("sagemaker").create_training_job(**script_job(quick_client, quick_bucket, "with-keys", SHOWS_ITS_KEYS))
     log = job_folder(quick.plane.local.home, "with-keys").log_file
-    eventually(lambda: log.is_file() and "FOREIGN" in log.read_text())
+    until(lambda: log.is_file() and "FOREIGN" in log.read_text())
     assert "FOREIGN none" in log.read_text()
     keys = json.loads(log.read_text().partition("KEYS ")[2].partition("\n")[0])
     assert quick.credentials.secret_key not in log.read_text()

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.backends.conftest import Clients, eventually
+from tests.backends.conftest import Clients
 from tests.backends.sagemaker.job_requests import script_job, tuning_job
+from tests.waiting import until
 
 SCRIPT = """
 import json, os
@@ -35,7 +36,7 @@ def ended(client: Clients, name: str) -> dict[str, Any]:
         )
         return found if found["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped") else None
 
-    found: dict[str, Any] = eventually(look)
+    found: dict[str, Any] = until(look)
     return found
 
 
@@ -114,7 +115,7 @@ def test_a_job_that_falls_behind_is_stopped_early_and_a_tuning_job_on_request(
 
     endless = {**config, "ParameterRanges": {"CategoricalParameterRanges": [{"Name": "start", "Values": ["5"]}]}}
     sagemaker.create_hyper_parameter_tuning_job(**tuning_job(quick_client, quick_bucket, "halted", EPOCHS, endless))
-    eventually(lambda: sagemaker.list_training_jobs(NameContains="halted")["TrainingJobSummaries"])
+    until(lambda: sagemaker.list_training_jobs(NameContains="halted")["TrainingJobSummaries"])
     sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="halted")
     stopped = ended(quick_client, "halted")
     assert stopped["HyperParameterTuningJobStatus"] == "Stopped"

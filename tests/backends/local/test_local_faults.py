@@ -25,8 +25,9 @@ from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobSpec, SecondaryStatus
 from breedclf.jobs.handle import Job
 from breedclf.testing.backend_cases import script_source
-from tests.backends.conftest import PATIENCE_SECONDS, processes_of, until
+from tests.backends.conftest import processes_of
 from tests.fakes import FakeClock
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 
@@ -57,7 +58,7 @@ def test_a_job_that_hangs_is_killed_with_everything_it_started(backend: LocalBac
     assert len(processes_of(backend.home)) >= 4  # the supervisor and the job's three
     job.stop()
     assert ended(job).status == "Stopped"
-    until(lambda: not processes_of(backend.home), 10)
+    until(lambda: not processes_of(backend.home))
 
 
 def test_children_left_behind_by_a_job_are_killed(backend: LocalBackend, submit: Submit) -> None:
@@ -70,7 +71,7 @@ def test_children_left_behind_by_a_job_are_killed(backend: LocalBackend, submit:
     started = time.monotonic()
     assert ended(job).status == "Completed"
     assert time.monotonic() - started < 60
-    until(lambda: not processes_of(backend.home), 10)
+    until(lambda: not processes_of(backend.home))
 
 
 def test_a_long_log_is_bounded_and_its_metrics_are_read(tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_a_full_disk_fails_the_job_with_its_reason(tmp_path: Path) -> None:
     job = ended(Job("job", backend))
     assert job.status == "Failed"
     assert "no space left on the disk of" in str(job.failure_reason)
-    until(lambda: not processes_of(backend.home), 10)
+    until(lambda: not processes_of(backend.home))
 
 
 def test_a_job_is_lost_when_its_supervisor_is_killed(backend: LocalBackend, submit: Submit) -> None:
@@ -136,7 +137,7 @@ def test_a_job_is_lost_when_its_supervisor_is_killed(backend: LocalBackend, subm
     assert str(description.failure_reason).startswith("supervisor lost")
     failed = [each for each in description.transitions if each.status == SecondaryStatus.FAILED]
     assert len(failed) == 1  # the first describe marked it, the others read that
-    until(lambda: not processes_of(backend.home), 10)
+    until(lambda: not processes_of(backend.home))
     assert ended(submit("print('the slot is free')", "next")).status == "Completed"
 
 
@@ -148,7 +149,7 @@ def test_a_job_dies_with_its_supervisor_before_anyone_calls_describe(backend: Lo
     assert state.supervisor is not None and state.process is not None
     os.kill(state.supervisor["pid"], signal.SIGKILL)
     child = Identity.from_dict(state.process)
-    until(lambda: not child.is_alive, 10)
+    until(lambda: not child.is_alive)
 
 
 def test_a_supervisor_that_never_started_is_a_failed_job(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_supervisor_that_never_started_is_a_failed_job(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("jump", [-400 * 86_400.0, 400 * 86_400.0])
-def test_a_clock_jump_doesnt_lose_jobs(backend: LocalBackend, submit: Submit, jump: float) -> None:
+def test_a_clock_jump_doesnt_lose_jobs(backend: LocalBackend, submit: Submit, tmp_path: Path, jump: float) -> None:
     class JumpedClock:
         def time(self) -> float:
             return time.time() + jump
@@ -176,7 +177,9 @@ def test_a_clock_jump_doesnt_lose_jobs(backend: LocalBackend, submit: Submit, ju
         def sleep(self, seconds: float, /) -> None:
             time.sleep(seconds)
 
-    job = submit("import time\nprint('on', flush=True)\ntime.sleep(1.5)")
+    go = tmp_path / "go"
+    waits = f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.05)"
+    job = submit(f"import os, time\nprint('on', flush=True)\n{waits}")
     until(has_printed(job, "on"))
     other = LocalBackend(backend.home, clock=JumpedClock())
     state = job_folder(backend.home, "job").read()
@@ -184,6 +187,7 @@ def test_a_clock_jump_doesnt_lose_jobs(backend: LocalBackend, submit: Submit, ju
     shifted = {**state.to_dict(), "supervisor": {"pid": state.supervisor["pid"], "create_time": 1.0}}
     job_folder(backend.home, "job").state_file.write_text(json.dumps(shifted))  # as the times look after a jump
     assert other.describe("job").status == "InProgress"
+    go.touch()
     assert ended(Job("job", other)).status == "Completed"
 
 
@@ -221,7 +225,8 @@ def test_parallel_jobs_share_no_core_and_a_waiting_one_can_be_stopped(backend: L
         held = open(os.environ["HOME_OF_TEST"] + "/owner-" + os.environ["BREEDCLF_CORES"], "w")
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         print("on", os.environ["OMP_NUM_THREADS"], os.environ["SM_NUM_CPUS"], flush=True)
-        time.sleep(0.3)
+        while not os.path.exists(os.environ["HOME_OF_TEST"] + "/go"):
+            time.sleep(0.05)
     """
     backend.home.mkdir(parents=True, exist_ok=True)
     environment = {"HOME_OF_TEST": str(backend.home)}
@@ -230,6 +235,7 @@ def test_parallel_jobs_share_no_core_and_a_waiting_one_can_be_stopped(backend: L
     until(lambda: waiting.secondary_status == "Pending")
     waiting.stop()
     assert ended(waiting).status == "Stopped"
+    (backend.home / "go").touch()
     assert [ended(job).status for job in jobs] == ["Completed"] * 3
     assert list(jobs[0].logs()) == ["on 1 1"]
     spans = sorted((job.describe().started, job.describe().ended) for job in jobs)
@@ -287,8 +293,7 @@ import sys
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.jobs.handle import Job
 job = Job.attach("job", backend=LocalBackend(sys.argv[1], stop_grace_seconds=1))
-print("waiting", flush=True)
-job.wait()
+job.wait(progress=lambda _: print("waiting", flush=True))
 """
 
 
@@ -301,7 +306,6 @@ def test_ctrl_c_detaches_and_twice_stops(backend: LocalBackend, submit: Submit, 
     assert waiter.stdout is not None and waiter.stderr is not None
     with waiter:
         assert waiter.stdout.readline() == "waiting\n"
-        time.sleep(0.2)
         waiter.send_signal(signal.SIGINT)
         output = waiter.stderr.readline() + waiter.stderr.readline()
         assert "job job goes on; come back with Job.attach('job', backend=...)" in output

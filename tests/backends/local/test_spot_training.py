@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from breedclf import LocalBackend, Trainer, TrainingConfig
 from breedclf.backends.common.folder import job_folder
 from breedclf.jobs import SecondaryStatus
-from tests.backends.conftest import processes_of, until
+from tests.backends.conftest import processes_of
 from tests.integration.conftest import QUICK, write_patterns
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
 
@@ -52,4 +53,4 @@ def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path
     whole = load_file(Trainer(config).fit().artifact / "model.safetensors")
     for name, values in load_file(job.artifact / "model.safetensors").items():
         assert values.allclose(whole[name], rtol=1e-3, atol=1e-5), name
-    until(lambda: not processes_of(backend.home), 20)
+    until(lambda: not processes_of(backend.home))

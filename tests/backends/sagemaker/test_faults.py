@@ -19,8 +19,9 @@ from breedclf.backends.sagemaker.training.debugger import REQUEST_KEYS
 from breedclf.errors import BreedclfError, ConfigError, JobError, JobFailedError
 from breedclf.jobs import JobSpec, SecondaryStatus
 from breedclf.testing.backend_cases import script_source
-from tests.backends.conftest import eventually, switch
+from tests.backends.conftest import switch
 from tests.backends.sagemaker.contexts import backend_at
+from tests.waiting import until
 
 QUICK = "print('done')"
 LONG = "import time\nprint('running', flush=True)\ntime.sleep(300)"
@@ -91,14 +92,18 @@ def test_a_lost_response_is_not_a_taken_name(backend: SageMakerBackend, spec: An
         backend.submit(job_spec.replace(hyperparameters={"other": "1"}))
 
 
-def test_credentials_that_expire_while_waiting(quick: Emulator, backend: SageMakerBackend, spec: Any) -> None:
-    job_spec = spec("import time\ntime.sleep(1)")
+def test_credentials_that_expire_while_waiting(
+    quick: Emulator, backend: SageMakerBackend, spec: Any, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    job_spec = spec(f"import os, time\nwhile not os.path.exists({str(go)!r}):\n    time.sleep(0.05)")
     backend.submit(job_spec)
     fault(quick, "DescribeTrainingJob", "expired", after=1, times=None)
     job = Job(job_spec.name, backend)
     with pytest.raises(JobError, match=r"credentials have expired .*sign in again .*running jobs continue"):
         job.wait()
     quick.plane.faults.clear()
+    go.touch()
     assert job.wait().status == "Completed"
 
 
@@ -125,7 +130,7 @@ def test_a_job_interrupted_twice_goes_on_from_its_checkpoints(
     job = Job(job_spec.name, backend)
     for started in range(2):
         log = job_folder(quick.plane.local.home, job.name).log_file
-        eventually(lambda: log.is_file() and f"started {started}" in log.read_text())  # noqa: B023
+        until(lambda: log.is_file() and f"started {started}" in log.read_text())  # noqa: B023
         switch(quick, "interruptions", TrainingJobName=job.name)
     assert job.wait().status == "Completed"
     states = [each.status for each in job.describe().transitions]
