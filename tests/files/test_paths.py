@@ -256,6 +256,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "write_image_folder(folder)": lambda path: breedclf.write_image_folder(
             breedclf.from_arrays(PIXELS, ["a"]), path
         ),
+        "BackboneComparison.report(path)": lambda path: breedclf.BackboneComparison.report(None, path),  # type: ignore[arg-type]
         "LearningRateCurve.plot(path)": lambda path: breedclf.LearningRateCurve.plot(None, path),  # type: ignore[arg-type]
         "Profile.load(path)": breedclf.Profile.load,
         "Profile.save(path)": lambda path: breedclf.Profile.save(None, path),  # type: ignore[arg-type]
@@ -269,6 +270,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
 
 LATER = {  # looked at only once a model is loaded, which the tests of these functions do
     "Deployment.transform(folder)",
+    "BackboneComparison.report(path)",
     "LearningRateCurve.plot(path)",
     "Profile.save(path)",
     "ProfilingSession.report(path)",
@@ -323,7 +325,11 @@ def test_every_public_parameter_that_is_a_path_is_tried() -> None:
         "ServingBackend.update_endpoint(artifact)",
     }
     in_s3_too = {"evaluate(feature_store)", "Deployment.transform(feature_store)"}
-    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved
+    of_networks = {
+        "TuningJob.__init__(weights)",
+        "compare_backbones(weights)",
+    }  # as the setting
+    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved | of_networks
     assert sorted(set(public_parameters()) - tried) == []
 
 
