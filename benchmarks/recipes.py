@@ -32,6 +32,8 @@ COSINE: dict[str, Any] = {"epochs": 12, "schedule": "cosine"}
 HEADS: dict[str, dict[str, Any]] = {
     "default": {},
     "20 epochs": {"epochs": 20},
+    "whitened": {"head": "whitened"},
+    "whitened, 10 epochs, lr 0.001": {"head": "whitened", "epochs": 10, "learning_rate": 0.001},
     "20 epochs, flip": {"epochs": 20, "augment": "flip"},
     "12 epochs, cosine, smoothing 0.1": {**COSINE, "label_smoothing": 0.1},
     "12 epochs, cosine, smoothing 0.1, flip": {**COSINE, "label_smoothing": 0.1, "augment": "flip"},

@@ -15,7 +15,7 @@ from breedclf.files.paths import StrPath, text_path, user_uri
 from breedclf.files.s3_uri import S3Location, is_bucket_name, is_s3, whole_uri
 from breedclf.text.printable import storable
 
-Head = Literal["standardized", "linear"]
+Head = Literal["standardized", "whitened", "linear"]
 OptimizerName = Literal["sgd", "adamw"]
 Schedule = Literal["auto", "constant", "cosine", "one_cycle"]
 ClassWeights = Literal["none", "balanced"]

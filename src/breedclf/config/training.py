@@ -186,7 +186,8 @@ class TrainingConfig(Settings):
         description="batch-norm statistics of trained stages; auto is fixed, or trained if the weights are random",
     )
     head: Annotated[Head, Decides.LEARNING] = Field(
-        default="standardized", description="standardized scales features before the linear layer; linear does not"
+        default="standardized",
+        description="standardized scales features before the linear layer, whitened decorrelates them too",
     )
     objective: Annotated[Objective, Decides.CHOICE] = Field(
         default="valid_loss", description="metric that selects the best epoch"

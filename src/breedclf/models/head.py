@@ -51,7 +51,7 @@ class Scaling:
             WeightsError: features are NaN or infinite.
         """
         count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for inputs, _ in source.batches(_spread(len(source.targets), most), batch_size):
+        for inputs, _ in source.batches(spread(len(source.targets), most), batch_size):
             wide = features(inputs).double()
             total, squares = total.to(wide.device) + wide.sum(0), squares.to(wide.device) + wide.square().sum(0)
             count += len(wide)
@@ -70,51 +70,65 @@ class Scaling:
 
 
 class ScaledLinear(nn.Linear):
-    """Features [B, D] to scores [B, classes]; the features are shifted by `mean` and divided by `deviation` first."""
+    """Features [B, D] to scores [B, classes]; the features are shifted by `mean` and divided by `deviation` first.
+
+    With `whitened` they are then multiplied by `whitening` [D, D].
+    """
 
     mean: torch.Tensor
     deviation: torch.Tensor
+    whitening: torch.Tensor | None
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, *, whitened: bool = False) -> None:
         super().__init__(features, classes)
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
+        self.register_buffer("whitening", torch.eye(features) if whitened else None)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the base class's name
-        return super().forward((input - self.mean) / self.deviation)
+        scaled = (input - self.mean) / self.deviation
+        return super().forward(scaled if self.whitening is None else scaled @ self.whitening)
 
-    def use(self, scaling: Scaling) -> None:
-        """Scale features by these moments from now on."""
+    def use(self, scaling: Scaling, whitening: torch.Tensor | None = None) -> None:
+        """Scale features by these moments, and whiten them, from now on."""
         self.mean.copy_(scaling.mean)
         self.deviation.copy_(scaling.deviation)
+        if self.whitening is not None and whitening is not None:
+            self.whitening.copy_(whitening)
 
     @torch.no_grad()
     def load_folded(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
         """Compute what a plain linear layer with these weights computes on unscaled features."""
         weight, bias = unfold_scaling(weight, bias, self.mean, self.deviation)
+        if self.whitening is not None:
+            solved = torch.linalg.solve(self.whitening.cpu().double(), weight.double().T, left=True)
+            weight = solved.T.float()
         self.weight.copy_(weight)
         self.bias.copy_(bias)
 
     def folded(self) -> nn.Linear:
         """An equivalent plain linear layer."""
-        return fold_scaling(self, self.mean, self.deviation)
+        weight = self.weight.detach().cpu().double()
+        if self.whitening is not None:
+            weight = weight @ self.whitening.cpu().double().T
+        return fold_scaling(weight, self.bias, self.mean, self.deviation)
 
 
 def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinear:
     """The head before the first step, from `features` inputs to `classes` outputs; it scales nothing yet.
 
-    A standardized head starts at zero: with features on one scale it needs no random start, and saves the two or three
-    epochs that it takes to unlearn one. A plain linear head is initialized as PyTorch does it.
+    A standardized or whitened head starts at zero: with features on one scale it needs no random start, and saves the
+    two or three epochs that it takes to unlearn one. A plain linear head is initialized as PyTorch does it.
     """
     with DrawnFrom(config.seed):
-        head = ScaledLinear(features, classes)
-    if config.head == "standardized":
+        head = ScaledLinear(features, classes, whitened=config.head == "whitened")
+    if config.head != "linear":
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)
     return head
 
 
-def _spread(count: int, most: int | None) -> torch.Tensor:
+def spread(count: int, most: int | None) -> torch.Tensor:
     if most is None or count <= most:
         return torch.arange(count)
     return torch.arange(most) * count // most

@@ -10,9 +10,10 @@ from torch import nn
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.models.backbones.backbone import Backbone, StateDict
-from breedclf.models.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head
+from breedclf.models.head import MOMENTS_BATCH, ScaledLinear, Scaling, new_head, spread
 from breedclf.models.tail import Tail, tail_input_shape, trunk
 from breedclf.models.weights import PretrainedWeights
+from breedclf.models.whitening import whitening_of
 from breedclf.runtime.device import Compute
 
 _MOST_FOR_MOMENTS = 2_048
@@ -60,18 +61,22 @@ class Model:
         return self.module.features(inputs) if isinstance(self.module, Tail) else inputs
 
     def scale_by(self, source: FeatureSource, batch_size: int) -> None:
-        """Let the head standardize features by their moments over a source of the module's inputs.
+        """Let the head standardize, and whiten, features by their moments over a source of the module's inputs.
 
         Raises:
             WeightsError: features are NaN or infinite.
         """
-        if isinstance(self.module, Tail):
+        is_tail = isinstance(self.module, Tail)
+        batch_size, most = (batch_size, _MOST_FOR_MOMENTS) if is_tail else (MOMENTS_BATCH, None)
+        if is_tail:
             self.module.eval()
-            with torch.inference_mode():
-                scaling = Scaling.of(source, batch_size, features=self.module.features, most=_MOST_FOR_MOMENTS)
-        else:
-            scaling = Scaling.of(source, MOMENTS_BATCH)
-        self.head.use(scaling)
+        with torch.inference_mode():
+            scaling = Scaling.of(source, batch_size, features=self.features, most=most)
+            whitening = None
+            if self.head.whitening is not None:
+                rows = spread(len(source.targets), most)
+                whitening = whitening_of(source, rows, batch_size, lambda inputs: scaling(self.features(inputs)))
+        self.head.use(scaling, whitening)
 
     def state_with(self, trained: StateDict) -> StateDict:
         """The whole network's state dict with these weights of the module; the scaling is folded into the head."""

@@ -69,12 +69,12 @@ class _Compiled(nn.Module):
         return outputs
 
 
-def fold_scaling(head: nn.Linear, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
-    """The layer that does on raw features what `head` does on standardized ones, computed in float64."""
+def fold_scaling(weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor, deviation: torch.Tensor) -> nn.Linear:
+    """The layer that does on raw features what these do on standardized ones, computed in float64."""
     with NotDrawn():
-        folded = nn.Linear(head.in_features, head.out_features)
-    weight = head.weight.detach().cpu().double() / deviation.cpu().double()
-    bias = head.bias.detach().cpu().double() - weight @ mean.cpu().double()
+        folded = nn.Linear(weight.shape[1], weight.shape[0])
+    weight = weight.detach().cpu().double() / deviation.cpu().double()
+    bias = bias.detach().cpu().double() - weight @ mean.cpu().double()
     folded.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     return folded
 

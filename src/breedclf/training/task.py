@@ -68,7 +68,7 @@ def training_task(
     Raises:
         DataError: a class has no readable training image.
     """
-    if config.head == "standardized" and needs_scaling:
+    if config.head != "linear" and needs_scaling:
         model.scale_by(sources.first, config.chunk_size)
     targets = sources.first.targets
     counts = torch.bincount(targets.cpu(), minlength=len(data.labels)).tolist()
