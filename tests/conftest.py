@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,16 @@ def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hugging-face")))  # read when `datasets` is imported
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Servers change where breedclf logs to; the next test finds it as it was."""
+    logger = logging.getLogger("breedclf")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(scope="session")

@@ -75,7 +75,7 @@ def test_a_superfluous_word_is_refused(capsys: pytest.CaptureFixture[str]) -> No
         (["dogs", "--epochs", "0"], "epochs='0': input should be greater than or equal to 1"),
         (["dogs", "--learning-rate", "fast"], "learning_rate='fast': input should be a valid number"),
         (["dogs", "--learning-rate", "nan"], "learning_rate='nan': "),
-        (["dogs", "--head", "liner"], "head='liner': input should be 'standardized' or 'linear'"),
+        (["dogs", "--head", "liner"], "head='liner': input should be 'standardized', 'whitened' or 'linear'"),
         (["dogs", "--on-bad-image", "ignore"], "on_bad_image='ignore': input should be 'error' or 'skip'"),
         (["dogs", "--config", "nowhere.yaml"], "settings file nowhere.yaml can't be read"),
         ([], "setting 'data' is required"),

@@ -297,7 +297,7 @@ def test_every_problem_is_named_at_once() -> None:
     assert lines == [
         "epochs=0: input should be greater than or equal to 1",
         "learning_rate='fast': input should be a valid number, unable to parse string as a number",
-        "head='liner': input should be 'standardized' or 'linear'",
+        "head='liner': input should be 'standardized', 'whitened' or 'linear'",
     ]
 
 

@@ -52,9 +52,10 @@ def transform(
     progress: Callable[[int, int], None] | None,
     job: TransformBackend | None = None,
     precision: Precision | None = None,
-    reuse: FeatureReuse,
+    reuse: FeatureReuse | None = None,
 ) -> TransformResult:
     """See `Deployment.transform`; with a batch job, or a `precision` to compute in here, no endpoint is needed."""
+    reuse = reuse or FeatureReuse()
     if precision is None and reuse != FeatureReuse():
         given = ", ".join(f"{name}={value!r}" for name, value in reuse.model_dump(exclude_defaults=True).items())
         raise ConfigError(f"{given}: only predictions in this process reuse features, and these aren't made here")

@@ -71,13 +71,13 @@ def test_a_failed_job_has_its_reason_and_a_stopped_one_its_model(client: Any, bu
     sagemaker = client("sagemaker")
     failing = script_job(client, bucket, "failing", "import sys; print('loss=1'); sys.exit('no images')")
     sagemaker.create_training_job(**failing)
+    failed = wait_for_job(client, "failing")  # before the other one takes its cores
     endless = (
         "import os, time; open(os.environ['SM_MODEL_DIR'] + '/m', 'w').write('half'); print('started', flush=True); "
         "time.sleep(100)"
     )
     sagemaker.create_training_job(**script_job(client, bucket, "stopping", endless))
 
-    failed = wait_for_job(client, "failing")
     assert failed["TrainingJobStatus"] == "Failed"
     assert failed["FailureReason"].startswith("AlgorithmError: ")
     while sagemaker.describe_training_job(TrainingJobName="stopping")["SecondaryStatus"] != "Training":

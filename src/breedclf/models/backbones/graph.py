@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+_ONE_AT_A_TIME = threading.Lock()
 _IN_PLACE = frozenset({"setitem", "iadd", "imul", "isub", "itruediv"})
 
 
@@ -23,7 +25,8 @@ def graph_of(network: nn.Module) -> fx.Graph | None:
     if isinstance(network, fx.GraphModule):
         return network.graph
     try:
-        graph = _Tracer().trace(network, _defaults(network))
+        with _ONE_AT_A_TIME:
+            graph = _Tracer().trace(network, _defaults(network))
     except Exception:  # noqa: BLE001 - tracing runs the network's own code on placeholders, which may raise anything
         return None
     _remove_checks(graph)
@@ -31,6 +34,12 @@ def graph_of(network: nn.Module) -> fx.Graph | None:
 
 
 class _Tracer(fx.Tracer):
+    """Records one network. torch.fx patches `nn.Module` meanwhile: what other threads call there isn't recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - the base class's
         if isinstance(m, (nn.Sequential, nn.ModuleList)):
             return False
@@ -40,6 +49,8 @@ class _Tracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Record the operations of a module or, if they depend on values, the module as one operation."""
+        if threading.get_ident() != self._thread:
+            return forward(*args, **kwargs)
         stack, recorded = self.module_stack.copy(), len(self.graph.nodes)
         try:
             return super().call_module(m, forward, args, kwargs)
@@ -60,7 +71,7 @@ class _Tracer(fx.Tracer):
     ) -> Any:
         """Record what reads a parameter or buffer; its shape is a constant, also where it decides what is computed."""
         own = itertools.chain(self.root.named_parameters(), self.root.named_buffers())
-        if not isinstance(attr_val, torch.Tensor):
+        if not isinstance(attr_val, torch.Tensor) or threading.get_ident() != self._thread:
             return attr_val
         name = next((name for name, tensor in own if tensor is attr_val), None)
         if name is None:
