@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.forward import finished
 from benchmarks.measuring import arguments, at_least, at_most, interleaved, ratios, report
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.network import frozen_backbone
@@ -47,12 +48,12 @@ def compared(name: str, repeats: int) -> dict[str, Any]:
     device = compute_for("auto", "auto").device
     inputs = images.to(device)
     plain = backbone.headless({key: value.clone() for key, value in state.items()}).to(device)
-    works: dict[str, Callable[[], torch.Tensor]] = {"eager fp32": lambda: _finished(plain(inputs))}
+    works: dict[str, Callable[[], torch.Tensor]] = {"eager fp32": lambda: finished(plain(inputs))}
     for precision in dict.fromkeys((compute_for("auto", "auto").precision, "fp32")):
         compute = compute_for("auto", "bf16" if precision == "bf16" else "fp32")
         ours = frozen_backbone(name, {key: value.clone() for key, value in state.items()}, compute)
         laid_out = inputs.to(compute.dtype).contiguous(memory_format=torch.channels_last)
-        works[precision] = lambda ours=ours, laid_out=laid_out: _finished(ours(laid_out))
+        works[precision] = lambda ours=ours, laid_out=laid_out: finished(ours(laid_out))
     with torch.inference_mode():
         features = {key: work().float() for key, work in works.items()}
         seconds = interleaved(works, repeats)
@@ -66,12 +67,6 @@ def compared(name: str, repeats: int) -> dict[str, Any]:
         }
         for precision, found in features.items()
     } | {"seconds": seconds}
-
-
-def _finished(result: torch.Tensor) -> torch.Tensor:
-    if result.is_cuda:
-        torch.cuda.synchronize()
-    return result
 
 
 if __name__ == "__main__":

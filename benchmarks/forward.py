@@ -35,11 +35,11 @@ def main() -> int:
     matrices = {size: torch.randn(size, size, device=compute.device).to(compute.dtype) for size in SIZES}
 
     def product(size: int) -> Callable[[], object]:
-        return lambda: _finished(matrices[size] @ matrices[size])
+        return lambda: finished(matrices[size] @ matrices[size])
 
     works: dict[str, Callable[[], object]] = {
-        "eager fp32": lambda: _finished(plain(pictures)),
-        "ours": lambda: _finished(ours(laid_out)),
+        "eager fp32": lambda: finished(plain(pictures)),
+        "ours": lambda: finished(ours(laid_out)),
         **{f"product of {size}": product(size) for size in SIZES},
     }
     with torch.inference_mode():
@@ -113,7 +113,8 @@ def one_process(engine: str) -> None:
     print(statistics.median(seconds[2:]))
 
 
-def _finished(result: torch.Tensor) -> torch.Tensor:
+def finished(result: torch.Tensor) -> torch.Tensor:
+    """A result once the device has computed it."""
     if result.is_cuda:
         torch.cuda.synchronize()
     return result

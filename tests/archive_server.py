@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.server_threads import running
 
 
 class ArchiveServer(ThreadingHTTPServer):
@@ -80,14 +80,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing on stderr."""
 
 
-@contextmanager
-def serving() -> Iterator[ArchiveServer]:
+def serving() -> AbstractContextManager[ArchiveServer]:
     """A server for the length of the block."""
-    with ArchiveServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return running(ArchiveServer())

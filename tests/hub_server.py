@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.server_threads import running
 
 COMMIT = "c0ffee" + "0" * 34
 
@@ -57,14 +57,6 @@ class HubHandler(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def running_hub() -> Iterator[Hub]:
+def running_hub() -> AbstractContextManager[Hub]:
     """The server, until the end of the block; `HF_ENDPOINT` of a process is its `url`."""
-    with Hub() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    return running(Hub())
