@@ -42,13 +42,16 @@ def _own_settings_and_folders(tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    """Servers change where breedclf logs to; the next test finds it as it was."""
+def _own_logging() -> None:
+    """Servers of other tests in this process may have changed where breedclf logs to, or libraries disabled it."""
+    logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
     logger = logging.getLogger("breedclf")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
+    for name, each in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] == "breedclf" and isinstance(each, logging.Logger):
+            each.disabled = False
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def test_features_that_are_no_numbers_are_refused(value: float) -> None:
 def test_the_folded_layer_does_on_plain_features_what_the_head_did_on_scaled_ones() -> None:
     head = torch.nn.Linear(FEATURES, CLASSES)
     scaling, values = Scaling.of(source(), batch_size=64), source(seed=2).values
-    folded = fold_scaling(head, scaling.mean, scaling.deviation)
+    folded = fold_scaling(head.weight, head.bias, scaling.mean, scaling.deviation)
     assert torch.allclose(folded(values), head(scaling(values)), rtol=1e-3, atol=1e-3)
 
 
