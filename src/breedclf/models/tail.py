@@ -28,13 +28,8 @@ def trunk(backbone: Backbone, state: StateDict, freeze: str, compute: Compute) -
 
 def tail_input_shape(backbone: Backbone, freeze: str, crop_px: int) -> tuple[int, ...]:
     """Shape of the trunk's output for one image of `crop_px` pixels a side, without the batch."""
-    frozen = _frozen(backbone, freeze)
-    if not frozen:
-        return (3, crop_px, crop_px)
-    network = backbone.empty_network(1).to("meta").eval()
-    network.set_submodule(backbone.head, nn.Identity())
-    images = torch.empty(1, 3, crop_px, crop_px, device="meta")
-    return tuple(fx.Interpreter(network, graph=_joined(frozen)).run(images).shape[1:])
+    frozen = _frozen(backbone.at(crop_px), freeze)
+    return frozen[-1].output_shape if frozen else (3, crop_px, crop_px)
 
 
 class Tail(nn.Module):

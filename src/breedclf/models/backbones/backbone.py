@@ -12,7 +12,7 @@ from torch import nn
 
 from breedclf.config.architectures import TIMM
 from breedclf.errors import ConfigError
-from breedclf.models.backbones.stages import Segment, segments_of
+from breedclf.models.backbones.stages import NECK, Segment, segments_of
 from breedclf.models.initialization import DrawnFrom, NotDrawn
 from breedclf.models.state_dict import fingerprint
 
@@ -93,7 +93,7 @@ class Backbone:
     @property
     def stages(self) -> tuple[str, ...]:
         """The names of the stages, from the input to the output."""
-        return tuple(segment.name for segment in self.segments if segment.name != "neck")
+        return tuple(segment.name for segment in self.segments if segment.name != NECK)
 
     def trained_stages(self, freeze: str) -> tuple[str, ...]:
         """The stages that are trained besides the head, from the input to the output.

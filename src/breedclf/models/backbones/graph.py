@@ -70,9 +70,9 @@ class _Tracer(fx.Tracer):
         parameter_proxy_cache: dict[str, Any],
     ) -> Any:
         """Record what reads a parameter or buffer; its shape is a constant, also where it decides what is computed."""
-        own = itertools.chain(self.root.named_parameters(), self.root.named_buffers())
         if not isinstance(attr_val, torch.Tensor) or threading.get_ident() != self._thread:
             return attr_val
+        own = itertools.chain(self.root.named_parameters(), self.root.named_buffers())
         name = next((name for name, tensor in own if tensor is attr_val), None)
         if name is None:
             return attr_val

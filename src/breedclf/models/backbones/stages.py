@@ -29,7 +29,7 @@ class Segment:
     Args:
         name: of the stage, or `neck`.
         graph: computes the part, with the network's modules; None for a whole network whose graph isn't known.
-        tensors: names of the network's parameters and buffers that it uses.
+        modules: names of the network's modules, parameters and buffers that it uses.
         output_shape: of its output for one image, without the batch.
     """
 
