@@ -155,14 +155,14 @@ def test_what_takes_long_is_decoded_by_a_process_that_can_be_ended(
 
 def test_an_alarm_ends_a_decoder_and_another_takes_its_place() -> None:
     preprocessing = Preprocessing(resize_px=36, crop_px=32)
-    heavy, light = many_scans(80, (3000, 3000)), encode(draw())
-    process = DecoderProcess(preprocessing, Limits(), seconds=1)
+    heavy, light = many_scans(80, (3900, 3900)), encode(draw())  # just below what is refused at once
+    process = DecoderProcess(preprocessing, Limits(), seconds=0.5)
     try:
         expected = preprocessing.view(draw(), 0)
         first = process.decode(encode(draw(), "PNG"))
         assert torch.equal(first, expected)
         pid = process.pid
-        with pytest.raises(RequestError, match="couldn't be decoded within 1 s") as error:
+        with pytest.raises(RequestError, match="couldn't be decoded within 0.5 s") as error:
             process.decode(heavy)
         assert error.value.status == 422
         assert process.decode(light).shape == (3, 32, 32)
