@@ -248,13 +248,14 @@ def prediction_of(answer: bytes) -> Prediction:
         raise EndpointError(f"the model's server sent a response that can't be read: {error}") from error
     if not found.predictions or not all(-_ROUNDING <= each.probability <= 1 + _ROUNDING for each in found.predictions):
         raise EndpointError("the model's server sent a response without probabilities from 0 to 1; check its model")
-    return Prediction(found.predictions, known=found.known)
+    return Prediction(found.predictions, found.known, found.distance)
 
 
 @dataclass(frozen=True)
 class _Answer:
     predictions: tuple[RankedClass, ...]
     known: bool = True
+    distance: float | None = None
 
 
 def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:

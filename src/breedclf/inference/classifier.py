@@ -20,7 +20,8 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.batches import Batch, batches, input_of, thumbnail
-from breedclf.inference.model_directory import ModelCard, read_artifact
+from breedclf.inference.feature_bank import FeatureBank
+from breedclf.inference.model_directory import ModelCard, read_artifact, read_bank
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.network import for_inference
@@ -76,6 +77,8 @@ class Classifier:
         head = network.get_submodule(backbone.head).to(device=self.compute.device, dtype=self.compute.dtype)
         network.set_submodule(backbone.head, nn.Identity())
         self._network: nn.Sequential = nn.Sequential(for_inference(network, self.compute), head)
+        bank = read_bank(self.artifact, self.card, backbone.features)
+        self._bank: FeatureBank | None = None if bank is None else bank.to(self.compute.device)
 
     def __repr__(self) -> str:
         return (
@@ -130,7 +133,7 @@ class Classifier:
             return list(self.predict_iter(several_images(images)))
         one = input_of(given_image(images), self.preprocessing)
         assert one.crop is not None
-        prediction = self.prediction(self.probabilities_of_inputs(one.crop[None])[0])
+        (prediction,) = self.predictions_of_inputs(one.crop[None])
         return replace(prediction, image=one.file or thumbnail(one.crop))
 
     @overload
@@ -234,19 +237,42 @@ class Classifier:
 
     def probabilities_of_inputs(self, inputs: torch.Tensor) -> torch.Tensor:
         """The probabilities of images that are already cropped, uint8 [N, 3, crop, crop]."""
-        probabilities = torch.softmax(self._forward(self._network, inputs), dim=1)
-        if self.tta:
-            mirrored = torch.softmax(self._forward(self._network, inputs.flip(3)), dim=1)
-            probabilities = torch.stack([probabilities, mirrored]).mean(0)
-        return probabilities.cpu()
+        return self._outputs(inputs)[0]
+
+    def predictions_of_inputs(self, inputs: torch.Tensor) -> list[Prediction]:
+        """The predictions of images that are already cropped, uint8 [N, 3, crop, crop].
+
+        Raises:
+            ArtifactError: the probabilities contain NaN.
+        """
+        probabilities, features = self._outputs(inputs)
+        bank = self._bank
+        distances = [None] * len(inputs) if bank is None else bank.distances(features).tolist()
+        return [
+            ranked_prediction(self.card, row, distance) for row, distance in zip(probabilities, distances, strict=True)
+        ]
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
-        """Rank one row of probabilities [C].
+        """Rank one row of probabilities [C], without a distance.
 
         Raises:
             ArtifactError: they contain NaN.
         """
         return ranked_prediction(self.card, probabilities)
+
+    def _outputs(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The probabilities float32 [N, C] on the CPU, and the features float32 [N, D] on the device, of crops."""
+        features = self._forward(self._network[0], inputs)
+        probabilities = self._probabilities(features)
+        if self.tta:
+            mirrored = self._probabilities(self._forward(self._network[0], inputs.flip(3)))
+            probabilities = torch.stack([probabilities, mirrored]).mean(0)
+        return probabilities.cpu(), features
+
+    @torch.inference_mode()
+    def _probabilities(self, features: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self._head(features.to(self.compute.dtype))
+        return torch.softmax(scores.float(), dim=1)
 
     @property
     def _head(self) -> nn.Linear:
@@ -262,10 +288,10 @@ class Classifier:
 
     def _predictions(self, images: Iterable[AnyImage], on_error: OnError) -> Iterator[Prediction | ImageError]:
         for batch in batches(images, self.preprocessing, self.batch_size):
-            rows = iter(self.probabilities_of_inputs(batch.crops)) if len(batch.crops) else iter(())
+            predictions = iter(self.predictions_of_inputs(batch.crops)) if len(batch.crops) else iter(())
             for image in batch.images:
                 if image.error is None:
-                    yield replace(self.prediction(next(rows)), image=image.file)
+                    yield replace(next(predictions), image=image.file)
                 elif on_error == "return":
                     yield image.error
                 else:
@@ -280,8 +306,8 @@ class Classifier:
         return output.float()
 
 
-def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Prediction:
-    """Rank one row of probabilities [C], from any engine.
+def ranked_prediction(card: ModelCard, probabilities: torch.Tensor, distance: float | None = None) -> Prediction:
+    """Rank one row of probabilities [C], from any engine; `distance` is that to the model's feature bank.
 
     Raises:
         ArtifactError: they contain NaN.
@@ -291,7 +317,9 @@ def ranked_prediction(card: ModelCard, probabilities: torch.Tensor) -> Predictio
         RankedClass(card.class_names[index], card.labels[index], value)
         for value, index in zip(values.tolist(), order.tolist(), strict=True)
     )
-    return Prediction(ranked, known=card.min_confidence is None or ranked[0].probability >= card.min_confidence)
+    is_confident = card.min_confidence is None or ranked[0].probability >= card.min_confidence
+    is_near = distance is None or card.feature_bank is None or distance <= card.feature_bank.threshold
+    return Prediction(ranked, is_confident and is_near, distance)
 
 
 def check_finite(probabilities: torch.Tensor) -> torch.Tensor:

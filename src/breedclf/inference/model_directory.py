@@ -30,6 +30,8 @@ from breedclf.files.disk import writing
 from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
 from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
+from breedclf.inference.calibration import Calibration
+from breedclf.inference.feature_bank import BANK_FILE, BankRecord, FeatureBank, LimitedBank
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
@@ -43,6 +45,9 @@ BACKBONE_KEY = "backbone_fingerprint"
 """The key of the backbone's fingerprint in the metadata of the weights file."""
 _DIVISION = ("valid_share", "test_share", "split_seed")
 """The training settings by which evaluation divides a dataset without split folders."""
+
+_OPTIONAL = ("start_from", "backbone", "calibration", "feature_bank")
+"""The card's fields that are left out if they are None."""
 
 _Name = Annotated[str, Field(min_length=1)]
 
@@ -81,6 +86,8 @@ class ModelCard(Settings):
     training: dict[str, Any] = Field(default_factory=dict)
     start_from: StartedFrom | None = None
     backbone: BackboneRecord | None = None
+    calibration: Calibration | None = None
+    feature_bank: BankRecord | None = None
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -137,6 +144,7 @@ def write_artifact(
     state: StateDict,
     beside: Mapping[str, str] | None = None,
     backbone_fingerprint: str | None = None,
+    bank: LimitedBank | None = None,
 ) -> ModelCard:
     """Write a model directory atomically; it replaces an existing one.
 
@@ -146,6 +154,7 @@ def write_artifact(
         state: the weights.
         beside: texts of files next to the directory, by file name; they are replaced together with it.
         backbone_fingerprint: that of the weights without the head, if it is known; it is written into their file.
+        bank: features of training images, and their limit.
 
     Raises:
         DiskError: the disk refuses; the old files stay.
@@ -158,8 +167,12 @@ def write_artifact(
             fresh.mkdir()
             metadata = None if backbone_fingerprint is None else {BACKBONE_KEY: backbone_fingerprint}
             save_tensors(state, fresh / WEIGHTS_FILE, metadata)
-            written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE))
-            unused = {name for name in ("start_from", "backbone") if getattr(written, name) is None}
+            known = None
+            if bank is not None:
+                bank.bank.save(fresh)
+                known = bank.record(_sha256(fresh / BANK_FILE))
+            written = ModelCard(**card, weights_sha256=_sha256(fresh / WEIGHTS_FILE), feature_bank=known)
+            unused = {name for name in _OPTIONAL if getattr(written, name) is None}
             values = plain_values(written.model_dump(mode="json", exclude=unused))
             text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
@@ -226,6 +239,27 @@ def read_unproven(folder: Path) -> tuple[ModelCard, StateDict]:
         raise ArtifactError(f"{weights} can't be read: {error}; {_REMEDY}") from error
     _check_fit(card, backbone, expected, state, weights)
     return card, with_counters(state, expected)
+
+
+def read_bank(folder: Path, card: ModelCard, features: int) -> FeatureBank | None:
+    """Read and check the feature bank of a model directory; None if the model has none.
+
+    Args:
+        folder: the model directory.
+        card: its card.
+        features: the width of the model's features.
+
+    Raises:
+        ArtifactError: the file is missing, damaged or of another model.
+    """
+    if card.feature_bank is None:
+        return None
+    path = folder / BANK_FILE
+    if not path.is_file():
+        raise ArtifactError(f"{folder} has no {BANK_FILE}, which {CARD_FILE} names; {_REMEDY}")
+    if _sha256(path) != card.feature_bank.sha256:
+        raise ArtifactError(f"{path} is damaged or was replaced: its sha256 isn't that in {CARD_FILE}; {_REMEDY}")
+    return FeatureBank.load(folder, card.feature_bank, features)
 
 
 def check_values(state: StateDict, folder: Path) -> None:

@@ -42,12 +42,15 @@ class RankedClass:
 class Prediction:
     """All classes of one image, most probable first.
 
-    `known` is False if the best probability is below the model's `min_confidence`: the result is "none of these".
-    `image` is what notebooks show: the image's file or, for a single image that isn't one, a small JPEG of it.
+    `known` is False if the result is "none of these": the best probability is below the model's `min_confidence`, or
+    the image's `distance` to the training images, from 0 to 2, is above the model's threshold. `distance` is None if
+    the model has no feature bank. `image` is what notebooks show: the image's file or, for a single image that isn't
+    one, a small JPEG of it.
     """
 
     ranked: tuple[RankedClass, ...]
     known: bool = True
+    distance: float | None = None
     image: Path | bytes | None = field(default=None, compare=False)
 
     def top(self, count: int = 5) -> list[RankedClass]:
@@ -66,7 +69,7 @@ class Prediction:
         return list(self.ranked[:count])
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """The prediction as `breedclf predict --json` prints it: `known`, and `predictions` best first.
+        """The prediction as `breedclf predict --json` prints it: `known`, maybe `distance`, `predictions` best first.
 
         Args:
             top: how many classes; all if None.
@@ -76,7 +79,8 @@ class Prediction:
             {'known': True, 'predictions': [{'class_name': 'Beagle', 'label': '002.Beagle', 'probability': 0.9}]}
         """
         ranked = self.ranked if top is None else self.top(top)
-        return {"known": self.known, "predictions": [each.to_dict() for each in ranked]}
+        distance = {} if self.distance is None else {"distance": self.distance}
+        return {"known": self.known, **distance, "predictions": [each.to_dict() for each in ranked]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -90,13 +94,14 @@ class Prediction:
                 RankedClass(str(each["class_name"]), str(each["label"]), float(each["probability"]))
                 for each in values["predictions"]
             )
-            known = bool(values.get("known", True))
+            known, distance = bool(values.get("known", True)), values.get("distance")
+            distance = None if distance is None else float(distance)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = values.get("error") if isinstance(values, Mapping) else None
             raise ConfigError(f"these aren't the values of a prediction: {reason or repr(error)}") from error
         if not ranked:
             raise ConfigError("these aren't the values of a prediction: `predictions` is empty")
-        return cls(ranked, known)
+        return cls(ranked, known, distance)
 
     @property
     def best(self) -> RankedClass:

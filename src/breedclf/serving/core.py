@@ -219,8 +219,8 @@ def service_error_body(error: RequestError, request_id: str) -> bytes:
 
 
 def _document(prediction: Prediction, top: int | None) -> dict[str, Any]:
-    ranked = prediction.ranked if top is None else prediction.ranked[:top]
-    return {"predictions": [each.to_dict() for each in ranked], "known": prediction.known}
+    document = prediction.to_dict(top)
+    return {"predictions": document.pop("predictions"), **document}
 
 
 def _images_of_json(body: bytes, limits: Limits) -> list[bytes]:

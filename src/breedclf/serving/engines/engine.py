@@ -77,8 +77,7 @@ class TorchEngine(Engine):
         self._precision: Precision = "bf16" if classifier.precision == "bf16" else "fp32"
 
     def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
-        probabilities = self.classifier.probabilities_of_inputs(torch.stack(list(inputs)))
-        return [self.classifier.prediction(row) for row in probabilities]
+        return self.classifier.predictions_of_inputs(torch.stack(list(inputs)))
 
     def reference(self) -> Reference:
         return reference_of(Classifier(self.classifier.artifact, precision=self._precision, batch_size=1))

@@ -16,6 +16,7 @@ from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json, plain_values
 from breedclf.training.loop import Trained
+from breedclf.training.results.trust import trust_of
 from breedclf.training.start_model import Start
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def write_results(
         DiskError: the disk refuses; the files that were there before stay.
     """
     images = described_images(data, sources.data_fingerprint)
+    trust = trust_of(model, model.state_with(trained.state), sources)
     card = {
         "architecture": config.architecture,
         "labels": data.labels,
@@ -73,6 +75,7 @@ def write_results(
         "training": config.to_dict() | images | {"best_epoch": result.best_epoch},
         "backbone": model.pretrained.record,
         "start_from": None if start is None else start.record,
+        "calibration": trust.calibration,
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in result.history)
     rest = {"skipped": result.skipped, "seconds": round(result.seconds, 3), **result.optional()}
@@ -84,4 +87,4 @@ def write_results(
     if images:
         beside[IMAGES_FILE] = plain_json(images["images"]) + "\n"
     fingerprint = model.pretrained.fingerprint if model.freeze == "head" else None
-    write_artifact(result.artifact, card, model.state_with(trained.state), beside, fingerprint)
+    write_artifact(result.artifact, card, trust.state, beside, fingerprint, trust.bank)
