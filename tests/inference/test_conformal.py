@@ -43,7 +43,9 @@ def test_new_images_are_covered_as_often_as_asked(images: int, coverage: float) 
         model = card(quantiles_of(*drawn(images, seed=seed)))
         probabilities, targets = drawn(20, seed=10_000 + seed)
         sets = [prediction_set(model, row, coverage) for row in probabilities]
-        covered += [f"{target}.Class" in {each.label for each in found} for target, found in zip(targets, sets)]
+        covered += [
+            f"{target}.Class" in {each.label for each in found} for target, found in zip(targets, sets, strict=True)
+        ]
     share, error = sum(covered) / len(covered), math.sqrt(coverage * (1 - coverage) / len(covered))
     assert coverage - 4 * error <= share <= coverage + 0.05
 
