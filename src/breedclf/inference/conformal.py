@@ -67,7 +67,7 @@ def stored_ranks(images: int) -> list[int]:
 
 
 def quantiles_of(probabilities: torch.Tensor, targets: torch.Tensor) -> ConformalQuantiles:
-    """The quantiles by the calibrated probabilities [N, C] of images that weren't trained on, and their int64 classes."""
+    """The quantiles by the calibrated probabilities [N, C] of images not trained on, with classes int64 [N]."""
     scores = (1 - probabilities.double().gather(1, targets[:, None])[:, 0]).clamp(0, 1).sort().values
     ranks = torch.tensor(stored_ranks(len(scores)))
     return ConformalQuantiles(scores=tuple(scores[ranks - 1].tolist()), images=len(scores))
