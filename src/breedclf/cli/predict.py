@@ -133,10 +133,14 @@ def _as_text(answer: dict[str, Any]) -> str:
     if "error" in answer:
         return f"{visible_name(answer['path'])}: not read"
     path = visible_name(answer["path"])
-    head = path if answer["known"] else f"{path}: {NONE_OF_THESE}; the nearest are"
+    head = path if answer["known"] else f"{path}: {NONE_OF_THESE}{_distance(answer)}; nearest:"
     return "\n".join(
         [
             head,
             *(f"  {guess['probability']:7.2%}  {visible_name(guess['class_name'])}" for guess in answer["predictions"]),
         ]
     )
+
+
+def _distance(answer: dict[str, Any]) -> str:
+    return f" (distance {answer['distance']:.3f})" if "distance" in answer else ""

@@ -39,8 +39,8 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "label_smoothing",
         "class_weights",
         "mixup",
-        "min_confidence",
     ),
+    "probabilities and unknown images": ("calibration", "feature_bank", "min_confidence"),
     "data": (
         "labels",
         "valid_share",
