@@ -59,7 +59,8 @@ class FeatureBank:
         if self.basis is None:
             return F.normalize(wide, dim=1)
         norms = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min(_LEAST_NORM)
-        return (wide @ self.basis) / norms
+        projected: torch.Tensor = (wide @ self.basis) / norms
+        return projected
 
     def distances(self, features: torch.Tensor) -> torch.Tensor:
         """The distances of N images, float32 [N], from 0 (the same) to 2 (opposite).
