@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.explanations.explainer import Explainer
+    from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
     from breedclf.exporting.export import Export, export
     from breedclf.features.progress import FeatureProgress
@@ -115,6 +117,8 @@ _MODULE_OF = {
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
     "ExplainedPrediction": "breedclf.api.explained",
+    "Explainer": "breedclf.explanations.explainer",
+    "Explanation": "breedclf.explanations.explanation",
     "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
     "FeatureCounts": "breedclf.features.stored_pass",
@@ -212,6 +216,8 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "ExplainedPrediction",
+    "Explainer",
+    "Explanation",
     "Export",
     "ExportError",
     "FeatureCounts",
