@@ -27,12 +27,12 @@ from breedclf.config.saved import from_saved
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
-from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.inference.calibration import Calibration
 from breedclf.inference.conformal import ConformalQuantiles
-from breedclf.inference.feature_bank import BANK_FILE, BankRecord, FeatureBank, LimitedBank
+from breedclf.inference.feature_bank import BankRecord, FeatureBank, LimitedBank
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
