@@ -92,8 +92,21 @@ def test_a_model_without_a_bank_answers_as_before(run: Run, old: Path, image: Pa
 
 def test_prediction_sets_of_a_model_without_quantiles(old: Path, image: Path) -> None:
     with pytest.raises(ConfigError, match="the model has no quantiles for prediction sets") as raised:
-        Classifier(old).predict(image).at_coverage(0.9)
+        Classifier(old).predict(image, coverage=0.9)
     assert "train it again" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "told"),
+    [
+        (0.99, "needs at least 99 validation images, and the model was trained with 32: ask for at most 0.969, or"),
+        (90.0, "coverage=90: choose a share between 0 and 1, such as 0.9"),
+        (float("nan"), "coverage=nan: choose a share between 0 and 1, such as 0.9"),
+    ],
+)
+def test_a_coverage_that_cannot_be_had(trained: FitResult, image: Path, coverage: float, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        trained.classifier.predict(image, coverage=coverage)
 
 
 def test_a_model_without_a_bank_is_served(old: Path) -> None:
