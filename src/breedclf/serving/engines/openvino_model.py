@@ -21,7 +21,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
 from breedclf.data.tables.places import place_of
 from breedclf.errors import BreedclfError
-from breedclf.evaluation.evaluate import images_to_evaluate
+from breedclf.evaluation.images import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
 from breedclf.features.openvino_maker import as_openvino, check_accuracy, quantized
 from breedclf.inference.model_directory import ModelCard, read_artifact
