@@ -10,6 +10,7 @@ IMAGES_PER_CLASS = 50
 KEPT_SHARE = 0.95
 NEIGHBOR = 5
 _FEWEST_VALID, _FEWEST_IMAGES = 50, 30
+_ROUNDING = 0.001  # by which distances may differ between engines and precisions, so that equal images stay known
 
 
 def chosen_rows(targets: torch.Tensor, per_class: int = IMAGES_PER_CLASS) -> torch.Tensor:
@@ -45,4 +46,4 @@ def limited_bank(train: torch.Tensor, valid: torch.Tensor) -> LimitedBank | None
         others = FeatureBank(bank.rows, neighbor + 1).distances(train)
         distances, limited_on = torch.cat([others, distances]), "training and valid"
     threshold = float(torch.quantile(distances.double(), KEPT_SHARE, interpolation="higher"))
-    return LimitedBank(bank, min(max(threshold, 0.0), 2.0), KEPT_SHARE, limited_on, len(distances))
+    return LimitedBank(bank, min(max(threshold, _ROUNDING), 2.0), KEPT_SHARE, limited_on, len(distances))
