@@ -36,7 +36,7 @@ class EngineChoice:
     """The inference engine of an endpoint.
 
     `torch` supports fp32 and bf16; `openvino` (the extra of that name) fp32, bf16 and int8. `auto` is bf16 where the
-    hardware supports it. For int8 the network is calibrated on the valid split of `calibration`, an image folder, and
+    hardware is faster in it. For int8 the network is calibrated on the valid split of `calibration`, an image folder, and
     refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
 
     Raises:
