@@ -46,10 +46,11 @@ class ConformalQuantiles(Settings):
             raise ConfigError(f"coverage={coverage:g}: choose a share between 0 and 1, such as 0.9")
         rank = math.ceil((self.images + 1) * coverage - 1e-9)
         if rank > self.images:
+            needed = math.ceil(coverage / (1 - coverage) - 1e-9)
+            highest = math.floor(1_000 * self.images / (self.images + 1)) / 1_000
             raise ConfigError(
-                f"coverage={coverage:g} needs at least {math.ceil(coverage / (1 - coverage) - 1e-9)} validation images, "
-                f"and the model was trained with {self.images}: ask for at most "
-                f"{math.floor(1_000 * self.images / (self.images + 1)) / 1_000:g}, or train with more validation images"
+                f"coverage={coverage:g} needs at least {needed} validation images, and the model was trained with "
+                f"{self.images}: ask for at most {highest:g}, or train with more validation images"
             )
         return self.scores[bisect_left(stored_ranks(self.images), rank)]
 
@@ -66,7 +67,7 @@ def stored_ranks(images: int) -> list[int]:
 
 
 def quantiles_of(probabilities: torch.Tensor, targets: torch.Tensor) -> ConformalQuantiles:
-    """The quantiles by the calibrated probabilities [N, C] of images that weren't trained on, with classes int64 [N]."""
+    """The quantiles by the calibrated probabilities [N, C] of images not trained on, with classes int64 [N]."""
     scores = (1 - probabilities.double().gather(1, targets[:, None])[:, 0]).clamp(0, 1).sort().values
     ranks = torch.tensor(stored_ranks(len(scores)))
     return ConformalQuantiles(scores=tuple(scores[ranks - 1].tolist()), images=len(scores))

@@ -44,8 +44,8 @@ class Prediction:
 
     `known` is False if the result is "none of these": the best probability is below the model's `min_confidence`, or
     the image's `distance` to the training images, from 0 to 2, is above the model's threshold. `distance` is None if
-    the model has no feature bank. `prediction_set` has the classes, most probable first, that contain the right one with
-    the `coverage` that was asked for; None if none was. `image` is what notebooks show: the image's file or, for a
+    the model has no feature bank. `prediction_set` has the classes that contain the right one with the `coverage` that
+    was asked for, most probable first; None if none was. `image` is what notebooks show: the image's file or, for a
     single image that isn't one, a small JPEG of it.
     """
 

@@ -21,7 +21,7 @@ from breedclf.features.image_features import Backbone, FeatureCache, FeaturePass
 from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.values import Features
 from breedclf.files.paths import user_path
-from breedclf.inference.classifier import ranked_prediction
+from breedclf.inference.conformal import check_coverage
 from breedclf.inference.feature_bank import FeatureBank
 from breedclf.inference.model_directory import (
     ModelCard,
@@ -31,6 +31,7 @@ from breedclf.inference.model_directory import (
     read_unproven,
 )
 from breedclf.inference.prediction import Prediction
+from breedclf.inference.ranking import ranked_prediction
 from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
@@ -184,12 +185,15 @@ class Scoring:
         known = None if self.model.bank is None else torch.cat(distances)
         return Scored(torch.cat(scores), torch.cat(kept), bad, known), counts
 
-    def predictions_of_files(self, files: Sequence[str]) -> list[Prediction | str]:
-        """The prediction of each image file, or the reason why it can't be read.
+    def predictions_of_files(self, files: Sequence[str], coverage: float | None = None) -> list[Prediction | str]:
+        """The prediction of each image file, or the reason why it can't be read; `coverage` as in `ranked_prediction`.
 
         Raises:
             ArtifactError: as `scores`, or the probabilities contain NaN.
+            ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
         """
+        if coverage is not None:
+            check_coverage(self.model.card, coverage)
         answers, paths = list[Prediction | str](), dict[int, Path]()
         for position, file in enumerate(files):
             try:
@@ -204,7 +208,7 @@ class Scoring:
             answers[positions[number]] = reason
         distances = [None] * len(found.kept) if found.distances is None else found.distances.tolist()
         for number, row, distance in zip(found.kept.tolist(), found.values, distances, strict=True):
-            answers[positions[number]] = ranked_prediction(self.model.card, row, distance)
+            answers[positions[number]] = ranked_prediction(self.model.card, row, distance, coverage)
         return answers
 
     @torch.inference_mode()

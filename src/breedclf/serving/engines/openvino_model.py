@@ -22,7 +22,7 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.data.split import Split
 from breedclf.data.tables.places import place_of
 from breedclf.errors import BreedclfError, ParityError
-from breedclf.evaluation.evaluate import images_to_evaluate
+from breedclf.evaluation.images import images_to_evaluate
 from breedclf.features.openvino import MODEL_FILE, compiled, end_with_whoever_asked, sample_of, told_error
 from breedclf.features.openvino_maker import as_openvino, check_accuracy, quantized
 from breedclf.inference.bank_module import BankModule
