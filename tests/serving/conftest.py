@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+import torch.nn.functional as F
 import urllib3
 from PIL import Image
 
@@ -32,16 +33,24 @@ CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox
 _SERVING = "breedclf: serving on "
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
-    """A resnet18 with random weights for inputs of 32 x 32 pixels."""
+def write_tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    min_confidence: float | None = None,
+    crop_px: int = 32,
+    bank: LimitedBank | None = None,
+) -> Path:
+    """A resnet18 with random weights for small inputs."""
     card: dict[str, Any] = {
         "architecture": "resnet18",
         "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
         "class_names": CLASSES,
-        "preprocessing": Preprocessing(resize_px=36, crop_px=32),
+        "preprocessing": Preprocessing(resize_px=crop_px + 4, crop_px=crop_px),
         "min_confidence": min_confidence,
     }
-    write_artifact(folder, card, find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES)).state_dict())
+    network = find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES))
+    write_artifact(folder, card, network.state_dict(), bank=bank)
     return folder
 
 
@@ -54,6 +63,15 @@ def write_model_with_bank(folder: Path, *, threshold: float = 0.01) -> Path:
     bank = LimitedBank(FeatureBank(rows, 2), threshold, 0.95, "valid", 50)
     write_artifact(folder, card.model_dump(exclude={"weights_sha256", "feature_bank"}), state, bank=bank)
     return folder
+
+
+def write_trusted_model(folder: Path) -> Path:
+    """The same with a feature bank and with exact maps of 2 x 2: `draw(5)` is known, `draw(6)` is beyond the limit."""
+    classifier = Classifier(write_tiny_model(folder, crop_px=64))
+    features = classifier.features([draw(5, width=640, height=480), draw(6, width=640, height=480)])
+    bank = FeatureBank(F.normalize(features[:1], dim=1), neighbor=1)
+    limit = float(bank.distances(features[1:])) / 2
+    return write_tiny_model(folder, crop_px=64, bank=LimitedBank(bank, limit, 0.95, "valid", 40))
 
 
 def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
@@ -76,6 +94,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def model_with_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model_with_bank(tmp_path_factory.mktemp("bank") / "model")
+
+
+@pytest.fixture(scope="session")
+def trusted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trusted_model(tmp_path_factory.mktemp("trusted") / "model")
 
 
 @pytest.fixture(scope="session")
@@ -147,4 +170,10 @@ def raw(url: str, request: bytes, *, seconds: float = 20) -> bytes:
 @pytest.fixture(scope="session")
 def server_url(model: Path) -> Iterator[str]:
     with running(model) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def trusted_url(trusted_model: Path) -> Iterator[str]:
+    with running(trusted_model) as (url, _):
         yield url

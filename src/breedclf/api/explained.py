@@ -61,19 +61,27 @@ class EndpointExplanation:
         image.load()
         return image
 
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.reporting.notebook import explained, notebook_view
+
+        heading, body = explained(
+            self.class_name,
+            self.other,
+            method=self.method,
+            is_exact=self.exact,
+            score=self.score,
+            bias=self.bias,
+            image=self.image(),
+        )
+        return notebook_view(heading, body)
+
 
 @dataclass(frozen=True, repr=False)
 class ExplainedPrediction(Prediction):
     """A `Prediction` with its explanation."""
 
     explanation: EndpointExplanation = field(kw_only=True, compare=False)
-
-    @html_repr
-    def _repr_html_(self) -> str:
-        from breedclf.reporting.notebook import explained_view
-
-        found = self.explanation
-        return explained_view(found.class_name, found.other, base64.b64decode(found.png), found.method, found.exact)
 
 
 def explanation_attributes(class_name: str | None, against: str | None) -> str:
