@@ -17,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.folds import fold_tables
 from benchmarks.measuring import BACKBONES, DATA, WEIGHTS, at_least, at_most, interleaved, parser_for, ratios, report
 from breedclf import Classifier, Prediction, Trainer, TrainingConfig, evaluate
 from breedclf.config.evaluation import PredictionConfig
+from breedclf.evaluation.unknown import auroc
 from breedclf.inference.feature_bank import BANK_FILE, FeatureBank
 from breedclf.inference.scoring import Scoring
 
@@ -56,16 +58,10 @@ def images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def auroc(known: Sequence[float], unlike: Sequence[float]) -> float:
-    """The share of pairs of a known and another image in which the other one has the higher value; half for ties."""
-    near, far = torch.tensor(known, dtype=torch.float64), torch.tensor(unlike, dtype=torch.float64)
-    return float((far[:, None] > near).double().mean() + (far[:, None] == near).double().mean() / 2)
-
-
 def separation(known: Sequence[float], unlike: Sequence[float], limit: float) -> dict[str, float]:
     """How well values tell images apart, of which those above `limit` are answered as none of the classes."""
     kept, let_through = (sum(each <= limit for each in values) / len(values) for values in (known, unlike))
-    return {"auroc": auroc(known, unlike), "let through": let_through, "kept": kept}
+    return {"auroc": auroc(np.array(known), np.array(unlike)), "let through": let_through, "kept": kept}
 
 
 def by_distance_and_confidence(

@@ -1,11 +1,14 @@
-"""Temperatures against scipy and pytorch-ood, on scores of real photos and on random ones."""
+"""Temperatures against scipy and pytorch-ood, calibration errors against torchmetrics, and conformal quantiles."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from breedclf.evaluation.reliability import expected_calibration_error
+from breedclf.inference.conformal import MOST_QUANTILES, quantiles_of
 from breedclf.training.results.calibration import fitted_temperature, nll
 from tests.oracles.conftest import Trained
 
@@ -47,3 +50,44 @@ def test_the_temperature_of_photos(hymenoptera: Trained) -> None:
         ood.temperature_calibration(scores, hymenoptera.targets, lower=0.05, upper=20.0),
     )
     assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+@pytest.mark.parametrize("confidence", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize("bins", [10, 15])
+def test_the_expected_calibration_error(confidence: float, bins: int) -> None:
+    classification = pytest.importorskip("torchmetrics.classification", reason="make test-oracles runs this")
+    scores, targets = _random(confidence)
+    probabilities = scores.softmax(1)
+    metric = classification.MulticlassCalibrationError(num_classes=7, n_bins=bins, norm="l1")
+    ours = expected_calibration_error(probabilities.numpy(), targets.numpy(), bins)
+    assert ours == pytest.approx(float(metric(probabilities, targets)), abs=1e-6)
+
+
+@pytest.mark.parametrize("images", [20, 99, 250, 2_000])
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
+def test_the_conformal_quantile(images: int, coverage: float) -> None:
+    """By the formula of Angelopoulos and Bates, which gives the rank; more than 256 scores are stored at distances."""
+    draw = torch.Generator().manual_seed(images)
+    probabilities = (3 * torch.randn(images, 5, generator=draw)).softmax(1)
+    targets = torch.multinomial(probabilities, 1, generator=draw).flatten()
+    scores = 1 - probabilities.double().numpy()[np.arange(images), targets.numpy()]
+    exact = np.quantile(scores, np.ceil((images + 1) * coverage) / images, method="inverted_cdf")
+    found = quantiles_of(probabilities, targets).limit(coverage)
+    if images <= MOST_QUANTILES:
+        assert found == pytest.approx(exact, abs=1e-12)
+    else:
+        assert exact <= found <= np.quantile(scores, coverage + 0.01)
+
+
+def test_prediction_sets_cover_the_share_that_was_asked_for() -> None:
+    """Over many halves of the same images, the mean coverage is that asked for, and at most 1/(n + 1) higher."""
+    scores, targets = _random(1.5)
+    probabilities = scores.softmax(1)
+    draw, covered = torch.Generator().manual_seed(0), []
+    for _ in range(300):
+        rows = torch.randperm(len(targets), generator=draw)
+        own, new = rows[:100], rows[100:]
+        limit = quantiles_of(probabilities[own], targets[own]).limit(0.9)
+        right = probabilities[new].double().gather(1, targets[new, None])[:, 0]
+        covered.append(float((1 - right <= limit).double().mean()))
+    assert 0.9 - 0.01 <= np.mean(covered) <= 0.9 + 1 / 101 + 0.01
