@@ -5,7 +5,6 @@ Features are stored, so that each image passes each backbone once; `--cache-dir`
 
 from __future__ import annotations
 
-import argparse
 import csv
 import statistics
 import subprocess

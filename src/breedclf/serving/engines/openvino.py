@@ -23,6 +23,8 @@ from breedclf.inference.classifier import ranked_prediction
 from breedclf.inference.model_directory import read_artifact, read_card
 from breedclf.inference.prediction import Prediction
 from breedclf.jobs.endpoints import EngineChoice
+from breedclf.runtime.bf16 import this_processor
+from breedclf.runtime.device import choose_precision
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import Engine
 from breedclf.serving.parity import TOLERANCE, Reference
@@ -46,7 +48,9 @@ class OpenVinoEngine(Engine):
 
         super().__init__(read_card(model), limits)
         core = openvino.Core()
-        self.precision: str = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        is_faster_in_bf16 = has_bf16 and this_processor().is_faster_in_bf16
+        self.precision: str = choose_precision(choice.precision, is_faster_in_bf16=is_faster_in_bf16)
         self._compiled = compiled(files / MODEL_FILE, self.precision)
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 
@@ -58,11 +62,6 @@ class OpenVinoEngine(Engine):
     def reference(self) -> Reference:
         rows = [ranked_prediction(self.card, torch.tensor(row)) for row in self._about["expected"]]
         return Reference(rows, TOLERANCE[self.precision])
-
-
-def precision_for(requested: str, capabilities: Sequence[str]) -> str:
-    """Resolve `auto`: bf16 if the CPU supports it."""
-    return ("bf16" if "BF16" in capabilities else "fp32") if requested == "auto" else requested
 
 
 def files_for(model: Path, choice: EngineChoice) -> Path:
