@@ -9,13 +9,13 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from benchmarks.forward import finished
 from benchmarks.measuring import at_least, at_most, interleaved, parser_for, ratios, report
-from breedclf.config import TrainingPrecision
+from breedclf.config.choices import Precision
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.network import frozen_backbone
 from breedclf.runtime.device import compute_for
@@ -53,8 +53,9 @@ def compared(name: str, repeats: int) -> dict[str, Any]:
     inputs = images.to(device)
     plain = backbone.headless({key: value.clone() for key, value in state.items()}).to(device)
     works: dict[str, Callable[[], torch.Tensor]] = {"eager fp32": lambda: finished(plain(inputs))}
-    for precision in ("fp32", "bf16"):
-        compute = compute_for("auto", cast("TrainingPrecision", precision))
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
+        compute = compute_for("auto", precision)
         ours = frozen_backbone(name, {key: value.clone() for key, value in state.items()}, compute)
         laid_out = inputs.to(compute.dtype).contiguous(memory_format=torch.channels_last)
         works[precision] = lambda ours=ours, laid_out=laid_out: finished(ours(laid_out))

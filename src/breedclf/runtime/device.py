@@ -85,7 +85,7 @@ def loader_settings(
     return LoaderSettings(count, pin_memory=pinned, prefetch=prefetch, threads=threads)
 
 
-def choose_precision(requested: TrainingPrecision, *, is_faster_in_bf16: bool) -> str:
+def choose_precision(requested: str, *, is_faster_in_bf16: bool) -> str:
     """The requested precision; for `auto` bf16 if the hardware is faster in it, else fp32."""
     return ("bf16" if is_faster_in_bf16 else "fp32") if requested == "auto" else requested
 
