@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 import urllib3
 from PIL import Image
 
 from breedclf.data.preprocessing import Preprocessing
-from breedclf.inference.model_directory import write_artifact
+from breedclf.inference.classifier import Classifier
+from breedclf.inference.feature_bank import FeatureBank, LimitedBank
+from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
 from breedclf.serving.server import Server, listen, url_of
@@ -42,6 +45,17 @@ def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | Non
     return folder
 
 
+def write_model_with_bank(folder: Path, *, threshold: float = 0.01) -> Path:
+    """The same model, which knows the first 12 images of `draw`: each is in its bank twice, and others are far away."""
+    write_tiny_model(folder)
+    card, state = read_artifact(folder)
+    features = Classifier(folder, precision="fp32").features([draw(seed) for seed in range(12)])
+    rows = torch.nn.functional.normalize(features, dim=1).half().repeat(2, 1)
+    bank = LimitedBank(FeatureBank(rows, 2), threshold, 0.95, "valid", 50)
+    write_artifact(folder, card.model_dump(exclude={"weights_sha256", "feature_bank"}), state, bank=bank)
+    return folder
+
+
 def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
     """An image of colored blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -57,6 +71,11 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def model_with_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model_with_bank(tmp_path_factory.mktemp("bank") / "model")
 
 
 @pytest.fixture(scope="session")

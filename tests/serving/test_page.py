@@ -10,7 +10,8 @@ import pytest
 
 from breedclf.inference.classifier import Classifier
 from breedclf.serving.core import Limits
-from breedclf.serving.http.app import Service, page_file
+from breedclf.serving.http.app import Service
+from breedclf.serving.http.web_page import PAGE_TYPES, page_file
 from breedclf.testing.pages import read_page
 from tests.serving.browser import Browser, browser, find_chromium
 from tests.serving.conftest import draw, encode, running
@@ -49,7 +50,7 @@ def _rows(page: Browser) -> list[str]:
 def test_the_page_holds_nothing_from_outside() -> None:
     problems = read_page(page_file("index.html").decode()).problems
     assert [each for each in problems if "page.css" not in each and "script" not in each] == []
-    for name in ("index.html", "page.css", "page.js"):
+    for name in PAGE_TYPES:
         assert b"http://" not in page_file(name).replace(b"http://www.w3.org", b"")
         assert b"https://" not in page_file(name)
 

@@ -99,11 +99,14 @@ def _by_model(model: str, images: list[str], config: PredictionConfig) -> Sequen
 
         folder = user_path(model, "model")
         if len(images) >= chunk_size_of(read_card(folder)):
-            return Scoring.read(folder, config, tta=config.tta).predictions_of_files(images)
+            return Scoring.read(folder, config, tta=config.tta).predictions_of_files(images, config.coverage)
     from breedclf.inference.classifier import Classifier
+    from breedclf.inference.conformal import check_coverage
 
     classifier = Classifier(model, tta=config.tta)
-    return [_result(classifier.predict, image) for image in images]
+    if config.coverage is not None:
+        check_coverage(classifier.card, config.coverage)
+    return [_result(lambda file: classifier.predict(file, coverage=config.coverage), image) for image in images]
 
 
 def _by_endpoint(arguments: argparse.Namespace) -> tuple[list[str], Sequence[Prediction | str]]:
@@ -133,10 +136,12 @@ def _as_text(answer: dict[str, Any]) -> str:
     if "error" in answer:
         return f"{visible_name(answer['path'])}: not read"
     path = visible_name(answer["path"])
-    head = path if answer["known"] else f"{path}: {NONE_OF_THESE}; the nearest are"
-    return "\n".join(
-        [
-            head,
-            *(f"  {guess['probability']:7.2%}  {visible_name(guess['class_name'])}" for guess in answer["predictions"]),
-        ]
-    )
+    head = path if answer["known"] else f"{path}: {NONE_OF_THESE}{_distance(answer)}; nearest:"
+    lines = [f"  {guess['probability']:7.2%}  {visible_name(guess['class_name'])}" for guess in answer["predictions"]]
+    if "prediction_set" in answer:
+        lines.append(f"  set: {', '.join(visible_name(each['class_name']) for each in answer['prediction_set'])}")
+    return "\n".join([head, *lines])
+
+
+def _distance(answer: dict[str, Any]) -> str:
+    return f" (distance {answer['distance']:.3f})" if "distance" in answer else ""

@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -44,17 +42,11 @@ from breedclf.serving.core import (
 from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_valid
 from breedclf.serving.http.bodies import Arrivals, read_body
 from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
+from breedclf.serving.http.web_page import PAGE_TYPES, about_model, page_response
 from breedclf.serving.requests import Bounds, Pipeline
 
 log: logging.Logger = logging.getLogger("breedclf.serving.requests")
 
-_PAGE_TYPES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-cache",
-    "Referrer-Policy": "no-referrer",
-}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CODES = {404: "NotFound", 405: "MethodNotAllowed"}
 
@@ -100,7 +92,7 @@ def create_app(service: Service) -> ASGIApp:
 
     async def page(request: Request) -> Response:
         name = request.url.path.removeprefix("/") or "index.html"
-        return Response(page_file(name), media_type=_PAGE_TYPES[name], headers=_PAGE_HEADERS)
+        return page_response(name)
 
     async def about(request: Request) -> Response:
         del request
@@ -113,7 +105,7 @@ def create_app(service: Service) -> ASGIApp:
             Route("/endpoints/{name}/invocations", invocations, methods=["POST"]),
             Route("/about", about, methods=["GET"]),
             Route("/", page, methods=["GET"]),
-            *(Route(f"/{name}", page, methods=["GET"]) for name in _PAGE_TYPES),
+            *(Route(f"/{name}", page, methods=["GET"]) for name in PAGE_TYPES),
         ],
         middleware=[*_cors(service.origins), Middleware(ErrorMiddleware, service=service)],
         exception_handlers={HTTPException: _no_route},
@@ -145,12 +137,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     raise RequestError(error.status_code, code, message)
 
 
-@cache
-def page_file(name: str) -> bytes:
-    """A file of the web page."""
-    return files("breedclf.serving").joinpath("page", name).read_bytes()
-
-
 async def _predict(service: Service, request: Request) -> Response:
     pipeline = service.ready_pipeline()
     headers = request.headers
@@ -180,13 +166,14 @@ async def _predict(service: Service, request: Request) -> Response:
 
 
 def _about(service: Service) -> str:
-    names = service.pipeline.engine.card.class_names if service.pipeline else ()
+    card = service.pipeline.engine.card if service.pipeline else None
     return json.dumps(
         {
-            "ready": service.pipeline is not None,
-            "classes": len(names),
+            "ready": card is not None,
+            "classes": len(card.class_names) if card else 0,
             "max_body_bytes": service.limits.max_body_bytes,
             "token_required": service.token is not None,
+            **(about_model(card) if card else {}),
         }
     )
 

@@ -1,16 +1,21 @@
-"use strict";
 // Sends the selected image to /invocations and shows the predictions. Uses no libraries or external resources.
 
-const SHOWN_FIRST = 5;
+import { showAnswer } from "./answer.js";
+
 const LONGEST_SIDE_PX = 2048;
 const SENT_UNCHANGED = ["image/jpeg", "image/png", "image/webp"];
 const byId = (id) => document.getElementById(id);
-const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
 let about = { max_body_bytes: 6 * 1024 * 1024, token_required: false };
 let latest = 0;
 let waiting = null;
-let imageUrl = null;
+
+class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
 
 async function send(file) {
   const number = ++latest;
@@ -20,21 +25,34 @@ async function send(file) {
   byId("status").textContent = `Classifying ${file.name || "the image"} …`;
   try {
     const body = await toBody(file);
-    const headers = { "Content-Type": body.type, Accept: "application/json" };
-    if (byId("token").value) headers.Authorization = `Bearer ${byId("token").value}`;
-    const response = await fetch("invocations", { method: "POST", headers, body });
-    const answer = await response.json();
+    const [answer] = await Promise.all([ask(body), readAbout()]); // another model may have been deployed meanwhile
     if (number !== latest) return;
-    if (response.status === 401) return askForToken();
-    if (!response.ok) throw new Error(answer.error.message);
     waiting = null;
-    show(file, answer);
+    byId("status").textContent = showAnswer(file, answer, about);
   } catch (error) {
     if (number !== latest) return;
+    if (error.status === 401) return askForToken();
     byId("status").textContent = "";
-    const unreachable = error instanceof TypeError || error instanceof SyntaxError;
-    byId("error").textContent = unreachable ? "The server doesn't respond. Is it still running?" : `Error: ${error.message}`;
+    byId("error").textContent = messageOf(error);
   }
+}
+
+async function ask(body) {
+  const headers = { "Content-Type": body.type, Accept: "application/json" };
+  if (byId("token").value) headers.Authorization = `Bearer ${byId("token").value}`;
+  const response = await fetch("invocations", { method: "POST", headers, body });
+  const answer = await response.json();
+  if (!response.ok) throw new Refused(response.status, answer.error.message);
+  return answer;
+}
+
+async function readAbout() {
+  about = await (await fetch("about")).json();
+}
+
+function messageOf(error) {
+  const unreachable = error instanceof TypeError || error instanceof SyntaxError;
+  return unreachable ? "The server doesn't respond. Is it still running?" : `Error: ${error.message}`;
 }
 
 // Supported files are sent unchanged; other formats and large files are converted by the browser.
@@ -59,51 +77,6 @@ async function toBody(file) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.95));
 }
 
-function show(file, answer) {
-  if (imageUrl) URL.revokeObjectURL(imageUrl);
-  imageUrl = URL.createObjectURL(file);
-  const best = answer.predictions[0];
-  byId("image").src = imageUrl;
-  byId("image").alt = `The selected image: ${file.name || "pasted"}`;
-  byId("name").textContent = file.name || "pasted image";
-  byId("result-heading").textContent = answer.known === false ? "Not one of the known classes; the closest are" : best.class_name;
-  byId("ranked").replaceChildren(...answer.predictions.map(row));
-  fold(answer.predictions.length);
-  byId("result").hidden = false;
-  byId("status").textContent = `Done: ${answer.known === false ? "none of the known classes" : best.class_name}, ${percent.format(best.probability)}.`;
-  byId("result-heading").focus({ preventScroll: true });
-  byId("result").scrollIntoView({ block: "nearest" });
-}
-
-function row(prediction) {
-  const item = document.createElement("li");
-  const name = document.createElement("span");
-  const share = document.createElement("span");
-  const bar = document.createElement("div");
-  name.className = "class";
-  name.textContent = prediction.class_name;
-  share.className = "share";
-  share.textContent = percent.format(prediction.probability);
-  bar.className = "bar";
-  bar.setAttribute("aria-hidden", "true");
-  bar.appendChild(document.createElement("span")).style.width = `${100 * prediction.probability}%`;
-  item.append(name, share, bar);
-  return item;
-}
-
-function fold(count) {
-  const more = byId("more");
-  const rest = [...byId("ranked").children].slice(SHOWN_FIRST);
-  more.hidden = rest.length === 0;
-  setFolded(true);
-  more.onclick = () => setFolded(more.getAttribute("aria-expanded") === "true");
-  function setFolded(folded) {
-    for (const item of rest) item.hidden = folded;
-    more.setAttribute("aria-expanded", String(!folded));
-    more.textContent = folded ? `Show all ${count}` : `Show the first ${SHOWN_FIRST}`;
-  }
-}
-
 function askForToken() {
   byId("status").textContent = "";
   byId("error").textContent = byId("token").value ? "The token is invalid." : "This server requires an access token.";
@@ -126,8 +99,7 @@ addEventListener("drop", (event) => {
   byId("drop").classList.remove("over");
   take(event.dataTransfer.files);
 });
-fetch("about").then((response) => response.json()).then((settings) => {
-  about = settings;
-  byId("token-row").hidden = !settings.token_required;
-  if (settings.ready && settings.classes) byId("status").textContent = `Ready: ${settings.classes} classes.`;
+readAbout().then(() => {
+  byId("token-row").hidden = !about.token_required;
+  if (about.ready && about.classes && !latest) byId("status").textContent = `Ready: ${about.classes} classes.`;
 }).catch(() => undefined);
