@@ -38,11 +38,11 @@ class ExactSource:
         weight, bias = (each.detach().float().cpu() for each in (head.weight, head.bias))
         return cls(classifier, parts.showing(readout.node), readout, weight, bias)
 
-    def evidence(self, crops: torch.Tensor) -> Iterator[tuple[Evidence, Prediction]]:
+    def evidence(self, crops: torch.Tensor, coverage: float | None) -> Iterator[tuple[Evidence, Prediction]]:
         """The evidence and the prediction of each crop, by one pass."""
         with torch.inference_mode():
             features, values = self.network(self.classifier.normalized(crops))
-        predictions = self.classifier.predictions_of_features(features.float(), crops)
+        predictions = self.classifier.predictions_of_features(features.float(), crops, coverage)
         for value, prediction in zip(values, predictions, strict=True):
             yield ExactEvidence(self.readout, self.weight, self.bias, value), prediction
 
@@ -71,9 +71,9 @@ class GradientSource:
             )
         return cls(classifier, network, place)
 
-    def evidence(self, crops: torch.Tensor) -> Iterator[tuple[Evidence, Prediction]]:
+    def evidence(self, crops: torch.Tensor, coverage: float | None) -> Iterator[tuple[Evidence, Prediction]]:
         """The evidence and the prediction of each crop."""
-        predictions = self.classifier.predictions_of_inputs(crops)
+        predictions = self.classifier.predictions_of_inputs(crops, coverage)
         for crop, prediction in zip(crops, predictions, strict=True):
             image = self.classifier.normalized(crop[None], torch.float32)
             yield GradientEvidence(self.place, *scores_from(self.network, self.place.module, image)), prediction
