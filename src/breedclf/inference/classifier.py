@@ -203,7 +203,7 @@ class Classifier:
             check_coverage(self.card, coverage)
         return self._predictions(several_images(images), on_error, coverage)
 
-    def explain(self, image: AnyImage, class_name: str | None = None) -> Explanation:
+    def explain(self, image: AnyImage, class_name: str | None = None, *, coverage: float | None = None) -> Explanation:
         """How much each place of an image speaks for a class.
 
         A network that ends with average pooling has an exact class activation map: it sums to the score, and takes no
@@ -213,6 +213,7 @@ class Classifier:
         Args:
             image: what `predict` accepts as one image.
             class_name: the class as shown to people or as its folder is named; the most probable one if None.
+            coverage: of the prediction set of `Explanation.prediction`, as in `predict`.
 
         Raises:
             ImageError: the image can't be read.
@@ -223,11 +224,13 @@ class Classifier:
             >>> explanation.image().save("why.png")  # doctest: +SKIP
             >>> explanation.difference("Harrier").image().save("why-not-harrier.png")  # doctest: +SKIP
         """
+        if coverage is not None:
+            check_coverage(self.card, coverage)
         explainer = self._explainer
         index = None if class_name is None else explainer.names.index(class_name)
         crop = input_of(given_image(image), self.preprocessing).crop
         assert crop is not None
-        (explanation,) = explainer.explanations(crop[None], [index])
+        (explanation,) = explainer.explanations(crop[None], [index], coverage)
         return explanation
 
     @cached_property
@@ -313,7 +316,7 @@ class Classifier:
         return self._ranked(*self._outputs(inputs), coverage)
 
     def predictions_of_features(
-        self, features: torch.Tensor, inputs: torch.Tensor, *, coverage: float | None = None
+        self, features: torch.Tensor, inputs: torch.Tensor, coverage: float | None = None
     ) -> list[Prediction]:
         """The predictions of features [N, D], which `parts` computes for these crops; with `tta`, their mirror images
         are computed here.
