@@ -120,7 +120,8 @@ def _reasons(result: Evaluation, found: Refused, card: ModelCard) -> Iterator[Ma
             "these metrics worse than they are."
         )
     if result.unlike is not None and result.unlike.skipped:
-        yield f"{whole(len(result.unlike.skipped))} unlike images can't be read and are left out."
+        skipped = result.unlike.skipped
+        yield f"Unlike images that can't be read, and are left out: {whole(len(skipped))}; the first: {skipped[0]}"
 
 
 def _unlike(result: Evaluation, unlike: Unlike, bank: BankRecord) -> list[Markup | str]:
