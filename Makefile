@@ -3,6 +3,7 @@
 #   make test     set up the environment, then run all tests but the slow ones (make test-slow)
 #   make test-debugger  the tests of smdebug, in .venv-debugger: it needs old versions
 #   make test-sdk2  SageMaker SDK v2 against the emulator, in .venv-sdk2: its packages clash with v3's
+#   make test-oracles  answers compared with those of other libraries, in .venv-oracles
 #   make help     the rest
 
 PYTHON ?= python3
@@ -17,6 +18,8 @@ DEBUGGER_VENV ?= .venv-debugger
 DEBUGGER_STAMP := $(DEBUGGER_VENV)/.breedclf-installed
 SDK2_VENV ?= .venv-sdk2
 SDK2_STAMP := $(SDK2_VENV)/.breedclf-installed
+ORACLES_VENV ?= .venv-oracles
+ORACLES_STAMP := $(ORACLES_VENV)/.breedclf-installed
 PEERS_VENV ?= .venv-peers
 PEERS_STAMP := $(PEERS_VENV)/.breedclf-installed
 DEMO_ARGS ?=
@@ -29,7 +32,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-debugger test-sdk2 test-ray test-aws awscli fuzz lint format types types-pyright verify-types docs check soak bench bench-peers clean
+.PHONY: help install demo test test-slow test-debugger test-sdk2 test-oracles test-ray test-aws awscli fuzz lint format types types-pyright verify-types docs check soak bench bench-peers clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +54,9 @@ test-debugger: $(DEBUGGER_STAMP) ## run the tests of smdebug, in their own envir
 test-sdk2: $(STAMP) $(SDK2_STAMP) ## run SageMaker SDK v2 against the emulator, in its own environment
 	BREEDCLF_TEST_PYTHON=$(abspath $(BIN))/python $(SDK2_VENV)/bin/python -m pytest -W ignore --confcutdir tests/sdk2 \
 		tests/sdk2 $(PYTEST_ARGS)
+
+test-oracles: $(STAMP) $(ORACLES_STAMP) ## compare distances, maps, suspects and calibration with other libraries, in their own environment
+	$(ORACLES_VENV)/bin/python -m pytest -W ignore tests/oracles $(PYTEST_ARGS)
 
 awscli: $(STAMP) ## install the AWS CLI, which a test uses, in its own environment
 	@test -x $(AWS_VENV)/bin/aws || { $(PYTHON) -m venv $(AWS_VENV) && \
@@ -113,7 +119,7 @@ bench-peers: $(STAMP) $(PEERS_STAMP) ## run the comparisons with other libraries
 	$(BIN)/python -m benchmarks peers finetune serve_peers $(BENCH_ARGS)
 
 clean: ## remove the environments and all generated files
-	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(AWS_VENV) $(PEERS_VENV) $(TYPES_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
+	rm -rf $(VENV) $(DEBUGGER_VENV) $(SDK2_VENV) $(ORACLES_VENV) $(AWS_VENV) $(PEERS_VENV) $(TYPES_VENV) .venv-ray docs/_build docs/_generated dist .demo .mypy_cache .pytest_cache \
 		.ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
@@ -151,3 +157,12 @@ $(DEBUGGER_STAMP): pyproject.toml constraints-debugger.txt
 
 $(SDK2_STAMP): constraints-sdk2.txt
 	$(call make-environment,$(SDK2_VENV),'sagemaker>=2.257$(comma)<3' pytest pytest-timeout,constraints-sdk2.txt)
+
+# It sees the packages of the project's environment, so that nothing large is installed twice.
+$(ORACLES_STAMP): $(STAMP) tests/oracles/requirements.txt
+	$(PYTHON) -m venv --clear $(ORACLES_VENV)
+	UV_SYSTEM_CERTS=1 $(BIN)/python -m uv pip install --quiet --no-deps --python $(ORACLES_VENV)/bin/python \
+		-r tests/oracles/requirements.txt
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > \
+		"$$($(ORACLES_VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/dependencies.pth"
+	@touch $@

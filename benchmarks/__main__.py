@@ -35,8 +35,9 @@ NAMES = (
     "profiling_verify",
     "upload",
     "tables",
+    "trust",
 )
-REPEATED = (*SPEED, "scale")
+REPEATED = (*SPEED, "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}
 
 

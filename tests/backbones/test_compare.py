@@ -64,7 +64,7 @@ def test_the_heads_are_those_that_training_trains(compared: tuple[Path, Backbone
     root, comparison = compared
     config = config_in(root, architecture="resnet18", output=root / "by-hand")
     passes = Passes.start(config, None)
-    from breedclf.backbones.folds import stratified_folds
+    from breedclf.training.folds.stratified import stratified_folds
 
     folds = stratified_folds(passes.pool.targets, [""] * 24, config.split_seed)
     correct = 0

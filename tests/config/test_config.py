@@ -98,6 +98,8 @@ def _valid_fields() -> st.SearchStrategy[dict[str, Any]]:
         "log_to": st.sampled_from(["none", "tensorboard", "mlflow", "mlflow,tensorboard"]),
         "mlflow_uri": st.none() | _paths().map(str),
         "mlflow_experiment": st.none() | _paths().map(str),
+        "calibration": st.booleans(),
+        "feature_bank": st.booleans(),
         "min_confidence": st.none() | st.floats(0, 1, exclude_min=True, exclude_max=True),
     }
     return st.fixed_dictionaries({"data": _paths()}, optional=optional)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from breedclf.errors import DataError
-from breedclf.evaluation import metrics
-from breedclf.evaluation.metrics import Evaluation, measure, wilson_interval
+from breedclf.evaluation.metrics import Evaluation, measure
+from breedclf.evaluation.result import NORMAL_95, wilson_interval
 
 LABELS = ["001.ant", "002.bee", "003.cat"]
 ROWS = np.array(
@@ -146,7 +146,7 @@ def test_wilson_holds_the_proportion_and_mirrors(case: tuple[int, int]) -> None:
 def test_wilson_bounds_solve_the_equation_that_defines_them(case: tuple[int, int]) -> None:
     right, count = case
     for bound in wilson_interval(right, count):
-        distance = metrics.NORMAL_95 * math.sqrt(max(0, bound * (1 - bound)) / count)
+        distance = NORMAL_95 * math.sqrt(max(0, bound * (1 - bound)) / count)
         assert abs(right / count - bound) == pytest.approx(distance, abs=1e-7)
 
 

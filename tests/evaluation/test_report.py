@@ -78,4 +78,4 @@ def test_skipped_images_are_counted_and_the_first_named() -> None:
 def test_the_models_own_threshold_is_named() -> None:
     result = evaluation(2, 20, sureness=3)
     assert "The model has min_confidence 80%." in read_page(page_of(result, min_confidence=0.8)).text
-    assert "The model always answers." in read_page(page_of(result)).text
+    assert "The model has none." in read_page(page_of(result)).text

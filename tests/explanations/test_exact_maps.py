@@ -41,6 +41,6 @@ def test_a_map_is_gradient_times_activation_of_the_last_map(classifier_of: Class
         score = scores[position, position + 1]
         (gradient,) = torch.autograd.grad(score, held["last"], retain_graph=True)
         expected = (gradient[position] * held["last"][position]).sum(0)
-        assert abs(explained.score - float(score.detach())) < 1e-4
+        assert abs(explained.score - float(score.detach())) < 1e-3  # folded batch norms round
         if "convnext" not in architecture:  # whose norm also has a gradient through its deviation
-            assert torch.allclose(torch.tensor(explained.values), expected, atol=1e-5, rtol=1e-3)
+            assert torch.allclose(torch.tensor(explained.values), expected, atol=1e-4, rtol=1e-3)

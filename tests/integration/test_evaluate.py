@@ -13,7 +13,8 @@ import pytest
 from breedclf import Classifier, Trainer, TrainingConfig, evaluate
 from breedclf.cli import main
 from breedclf.errors import DataError, ImageError
-from breedclf.evaluation.metrics import Evaluation, wilson_interval
+from breedclf.evaluation.metrics import Evaluation
+from breedclf.evaluation.result import wilson_interval
 from breedclf.testing.pages import read_page
 from breedclf.training.fit import FitResult
 from tests.integration.conftest import QUICK, write_patterns

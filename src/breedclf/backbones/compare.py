@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from breedclf.backbones.candidates import candidate_configs
 from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone, PairedResult, paired_results, pick
-from breedclf.backbones.folds import ALWAYS_TRAINED, stratified_folds
-from breedclf.backbones.heads import SomeRows, out_of_fold
 from breedclf.backbones.passes import CandidateFeatures, Passes
 from breedclf.backbones.pool import groups_of
 from breedclf.config import TrainingConfig
@@ -22,6 +20,8 @@ from breedclf.data.given_images import GivenImages
 from breedclf.errors import ConfigError, TrainingError
 from breedclf.files.paths import StrPath
 from breedclf.models.backbones.published_weights import published_weights
+from breedclf.training.folds.heads import SomeRows, out_of_fold
+from breedclf.training.folds.stratified import ALWAYS_TRAINED, stratified_folds
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -142,9 +142,11 @@ def _tested(passes: Passes, folds: _Folds, left_out: dict[str, str]) -> list[_Te
         config = candidate.config.replace(views=1, patience=None)
         source = features.source.loaded()
         try:
-            correct = out_of_fold(
+            correct = np.zeros(len(folds.folds), dtype=bool)
+            for left_out_rows, predictions in out_of_fold(
                 config, passes.data, candidate.pretrained, SomeRows(source, rows), folds.folds, passes.compute
-            )
+            ):
+                correct[left_out_rows.numpy()] = predictions.is_correct.numpy()
         except TrainingError as error:
             left_out[candidate.name] = str(error)
             log.warning("%s isn't compared: %s", candidate.name, error)

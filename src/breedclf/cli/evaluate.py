@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from breedclf.cli.console import Console
@@ -37,8 +38,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     config = EvaluationConfig(**given_settings(arguments, EvaluationConfig))
     result = evaluate(arguments.model, arguments.data, **_keywords(config))
-    if result.skipped:
-        count = len(result.skipped)
+    if count := len(result.skipped) + (len(result.unlike.skipped) if result.unlike else 0):
         console.note(f"{count} unreadable image{' was' if count == 1 else 's were'} skipped; the report lists them")
     console.result(result.model_dump(mode="json"), _as_text(result))
     return 0
@@ -58,6 +58,7 @@ def _as_text(result: Evaluation) -> str:
     if len(result.labels) > 5:
         lines.append(f"top-5 accuracy {percent(result.top5_accuracy)}")
     lines.append(f"loss {plain(result.loss)}, macro F1 {percent(result.macro_average.f1)}")
+    lines += _trust_lines(result)
     shown = dict(zip(result.labels, map(visible_name, result.class_names), strict=True))
     if result.most_confused:
         lines.append("most confused:")
@@ -66,3 +67,22 @@ def _as_text(result: Evaluation) -> str:
             for pair in result.most_confused[:_PAIRS_SHOWN]
         ]
     return "\n".join([*lines, f"report: {result.report}"])
+
+
+def _trust_lines(result: Evaluation) -> Iterator[str]:
+    """The answers "none of these", the calibration and the prediction sets, as far as they were measured."""
+    if result.known_share is not None:
+        yield f'{percent(result.known_share)} of the images are known, the others are answered "none of these"'
+    if (unlike := result.unlike) is not None:
+        low, high = unlike.let_through_interval
+        yield (
+            f"{percent(unlike.let_through)} of {unlike.count} unlike images are let through "
+            f"(95% interval {percent(low)} to {percent(high)}), AUROC {unlike.auroc:.3f}"
+        )
+    if (found := result.calibration) is not None and found.temperature != 1:
+        yield f"calibration: loss {plain(found.nll_before)} before, {plain(found.nll_after)} after"
+    if (sets := result.coverage) is not None:
+        yield (
+            f"prediction sets for {percent(sets.asked)} contain the right class in {percent(sets.measured)} of the "
+            f"images, with {plain(sets.mean_size)} classes on average"
+        )

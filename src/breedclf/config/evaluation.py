@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from breedclf.config.base import MaybeOutputPath, MaybeText, MaybeUserPath, Settings
 from breedclf.config.choices import Device, FeatureStorePlace, OnBadImage, Precision
@@ -37,6 +37,18 @@ class PredictionConfig(FeatureReuse):
         default=False,
         description="test-time augmentation: average over each image and its mirror image, in two passes",
     )
+    coverage: Annotated[float | None, MaybeText] = Field(
+        default=None,
+        description="prediction sets: for each image, the classes that contain the right one in this share of images",
+    )
+
+    @field_validator("coverage")
+    @classmethod
+    def _coverage_is_a_share(cls, value: float | None) -> float | None:
+        if value is None or 0 < value < 1:
+            return value
+        meant = f"; did you mean {value / 100:g}?" if 1 < value < 100 else ""
+        raise ValueError(f"coverage={value:g}: choose a share between 0 and 1, such as 0.9{meant}")
 
 
 class EvaluationConfig(PredictionConfig):
@@ -53,6 +65,11 @@ class EvaluationConfig(PredictionConfig):
         default=None,
         validate_default=True,
         description="table of the labels, if the images are in a folder without class folders",
+    )
+    unlike: MaybeUserPath = Field(
+        default=None,
+        validate_default=True,
+        description="folder or table of images that are none of the classes: measures how many are answered as known",
     )
     output: MaybeUserPath = Field(
         default=None,

@@ -39,8 +39,8 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
         "label_smoothing",
         "class_weights",
         "mixup",
-        "min_confidence",
     ),
+    "probabilities and unknown images": ("calibration", "feature_bank", "min_confidence"),
     "data": (
         "labels",
         "valid_share",
@@ -71,9 +71,9 @@ TRAINING_GROUPS: dict[str, tuple[str, ...]] = {
 FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
     "caches": ("feature_cache", "feature_store", "verify_files", "cache_dir")
 }
-PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta",), **FEATURE_REUSE_GROUPS}
+PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta", "coverage"), **FEATURE_REUSE_GROUPS}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "labels", "output", "on_bad_image", "tta"),
+    "evaluation": ("split", "labels", "unlike", "output", "on_bad_image", "tta", "coverage"),
     **FEATURE_REUSE_GROUPS,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

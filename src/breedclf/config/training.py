@@ -306,6 +306,12 @@ class TrainingConfig(Settings):
     min_confidence: Annotated[float | None, MaybeText, Decides.RECORDS] = Field(
         default=None, gt=0, lt=1, description="predictions below this probability count as unknown"
     )
+    calibration: Annotated[bool, Decides.RECORDS] = Field(
+        default=True, description="divide the saved model's scores by a temperature, so that probabilities are honest"
+    )
+    feature_bank: Annotated[bool, Decides.RECORDS] = Field(
+        default=True, description='save features of training images with the model, to answer "none of these" by'
+    )
 
     @property
     def loggers(self) -> tuple[str, ...]:

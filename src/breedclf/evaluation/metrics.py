@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import PurePath
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from breedclf.errors import DataError
+from breedclf.evaluation.reliability import CalibrationResult, CoverageResult
+from breedclf.evaluation.result import Probabilities, Result, Targets, wilson_interval
+from breedclf.evaluation.unknown import Refused, Unlike
 from breedclf.text.html_repr import html_repr
 
-Probabilities = npt.NDArray[np.floating]
-Targets = npt.NDArray[np.integer]
-
-NORMAL_95 = 1.959963984540054
 CONFIDENCE_STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SMALLEST = 1e-300
-
-
-class Result(BaseModel):
-    """Base class of the parts of an evaluation; field names are the keys of its JSON."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ClassResult(Result):
@@ -90,6 +80,8 @@ class Evaluation(Result):
 
     `confusion[i][j]` counts the images of `labels[i]` that were classified as `labels[j]`. `majority_share` is the
     accuracy of always predicting the most frequent class of the split. `skipped` says why images were left out.
+    `known_share` is the share of the images that aren't answered "none of these", by distance and by `min_confidence`;
+    it and `refused` are None if the model has no feature bank. `unlike` and `coverage` are None unless asked for.
     `views` are those whose probabilities were averaged, "plain", or "plain" and "mirrored"; each took one pass.
     `report` and `features` describe the evaluation itself, and aren't in metrics.json.
     """
@@ -111,6 +103,11 @@ class Evaluation(Result):
     confidence: tuple[ConfidenceStep, ...]
     skipped: tuple[str, ...] = ()
     views: tuple[str, ...] = ("plain",)
+    known_share: float | None = None
+    refused: Refused | None = None
+    unlike: Unlike | None = None
+    calibration: CalibrationResult | None = None
+    coverage: CoverageResult | None = None
     report: str | None = None
     features: UsedFeatures | None = None
 
@@ -188,27 +185,6 @@ def measure(
         confidence=confidence_steps(probabilities, targets),
         skipped=tuple(skipped),
     )
-
-
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a proportion; it is also valid for few images, and for 0% and 100%.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-
-    Raises:
-        ValueError: `count` isn't positive, or `correct` isn't from 0 to `count`.
-
-    Example:
-        >>> tuple(round(bound, 4) for bound in wilson_interval(47, 50))
-        (0.8378, 0.9794)
-    """
-    if count < 1 or not 0 <= correct <= count:
-        raise ValueError(f"{correct} of {count} is not a proportion")
-    share, square = correct / count, NORMAL_95**2
-    center = (share + square / (2 * count)) / (1 + square / count)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
-    # At the ends the formula gives 0 and 1 up to rounding, which must not cut off the proportion itself.
-    return (0.0 if correct == 0 else center - half, 1.0 if correct == count else center + half)
 
 
 def cross_entropy(probabilities: Probabilities, targets: Targets) -> float:

@@ -9,7 +9,9 @@ from datetime import datetime
 import numpy as np
 from markupsafe import Markup
 
-from breedclf.evaluation.metrics import ClassResult, Evaluation, wilson_interval
+from breedclf.evaluation import trust_report
+from breedclf.evaluation.metrics import ClassResult, Evaluation
+from breedclf.evaluation.result import wilson_interval
 from breedclf.inference.model_directory import ModelCard
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.reporting import Section, render_page
@@ -52,6 +54,8 @@ def evaluation_page(
     provenance: Provenance,
     *,
     thumbnails: Sequence[bytes] = (),
+    refused: Sequence[bytes] = (),
+    let_through: Sequence[bytes] = (),
     made_by: str = "breedclf",
     made_at: datetime | None = None,
 ) -> str:
@@ -61,6 +65,8 @@ def evaluation_page(
         result: the metrics.
         provenance: the model and dataset.
         thumbnails: a small JPEG for each image of `result.worst`.
+        refused: the same for each image of `result.refused.farthest`.
+        let_through: the same for each image of `result.unlike.nearest`.
         made_by: the program and version in the footer.
         made_at: the time in the footer.
     """
@@ -72,7 +78,10 @@ def evaluation_page(
             _by_class(result),
             _confusions(result),
             _worst(result, thumbnails),
+            trust_report.none_of_these(result, provenance.card, refused, let_through),
             _confidence(result, provenance.card.min_confidence),
+            trust_report.calibration(result, provenance.card),
+            trust_report.prediction_sets(result),
             _provenance(result, provenance),
         ],
         subtitle=f"Evaluation of {provenance.model} on {provenance.data}",
@@ -222,7 +231,7 @@ def _confidence(result: Evaluation, min_confidence: float | None) -> Section:
         Column("min_confidence", True, percent), Column("Answered", True, percent),
         Column("Accuracy of the answered", True, percent),
     ]  # fmt: skip
-    now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model always answers."
+    now = f"The model has min_confidence {percent(min_confidence)}." if min_confidence else "The model has none."
     lead = (
         f"The effect of answering “none of these” if the best probability is below min_confidence. {now}"
         " The metrics above count every image."

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import nn
 
+from breedclf.explanations.place import Place
 from breedclf.explanations.readout import Readout
 
 CLASS_ACTIVATION_MAP = "class activation map"
@@ -55,42 +55,30 @@ class ExactEvidence:
 
 
 class GradientEvidence:
-    """Grad-CAM of an intermediate value: its channels, weighted by the mean of the score's gradient over positions.
+    """Grad-CAM of a module's output: its channels, weighted by the mean of the score's gradient over the positions.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017;
     without the final ReLU, so that evidence against the class is seen too.
 
     Args:
-        tail: from the value [1, ...] to scores [1, C].
-        value: of one image.
-        channels: the dimension of its channels.
-        grid: height and width of the map; tokens before it stand for no position.
+        place: the module's output as a map.
+        scores: [C], with their gradient down to `value`.
+        value: the output for one image.
     """
 
     method = GRAD_CAM
     is_exact = False
 
-    def __init__(self, tail: nn.Module, value: torch.Tensor, channels: int, grid: tuple[int, int]) -> None:
-        self._tail = tail
-        self._value = value.detach()
-        self._channels = channels
-        self._grid = grid
+    def __init__(self, place: Place, scores: torch.Tensor, value: torch.Tensor) -> None:
+        self._place = place
+        self._scores = scores
+        self._value = value
 
     def maps(self, classes: Sequence[int]) -> list[ClassMap]:
-        with torch.inference_mode(False), torch.enable_grad():
-            value = self._value.clone().requires_grad_()
-            scores = self._tail(value * 1)[0]
-            gradients = [torch.autograd.grad(scores[each], value, retain_graph=True)[0] for each in classes]
-        scores = scores.detach()
-        found = list[ClassMap]()
-        for each, gradient in zip(classes, gradients, strict=True):
-            cam = self._cam(value.detach(), gradient)
-            score = float(scores[each])
+        positions, found = self._place.positions(self._value.detach()), list[ClassMap]()
+        for each in classes:
+            (gradient,) = torch.autograd.grad(self._scores[each], self._value, retain_graph=True)
+            cam = (positions @ self._place.positions(gradient).mean(dim=0)).reshape(self._place.grid).cpu()
+            score = self._scores[each].item()
             found.append(ClassMap(cam, score - float(cam.double().sum()), score))
         return found
-
-    def _cam(self, value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        height, width = self._grid
-        channels, slopes = (each.movedim(self._channels, -1)[0].flatten(0, -2) for each in (value, gradient))
-        positions, slopes = channels[-height * width :], slopes[-height * width :]
-        return (positions @ slopes.mean(dim=0)).reshape(height, width).float().cpu()

@@ -44,12 +44,15 @@ class Explainer:
         """Whether the maps are exact: their values are the contributions to the score."""
         return isinstance(self._source, ExactSource)
 
-    def explanations(self, crops: torch.Tensor, classes: Sequence[int | None] | None = None) -> list[Explanation]:
+    def explanations(
+        self, crops: torch.Tensor, classes: Sequence[int | None] | None = None, coverage: float | None = None
+    ) -> list[Explanation]:
         """The explanations of N images that are already cropped, each of one class.
 
         Args:
             crops: uint8 [N, 3, crop, crop].
             classes: for each image the position of a class among the model's outputs; None for the most probable one.
+            coverage: of the prediction sets, as in `Classifier.predict`.
 
         Raises:
             ConfigError: there is no class at such a position, or their number isn't N.
@@ -60,7 +63,9 @@ class Explainer:
         if not len(crops):
             return []
         found = list[Explanation]()
-        for crop, index, (evidence, prediction) in zip(crops, chosen, self._source.evidence(crops), strict=True):
+        for crop, index, (evidence, prediction) in zip(
+            crops, chosen, self._source.evidence(crops, coverage), strict=True
+        ):
             explained = self.names.labels.index(prediction.best.label) if index is None else index
             (own,) = evidence.maps([explained])
             found.append(Explanation.of_class(explained, own, evidence, self.names, crop.cpu(), prediction))

@@ -91,15 +91,6 @@ class NetworkParts:
         graph.output((copies[self.output], copies[node]))
         return fx.GraphModule(self._network, graph)
 
-    def up_to(self, node: fx.Node) -> fx.GraphModule:
-        """The part from images to the value of a node; it shares the modules."""
-        graph = fx.Graph()
-        copies: dict[fx.Node, fx.Node] = {}
-        for each in self._nodes[: self._nodes.index(node) + 1]:
-            copies[each] = graph.node_copy(each, copies.__getitem__)
-        graph.output(copies[node])
-        return fx.GraphModule(self._network, graph)
-
     def modules(self, nodes: Iterable[fx.Node]) -> dict[fx.Node, nn.Module]:
         """The modules with parameters or buffers that these nodes call."""
         called = {node: self._network.get_submodule(str(node.target)) for node in nodes if node.op == "call_module"}

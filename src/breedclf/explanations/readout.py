@@ -7,6 +7,7 @@ Then the score of a class is a sum over the positions of the map, so that a clas
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,23 +123,10 @@ def readout_of(parts: NetworkParts, features: int) -> Readout | None:
             start = end
     assert layout is not None
     shape = parts.shapes[node]
-    grid = {"NCHW": shape[2:], "NHWC": shape[1:3]}.get(layout) or grid_of_tokens(parts, node)
-    if grid is None or grid[0] * grid[1] != (shape[1] if layout == "NTC" else grid[0] * grid[1]):
+    height, width = {"NCHW": shape[2:], "NHWC": shape[1:3], "NTC": [math.isqrt(shape[1])] * 2}[layout]
+    if layout == "NTC" and height * width != shape[1]:
         return None
-    return Readout(node, layout, (grid[0], grid[1]), tuple(norms))
-
-
-def grid_of_tokens(parts: NetworkParts, node: fx.Node) -> tuple[int, int] | None:
-    """Height and width of the patches that the tokens [1, T, C] of a transformer stand for: those of the last map
-    before it that isn't larger; None if there is none."""
-    tokens = parts.shapes[node][1]
-    before = list(parts.shapes)[: list(parts.shapes).index(node)]
-    grids = [parts.shapes[each][2:] for each in before if len(parts.shapes[each]) == 4]
-    fitting = [grid for grid in grids if 1 < grid[0] * grid[1] <= tokens]
-    if fitting:
-        height, width = max(reversed(fitting), key=lambda grid: grid[0] * grid[1])
-        return height, width
-    return None
+    return Readout(node, layout, (height, width), tuple(norms))
 
 
 def _has_positions(shape: tuple[int, ...], features: int) -> bool:

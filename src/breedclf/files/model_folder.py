@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from breedclf.errors import WeightsError
 
@@ -13,6 +14,7 @@ log: logging.Logger = logging.getLogger(__name__)
 
 CARD_FILE = "breedclf.json"
 WEIGHTS_FILE = "model.safetensors"
+BANK_FILE = "feature_bank.safetensors"
 MODEL_FOLDER = "model"
 
 
@@ -29,11 +31,21 @@ def has_card(folder: Path) -> bool:
 
 def architecture_of(model: Path) -> str:
     """The network of a model directory by its card; empty if the card is damaged, which whoever loads it reports."""
+    return str(_card_values(model).get("architecture", ""))
+
+
+def has_bank(model: Path) -> bool:
+    """Whether a model directory has a feature bank by its card."""
+    return _card_values(model).get("feature_bank") is not None
+
+
+def _card_values(model: Path) -> dict[str, Any]:
+    """The values of a model's card; empty if it is damaged."""
     try:
         card = json.loads((model / CARD_FILE).read_text(encoding="utf-8"))
-    except ValueError:
-        return ""
-    return str(card.get("architecture", "")) if isinstance(card, dict) else ""
+    except (ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
 
 
 def check_no_model(weights: Path) -> None:

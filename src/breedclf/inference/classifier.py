@@ -21,9 +21,11 @@ from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.batches import Batch, batches, input_of, thumbnail
+from breedclf.inference.conformal import check_coverage
 from breedclf.inference.feature_bank import FeatureBank
 from breedclf.inference.model_directory import ModelCard, read_artifact, read_bank
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
+from breedclf.inference.ranking import check_finite, ranked_prediction
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
@@ -34,7 +36,16 @@ if TYPE_CHECKING:
     from breedclf.explanations.explainer import Explainer
     from breedclf.explanations.explanation import Explanation
 
-__all__ = ["NONE_OF_THESE", "AnyImage", "Classifier", "ImageLike", "Prediction", "RankedClass"]
+__all__ = [
+    "NONE_OF_THESE",
+    "AnyImage",
+    "Classifier",
+    "ImageLike",
+    "Prediction",
+    "RankedClass",
+    "check_finite",
+    "ranked_prediction",
+]
 
 ImageLike = AnyImage
 
@@ -123,42 +134,47 @@ class Classifier:
         return self.card.class_names
 
     @overload
-    def predict(self, images: AnyImage) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(self, images: AnyImage, *, coverage: float | None = None) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, images: Iterable[AnyImage]) -> list[Prediction]: ...
+    def predict(self, images: Iterable[AnyImage], *, coverage: float | None = None) -> list[Prediction]: ...
 
-    def predict(self, images: AnyImage | Iterable[AnyImage]) -> Prediction | list[Prediction]:
+    def predict(
+        self, images: AnyImage | Iterable[AnyImage], *, coverage: float | None = None
+    ) -> Prediction | list[Prediction]:
         """Rank the classes for one image, or for each of several.
 
         Args:
             images: a path, the bytes of a file, a file opened in binary mode, a PIL image, a uint8 array
                 [height, width] or [height, width, 3 or 4], or a uint8 tensor [1 or 3, height, width]; or a list,
                 generator or other iterable of these.
+            coverage: the share of images, between 0 and 1, whose right class is to be in `Prediction.prediction_set`;
+                None for no sets.
 
         Raises:
             ImageError: an image can't be read; the message names it, and in a list its position.
             ArtifactError: the probabilities contain NaN.
+            ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
         """
         if not is_one_image(images):
-            return list(self.predict_iter(several_images(images)))
+            return list(self.predict_iter(several_images(images), coverage=coverage))
         one = input_of(given_image(images), self.preprocessing)
         assert one.crop is not None
-        (prediction,) = self.predictions_of_inputs(one.crop[None])
+        (prediction,) = self.predictions_of_inputs(one.crop[None], coverage)
         return replace(prediction, image=one.file or thumbnail(one.crop))
 
     @overload
     def predict_iter(
-        self, images: Iterable[AnyImage], *, on_error: Literal["raise"] = "raise"
+        self, images: Iterable[AnyImage], *, on_error: Literal["raise"] = "raise", coverage: float | None = None
     ) -> Iterator[Prediction]: ...
 
     @overload
     def predict_iter(
-        self, images: Iterable[AnyImage], *, on_error: Literal["return"]
+        self, images: Iterable[AnyImage], *, on_error: Literal["return"], coverage: float | None = None
     ) -> Iterator[Prediction | ImageError]: ...
 
     def predict_iter(
-        self, images: Iterable[AnyImage], *, on_error: OnError = "raise"
+        self, images: Iterable[AnyImage], *, on_error: OnError = "raise", coverage: float | None = None
     ) -> Iterator[Prediction] | Iterator[Prediction | ImageError]:
         """The predictions of any number of images, in order, in bounded memory.
 
@@ -169,10 +185,12 @@ class Classifier:
         Args:
             images: any iterable of what `predict` accepts; it may be infinite.
             on_error: `raise` an unreadable image's error in its turn, or `return` it in place of the prediction.
+            coverage: as in `predict`.
 
         Raises:
             ImageError: an image can't be read; the message has its position, counted from 0.
             ArtifactError: the probabilities contain NaN.
+            ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
 
         Example:
             >>> from pathlib import Path
@@ -181,9 +199,11 @@ class Classifier:
         """
         if on_error not in ("raise", "return"):
             raise ConfigError(f"on_error={on_error!r}: use raise or return")
-        return self._predictions(several_images(images), on_error)
+        if coverage is not None:
+            check_coverage(self.card, coverage)
+        return self._predictions(several_images(images), on_error, coverage)
 
-    def explain(self, image: AnyImage, class_name: str | None = None) -> Explanation:
+    def explain(self, image: AnyImage, class_name: str | None = None, *, coverage: float | None = None) -> Explanation:
         """How much each place of an image speaks for a class.
 
         A network that ends with average pooling has an exact class activation map: it sums to the score, and takes no
@@ -193,6 +213,7 @@ class Classifier:
         Args:
             image: what `predict` accepts as one image.
             class_name: the class as shown to people or as its folder is named; the most probable one if None.
+            coverage: of the prediction set of `Explanation.prediction`, as in `predict`.
 
         Raises:
             ImageError: the image can't be read.
@@ -203,11 +224,13 @@ class Classifier:
             >>> explanation.image().save("why.png")  # doctest: +SKIP
             >>> explanation.difference("Harrier").image().save("why-not-harrier.png")  # doctest: +SKIP
         """
+        if coverage is not None:
+            check_coverage(self.card, coverage)
         explainer = self._explainer
         index = None if class_name is None else explainer.names.index(class_name)
         crop = input_of(given_image(image), self.preprocessing).crop
         assert crop is not None
-        (explanation,) = explainer.explanations(crop[None], [index])
+        (explanation,) = explainer.explanations(crop[None], [index], coverage)
         return explanation
 
     @cached_property
@@ -283,28 +306,32 @@ class Classifier:
         """The probabilities of images that are already cropped, uint8 [N, 3, crop, crop]."""
         return self._outputs(inputs)[0]
 
-    def predictions_of_inputs(self, inputs: torch.Tensor) -> list[Prediction]:
-        """The predictions of images that are already cropped, uint8 [N, 3, crop, crop].
+    def predictions_of_inputs(self, inputs: torch.Tensor, coverage: float | None = None) -> list[Prediction]:
+        """The predictions of images that are already cropped, uint8 [N, 3, crop, crop]; `coverage` as in `predict`.
 
         Raises:
             ArtifactError: the probabilities contain NaN.
+            ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
         """
-        return self._ranked(*self._outputs(inputs))
+        return self._ranked(*self._outputs(inputs), coverage)
 
-    def predictions_of_features(self, features: torch.Tensor, inputs: torch.Tensor) -> list[Prediction]:
+    def predictions_of_features(
+        self, features: torch.Tensor, inputs: torch.Tensor, coverage: float | None = None
+    ) -> list[Prediction]:
         """The predictions of features [N, D], which `parts` computes for these crops; with `tta`, their mirror images
         are computed here.
 
         Raises:
             ArtifactError: the probabilities contain NaN.
         """
-        return self._ranked(self._averaged(features, inputs), features)
+        return self._ranked(self._averaged(features, inputs), features, coverage)
 
-    def _ranked(self, probabilities: torch.Tensor, features: torch.Tensor) -> list[Prediction]:
+    def _ranked(self, probabilities: torch.Tensor, features: torch.Tensor, coverage: float | None) -> list[Prediction]:
         bank = self._bank
         distances = [None] * len(features) if bank is None else bank.distances(features).tolist()
         return [
-            ranked_prediction(self.card, row, distance) for row, distance in zip(probabilities, distances, strict=True)
+            ranked_prediction(self.card, row, distance, coverage)
+            for row, distance in zip(probabilities, distances, strict=True)
         ]
 
     def prediction(self, probabilities: torch.Tensor) -> Prediction:
@@ -345,9 +372,11 @@ class Classifier:
                     raise image.error
             yield batch
 
-    def _predictions(self, images: Iterable[AnyImage], on_error: OnError) -> Iterator[Prediction | ImageError]:
+    def _predictions(
+        self, images: Iterable[AnyImage], on_error: OnError, coverage: float | None
+    ) -> Iterator[Prediction | ImageError]:
         for batch in batches(images, self.preprocessing, self.batch_size):
-            predictions = iter(self.predictions_of_inputs(batch.crops)) if len(batch.crops) else iter(())
+            predictions = iter(self.predictions_of_inputs(batch.crops, coverage)) if len(batch.crops) else iter(())
             for image in batch.images:
                 if image.error is None:
                     yield replace(next(predictions), image=image.file)
@@ -366,33 +395,3 @@ class Classifier:
         """The network's input for images that are already cropped, uint8 [N, 3, crop, crop], on the device."""
         check_usable(self.compute.device.type)
         return self.preprocessing.normalize(inputs.to(self.compute.device), dtype or self.compute.dtype)
-
-
-def ranked_prediction(card: ModelCard, probabilities: torch.Tensor, distance: float | None = None) -> Prediction:
-    """Rank one row of probabilities [C], from any engine; `distance` is that to the model's feature bank.
-
-    Raises:
-        ArtifactError: they contain NaN.
-    """
-    values, order = check_finite(probabilities).sort(descending=True, stable=True)
-    ranked = tuple(
-        RankedClass(card.class_names[index], card.labels[index], value)
-        for value, index in zip(values.tolist(), order.tolist(), strict=True)
-    )
-    is_confident = card.min_confidence is None or ranked[0].probability >= card.min_confidence
-    is_near = distance is None or card.feature_bank is None or distance <= card.feature_bank.threshold
-    return Prediction(ranked, is_confident and is_near, distance)
-
-
-def check_finite(probabilities: torch.Tensor) -> torch.Tensor:
-    """Return the probabilities unchanged if all of them are finite.
-
-    Raises:
-        ArtifactError: one of them is NaN or infinite.
-    """
-    if bool(probabilities.isfinite().all()):
-        return probabilities
-    raise ArtifactError(
-        "the model's probabilities are NaN or infinite: its weights are so large that sums overflow; "
-        "train it again with a lower learning_rate"
-    )

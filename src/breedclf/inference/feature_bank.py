@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from breedclf.config import Settings
 from breedclf.errors import ArtifactError
+from breedclf.files.model_folder import BANK_FILE
 from breedclf.files.tensor_files import save_tensors
 
-BANK_FILE = "feature_bank.safetensors"
 _ROWS, _MEAN, _BASIS = "rows", "mean", "basis"
 
 

@@ -27,11 +27,12 @@ from breedclf.config.saved import from_saved
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
-from breedclf.files.model_folder import CARD_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.inference.calibration import Calibration
-from breedclf.inference.feature_bank import BANK_FILE, BankRecord, FeatureBank, LimitedBank
+from breedclf.inference.conformal import ConformalQuantiles
+from breedclf.inference.feature_bank import BankRecord, FeatureBank, LimitedBank
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
@@ -46,7 +47,7 @@ BACKBONE_KEY = "backbone_fingerprint"
 _DIVISION = ("valid_share", "test_share", "split_seed")
 """The training settings by which evaluation divides a dataset without split folders."""
 
-_OPTIONAL = ("start_from", "backbone", "calibration", "feature_bank")
+_OPTIONAL = ("start_from", "backbone", "calibration", "conformal", "feature_bank")
 """The card's fields that are left out if they are None."""
 
 _Name = Annotated[str, Field(min_length=1)]
@@ -87,6 +88,7 @@ class ModelCard(Settings):
     start_from: StartedFrom | None = None
     backbone: BackboneRecord | None = None
     calibration: Calibration | None = None
+    conformal: ConformalQuantiles | None = None
     feature_bank: BankRecord | None = None
 
     @field_validator("metrics", mode="before")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -44,13 +44,15 @@ class Prediction:
 
     `known` is False if the result is "none of these": the best probability is below the model's `min_confidence`, or
     the image's `distance` to the training images, from 0 to 2, is above the model's threshold. `distance` is None if
-    the model has no feature bank. `image` is what notebooks show: the image's file or, for a single image that isn't
-    one, a small JPEG of it.
+    the model has no feature bank. `prediction_set` has the classes that contain the right one with the `coverage` that
+    was asked for, most probable first; None if none was. `image` is what notebooks show: the image's file or, for a
+    single image that isn't one, a small JPEG of it.
     """
 
     ranked: tuple[RankedClass, ...]
     known: bool = True
     distance: float | None = None
+    prediction_set: tuple[RankedClass, ...] | None = None
     image: Path | bytes | None = field(default=None, compare=False)
 
     def top(self, count: int = 5) -> list[RankedClass]:
@@ -69,18 +71,24 @@ class Prediction:
         return list(self.ranked[:count])
 
     def to_dict(self, top: int | None = None) -> dict[str, Any]:
-        """The prediction as `breedclf predict --json` prints it: `known`, maybe `distance`, `predictions` best first.
+        """The prediction as `breedclf predict --json` prints it: `known` and `predictions`, best first.
+
+        `distance` and `prediction_set` are added if there are any.
 
         Args:
-            top: how many classes; all if None.
+            top: how many classes in `predictions`; all if None.
 
         Example:
             >>> Prediction((RankedClass("Beagle", "002.Beagle", 0.9),)).to_dict()
             {'known': True, 'predictions': [{'class_name': 'Beagle', 'label': '002.Beagle', 'probability': 0.9}]}
         """
         ranked = self.ranked if top is None else self.top(top)
-        distance = {} if self.distance is None else {"distance": self.distance}
-        return {"known": self.known, **distance, "predictions": [each.to_dict() for each in ranked]}
+        found: dict[str, Any] = {"known": self.known}
+        if self.distance is not None:
+            found["distance"] = self.distance
+        if self.prediction_set is not None:
+            found["prediction_set"] = [each.to_dict() for each in self.prediction_set]
+        return found | {"predictions": [each.to_dict() for each in ranked]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -90,18 +98,17 @@ class Prediction:
             ConfigError: they aren't those of a prediction.
         """
         try:
-            ranked = tuple(
-                RankedClass(str(each["class_name"]), str(each["label"]), float(each["probability"]))
-                for each in values["predictions"]
-            )
+            ranked = _ranked(values["predictions"])
             known, distance = bool(values.get("known", True)), values.get("distance")
             distance = None if distance is None else float(distance)
+            chosen = values.get("prediction_set")
+            prediction_set = None if chosen is None else _ranked(chosen)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = values.get("error") if isinstance(values, Mapping) else None
             raise ConfigError(f"these aren't the values of a prediction: {reason or repr(error)}") from error
         if not ranked:
             raise ConfigError("these aren't the values of a prediction: `predictions` is empty")
-        return cls(ranked, known, distance)
+        return cls(ranked, known, distance, prediction_set)
 
     @property
     def best(self) -> RankedClass:
@@ -124,6 +131,12 @@ class Prediction:
             body += quiet(f"distance to the training images: {self.distance:.3f}")
         heading = self.best.class_name if self.known else f"{NONE_OF_THESE}; the nearest are"
         return notebook_view(heading, beside_image(_jpeg(self.image), body))
+
+
+def _ranked(values: Iterable[Mapping[str, Any]]) -> tuple[RankedClass, ...]:
+    return tuple(
+        RankedClass(str(each["class_name"]), str(each["label"]), float(each["probability"])) for each in values
+    )
 
 
 def _jpeg(image: Path | bytes | None) -> bytes | None:

@@ -21,14 +21,17 @@ from breedclf.features.image_features import Backbone, FeatureCache, FeaturePass
 from breedclf.features.stored_pass import FeatureCounts
 from breedclf.features.values import Features
 from breedclf.files.paths import user_path
-from breedclf.inference.classifier import ranked_prediction
+from breedclf.inference.conformal import check_coverage
+from breedclf.inference.feature_bank import FeatureBank
 from breedclf.inference.model_directory import (
     ModelCard,
     backbone_fingerprint_of,
     check_values,
+    read_bank,
     read_unproven,
 )
 from breedclf.inference.prediction import Prediction
+from breedclf.inference.ranking import ranked_prediction
 from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.models.network import for_inference
 from breedclf.runtime.device import Compute, compute_for
@@ -42,18 +45,23 @@ IMAGES_AT_A_TIME = 16_384
 
 @dataclass(frozen=True)
 class ModelParts:
-    """A model directory: its head, weight [C, D] and bias [C], and the backbone, which is built when it is needed."""
+    """A model directory: its head, weight [C, D] and bias [C], and the backbone, which is built when it is needed.
+
+    `bank` is its feature bank; None if it has none.
+    """
 
     card: ModelCard
     head: StateDict
     backbone: Backbone
+    bank: FeatureBank | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the head; the backbone's weights are checked when it is built.
 
         Raises:
-            ArtifactError: as `read_artifact`; for NaN or infinite weights of the backbone, `build` raises it.
+            ArtifactError: as `read_artifact` and `read_bank`; for NaN or infinite weights of the backbone, `build`
+                raises it.
         """
         card, state = read_unproven(folder)
         network = find_backbone(card.architecture)
@@ -68,13 +76,33 @@ class ModelParts:
         fingerprint = backbone_fingerprint_of(folder, network, state)
         engine = torch_engine(card.architecture)
         name = f"{card.architecture} {Path(str(card.training.get('weights', ''))).name}"
-        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name, engine))
+        bank = read_bank(folder, card, network.features)
+        return cls(card, head, Backbone(fingerprint, card.preprocessing, build, name, engine), bank)
 
 
 def chunk_size_of(card: ModelCard) -> int:
     """The images per forward pass of the run that trained a model."""
     found = card.training.get("chunk_size")
     return found if isinstance(found, int) and found > 0 else _CHUNK_SIZE
+
+
+@dataclass(frozen=True)
+class Scored(Features):
+    """Scores or probabilities of images, [N, C], in place of features.
+
+    `distances` are float32 [N], those to the model's feature bank; None without one. `by_view` are the scores of each
+    view whose probabilities were averaged.
+    """
+
+    distances: torch.Tensor | None = None
+    by_view: tuple[torch.Tensor, ...] = ()
+
+
+def mean_probabilities(
+    by_view: Sequence[torch.Tensor], dtype: torch.dtype = torch.float64, temperature: float = 1.0
+) -> torch.Tensor:
+    """The probabilities [N, C] by the scores of each view, divided by a temperature: the mean over the views."""
+    return torch.stack([torch.softmax(scores.to(dtype) / temperature, dim=1) for scores in by_view]).mean(0)
 
 
 @dataclass(frozen=True)
@@ -114,8 +142,8 @@ class Scoring:
 
     def probabilities(
         self, images: SplitImages, title: str, dtype: torch.dtype = torch.float64
-    ) -> tuple[Features, FeatureCounts]:
-        """The probabilities [N, C] of the readable images, in place of features: the mean over the views.
+    ) -> tuple[Scored, FeatureCounts]:
+        """The probabilities [N, C] of the readable images: the mean over the views. Distances are those of the first.
 
         Raises:
             ImageError: as `scores`.
@@ -125,16 +153,15 @@ class Scoring:
         bad = {position: reason for scores, _ in found for position, reason in scores.bad.items()}
         unreadable = torch.tensor(list(bad), dtype=torch.int64)
         readable = [~torch.isin(scores.kept, unreadable) for scores, _ in found]
-        by_view = [
-            torch.softmax(scores.values[rows].to(dtype), dim=1)
-            for (scores, _), rows in zip(found, readable, strict=True)
-        ]
-        kept = found[0][0].kept[readable[0]]
+        by_view = tuple(scores.values[rows] for (scores, _), rows in zip(found, readable, strict=True))
+        first = found[0][0]
+        distances = None if first.distances is None else first.distances[readable[0]]
         counts = sum((used for _, used in found), FeatureCounts())
-        return Features(torch.stack(by_view).mean(0), kept, bad), counts
+        probabilities = mean_probabilities(by_view, dtype)
+        return Scored(probabilities, first.kept[readable[0]], bad, distances, by_view), counts
 
-    def scores(self, images: SplitImages, title: str, view: int = 0) -> tuple[Features, FeatureCounts]:
-        """The scores [N, C] of the readable images in a view, in the network's dtype, in place of features.
+    def scores(self, images: SplitImages, title: str, view: int = 0) -> tuple[Scored, FeatureCounts]:
+        """The scores [N, C] of the readable images in a view, in the network's dtype, and their distances.
 
         They are those of the whole network to the bit. `title` names the progress bar.
 
@@ -144,22 +171,29 @@ class Scoring:
             WeightsError: the features of an image do.
         """
         title = f"{title}, {VIEW_NAMES[view]}" if view else title
-        scores, kept, bad, counts = list[torch.Tensor](), list[torch.Tensor](), dict[int, str](), FeatureCounts()
+        scores, distances, kept = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+        bad, counts = dict[int, str](), FeatureCounts()
         for part in _parts(len(images)):
             some = images if len(part) == len(images) else ChosenImages(images, part)
             features, used = self.features.features(some, title, view)
-            scores.append(self._of_features(features.values))
+            of_some = self._of_features(features.values)
+            scores.append(of_some[0])
+            distances.append(of_some[1])
             kept.append(features.kept + part.start)
             bad |= {part.start + position: reason for position, reason in features.bad.items()}
             counts += used
-        return Features(torch.cat(scores), torch.cat(kept), bad), counts
+        known = None if self.model.bank is None else torch.cat(distances)
+        return Scored(torch.cat(scores), torch.cat(kept), bad, known), counts
 
-    def predictions_of_files(self, files: Sequence[str]) -> list[Prediction | str]:
-        """The prediction of each image file, or the reason why it can't be read.
+    def predictions_of_files(self, files: Sequence[str], coverage: float | None = None) -> list[Prediction | str]:
+        """The prediction of each image file, or the reason why it can't be read; `coverage` as in `ranked_prediction`.
 
         Raises:
             ArtifactError: as `scores`, or the probabilities contain NaN.
+            ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
         """
+        if coverage is not None:
+            check_coverage(self.model.card, coverage)
         answers, paths = list[Prediction | str](), dict[int, Path]()
         for position, file in enumerate(files):
             try:
@@ -172,21 +206,28 @@ class Scoring:
         positions = list(paths)
         for number, reason in found.bad.items():
             answers[positions[number]] = reason
-        for number, row in zip(found.kept.tolist(), found.values, strict=True):
-            answers[positions[number]] = ranked_prediction(self.model.card, row)
+        distances = [None] * len(found.kept) if found.distances is None else found.distances.tolist()
+        for number, row, distance in zip(found.kept.tolist(), found.values, distances, strict=True):
+            answers[positions[number]] = ranked_prediction(self.model.card, row, distance, coverage)
         return answers
 
     @torch.inference_mode()
-    def _of_features(self, features: torch.Tensor) -> torch.Tensor:
-        """The head's scores [N, C] of features [N, D], in chunks of one shape like those of the backbone."""
+    def _of_features(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The scores [N, C] and, with a bank, the distances [N] of features [N, D].
+
+        They are computed in chunks of one shape like those of the backbone.
+        """
         compute, chunk_size = self.features.compute, self.features.chunk_size
         device, dtype = compute.device, compute.dtype
         weight, bias = (self.model.head[name].to(device, dtype) for name in ("weight", "bias"))
-        scores = torch.empty(len(features), len(bias), dtype=dtype)
+        bank = None if self.model.bank is None else self.model.bank.to(device)
+        scores, distances = torch.empty(len(features), len(bias), dtype=dtype), torch.empty(len(features))
         for rows in torch.split(torch.arange(len(features)), chunk_size) if len(features) else ():
-            chunk = F.pad(features[rows], (0, 0, 0, chunk_size - len(rows)))
-            scores[rows] = F.linear(chunk.to(device), weight, bias)[: len(rows)].cpu()
-        return scores
+            chunk = F.pad(features[rows], (0, 0, 0, chunk_size - len(rows))).to(device)
+            scores[rows] = F.linear(chunk, weight, bias)[: len(rows)].cpu()
+            if bank is not None:
+                distances[rows] = bank.distances(chunk)[: len(rows)].cpu()
+        return scores, distances
 
 
 def _parts(count: int) -> Iterator[range]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from breedclf.evaluation.metrics import wilson_interval
+from breedclf.evaluation.result import wilson_interval
 from breedclf.tuning.space import Categorical, Parameter, Value
 from breedclf.tuning.trials import Direction, Trial, best_trial
 

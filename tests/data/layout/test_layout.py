@@ -20,7 +20,7 @@ from breedclf.data.layout.disk import OUTPUT_MARKER, list_folder
 from breedclf.data.layout.names import is_image_name, skip_reason
 from breedclf.data_check.listing import list_images
 from breedclf.errors import DataError
-from breedclf.evaluation.evaluate import images_to_evaluate
+from breedclf.evaluation.images import images_to_evaluate
 
 Tree = dict[str, Any]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from breedclf.backends.common.model_files import MODEL_FILES, require_model
+from breedclf.backends.common.model_files import copy_model_files, require_model
 from breedclf.config.architectures import TIMM
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import architecture_of
@@ -74,8 +73,7 @@ def write_image_context(model: Path, folder: Path, *, installed: Callable[[str],
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty; choose another folder for the image")
     (folder / "model").mkdir(parents=True, exist_ok=True)
-    for name in MODEL_FILES:
-        shutil.copyfile(model / name, folder / "model" / name)
+    copy_model_files(model, folder / "model")
     for name, content in package_files().items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

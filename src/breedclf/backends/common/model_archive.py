@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from breedclf.backends.common.archive import archive_folder
-from breedclf.backends.common.model_files import MODEL_FILES, require_model
+from breedclf.backends.common.model_files import copy_model_files, require_model
 from breedclf.serving.model_code import write_code
 
 
@@ -24,8 +23,7 @@ def pack_model(model: Path, archive: Path, *, wheels: Path | None = None) -> Pat
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         staged = Path(folder)
-        for name in MODEL_FILES:
-            shutil.copyfile(model / name, staged / name)
+        copy_model_files(model, staged)
         write_code(staged, wheels=wheels)
         archive_folder(staged, archive)
     return archive

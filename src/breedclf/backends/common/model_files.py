@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from breedclf.errors import ArtifactError
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE, has_bank
 
-MODEL_FILES = ("breedclf.json", "model.safetensors")
+MODEL_FILES = (CARD_FILE, WEIGHTS_FILE, BANK_FILE)
+"""The names of all files that a model directory may have; only some models have the last one."""
 
 
 def require_model(folder: Path) -> None:
@@ -15,8 +18,23 @@ def require_model(folder: Path) -> None:
     Raises:
         ArtifactError: a file is missing.
     """
-    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
-    if missing:
+    for name in (CARD_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise ArtifactError(
+                f"{folder} is not a breedclf model: it has no {name} (`breedclf train` writes OUTPUT/model)"
+            )
+    if has_bank(folder) and not (folder / BANK_FILE).is_file():
         raise ArtifactError(
-            f"{folder} is not a breedclf model: it has no {missing[0]} (`breedclf train` writes OUTPUT/model)"
+            f"{folder} has no {BANK_FILE}, which {CARD_FILE} names: copy it from where the model is complete, or train "
+            "again"
         )
+
+
+def copy_model_files(folder: Path, target: Path) -> None:
+    """Copy the files that `require_model` asks for into an existing folder.
+
+    Raises:
+        OSError: one can't be copied.
+    """
+    for name in (CARD_FILE, WEIGHTS_FILE, *([BANK_FILE] if has_bank(folder) else [])):
+        shutil.copyfile(folder / name, target / name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from breedclf.backends.common.folder import ProcessValues
-from breedclf.backends.common.model_files import MODEL_FILES
+from breedclf.backends.common.model_files import copy_model_files
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.files.disk import refusal, write_atomic
 from breedclf.files.typed import Moment, typed
@@ -83,8 +83,7 @@ class EndpointFolder:
         target = self.model(generation)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            for name in MODEL_FILES:
-                shutil.copyfile(artifact / name, target / name)
+            copy_model_files(artifact, target)
         except OSError as error:
             shutil.rmtree(target, ignore_errors=True)
             raise EndpointError(f"the model {artifact} can't be copied to {target}: {refusal(error)}") from error

@@ -33,8 +33,8 @@ def is_table(path: Path) -> bool:
     return _is_table_name(path) and path.is_file()
 
 
-def place_of(data: Path, labels: Path | None = None) -> TablePlace | None:
-    """The table that `data` and `labels` mean; None if `data` is an image folder.
+def place_of(data: Path, labels: Path | None = None, *, setting: str = "data") -> TablePlace | None:
+    """The table that `data` and `labels` mean; None if `data` is an image folder. `setting` is its name in messages.
 
     Raises:
         DataError: `data` is a file that isn't a table, or `labels` isn't a table beside a folder.
@@ -49,7 +49,7 @@ def place_of(data: Path, labels: Path | None = None) -> TablePlace | None:
         return TablePlace(data / JOB_TABLE, data)
     if data.is_dir() or not (data.exists() or _is_table_name(data)):
         return None
-    return TablePlace(_checked(data, "data"), data.parent)
+    return TablePlace(_checked(data, setting), data.parent)
 
 
 def _checked(file: Path, setting: str) -> Path:
@@ -61,7 +61,7 @@ def _checked(file: Path, setting: str) -> Path:
     if not file.is_file():
         raise DataError(f"{setting}={file} is not a regular file: give {known}")
     if not _is_table_name(file):
-        what = "a folder or a table" if setting == "data" else "a table"
+        what = "a table" if setting == "labels" else "a folder or a table"
         advice = "; save the sheet as CSV" if file.suffix.lower() in (".xlsx", ".xls", ".ods") else ""
         raise DataError(f"{setting}={file} is not {what} (.csv, .tsv, .txt or .parquet){advice}")
     return file

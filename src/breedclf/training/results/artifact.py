@@ -61,7 +61,7 @@ def write_results(
         DiskError: the disk refuses; the files that were there before stay.
     """
     images = described_images(data, sources.data_fingerprint)
-    trust = trust_of(model, model.state_with(trained.state), sources)
+    trust = trust_of(config, model, model.state_with(trained.state), sources)
     card = {
         "architecture": config.architecture,
         "labels": data.labels,
@@ -76,6 +76,7 @@ def write_results(
         "backbone": model.pretrained.record,
         "start_from": None if start is None else start.record,
         "calibration": trust.calibration,
+        "conformal": trust.conformal,
     }
     history = "".join(plain_json(record.to_dict()) + "\n" for record in result.history)
     rest = {"skipped": result.skipped, "seconds": round(result.seconds, 3), **result.optional()}

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from breedclf.backbones.folds import ALWAYS_TRAINED, stratified_folds
+from breedclf.training.folds.stratified import ALWAYS_TRAINED, stratified_folds
 from breedclf.errors import DataError
 
 

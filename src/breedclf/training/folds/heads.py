@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from breedclf.backbones.folds import ALWAYS_TRAINED
 from breedclf.config import TrainingConfig
 from breedclf.data.sources import FeatureSource
 from breedclf.data.training_data import TrainingData
@@ -20,6 +17,7 @@ from breedclf.models.model import build_model
 from breedclf.models.weights import PretrainedWeights
 from breedclf.runtime.device import Compute
 from breedclf.training.custom.code import own_code
+from breedclf.training.folds.stratified import ALWAYS_TRAINED
 from breedclf.training.loop import Callbacks, train
 from breedclf.training.records import EpochRecord
 from breedclf.training.task import training_task
@@ -48,23 +46,32 @@ def out_of_fold(
     source: FeatureSource,
     folds: Sequence[int],
     compute: Compute,
-) -> NDArray[np.bool_]:
-    """Whether each image is classified correctly by a head that was trained on the other folds, bool [N].
+    *,
+    epoch: int | None = None,
+) -> Iterator[tuple[torch.Tensor, ValidPredictions]]:
+    """For each fold its rows, int64 [B], and the predictions of them by a head that was trained on the other folds.
 
-    The heads are those of a training run with these settings, after its last epoch: no images are left that could
-    choose a better one. Images with the fold ALWAYS_TRAINED count as False.
+    The heads are those of a training run with these settings. A head is trained when its predictions are asked for, so
+    that the first folds can be had alone.
+
+    Args:
+        config: how heads are trained.
+        data: has the classes.
+        pretrained: has the width of the features.
+        source: the features.
+        folds: of each row; rows with the fold ALWAYS_TRAINED aren't predicted.
+        compute: device and precision.
+        epoch: the epoch after which a head predicts; the last if None, as no images are left to choose a better one by.
 
     Raises:
         TrainingError: the loss is NaN or infinite, or own code fails.
     """
     of_row = torch.tensor(folds)
-    correct = np.zeros(len(folds), dtype=bool)
     for fold in sorted({*folds} - {ALWAYS_TRAINED}):
         left_out = (of_row == fold).nonzero().flatten()
         rest = (of_row != fold).nonzero().flatten()
-        predicted = _predictions(config, data, pretrained, SomeRows(source, rest), SomeRows(source, left_out), compute)
-        correct[left_out.numpy()] = predicted.is_correct.numpy()
-    return correct
+        of_rest, of_fold = SomeRows(source, rest), SomeRows(source, left_out)
+        yield left_out, _predictions(config, data, pretrained, of_rest, of_fold, compute, epoch or config.epochs)
 
 
 def _predictions(
@@ -74,18 +81,20 @@ def _predictions(
     trained_on: SomeRows,
     left_out: SomeRows,
     compute: Compute,
+    epoch: int,
 ) -> ValidPredictions:
-    """What a head predicts for the images left out, after its last epoch."""
+    """What a head predicts for the images left out, after this epoch."""
     model = build_model(config, pretrained, classes=len(data.labels), compute=compute)
     schedule = ViewSchedule.of(config)
     views: Mapping[int, FeatureSource] = dict.fromkeys(schedule.counts, trained_on)
     kept = torch.arange(len(left_out.rows))
     sources = Sources(views, schedule, left_out, kept, "", [], are_cached=True, counts=FeatureCounts())
     task = replace(training_task(config, data, model, sources, own_code(config, data.class_counts)), valid_images=tuple)
-    last: list[ValidPredictions] = []
+    found: list[ValidPredictions] = []
 
-    def keep(_epoch: EpochRecord, predictions: ValidPredictions) -> None:
-        last[:] = [predictions]
+    def keep(record: EpochRecord, predictions: ValidPredictions) -> None:
+        if record.epoch == epoch:
+            found.append(predictions)
 
     train(task, config, callbacks=Callbacks(on_valid=[keep]))
-    return last[0]
+    return found[0]

@@ -1,0 +1,231 @@
+"""What answers are worth: images of no class, near classes, probabilities, label errors, explanations, and their costs.
+
+Features are stored; `--cache-dir` keeps them for the next run. `--quick` takes one backbone and the small datasets.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.measuring import BACKBONES, DATA, WEIGHTS, at_least, at_most, interleaved, parser_for, ratios, report
+from breedclf import Classifier, Prediction, Trainer, TrainingConfig, evaluate
+from breedclf.inference.feature_bank import BANK_FILE, FeatureBank
+
+KEPT = 0.95
+SETS = ("hymenoptera", "dog-groups", "dog-breeds-tiny", "pets-dogs25", "cub100")
+PAIRS = (("hymenoptera", "dog-groups"), ("dog-groups", "hymenoptera"))
+SEEDS = range(3)
+BREEDS, PER_CLASS = 133, 50
+Measured = tuple[list[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where a run of the benchmark stores features and models, and what it measures with."""
+
+    folder: Path
+    cache: Path
+    backbones: Sequence[str]
+    sets: Sequence[str]
+    repeats: int
+
+    def trained(self, data: Path, architecture: str = "resnet50", **settings: Any) -> Path:
+        """A model directory of a run with defaults except for these settings."""
+        own = {"weights": str(BACKBONES[architecture]), "cache_dir": self.cache, "checkpoints": False}
+        output = Path(tempfile.mkdtemp(dir=self.folder))
+        config = TrainingConfig(data=data, architecture=architecture, output=output, **{**own, **settings})
+        return Trainer(config).fit().artifact
+
+
+def images(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def auroc(known: Sequence[float], unlike: Sequence[float]) -> float:
+    """The share of pairs of a known and another image in which the other one has the higher value; half for ties."""
+    near, far = torch.tensor(known, dtype=torch.float64), torch.tensor(unlike, dtype=torch.float64)
+    return float((far[:, None] > near).double().mean() + (far[:, None] == near).double().mean() / 2)
+
+
+def separation(known: Sequence[float], unlike: Sequence[float], limit: float) -> dict[str, float]:
+    """How well values tell images apart, of which those above `limit` are answered as none of the classes."""
+    kept, let_through = (sum(each <= limit for each in values) / len(values) for values in (known, unlike))
+    return {"auroc": auroc(known, unlike), "let through": let_through, "kept": kept}
+
+
+def by_distance_and_confidence(model: Path, data: Path, known: Sequence[Path], unlike: Sequence[Path]) -> Measured:
+    """By the distance with the model's threshold, and by the best probability with one that keeps as many of valid."""
+    classifier = Classifier(model)
+    record = classifier.card.feature_bank
+    assert record is not None
+    inside, outside, valid = (classifier.predict(list(each)) for each in (known, unlike, images(data / "valid")))
+
+    def doubts(found: Sequence[Prediction]) -> list[float]:
+        return [1 - each.best.probability for each in found]
+
+    limit = float(torch.quantile(torch.tensor(doubts(valid)).double(), KEPT, interpolation="higher"))
+    distances = [[each.distance or 0.0 for each in found] for found in (inside, outside)]
+    return [], {
+        "distance": separation(*distances, record.threshold),
+        "min_confidence": separation(doubts(inside), doubts(outside), limit),
+        "of": {"known": len(inside), "unlike": len(outside)},
+        "threshold": record.threshold,
+        "set on": f"{record.limited_on_images} images of {record.limited_on}",
+    }
+
+
+def far_classes(setup: Setup) -> Measured:
+    """Dogs against insects, both ways: the test images of one dataset against all of the other."""
+    goals, details = [], {}
+    for architecture in setup.backbones:
+        for inside, outside in PAIRS:
+            data = DATA / inside
+            model = setup.trained(data, architecture)
+            _, found = by_distance_and_confidence(model, data, images(data / "test"), images(DATA / outside))
+            what = f"{outside} against {inside}, {architecture}"
+            details[what] = found
+            goals += [
+                at_least(f"{what}: AUROC", found["distance"]["auroc"], 0.97),
+                at_most(f"{what}: share let through", found["distance"]["let through"], 0.12),
+                at_least(f"{what}: share kept", found["distance"]["kept"], 0.88),
+            ]
+            print(what, found, file=sys.stderr, flush=True)
+    return goals, details
+
+
+def near_classes(setup: Setup) -> Measured:
+    """Each class of dog-groups held out in turn: its images against test images of the others. There is no goal."""
+    data, details = DATA / "dog-groups", dict[str, Any]()
+    for architecture in setup.backbones:
+        found = {}
+        for held_out in sorted(path.name for path in (data / "train").iterdir()):
+            table = _without(data, held_out, setup.folder / f"{held_out}.csv")
+            model = setup.trained(table, architecture)
+            known = [path for path in images(data / "test") if path.parent.name != held_out]
+            unlike = [path for path in images(data) if path.parent.name == held_out]
+            found[held_out] = by_distance_and_confidence(model, data, known, unlike)[1]
+        means = {
+            measure: {each: statistics.mean(one[measure][each] for one in found.values()) for each in ("auroc", "kept")}
+            for measure in ("distance", "min_confidence")
+        }
+        details[f"a class of dog-groups held out, {architecture}"] = {"mean": means, "by class": found}
+        print("held out", architecture, means, file=sys.stderr, flush=True)
+    return [], details
+
+
+def probabilities(setup: Setup) -> Measured:
+    """Test loss (NLL) with and without calibration; its mean over datasets and backbones must be lower."""
+    details, changes = dict[str, Any](), []
+    goals = []
+    for architecture in setup.backbones:
+        for name in setup.sets:
+            runs = []
+            for seed in SEEDS:
+                losses = []
+                for calibration in (False, True):
+                    model = setup.trained(DATA / name, architecture, seed=seed, calibration=calibration)
+                    losses.append(evaluate(model, DATA / name, cache_dir=setup.cache).loss)
+                card = Classifier(model).card.calibration
+                runs.append({"before": losses[0], "after": losses[1], "temperature": card.temperature if card else 1.0})
+            change = statistics.mean(run["after"] - run["before"] for run in runs)
+            changes.append(change)
+            details[f"{name}, {architecture}"] = runs
+            goals.append(at_most(f"{name}, {architecture}: change of test NLL, mean of {len(runs)} seeds", change, 0))
+            print(name, architecture, runs, file=sys.stderr, flush=True)
+    return [*goals, at_most("mean change of test NLL", statistics.mean(changes), 0)], details
+
+
+def size(setup: Setup) -> Measured:
+    """Bytes of the bank of a ResNet-50 with 133 classes and at least 50 images of each."""
+    folder = setup.folder / "bank"
+    folder.mkdir()
+    FeatureBank(torch.randn(BREEDS * PER_CLASS, 2048).half(), 5).save(folder)
+    mb = (folder / BANK_FILE).stat().st_size / 1e6
+    return [at_most(f"MB of a bank of {BREEDS} classes of a ResNet-50", mb, 30)], {"MB": mb}
+
+
+def first_prediction(setup: Setup) -> Measured:
+    """`breedclf predict` with a feature bank against the same model without one, in new processes."""
+    model = setup.trained(DATA / "hymenoptera", epochs=1)
+    without = setup.folder / "without" / "model"
+    shutil.copytree(model, without)
+    (without / BANK_FILE).unlink()
+    card = json.loads((without / "breedclf.json").read_text())
+    del card["feature_bank"]
+    (without / "breedclf.json").write_text(json.dumps(card))
+    image = images(DATA / "hymenoptera" / "test")[0]
+
+    def predict(folder: Path) -> Callable[[], object]:
+        command = [sys.executable, "-m", "breedclf", "predict", str(folder), str(image)]
+        return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    works = {"without bank": predict(without), "with bank": predict(model)}
+    for work in works.values():
+        work()
+    seconds = interleaved(works, setup.repeats)
+    ratio = ratios(seconds["with bank"]["wall"], seconds["without bank"]["wall"])
+    cpu = ratios(seconds["with bank"]["cpu"], seconds["without bank"]["cpu"])
+    return [at_most("first prediction with a bank over without one", ratio["median"], 1.05)], {
+        "seconds": seconds,
+        "ratio": ratio,
+        "cpu ratio": cpu,
+    }
+
+
+def _without(data: Path, held_out: str, file: Path) -> Path:
+    """A table of the training and validation images of all classes but one."""
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        rows = csv.writer(opened)
+        rows.writerow(["path", "label", "split"])
+        for split in ("train", "valid"):
+            for path in images(data / split):
+                if path.parent.name != held_out:
+                    rows.writerow((path.resolve(), path.parent.name, split))
+    return file
+
+
+PARTS: dict[str, Callable[[Setup], Measured]] = {
+    "far": far_classes,
+    "near": near_classes,
+    "probabilities": probabilities,
+    "size": size,
+    "first-prediction": first_prediction,
+}
+
+
+def main() -> int:
+    parser = parser_for(__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="one backbone, and small datasets")
+    parser.add_argument("--repeats", type=int, default=9, help="repeats of what is timed (default: 9)")
+    parser.add_argument("--cache-dir", type=Path, help="folder of the stored features (default: a temporary one)")
+    given = parser.parse_args()
+    if not WEIGHTS.is_file():
+        parser.exit(0, f"skipped: no photos and weights in {DATA}; set BREEDCLF_TEST_DATA\n")
+    backbones = ("resnet50",) if given.quick else ("resnet50", "timm:tf_efficientnet_lite2")
+    goals, details = [], dict[str, Any]()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sets = SETS[:3] if given.quick else SETS
+        setup = Setup(folder, given.cache_dir or folder / "cache", backbones, sets, given.repeats)
+        for part in given.only:
+            found, about = PARTS[part](setup)
+            goals += found
+            details[part] = about
+    return report("trust", goals, details, given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""Small copies of images for the report."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+from breedclf.data.images import pillow_image
+from breedclf.data.split import SplitImages
+from breedclf.evaluation.images import shown_name
+
+_THUMBNAIL_PX = 240
+
+
+class Thumbnails:
+    """Small JPEGs of images, by the names that results have; `root` is where these start."""
+
+    def __init__(self, images: SplitImages, root: Path) -> None:
+        self._images = images
+        self._root = root
+
+    @cached_property
+    def _at(self) -> dict[Path, int]:
+        return {shown_name(self._images.name(index), self._root): index for index in range(len(self._images))}
+
+    def of(self, name: str) -> bytes:
+        """A small JPEG of an image."""
+        index = self._at[Path(name)]
+        image = pillow_image(self._images.read(index), self._images.name(index), color="srgb").copy()
+        image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
+        file = BytesIO()
+        image.save(file, "JPEG", quality=75, optimize=True)
+        return file.getvalue()

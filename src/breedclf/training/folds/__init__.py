@@ -1,0 +1,1 @@
+"""Cross-validation on features: folds of the images, and heads that are trained on the others."""
