@@ -16,7 +16,6 @@ import numpy as np
 import psutil
 import pytest
 import torch
-import torch.nn.functional as F
 import urllib3
 from PIL import Image
 
@@ -54,6 +53,15 @@ def write_tiny_model(
     return folder
 
 
+def write_trusted_model(folder: Path) -> Path:
+    """The same with a feature bank and with exact maps of 2 x 2: `draw(5)` is known, `draw(6)` is beyond the limit."""
+    classifier = Classifier(write_tiny_model(folder, crop_px=64))
+    features = classifier.features([draw(5, width=640, height=480), draw(6, width=640, height=480)])
+    bank = FeatureBank(torch.nn.functional.normalize(features[:1], dim=1), neighbor=1)
+    limit = float(bank.distances(features[1:])) / 2
+    return write_tiny_model(folder, crop_px=64, bank=LimitedBank(bank, limit, 0.95, "valid", 40))
+
+
 def write_model_with_bank(folder: Path, *, threshold: float = 0.01) -> Path:
     """The same model, which knows the first 12 images of `draw`: each is in its bank twice, and others are far away."""
     write_tiny_model(folder)
@@ -63,15 +71,6 @@ def write_model_with_bank(folder: Path, *, threshold: float = 0.01) -> Path:
     bank = LimitedBank(FeatureBank(rows, 2), threshold, 0.95, "valid", 50)
     write_artifact(folder, card.model_dump(exclude={"weights_sha256", "feature_bank"}), state, bank=bank)
     return folder
-
-
-def write_trusted_model(folder: Path) -> Path:
-    """The same with a feature bank and with exact maps of 2 x 2: `draw(5)` is known, `draw(6)` is beyond the limit."""
-    classifier = Classifier(write_tiny_model(folder, crop_px=64))
-    features = classifier.features([draw(5, width=640, height=480), draw(6, width=640, height=480)])
-    bank = FeatureBank(F.normalize(features[:1], dim=1), neighbor=1)
-    limit = float(bank.distances(features[1:])) / 2
-    return write_tiny_model(folder, crop_px=64, bank=LimitedBank(bank, limit, 0.95, "valid", 40))
 
 
 def draw(seed: int = 0, *, width: int = 80, height: int = 60) -> Image.Image:
@@ -92,13 +91,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model_with_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model_with_bank(tmp_path_factory.mktemp("bank") / "model")
+def trusted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trusted_model(tmp_path_factory.mktemp("trusted") / "model")
 
 
 @pytest.fixture(scope="session")
-def trusted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trusted_model(tmp_path_factory.mktemp("trusted") / "model")
+def model_with_bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model_with_bank(tmp_path_factory.mktemp("bank") / "model")
 
 
 @pytest.fixture(scope="session")
