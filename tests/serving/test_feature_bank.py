@@ -14,9 +14,12 @@ import pytest
 from breedclf import Classifier, Deployment, LocalBackend
 from breedclf.backends.common.image_context import write_image_context
 from breedclf.backends.common.model_archive import pack_model
-from breedclf.errors import ArtifactError
+from breedclf.backends.sagemaker.endpoints.expected_answers import compare_with, expected_answers
+from breedclf.errors import ArtifactError, ParityError
 from breedclf.files.model_folder import BANK_FILE
+from breedclf.inference.prediction import Prediction, RankedClass
 from breedclf.serving import inference
+from breedclf.serving.parity import KnownLimits, compare
 from tests.serving.conftest import draw, encode, post, running
 
 PNG = "image/png"
@@ -84,6 +87,41 @@ def test_an_endpoint_returns_distances(model_with_bank: Path, tmp_path: Path) ->
         got = endpoint.predict_many([KNOWN, UNKNOWN])
     assert [each.known for each in got] == [True, False]
     assert [each.distance for each in got] == pytest.approx([each.distance for each in expected], abs=1e-3)
+
+
+CAT = Prediction((RankedClass("Cat", "1.Cat", 1.0),), known=False, distance=0.3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param({"distance": None}, "returns the distance none, the classifier 0.3000", id="no distance"),
+        pytest.param({"distance": 0.4}, "returns the distance 0.4000, the classifier 0.3000", id="another distance"),
+        pytest.param({"known": True}, "returns known=True, the classifier known=False", id="known"),
+    ],
+)
+def test_another_distance_is_a_difference(answer: dict[str, object], message: str) -> None:
+    limits = KnownLimits(None, 0.2)
+    compare("x", json.dumps(CAT.to_dict()), [CAT], 1e-3, limits)
+    with pytest.raises(ParityError, match=message):
+        compare("x", json.dumps(CAT.to_dict() | answer), [CAT], 1e-3, limits)
+    compare("x", json.dumps(CAT.to_dict() | {"known": True}), [CAT], 1e-3, KnownLimits(None, 0.3004))
+
+
+def test_expected_answers_of_an_endpoint_have_distances(model: Path, model_with_bank: Path) -> None:
+    def ask(folder: Path) -> Callable[[bytes, str], bytes]:
+        engine = inference.model_fn(str(folder))
+        return lambda body, kind: inference.output_fn(
+            inference.predict_fn(inference.input_fn(body, kind), engine), "*/*"
+        )[0]
+
+    document = expected_answers(model_with_bank)
+    compare_with(document, ask(model_with_bank))
+    with pytest.raises(ParityError, match="returns the distance none"):
+        compare_with(document, ask(model))
+    values = json.loads(document)
+    del values["limits"]  # as a version without feature banks wrote it
+    compare_with(json.dumps(values).encode(), ask(model))
 
 
 @pytest.mark.parametrize("damage", DAMAGED)

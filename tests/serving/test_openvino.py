@@ -17,7 +17,7 @@ from breedclf.files.sealed_folder import seal
 from breedclf.inference.classifier import Classifier
 from breedclf.jobs.endpoints import EndpointSpec, EngineChoice
 from breedclf.serving.http.app import Service
-from breedclf.serving.parity import check_parity
+from breedclf.serving.parity import check_parity, reference_of
 from tests.serving.conftest import CLASSES, draw, encode, post, running
 
 if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None:
@@ -26,6 +26,7 @@ if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nnc
 from breedclf.features.openvino_maker import check_accuracy
 from breedclf.serving.engines import openvino as openvino_engine
 from breedclf.serving.engines.openvino import files_for, precision_for
+from breedclf.serving.engines.openvino_model import check_known, make
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,29 @@ def test_its_files_are_made_once_and_for_these_weights(
         files_for(other_model, choice)
 
 
+def test_distances_are_those_of_torch(model_with_bank: Path) -> None:
+    classifier = Classifier(model_with_bank, precision="fp32")
+    images = [encode(draw(seed)) for seed in (*range(4), *range(40, 44))]
+    with running(model_with_bank, Service(engine=EngineChoice("openvino", "fp32"))) as (url, server):
+        pipeline = server.service.pipeline
+        assert pipeline is not None
+        check_parity(url, model_with_bank, reference=reference_of(classifier))
+        check_parity(url, model_with_bank, reference=pipeline.engine.reference())
+        got = pipeline.engine.forward([pipeline.engine.decode(image) for image in images])
+        assert post(url + "/invocations", images[0]).json()["distance"] == pytest.approx(got[0].distance, abs=1e-5)
+    expected = [classifier.predict(image) for image in images]
+    assert [each.distance for each in got] == pytest.approx([each.distance for each in expected], abs=1e-4)
+
+
+def test_files_without_features_are_made_again(model_with_bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version converted models with a bank without their features, under the same card."""
+    choice = EngineChoice("openvino", "fp32")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(openvino_engine, "has_bank", lambda _model: False)
+        before = openvino_engine._key(model_with_bank, choice)
+    assert openvino_engine._key(model_with_bank, choice) != before
+
+
 def test_files_of_another_model_in_their_place_are_not_served(
     model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,6 +125,24 @@ def test_int8_is_measured_on_the_users_images(model: Path, images: Path) -> None
     assert about["accuracy_before"] == 1.0
     with pytest.raises(DataError, match="the valid split has 24 images, too few to measure a drop of 1.0%"):
         files_for(model, EngineChoice("openvino", "int8", images))
+
+
+@pytest.mark.slow
+def test_int8_says_for_how_many_images_it_changes_whether_they_are_known(
+    model_with_bank: Path, images: Path, tmp_path: Path
+) -> None:
+    about = make(model_with_bank, tmp_path, calibration=images, max_accuracy_drop=0.9)
+    assert about.distances is not None
+    assert about.known_changed is not None
+    assert 0 <= about.known_changed <= 1
+    assert len(about.distances) == len(about.expected) == 4
+
+
+def test_a_change_of_what_is_known_is_refused() -> None:
+    check_known(0.05, images=100, max_drop=0.01)
+    check_known(0.1, images=100, max_drop=0.1)
+    with pytest.raises(ParityError, match="for 6.0% of the 100 valid images whether they are known.* exceeds 5.0%"):
+        check_known(0.06, images=100, max_drop=0.01)
 
 
 @pytest.mark.parametrize(

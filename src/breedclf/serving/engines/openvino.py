@@ -18,20 +18,25 @@ import torch
 from breedclf.errors import EndpointError
 from breedclf.features.openvino import MODEL_FILE, compiled, made_elsewhere, need_openvino
 from breedclf.files.cache_folder import cache_folder
+from breedclf.files.model_folder import CARD_FILE, has_bank
 from breedclf.files.sealed_folder import is_as_sealed, seal
 from breedclf.inference.classifier import ranked_prediction
-from breedclf.inference.model_directory import read_artifact, read_card
+from breedclf.inference.model_directory import read_artifact, read_bank, read_card
 from breedclf.inference.prediction import Prediction
 from breedclf.jobs.endpoints import EngineChoice
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import Engine
-from breedclf.serving.parity import TOLERANCE, Reference
+from breedclf.serving.parity import TOLERANCE, KnownLimits, Reference
 
 log: logging.Logger = logging.getLogger(__name__)
 
 ABOUT_FILE = "about.json"
+BANK_MODEL_FILE = "distances.xml"
 _FOLDER = "openvino"
 _MAX_CACHED = 4
+_LAYOUT = "with features"
+"""A part of the cache key; files of models with a bank were written without it by earlier versions."""
 
 
 class OpenVinoEngine(Engine):
@@ -48,16 +53,26 @@ class OpenVinoEngine(Engine):
         core = openvino.Core()
         self.precision: str = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
         self._compiled = compiled(files / MODEL_FILE, self.precision)
+        # Apart from the network, so that distances are computed in float32 whatever its precision.
+        self._distances_of = compiled(files / BANK_MODEL_FILE, "fp32") if self.card.feature_bank is not None else None
         self._about = json.loads((files / ABOUT_FILE).read_text(encoding="utf-8"))
 
     def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
         images = np.stack([each.numpy() for each in inputs])
-        probabilities = torch.from_numpy(self._compiled(images)[0])
-        return [ranked_prediction(self.card, row) for row in probabilities]
+        found = self._compiled(images)
+        distances = None if self._distances_of is None else self._distances_of(found[1])[0].tolist()
+        return self._ranked(torch.from_numpy(found[0]), distances)
 
     def reference(self) -> Reference:
-        rows = [ranked_prediction(self.card, torch.tensor(row)) for row in self._about["expected"]]
-        return Reference(rows, TOLERANCE[self.precision])
+        predictions = self._ranked(torch.tensor(self._about["expected"]), self._about.get("distances"))
+        return Reference(predictions, TOLERANCE[self.precision], KnownLimits.of(self.card))
+
+    def _ranked(self, probabilities: torch.Tensor, distances: Sequence[float] | None) -> list[Prediction]:
+        distances_or_none = [None] * len(probabilities) if distances is None else distances
+        return [
+            ranked_prediction(self.card, row, distance)
+            for row, distance in zip(probabilities, distances_or_none, strict=True)
+        ]
 
 
 def precision_for(requested: str, capabilities: Sequence[str]) -> str:
@@ -75,7 +90,7 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
         ParityError: int8 loses more accuracy than allowed.
     """
     need_openvino(choice.precision)
-    read_artifact(model)  # verified at each start, not only when the files are created
+    check_model(model)  # at each start, not only when the files are created
     root = cache_folder() / _FOLDER
     key = _key(model, choice)
     found = root / key
@@ -101,6 +116,16 @@ def files_for(model: Path, choice: EngineChoice) -> Path:
     return found
 
 
+def check_model(model: Path) -> None:
+    """Check all files of a model directory.
+
+    Raises:
+        ArtifactError: one is missing or damaged.
+    """
+    card, _ = read_artifact(model)
+    read_bank(model, card, find_backbone(card.architecture).features)
+
+
 def _make(model: Path, target: Path, choice: EngineChoice) -> None:
     arguments = [str(model), str(target)]
     if choice.calibration is not None:
@@ -110,7 +135,7 @@ def _make(model: Path, target: Path, choice: EngineChoice) -> None:
 
 def _key(model: Path, choice: EngineChoice) -> str:
     """The cache key; calibration images are identified by name, size and modification time."""
-    parts = [(model / "breedclf.json").read_text(encoding="utf-8")]
+    parts = [(model / CARD_FILE).read_text(encoding="utf-8"), *([_LAYOUT] if has_bank(model) else [])]
     parts += [importlib.metadata.version(name) for name in ("openvino", "torch")]
     if choice.calibration is not None:
         parts += [importlib.metadata.version("nncf"), str(choice.max_accuracy_drop)]

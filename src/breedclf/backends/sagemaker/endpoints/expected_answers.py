@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ParityError
-from breedclf.inference.prediction import Prediction, RankedClass
+from breedclf.inference.prediction import Prediction
 
 SCHEMA_VERSION = 1
 _JSON = "application/json"
@@ -22,18 +24,23 @@ def expected_answers(model: Path) -> bytes:
         ArtifactError: the folder contains no model, or a damaged one.
     """
     from breedclf.inference.classifier import Classifier  # loads torch
-    from breedclf.serving.parity import TOLERANCE, sample_images
+    from breedclf.serving.parity import TOLERANCE, KnownLimits, sample_images
 
     classifier = Classifier(model, batch_size=1)
     samples = [
         {
             "content_type": kind,
             "b64": base64.b64encode(image).decode(),
-            "predictions": [each.to_dict() for each in classifier.predict(image).ranked],
+            **classifier.predict(image).to_dict(),
         }
         for kind, image in sample_images()
     ]
-    document = {"schema_version": SCHEMA_VERSION, "tolerance": TOLERANCE[classifier.precision], "samples": samples}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "tolerance": TOLERANCE[classifier.precision],
+        "limits": asdict(KnownLimits.of(classifier.card)),
+        "samples": samples,
+    }
     return json.dumps(document).encode()
 
 
@@ -47,16 +54,17 @@ def compare_with(document: bytes, ask: Callable[[bytes, str], bytes]) -> None:
     Raises:
         ParityError: a prediction differs by more than the tolerance of the precision.
     """
-    from breedclf.serving.parity import compare
+    from breedclf.serving.parity import KnownLimits, compare
 
     known: dict[str, Any] = json.loads(document)
-    samples = known["samples"]
-    expected = [Prediction(tuple(RankedClass(**ranked) for ranked in each["predictions"])) for each in samples]
+    samples, limits = known["samples"], known.get("limits")  # versions without feature banks wrote no limits
+    check = partial(_compare, partial(compare, limits=None if limits is None else KnownLimits(**limits)))
+    expected = [Prediction.from_dict(each) for each in samples]
     for sample, prediction in zip(samples, expected, strict=True):
         body = base64.b64decode(sample["b64"])
-        _compare(compare, sample["content_type"], ask(body, sample["content_type"]), [prediction], known["tolerance"])
+        check(sample["content_type"], ask(body, sample["content_type"]), [prediction], known["tolerance"])
     together = json.dumps({"instances": [{"b64": each["b64"]} for each in samples]}).encode()
-    _compare(compare, "all together", ask(together, _JSON), expected, known["tolerance"])
+    check("all together", ask(together, _JSON), expected, known["tolerance"])
 
 
 def _compare(compare: Callable[..., None], name: str, answer: bytes, expected: list[Prediction], most: float) -> None:
