@@ -9,16 +9,19 @@ import pytest
 from breedclf import Evaluation, Trainer, TrainingConfig, evaluate
 
 
+pytestmark = pytest.mark.slow  # 333 photos pass through a ResNet-50
+
+
 @pytest.fixture(scope="module")
 def measured(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     weights = str(shared_data / "weights" / "resnet50-imagenet1k.pth")
     data, output = shared_data / "hymenoptera", tmp_path_factory.mktemp("ants")
     artifact = Trainer(TrainingConfig(data=data, weights=weights, output=output)).fit().artifact
-    return evaluate(artifact, data, unlike=shared_data / "dog-groups" / "test")
+    return evaluate(artifact, data, unlike=shared_data / "dog-groups")
 
 
 def test_dogs_are_none_of_the_insects(measured: Evaluation) -> None:
-    assert measured.unlike is not None and measured.unlike.count == 24
+    assert measured.unlike is not None and measured.unlike.count == 113
     assert measured.unlike.auroc >= 0.97
     assert measured.unlike.let_through <= 0.12
 
