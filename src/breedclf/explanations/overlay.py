@@ -40,7 +40,7 @@ def overlay(image: Image.Image, values: npt.NDArray[np.float32], *, diverging: b
     colors = _diverging(shares) if diverging else sequential_colors()[np.rint(shares * (_STEPS - 1)).astype(int)]
     gray = np.asarray(image.convert("L"), np.float64)[..., None] / 255
     gray = 0.5 + (gray - 0.5) * _GRAY_CONTRAST
-    opaque = (_MOST_OPAQUE * np.abs(shares) ** 0.8)[..., None]
+    opaque = (_MOST_OPAQUE * np.abs(shares))[..., None]
     mixed = gray * (1 - opaque) + colors * opaque
     return Image.fromarray(np.rint(mixed * 255).clip(0, 255).astype(np.uint8), "RGB")
 
