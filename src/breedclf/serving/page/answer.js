@@ -70,9 +70,9 @@ function shareNote(known, about) {
     : `Calibrated on ${images} images: of answers with 80%, about 80% should be correct.`;
 }
 
-// Two numbers with as many decimals as it takes to see which one is larger.
+// Two numbers with two digits or more, and as many as it takes to see which one is larger.
 function distinct(one, other) {
-  let digits = 2;
+  let digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.max(other, 1e-6)))));
   while (digits < 6 && one !== other && one.toFixed(digits) === other.toFixed(digits)) digits += 1;
   return [one.toFixed(digits), other.toFixed(digits)];
 }
