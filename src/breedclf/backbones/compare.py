@@ -16,9 +16,9 @@ from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone, 
 from breedclf.backbones.folds import ALWAYS_TRAINED, stratified_folds
 from breedclf.backbones.heads import SomeRows, out_of_fold
 from breedclf.backbones.passes import CandidateFeatures, Passes
-from breedclf.backbones.pool import groups_of
 from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
+from breedclf.data.image_groups import groups_of
 from breedclf.errors import ConfigError, TrainingError
 from breedclf.files.paths import StrPath
 from breedclf.models.backbones.published_weights import published_weights
