@@ -74,7 +74,10 @@ def calibration_of(valid: Scores, folds: Scores | None = None) -> Calibration:
     before, after = valid.nll(), valid.nll(temperature)
     if not after < before:
         temperature, after = 1.0, before
-    source = "valid" if folds is None else "folds"
     return Calibration(
-        temperature=temperature, nll_before=before, nll_after=after, images=len(valid.targets), source=source
+        temperature=temperature,
+        nll_before=before,
+        nll_after=after,
+        images=len(valid.targets),
+        source="valid" if folds is None else "folds",
     )
