@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.explanations.explainer import Explainer
+    from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
     from breedclf.exporting.export import Export, export
     from breedclf.features.progress import FeatureProgress
@@ -112,6 +114,8 @@ _MODULE_OF = {
     "EpochRecord": "breedclf.training.records",
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
+    "Explainer": "breedclf.explanations.explainer",
+    "Explanation": "breedclf.explanations.explanation",
     "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
     "FeatureCounts": "breedclf.features.stored_pass",
@@ -207,6 +211,8 @@ __all__ = [
     "EpochRecord",
     "Evaluation",
     "EvaluationConfig",
+    "Explainer",
+    "Explanation",
     "Export",
     "ExportError",
     "FeatureCounts",

@@ -76,6 +76,10 @@ class EvaluationConfig(PredictionConfig):
         validate_default=True,
         description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)",
     )
+    explain: bool = Field(
+        default=True,
+        description="show in the report what speaks for the wrong answers; 36 more images pass through the network",
+    )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")
     precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware supports it")
