@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from breedclf.api.best_trial import BestTrial
     from breedclf.api.deployment import Deployment
     from breedclf.api.endpoint import Endpoint
+    from breedclf.api.explained import EndpointExplanation, ExplainedPrediction
     from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
     from breedclf.api.transform import TransformResult
@@ -110,10 +111,12 @@ _MODULE_OF = {
     "Endpoint": "breedclf.api.endpoint",
     "EndpointDescription": "breedclf.jobs.endpoints",
     "EndpointError": "breedclf.errors",
+    "EndpointExplanation": "breedclf.api.explained",
     "EndpointStatus": "breedclf.jobs.endpoints",
     "EpochRecord": "breedclf.training.records",
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
+    "ExplainedPrediction": "breedclf.api.explained",
     "Explainer": "breedclf.explanations.explainer",
     "Explanation": "breedclf.explanations.explanation",
     "Export": "breedclf.exporting.export",
@@ -207,10 +210,12 @@ __all__ = [
     "Endpoint",
     "EndpointDescription",
     "EndpointError",
+    "EndpointExplanation",
     "EndpointStatus",
     "EpochRecord",
     "Evaluation",
     "EvaluationConfig",
+    "ExplainedPrediction",
     "Explainer",
     "Explanation",
     "Export",

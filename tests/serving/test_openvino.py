@@ -54,6 +54,9 @@ def test_it_answers_as_torch_does(model: Path, other_model: Path) -> None:
         got = {each["label"]: each["probability"] for each in post(url + "/invocations", image).json()["predictions"]}
         expected = Classifier(model, precision="fp32").predict(image)
         assert got == pytest.approx({each.label: each.probability for each in expected.ranked}, abs=1e-4)
+        refused = post(url + "/invocations?explain=1", image)
+        assert (refused.status, refused.json()["error"]["code"]) == (400, "NoExplanation")
+        assert "serve the model with --engine torch" in refused.json()["error"]["message"]
         several = [draw(seed) for seed in range(5)]
         together = pipeline.engine.forward([pipeline.engine.decode(encode(each)) for each in several])
         assert [each.best.label for each in together] == [

@@ -17,6 +17,7 @@ from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
 from breedclf.explanations.overlay import overlay
 from breedclf.inference.prediction import Prediction
+from breedclf.text.html_repr import html_repr
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -148,6 +149,21 @@ class Explanation:
     def __repr__(self) -> str:
         height, width = self.values.shape
         return f"Explanation({self}, {self.method}, {height} x {width}, score={self.score:.3f})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.reporting.notebook import explained, notebook_view
+
+        heading, body = explained(
+            self.class_name,
+            self.other,
+            method=self.method,
+            is_exact=self.is_exact,
+            score=self.score,
+            bias=self.bias,
+            image=self.image(),
+        )
+        return notebook_view(heading, body)
 
     def _parts(self) -> tuple[Evidence, ClassNames]:
         if self._evidence is None or self._names is None:

@@ -175,8 +175,12 @@ class ServingBackend(Protocol):
     def delete_endpoint(self, name: str) -> None:
         """Delete the endpoint, once it has answered the requests that it accepted."""
 
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke_endpoint(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request to the model and return its response (JSON, or JSON lines for several images).
+
+        `attributes` are SageMaker's custom attributes, such as `explain=1`: at most 1,024 visible ASCII characters.
 
         Raises:
             ModelError: the model's server refused it.
