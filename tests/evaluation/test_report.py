@@ -121,8 +121,14 @@ def test_a_page_of_many_images_shows_everything_and_stays_small() -> None:
     page = read_page(html)
     assert page.problems == []
     assert len(html) < 1_000_000
-    for words in ("Reliability diagram", "Kept against let through", "2 of the unlike images are among the test images",
-                  "are left out: 1; the first: bad.jpg", "went from 0.9 to 0.8", "It is never worse there"):  # fmt: skip
+    for words in (
+        "Reliability diagram",
+        "Kept against let through",
+        "2 of the unlike images are among the test images",
+        "are left out: 1; the first: bad.jpg",
+        "went from 0.9 to 0.8",
+        "It is never worse there",
+    ):
         assert words in page.text
     assert page.tags["img"] == 3 * 12
 

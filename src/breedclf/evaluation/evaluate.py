@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,6 +98,7 @@ def evaluate(
     """
     artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
+    unlike = user_path(unlike, "unlike") if isinstance(unlike, (str, os.PathLike)) else unlike
     reuse = PredictionConfig(
         tta=tta,
         coverage=coverage,

@@ -17,7 +17,8 @@ from breedclf.reporting.charts import Bar, Reference, Series, bar_chart, line_ch
 from breedclf.reporting.formats import percent, plain, whole
 
 _NEAR_CLASSES = (
-    "Classes that look like those of the model, such as a breed that it wasn't trained on, can't be separated by this"
+    "Classes that look like those of the model, such as dogs of a kind that it wasn't trained on, can't be separated "
+    "by this"
 )
 _SIZES_SHOWN = 10
 
@@ -109,8 +110,8 @@ def _reasons(result: Evaluation, found: Refused, card: ModelCard) -> Iterator[Ma
             f"by a best probability below min_confidence ({percent(card.min_confidence)}), of which "
             f"{whole(found.by_both)} by both."
         )
-    near = getattr(card.feature_bank, "near_auroc", None)
-    measured = "" if near is None else f": with one of its own classes left out, the AUROC is {near:.3f}"
+    near = None if card.feature_bank is None else card.feature_bank.near_auroc
+    measured = "" if near is None else f": for one of its own classes, left out of the bank, the AUROC is {near:.3f}"
     yield f"{_NEAR_CLASSES}{measured}."
     if result.unlike is None:
         yield "--unlike DIR measures how many images of a folder, which are none of the classes, get a class anyway."
