@@ -84,7 +84,7 @@ def measure(folders: dict[str, Path], engine: str, *, rounds: int, requests: int
             port = free_port()
             process, _ = stack.enter_context(served(server_command(folder, port, engine), port, made[0]))
             servers[name] = (port, psutil.Process(process.pid))
-            send_traffic(port, made, clients=SATURATING, answers=64)
+            send_traffic(port, made, clients=SATURATING, answers=SATURATING)
         for number in range(rounds):
             for name in list(folders)[:: -1 if number % 2 else 1]:
                 port, process = servers[name]

@@ -44,7 +44,7 @@ class NetworkWithBank(ExportedNetwork):
 
     Args:
         network: from images to scores; its head is moved out of it.
-        head: the path of its last layer, whose inputs are the features.
+        head: the path of its head, whose inputs are the features.
         bank: of the model.
         card: of the model, with the limits for known images.
     """

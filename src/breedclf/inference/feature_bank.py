@@ -72,7 +72,7 @@ class FeatureBank:
             features: of any float type, [N, D].
         """
         similarities = self.projected(features) @ self.rows.float().T
-        return 1 - similarities.topk(min(self.neighbor, len(self.rows)), dim=1).values[:, -1]
+        return (1 - similarities.topk(min(self.neighbor, len(self.rows)), dim=1).values[:, -1]).clamp(0, 2)
 
     def to(self, device: torch.device) -> Self:
         """The same bank on a device, with its rows in float32, for repeated use."""
