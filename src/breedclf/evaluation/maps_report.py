@@ -46,7 +46,7 @@ def worst_images(result: Evaluation, jpegs: Sequence[bytes], maps: ReportMaps | 
         if maps.is_exact
         else f"The maps are approximations by {maps.method}."
     )
-    lead = f"{_LEAD} The colors show what the network saw in the cropped image, yellow the most. {kind}"
+    lead = f"{_LEAD} In the cropped image, yellow places speak most for the answer. {kind}"
     return Section("Worst images", [gallery(items, per_row=3), *_border(maps)], lead=lead)
 
 
