@@ -56,7 +56,9 @@ def test_a_swin_has_an_exact_readout_and_a_vit_the_tokens_of_its_last_block() ->
     place = place_of(vit.requires_grad_(False), image)
     assert place is not None
     assert place.grid == (2, 2)
-    assert place.module is vit.encoder.dropout, "what enters the only block, with a class token before the patches"
+    assert place.module is vit.get_submodule("encoder.dropout"), (
+        "what enters the only block, with a class token before the patches"
+    )
 
 
 def test_a_network_whose_modules_return_no_map_has_no_place() -> None:

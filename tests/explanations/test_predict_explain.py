@@ -40,7 +40,8 @@ def test_each_image_has_a_png_and_an_entry(
     assert second["explanation"]["file"] == str(folder / "dog-2.png")
     assert "explanation" not in broken
     assert sorted(path.name for path in folder.iterdir()) == ["dog-2.png", "dog.png"]
-    assert Image.open(folder / "dog.png").size == (64, 64)
+    with Image.open(folder / "dog.png") as drawn:
+        assert drawn.size == (64, 64)
 
     assert main(command) == 2
     assert "dog.png and 1 more exist already; choose another folder, or delete it" in capsys.readouterr().err

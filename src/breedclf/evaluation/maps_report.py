@@ -83,7 +83,7 @@ def _border_sentence(border: BorderEvidence) -> str:
     count = len(border.shares)
     return (
         f"On average {percent(border.mean)} of the evidence for the answer is on the border, the outer seventh on each "
-        f"side, in {whole(count)} {'image' if count == 1 else 'images'} of the split. With evidence everywhere alike it "
-        f"would be {percent(UNIFORM_BORDER_SHARE)}. {whole(border.above_uniform)} of them "
+        f"side, in {whole(count)} {'image' if count == 1 else 'images'} of the split. With evidence everywhere alike "
+        f"it would be {percent(UNIFORM_BORDER_SHARE)}. {whole(border.above_uniform)} of them "
         f"{'has' if border.above_uniform == 1 else 'have'} more than that."
     )
