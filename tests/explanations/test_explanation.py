@@ -120,11 +120,3 @@ def test_the_border_is_the_outer_seventh_for_maps_of_any_size() -> None:
     center[0, 0], center[6, 2] = 1, -5
     assert border_share(center) == pytest.approx(0.5), "values below zero don't count"
     assert border_share(-np.ones((7, 7), np.float32)) == 0
-
-
-def test_notebooks_show_the_map_and_how_exact_it_is(explained: Explanation) -> None:
-    html = explained.difference("Harrier")._repr_html_()
-    assert html is not None
-    assert "Why Beagle and not Harrier" in html
-    assert "class activation map, exact" in html
-    assert "data:image/jpeg;base64," in html

@@ -11,7 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from breedclf.api.endpoint import Endpoint, file_of, prediction_of
+from breedclf.api.answers import prediction_of
+from breedclf.api.endpoint import Endpoint, file_of
 from breedclf.config import Precision
 from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.image_folder import images_below

@@ -13,7 +13,7 @@ from PIL import Image
 
 from breedclf.data.decoding import as_image
 from breedclf.errors import ConfigError
-from breedclf.explanations.border import UNIFORM_BORDER_SHARE, border_share
+from breedclf.explanations.border import border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
 from breedclf.explanations.overlay import overlay
@@ -160,16 +160,18 @@ class Explanation:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.blocks import facts
-        from breedclf.reporting.formats import percent, plain
-        from breedclf.reporting.notebook import beside_image, notebook_view
+        from breedclf.reporting.notebook import explained, notebook_view
 
-        pairs = [
-            ("Method", f"{self.method}{', exact' if self.is_exact else ', an approximation'}"),
-            ("Score" if self.other is None else "Difference of scores", plain(self.score)),
-            ("Evidence on the border", f"{percent(self.border_share)} ({percent(UNIFORM_BORDER_SHARE)} if even)"),
-        ]
-        return notebook_view(f"Why {self}", beside_image(self.jpeg(), facts(pairs)))
+        heading, body = explained(
+            self.class_name,
+            self.other,
+            method=self.method,
+            is_exact=self.is_exact,
+            score=self.score,
+            bias=self.bias,
+            image=self.image(),
+        )
+        return notebook_view(heading, body)
 
     def _parts(self) -> tuple[Evidence, ClassNames]:
         if self._evidence is None or self._names is None:
