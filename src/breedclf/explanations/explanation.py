@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,13 @@ class Explanation:
         The map of a difference is orange where the image speaks for the explained class, blue for the other one.
         """
         return overlay(as_image(self.crop), self.values, diverging=self.other is not None)
+
+    def jpeg(self, side_px: int = 240) -> bytes:
+        """The same as a small JPEG file, for pages and notebooks."""
+        image, file = self.image(), BytesIO()
+        image.thumbnail((side_px, side_px))
+        image.save(file, "JPEG", quality=75, optimize=True)
+        return file.getvalue()
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON values, without the map."""
