@@ -30,6 +30,7 @@ NAMES = (
     "scale",
     "jobs",
     "serve",
+    "serve_bank",
     "serve_peers",
     "profiling_overhead",
     "profiling_verify",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.config import TrainingConfig
-from breedclf.evaluation.result import wilson_interval
 from breedclf.evaluation.paired import mcnemar
+from breedclf.evaluation.result import wilson_interval
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
 

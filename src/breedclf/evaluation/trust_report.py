@@ -87,7 +87,7 @@ def _tiles(result: Evaluation, bank: BankRecord) -> Iterator[Tile]:
     yield Tile(
         "Threshold",
         f"{bank.threshold:.3f}",
-        f"keeps {percent(bank.kept_share)} of {whole(bank.limited_on_images)} images of {bank.limited_on}",
+        f"keeps {percent(bank.kept_share)} of {whole(bank.limited_on_images)} images ({bank.limited_on})",
     )
     if result.unlike is not None:
         low, high = result.unlike.let_through_interval
@@ -120,7 +120,8 @@ def _reasons(result: Evaluation, found: Refused, card: ModelCard) -> Iterator[Ma
             "these metrics worse than they are."
         )
     if result.unlike is not None and result.unlike.skipped:
-        yield f"{whole(len(result.unlike.skipped))} unlike images can't be read and are left out."
+        skipped = result.unlike.skipped
+        yield f"Unlike images that can't be read, and are left out: {whole(len(skipped))}; the first: {skipped[0]}"
 
 
 def _unlike(result: Evaluation, unlike: Unlike, bank: BankRecord) -> list[Markup | str]:
@@ -131,8 +132,8 @@ def _unlike(result: Evaluation, unlike: Unlike, bank: BankRecord) -> list[Markup
         "Answered with a class, by threshold",
         [Series(name, thresholds, kept), Series("unlike images let through", thresholds, through)],
         x_label="largest distance of known images", y_label="share answered", y_format=percent, from_zero=True,
-        references=[Reference(bank.threshold, "the model")],
-        note="A good threshold is where the first line is high and the second is low.",
+        references=[Reference(bank.threshold, "")],
+        note="The dashed line is the model's threshold; a good one is where the first line is high and the second low.",
     )  # fmt: skip
     roc = line_chart(
         "Kept against let through",

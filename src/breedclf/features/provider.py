@@ -108,6 +108,12 @@ class FeatureProvider:
         # Features fit on the device; activations are much larger and are moved batch by batch.
         return source.loaded() if is_head and self._loadable.take(found.values * 4) else source
 
+    def computed_again(self, split: Split, kept: torch.Tensor) -> StreamedFeatures:
+        """The source of the evaluation crops of the images at the positions `kept`, which is computed when it is read."""
+        images = self._readable[split.name][0] if split.name in self._readable else EncodedImages(split.images)
+        targets = torch.tensor(split.targets)[kept].to(self.extractor.compute.device)
+        return StreamedFeatures(self.extractor, images, kept, targets)
+
     def _reporting(self, split: Split, view: int) -> Callable[[int], None]:
         """Reports the number of images of a view that are done."""
         return lambda done: self._on_progress(FeatureProgress(split.name, view, done, len(split)))

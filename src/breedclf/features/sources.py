@@ -35,7 +35,8 @@ class Sources:
     `valid_kept` is int64 [N], the position in the validation split of each row of `valid`.
     `data_fingerprint` identifies the images. `skipped` has the reasons of unreadable images that are left out.
     `are_cached`: all inputs are features from the store. `counts`: images that passed the backbone before the first
-    step, and images whose features were in the store.
+    step, and images whose features were in the store. `plain` has the evaluation crops of the training images, where no
+    view is that; its rows are those of `views`.
     """
 
     views: Mapping[int, FeatureSource]
@@ -46,6 +47,12 @@ class Sources:
     skipped: list[str]
     are_cached: bool
     counts: FeatureCounts
+    plain: FeatureSource | None = None
+
+    @property
+    def evaluation_crops(self) -> FeatureSource:
+        """The source of the training images as they are evaluated, not augmented."""
+        return self.views[0] if 0 in self.views else self.plain or self.first
 
     @property
     def first(self) -> FeatureSource:
@@ -99,6 +106,7 @@ def make_sources(
         provider.skipped,
         provider.store is not None and config.freeze == "head",
         provider.counts,
+        None if 0 in views else provider.computed_again(data.train, train[0].kept),
     )
 
 

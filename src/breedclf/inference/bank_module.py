@@ -15,8 +15,7 @@ class BankModule(nn.Module):
         super().__init__()
         self.neighbor: int = bank.neighbor
         self.rows = nn.Buffer(bank.rows.half())
-        self.mean = None if bank.mean is None else nn.Buffer(bank.mean)
         self.basis = None if bank.basis is None else nn.Buffer(bank.basis)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return FeatureBank(self.rows, self.neighbor, self.mean, self.basis).distances(features)
+        return FeatureBank(self.rows, self.neighbor, self.basis).distances(features)

@@ -16,13 +16,15 @@ from breedclf.errors import ArtifactError
 from breedclf.files.model_folder import BANK_FILE
 from breedclf.files.tensor_files import save_tensors
 
-_ROWS, _MEAN, _BASIS = "rows", "mean", "basis"
+_ROWS, _BASIS = "rows", "basis"
 
 
 class BankRecord(Settings):
     """What the model card says about the feature bank.
 
     An image is known if its distance is at most `threshold`, which keeps `kept_share` of the `limited_on` images.
+    `near_auroc` says how well similar classes are told from those of the model: the probability that an image of one
+    class, whose rows are left out, has a higher distance than one of another class; the mean over up to 10 classes.
     """
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -32,6 +34,7 @@ class BankRecord(Settings):
     kept_share: float = Field(gt=0, le=1)
     limited_on: str
     limited_on_images: int = Field(ge=1)
+    near_auroc: float | None = Field(default=None, ge=0, le=1)
 
 
 @dataclass(frozen=True)
@@ -39,23 +42,20 @@ class FeatureBank:
     """Features of training images, to which those of other images are compared.
 
     Args:
-        rows: float16 [M, K], of unit length.
+        rows: float16 [M, K]; of unit length if there is no basis.
         neighbor: the distance of an image is that to its nearest row with this number, counted from 1.
-        mean: float32 [D], subtracted from features before they are projected; None if they aren't.
-        basis: float32 [D, K], the principal components on which features are projected; None if K is D.
+        basis: float32 [D, K], the orthonormal directions on which features of unit length are projected; None if K is
+            D. What an image has outside them is lost, and makes it less similar to every row.
     """
 
     rows: torch.Tensor
     neighbor: int
-    mean: torch.Tensor | None = None
     basis: torch.Tensor | None = None
 
     def projected(self, features: torch.Tensor) -> torch.Tensor:
-        """Features [N, D] as they are compared: float32 [N, K], of unit length."""
-        wide = features.float()
-        if self.mean is not None and self.basis is not None:
-            wide = (wide - self.mean) @ self.basis
-        return F.normalize(wide, dim=1)
+        """Features [N, D] as they are compared: float32 [N, K]."""
+        unit = F.normalize(features.float(), dim=1)
+        return unit if self.basis is None else unit @ self.basis
 
     def distances(self, features: torch.Tensor) -> torch.Tensor:
         """The distances of N images, float32 [N], from 0 (the same) to 2 (opposite).
@@ -71,8 +71,8 @@ class FeatureBank:
 
     def to(self, device: torch.device) -> Self:
         """The same bank on a device, with its rows in float32, for repeated use."""
-        moved = (None if each is None else each.to(device) for each in (self.mean, self.basis))
-        return type(self)(self.rows.to(device).float(), self.neighbor, *moved)
+        basis = None if self.basis is None else self.basis.to(device)
+        return type(self)(self.rows.to(device).float(), self.neighbor, basis)
 
     def save(self, folder: Path) -> None:
         """Write it into a model directory.
@@ -80,8 +80,8 @@ class FeatureBank:
         Raises:
             OSError: the file can't be written.
         """
-        given = {_ROWS: self.rows.half(), _MEAN: self.mean, _BASIS: self.basis}
-        save_tensors({name: each for name, each in given.items() if each is not None}, folder / BANK_FILE)
+        basis = {} if self.basis is None else {_BASIS: self.basis}
+        save_tensors({_ROWS: self.rows.half(), **basis}, folder / BANK_FILE)
 
     @classmethod
     def load(cls, folder: Path, record: BankRecord, features: int) -> Self:
@@ -100,16 +100,17 @@ class FeatureBank:
             tensors = load_file(path)
         except Exception as error:  # given a damaged header, safetensors may raise anything
             raise ArtifactError(f"{path} can't be read: {error}; train again or restore the file") from error
-        rows, mean, basis = (tensors.get(name) for name in (_ROWS, _MEAN, _BASIS))
-        width = None if rows is None or rows.ndim != 2 else (rows.shape[1] if basis is None else len(basis))
-        fits = width == features and rows is not None and len(rows) == record.images
+        rows, basis = tensors.get(_ROWS), tensors.get(_BASIS)
+        width = features if basis is None or basis.ndim != 2 else basis.shape[1]
+        fits = rows is not None and rows.shape == (record.images, width)
+        fits = fits and (basis is None or basis.shape == (features, width))
         if not fits or any(not bool(each.isfinite().all()) for each in tensors.values()):
             raise ArtifactError(
                 f"{path} doesn't fit the model, whose images have {features} features: it is damaged or of another "
                 "backbone; train again or restore the file"
             )
         assert rows is not None
-        return cls(rows, record.neighbor, mean, basis)
+        return cls(rows, record.neighbor, basis)
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class LimitedBank:
     kept_share: float
     limited_on: str
     images: int
+    near_auroc: float | None = None
 
     def record(self, sha256: str) -> BankRecord:
         """What the model card says about it; `sha256` is that of its file."""
@@ -132,4 +134,5 @@ class LimitedBank:
             kept_share=self.kept_share,
             limited_on=self.limited_on,
             limited_on_images=self.images,
+            near_auroc=self.near_auroc,
         )

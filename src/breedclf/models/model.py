@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -78,10 +80,21 @@ class Model:
                 whitening = whitening_of(source, rows, batch_size, lambda inputs: scaling(self.features(inputs)))
         self.head.use(scaling, whitening)
 
-    def state_with(self, trained: StateDict) -> StateDict:
-        """The whole network's state dict with these weights of the module; the scaling is folded into the head."""
+    @contextmanager
+    def at(self, trained: StateDict) -> Iterator[None]:
+        """Within it the module has these weights, for inference; its own are restored afterwards."""
+        own = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         self.module.load_state_dict(trained)
-        stages = {name.removeprefix("body."): value for name, value in trained.items() if name.startswith("body.")}
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.load_state_dict(own)
+
+    def network_state(self) -> StateDict:
+        """The whole network's state dict with the module's weights; the scaling is folded into the head."""
+        module = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+        stages = {name.removeprefix("body."): value for name, value in module.items() if name.startswith("body.")}
         prefix = self.backbone.head_prefix
         head = {prefix + name: value for name, value in self.head.folded().state_dict().items()}
         return self.pretrained.state | stages | head

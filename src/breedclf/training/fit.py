@@ -103,7 +103,7 @@ def fit(
                 )
                 task = training_task(config, data, model, sources, own, needs_scaling=run.start is None)
                 start = start_from_model(config, data, model, task)
-                results = RunResults(config, data, model, sources, start, run.output, started)
+                results = RunResults(config, data, model, sources, start, run.output, started, run.compute)
                 about = about_run(config, run.compute, sources.data_fingerprint, pretrained, own.fingerprints)
                 check_same_inputs(run.start, about)
                 trained = train(

@@ -90,7 +90,8 @@ def start_weights(folder: Path) -> PretrainedWeights:
     except ArtifactError as error:
         raise ArtifactError(f"start_from: {error}") from error
     backbone = find_backbone(card.architecture)
-    weight, bias = (state.pop(backbone.head_prefix + name).float() for name in ("weight", "bias"))
+    temperature = 1.0 if card.calibration is None else card.calibration.temperature  # training goes on without it
+    weight, bias = (state.pop(backbone.head_prefix + name).float() * temperature for name in ("weight", "bias"))
     head = TrainedHead(card.labels, card.class_names, weight, bias, card.weights_sha256)
     return PretrainedWeights(backbone, state, backbone.fingerprint(state), card.preprocessing, card.backbone, head)
 

@@ -15,8 +15,7 @@ from breedclf.inference.model_directory import write_artifact
 from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json, plain_values
-from breedclf.training.loop import Trained
-from breedclf.training.results.trust import trust_of
+from breedclf.training.results.trust import Trust
 from breedclf.training.start_model import Start
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def write_results(
     data: TrainingData,
     model: Model,
     sources: Sources,
-    trained: Trained,
+    trust: Trust,
     start: Start | None = None,
 ) -> None:
     """Write the model directory, and beside it what `FitResult.load` reads: settings, history, the rest.
@@ -61,7 +60,6 @@ def write_results(
         DiskError: the disk refuses; the files that were there before stay.
     """
     images = described_images(data, sources.data_fingerprint)
-    trust = trust_of(config, model, model.state_with(trained.state), sources)
     card = {
         "architecture": config.architecture,
         "labels": data.labels,

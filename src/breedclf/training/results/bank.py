@@ -2,47 +2,173 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from dataclasses import dataclass
+
 import torch
+import torch.nn.functional as F
 
 from breedclf.inference.feature_bank import FeatureBank, LimitedBank
+from breedclf.models.head import spread
+
+log: logging.Logger = logging.getLogger(__name__)
 
 IMAGES_PER_CLASS = 50
+MOST_IMAGES = 20_000
 KEPT_SHARE = 0.95
 NEIGHBOR = 5
 _FEWEST_VALID, _FEWEST_IMAGES = 50, 30
+_MOST_RAW_BYTES = 3_000_000
+_DIRECTIONS = 128
+_BASIS_IMAGES = 512
+_MOST_LIMITING = 2_000
+_HELD_OUT_CLASSES, _HELD_OUT_IMAGES = 10, 256
+_ROUNDING = 0.01
+"""The distance that low precision may put between equal images."""
 
 
-def chosen_rows(targets: torch.Tensor, per_class: int = IMAGES_PER_CLASS) -> torch.Tensor:
-    """The rows of at most `per_class` images of each class, evenly spaced; int64, ascending.
+@dataclass(frozen=True)
+class Images:
+    """Features float32 [N, D] of images, and their classes int64 [N]."""
+
+    features: torch.Tensor
+    targets: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def and_also(self, other: Images) -> Images:
+        """These images and other ones."""
+        return Images(torch.cat([self.features, other.features]), torch.cat([self.targets, other.targets]))
+
+    def rows(self, chosen: torch.Tensor) -> Images:
+        """Some of them."""
+        return Images(self.features[chosen], self.targets[chosen])
+
+
+def chosen_rows(targets: torch.Tensor, most: int | None = None) -> torch.Tensor:
+    """The rows of at most 50 images of each class, evenly spaced; int64, ascending.
 
     Args:
         targets: classes, int64 [N].
+        most: the number of images of all classes; 20,000 if None. There is at least one of each class.
     """
-    chosen = []
-    for label in torch.bincount(targets).nonzero().flatten().tolist():
-        rows = (targets == label).nonzero().flatten()
-        chosen.append(rows[torch.arange(min(len(rows), per_class)) * len(rows) // min(len(rows), per_class)])
+    counts = torch.bincount(targets)
+    per_class = max(1, min(IMAGES_PER_CLASS, (most or MOST_IMAGES) // int((counts > 0).sum())))
+    if int(counts.max()) <= per_class:
+        return torch.arange(len(targets))
+    by_class, start, chosen = torch.argsort(targets, stable=True), 0, []
+    for count in counts.tolist():
+        chosen.append(by_class[start + spread(count, per_class)])
+        start += count
     return torch.cat(chosen).sort().values
 
 
-def limited_bank(train: torch.Tensor, valid: torch.Tensor) -> LimitedBank | None:
-    """A bank of training images, and the threshold by validation images; None with too few images for one.
+def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
+    """A bank of training images, and the threshold by validation images; None, with the reason in the log, if there are
+    fewer than 30 of both, or features are NaN.
 
-    With fewer than 50 validation images, the threshold is set on training and validation images together, each compared
-    to the others.
+    With fewer than 50 validation images, they are part of the bank, and each image is compared to the others.
 
     Args:
-        train: features of the chosen training images, [M, D].
-        valid: features of the validation images, [N, D].
+        train: the chosen training images.
+        valid: the validation images.
     """
     if len(valid) < _FEWEST_IMAGES and len(train) < _FEWEST_IMAGES:
+        log.info(
+            "no feature bank: %d training and %d validation images are too few to tell what is none of the classes; "
+            "%d of either are needed",
+            len(train),
+            len(valid),
+            _FEWEST_IMAGES,
+        )
         return None
-    neighbor = max(1, min(NEIGHBOR, len(train) - 1))
-    bank = FeatureBank(FeatureBank(torch.empty(0), 1).projected(train).half(), neighbor)
-    distances, limited_on = bank.distances(valid), "valid"
-    if len(valid) < _FEWEST_VALID:
-        # An image of the bank is its own nearest neighbor, so the one after `neighbor` is asked for.
-        others = FeatureBank(bank.rows, neighbor + 1).distances(train)
-        distances, limited_on = torch.cat([others, distances]), "training and valid"
-    threshold = float(torch.quantile(distances.double(), KEPT_SHARE, interpolation="higher"))
-    return LimitedBank(bank, min(max(threshold, 0.0), 2.0), KEPT_SHARE, limited_on, len(distances))
+    if not bool(train.features.isfinite().all() and valid.features.isfinite().all()):
+        log.warning("no feature bank: features of training or validation images are NaN or infinite")
+        return None
+    is_pooled = len(valid) < _FEWEST_VALID
+    known = train.and_also(valid) if is_pooled else train
+    basis = leading_directions(known.features) if 2 * known.features.numel() > _MOST_RAW_BYTES else None
+    neighbor = max(1, min(NEIGHBOR, len(known) - is_pooled))
+    bank = FeatureBank(FeatureBank(torch.empty(0), 1, basis).projected(known.features).half(), neighbor, basis)
+    limiting = known if is_pooled else valid.rows(spread(len(valid), _MOST_LIMITING))
+    wide = bank.to(torch.device("cpu"))
+    similarities = wide.projected(limiting.features) @ wide.rows.T
+    if is_pooled:
+        similarities.fill_diagonal_(-torch.inf)
+    distances = 1 - similarities.topk(neighbor, dim=1).values[:, -1]
+    threshold = min(max(quantile(distances, KEPT_SHARE), _ROUNDING), 2.0)
+    if float(distances.max()) < _ROUNDING:
+        log.warning("the feature bank tells nothing apart: all images have the same features")
+    some = spread(len(limiting), _HELD_OUT_IMAGES)
+    near = held_out_auroc(similarities[some], limiting.targets[some], known.targets, neighbor)
+    limited_on = "training and valid" if is_pooled else "valid"
+    log.info(
+        "feature bank: %d images; those farther than %.3f are none of the classes (keeps %.0f%% of %d images of %s)%s",
+        len(known),
+        threshold,
+        100 * KEPT_SHARE,
+        len(limiting),
+        limited_on,
+        "" if near is None else f"; a class left out of it is told from the others with AUROC {near:.2f}",
+    )
+    return LimitedBank(bank, threshold, KEPT_SHARE, limited_on, len(limiting), near)
+
+
+def quantile(distances: torch.Tensor, share: float) -> float:
+    """The distance that a new image exceeds with a probability of at most 1 - `share`, or the highest of few images.
+
+    Its rank is ceil((n + 1) * share), as in split conformal prediction.
+    """
+    rank = min(len(distances), math.ceil((len(distances) + 1) * share - 1e-9))
+    return float(distances.double().kthvalue(rank).values)
+
+
+def leading_directions(features: torch.Tensor, count: int = _DIRECTIONS) -> torch.Tensor:
+    """Orthonormal directions, float32 [D, `count`], along which images of unit length differ most from zero.
+
+    They are the leading eigenvectors of the similarities of 512 images, evenly spaced: deterministic, and cheap.
+
+    Args:
+        features: [N, D].
+        count: fewer than N and D.
+    """
+    unit = F.normalize(features[spread(len(features), _BASIS_IMAGES)].float(), dim=1)
+    _, vectors = torch.linalg.eigh(unit @ unit.T)
+    basis: torch.Tensor = torch.linalg.qr(unit.T @ vectors[:, -count:]).Q
+    return basis
+
+
+def held_out_auroc(
+    similarities: torch.Tensor, targets: torch.Tensor, row_targets: torch.Tensor, neighbor: int
+) -> float | None:
+    """How well images of a class whose rows are left out of the bank are told from the others by their distance.
+
+    The mean over up to 10 classes, evenly spaced, of the area under the ROC curve; None for a single class.
+
+    Args:
+        similarities: of images to the rows of the bank, [N, M].
+        targets: classes of the images, int64 [N].
+        row_targets: classes of the rows, int64 [M].
+        neighbor: that of the bank.
+    """
+    counts = torch.bincount(row_targets)
+    classes = torch.bincount(targets).nonzero().flatten()
+    if len(classes) < 2 or int((counts > 0).sum()) < 2:
+        return None
+    reach = min(len(row_targets), neighbor + int(counts.max()) + 1)
+    nearest = similarities.topk(reach, dim=1)
+    of_nearest = row_targets[nearest.indices]
+    found = []
+    for label in classes[spread(len(classes), _HELD_OUT_CLASSES)].tolist():
+        left = nearest.values.masked_fill(of_nearest == label, -torch.inf)
+        distances = 1 - left.topk(min(neighbor, reach), dim=1).values[:, -1]
+        found.append(auroc(distances[targets != label], distances[targets == label]))
+    return sum(found) / len(found)
+
+
+def auroc(lower: torch.Tensor, higher: torch.Tensor) -> float:
+    """The probability that a value of `higher` is above one of `lower`; equal ones count half."""
+    above = (higher[:, None] > lower).double().mean() + (higher[:, None] == lower).double().mean() / 2
+    return float(above)

@@ -1,49 +1,83 @@
-"""The temperature that makes a model's probabilities mean what they say, fitted on validation images."""
+"""The temperature that makes a model's probabilities mean what they say, fitted on images that weren't trained on."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from breedclf.inference.calibration import Calibration
 
-_FEWEST_IMAGES = 30
+ENOUGH_IMAGES = 200
+"""With this many validation images they alone decide the temperature."""
+
+_PRIOR_DEVIATION = 0.35
 _STEPS = 60
 _LOWEST, _HIGHEST = 0.05, 20.0
 
 
-def nll(scores: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> float:
-    """The mean negative log-likelihood in nats of scores [N, C] divided by a temperature."""
-    return float(F.cross_entropy(scores.double() / temperature, targets))
+@dataclass(frozen=True)
+class Scores:
+    """Scores float64 [N, C] of images that weren't trained on, and their classes int64 [N]."""
+
+    values: torch.Tensor
+    targets: torch.Tensor
+
+    def nll(self, temperature: float = 1.0) -> float:
+        """The mean negative log-likelihood in nats of the scores divided by a temperature."""
+        return float(F.cross_entropy(self.values.double() / temperature, self.targets))
+
+    def and_also(self, other: Scores) -> Scores:
+        """These images and other ones."""
+        return Scores(torch.cat([self.values, other.values]), torch.cat([self.targets, other.targets]))
 
 
-def fitted_temperature(scores: torch.Tensor, targets: torch.Tensor) -> float:
-    """The temperature with the lowest negative log-likelihood; 1 if none is lower than without it.
+def fitted_temperature(scores: Scores) -> float:
+    """The most probable temperature, from 0.05 to 20.
 
-    The likelihood has one minimum in the inverse temperature, which is found by golden-section search on its logarithm.
-
-    Args:
-        scores: of images that weren't trained on, [N, C].
-        targets: their classes, int64 [N].
+    Its logarithm is normally distributed around 0 with a deviation of 0.35 before any image is seen, which matters for
+    some dozens of images: without it, a few that are all classified correctly would give a temperature of 0. The cost
+    has one minimum, which golden-section search finds.
     """
+
+    def cost(logarithm: float) -> float:
+        of_prior = (logarithm / _PRIOR_DEVIATION) ** 2 / 2
+        return scores.nll(math.exp(logarithm)) * len(scores.targets) + of_prior
+
     low, high, ratio = math.log(_LOWEST), math.log(_HIGHEST), (math.sqrt(5) - 1) / 2
     for _ in range(_STEPS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if nll(scores, targets, math.exp(left)) <= nll(scores, targets, math.exp(right)):
+        if cost(left) <= cost(right):
             high = right
         else:
             low = left
-    best = math.exp((low + high) / 2)
-    return best if nll(scores, targets, best) < nll(scores, targets) else 1.0
+    return math.exp((low + high) / 2)
 
 
-def calibration_of(scores: torch.Tensor, targets: torch.Tensor) -> Calibration:
-    """The calibration of a model by its scores [N, C] of validation images with classes int64 [N]."""
-    before = nll(scores, targets)
-    if len(targets) < _FEWEST_IMAGES:
-        return Calibration(temperature=1.0, nll_before=before, nll_after=before, images=len(targets), source="valid")
-    temperature = fitted_temperature(scores, targets)
-    after = nll(scores, targets, temperature)
-    return Calibration(temperature=temperature, nll_before=before, nll_after=after, images=len(targets), source="valid")
+def calibration_of(valid: Scores, folds: Scores | None = None) -> Calibration:
+    """The calibration of a model; its temperature never makes the likelihood of validation images worse.
+
+    With scores of `folds`, a second temperature is fitted on these images and those of validation together. The nearer
+    one to 1 is taken, and 1 if they don't agree on whether probabilities are too high or too low.
+
+    Args:
+        valid: of validation images.
+        folds: of training images, by heads that weren't trained on them.
+    """
+    temperature = fitted_temperature(valid)
+    if folds is not None:
+        other = fitted_temperature(valid.and_also(folds))
+        agree = (temperature - 1) * (other - 1) > 0
+        temperature = min(temperature, other, key=lambda each: abs(math.log(each))) if agree else 1.0
+    before, after = valid.nll(), valid.nll(temperature)
+    if not after < before:
+        temperature, after = 1.0, before
+    return Calibration(
+        temperature=temperature,
+        nll_before=before,
+        nll_after=after,
+        images=len(valid.targets),
+        source="valid" if folds is None else "folds",
+    )
