@@ -160,18 +160,16 @@ class Explanation:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.notebook import explained, notebook_view
+        from breedclf.reporting.blocks import facts
+        from breedclf.reporting.formats import percent, plain
+        from breedclf.reporting.notebook import beside_image, notebook_view
 
-        heading, body = explained(
-            self.class_name,
-            self.other,
-            method=self.method,
-            is_exact=self.is_exact,
-            score=self.score,
-            bias=self.bias,
-            image=self.image(),
-        )
-        return notebook_view(heading, body)
+        pairs = [
+            ("Method", f"{self.method}{', exact' if self.is_exact else ', an approximation'}"),
+            ("Score" if self.other is None else "Difference of scores", plain(self.score)),
+            ("Evidence on the border", f"{percent(self.border_share)} ({percent(UNIFORM_BORDER_SHARE)} if even)"),
+        ]
+        return notebook_view(f"Why {self}", beside_image(self.jpeg(), facts(pairs)))
 
     def _parts(self) -> tuple[Evidence, ClassNames]:
         if self._evidence is None or self._names is None:
