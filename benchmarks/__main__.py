@@ -35,6 +35,7 @@ NAMES = (
     "profiling_verify",
     "upload",
     "tables",
+    "label_review",
 )
 REPEATED = (*SPEED, "scale")
 GROUPS = {"all": NAMES, "speed": SPEED}
