@@ -37,6 +37,7 @@ NAMES = (
     "upload",
     "tables",
     "trust",
+    "label_review",
 )
 REPEATED = (*SPEED, "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from breedclf.data.decoding import as_image
 from breedclf.errors import ConfigError
-from breedclf.explanations.border import border_share
+from breedclf.explanations.border import UNIFORM_BORDER_SHARE, border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
 from breedclf.explanations.overlay import overlay
