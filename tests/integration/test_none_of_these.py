@@ -8,7 +8,6 @@ import pytest
 
 from breedclf import Evaluation, Trainer, TrainingConfig, evaluate
 
-
 pytestmark = pytest.mark.slow  # 333 photos pass through a ResNet-50
 
 
