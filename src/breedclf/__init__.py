@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
+    from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
+    from breedclf.label_review.review import review
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.profiling.foreign import ForeignLoop
@@ -147,6 +149,9 @@ _MODULE_OF = {
     "MetricRecord": "breedclf.jobs",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
+    "NearDuplicates": "breedclf.label_review.result",
+    "Neighbor": "breedclf.label_review.result",
+    "Outlier": "breedclf.label_review.result",
     "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
     "Plan": "breedclf.jobs.plan",
@@ -156,6 +161,7 @@ _MODULE_OF = {
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
     "RankedClass": "breedclf.inference.prediction",
+    "Review": "breedclf.label_review.result",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "SageMakerSettings": "breedclf.backends.sagemaker.settings",
@@ -163,6 +169,7 @@ _MODULE_OF = {
     "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
     "Study": "breedclf.tuning.study",
+    "Suspect": "breedclf.label_review.result",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
@@ -174,6 +181,7 @@ _MODULE_OF = {
     "Transition": "breedclf.jobs",
     "Trial": "breedclf.tuning.trials",
     "TuningJob": "breedclf.api.tuning",
+    "TwinEffect": "breedclf.label_review.result",
     "ValidPredictions": "breedclf.training.valid_predictions",
     "Verification": "breedclf.profiling.verified",
     "WeightsError": "breedclf.errors",
@@ -184,6 +192,7 @@ _MODULE_OF = {
     "from_arrays": "breedclf.data.adapters.arrays",
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
 
@@ -246,6 +255,9 @@ __all__ = [
     "MetricRecord",
     "MissingExtraError",
     "ModelError",
+    "NearDuplicates",
+    "Neighbor",
+    "Outlier",
     "ParameterRange",
     "ParityError",
     "Plan",
@@ -255,6 +267,7 @@ __all__ = [
     "ProfileError",
     "ProfilingSession",
     "RankedClass",
+    "Review",
     "S3Dataset",
     "SageMakerBackend",
     "SageMakerSettings",
@@ -262,6 +275,7 @@ __all__ = [
     "ServingBackend",
     "StepRecord",
     "Study",
+    "Suspect",
     "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
@@ -273,6 +287,7 @@ __all__ = [
     "Transition",
     "Trial",
     "TuningJob",
+    "TwinEffect",
     "ValidPredictions",
     "Verification",
     "WeightsError",
@@ -284,6 +299,7 @@ __all__ = [
     "from_arrays",
     "from_hugging_face",
     "from_torch_dataset",
+    "review",
     "write_image_folder",
 ]
 
