@@ -1,4 +1,4 @@
-"""What answers are worth: images of no class, near classes, probabilities, label errors, explanations, and their costs.
+"""What answers are worth: images of no class, near classes, probabilities, explanations, and their costs.
 
 Features are stored; `--cache-dir` keeps them for the next run.
 """
