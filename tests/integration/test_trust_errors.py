@@ -14,8 +14,11 @@ import torch
 
 from breedclf import Classifier, FitResult, Trainer, TrainingConfig
 from breedclf.cli import main
+from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ConfigError
 from breedclf.inference.feature_bank import BANK_FILE, FeatureBank
+from breedclf.inference.model_directory import write_artifact
+from breedclf.models.backbones.backbone import find_backbone
 from breedclf.testing.images import write_image_set
 from tests.serving.conftest import draw, encode, post, running, write_tiny_model
 
@@ -115,6 +118,58 @@ def test_a_model_without_a_bank_is_served(old: Path) -> None:
     assert "distance" not in answer and answer.get("known", True) is True
 
 
+def test_unlike_images_for_a_model_without_a_bank(run: Run, tmp_path: Path, image: Path) -> None:
+    data = write_image_set(tmp_path / "set", classes=2, train=1, valid=0, test=1, size_px=64)
+    model = tmp_path / "model"
+    labels = sorted(path.name for path in (data / "test").iterdir())
+    card = {"architecture": "resnet18", "labels": labels, "class_names": labels, "preprocessing": Preprocessing()}
+    write_artifact(model, card, find_backbone("resnet18").new_network(seed=0, classes=2).state_dict())
+    code, document, line = run("evaluate", model, data, "--unlike", image.parent)
+    assert (code, document) == (2, None)
+    assert f"unlike: {model} has no feature bank" in line
+    assert "Train it again with this version; without unlike, it is evaluated as before" in line
+    code, document, _ = run("evaluate", model, data)
+    assert code == 0 and document["known_share"] is None
+
+
+def test_a_model_without_a_bank_is_explained(run: Run, old: Path, image: Path, tmp_path: Path) -> None:
+    code, _, _ = run("predict", old, image, "--explain", tmp_path / "maps")
+    assert code == 0
+    assert [path.suffix for path in (tmp_path / "maps").iterdir()] == [".png"]
+    explanation = Classifier(old, precision="fp32").explain(image)
+    assert float(explanation.values.sum()) + explanation.bias == pytest.approx(explanation.score, abs=1e-4)
+
+
+@pytest.mark.parametrize("coverage", ["0.9", "2"])
+def test_coverage_on_the_command_line_needs_quantiles(run: Run, old: Path, image: Path, coverage: str) -> None:
+    code, document, line = run("predict", old, image, "--coverage", coverage)
+    assert (code, document) == (2, None)
+    assert f"coverage={coverage}" in line.replace("coverage: ", "coverage=")
+
+
+# Explanations that can't be had
+
+
+def test_a_class_that_is_not_there(old: Path, image: Path) -> None:
+    with pytest.raises(ConfigError, match="class_name='Beagel': the model has no such class; .*Beagle"):
+        Classifier(old).explain(image, "Beagel")
+    with pytest.raises(ConfigError, match="class_name='Unicorn': the model has no such class"):
+        Classifier(old).explain(image).difference("Unicorn")
+
+
+def test_a_class_that_is_not_there_by_http(old: Path) -> None:
+    with running(old) as (url, _):
+        answer = post(f"{url}/invocations?explain=1&class=Beagel", encode(draw(0)))
+    assert answer.status == 400
+    assert "Beagel" in answer.json()["error"]["message"] and "Beagle" in answer.json()["error"]["message"]
+
+
+def test_an_endpoint_has_no_maps_for_the_command_line(run: Run, image: Path, tmp_path: Path) -> None:
+    code, document, line = run("predict", "--endpoint", "dogs", image, "--explain", tmp_path / "maps")
+    assert (code, document) == (2, None)
+    assert "--explain has no effect on an endpoint" in line and "predict with the model directory" in line
+
+
 # A bank that isn't the model's
 
 
@@ -172,18 +227,20 @@ def test_two_classes_are_enough(run: Run, trained: FitResult, data: Path) -> Non
     assert code == 0 and document["count"] == 4
 
 
-def test_one_image_per_class(run: Run, tmp_path: Path, image: Path) -> None:
+def test_one_image_per_class(run: Run, tmp_path: Path, image: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="breedclf")
     data = write_image_set(tmp_path / "set", classes=2, train=1, valid=1, test=1, size_px=64)
     result = Trainer(TrainingConfig(data=data, output=tmp_path / "out", **QUICK)).fit()
     card = result.classifier.card
     assert card.feature_bank is None
-    assert card.calibration is not None and card.calibration.temperature == 1
+    assert "no feature bank: 2 training and 2 validation images are too few" in caplog.text
+    assert card.calibration is not None and card.calibration.temperature == pytest.approx(1, abs=0.2)
     code, (answer,), _ = run("predict", result.artifact, image)
     assert code == 0 and answer["known"] is True and "distance" not in answer
 
 
-def test_images_that_are_all_equal(tmp_path: Path) -> None:
-    """All distances are 0 up to rounding: the image itself is known, and another one isn't."""
+def test_images_that_are_all_equal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All distances are 0 up to rounding, which differs by precision: the image itself is known."""
     one = tmp_path / "one.png"
     draw(0).save(one)
     for split in ("train", "valid"):
@@ -194,10 +251,10 @@ def test_images_that_are_all_equal(tmp_path: Path) -> None:
                 shutil.copy(one, folder / f"{number}.png")
     result = Trainer(TrainingConfig(data=tmp_path / "set", output=tmp_path / "out", **QUICK)).fit()
     bank = result.classifier.card.feature_bank
-    assert bank is not None and bank.threshold < 0.01
+    assert bank is not None and 0 < bank.threshold <= 0.01
+    assert "the feature bank tells nothing apart: all images have the same features" in caplog.text
     for precision in ("fp32", "bf16"):
         classifier = Classifier(result.artifact, device="cpu", precision=precision)
         prediction = classifier.predict(one)
         assert prediction.known and prediction.distance == pytest.approx(0, abs=0.01)
         assert sum(each.probability for each in prediction.ranked) == pytest.approx(1)
-        assert not classifier.predict(draw(9)).known
