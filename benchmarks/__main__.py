@@ -24,6 +24,7 @@ NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
+    "heads",
     "backbone_choice",
     "data_check",
     "memory",
