@@ -78,7 +78,7 @@ def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
     """
     if len(valid) < _FEWEST_IMAGES and len(train) < _FEWEST_IMAGES:
         log.info(
-            "no feature bank: %d training and %d validation images are too few to find out what is none of the classes; "
+            "no feature bank: %d training and %d validation images are too few to set a threshold; "
             "%d of either are needed",
             len(train),
             len(valid),
@@ -149,7 +149,7 @@ def leading_directions(features: torch.Tensor, count: int = _DIRECTIONS) -> torc
 def held_out_auroc(
     similarities: torch.Tensor, targets: torch.Tensor, row_targets: torch.Tensor, neighbor: int
 ) -> float | None:
-    """How well images of a class whose rows are left out of the bank are distinguished from the others by their distance.
+    """How well the distance distinguishes images of a class whose rows are left out of the bank from the others.
 
     The mean over up to 10 classes, evenly spaced, of the area under the ROC curve; None for a single class.
 
