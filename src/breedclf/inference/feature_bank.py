@@ -24,8 +24,8 @@ class BankRecord(Settings):
     """What the model card says about the feature bank.
 
     An image is known if its distance is at most `threshold`, which keeps `kept_share` of the `limited_on` images.
-    `near_auroc` says how well similar classes are told from those of the model: the probability that an image of one
-    class, whose rows are left out, has a higher distance than one of another class; the mean over up to 10 classes.
+    `near_auroc` says how well similar classes are distinguished from those of the model: the probability that an image
+    of a class whose rows are left out has a higher distance than one of another class; the mean over up to 10 classes.
     """
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")

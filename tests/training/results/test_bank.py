@@ -62,7 +62,7 @@ def test_a_new_image_is_kept_as_often_as_promised() -> None:
     assert 0.94 <= float(torch.stack(kept).mean()) <= 0.98
 
 
-def test_a_large_bank_is_shortened_and_tells_apart_as_well() -> None:
+def test_a_large_bank_is_shortened_and_distinguishes_as_well() -> None:
     train, valid = clouds(40, 30, 1_500), clouds(3, 30, 1_500, seed=1)
     unlike = torch.randn(200, 1_500, generator=torch.Generator().manual_seed(9))
     before = torch.get_rng_state()
@@ -93,7 +93,7 @@ def test_equal_features_leave_every_image_known(caplog: pytest.LogCaptureFixture
         found = limited_bank(same, valid)
         assert found is not None
         assert bool((found.bank.distances(same.features) <= found.threshold).all())
-        assert "tells nothing apart: all images have the same features" in caplog.text
+        assert "distinguishes nothing: all images have the same features" in caplog.text
 
 
 @pytest.mark.parametrize("features", [8, 1_500])

@@ -78,7 +78,7 @@ def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
     """
     if len(valid) < _FEWEST_IMAGES and len(train) < _FEWEST_IMAGES:
         log.info(
-            "no feature bank: %d training and %d validation images are too few to tell what is none of the classes; "
+            "no feature bank: %d training and %d validation images are too few to set a threshold; "
             "%d of either are needed",
             len(train),
             len(valid),
@@ -101,7 +101,7 @@ def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
         return None
     threshold = min(max(quantile(distances, KEPT_SHARE), _ROUNDING), 2.0)
     if float(distances.max()) < _ROUNDING:
-        log.warning("the feature bank tells nothing apart: all images have the same features")
+        log.warning("the feature bank distinguishes nothing: all images have the same features")
     some = spread(len(limiting), _HELD_OUT_IMAGES)
     near = held_out_auroc(similarities[some], limiting.targets[some], known.targets, neighbor)
     limited_on = "training and valid" if is_pooled else "valid"
@@ -112,7 +112,7 @@ def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
         100 * KEPT_SHARE,
         len(limiting),
         limited_on,
-        "" if near is None else f"; a class left out of it is told from the others with AUROC {near:.2f}",
+        "" if near is None else f"; a class left out of it is distinguished from the others with AUROC {near:.2f}",
     )
     return LimitedBank(bank, threshold, KEPT_SHARE, limited_on, len(limiting), near)
 
@@ -149,7 +149,7 @@ def leading_directions(features: torch.Tensor, count: int = _DIRECTIONS) -> torc
 def held_out_auroc(
     similarities: torch.Tensor, targets: torch.Tensor, row_targets: torch.Tensor, neighbor: int
 ) -> float | None:
-    """How well images of a class whose rows are left out of the bank are told from the others by their distance.
+    """How well the distance distinguishes images of a class whose rows are left out of the bank from the others.
 
     The mean over up to 10 classes, evenly spaced, of the area under the ROC curve; None for a single class.
 
