@@ -42,7 +42,9 @@ def main() -> None:
             page.open(endpoint.url, width=WIDTH_PX)
             page.choose("#file", next((data / "test").rglob("*.jpg")))
             page.until("!document.getElementById('result').hidden")
-            save(page, "serving-page.png", height=900)
+            page.run("document.getElementById('explain').click()")
+            page.until("document.getElementById('map').naturalWidth > 0")
+            save(page, "serving-page.png", height=1010)
 
 
 def save(page: Browser, name: str, *, height: int) -> None:

@@ -75,6 +75,14 @@ def servers(details: Details) -> list[Bar]:
     return [measured(name, [each["per_second"] for each in rounds]) for name, rounds in details.items()]
 
 
+def separation(details: Details) -> list[Bar]:
+    return [
+        Bar(f"{what}, by {name}", 100 * each[measure]["let through"])
+        for what, each in details["far"].items()
+        for measure, name in (("distance", "distance"), ("min_confidence", "probability"))
+    ]
+
+
 # benchmark: (title, unit, bars)
 PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
     "startup": ("Start-up on the command line", "seconds", walls),
@@ -85,6 +93,7 @@ PLOTS: dict[str, tuple[str, str, Callable[[Details], list[Bar]]]] = {
     "finetune": ("One epoch of all layers, several libraries", "seconds", trainings),
     "grid": ("Twelve trials", "seconds", searches),
     "grid_plain": ("Twelve trials, each a complete run", "seconds", grids),
+    "trust": ("Images of no class that are answered with one", "%", separation),
     "serve": ("Requests", "per second", serving),
     "serve_peers": ("Requests of three servers with the same network", "per second", servers),
 }

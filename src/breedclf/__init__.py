@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from breedclf.api.best_trial import BestTrial
     from breedclf.api.deployment import Deployment
     from breedclf.api.endpoint import Endpoint
+    from breedclf.api.explained import EndpointExplanation, ExplainedPrediction
     from breedclf.api.profiling import ProfilingSession
     from breedclf.api.trainer import Trainer
     from breedclf.api.transform import TransformResult
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.explanations.explainer import Explainer
+    from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
     from breedclf.exporting.export import Export, export
     from breedclf.features.progress import FeatureProgress
@@ -70,6 +73,8 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
+    from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
+    from breedclf.label_review.review import review
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.profiling.foreign import ForeignLoop
@@ -108,10 +113,14 @@ _MODULE_OF = {
     "Endpoint": "breedclf.api.endpoint",
     "EndpointDescription": "breedclf.jobs.endpoints",
     "EndpointError": "breedclf.errors",
+    "EndpointExplanation": "breedclf.api.explained",
     "EndpointStatus": "breedclf.jobs.endpoints",
     "EpochRecord": "breedclf.training.records",
     "Evaluation": "breedclf.evaluation.metrics",
     "EvaluationConfig": "breedclf.config",
+    "ExplainedPrediction": "breedclf.api.explained",
+    "Explainer": "breedclf.explanations.explainer",
+    "Explanation": "breedclf.explanations.explanation",
     "Export": "breedclf.exporting.export",
     "ExportError": "breedclf.errors",
     "FeatureCounts": "breedclf.features.stored_pass",
@@ -140,6 +149,9 @@ _MODULE_OF = {
     "MetricRecord": "breedclf.jobs",
     "MissingExtraError": "breedclf.errors",
     "ModelError": "breedclf.errors",
+    "NearDuplicates": "breedclf.label_review.result",
+    "Neighbor": "breedclf.label_review.result",
+    "Outlier": "breedclf.label_review.result",
     "ParameterRange": "breedclf.tuning.space",
     "ParityError": "breedclf.errors",
     "Plan": "breedclf.jobs.plan",
@@ -149,6 +161,7 @@ _MODULE_OF = {
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
     "RankedClass": "breedclf.inference.prediction",
+    "Review": "breedclf.label_review.result",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "SageMakerSettings": "breedclf.backends.sagemaker.settings",
@@ -156,6 +169,7 @@ _MODULE_OF = {
     "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
     "Study": "breedclf.tuning.study",
+    "Suspect": "breedclf.label_review.result",
     "TensorBoardLogger": "breedclf.loggers.tensorboard",
     "Trainer": "breedclf.api.trainer",
     "TrainingConfig": "breedclf.config",
@@ -167,6 +181,7 @@ _MODULE_OF = {
     "Transition": "breedclf.jobs",
     "Trial": "breedclf.tuning.trials",
     "TuningJob": "breedclf.api.tuning",
+    "TwinEffect": "breedclf.label_review.result",
     "ValidPredictions": "breedclf.training.valid_predictions",
     "Verification": "breedclf.profiling.verified",
     "WeightsError": "breedclf.errors",
@@ -177,6 +192,7 @@ _MODULE_OF = {
     "from_arrays": "breedclf.data.adapters.arrays",
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
 
@@ -203,10 +219,14 @@ __all__ = [
     "Endpoint",
     "EndpointDescription",
     "EndpointError",
+    "EndpointExplanation",
     "EndpointStatus",
     "EpochRecord",
     "Evaluation",
     "EvaluationConfig",
+    "ExplainedPrediction",
+    "Explainer",
+    "Explanation",
     "Export",
     "ExportError",
     "FeatureCounts",
@@ -235,6 +255,9 @@ __all__ = [
     "MetricRecord",
     "MissingExtraError",
     "ModelError",
+    "NearDuplicates",
+    "Neighbor",
+    "Outlier",
     "ParameterRange",
     "ParityError",
     "Plan",
@@ -244,6 +267,7 @@ __all__ = [
     "ProfileError",
     "ProfilingSession",
     "RankedClass",
+    "Review",
     "S3Dataset",
     "SageMakerBackend",
     "SageMakerSettings",
@@ -251,6 +275,7 @@ __all__ = [
     "ServingBackend",
     "StepRecord",
     "Study",
+    "Suspect",
     "TensorBoardLogger",
     "Trainer",
     "TrainingConfig",
@@ -262,6 +287,7 @@ __all__ = [
     "Transition",
     "Trial",
     "TuningJob",
+    "TwinEffect",
     "ValidPredictions",
     "Verification",
     "WeightsError",
@@ -273,6 +299,7 @@ __all__ = [
     "from_arrays",
     "from_hugging_face",
     "from_torch_dataset",
+    "review",
     "write_image_folder",
 ]
 

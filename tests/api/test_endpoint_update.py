@@ -52,7 +52,9 @@ class SlowBackend:
     def delete_endpoint(self, name: str) -> None:
         raise NotImplementedError
 
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke_endpoint(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         raise NotImplementedError
 
 

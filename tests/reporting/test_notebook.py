@@ -16,6 +16,7 @@ from PIL import Image
 from breedclf import (
     Deployment,
     Endpoint,
+    EndpointExplanation,
     EpochRecord,
     FitResult,
     InlineBackend,
@@ -117,6 +118,38 @@ def test_a_prediction_shows_its_image_and_the_best_classes(tmp_path: Path) -> No
     check(ranked[0]._repr_html_())
     odd = RankedClass("a\ud800b", "x", float("nan"))
     check(Prediction((odd,))._repr_html_())
+
+
+def test_an_image_of_no_class_shows_its_distance() -> None:
+    ranked = (RankedClass("Beagle", "002.Beagle", 0.9),)
+    html = check(Prediction(ranked, known=False, distance=0.61234)._repr_html_())
+    assert "none of these; the nearest are" in html
+    assert "distance to the training images: 0.612" in html
+    assert "distance" not in check(Prediction(ranked)._repr_html_())
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_an_explanation_shows_its_map_and_its_score(exact: bool) -> None:
+    file = BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (518, 518, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "PNG")
+    explanation = EndpointExplanation(
+        class_name=f"Beagle {NASTY}",
+        label="002.Beagle",
+        other="Harrier",
+        method="class activation map",
+        exact=exact,
+        border_share=0.2,
+        bias=-0.5,
+        score=1.75,
+        png=base64.b64encode(file.getvalue()).decode(),
+        rows=((1.0, 1.25), (0.0, 0.0)),
+    )
+    html = check(explanation._repr_html_())
+    assert "and not Harrier" in html
+    assert "Difference of scores" in html and "1.75" in html
+    assert ("an approximation" in html) != exact
+    assert explanation.values.sum() + explanation.bias == explanation.score
 
 
 def test_a_job_is_described_once() -> None:

@@ -32,17 +32,34 @@ CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox
 _SERVING = "breedclf: serving on "
 
 
-def write_tiny_model(folder: Path, *, seed: int = 0, min_confidence: float | None = None) -> Path:
-    """A resnet18 with random weights for inputs of 32 x 32 pixels."""
+def write_tiny_model(
+    folder: Path,
+    *,
+    seed: int = 0,
+    min_confidence: float | None = None,
+    crop_px: int = 32,
+    bank: LimitedBank | None = None,
+) -> Path:
+    """A resnet18 with random weights for small inputs."""
     card: dict[str, Any] = {
         "architecture": "resnet18",
         "labels": tuple(f"{number:03}.{name}" for number, name in enumerate(CLASSES, 1)),
         "class_names": CLASSES,
-        "preprocessing": Preprocessing(resize_px=36, crop_px=32),
+        "preprocessing": Preprocessing(resize_px=crop_px + 4, crop_px=crop_px),
         "min_confidence": min_confidence,
     }
-    write_artifact(folder, card, find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES)).state_dict())
+    network = find_backbone("resnet18").new_network(seed=seed, classes=len(CLASSES))
+    write_artifact(folder, card, network.state_dict(), bank=bank)
     return folder
+
+
+def write_trusted_model(folder: Path) -> Path:
+    """The same with a feature bank and with exact maps of 2 x 2: `draw(5)` is known, `draw(6)` is beyond the limit."""
+    classifier = Classifier(write_tiny_model(folder, crop_px=64))
+    features = classifier.features([draw(5, width=640, height=480), draw(6, width=640, height=480)])
+    bank = FeatureBank(torch.nn.functional.normalize(features[:1], dim=1), neighbor=1)
+    limit = float(bank.distances(features[1:])) / 2
+    return write_tiny_model(folder, crop_px=64, bank=LimitedBank(bank, limit, 0.95, "valid", 40))
 
 
 def write_model_with_bank(folder: Path, *, threshold: float = 0.01) -> Path:
@@ -71,6 +88,11 @@ def encode(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def trusted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trusted_model(tmp_path_factory.mktemp("trusted") / "model")
 
 
 @pytest.fixture(scope="session")
@@ -147,4 +169,10 @@ def raw(url: str, request: bytes, *, seconds: float = 20) -> bytes:
 @pytest.fixture(scope="session")
 def server_url(model: Path) -> Iterator[str]:
     with running(model) as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def trusted_url(trusted_model: Path) -> Iterator[str]:
+    with running(trusted_model) as (url, _):
         yield url

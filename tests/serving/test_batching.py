@@ -112,3 +112,40 @@ def test_a_failing_network_fails_its_batch_and_goes_on() -> None:
     assert asyncio.run(ask()) == 7
     assert batcher.last_success is not None
     batcher.close()
+
+
+def test_a_task_follows_each_batch() -> None:
+    network, done = Network(0), list[str]()
+    batcher: Batcher[int, int] = Batcher(network, max_batch=2, max_delay_seconds=0.0)
+
+    def predict(items: Sequence[int]) -> list[int]:
+        done.append("batch")
+        return network(items)
+
+    batcher._forward = predict
+
+    async def ask() -> None:
+        first = batcher.submit(0)
+        while not network.sizes:
+            await asyncio.sleep(0.001)
+        rest = [batcher.submit(number) for number in range(4)]
+        tasks = [batcher.run(lambda: done.append("task")) for _ in range(4)]
+        network.allow(3)
+        await asyncio.gather(first, *rest, *tasks)
+
+    asyncio.run(ask())
+    batcher.close()
+    assert done == ["batch", "batch", "task", "batch", "task", "task", "task"]  # there was none after the first
+
+
+def test_a_task_that_fails_fails_alone() -> None:
+    network = Network(100)
+    batcher: Batcher[int, int] = Batcher(network)
+
+    async def ask() -> int:
+        with pytest.raises(ZeroDivisionError):
+            await batcher.run(lambda: 1 // 0)
+        return await batcher.submit(5)
+
+    assert asyncio.run(ask()) == 5
+    batcher.close()

@@ -46,7 +46,9 @@ class Context:
 context, transformer, answers = Context(), Transformer(), []
 for request in requests:
     context.status, context.kind = 200, None
-    context.request_processor[0].properties = {"Content-Type": request["type"], "Accept": request["accept"]}
+    attributes = {"X-Amzn-SageMaker-Custom-Attributes": request["attributes"]} if request["attributes"] else {}
+    properties = {"Content-Type": request["type"], "Accept": request["accept"], **attributes}
+    context.request_processor[0].properties = properties
     body = transformer.transform([{"body": base64.b64decode(request["body"])}], context)[0]
     answers.append([context.status, context.kind, body if isinstance(body, str) else body.decode()])
 import breedclf
@@ -95,8 +97,14 @@ def test_the_real_toolkit_serves_it(packed: Path, toolkit: str, model: Path) -> 
         (images[0], "image/png", "text/csv"),
         (b"\x93NUMPY", "application/x-npy", "application/json"),
         (images[1], "application/x-image", "*/*"),
+        (images[0], "image/png", "application/json", "explain=1,class=W%C3%A9lsh%20%3CCorgi%3E"),
+        (images[0], "image/png", "application/json", "explain=1,class=Foxx"),
+        (several, "application/json", "application/json", "explain=1"),
     ]
-    requests = [{"body": base64.b64encode(b).decode(), "type": kind, "accept": accept} for b, kind, accept in asked]
+    requests = [
+        {"body": base64.b64encode(body).decode(), "type": kind, "accept": accept, "attributes": "".join(attributes)}
+        for body, kind, accept, *attributes in asked
+    ]
     done = subprocess.run(
         [toolkit, "-c", SCRIPT, str(packed)],
         input=json.dumps(requests),
@@ -107,12 +115,16 @@ def test_the_real_toolkit_serves_it(packed: Path, toolkit: str, model: Path) -> 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     answers = json.loads(done.stdout.splitlines()[-1])
-    assert [status for status, _, _ in answers] == [200, 200, 415, 400, 406, 415, 200]
+    assert [status for status, _, _ in answers] == [200, 200, 415, 400, 406, 415, 200, 200, 400, 400]
     assert [kind for _, kind, _ in answers][:2] == ["application/json", "application/jsonlines"]
     expected = Classifier(model).predict(images)
     for text, prediction in [(answers[0][2], expected[0]), *zip(answers[1][2].splitlines(), expected, strict=True)]:
         got = {each["label"]: each["probability"] for each in json.loads(text)["predictions"]}
         assert got == pytest.approx({each.label: each.probability for each in prediction.ranked}, abs=1e-4)
+    explanation = json.loads(answers[7][2])["explanation"]
+    assert explanation["score"] == pytest.approx(Classifier(model).explain(images[0], "Wélsh <Corgi>").score, abs=1e-4)
+    assert "the nearest names are Fox" in answers[8][2]
+    assert "one image per request, not 2" in answers[9][2]
     for status, _, text in answers:
         assert "Traceback" not in text
         assert status == 200 or set(json.loads(text)) == {"error", "request_id"}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from os import PathLike, fsdecode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard, overload
 
+from breedclf.api.answers import explained_prediction_of, prediction_of
+from breedclf.api.explained import ExplainedPrediction, explanation_attributes
 from breedclf.config.aliases import accept_old_keywords
-from breedclf.errors import BreedclfError, EndpointError, ImageError
-from breedclf.files.typed import typed
-from breedclf.inference.prediction import Prediction, RankedClass
+from breedclf.errors import BreedclfError, ConfigError, EndpointError, ImageError
+from breedclf.inference.prediction import Prediction
 from breedclf.jobs import check_name
 from breedclf.jobs.endpoints import (
     EndpointDescription,
@@ -40,7 +40,6 @@ log: logging.Logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = EndpointTerms.max_body_bytes
 _SNIFFED = "application/x-image"
 _SENT_AS_THEY_ARE = ("JPEG", "PNG", "WebP")
-_ROUNDING = 0.01
 _SHRUNK_SIDE_PX = 2048
 _DOWNLOAD_SECONDS = 20.0
 _MAX_DOWNLOAD_BYTES = 64 << 20
@@ -99,22 +98,59 @@ class Endpoint:
         """Its URL, if it can be reached over HTTP."""
         return self.describe().url
 
+    @overload
+    def predict(
+        self, image: AnyImage, *, timeout_seconds: float = 60, explain: Literal[False] = False
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        image: AnyImage,
+        *,
+        timeout_seconds: float = 60,
+        explain: Literal[True],
+        class_name: str | None = None,
+        against: str | None = None,
+    ) -> ExplainedPrediction: ...
+
     @accept_old_keywords
-    def predict(self, image: AnyImage, *, timeout_seconds: float = 60) -> Prediction:
+    def predict(
+        self,
+        image: AnyImage,
+        *,
+        timeout_seconds: float = 60,
+        explain: bool = False,
+        class_name: str | None = None,
+        against: str | None = None,
+    ) -> Prediction:
         """Rank the classes for one image.
 
         An image is what `Classifier.predict` accepts, or a URL starting with http:// or https://. Files are sent as
         they are, PIL images, arrays and tensors as PNG. Images over 6 MiB (4 MiB on serverless endpoints) are sent as
         JPEG with the longer side scaled to 2,048 pixels.
 
+        Args:
+            image: the image.
+            timeout_seconds: how long to wait for the response.
+            explain: also return where the image speaks for its class; not with `engine="openvino"`.
+            class_name: the class to explain, as shown to people or as its folder is named; the best one if None.
+            against: why the explained class and not this one.
+
         Raises:
+            ConfigError: a class is named without `explain`.
             ImageError: the image can't be read on this machine.
-            ModelError: the model's server refused it.
+            ModelError: the model's server refused it: it has no such class, for example, or can't explain.
             EndpointError: there is no response in time.
         """
+        if not explain and (class_name, against) != (None, None):
+            raise ConfigError("class_name and against choose what to explain: pass explain=True, too")
+        asked = {"attributes": explanation_attributes(class_name, against)} if explain else {}
         body = file_of(image, terms_of(self.backend).max_body_bytes)
-        answer = self.backend.invoke_endpoint(self.name, body, content_type=_SNIFFED, timeout_seconds=timeout_seconds)
-        prediction = prediction_of(answer)
+        answer = self.backend.invoke_endpoint(
+            self.name, body, content_type=_SNIFFED, timeout_seconds=timeout_seconds, **asked
+        )
+        prediction = explained_prediction_of(answer) if explain else prediction_of(answer)
         if isinstance(image, (str, PathLike)) and not _is_url(image):
             return replace(prediction, image=Path(fsdecode(image)))
         return prediction
@@ -234,28 +270,6 @@ class Endpoint:
             return self.describe()
         except EndpointError:
             return None
-
-
-def prediction_of(answer: bytes) -> Prediction:
-    """The prediction in a server's response for one image.
-
-    Raises:
-        EndpointError: it isn't one, or its probabilities aren't from 0 to 1.
-    """
-    try:
-        found = typed(_Answer, json.loads(answer))
-    except (ValueError, RecursionError) as error:
-        raise EndpointError(f"the model's server sent a response that can't be read: {error}") from error
-    if not found.predictions or not all(-_ROUNDING <= each.probability <= 1 + _ROUNDING for each in found.predictions):
-        raise EndpointError("the model's server sent a response without probabilities from 0 to 1; check its model")
-    return Prediction(found.predictions, found.known, found.distance)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    predictions: tuple[RankedClass, ...]
-    known: bool = True
-    distance: float | None = None
 
 
 def file_of(image: AnyImage, max_bytes: int = MAX_BODY_BYTES) -> bytes:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from breedclf.backbones.candidates import candidate_configs
 from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone, PairedResult, paired_results, pick
 from breedclf.backbones.passes import CandidateFeatures, Passes
-from breedclf.backbones.pool import groups_of
 from breedclf.config import TrainingConfig
 from breedclf.data.given_images import GivenImages
+from breedclf.data.image_groups import groups_of
 from breedclf.errors import ConfigError, TrainingError
 from breedclf.files.paths import StrPath
 from breedclf.models.backbones.published_weights import published_weights

@@ -1,10 +1,10 @@
-"""`breedclf data check|get|upload`: check an image folder, download a public dataset, upload a folder to S3."""
+"""`breedclf data check|review|get|upload`: check images, review labels, get a public dataset, upload to S3."""
 
 from __future__ import annotations
 
 import argparse
 
-from breedclf.cli import EXIT_PROBLEMS_FOUND
+from breedclf.cli import EXIT_PROBLEMS_FOUND, review
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.config import nearest
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument(
         "--cache-dir", type=path_argument, metavar="DIR", help="folder of the cache (default: the platform's)"
     )
+    review.add_arguments(actions)
     get = actions.add_parser("get", help="download a public dataset and arrange it in class folders")
     get.add_argument("name", metavar="NAME", help="oxford-pets or udacity-dogs")
     get.add_argument("--output", type=path_argument, metavar="DIR", required=True, help="new or empty folder for it")
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     match arguments.action:
         case "check":
             return _check(arguments, console)
+        case "review":
+            return review.run(arguments, console)
         case "get":
             return _get(arguments, console)
     return _upload(arguments, console)

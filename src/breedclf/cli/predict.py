@@ -13,7 +13,7 @@ from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config.evaluation import PredictionConfig
 from breedclf.config.groups import PREDICTION_GROUPS
 from breedclf.errors import ConfigError, DataError, ImageError, ModelError
-from breedclf.files.paths import path_or_uri_argument
+from breedclf.files.paths import path_argument, path_or_uri_argument
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction
 from breedclf.text.printable import visible_name
 
@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--endpoint", metavar="NAME", action=_EndpointFlag, help="use this endpoint instead of MODEL")
     parser.add_argument("--backend", default="local", metavar="NAME", help="where the endpoint runs (default: local)")
     parser.add_argument("--top", type=_how_many, default=5, metavar="N", help="how many classes to print (default: 5)")
+    parser.add_argument(
+        "--explain",
+        metavar="DIR",
+        type=path_argument,
+        help="write a PNG per image into this folder that shows what speaks for the most probable class",
+    )
     add_settings_flags(parser, PredictionConfig, PREDICTION_GROUPS)
 
 
@@ -54,14 +60,26 @@ def _how_many(text: str) -> int:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     given = given_settings(arguments, PredictionConfig)
+    explained: Sequence[dict[str, Any]] = ()
     if arguments.endpoint is not None:
+        if arguments.explain is not None:
+            raise ConfigError(
+                "--explain has no effect on an endpoint, whose answers have no maps: predict with the model directory, "
+                "as in breedclf predict OUT/model IMG --explain DIR"
+            )
         if given:
             raise ConfigError(f"--{next(iter(given)).replace('_', '-')} has no effect on an endpoint: leave it out")
         images, results = _by_endpoint(arguments)
     else:
         images = [image for each in arguments.images for image in _files(each)]
-        results = _by_model(arguments.model, images, PredictionConfig(**given))
+        config = PredictionConfig(**given)
+        if arguments.explain is None:
+            results = _by_model(arguments.model, images, config)
+        else:
+            results, explained = _with_explanations(arguments.model, images, config, arguments.explain)
     answers = [_answer(image, result, arguments.top) for image, result in zip(images, results, strict=True)]
+    for answer, more in zip(answers, explained, strict=False):
+        answer |= more
     console.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
@@ -109,6 +127,35 @@ def _by_model(model: str, images: list[str], config: PredictionConfig) -> Sequen
     return [_result(lambda file: classifier.predict(file, coverage=config.coverage), image) for image in images]
 
 
+def _with_explanations(
+    model: str, images: list[str], config: PredictionConfig, folder: Path
+) -> tuple[list[Prediction | str], list[dict[str, Any]]]:
+    """The predictions, from the passes that also give the maps, and for each what `--explain` adds to its answer.
+
+    Raises:
+        ConfigError: a file of the folder would be overwritten, or the network has no map.
+    """
+    from breedclf.explanations.files import new_files, save_png
+    from breedclf.inference.classifier import Classifier
+
+    files = new_files(folder, images)
+    classifier = Classifier(model, tta=config.tta)
+    results, added = list[Prediction | str](), list[dict[str, Any]]()
+    for image, file in zip(images, files, strict=True):
+        try:
+            explanation = classifier.explain(image, coverage=config.coverage)
+        except (ImageError, ModelError) as error:
+            results.append(str(error))
+            added.append({})
+            continue
+        save_png(explanation, file)
+        results.append(explanation.prediction)
+        found = explanation.to_dict()
+        shown = {name: found[name] for name in ("class_name", "method", "exact", "border_share")}
+        added.append({"explanation": {"file": str(file), **shown}})
+    return results, added
+
+
 def _by_endpoint(arguments: argparse.Namespace) -> tuple[list[str], Sequence[Prediction | str]]:
     from breedclf.api.deployment import Deployment
 
@@ -140,6 +187,8 @@ def _as_text(answer: dict[str, Any]) -> str:
     lines = [f"  {guess['probability']:7.2%}  {visible_name(guess['class_name'])}" for guess in answer["predictions"]]
     if "prediction_set" in answer:
         lines.append(f"  set: {', '.join(visible_name(each['class_name']) for each in answer['prediction_set'])}")
+    if "explanation" in answer:
+        lines.append(f"  {answer['explanation']['method']}: {visible_name(answer['explanation']['file'])}")
     return "\n".join([head, *lines])
 
 

@@ -76,9 +76,13 @@ class EvaluationConfig(PredictionConfig):
         validate_default=True,
         description="folder for metrics.json and report.html (default: evaluation-SPLIT beside the model)",
     )
+    explain: bool = Field(
+        default=True,
+        description="show in the report what speaks for the wrong answers; 36 more images pass through the network",
+    )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")
-    precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware supports it")
+    precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware is faster in it")
     batch_size: Annotated[int | None, MaybeText] = Field(
         default=None, ge=1, le=4_096, description="images per forward pass (default: the chunk_size of the training)"
     )

@@ -73,7 +73,7 @@ FEATURE_REUSE_GROUPS: dict[str, tuple[str, ...]] = {
 }
 PREDICTION_GROUPS: dict[str, tuple[str, ...]] = {"prediction": ("tta", "coverage"), **FEATURE_REUSE_GROUPS}
 EVALUATION_GROUPS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("split", "labels", "unlike", "output", "on_bad_image", "tta", "coverage"),
+    "evaluation": ("split", "labels", "unlike", "output", "on_bad_image", "tta", "explain", "coverage"),
     **FEATURE_REUSE_GROUPS,
     "speed and memory": ("device", "precision", "batch_size", "workers"),
 }

@@ -76,8 +76,8 @@ def write_image_folder(
         raise ConfigError(f"folder={str(target)!r} exists already and isn't an empty folder: choose another one")
     parts = {"" if name == UNDIVIDED else name: part for name, part in checked_splits(images).items()}
     for part in parts.values():
-        _check_labels(part.labels)
-    with writing(target), _complete(target) as temporary:
+        check_labels(part.labels)
+    with writing(target), complete_folder(target) as temporary:
         skipped = [reason for name, part in parts.items() for reason in _written(part, temporary / name, on_bad_image)]
         _check_layout(temporary, parts)
     if skipped:
@@ -129,7 +129,7 @@ def _written(images: CheckedImages, folder: Path, on_bad_image: OnBadImage) -> l
 
 
 @contextmanager
-def _complete(target: Path) -> Iterator[Path]:
+def complete_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target`, which becomes it at the end; it is removed if the block raises."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -141,7 +141,7 @@ def _complete(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_labels(labels: Iterable[str]) -> None:
+def check_labels(labels: Iterable[str]) -> None:
     """Check that class names can be names of folders.
 
     Raises:

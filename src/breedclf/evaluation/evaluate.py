@@ -13,6 +13,7 @@ from breedclf.config.aliases import accept_old_keywords
 from breedclf.config.evaluation import PredictionConfig
 from breedclf.data.labeled_images import LabeledImages
 from breedclf.evaluation.images import origin_of, unlike_images
+from breedclf.evaluation.maps import report_maps
 from breedclf.evaluation.measuring import check_answers, measured
 from breedclf.evaluation.metrics import Evaluation
 from breedclf.evaluation.report import Provenance, evaluation_page
@@ -43,6 +44,7 @@ def evaluate(
     tta: bool = False,
     unlike: StrPath | LabeledImages | None = None,
     coverage: float | None = None,
+    explain: bool = True,
     feature_cache: bool = True,
     feature_store: StrPath | None = None,
     verify_files: bool = False,
@@ -61,7 +63,7 @@ def evaluate(
         labels: a table of the labels, if `data` is a folder without class folders.
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
         device: where to compute; `auto` uses a GPU if there is one.
-        precision: `auto` uses bf16 if the hardware supports it.
+        precision: `auto` uses bf16 if the hardware is faster in it.
         batch_size: number of images per pass through the network; with that of training, whose default is its
             `chunk_size`, training's features are reused.
         workers: number of DataLoader workers (default: chosen for this machine).
@@ -70,6 +72,7 @@ def evaluate(
         unlike: images that are none of the model's classes: a folder with images in any nesting, a table, or labeled
             images, whose labels don't matter. `Evaluation.unlike` says how many of them are answered as known.
         coverage: measure prediction sets that are to contain the right class in this share of images, between 0 and 1.
+        explain: show maps of the worst images in the report; up to 36 images pass through the network again.
         feature_cache: reuse stored features of images, and store those that are computed.
         feature_store: where features are stored: a folder (default: below the cache folder).
         verify_files: read all image files again; by default those with the same path, size, times and inode aren't.
@@ -134,6 +137,9 @@ def evaluate(
         provenance,
         thumbnails=[thumbnails.of(wrong.path) for wrong in result.worst],
         refused=[thumbnails.of(each.path) for each in result.refused.farthest] if result.refused else (),
+        maps=report_maps(artifact, images.images, origin.root, result, device=device, precision=precision)
+        if explain
+        else None,
         let_through=[Thumbnails(others.images, others.root).of(each.path) for each in result.unlike.nearest]
         if others and result.unlike
         else (),

@@ -10,6 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from breedclf.evaluation import trust_report
+from breedclf.evaluation.maps import ReportMaps
+from breedclf.evaluation.maps_report import worst_images
 from breedclf.evaluation.metrics import ClassResult, Evaluation
 from breedclf.evaluation.result import wilson_interval
 from breedclf.inference.model_directory import ModelCard
@@ -17,14 +19,12 @@ from breedclf.models.backbones.record import BackboneRecord
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
-    GalleryImage,
     Tile,
     Tone,
     bullets,
     callout,
     details,
     facts,
-    gallery,
     table,
     tiles,
 )
@@ -56,6 +56,7 @@ def evaluation_page(
     thumbnails: Sequence[bytes] = (),
     refused: Sequence[bytes] = (),
     let_through: Sequence[bytes] = (),
+    maps: ReportMaps | None = None,
     made_by: str = "breedclf",
     made_at: datetime | None = None,
 ) -> str:
@@ -67,6 +68,7 @@ def evaluation_page(
         thumbnails: a small JPEG for each image of `result.worst`.
         refused: the same for each image of `result.refused.farthest`.
         let_through: the same for each image of `result.unlike.nearest`.
+        maps: the maps of `result.worst`, and where the evidence is; None if there are none.
         made_by: the program and version in the footer.
         made_at: the time in the footer.
     """
@@ -77,7 +79,7 @@ def evaluation_page(
             _interpretation(result),
             _by_class(result),
             _confusions(result),
-            _worst(result, thumbnails),
+            worst_images(result, thumbnails, maps),
             trust_report.none_of_these(result, provenance.card, refused, let_through),
             _confidence(result, provenance.card.min_confidence),
             trust_report.calibration(result, provenance.card),
@@ -200,29 +202,6 @@ def _confusions(result: Evaluation) -> Section:
         empty="No image was misclassified.",
     )
     return Section("Confusions", [chart, pairs], lead="Which classes are confused with which.")
-
-
-def _worst(result: Evaluation, jpegs: Sequence[bytes]) -> Section:
-    if not result.worst:
-        return Section("Worst images", ["No image was misclassified."])
-    shown = dict(zip(result.labels, result.class_names, strict=True))
-    items = [
-        GalleryImage(
-            jpeg,
-            f"{wrong.path}: {shown[wrong.true]}, classified as {shown[wrong.predicted]}",
-            [
-                f"{shown[wrong.true]}: {percent(wrong.true_probability)}",
-                f"predicted {shown[wrong.predicted]}: {percent(wrong.probability)}",
-                wrong.path,
-            ],
-        )
-        for wrong, jpeg in zip(result.worst, jpegs, strict=True)
-    ]
-    lead = (
-        "Misclassified images; those with the lowest probability of the true class come first. Look for images in the "
-        "wrong folder, cropped-out subjects, and images with two subjects."
-    )
-    return Section("Worst images", [gallery(items)], lead=lead)
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:

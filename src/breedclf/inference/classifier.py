@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from operator import length_hint
 from pathlib import Path
-from typing import Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import torch
 from torch import nn
@@ -31,6 +32,10 @@ from breedclf.runtime.device import Compute, compute_for
 from breedclf.runtime.forking import check_usable
 from breedclf.runtime.row_buffer import RowBuffer
 
+if TYPE_CHECKING:
+    from breedclf.explanations.explainer import Explainer
+    from breedclf.explanations.explanation import Explanation
+
 __all__ = [
     "NONE_OF_THESE",
     "AnyImage",
@@ -53,7 +58,7 @@ class Classifier:
     Args:
         model: the model directory that training wrote (`OUTPUT/model`).
         device: where to compute; `auto` uses a GPU if there is one.
-        precision: `auto` uses bf16 if the hardware supports it.
+        precision: `auto` uses bf16 if the hardware is faster in it.
         batch_size: number of images per pass through the network.
         tta: test-time augmentation: average the probabilities of each image and its mirror image, in two passes.
 
@@ -106,6 +111,12 @@ class Classifier:
             stacklevel=2,
         )
         return self._network
+
+    @property
+    def parts(self) -> tuple[nn.Module, nn.Linear]:
+        """The network for inference in two parts, in the classifier's precision: from `normalized` to features, and
+        from these to scores."""
+        return self._network[0], self._head
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -192,6 +203,42 @@ class Classifier:
             check_coverage(self.card, coverage)
         return self._predictions(several_images(images), on_error, coverage)
 
+    def explain(self, image: AnyImage, class_name: str | None = None, *, coverage: float | None = None) -> Explanation:
+        """How much each place of an image speaks for a class.
+
+        A network that ends with average pooling has an exact class activation map: it sums to the score, and takes no
+        more than the prediction. Other networks have Grad-CAM; `method` and `is_exact` say which. With `tta` the plain
+        crop is explained, not its mirror image.
+
+        Args:
+            image: what `predict` accepts as one image.
+            class_name: the class as shown to people or as its folder is named; the most probable one if None.
+            coverage: of the prediction set of `Explanation.prediction`, as in `predict`.
+
+        Raises:
+            ImageError: the image can't be read.
+            ConfigError: the model has no such class, `image` isn't one image, or the network has no map.
+
+        Example:
+            >>> explanation = classifier.explain("dog.jpg")  # doctest: +SKIP
+            >>> explanation.image().save("why.png")  # doctest: +SKIP
+            >>> explanation.difference("Harrier").image().save("why-not-harrier.png")  # doctest: +SKIP
+        """
+        if coverage is not None:
+            check_coverage(self.card, coverage)
+        explainer = self._explainer
+        index = None if class_name is None else explainer.names.index(class_name)
+        crop = input_of(given_image(image), self.preprocessing).crop
+        assert crop is not None
+        (explanation,) = explainer.explanations(crop[None], [index], coverage)
+        return explanation
+
+    @cached_property
+    def _explainer(self) -> Explainer:
+        from breedclf.explanations.explainer import Explainer
+
+        return Explainer(self)
+
     def features(self, images: AnyImage | Iterable[AnyImage]) -> torch.Tensor:
         """The features of N images, float32 [N, D] on the CPU: the input of the classification head.
 
@@ -266,9 +313,22 @@ class Classifier:
             ArtifactError: the probabilities contain NaN.
             ConfigError: `coverage` isn't between 0 and 1, or the model had too few validation images for it.
         """
-        probabilities, features = self._outputs(inputs)
+        return self._ranked(*self._outputs(inputs), coverage)
+
+    def predictions_of_features(
+        self, features: torch.Tensor, inputs: torch.Tensor, coverage: float | None = None
+    ) -> list[Prediction]:
+        """The predictions of features [N, D], which `parts` computes for these crops; with `tta`, their mirror images
+        are computed here.
+
+        Raises:
+            ArtifactError: the probabilities contain NaN.
+        """
+        return self._ranked(self._averaged(features, inputs), features, coverage)
+
+    def _ranked(self, probabilities: torch.Tensor, features: torch.Tensor, coverage: float | None) -> list[Prediction]:
         bank = self._bank
-        distances = [None] * len(inputs) if bank is None else bank.distances(features).tolist()
+        distances = [None] * len(features) if bank is None else bank.distances(features).tolist()
         return [
             ranked_prediction(self.card, row, distance, coverage)
             for row, distance in zip(probabilities, distances, strict=True)
@@ -285,11 +345,15 @@ class Classifier:
     def _outputs(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The probabilities float32 [N, C] on the CPU, and the features float32 [N, D] on the device, of crops."""
         features = self._forward(self._network[0], inputs)
+        return self._averaged(features, inputs), features
+
+    def _averaged(self, features: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """The probabilities float32 [N, C] on the CPU; with `tta` their mean with those of the mirror images."""
         probabilities = self._probabilities(features)
         if self.tta:
             mirrored = self._probabilities(self._forward(self._network[0], inputs.flip(3)))
             probabilities = torch.stack([probabilities, mirrored]).mean(0)
-        return probabilities.cpu(), features
+        return probabilities.cpu()
 
     @torch.inference_mode()
     def _probabilities(self, features: torch.Tensor) -> torch.Tensor:
@@ -324,7 +388,10 @@ class Classifier:
     @torch.inference_mode()
     def _forward(self, network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
         """The output of the network or a part of it, float32 on the device."""
-        check_usable(self.compute.device.type)
-        on_device = crops.to(self.compute.device)
-        output: torch.Tensor = network(self.preprocessing.normalize(on_device, self.compute.dtype))
+        output: torch.Tensor = network(self.normalized(crops))
         return output.float()
+
+    def normalized(self, inputs: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """The network's input for images that are already cropped, uint8 [N, 3, crop, crop], on the device."""
+        check_usable(self.compute.device.type)
+        return self.preprocessing.normalize(inputs.to(self.compute.device), dtype or self.compute.dtype)

@@ -124,11 +124,13 @@ class Prediction:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.notebook import beside_image, notebook_view, share_bars
+        from breedclf.reporting.notebook import beside_image, notebook_view, quiet, share_bars
 
-        bars = share_bars((each.class_name, each.probability) for each in self.top(_SHOWN_CLASSES))
+        body = share_bars((each.class_name, each.probability) for each in self.top(_SHOWN_CLASSES))
+        if self.distance is not None:
+            body += quiet(f"distance to the training images: {self.distance:.3f}")
         heading = self.best.class_name if self.known else f"{NONE_OF_THESE}; the nearest are"
-        return notebook_view(heading, beside_image(_jpeg(self.image), bars))
+        return notebook_view(heading, beside_image(_jpeg(self.image), body))
 
 
 def _ranked(values: Iterable[Mapping[str, Any]]) -> tuple[RankedClass, ...]:

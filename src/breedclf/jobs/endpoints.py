@@ -36,8 +36,8 @@ class EngineChoice:
     """The inference engine of an endpoint.
 
     `torch` supports fp32 and bf16; `openvino` (the extra of that name) fp32, bf16 and int8. `auto` is bf16 where the
-    hardware supports it. For int8 the network is calibrated on the valid split of `calibration`, an image folder, and
-    refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
+    hardware is faster in it. For int8 the network is calibrated on the valid split of `calibration`, an image folder,
+    and refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
 
     Raises:
         ConfigError: the engine or the precision is unknown, or the calibration is missing.
@@ -175,8 +175,12 @@ class ServingBackend(Protocol):
     def delete_endpoint(self, name: str) -> None:
         """Delete the endpoint, once it has answered the requests that it accepted."""
 
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke_endpoint(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request to the model and return its response (JSON, or JSON lines for several images).
+
+        `attributes` are SageMaker's custom attributes, such as `explain=1`: at most 1,024 visible ASCII characters.
 
         Raises:
             ModelError: the model's server refused it.

@@ -79,9 +79,9 @@ def details(summary: str, *body: Markup | str) -> Markup:
     return block("details", summary, [as_block(part) for part in body])
 
 
-def gallery(items: Iterable[GalleryImage]) -> Markup:
-    """Small images side by side, embedded in the HTML."""
-    return block("gallery", list(items))
+def gallery(items: Iterable[GalleryImage], *, per_row: int | None = None) -> Markup:
+    """Small images side by side, embedded in the HTML; `per_row`, 3, keeps as many together in a row."""
+    return block("gallery", list(items), per_row)
 
 
 def bullets(items: Iterable[Markup | str]) -> Markup:

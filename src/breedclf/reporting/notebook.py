@@ -35,3 +35,8 @@ def share_bars(shares: Iterable[tuple[str, float]]) -> Markup:
 def beside_image(jpeg: bytes | None, body: Markup) -> Markup:
     """A block beside a small image, if there is one."""
     return block("beside_image", "" if jpeg is None else base64.b64encode(jpeg).decode("ascii"), body)
+
+
+def quiet(text: str) -> Markup:
+    """A line of less importance."""
+    return Markup('<p class="quiet">{}</p>').format(text)

@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 log: logging.Logger = logging.getLogger(__name__)
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
+Result = TypeVar("Result")
 
 
 class Batcher(Generic[Input, Output]):
@@ -39,6 +40,7 @@ class Batcher(Generic[Input, Output]):
         self._max_delay = max_delay_seconds
         self._clock = clock
         self._waiting: deque[tuple[Input, Future[Output]]] = deque()
+        self._tasks: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._announced = 0
         self._last_size = 1
         self._changed = threading.Condition()
@@ -67,8 +69,18 @@ class Batcher(Generic[Input, Output]):
             self._changed.notify()
         return asyncio.wrap_future(future)
 
+    def run(self, task: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Queue something else to do in the thread, for which inputs wait at most once: one task follows each batch."""
+        future: Future[Result] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the batcher is closed")
+            self._tasks.append((task, future))
+            self._changed.notify()
+        return asyncio.wrap_future(future)
+
     def close(self, *, timeout: float = 5.0) -> None:
-        """Process all queued inputs, and stop the thread."""
+        """Process all queued inputs and tasks, and stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -80,10 +92,13 @@ class Batcher(Generic[Input, Output]):
             self._changed.notify()
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
+        while (turn := self._next_turn()) is not None:
+            batch, task = turn
             running = [(item, future) for item, future in batch if future.set_running_or_notify_cancel()]
             if running:
                 self._answer(running)
+            if task is not None and task[1].set_running_or_notify_cancel():
+                _do(*task)
 
     def _answer(self, running: list[tuple[Input, Future[Output]]]) -> None:
         try:
@@ -97,18 +112,31 @@ class Batcher(Generic[Input, Output]):
         for (_, future), output in zip(running, outputs, strict=True):
             future.set_result(output)
 
-    def _next_batch(self) -> list[tuple[Input, Future[Output]]] | None:
+    def _next_turn(
+        self,
+    ) -> tuple[list[tuple[Input, Future[Output]]], tuple[Callable[[], Any], Future[Any]] | None] | None:
         with self._changed:
-            while not self._waiting:
+            while not (self._waiting or self._tasks):
                 if self._closed:
                     return None
                 self._changed.wait()
-            until = self._clock() + self._max_delay
-            while len(self._waiting) < self._expected() and (left := until - self._clock()) > 0:
-                self._changed.wait(left)
-            batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-            self._last_size = len(batch)
-            return batch
+            batch = self._next_batch() if self._waiting else []
+            return batch, self._tasks.popleft() if self._tasks else None
+
+    def _next_batch(self) -> list[tuple[Input, Future[Output]]]:
+        until = self._clock() + self._max_delay
+        while len(self._waiting) < self._expected() and (left := until - self._clock()) > 0:
+            self._changed.wait(left)
+        batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+        self._last_size = len(batch)
+        return batch
 
     def _expected(self) -> int:
         return min(self._max_batch, max(self._last_size, len(self._waiting) + self._announced))
+
+
+def _do(task: Callable[[], Any], future: Future[Any]) -> None:
+    try:
+        future.set_result(task())
+    except Exception as error:  # noqa: BLE001 - the caller's
+        future.set_exception(error)

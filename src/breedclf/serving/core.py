@@ -173,8 +173,15 @@ def requested_count(query: str | None, attributes: str | None) -> int | None:
     return None
 
 
-def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int | None = None) -> tuple[bytes, str]:
+def answer(
+    predictions: Sequence[Prediction],
+    accepted: frozenset[str],
+    top: int | None = None,
+    explanation: dict[str, Any] | None = None,
+) -> tuple[bytes, str]:
     """Encode predictions as a body and its content type: one JSON document for one image, JSON lines for several.
+
+    `explanation` is that of a single image, as JSON values.
 
     Example:
         >>> from breedclf.inference.prediction import RankedClass
@@ -184,9 +191,10 @@ def answer(predictions: Sequence[Prediction], accepted: frozenset[str], top: int
     Raises:
         RequestError: 500 if a probability isn't finite.
     """
+    extra = {} if explanation is None else {"explanation": explanation}
     try:
         documents = [
-            json.dumps(_document(prediction, top), ensure_ascii=False, allow_nan=False).encode()
+            json.dumps({**_document(prediction, top), **extra}, ensure_ascii=False, allow_nan=False).encode()
             for prediction in predictions
         ]
     except ValueError as error:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 
 from breedclf.inference.prediction import Prediction
+from breedclf.runtime.threads import single_core_threads
 from breedclf.serving.batching import Batcher
 from breedclf.serving.core import BusyError, RequestError, images_in
 from breedclf.serving.decoding.decoders import Decoders
 from breedclf.serving.engines.engine import Engine
+from breedclf.serving.explaining import ExplanationRequest, chosen_classes, document_of, explanation_of
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -35,11 +40,13 @@ class Bounds:
 
     Up to `max_arriving` bodies with `max_arriving_bytes` in total may be in transit; beyond that, the oldest one is
     refused. A body over the size limit is read and discarded up to `max_discarded_bytes`, so that the client receives
-    the error. Decoding an image takes at most `decode_seconds`.
+    the error. Decoding an image takes at most `decode_seconds`. Up to `max_explanations` images are explained or wait
+    for it; the network explains one at a time, and between two of them predicts a batch of others.
     """
 
     max_pending: int = 32
     max_batch: int = 16
+    max_explanations: int = 4
     max_delay_seconds: float = 0.025
     decoders: int = 4
     decode_seconds: float = 10.0
@@ -61,6 +68,8 @@ class Pipeline:
         self._seconds_each = 0.05
         self._decoders = Decoders(engine, bounds.decoders, seconds=bounds.decode_seconds, clock=clock)
         self._parser = ThreadPoolExecutor(1, "parse")
+        self._explaining = 0
+        self._explanation_thread = single_core_threads(1)
         self._batcher: Batcher[torch.Tensor, Prediction] = Batcher(
             engine.forward, max_batch=bounds.max_batch, max_delay_seconds=bounds.max_delay_seconds, clock=clock
         )
@@ -104,11 +113,8 @@ class Pipeline:
             RequestError: an image can't be decoded, or the time limit was reached.
         """
         started = self._clock()
-        try:
-            async with asyncio.timeout(self._bounds.answer_seconds):
-                done = await asyncio.gather(*map(self._predict_one, images), return_exceptions=True)
-        except TimeoutError as error:
-            raise BusyError("Timeout", f"no response within {self._bounds.answer_seconds:g} s", 5) from error
+        async with self._time_limit():
+            done = await asyncio.gather(*map(self._predict_one, images), return_exceptions=True)
         answers = []
         for number, each in enumerate(done):
             if isinstance(each, RequestError) and len(images) > 1:
@@ -119,6 +125,22 @@ class Pipeline:
         seconds = (self._clock() - started) / max(1, self._pending)
         self._seconds_each += 0.2 * (min(seconds, 5.0) - self._seconds_each)
         return answers
+
+    async def explain(self, image: bytes, wanted: ExplanationRequest) -> tuple[Prediction, dict[str, Any]]:
+        """Predict an image and explain the prediction, by one pass of its own; the explanation as JSON values.
+
+        Raises:
+            RequestError: the engine or the network has no maps, there is no such class, or as `predict`.
+            BusyError: too many other images are being explained.
+        """
+        if self._explaining >= self._bounds.max_explanations:
+            raise BusyError("Overloaded", f"{self._explaining} images are being explained; try again in 1 s", 1)
+        self._explaining += 1
+        try:
+            async with self._time_limit():
+                return await self._explain_one(image, wanted)
+        finally:
+            self._explaining -= 1
 
     async def responds(self) -> bool:
         """Whether the decoders aren't stuck, and the network responded recently or responds now."""
@@ -143,7 +165,8 @@ class Pipeline:
 
     def close(self) -> None:
         """Stop all threads."""
-        self._parser.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._parser, self._explanation_thread):
+            pool.shutdown(wait=False, cancel_futures=True)
         self._decoders.close()
         self._batcher.close()
 
@@ -152,3 +175,20 @@ class Pipeline:
             decoded = await self._decoders.decode(image)
             prediction = self._batcher.submit(decoded)
         return await prediction
+
+    async def _explain_one(self, image: bytes, wanted: ExplanationRequest) -> tuple[Prediction, dict[str, Any]]:
+        loop = asyncio.get_running_loop()
+        beside_the_network = partial(loop.run_in_executor, self._explanation_thread)
+        explainer = await beside_the_network(self.engine.explainer)
+        chosen = await beside_the_network(chosen_classes, wanted, explainer.names)
+        decoded = await self._decoders.decode(image)
+        explanation = await self._batcher.run(partial(explanation_of, explainer, decoded, chosen))
+        return explanation.prediction, await beside_the_network(document_of, explanation)
+
+    @contextlib.asynccontextmanager
+    async def _time_limit(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._bounds.answer_seconds):
+                yield
+        except TimeoutError as error:
+            raise BusyError("Timeout", f"no response within {self._bounds.answer_seconds:g} s", 5) from error

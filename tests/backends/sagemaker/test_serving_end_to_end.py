@@ -188,8 +188,15 @@ def test_other_ways_to_serve(
     if not settings and not holds_ray_config(pack_model(model, tmp_path / "model.tar.gz")):
         pytest.skip("archives of models hold no config.yaml for Ray Serve yet")
     backend = backend_at(emulator, bucket, tmp_path, **settings)
+    expected = Classifier(model).explain(PICTURE, "Wélsh <Corgi>").difference("Fox")
     with Deployment(model, backend=backend).deploy() as endpoint:
         assert endpoint.predict(PICTURE).best.label == best(model)
+        found = endpoint.predict(PICTURE, explain=True, class_name="Wélsh <Corgi>", against="Fox")
+        assert found.best.label == best(model)
+        assert (found.explanation.class_name, found.explanation.other) == ("Wélsh <Corgi>", "Fox")
+        assert found.explanation.score == pytest.approx(expected.score, abs=1e-3)
+        with pytest.raises(ModelError, match="class='Foxx': the model has no such class; the nearest names are Fox"):
+            endpoint.predict(PICTURE, explain=True, class_name="Foxx")
     assert left_over(backend) == []
 
 

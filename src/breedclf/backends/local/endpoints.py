@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import urllib3
 
 SUPERVISOR = "breedclf.backends.local.endpoint_supervisor"
+_ATTRIBUTES_HEADER = "X-Amzn-SageMaker-Custom-Attributes"
 _CONNECT_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
@@ -134,7 +135,9 @@ class LocalEndpoints:
                     folder.remove()
         folder.lock_file.unlink(missing_ok=True)
 
-    def invoke(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float) -> bytes:
+    def invoke(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float, attributes: str = ""
+    ) -> bytes:
         """Send a request; retry after a full queue or a lost connection until `timeout_seconds` have passed.
 
         Raises:
@@ -144,6 +147,7 @@ class LocalEndpoints:
         import urllib3  # not needed by jobs
 
         until = time.monotonic() + timeout_seconds
+        headers = {"Content-Type": content_type, **({_ATTRIBUTES_HEADER: attributes} if attributes else {})}
         pause, last = _FIRST_PAUSE_SECONDS, "no attempt was made"
         while (left := until - time.monotonic()) > 0:
             url = self._url(name)
@@ -152,7 +156,7 @@ class LocalEndpoints:
                     "POST",
                     f"{url}/endpoints/{name}/invocations",
                     body=body,
-                    headers={"Content-Type": content_type},
+                    headers=headers,
                     timeout=urllib3.Timeout(connect=min(_CONNECT_SECONDS, left), read=left),
                 )
             except urllib3.exceptions.HTTPError as error:

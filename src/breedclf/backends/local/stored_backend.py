@@ -136,11 +136,15 @@ class StoredBackend:
         """
         self._endpoints.delete(name)
 
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke_endpoint(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request to the model and return its answer, with retries until `timeout_seconds` have passed.
 
         Raises:
             ModelError: the model's server refused it.
             EndpointError: there is no such endpoint, it has failed, or there was no answer in time.
         """
-        return self._endpoints.invoke(name, body, content_type=content_type, timeout_seconds=timeout_seconds)
+        return self._endpoints.invoke(
+            name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
+        )

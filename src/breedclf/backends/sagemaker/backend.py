@@ -313,14 +313,18 @@ class SageMakerBackend:
         """Delete failed and expired endpoints; returns their names."""
         return self._endpoints.reap()
 
-    def invoke_endpoint(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke_endpoint(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request; retried until the timeout while SageMaker or the model is busy.
 
         Raises:
             ModelError: the model's server rejected the request.
             EndpointError: there is no such endpoint, the request is too large for it, or the timeout has passed.
         """
-        return self._endpoints.invoke(name, body, content_type=content_type, timeout_seconds=timeout_seconds)
+        return self._endpoints.invoke(
+            name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
+        )
 
     def transform_images(
         self, artifact: Path, images: Iterable[tuple[str, bytes]]

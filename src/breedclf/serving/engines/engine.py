@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from breedclf.config import Precision
-from breedclf.errors import ArtifactError
+from breedclf.errors import ArtifactError, ConfigError
+from breedclf.explanations.explainer import Explainer
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard
 from breedclf.inference.prediction import Prediction
@@ -62,6 +63,23 @@ class Engine(ABC):
     def reference(self) -> Reference:
         """The model's own predictions for the sample images."""
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether the engine can explain its predictions."""
+        return False
+
+    def explainer(self) -> Explainer:
+        """What explains the predictions; the first call may take a second.
+
+        Raises:
+            RequestError: 400 if the engine or the network has no maps.
+        """
+        raise RequestError(
+            400,
+            "NoExplanation",
+            "this server's engine has no maps to explain predictions by; serve the model with --engine torch",
+        )
+
     def sample(self) -> torch.Tensor:
         """A constant input, to check that the network works."""
         crop = self.card.preprocessing.crop_px
@@ -69,15 +87,30 @@ class Engine(ABC):
 
 
 class TorchEngine(Engine):
-    """The classifier itself, with folded batch norms, in bf16 if the hardware supports it."""
+    """The classifier itself, with folded batch norms, in bf16 if the hardware is faster in it."""
 
     def __init__(self, classifier: Classifier, limits: Limits) -> None:
         super().__init__(classifier.card, limits)
         self.classifier = classifier
+        self._explainer: Explainer | RequestError | None = None
         self._precision: Precision = "bf16" if classifier.precision == "bf16" else "fp32"
 
     def predictions(self, inputs: Sequence[torch.Tensor]) -> list[Prediction]:
         return self.classifier.predictions_of_inputs(torch.stack(list(inputs)))
+
+    @property
+    def has_maps(self) -> bool:
+        return True
+
+    def explainer(self) -> Explainer:
+        if self._explainer is None:
+            try:
+                self._explainer = Explainer(self.classifier)
+            except ConfigError as error:
+                self._explainer = RequestError(400, "NoExplanation", str(error))
+        if isinstance(self._explainer, RequestError):
+            raise self._explainer
+        return self._explainer
 
     def reference(self) -> Reference:
         return reference_of(Classifier(self.classifier.artifact, precision=self._precision, batch_size=1))

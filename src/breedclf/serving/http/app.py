@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -22,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from breedclf.inference.prediction import Prediction
 from breedclf.jobs.endpoints import DEFAULT_ENGINE, EngineChoice
 from breedclf.serving.core import (
     ATTRIBUTES_HEADER,
@@ -39,6 +41,7 @@ from breedclf.serving.core import (
     service_error_body,
     too_large,
 )
+from breedclf.serving.explaining import ExplanationRequest, only_image, requested_explanation
 from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_valid
 from breedclf.serving.http.bodies import Arrivals, read_body
 from breedclf.serving.http.targets import FRAMING, check_framing, in_origin_form
@@ -142,7 +145,8 @@ async def _predict(service: Service, request: Request) -> Response:
     headers = request.headers
     pipeline.require_capacity()
     accepted = accepted_types(headers.get("accept"))
-    top = requested_count(request.url.query, headers.get(ATTRIBUTES_HEADER))
+    parameters = request.url.query, headers.get(ATTRIBUTES_HEADER)
+    top, wanted = requested_count(*parameters), requested_explanation(*parameters)
     check_encoding(headers.get("content-encoding"))
     if (_length(headers) or 0) > service.limits.max_body_bytes:
         raise too_large(service.limits)
@@ -157,12 +161,21 @@ async def _predict(service: Service, request: Request) -> Response:
             pipeline.admit(len(images) - 1, held=1)
             held = len(images)
         request.state.images = held
-        predictions = await pipeline.predict(images)
+        predictions, explanation = await _answers(pipeline, images, wanted)
     finally:
         pipeline.release(held)
     service.on_prediction()
-    content, content_type = answer(predictions, accepted, top)
+    content, content_type = answer(predictions, accepted, top, explanation)
     return Response(content, media_type=content_type)
+
+
+async def _answers(
+    pipeline: Pipeline, images: list[bytes], wanted: ExplanationRequest | None
+) -> tuple[list[Prediction], dict[str, Any] | None]:
+    if wanted is None:
+        return await pipeline.predict(images), None
+    prediction, explanation = await pipeline.explain(only_image(images), wanted)
+    return [prediction], explanation
 
 
 def _about(service: Service) -> str:
@@ -173,6 +186,7 @@ def _about(service: Service) -> str:
             "classes": len(card.class_names) if card else 0,
             "max_body_bytes": service.limits.max_body_bytes,
             "token_required": service.token is not None,
+            "explains": service.pipeline is not None and service.pipeline.engine.has_maps,
             **(about_model(card) if card else {}),
         }
     )

@@ -15,6 +15,7 @@ PAGE_TYPES = {
     "page.css": "text/css",
     "page.js": "text/javascript",
     "answer.js": "text/javascript",
+    "explanation.js": "text/javascript",
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -2,6 +2,7 @@
 
 const SHOWN_FIRST = 5;
 const NEAREST_SPOKEN = 3;
+const FEW_IMAGES = 200;
 const byId = (id) => document.getElementById(id);
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const wholePercent = new Intl.NumberFormat("en", { style: "percent" });
@@ -62,12 +63,16 @@ function confidenceWords(answer, about) {
 
 function shareNote(known, about) {
   if (!known) return "The percentages assume that it is one of the classes.";
-  return about.calibrated_on ? `Calibrated on ${about.calibrated_on} images: of answers with 80%, about 80% should be correct.` : "";
+  const images = about.calibrated_on;
+  if (!images) return "";
+  return images < FEW_IMAGES
+    ? `Calibrated on only ${images} images: the percentages are rough.`
+    : `Calibrated on ${images} images: of answers with 80%, about 80% should be correct.`;
 }
 
-// Two numbers with as many decimals as it takes to see which one is larger.
+// Two numbers with two digits or more, and as many as it takes to see which one is larger.
 function distinct(one, other) {
-  let digits = 2;
+  let digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(other || 1))));
   while (digits < 6 && one !== other && one.toFixed(digits) === other.toFixed(digits)) digits += 1;
   return [one.toFixed(digits), other.toFixed(digits)];
 }

@@ -1,6 +1,7 @@
 // Sends the selected image to /invocations and shows the predictions. Uses no libraries or external resources.
 
 import { showAnswer } from "./answer.js";
+import { offerExplanation } from "./explanation.js";
 
 const LONGEST_SIDE_PX = 2048;
 const SENT_UNCHANGED = ["image/jpeg", "image/png", "image/webp"];
@@ -29,6 +30,7 @@ async function send(file) {
     if (number !== latest) return;
     waiting = null;
     byId("status").textContent = showAnswer(file, answer, about);
+    offerExplanation(answer, about, (parameters) => ask(body, parameters));
   } catch (error) {
     if (number !== latest) return;
     if (error.status === 401) return askForToken();
@@ -37,10 +39,11 @@ async function send(file) {
   }
 }
 
-async function ask(body) {
+async function ask(body, parameters = {}) {
   const headers = { "Content-Type": body.type, Accept: "application/json" };
   if (byId("token").value) headers.Authorization = `Bearer ${byId("token").value}`;
-  const response = await fetch("invocations", { method: "POST", headers, body });
+  const query = new URLSearchParams(parameters).toString();
+  const response = await fetch(query ? `invocations?${query}` : "invocations", { method: "POST", headers, body });
   const answer = await response.json();
   if (!response.ok) throw new Refused(response.status, answer.error.message);
   return answer;

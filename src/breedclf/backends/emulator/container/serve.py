@@ -15,13 +15,14 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 TOKEN_VARIABLE = "BREEDCLF_TOKEN"
-Answering = Callable[[bytes, str, str], tuple[int, str, bytes]]
+_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+Answering = Callable[[bytes, Mapping[str, str]], tuple[int, str, bytes]]
 
 
 def main() -> None:
@@ -71,9 +72,9 @@ def _with_toolkit(model: Path) -> Answering | None:
     transformer = transformer_module.Transformer()
     lock, context = threading.Lock(), _Context(model)  # one context for all requests, as in the model servers
 
-    def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
+    def answer(body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         with lock:
-            context.start(content_type, accept)
+            context.start(headers)
             output = transformer.transform([{"body": body}], context)[0]
             return context.status, context.content_type, output.encode() if isinstance(output, str) else bytes(output)
 
@@ -88,10 +89,11 @@ def _without_toolkit(model: Path) -> Answering:
     loaded = module.model_fn(str(model))
     _log_runner("the model's code/inference.py, whose four functions are called directly")
 
-    def answer(body: bytes, content_type: str, accept: str) -> tuple[int, str, bytes]:
-        context = _Context(model)
+    def answer(body: bytes, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+        context, accept = _Context(model), headers["Accept"]
+        context.start(headers)
         try:
-            data = _call(module.input_fn, body, content_type, context)
+            data = _call(module.input_fn, body, headers["Content-Type"], context)
             prediction = _call(module.predict_fn, data, loaded, context)
             output = _call(module.output_fn, prediction, accept, context)
         except Exception:  # noqa: BLE001 - the toolkits give the same answer
@@ -119,13 +121,13 @@ class _Context:
     def __init__(self, model: Path) -> None:
         self.system_properties = {"model_dir": str(model)}
         self.request_processor = [self]
-        self.start("", "")
+        self.start({})
 
-    def start(self, content_type: str, accept: str) -> None:
+    def start(self, headers: Mapping[str, str]) -> None:
         """Reset the context for the next request."""
         self.status = 200
         self.content_type = "application/json"
-        self._properties = {"Content-Type": content_type, "Accept": accept}
+        self._properties = dict(headers)
 
     def get_request_properties(self) -> dict[str, str]:
         return self._properties
@@ -160,8 +162,13 @@ def _handler_class(state: dict[str, Answering]) -> type[BaseHTTPRequestHandler]:
             if self.path != "/invocations" or "answer" not in state:
                 self._send(503, "text/plain", b"not ready")
                 return
-            kind, accept = self.headers.get("Content-Type") or "", self.headers.get("Accept") or "*/*"
-            self._send(*state["answer"](body, kind, accept))
+            headers = {
+                "Content-Type": self.headers.get("Content-Type") or "",
+                "Accept": self.headers.get("Accept") or "*/*",
+            }
+            if attributes := self.headers.get(_ATTRIBUTES):
+                headers[_ATTRIBUTES] = attributes
+            self._send(*state["answer"](body, headers))
 
         def _send(self, status: int, kind: str, body: bytes) -> None:
             self.send_response(status)

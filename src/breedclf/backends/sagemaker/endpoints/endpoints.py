@@ -218,9 +218,13 @@ class Endpoints:
                 deleted.append(each.name)
         return deleted
 
-    def invoke(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request; see `EndpointInspector.invoke`."""
-        return self._inspector.invoke(name, body, content_type=content_type, timeout_seconds=timeout_seconds)
+        return self._inspector.invoke(
+            name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
+        )
 
     def _schedule_end(self, name: str, expires: float | None) -> None:
         """Have AWS delete the endpoint; called before it is created."""

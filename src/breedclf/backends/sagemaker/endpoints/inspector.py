@@ -37,7 +37,9 @@ class EndpointInspector:
         self._check_started: dict[str, float] = {}
         self._serverless: dict[str, bool] = {}
 
-    def invoke(self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60) -> bytes:
+    def invoke(
+        self, name: str, body: bytes, *, content_type: str, timeout_seconds: float = 60, attributes: str = ""
+    ) -> bytes:
         """Send a request; retried until the timeout while SageMaker or the model is busy.
 
         A single attempt takes up to 60 seconds, SageMaker's limit for a model.
@@ -58,6 +60,7 @@ class EndpointInspector:
             content_type=content_type,
             timeout_seconds=timeout_seconds,
             clock=self._context.clock,
+            attributes=attributes,
         )
 
     def described(self, name: str) -> tuple[Mapping[str, Any], dict[str, str]] | None:

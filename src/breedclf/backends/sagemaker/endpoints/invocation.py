@@ -25,7 +25,16 @@ _TRANSIENT = {
 }
 
 
-def invoke(client: Any, name: str, body: bytes, *, content_type: str, timeout_seconds: float, clock: Clock) -> bytes:
+def invoke(
+    client: Any,
+    name: str,
+    body: bytes,
+    *,
+    content_type: str,
+    timeout_seconds: float,
+    clock: Clock,
+    attributes: str = "",
+) -> bytes:
     """Invoke an endpoint; retry while AWS or the model is busy, until the timeout.
 
     Args:
@@ -35,18 +44,20 @@ def invoke(client: Any, name: str, body: bytes, *, content_type: str, timeout_se
         content_type: the type of the body.
         timeout_seconds: after this time no further attempt starts; a single one may take up to 60 seconds.
         clock: the time.
+        attributes: custom attributes for the model's server, if any.
 
     Raises:
         ModelError: the model's server rejected the request, or was busy until the timeout.
         EndpointError: there is no such endpoint, or no answer within the timeout.
     """
     until = clock.monotonic() + timeout_seconds
+    extra = {"CustomAttributes": attributes} if attributes else {}
     pause = _FIRST_PAUSE_SECONDS
     last: Exception = EndpointError("no request was sent")
     while clock.monotonic() < until:
         try:
             with translate_aws_errors(f"invoking endpoint {name}", as_=EndpointError):
-                answer = client.invoke_endpoint(EndpointName=name, Body=body, ContentType=content_type)
+                answer = client.invoke_endpoint(EndpointName=name, Body=body, ContentType=content_type, **extra)
                 return bytes(answer["Body"].read())
         except EndpointError as error:
             last = _model_error(error) or error

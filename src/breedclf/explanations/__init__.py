@@ -1,0 +1,1 @@
+"""Explanations: how much each place of an image speaks for a class."""
