@@ -56,9 +56,8 @@ def with_bank(model: Path, target: Path, reduced: bool) -> Path:
     draw = torch.Generator().manual_seed(0)
     kept = COMPONENTS if reduced else width
     rows = normalize(torch.randn(CLASSES * IMAGES_PER_CLASS, kept, generator=draw), dim=1).half()
-    mean = torch.randn(width, generator=draw) if reduced else None
-    basis = torch.randn(width, kept, generator=draw) if reduced else None
-    bank = LimitedBank(FeatureBank(rows, 5, mean, basis), 1.0, 0.95, "valid", 1_000)
+    basis = torch.linalg.qr(torch.randn(width, kept, generator=draw)).Q.contiguous() if reduced else None
+    bank = LimitedBank(FeatureBank(rows, 5, basis), 1.0, 0.95, "valid", 1_000)
     write_artifact(target, card.model_dump(exclude={"weights_sha256", "feature_bank"}), state, bank=bank)
     return target
 
