@@ -12,11 +12,10 @@ def ridge(features: np.ndarray, labels: np.ndarray, rest: np.ndarray, classes: i
     """The scores of all images by a head that is trained on some rows, by the normal equations."""
     deviation = features.std(0)
     scaled = (features - features.mean(0)) / np.where(deviation < 1e-6, np.inf, deviation) / features.shape[1] ** 0.5
-    targets = np.eye(classes)[labels]
-    mean = targets.mean(0)
-    some = scaled[rest]
-    weights = np.linalg.solve(some.T @ some + penalty * np.eye(scaled.shape[1]), some.T @ (targets - mean)[rest])
-    return scaled @ weights + mean
+    scaled = np.hstack([scaled, np.ones((len(scaled), 1))])
+    targets, some = np.eye(classes)[labels], scaled[rest]
+    penalties = np.diag([penalty] * features.shape[1] + [0.0])
+    return scaled @ np.linalg.solve(some.T @ some + penalties, some.T @ targets[rest])
 
 
 @pytest.mark.parametrize(("count", "width"), [(30, 8), (20, 50)], ids=["narrow", "wide"])
@@ -32,6 +31,15 @@ def test_each_image_is_predicted_by_a_head_trained_without_its_group(count: int,
         np.testing.assert_allclose(scores[row], ridge(features, labels, rest, 3, 2.0)[row], atol=2e-4)
 
 
-def test_constant_features_predict_the_share_of_each_class() -> None:
+def test_random_features_predict_no_labels() -> None:
+    labels, accuracies = np.arange(24) % 2, []
+    for seed in range(40):
+        features = np.random.default_rng(seed).normal(size=(24, 256)).astype(np.float32)
+        scores = LeftOut.of(features, [""] * 24).scores(labels, 2, 3.0)
+        accuracies.append((scores.argmax(1) == labels).mean())
+    assert np.mean(accuracies) < 0.55
+
+
+def test_constant_features_predict_the_share_of_each_class_among_the_others() -> None:
     scores = LeftOut.of(np.ones((6, 4), np.float32), [""] * 6).scores(np.array([0, 0, 0, 0, 1, 1]), 2, 1.0)
-    np.testing.assert_allclose(scores, np.tile([4 / 6, 2 / 6], (6, 1)), atol=1e-6)
+    np.testing.assert_allclose(scores, [[3 / 5, 2 / 5]] * 4 + [[4 / 5, 1 / 5]] * 2, atol=1e-6)

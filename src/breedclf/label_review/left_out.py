@@ -62,16 +62,15 @@ class LeftOut:
         """The scores float32 [N, C] of each image by a head that was trained on the others with these labels [N]."""
         targets = np.zeros((len(labels), classes), np.float32)
         targets[np.arange(len(labels)), labels] = 1
-        mean = targets.mean(0)
-        targets -= mean
-        shrinkage = self.variances / (self.variances + penalty)
-        fitted = self.basis @ (shrinkage[:, None] * (self.basis.T @ targets))
-        own = np.minimum(np.square(self.basis) @ shrinkage, _ALMOST_ALL)[:, None]
-        scores = (fitted - own * targets) / (1 - own)
+        shrinkage = np.append(self.variances / (self.variances + penalty), np.float32(1))
+        intercept = np.full((len(labels), 1), len(labels) ** -0.5, np.float32)  # left out with its image, too
+        basis = np.hstack([self.basis, intercept])
+        fitted = basis @ (shrinkage[:, None] * (basis.T @ targets))
+        own = np.minimum(np.square(basis) @ shrinkage, _ALMOST_ALL)[:, None]
+        scores: Floats = (fitted - own * targets) / (1 - own)
         for rows in self.groups:
-            scores[rows] = _without_group(self.basis[rows], shrinkage, targets[rows], fitted[rows])
-        found: Floats = scores + mean
-        return found
+            scores[rows] = _without_group(basis[rows], shrinkage, targets[rows], fitted[rows])
+        return scores
 
 
 def _without_group(basis: Floats, shrinkage: Floats, targets: Floats, fitted: Floats) -> Floats:
