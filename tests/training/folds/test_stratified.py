@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from breedclf.training.folds.stratified import ALWAYS_TRAINED, stratified_folds
 from breedclf.errors import DataError
+from breedclf.training.folds.stratified import ALWAYS_TRAINED, stratified_folds
 
 
 def test_every_class_is_spread_evenly() -> None:
