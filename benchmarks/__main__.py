@@ -24,18 +24,21 @@ NAMES = (
     *SPEED,
     "training_cost",
     "recipes",
+    "heads",
     "backbone_choice",
     "data_check",
     "memory",
     "scale",
     "jobs",
     "serve",
+    "serve_bank",
     "serve_peers",
     "profiling_overhead",
     "profiling_verify",
     "upload",
     "tables",
     "trust",
+    "label_review",
 )
 REPEATED = (*SPEED, "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}

@@ -73,10 +73,10 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_would_take_for_ever_is_refused_at_once(name: str, write: Callable[[str, bytes], Path]) -> None:
-    path, started = write(name, BOMBS[name].encode()), time.perf_counter()
+    path, started = write(name, BOMBS[name].encode()), time.process_time()
     with pytest.raises(ConfigError, match=f"settings file .*{name} .*(too deep|more than|larger than|limit)"):
         read_settings(path)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 def test_anchors_that_people_use_are_read(write: Callable[[str, bytes], Path]) -> None:

@@ -72,7 +72,9 @@ def export_agrees(result: FitResult, paths: Sequence[Path], expected: torch.Tens
     done = export(result.artifact, file, format="torch", data=paths)
     assert done.comparison.same_top1 == done.comparison.answers == len(paths) + 1
     inputs = samples_from(paths, result.classifier.card.preprocessing).images
-    assert torch.allclose(torch.from_numpy(FORMATS["torch"].run(file, inputs))[:-1], expected, atol=TOLERANCE)
+    assert torch.allclose(
+        torch.from_numpy(FORMATS["torch"].run(file, inputs).probabilities)[:-1], expected, atol=TOLERANCE
+    )
 
 
 def server_agrees(result: FitResult, paths: Sequence[Path]) -> None:

@@ -38,7 +38,7 @@ def test_any_number_of_images_runs(tmp_path: Path, name: str, form: str) -> None
         expected = whole(images)
     assert float(expected.std(0).max()) > 100 * TOLERANCE
     FORMATS[form].write(traced(whole, SIDE_PX, name), CARD, tmp_path / "model")
-    got = FORMATS[form].run(tmp_path / "model", images.numpy())
+    got = FORMATS[form].run(tmp_path / "model", images.numpy()).probabilities
     np.testing.assert_allclose(got, torch.cat([expected, expected[:1]]), atol=TOLERANCE)
 
 

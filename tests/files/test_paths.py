@@ -249,6 +249,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "evaluate(data)": lambda path: evaluate("model", path),
         "evaluate(labels)": lambda path: evaluate("model", "dogs", labels=path),
         "evaluate(output)": lambda path: evaluate("model", "dogs", output=path),
+        "evaluate(unlike)": lambda path: evaluate("model", "dogs", unlike=path),
         "evaluate(cache_dir)": lambda path: evaluate("model", "dogs", cache_dir=path),
         "check(folder)": breedclf.check,
         "check(labels)": lambda path: breedclf.check("dogs", labels=path),
@@ -284,7 +285,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
 UNTOLD |= {"Deployment.transform(cache_dir)"}
-UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(cache_dir)"}
+UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(unlike)", "evaluate(cache_dir)"}
 
 
 MADE_BY_BREEDCLF = {

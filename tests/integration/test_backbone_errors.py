@@ -140,7 +140,7 @@ def test_features_that_are_nan(
         assert "use other weights" in line
 
 
-@pytest.mark.parametrize("freeze", ["layer4", "none"])
+@pytest.mark.parametrize("freeze", ["layer4", pytest.param("none", marks=pytest.mark.slow)])
 def test_features_of_trained_stages_that_are_nan(refusal: Refusal, huge_weights: Path, freeze: str) -> None:
     code, line = refusal(*QUICK, "--weights", str(huge_weights), "--freeze", freeze)
     assert code == 3

@@ -19,9 +19,9 @@ from breedclf import Classifier, export
 from breedclf.cli import main
 from breedclf.data.images import open_image
 from breedclf.errors import ArtifactError, ConfigError, DataError, ExportError, MissingExtraError
-from breedclf.exporting.comparison import TOLERANCE, compare
+from breedclf.exporting.comparison import TOLERANCE, Comparison, compare
 from breedclf.exporting.export import write_compared
-from breedclf.exporting.formats import FORMATS
+from breedclf.exporting.formats import FORMATS, Outputs
 from breedclf.exporting.network import ExportedNetwork, traced
 from breedclf.exporting.samples import MOST_IMAGES, drawn_samples, samples_from
 from breedclf.models.backbones.backbone import find_backbone
@@ -56,7 +56,7 @@ def test_an_export_answers_as_the_model_folder(trained: Trained, tmp_path: Path,
     assert preprocessing["normalisation"] == "inside"
     pictures = samples_from(paths, Classifier(result.artifact).card.preprocessing).images
     assert pictures.shape == (8, 3, preprocessing["crop_px"], preprocessing["crop_px"])
-    got = FORMATS[form].run(output, pictures)
+    got = FORMATS[form].run(output, pictures).probabilities
     assert np.allclose(got[:8], expected.numpy(), atol=TOLERANCE)
     assert np.allclose(got[8], got[0], atol=TOLERANCE)
 
@@ -73,7 +73,7 @@ def done_preprocessing(path: Path, form: str) -> dict[str, object]:
     metadata = {entry.key: entry.value for entry in written.metadata_props}
     assert json.loads(metadata["class_names"]) == ["Lying", "Standing"]
     assert json.loads(metadata["labels"]) == ["001.Lying", "002.Standing"]
-    (given,), (answer,) = written.graph.input, written.graph.output
+    (given,), (answer, *_) = written.graph.input, written.graph.output
     assert (given.name, answer.name) == ("pictures", "probabilities")
     assert given.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     batch, *rest = given.type.tensor_type.shape.dim
@@ -125,17 +125,21 @@ def test_a_file_that_does_not_run_is_refused(model: Path, tmp_path: Path, form: 
 
 def test_the_outcome_of_a_comparison() -> None:
     expected = np.array([[0.7, 0.3], [0.2, 0.8], [0.5, 0.5]], np.float32)
-    assert compare(expected, expected).agrees
-    near = compare(expected, expected + np.float32([[0, 0], [0, 0], [-4e-6, 4e-6]]))
+
+    def compared(got: np.ndarray, right: np.ndarray = expected) -> Comparison:
+        return compare(Outputs(right), Outputs(got))
+
+    assert compared(expected).agrees
+    near = compared(expected + np.float32([[0, 0], [0, 0], [-4e-6, 4e-6]]))
     assert near.agrees, "which of two equal classes comes first says nothing"
-    far = compare(expected, expected + np.float32([[2e-4, -2e-4], [0, 0], [0, 0]]))
+    far = compared(expected + np.float32([[2e-4, -2e-4], [0, 0], [0, 0]]))
     assert (far.agrees, far.same_top1) == (False, 3)
-    swapped = compare(expected, expected[:, ::-1])
+    swapped = compared(expected[:, ::-1])
     assert (swapped.agrees, swapped.same_top1) == (False, 1)
-    flipped = compare(np.float32([[0.50004, 0.49996]]), np.float32([[0.49999, 0.50001]]))
+    flipped = compared(np.float32([[0.49999, 0.50001]]), np.float32([[0.50004, 0.49996]]))
     assert (flipped.agrees, flipped.same_top1) == (False, 0)
-    assert not compare(expected, np.full_like(expected, np.nan)).agrees
-    assert not compare(expected, expected[:2]).agrees
+    assert not compared(np.full_like(expected, np.nan)).agrees
+    assert not compared(expected[:2]).agrees
 
 
 def test_images_are_sampled_evenly_and_bad_ones_are_reported(model: Path, tmp_path: Path) -> None:

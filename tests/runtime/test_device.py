@@ -83,10 +83,10 @@ def test_an_explicit_number_of_workers_wins_but_for_shared_memory() -> None:
 
 
 def test_precision_follows_the_hardware_unless_asked() -> None:
-    assert choose_precision("auto", has_bf16=True) == "bf16"
-    assert choose_precision("auto", has_bf16=False) == "fp32"
-    assert choose_precision("fp32", has_bf16=True) == "fp32"
-    assert choose_precision("bf16", has_bf16=False) == "bf16"
+    assert choose_precision("auto", is_faster_in_bf16=True) == "bf16"
+    assert choose_precision("auto", is_faster_in_bf16=False) == "fp32"
+    assert choose_precision("fp32", is_faster_in_bf16=True) == "fp32"
+    assert choose_precision("bf16", is_faster_in_bf16=False) == "bf16"
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has MPS")

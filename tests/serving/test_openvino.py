@@ -25,7 +25,7 @@ if importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nnc
 
 from breedclf.features.openvino_maker import check_accuracy
 from breedclf.serving.engines import openvino as openvino_engine
-from breedclf.serving.engines.openvino import files_for, precision_for
+from breedclf.serving.engines.openvino import files_for
 from breedclf.serving.engines.openvino_model import check_known, make
 
 
@@ -205,12 +205,6 @@ def test_a_choice_travels_to_the_worker(tmp_path: Path) -> None:
     assert EngineChoice.from_dict(choice.to_dict()) == choice
     assert choice.flags()[-2:] == [f"--calibration={tmp_path}", "--max-accuracy-drop=0.05"]
     assert EndpointSpec("x", tmp_path).engine == EngineChoice()
-
-
-def test_precision() -> None:
-    assert precision_for("auto", ["FP32", "BF16"]) == "bf16"
-    assert precision_for("auto", ["FP32"]) == "fp32"
-    assert precision_for("int8", ["FP32"]) == "int8"
 
 
 def test_a_wrong_choice_on_the_command_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:

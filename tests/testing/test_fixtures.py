@@ -20,6 +20,7 @@ from breedclf.testing.fixtures import (
     breedclf_home,
     breedclf_images,
 )
+from tests.waiting import under_load
 
 __all__ = [
     "_breedclf_session",
@@ -74,7 +75,7 @@ def test_a_whole_training_job_takes_seconds(breedclf_backend: LocalBackend, bree
         began = time.perf_counter()
         job = trainer.submit(name=f"job-{number}").wait(timeout=240)
         seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 5
+    assert min(seconds) < under_load(5)
     assert len(Classifier(job.artifact).card.class_names) == 2
 
 

@@ -14,6 +14,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from breedclf.models.backbones.backbone import find_backbone
+from breedclf.models.head import ScaledLinear
+from breedclf.models.tail import Tail
+from breedclf.runtime.device import compute_for
 from breedclf.training.checkpoints.checkpoint import Checkpoint, CheckpointFolder
 
 Change = Callable[[dict[str, torch.Tensor], dict[str, str]], object]
@@ -99,3 +103,20 @@ def test_one_of_the_first_format_is_still_read(tmp_path: Path) -> None:
     assert found is not None
     assert found.epochs == 3
     assert torch.equal(found.part("module")["weight"], made.tensors["module/weight"])
+
+
+@pytest.mark.parametrize("freeze", ["layer4", "none"])
+def test_checkpoints_of_versions_that_only_had_resnets(freeze: str) -> None:
+    backbone = find_backbone("resnet18")
+    network = backbone.new_network(seed=0, classes=2)
+    head = ScaledLinear(512, 2)
+    state, compute = backbone.without_head(network.state_dict()), compute_for("cpu", "fp32")
+    module = Tail.of(backbone, state, freeze, head, fixed_statistics=True, compute=compute)
+    trained = [name for name in state if freeze == "none" or name.startswith("layer4.")]
+    before = {name: state[name] + 1 for name in trained} | {f"fc.{n}": t + 1 for n, t in head.state_dict().items()}
+    parts = ("module", "best", "average")
+    checkpoint = Checkpoint(1, 0, {f"{part}/{name}": tensor for part in parts for name, tensor in before.items()}, {})
+    for part in parts:
+        module.load_state_dict(checkpoint.part(part))
+        assert torch.equal(module.body.get_parameter("layer4.1.conv2.weight"), state["layer4.1.conv2.weight"] + 1)
+        assert torch.equal(module.head.deviation, before["fc.deviation"])

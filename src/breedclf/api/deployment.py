@@ -42,7 +42,7 @@ class Deployment:
             forgotten.
         port: the endpoint's port on this machine; any free one if 0.
         engine: `torch`, or `openvino` (the extra of that name).
-        precision: `auto` uses bf16 where the hardware supports it; fp32, bf16, or with `openvino` int8.
+        precision: `auto` uses bf16 where the hardware is faster in it; fp32, bf16, or with `openvino` int8.
         calibration: for int8, an image folder with a valid split.
         max_accuracy_drop: int8 is refused if it costs more accuracy (0 to 1) on that split.
         clock: the time, for tests.

@@ -207,9 +207,11 @@ def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 def _write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["path", "rank", "class_name", "label", "probability", "error"])
+        writer.writerow(["path", "rank", "class_name", "label", "probability", "error", "known", "distance"])
         for line in lines:
             if "error" in line:
-                writer.writerow([line["path"], "", "", "", "", line["error"]])
+                writer.writerow([line["path"], "", "", "", "", line["error"], "", ""])
+            image = [line.get("known", ""), line.get("distance", "")]
             for rank, each in enumerate(line.get("predictions", ()), 1):
-                writer.writerow([line["path"], rank, each["class_name"], each["label"], each["probability"], ""])
+                guess = [each["class_name"], each["label"], each["probability"]]
+                writer.writerow([line["path"], rank, *guess, "", *image])

@@ -84,5 +84,5 @@ def _trust_lines(result: Evaluation) -> Iterator[str]:
     if (sets := result.coverage) is not None:
         yield (
             f"prediction sets for {percent(sets.asked)} contain the right class in {percent(sets.measured)} of the "
-            f"images, with {plain(sets.mean_size)} classes on average"
+            f"images; their mean size is {plain(sets.mean_size)}"
         )

@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="folders or files with images to compare on, of which 32 are used (default: synthetic images)",
     )
+    parser.add_argument(
+        "--feature-bank",
+        action=argparse.BooleanOptionalAction,
+        help="whether the file also returns distances to training images (default: ONNX files of models with a bank)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
@@ -39,6 +44,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         format=arguments.format,
         data=arguments.data,
         overwrite=arguments.overwrite,
+        feature_bank=arguments.feature_bank,
     )
     if result.skipped:
         console.note(f"{len(result.skipped)} unreadable images were skipped; the first: {result.skipped[0]}")

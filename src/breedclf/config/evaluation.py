@@ -82,7 +82,7 @@ class EvaluationConfig(PredictionConfig):
     )
     on_bad_image: OnBadImage = Field(default="error", description="stop at an unreadable image, or skip and count it")
     device: Device = Field(default="auto", description="compute device")
-    precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware supports it")
+    precision: Precision = Field(default="auto", description="auto uses bf16 where the hardware is faster in it")
     batch_size: Annotated[int | None, MaybeText] = Field(
         default=None, ge=1, le=4_096, description="images per forward pass (default: the chunk_size of the training)"
     )

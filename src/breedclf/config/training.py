@@ -258,7 +258,7 @@ class TrainingConfig(Settings):
     device: Annotated[Device, Decides.SPEED] = Field(default="auto", description="compute device")
     precision: Annotated[TrainingPrecision, Decides.LEARNING] = Field(
         default="auto",
-        description="auto uses bf16 where the hardware supports it; int8 needs engine=openvino",
+        description="auto uses bf16 where the hardware is faster in it; int8 needs engine=openvino",
     )
     engine: Annotated[Engine, Decides.LEARNING] = Field(
         default="torch", description="what computes the frozen backbone; openvino (an extra) is faster on some CPUs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +63,7 @@ def evaluate(
         labels: a table of the labels, if `data` is a folder without class folders.
         output: folder of the two files (default: `evaluation-SPLIT` next to the model).
         device: where to compute; `auto` uses a GPU if there is one.
-        precision: `auto` uses bf16 if the hardware supports it.
+        precision: `auto` uses bf16 if the hardware is faster in it.
         batch_size: number of images per pass through the network; with that of training, whose default is its
             `chunk_size`, training's features are reused.
         workers: number of DataLoader workers (default: chosen for this machine).
@@ -97,6 +98,7 @@ def evaluate(
     """
     artifact = user_path(model, "model")
     output = None if output is None else user_path(output, "output")
+    unlike = user_path(unlike, "unlike") if isinstance(unlike, (str, os.PathLike)) else unlike
     reuse = PredictionConfig(
         tta=tta,
         coverage=coverage,

@@ -81,7 +81,6 @@ def unlike_images(unlike: StrPath | LabeledImages, on_bad_image: OnBadImage) -> 
     """All images of a folder, in any nesting, of a table, or of a program, whatever their labels.
 
     Raises:
-        ConfigError: the path isn't valid.
         DataError: there are no images, or the folder or table can't be read.
     """
     if not isinstance(unlike, (str, os.PathLike)):
@@ -89,7 +88,7 @@ def unlike_images(unlike: StrPath | LabeledImages, on_bad_image: OnBadImage) -> 
             raise DataError("unlike is a mapping of splits: give the labeled images of one of them")
         checked_splits(unlike)
         return UnlikeImages(SourceImages(unlike), kind_of(unlike))
-    path = user_path(unlike, "unlike")
+    path = Path(unlike)
     place = place_of(path, setting="unlike")
     if place is not None:
         table = images_of_table(place)

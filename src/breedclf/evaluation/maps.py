@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -90,7 +89,7 @@ def report_maps(
         shares = tuple(each.border_share for each in sample)
         border = BorderEvidence(shares) if shares else None
     maps = tuple(
-        WorstMap(_jpeg(each), _jpeg(each.difference(wrong.true)))
+        WorstMap(each.jpeg(), each.difference(wrong.true).jpeg())
         for each, wrong in zip(explained, result.worst, strict=True)
     )
     method = explained[0].method if explained else ""
@@ -122,11 +121,3 @@ def _crop(classifier: Classifier, images: SplitImages, index: int) -> torch.Tens
     preprocessing = classifier.preprocessing
     image = pillow_image(images.read(index), images.name(index), color=preprocessing.color)
     return preprocessing.view(image, 0)
-
-
-def _jpeg(explanation: Explanation) -> bytes:
-    file = BytesIO()
-    image = explanation.image()
-    image.thumbnail((240, 240))
-    image.save(file, "JPEG", quality=75, optimize=True)
-    return file.getvalue()

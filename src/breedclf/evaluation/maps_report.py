@@ -46,7 +46,7 @@ def worst_images(result: Evaluation, jpegs: Sequence[bytes], maps: ReportMaps | 
         if maps.is_exact
         else f"The maps are approximations by {maps.method}."
     )
-    lead = f"{_LEAD} The colors show what the network saw in the cropped image, yellow the most. {kind}"
+    lead = f"{_LEAD} In the cropped image, yellow places speak most for the answer. {kind}"
     return Section("Worst images", [gallery(items, per_row=3), *_border(maps)], lead=lead)
 
 
@@ -83,7 +83,7 @@ def _border_sentence(border: BorderEvidence) -> str:
     count = len(border.shares)
     return (
         f"On average {percent(border.mean)} of the evidence for the answer is on the border, the outer seventh on each "
-        f"side, in {whole(count)} {'image' if count == 1 else 'images'} of the split. With evidence everywhere alike it "
-        f"would be {percent(UNIFORM_BORDER_SHARE)}. {whole(border.above_uniform)} of them "
+        f"side, in {whole(count)} {'image' if count == 1 else 'images'} of the split. With evidence everywhere alike "
+        f"it would be {percent(UNIFORM_BORDER_SHARE)}. {whole(border.above_uniform)} of them "
         f"{'has' if border.above_uniform == 1 else 'have'} more than that."
     )

@@ -14,6 +14,8 @@ from breedclf.evaluation.result import Probabilities, Result, Targets, wilson_in
 from breedclf.evaluation.unknown import Refused, Unlike
 from breedclf.text.html_repr import html_repr
 
+__all__ = ["ClassResult", "Evaluation", "measure", "wilson_interval"]
+
 CONFIDENCE_STEPS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 _SMALLEST = 1e-300
 

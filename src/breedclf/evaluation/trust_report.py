@@ -17,7 +17,8 @@ from breedclf.reporting.charts import Bar, Reference, Series, bar_chart, line_ch
 from breedclf.reporting.formats import percent, plain, whole
 
 _NEAR_CLASSES = (
-    "Classes that look like those of the model, such as a breed that it wasn't trained on, can't be separated by this"
+    "Classes that look like those of the model, such as dogs of a kind that it wasn't trained on, can't be separated "
+    "by this"
 )
 _SIZES_SHOWN = 10
 
@@ -87,7 +88,7 @@ def _tiles(result: Evaluation, bank: BankRecord) -> Iterator[Tile]:
     yield Tile(
         "Threshold",
         f"{bank.threshold:.3f}",
-        f"keeps {percent(bank.kept_share)} of {whole(bank.limited_on_images)} images of {bank.limited_on}",
+        f"keeps {percent(bank.kept_share)} of {whole(bank.limited_on_images)} images ({bank.limited_on})",
     )
     if result.unlike is not None:
         low, high = result.unlike.let_through_interval
@@ -109,8 +110,8 @@ def _reasons(result: Evaluation, found: Refused, card: ModelCard) -> Iterator[Ma
             f"by a best probability below min_confidence ({percent(card.min_confidence)}), of which "
             f"{whole(found.by_both)} by both."
         )
-    near = getattr(card.feature_bank, "near_auroc", None)
-    measured = "" if near is None else f": with one of its own classes left out, the AUROC is {near:.3f}"
+    near = None if card.feature_bank is None else card.feature_bank.near_auroc
+    measured = "" if near is None else f": for one of its own classes, left out of the bank, the AUROC is {near:.3f}"
     yield f"{_NEAR_CLASSES}{measured}."
     if result.unlike is None:
         yield "--unlike DIR measures how many images of a folder, which are none of the classes, get a class anyway."
@@ -120,7 +121,8 @@ def _reasons(result: Evaluation, found: Refused, card: ModelCard) -> Iterator[Ma
             "these metrics worse than they are."
         )
     if result.unlike is not None and result.unlike.skipped:
-        yield f"{whole(len(result.unlike.skipped))} unlike images can't be read and are left out."
+        skipped = result.unlike.skipped
+        yield f"Unlike images that can't be read, and are left out: {whole(len(skipped))}; the first: {skipped[0]}"
 
 
 def _unlike(result: Evaluation, unlike: Unlike, bank: BankRecord) -> list[Markup | str]:
@@ -131,8 +133,8 @@ def _unlike(result: Evaluation, unlike: Unlike, bank: BankRecord) -> list[Markup
         "Answered with a class, by threshold",
         [Series(name, thresholds, kept), Series("unlike images let through", thresholds, through)],
         x_label="largest distance of known images", y_label="share answered", y_format=percent, from_zero=True,
-        references=[Reference(bank.threshold, "the model")],
-        note="A good threshold is where the first line is high and the second is low.",
+        references=[Reference(bank.threshold, "")],
+        note="The dashed line is the model's threshold; a good one is where the first line is high and the second low.",
     )  # fmt: skip
     roc = line_chart(
         "Kept against let through",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from breedclf.data.decoding import as_image
 from breedclf.errors import ConfigError
-from breedclf.explanations.border import border_share
+from breedclf.explanations.border import UNIFORM_BORDER_SHARE, border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
 from breedclf.explanations.overlay import overlay
@@ -130,6 +131,13 @@ class Explanation:
         """
         return overlay(as_image(self.crop), self.values, diverging=self.other is not None)
 
+    def jpeg(self, side_px: int = 240) -> bytes:
+        """The same as a small JPEG file, for pages and notebooks."""
+        image, file = self.image(), BytesIO()
+        image.thumbnail((side_px, side_px))
+        image.save(file, "JPEG", quality=75, optimize=True)
+        return file.getvalue()
+
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON values, without the map."""
         return {
@@ -152,18 +160,16 @@ class Explanation:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.notebook import explained, notebook_view
+        from breedclf.reporting.blocks import facts
+        from breedclf.reporting.formats import percent, plain
+        from breedclf.reporting.notebook import beside_image, notebook_view
 
-        heading, body = explained(
-            self.class_name,
-            self.other,
-            method=self.method,
-            is_exact=self.is_exact,
-            score=self.score,
-            bias=self.bias,
-            image=self.image(),
-        )
-        return notebook_view(heading, body)
+        pairs = [
+            ("Method", f"{self.method}{', exact' if self.is_exact else ', an approximation'}"),
+            ("Score" if self.other is None else "Difference of scores", plain(self.score)),
+            ("Evidence on the border", f"{percent(self.border_share)} ({percent(UNIFORM_BORDER_SHARE)} if even)"),
+        ]
+        return notebook_view(f"Why {self}", beside_image(self.jpeg(), facts(pairs)))
 
     def _parts(self) -> tuple[Evidence, ClassNames]:
         if self._evidence is None or self._names is None:

@@ -45,9 +45,9 @@ def new_files(folder: Path, images: Sequence[str]) -> list[Path]:
         raise ConfigError(f"--explain {visible_name(str(folder))} is a file: give a folder for the PNG files")
     files = [folder / name for name in png_names(images)]
     if there := [file for file in files if file.exists()]:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        more = f" and {len(there) - 1} more exist" if len(there) > 1 else " exists"
         raise ConfigError(
-            f"--explain {visible_name(str(folder))}: {visible_name(there[0].name)}{more} exists already; choose "
+            f"--explain {visible_name(str(folder))}: {visible_name(there[0].name)}{more} already; choose "
             "another folder, or delete it"
         )
     with writing(folder, "choose another folder"):

@@ -51,6 +51,8 @@ def place_of(network: nn.Module, image: torch.Tensor) -> Place | None:
         for module in network.modules():
             hooks.callback(module.register_forward_hook(remember).remove)
         scores = network(torch.rand_like(image).requires_grad_())
+        if not outputs:
+            return None
         gradients = torch.autograd.grad(scores.sum(), list(outputs.values()), allow_unused=True)
     for (module, output), gradient in reversed(list(zip(outputs.items(), gradients, strict=True))):
         place = _as_map(module, tuple(output.shape), grids[module])

@@ -1,4 +1,4 @@
-"""The exported network: uint8 images in, probabilities out, including normalization."""
+"""The exported network: uint8 images in, probabilities out, including normalization; maybe distances, too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from torch import nn
 
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ExportError
+from breedclf.inference.bank_module import BankModule
+from breedclf.inference.feature_bank import FeatureBank
+from breedclf.inference.model_directory import ModelCard
 
 _MAX_REASON = 200
 
@@ -28,9 +31,40 @@ class ExportedNetwork(nn.Module):
         self.register_buffer("shift", 255.0 * torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("scale", 255.0 * torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        scores = self.network((pictures.to(torch.float32) - self.shift) / self.scale)
-        return torch.softmax(scores, dim=1)
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        return torch.softmax(self.network(self.normalized(pictures)), dim=1)
+
+    def normalized(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Normalized images, float32."""
+        return (pictures.to(torch.float32) - self.shift) / self.scale
+
+
+class NetworkWithBank(ExportedNetwork):
+    """The same, followed by the distances float32 [N] to a feature bank, and by whether the images are known, bool [N].
+
+    Args:
+        network: from images to scores; its head is moved out of it.
+        head: the path of its head, whose inputs are the features.
+        bank: of the model.
+        card: of the model, with the limits for known images.
+    """
+
+    def __init__(self, network: nn.Module, head: str, bank: FeatureBank, card: ModelCard) -> None:
+        super().__init__(network, card.preprocessing)
+        self.head = network.get_submodule(head)
+        self.network.set_submodule(head, nn.Identity())
+        self.distances = BankModule(bank)
+        self._threshold = 2.0 if card.feature_bank is None else card.feature_bank.threshold
+        self._min_confidence = card.min_confidence
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        features = self.network(self.normalized(pictures))
+        probabilities = torch.softmax(self.head(features), dim=1)
+        distance = self.distances(features)
+        known = distance <= self._threshold
+        if self._min_confidence is not None:
+            known = known & (probabilities.amax(dim=1) >= self._min_confidence)
+        return probabilities, distance, known
 
 
 def traced(network: ExportedNetwork, crop_px: int, name: str) -> torch.export.ExportedProgram:

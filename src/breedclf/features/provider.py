@@ -109,7 +109,7 @@ class FeatureProvider:
         return source.loaded() if is_head and self._loadable.take(found.values * 4) else source
 
     def computed_again(self, split: Split, kept: torch.Tensor) -> StreamedFeatures:
-        """The source of the evaluation crops of the images at the positions `kept`, which is computed when it is read."""
+        """The source of the evaluation crops of the images at the positions `kept`, which are computed when read."""
         images = self._readable[split.name][0] if split.name in self._readable else EncodedImages(split.images)
         targets = torch.tensor(split.targets)[kept].to(self.extractor.compute.device)
         return StreamedFeatures(self.extractor, images, kept, targets)

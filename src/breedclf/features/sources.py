@@ -52,7 +52,7 @@ class Sources:
     @property
     def evaluation_crops(self) -> FeatureSource:
         """The source of the training images as they are evaluated, not augmented."""
-        return self.views[0] if 0 in self.views else self.plain or self.first
+        return self.views.get(0, self.plain or self.first)
 
     @property
     def first(self) -> FeatureSource:

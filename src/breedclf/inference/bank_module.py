@@ -1,4 +1,4 @@
-"""A feature bank as a module, for graphs of other runtimes: its rows are stored in half precision."""
+"""A feature bank as a module, for graphs of other runtimes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from breedclf.inference.feature_bank import FeatureBank
 
 
 class BankModule(nn.Module):
-    """Features [N, D] of any float type to distances float32 [N], by the operations of `FeatureBank.distances`."""
+    """Features [N, D] of any float type to distances float32 [N]; the bank's tensors become constants of a graph.
+
+    Args:
+        bank: as `read_bank` returns it, with its rows in half precision, which a file then has, too.
+    """
 
     def __init__(self, bank: FeatureBank) -> None:
         super().__init__()
-        self.neighbor: int = bank.neighbor
-        self.rows = nn.Buffer(bank.rows.half())
-        self.basis = None if bank.basis is None else nn.Buffer(bank.basis)
+        self._bank = bank
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return FeatureBank(self.rows, self.neighbor, self.basis).distances(features)
+        return self._bank.distances(features)

@@ -58,7 +58,7 @@ class Classifier:
     Args:
         model: the model directory that training wrote (`OUTPUT/model`).
         device: where to compute; `auto` uses a GPU if there is one.
-        precision: `auto` uses bf16 if the hardware supports it.
+        precision: `auto` uses bf16 if the hardware is faster in it.
         batch_size: number of images per pass through the network.
         tta: test-time augmentation: average the probabilities of each image and its mirror image, in two passes.
 

@@ -17,6 +17,7 @@ from breedclf.files.model_folder import BANK_FILE
 from breedclf.files.tensor_files import save_tensors
 
 _ROWS, _BASIS = "rows", "basis"
+_LEAST_NORM = 1e-12
 
 
 class BankRecord(Settings):
@@ -54,8 +55,12 @@ class FeatureBank:
 
     def projected(self, features: torch.Tensor) -> torch.Tensor:
         """Features [N, D] as they are compared: float32 [N, K]."""
-        unit = F.normalize(features.float(), dim=1)
-        return unit if self.basis is None else unit @ self.basis
+        wide = features.float()
+        if self.basis is None:
+            return F.normalize(wide, dim=1)
+        norms = torch.linalg.vector_norm(wide, dim=1, keepdim=True).clamp_min(_LEAST_NORM)
+        projected: torch.Tensor = (wide @ self.basis) / norms
+        return projected
 
     def distances(self, features: torch.Tensor) -> torch.Tensor:
         """The distances of N images, float32 [N], from 0 (the same) to 2 (opposite).
@@ -67,7 +72,7 @@ class FeatureBank:
             features: of any float type, [N, D].
         """
         similarities = self.projected(features) @ self.rows.float().T
-        return 1 - similarities.topk(min(self.neighbor, len(self.rows)), dim=1).values[:, -1]
+        return (1 - similarities.topk(min(self.neighbor, len(self.rows)), dim=1).values[:, -1]).clamp(0, 2)
 
     def to(self, device: torch.device) -> Self:
         """The same bank on a device, with its rows in float32, for repeated use."""

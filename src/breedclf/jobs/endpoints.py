@@ -36,8 +36,8 @@ class EngineChoice:
     """The inference engine of an endpoint.
 
     `torch` supports fp32 and bf16; `openvino` (the extra of that name) fp32, bf16 and int8. `auto` is bf16 where the
-    hardware supports it. For int8 the network is calibrated on the valid split of `calibration`, an image folder, and
-    refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
+    hardware is faster in it. For int8 the network is calibrated on the valid split of `calibration`, an image folder,
+    and refused if its accuracy there drops by more than `max_accuracy_drop` (0 to 1).
 
     Raises:
         ConfigError: the engine or the precision is unknown, or the calibration is missing.

@@ -76,8 +76,8 @@ def _suspects(review: Review) -> Section:
 
 
 def _suspect(review: Review, each: Suspect) -> list[Markup]:
-    heading = Markup("<p><strong>{} → {}</strong>, wrong with {}<br><code>{}</code></p>").format(
-        each.given, each.proposed, percent(each.probability_wrong), each.path
+    heading = Markup("<p><strong>{} → {}</strong>, wrong with a probability of {:.0%}<br><code>{}</code></p>").format(
+        each.given, each.proposed, each.probability_wrong, each.path
     )
     shown = [_image(review, each.row, f"{each.path}, labeled {each.given}", ["this image", f"label: {each.given}"])]
     for neighbor in each.neighbours:

@@ -12,6 +12,7 @@ from breedclf.label_review.left_out import PENALTIES, Floats, LeftOut
 
 FLIPPED_SHARE = 0.05
 FLIP_REPEATS = 20
+_MOST_CERTAIN = 0.99
 _TEMPERATURES = np.geomspace(1, 60, 30, dtype=np.float32)
 _ERROR_RATES = np.concatenate([[0.0], np.geomspace(0.001, 0.4, 40)])
 
@@ -90,7 +91,7 @@ def probability_wrong(heads: LeftOut, labels: NDArray[np.int64], found: Judged, 
     at = np.interp(found.confidence(labels), confidence[order], share)
     rate = is_flipped.mean()
     odds = at / np.maximum(1 - at, 1e-9)
-    wrong: NDArray[np.float64] = np.minimum(1.0, found.error_rate * (1 - rate) / rate * odds)
+    wrong: NDArray[np.float64] = np.minimum(_MOST_CERTAIN, found.error_rate * (1 - rate) / rate * odds)
     return wrong
 
 

@@ -16,7 +16,7 @@ OUTLIER_NEIGHBOR = 5
 _BLOCK_VALUES = 1 << 24
 _MOST_TWINS_PER_IMAGE = 20
 _SPREADS = 2.5
-_SURE_TWINS = 0.98
+_SAME = 0.9999
 _TWINS_OF_FEW = 0.95
 _FEW = 20
 _FAR_OUT = 3.0
@@ -77,7 +77,7 @@ class Similarities:
         logs = np.log(np.maximum(1 - self.similarities[:, 0], 1e-4).astype(np.float64))
         middle = float(np.median(logs))
         spread = 1.4826 * float(np.median(abs(logs - middle)))
-        return float(min(_SURE_TWINS, 1 - np.exp(middle - _SPREADS * spread)))
+        return float(min(_SAME, 1 - np.exp(middle - _SPREADS * spread)))
 
     def twins(self, least: float) -> list[tuple[int, int, float]]:
         """Pairs of rows, the lower one first, that are at least this similar, with their similarity."""

@@ -11,6 +11,7 @@ import torch
 
 from breedclf.config import Device, TrainingConfig, TrainingPrecision
 from breedclf.errors import ConfigError
+from breedclf.runtime.bf16 import this_processor
 from breedclf.runtime.forking import check_trainable, check_usable, mark_in_use
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -84,9 +85,9 @@ def loader_settings(
     return LoaderSettings(count, pin_memory=pinned, prefetch=prefetch, threads=threads)
 
 
-def choose_precision(requested: TrainingPrecision, *, has_bf16: bool) -> str:
-    """The requested precision; for `auto` bf16 if the hardware supports it, else fp32."""
-    return ("bf16" if has_bf16 else "fp32") if requested == "auto" else requested
+def choose_precision(requested: str, *, is_faster_in_bf16: bool) -> str:
+    """The requested precision; for `auto` bf16 if the hardware is faster in it, else fp32."""
+    return ("bf16" if is_faster_in_bf16 else "fp32") if requested == "auto" else requested
 
 
 def compute_of(config: TrainingConfig) -> Compute:
@@ -115,10 +116,11 @@ def compute_for(
     if not available[name]:
         have = ", ".join(name for name, present in available.items() if present)
         raise ConfigError(f"device={name!r}: this machine has no such device; it has {have}")
-    has_bf16 = _has_bf16(name)
+    has_bf16, is_faster_in_bf16 = _bf16_on(name)
     if precision == "bf16" and not has_bf16:
         log.warning("precision=bf16: this %s has no bf16 arithmetic, so it will be slower than fp32", name)
-    return Compute(torch.device(name), choose_precision(precision, has_bf16=has_bf16), channels_last, compiled)
+    chosen = choose_precision(precision, is_faster_in_bf16=is_faster_in_bf16)
+    return Compute(torch.device(name), chosen, channels_last, compiled)
 
 
 def available_cores() -> int:
@@ -145,11 +147,10 @@ def _devices() -> dict[str, bool]:
     return available
 
 
-def _has_bf16(device: str) -> bool:
-    """Whether the hardware computes in bf16; emulated bf16 is several times slower than fp32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+def _bf16_on(device: str) -> tuple[bool, bool]:
+    """Whether a device computes in bf16, and whether it is faster in bf16 than in fp32."""
     if device == "cpu":
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)))
-    return False
+        processor = this_processor()
+        return processor.has_bf16, processor.is_faster_in_bf16
+    has_bf16 = device == "cuda" and bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return has_bf16, has_bf16

@@ -7,6 +7,7 @@ import platform
 
 import torch
 
+from breedclf.runtime.bf16 import torch_has
 from breedclf.runtime.device import Compute
 
 _INSTRUCTIONS = ("vnni", "avx512_bf16", "amx_tile", "amx_fp16")
@@ -38,7 +39,7 @@ def depends_on_batch(compute: Compute) -> bool:
     """
     if compute.device.type != "cpu" or compute.compiled or platform.machine().lower() not in _MEASURED:
         return True
-    return _has("amx_tile") or (compute.precision == "bf16" and not _has("avx512_bf16"))
+    return torch_has("amx_tile") or (compute.precision == "bf16" and not torch_has("avx512_bf16"))
 
 
 def _cpu() -> list[str]:
@@ -51,7 +52,7 @@ def _cpu() -> list[str]:
     return [
         platform.machine().lower(),
         torch.backends.cpu.get_cpu_capability().lower(),
-        *filter(_has, _INSTRUCTIONS),
+        *filter(torch_has, _INSTRUCTIONS),
         *limits,
         *([] if getattr(mkldnn, "enabled", True) else ["no-onednn"]),
         _precision_of(mkldnn),
@@ -68,11 +69,6 @@ def _cuda(device: torch.device) -> list[str]:
         f"deterministic={cudnn.deterministic or torch.are_deterministic_algorithms_enabled()}",
         _precision_of(cudnn),
     ]
-
-
-def _has(instructions: str) -> bool:
-    probe = getattr(torch.cpu, f"_is_{instructions}_supported", None)
-    return bool(probe is not None and probe())
 
 
 def _precision_of(library: object) -> str:

@@ -13,8 +13,9 @@ from tests.features.store.killed_writers import AT_A_TIME, SIZE
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
-def test_killed_writers_leave_what_was_durable_and_nothing_damaged(tmp_path: Path) -> None:
-    folder, rounds, writers = tmp_path / "set", 20, 3
+@pytest.mark.parametrize("rounds", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_writers_leave_what_was_durable_and_nothing_damaged(tmp_path: Path, rounds: int) -> None:
+    folder, writers = tmp_path / "set", 3
     words = [sys.executable, "-m", "tests.features.store.killed_writers", str(folder), str(rounds), str(writers)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")

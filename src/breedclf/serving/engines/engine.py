@@ -87,7 +87,7 @@ class Engine(ABC):
 
 
 class TorchEngine(Engine):
-    """The classifier itself, with folded batch norms, in bf16 if the hardware supports it."""
+    """The classifier itself, with folded batch norms, in bf16 if the hardware is faster in it."""
 
     def __init__(self, classifier: Classifier, limits: Limits) -> None:
         super().__init__(classifier.card, limits)

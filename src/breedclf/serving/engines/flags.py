@@ -21,7 +21,7 @@ def add_engine_flags(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=_ALL_PRECISIONS,
         default=default.precision,
-        help="auto: bf16 if the hardware supports it; int8: only with --engine openvino and --calibration",
+        help="auto: bf16 if the hardware is faster in it; int8: only with --engine openvino and --calibration",
     )
     engine.add_argument(
         "--calibration",

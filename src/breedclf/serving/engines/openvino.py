@@ -25,6 +25,8 @@ from breedclf.inference.model_directory import read_artifact, read_bank, read_ca
 from breedclf.inference.prediction import Prediction
 from breedclf.jobs.endpoints import EngineChoice
 from breedclf.models.backbones.backbone import find_backbone
+from breedclf.runtime.bf16 import this_processor
+from breedclf.runtime.device import choose_precision
 from breedclf.serving.core import Limits
 from breedclf.serving.engines.engine import Engine
 from breedclf.serving.parity import TOLERANCE, KnownLimits, Reference
@@ -51,7 +53,9 @@ class OpenVinoEngine(Engine):
 
         super().__init__(read_card(model), limits)
         core = openvino.Core()
-        self.precision: str = precision_for(choice.precision, core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        is_faster_in_bf16 = has_bf16 and this_processor().is_faster_in_bf16
+        self.precision: str = choose_precision(choice.precision, is_faster_in_bf16=is_faster_in_bf16)
         self._compiled = compiled(files / MODEL_FILE, self.precision)
         # Apart from the network, so that distances are computed in float32 whatever its precision.
         self._distances_of = compiled(files / BANK_MODEL_FILE, "fp32") if self.card.feature_bank is not None else None
@@ -73,11 +77,6 @@ class OpenVinoEngine(Engine):
             ranked_prediction(self.card, row, distance)
             for row, distance in zip(probabilities, distances_or_none, strict=True)
         ]
-
-
-def precision_for(requested: str, capabilities: Sequence[str]) -> str:
-    """Resolve `auto`: bf16 if the CPU supports it."""
-    return ("bf16" if "BF16" in capabilities else "fp32") if requested == "auto" else requested
 
 
 def files_for(model: Path, choice: EngineChoice) -> Path:

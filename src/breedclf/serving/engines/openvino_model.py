@@ -58,7 +58,7 @@ class About(Settings):
 class WholeModel(nn.Module):
     """A network with normalization and softmax: uint8 [N, 3, crop, crop] to probabilities [N, C] and features [N, D].
 
-    `head` is the path of the last layer, whose inputs are the features.
+    `head` is the path of the head, whose inputs are the features.
     """
 
     def __init__(self, network: nn.Module, head: str, preprocessing: Preprocessing) -> None:

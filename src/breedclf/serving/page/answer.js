@@ -72,7 +72,7 @@ function shareNote(known, about) {
 
 // Two numbers with two digits or more, and as many as it takes to see which one is larger.
 function distinct(one, other) {
-  let digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(Math.max(other, 1e-6)))));
+  let digits = Math.min(6, Math.max(2, 1 - Math.floor(Math.log10(other || 1))));
   while (digits < 6 && one !== other && one.toFixed(digits) === other.toFixed(digits)) digits += 1;
   return [one.toFixed(digits), other.toFixed(digits)];
 }

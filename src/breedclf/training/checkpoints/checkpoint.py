@@ -31,6 +31,8 @@ KEPT = 2
 _NAME = re.compile(r"epoch-\d{5}-step-\d{8}\.safetensors")
 _ABOUT = "about"
 _CHECKSUM = "checksum"
+_OLD_HEAD = "fc.weight"
+"""Where the head was in a module with trained stages when all networks were ResNets."""
 
 
 class DamagedCheckpointError(Exception):
@@ -54,7 +56,8 @@ class Checkpoint:
     def part(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of one part (`module`, `best`, `optimizer`, `average`), by their names within it."""
         prefix = f"{name}/"
-        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        own = {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+        return _with_present_names(own) if _OLD_HEAD in own else own
 
     def to_bytes(self) -> bytes:
         """A safetensors file with the plain values as JSON in its metadata, and a checksum of both."""
@@ -156,6 +159,14 @@ class CheckpointFolder:
 
     def _parts(self) -> Iterator[Path]:
         return self.path.glob("*epoch-*.part")
+
+
+def _with_present_names(old: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a module with trained stages: its head was `fc`, and its stages had no common prefix."""
+    return {
+        f"head.{name.removeprefix('fc.')}" if name.startswith("fc.") else f"body.{name}": tensor
+        for name, tensor in old.items()
+    }
 
 
 def _first_checksum(text: str, tensors: Mapping[str, torch.Tensor]) -> str:

@@ -15,15 +15,15 @@ from breedclf.models.head import spread
 log: logging.Logger = logging.getLogger(__name__)
 
 IMAGES_PER_CLASS = 50
-MOST_IMAGES = 20_000
+MOST_IMAGES = 2_000
 KEPT_SHARE = 0.95
 NEIGHBOR = 5
 _FEWEST_VALID, _FEWEST_IMAGES = 50, 30
 _MOST_RAW_BYTES = 3_000_000
 _DIRECTIONS = 128
-_BASIS_IMAGES = 512
-_MOST_LIMITING = 2_000
+_BASIS_IMAGES = 256
 _HELD_OUT_CLASSES, _HELD_OUT_IMAGES = 10, 256
+_LEAST_EIGENVALUE = 1e-6
 _ROUNDING = 0.01
 """The distance that low precision may put between equal images."""
 
@@ -47,15 +47,16 @@ class Images:
         return Images(self.features[chosen], self.targets[chosen])
 
 
-def chosen_rows(targets: torch.Tensor, most: int | None = None) -> torch.Tensor:
+def chosen_rows(targets: torch.Tensor) -> torch.Tensor:
     """The rows of at most 50 images of each class, evenly spaced; int64, ascending.
+
+    There are at most 2,000, or one of each class.
 
     Args:
         targets: classes, int64 [N].
-        most: the number of images of all classes; 20,000 if None. There is at least one of each class.
     """
     counts = torch.bincount(targets)
-    per_class = max(1, min(IMAGES_PER_CLASS, (most or MOST_IMAGES) // int((counts > 0).sum())))
+    per_class = max(1, min(IMAGES_PER_CLASS, MOST_IMAGES // int((counts > 0).sum())))
     if int(counts.max()) <= per_class:
         return torch.arange(len(targets))
     by_class, start, chosen = torch.argsort(targets, stable=True), 0, []
@@ -84,20 +85,20 @@ def limited_bank(train: Images, valid: Images) -> LimitedBank | None:
             _FEWEST_IMAGES,
         )
         return None
-    if not bool(train.features.isfinite().all() and valid.features.isfinite().all()):
-        log.warning("no feature bank: features of training or validation images are NaN or infinite")
-        return None
     is_pooled = len(valid) < _FEWEST_VALID
     known = train.and_also(valid) if is_pooled else train
     basis = leading_directions(known.features) if 2 * known.features.numel() > _MOST_RAW_BYTES else None
     neighbor = max(1, min(NEIGHBOR, len(known) - is_pooled))
     bank = FeatureBank(FeatureBank(torch.empty(0), 1, basis).projected(known.features).half(), neighbor, basis)
-    limiting = known if is_pooled else valid.rows(spread(len(valid), _MOST_LIMITING))
+    limiting = known if is_pooled else valid.rows(spread(len(valid), MOST_IMAGES))
     wide = bank.to(torch.device("cpu"))
     similarities = wide.projected(limiting.features) @ wide.rows.T
     if is_pooled:
         similarities.fill_diagonal_(-torch.inf)
     distances = 1 - similarities.topk(neighbor, dim=1).values[:, -1]
+    if not bool(wide.rows.isfinite().all() and distances.isfinite().all()):
+        log.warning("no feature bank: features of training or validation images are NaN or infinite")
+        return None
     threshold = min(max(quantile(distances, KEPT_SHARE), _ROUNDING), 2.0)
     if float(distances.max()) < _ROUNDING:
         log.warning("the feature bank tells nothing apart: all images have the same features")
@@ -125,18 +126,23 @@ def quantile(distances: torch.Tensor, share: float) -> float:
     return float(distances.double().kthvalue(rank).values)
 
 
-def leading_directions(features: torch.Tensor, count: int = _DIRECTIONS) -> torch.Tensor:
-    """Orthonormal directions, float32 [D, `count`], along which images of unit length differ most from zero.
+def leading_directions(features: torch.Tensor, count: int = _DIRECTIONS) -> torch.Tensor | None:
+    """Orthonormal directions, float32 [D, K], along which images of unit length differ most from zero; None for NaN.
 
-    They are the leading eigenvectors of the similarities of 512 images, evenly spaced: deterministic, and cheap.
+    They are the leading eigenvectors of the similarities of 256 images, evenly spaced, which is cheap.
 
     Args:
         features: [N, D].
-        count: fewer than N and D.
+        count: the most directions; there are fewer if that many describe the images.
     """
     unit = F.normalize(features[spread(len(features), _BASIS_IMAGES)].float(), dim=1)
-    _, vectors = torch.linalg.eigh(unit @ unit.T)
-    basis: torch.Tensor = torch.linalg.qr(unit.T @ vectors[:, -count:]).Q
+    similarities = (unit @ unit.T).double()
+    if not bool(similarities.isfinite().all()):
+        return None
+    values, vectors = torch.linalg.eigh(similarities)
+    used = values > _LEAST_EIGENVALUE * values[-1]
+    values, vectors = values[used][-count:], vectors[:, used][:, -count:]
+    basis: torch.Tensor = unit.T @ (vectors / values.sqrt()).float()
     return basis
 
 

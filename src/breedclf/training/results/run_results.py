@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from breedclf.config import TrainingConfig
 from breedclf.data.training_data import TrainingData
+from breedclf.features.extraction import StoredFeatures
 from breedclf.features.sources import Sources
 from breedclf.files.model_folder import MODEL_FOLDER
 from breedclf.models.model import Model
@@ -20,7 +23,7 @@ from breedclf.training.results.best_model import BestModelKeeper
 from breedclf.training.results.calibration import ENOUGH_IMAGES, Scores
 from breedclf.training.results.fold_scores import fold_scores
 from breedclf.training.results.result import FitResult
-from breedclf.training.results.trust import Trust, trust_of
+from breedclf.training.results.trust import COMPUTED_BATCH, MOST_COMPUTED, Trust, final_features, trust_of
 from breedclf.training.start_model import Start
 
 
@@ -71,9 +74,14 @@ class RunResults:
 
     def _folds(self, trained: Trained) -> Scores | None:
         """Out-of-fold scores of training images; None for a head that wasn't trained from scratch on these features."""
-        if self.config.freeze != "head" or not self.sources.are_cached or self.start is not None:
-            return None
         source = self.sources.evaluation_crops
+        if self.config.freeze != "head" or self.start is not None:
+            return None
+        if not self.sources.are_cached:
+            if len(source.targets) > MOST_COMPUTED:
+                return None
+            images = final_features(self.model, source, torch.arange(len(source.targets)), COMPUTED_BATCH)
+            source = StoredFeatures(images.features, source.targets)
         return fold_scores(self.config, self.data, self.model, source, self.compute, trained, ENOUGH_IMAGES)
 
     def keeper(self, on_best: Callable[[FitResult], None] | None) -> BestModelKeeper | None:

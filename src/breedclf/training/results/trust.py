@@ -24,8 +24,8 @@ from breedclf.training.results.calibration import ENOUGH_IMAGES, Scores, calibra
 log: logging.Logger = logging.getLogger(__name__)
 
 _BATCH = 1024
-_COMPUTED_BATCH = 32
-_MOST_COMPUTED = 2_000
+COMPUTED_BATCH = 32
+MOST_COMPUTED = 2_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def trust_of(
 ) -> Trust:
     """Calibrate a network that was trained on `sources`, and make its feature bank, as far as the settings ask for it.
 
-    If the inputs aren't cached features, at most 2,000 images of each split pass through the network for that.
+    If the inputs aren't cached features, at most 2,000 images of each split pass through the network for each.
 
     Args:
         config: the settings.
@@ -57,14 +57,14 @@ def trust_of(
     trust = Trust(state)
     if not (config.calibration or config.feature_bank):
         return trust
-    most = None if sources.are_cached else _MOST_COMPUTED
-    batch = _BATCH if sources.are_cached else _COMPUTED_BATCH
+    most = None if sources.are_cached else MOST_COMPUTED
+    batch = _BATCH if sources.are_cached else COMPUTED_BATCH
     valid = final_features(model, sources.valid, spread(len(sources.valid.targets), most), batch)
     if config.calibration:
         trust = _calibrated(model.backbone.head_prefix, state, valid, folds)
     if config.feature_bank:
         targets = sources.first.targets.cpu()
-        train = final_features(model, sources.evaluation_crops, chosen_rows(targets, most), batch)
+        train = final_features(model, sources.evaluation_crops, chosen_rows(targets), batch)
         trust = replace(trust, bank=limited_bank(train, valid))
     return trust
 
@@ -76,7 +76,7 @@ def _calibrated(prefix: str, state: StateDict, valid: Images, folds: Callable[[]
     if not bool(values.isfinite().all()):
         log.warning("not calibrated: the scores of validation images are NaN or infinite")
         return Trust(state)
-    scores = Scores(values, valid.targets)
+    scores = Scores(values.double(), valid.targets)
     calibration = calibration_of(scores, folds() if len(values) < ENOUGH_IMAGES else None)
     log.info("%s", calibration)
     conformal = quantiles_of((values / calibration.temperature).softmax(1), valid.targets)

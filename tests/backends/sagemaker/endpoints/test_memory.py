@@ -22,4 +22,8 @@ def test_a_model_that_cannot_be_loaded_is_refused_before_anything_is_uploaded(tm
         check_memory(tmp_path, SageMakerSettings(serving_image=OWN, serverless_memory_mb=1024))
     check_memory(tmp_path, SageMakerSettings(serving_image=OWN, serverless_memory_mb=2048))
     check_memory(tmp_path, SageMakerSettings(serving_image=OWN))
+    (tmp_path / "feature_bank.safetensors").touch()
+    os.truncate(tmp_path / "feature_bank.safetensors", 400 << 20)
+    with pytest.raises(ConfigError, match="serverless_memory_mb=2048: regnet_y_32gf needs about 2106 MB to start"):
+        check_memory(tmp_path, SageMakerSettings(serving_image=OWN, serverless_memory_mb=2048))
     check_memory(tmp_path / "nothing", SageMakerSettings(serving_image=OWN, serverless_memory_mb=1024))

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from breedclf.backends.sagemaker.settings import SageMakerSettings
 from breedclf.errors import ConfigError
-from breedclf.files.model_folder import WEIGHTS_FILE, architecture_of
+from breedclf.files.model_folder import BANK_FILE, WEIGHTS_FILE, architecture_of
 
 # The least memory with which a server answers, measured with networks of 43 to 540 MB.
 _SERVER_MB = 350
 _MB_PER_WEIGHTS_MB = 1.4
+_MB_PER_BANK_MB = 2.5  # its rows are stored in half precision and computed with in float32
 
 
 def check_memory(artifact: Path, settings: SageMakerSettings) -> None:
@@ -23,7 +24,10 @@ def check_memory(artifact: Path, settings: SageMakerSettings) -> None:
     weights = artifact / WEIGHTS_FILE
     if settings.serverless_memory_mb is None or not weights.is_file():
         return
-    needed = math.ceil(_SERVER_MB + _MB_PER_WEIGHTS_MB * weights.stat().st_size / 2**20)
+    bank = artifact / BANK_FILE
+    bank_bytes = bank.stat().st_size if bank.is_file() else 0
+    loaded_bytes = _MB_PER_WEIGHTS_MB * weights.stat().st_size + _MB_PER_BANK_MB * bank_bytes
+    needed = math.ceil(_SERVER_MB + loaded_bytes / 2**20)
     if needed > settings.serverless_memory_mb:
         raise ConfigError(
             f"serverless_memory_mb={settings.serverless_memory_mb}: {architecture_of(artifact)} needs about {needed} MB"
