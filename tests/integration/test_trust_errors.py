@@ -233,7 +233,7 @@ def test_one_image_per_class(run: Run, tmp_path: Path, image: Path, caplog: pyte
     result = Trainer(TrainingConfig(data=data, output=tmp_path / "out", **QUICK)).fit()
     card = result.classifier.card
     assert card.feature_bank is None
-    assert "no feature bank: 2 training and 2 validation images are too few" in caplog.text
+    assert "no feature bank: 2 training and 2 validation images" in caplog.text
     assert card.calibration is not None and card.calibration.temperature == pytest.approx(1, abs=0.2)
     code, (answer,), _ = run("predict", result.artifact, image)
     assert code == 0 and answer["known"] is True and "distance" not in answer
@@ -252,7 +252,7 @@ def test_images_that_are_all_equal(tmp_path: Path, caplog: pytest.LogCaptureFixt
     result = Trainer(TrainingConfig(data=tmp_path / "set", output=tmp_path / "out", **QUICK)).fit()
     bank = result.classifier.card.feature_bank
     assert bank is not None and 0 < bank.threshold <= 0.01
-    assert "the feature bank tells nothing apart: all images have the same features" in caplog.text
+    assert "all images have the same features" in caplog.text
     for precision in ("fp32", "bf16"):
         classifier = Classifier(result.artifact, device="cpu", precision=precision)
         prediction = classifier.predict(one)
