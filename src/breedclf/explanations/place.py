@@ -50,7 +50,7 @@ def place_of(network: nn.Module, image: torch.Tensor) -> Place | None:
     with ExitStack() as hooks, _Differentiable():
         for module in network.modules():
             hooks.callback(module.register_forward_hook(remember).remove)
-        scores = network(torch.rand_like(image).requires_grad_())
+        scores = network(_random_like(image).requires_grad_())
         if not outputs:
             return None
         gradients = torch.autograd.grad(scores.sum(), list(outputs.values()), allow_unused=True)
@@ -93,10 +93,15 @@ def _as_map(module: nn.Module, shape: tuple[int, ...], grid: int) -> Place | Non
 
 def _decides_alone(network: nn.Module, module: nn.Module, image: torch.Tensor) -> bool:
     """Whether the image acts on the scores through this module's output only."""
-    pixels = torch.rand_like(image).requires_grad_()
+    pixels = _random_like(image).requires_grad_()
     scores, output = scores_from(network, module, pixels)
     of_image, of_output = torch.autograd.grad(scores.sum(), [pixels, output], allow_unused=True)
     return of_image is None and of_output is not None
+
+
+def _random_like(image: torch.Tensor) -> torch.Tensor:
+    """An image of random values, which takes none from torch's global generator."""
+    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
 
 
 class _Differentiable(ExitStack):
