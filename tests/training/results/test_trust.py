@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,8 @@ def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(data: Path, output: Path, **others: object) -> TrainingConfig:
-    return TrainingConfig(data=data, output=output, **{**QUICK, "epochs": 2, "precision": "fp32", **others})
+    values: dict[str, Any] = {**QUICK, "epochs": 2, "precision": "fp32", **others}
+    return TrainingConfig(data=data, output=output, **values)
 
 
 def head_of(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,7 +47,14 @@ def test_switched_off_there_is_neither_and_training_is_the_same(patterns: Path, 
 
 
 @pytest.mark.parametrize(
-    "others", [{}, {"freeze": "last_stage"}, {"views": 2, "augment": "crop"}, {"feature_cache": False}], ids=str
+    "others",
+    [
+        {},
+        pytest.param({"freeze": "last_stage"}, marks=pytest.mark.slow),
+        pytest.param({"views": 2, "augment": "crop"}, marks=pytest.mark.slow),
+        pytest.param({"feature_cache": False}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_saved_model_has_the_likelihood_and_the_distances_that_its_card_says(
     patterns: Path, tmp_path: Path, others: dict[str, object]
