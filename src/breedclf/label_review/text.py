@@ -19,7 +19,8 @@ def precision_text(review: Review) -> str:
     share = review.precision_at[first] if ranked else review.expected_precision
     assert share is not None
     which = f"the {first} suspects" if first == count else f"the first {first} of {count} suspects"
-    return f"Of {which} about {round(first * share)} have a wrong label ({share:.0%})."
+    count = round(first * share)
+    return f"Of {which} about {count} {'has' if count == 1 else 'have'} a wrong label ({share:.0%})."
 
 
 def effect_text(review: Review) -> str:
