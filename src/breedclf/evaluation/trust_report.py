@@ -17,8 +17,7 @@ from breedclf.reporting.charts import Bar, Reference, Series, bar_chart, line_ch
 from breedclf.reporting.formats import percent, plain, whole
 
 _NEAR_CLASSES = (
-    "Classes that look like those of the model, such as another species of the same family, can't be separated "
-    "by this"
+    "Classes that look like those of the model, such as another species of the same family, can't be separated by this"
 )
 _SIZES_SHOWN = 10
 
