@@ -67,6 +67,15 @@ def test_features_are_found_in_any_order_by_another_process(
     assert torch.equal(read, values[order])
 
 
+def test_features_of_no_image(tmp_path: Path) -> None:
+    folder = stored(tmp_path)
+    with FeatureSet(folder, SPEC) as opened:
+        rows = opened.find(digests_of(range(200, 264)))
+        assert opened.read(rows.of(rows.found)).shape == (0, 8)
+        opened.append(digests_of(range(0)), features_of(range(0)))
+    assert found(folder) == list(ALL)
+
+
 def test_more_images_than_are_looked_up_at_a_time(tmp_path: Path) -> None:
     count = 70_000
     digests = np.random.default_rng(0).integers(0, 256, (count, 16), dtype=np.uint8)

@@ -36,5 +36,5 @@ class RowType:
 
 def as_bytes(values: torch.Tensor) -> NDArray[np.uint8]:
     """The memory of features [N, ...] as uint8 [N, row_bytes]."""
-    flat: NDArray[np.uint8] = values.view(len(values), -1).view(torch.uint8).numpy()
+    flat: NDArray[np.uint8] = values.view(len(values), math.prod(values.shape[1:])).view(torch.uint8).numpy()
     return flat
