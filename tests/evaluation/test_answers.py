@@ -95,7 +95,7 @@ def test_the_files_and_the_command_have_the_promised_names(
     model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["evaluate", str(model), str(images / "data"), "--unlike", str(images / "other"), "--coverage", "0.6"]
-    command += ["--output", str(tmp_path / "out"), "--no-feature-cache"]
+    command += ["--output", str(tmp_path / "out"), "--no-feature-cache", "--no-explain"]
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert set(document["unlike"]) >= {"count", "auroc", "let_through", "curve"}

@@ -110,7 +110,7 @@ class Shapes(nn.Module):
 
 
 def test_the_last_chunk_is_filled_up(images: ImageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounding, "_has", lambda instructions: instructions != "amx_tile")
+    monkeypatch.setattr(rounding, "torch_has", lambda instructions: instructions != "amx_tile")
     exact, filled = Shapes(), Shapes()
     values = features(exact, ENGINES["fp32"], images, [3, 1, 2, 0, 5], 32)
     assert exact.seen == [8]
@@ -128,13 +128,13 @@ def test_what_keys_say_about_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     compiled = replace(ENGINES["fp32"], compiled=True)
     monkeypatch.setattr(rounding.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(rounding, "_has", lambda instructions: instructions == "avx512_bf16")
+    monkeypatch.setattr(rounding, "torch_has", lambda instructions: instructions == "avx512_bf16")
     assert [keys(each) for each in (ENGINES["fp32"], ENGINES["bf16"], compiled)] == [1, 1, 2]
-    monkeypatch.setattr(rounding, "_has", lambda _: False)
+    monkeypatch.setattr(rounding, "torch_has", lambda _: False)
     assert [keys(each) for each in (ENGINES["fp32"], ENGINES["bf16"])] == [1, 2]
-    monkeypatch.setattr(rounding, "_has", lambda instructions: instructions == "amx_tile")
+    monkeypatch.setattr(rounding, "torch_has", lambda instructions: instructions == "amx_tile")
     assert keys(ENGINES["fp32"]) == 2
-    monkeypatch.setattr(rounding, "_has", lambda _: False)
+    monkeypatch.setattr(rounding, "torch_has", lambda _: False)
     monkeypatch.setattr(rounding.platform, "machine", lambda: "aarch64")
     assert keys(ENGINES["fp32"]) == 2
 

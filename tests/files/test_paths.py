@@ -259,6 +259,10 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         ),
         "BackboneComparison.report(path)": lambda path: breedclf.BackboneComparison.report(None, path),  # type: ignore[arg-type]
         "LearningRateCurve.plot(path)": lambda path: breedclf.LearningRateCurve.plot(None, path),  # type: ignore[arg-type]
+        "Review.apply(folder)": lambda path: breedclf.Review.apply(None, path),  # type: ignore[arg-type]
+        "Review.apply(moves)": lambda path: breedclf.Review.apply(None, "corrected", path),  # type: ignore[arg-type]
+        "Review.moves(path)": lambda path: breedclf.Review.moves(None, path),  # type: ignore[arg-type]
+        "Review.report(path)": lambda path: breedclf.Review.report(None, path),  # type: ignore[arg-type]
         "Profile.load(path)": breedclf.Profile.load,
         "Profile.save(path)": lambda path: breedclf.Profile.save(None, path),  # type: ignore[arg-type]
         "S3Dataset.upload(labels)": lambda path: S3Dataset.upload("dogs", "s3://b/x", labels=path),
@@ -276,6 +280,10 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
     "Profile.save(path)",
     "ProfilingSession.report(path)",
     "ProfilingSession.save(folder)",
+    "Review.apply(folder)",
+    "Review.apply(moves)",
+    "Review.moves(path)",
+    "Review.report(path)",
     "TuningJob.report(path)",
     "export(output)",
     "export(data)",
@@ -290,6 +298,7 @@ UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(u
 
 MADE_BY_BREEDCLF = {
     "BestTrial",
+    "ExplainedPrediction",
     "Export",
     "FitResult",
     "ForeignLoop",
@@ -362,4 +371,4 @@ def test_images_of_the_home_folder_are_found(home: Path) -> None:
 def test_all_modules_that_take_paths_from_the_command_line_are_imported() -> None:
     """Every module of a command is covered by the tests above."""
     modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"console", "flags", "common"}
-    assert modules - {"sagemaker_account"} == set(COMMANDS)
+    assert modules - {"sagemaker_account", "review"} == set(COMMANDS)

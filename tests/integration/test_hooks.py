@@ -47,7 +47,7 @@ def test_predictions_of_each_epoch_agree_with_its_record_and_with_the_model(
     pictures: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     outputs = Outputs()
-    result = trainer(pictures, tmp_path / "out", **settings).fit(hooks=[outputs])
+    result = trainer(pictures, tmp_path / "out", calibration=False, **settings).fit(hooks=[outputs])
     assert [epoch for epoch, _ in outputs.seen] == result.history
     for epoch, predictions in outputs.seen:
         assert predictions.labels == ("001.Lying", "002.Standing")
@@ -80,9 +80,9 @@ def test_predictions_are_collected_only_for_hooks_that_use_them(
         raise AssertionError("collected")
 
     monkeypatch.setattr(ScoreCollector, "add", refuse)
-    trainer(pictures, tmp_path / "out").fit(hooks=[TrainingHook()])
+    trainer(pictures, tmp_path / "out", calibration=False).fit(hooks=[TrainingHook()])
     with pytest.raises(AssertionError, match="collected"):
-        trainer(pictures, tmp_path / "out").fit(hooks=[Outputs()])
+        trainer(pictures, tmp_path / "out", calibration=False).fit(hooks=[Outputs()])
 
 
 def test_predictions_do_not_change_what_is_trained(pictures: Path, tmp_path: Path) -> None:

@@ -46,12 +46,21 @@ def three(images: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """A model of the first three classes."""
     root = tmp_path_factory.mktemp("three")
     data = with_classes(images, root / "data", {label: label for label in labels_of(images)[:3]})
-    return Trainer(TrainingConfig(data=data, output=root / "out", epochs=4, **QUICK)).fit()  # type: ignore[arg-type]
+    return Trainer(TrainingConfig(data=data, output=root / "out", epochs=4, calibration=False, **QUICK)).fit()  # type: ignore[arg-type]
 
 
 def continued(three: FitResult, data: Path, output: Path, **settings: Any) -> FitResult:
     return Trainer(
-        TrainingConfig(**{"data": data, "output": output, "start_from": three.artifact, "chunk_size": 8, **settings})
+        TrainingConfig(
+            **{
+                "data": data,
+                "output": output,
+                "start_from": three.artifact,
+                "chunk_size": 8,
+                "calibration": False,
+                **settings,
+            }
+        )
     ).fit()
 
 
@@ -130,7 +139,10 @@ def test_no_class_in_common_is_a_new_head_on_the_model_s_backbone(
     result = continued(three, data, tmp_path / "a")
     other = Trainer(
         TrainingConfig(
-            data=data, output=tmp_path / "b", **{**QUICK, "weights": str(three.artifact / "model.safetensors")}
+            data=data,
+            output=tmp_path / "b",
+            calibration=False,
+            **{**QUICK, "weights": str(three.artifact / "model.safetensors")},
         )
     ).fit()
     assert torch.equal(head_of(result.artifact), head_of(other.artifact))
@@ -193,7 +205,13 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     same = {"deterministic": True, "epochs": 2, **settings}
     whole = continued(three, images, tmp_path / "whole", **same)
     config = TrainingConfig(
-        data=images, output=tmp_path / "parts", start_from=three.artifact, chunk_size=8, checkpoints=True, **same
+        data=images,
+        output=tmp_path / "parts",
+        start_from=three.artifact,
+        chunk_size=8,
+        checkpoints=True,
+        calibration=False,
+        **same,
     )
     with pytest.raises(KeyboardInterrupt):
         Trainer(config).fit(hooks=[_Interrupt()])

@@ -167,8 +167,8 @@ def test_the_command_writes_its_files_and_keeps_edited_moves(
 def mixed(root: Path) -> None:
     """Stripes of both directions in both folders."""
     write_patterns(root, counts={"train": 12, "valid": 2})
-    for number in range(6):
-        lying, standing = (root / "train" / label / f"{number}.png" for label in ("001.Lying", "002.Standing"))
+    for split, number in [*(("train", number) for number in range(6)), ("valid", 0)]:
+        lying, standing = (root / split / label / f"{number}.png" for label in ("001.Lying", "002.Standing"))
         lying.rename(standing.with_name(f"lying-{number}.png"))
         standing.rename(lying)
 
