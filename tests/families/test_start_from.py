@@ -35,7 +35,8 @@ def test_rows_are_kept_by_class_name(train: Train, more_images: Path, tmp_path: 
     result = Trainer(
         TrainingConfig(
             data=more_images, start_from=old.artifact, freeze=freeze, epochs=1, learning_rate=1e-12, momentum=0.0,
-            chunk_size=8, device="cpu", precision="fp32", batch_norm="fixed", calibration=False, workers=0, output=tmp_path,
+            chunk_size=8, device="cpu", precision="fp32", batch_norm="fixed", workers=0, calibration=False,
+            output=tmp_path,
         )
     ).fit()  # fmt: skip
     card = result.classifier.card
@@ -46,7 +47,7 @@ def test_rows_are_kept_by_class_name(train: Train, more_images: Path, tmp_path: 
     rows, before = (load_file(each.artifact / "model.safetensors")[f"{head}.weight"] for each in (result, old))
     calibration = old.classifier.card.calibration
     assert calibration is not None
-    before = before * calibration.temperature  # training continues the scores that weren't calibrated
+    before = before * calibration.temperature  # training continues the scores as they were before calibration
     assert torch.allclose(rows[[2, 1]], before, rtol=1e-3, atol=1e-5)
     assert torch.allclose(rows[0], before.mean(0), rtol=1e-3, atol=1e-5)
 
