@@ -210,3 +210,27 @@ def test_a_choice_travels_to_the_worker(tmp_path: Path) -> None:
 def test_a_wrong_choice_on_the_command_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", str(model), "--engine", "openvino", "--precision", "int8"]) == 2
     assert "needs calibration" in capsys.readouterr().err
+
+
+SIGNALLED = """
+import gc, os, signal
+import numpy as np
+import openvino
+from openvino import opset13
+from breedclf.features.openvino import compiled
+numbers = opset13.parameter([1, 8], np.float32)
+model = openvino.Model([opset13.relu(numbers)], [numbers])
+first, second = compiled(model, "fp32"), compiled(model, "fp32")
+second(np.ones((1, 8), np.float32))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_signals_are_handled_after_networks_were_deleted_in_any_order() -> None:
+    done = subprocess.run([sys.executable, "-c", SIGNALLED], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,19 @@ def need_openvino(precision: str) -> None:
     require_extra(*packages, purpose="engine=openvino", install="'breedclf[openvino]'")
 
 
+@cache
+def openvino_core() -> openvino.Core:
+    """OpenVINO's core of this process, which is never deleted.
+
+    Its CPU plugin gives the thread that loads it another stack for signal handlers. If a core is deleted before a later
+    one, that thread is left with a stack that was freed, and the next signal ends the process.
+    """
+    opt_out()
+    import openvino
+
+    return openvino.Core()
+
+
 def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], Any]:
     """Compile the model for this CPU, on all cores of this process; the result maps an array to the outputs.
 
@@ -155,15 +169,12 @@ def compiled(model: openvino.Model | Path, precision: str) -> Callable[[Any], An
     """
     check_usable(OPENVINO)
     mark_in_use(OPENVINO)
-    opt_out()
-    import openvino
-
     hints = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": available_cores(),
     }
-    network = openvino.Core().compile_model(model, "CPU", hints)
+    network = openvino_core().compile_model(model, "CPU", hints)
 
     def outputs(inputs: Any) -> Any:
         check_usable(OPENVINO)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from breedclf.errors import EndpointError
-from breedclf.features.openvino import MODEL_FILE, compiled, made_elsewhere, need_openvino
+from breedclf.features.openvino import MODEL_FILE, compiled, made_elsewhere, need_openvino, openvino_core
 from breedclf.files.cache_folder import cache_folder
 from breedclf.files.model_folder import CARD_FILE, has_bank
 from breedclf.files.sealed_folder import is_as_sealed, seal
@@ -49,11 +49,8 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, model: Path, choice: EngineChoice, limits: Limits) -> None:
         files = files_for(model, choice)
-        import openvino
-
         super().__init__(read_card(model), limits)
-        core = openvino.Core()
-        has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         is_faster_in_bf16 = has_bf16 and this_processor().is_faster_in_bf16
         self.precision: str = choose_precision(choice.precision, is_faster_in_bf16=is_faster_in_bf16)
         self._compiled = compiled(files / MODEL_FILE, self.precision)
