@@ -39,7 +39,7 @@ def _most_probable(scores: torch.Tensor, targets: torch.Tensor) -> float:
 @pytest.mark.parametrize("images", [24, 300])
 def test_the_most_probable_temperature(confidence: float, images: int) -> None:
     scores, targets = _random(confidence, images=images)
-    assert fitted_temperature(Scores(scores, targets)) == pytest.approx(_most_probable(scores, targets), rel=1e-5)
+    assert fitted_temperature(Scores(scores, targets)) == pytest.approx(_most_probable(scores, targets), rel=1e-4)
 
 
 @pytest.mark.parametrize("confidence", [0.8, 2.5])
@@ -53,7 +53,7 @@ def test_the_temperature_of_photos(hymenoptera: Trained) -> None:
     head = hymenoptera.classifier._head
     scores = hymenoptera.known @ head.weight.float().T + head.bias.float()
     found = fitted_temperature(Scores(scores, hymenoptera.targets))
-    assert found == pytest.approx(_most_probable(scores, hymenoptera.targets), rel=1e-5)
+    assert found == pytest.approx(_most_probable(scores, hymenoptera.targets), rel=1e-4)
 
 
 @pytest.mark.parametrize("confidence", [0.3, 1.0, 4.0])
