@@ -134,8 +134,8 @@ def test_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_hundred_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None:
-    compare(images, tmp_path, fits=100, kinds=100)
+def test_forty_fits_in_threads_equal_serial_ones(images: Path, tmp_path: Path) -> None:
+    compare(images, tmp_path, fits=40, kinds=40)
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, SystemExit])
