@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 
-from breedclf.data.images import pillow_image
 from breedclf.data.split import SplitImages
+from breedclf.data.thumbnails import thumbnail
 from breedclf.evaluation.images import shown_name
 
 _THUMBNAIL_PX = 240
@@ -27,8 +26,4 @@ class Thumbnails:
     def of(self, name: str) -> bytes:
         """A small JPEG of an image."""
         index = self._at[Path(name)]
-        image = pillow_image(self._images.read(index), self._images.name(index), color="srgb").copy()
-        image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
-        file = BytesIO()
-        image.save(file, "JPEG", quality=75, optimize=True)
-        return file.getvalue()
+        return thumbnail(self._images, index, _THUMBNAIL_PX)
