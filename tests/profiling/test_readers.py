@@ -170,7 +170,7 @@ def test_a_torch_trace_gives_operators_by_their_own_time(tmp_path: Path) -> None
     by_name = {operator.name: operator for operator in profile.operators}
     conv = by_name["aten::conv2d"]
     assert conv.calls == 3
-    assert conv.inclusive_seconds > 2 * conv.self_seconds
+    assert conv.inclusive_seconds > conv.self_seconds > 0  # the convolution inside it takes the rest
     own = sum(operator.self_seconds for operator in profile.operators)
     outer = sum(by_name[name].inclusive_seconds for name in ("aten::conv2d", "aten::sum", "aten::ones"))
     assert own == pytest.approx(outer, rel=0.02)
