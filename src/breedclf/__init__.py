@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         EndpointError,
         ExportError,
         ForkError,
+        GateError,
         ImageError,
         ImageTooCostlyError,
         ImageTooLargeError,
@@ -73,10 +74,16 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
+    from breedclf.journey.journey import Journey, JourneyResult
+    from breedclf.journey.settings import JourneySettings
     from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
     from breedclf.label_review.review import review
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
+    from breedclf.model_store.comparison import ModelComparison
+    from breedclf.model_store.gate import Gate, GateCheck
+    from breedclf.model_store.records import Lineage, ModelRecord, ModelVersion
+    from breedclf.model_store.store import ModelStore
     from breedclf.profiling.foreign import ForeignLoop
     from breedclf.profiling.profile import Profile
     from breedclf.profiling.rules import Finding
@@ -129,6 +136,9 @@ _MODULE_OF = {
     "FitResult": "breedclf.training.results.result",
     "ForeignLoop": "breedclf.profiling.foreign",
     "ForkError": "breedclf.errors",
+    "Gate": "breedclf.model_store.gate",
+    "GateCheck": "breedclf.model_store.gate",
+    "GateError": "breedclf.errors",
     "ImageError": "breedclf.errors",
     "ImageTooCostlyError": "breedclf.errors",
     "ImageTooLargeError": "breedclf.errors",
@@ -141,14 +151,22 @@ _MODULE_OF = {
     "JobSpec": "breedclf.jobs",
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
+    "Journey": "breedclf.journey.journey",
+    "JourneyResult": "breedclf.journey.journey",
+    "JourneySettings": "breedclf.journey.settings",
     "LabeledImages": "breedclf.data.labeled_images",
     "LearningRateCurve": "breedclf.training.lr_finder",
+    "Lineage": "breedclf.model_store.records",
     "LocalBackend": "breedclf.backends.local.backend",
     "MLflowLogger": "breedclf.loggers.mlflow",
     "MetricDefinition": "breedclf.jobs.metric_lines",
     "MetricRecord": "breedclf.jobs",
     "MissingExtraError": "breedclf.errors",
+    "ModelComparison": "breedclf.model_store.comparison",
     "ModelError": "breedclf.errors",
+    "ModelRecord": "breedclf.model_store.records",
+    "ModelStore": "breedclf.model_store.store",
+    "ModelVersion": "breedclf.model_store.records",
     "NearDuplicates": "breedclf.label_review.result",
     "Neighbor": "breedclf.label_review.result",
     "Outlier": "breedclf.label_review.result",
@@ -235,6 +253,9 @@ __all__ = [
     "FitResult",
     "ForeignLoop",
     "ForkError",
+    "Gate",
+    "GateCheck",
+    "GateError",
     "ImageError",
     "ImageTooCostlyError",
     "ImageTooLargeError",
@@ -247,14 +268,22 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "JobTimeoutError",
+    "Journey",
+    "JourneyResult",
+    "JourneySettings",
     "LabeledImages",
     "LearningRateCurve",
+    "Lineage",
     "LocalBackend",
     "MLflowLogger",
     "MetricDefinition",
     "MetricRecord",
     "MissingExtraError",
+    "ModelComparison",
     "ModelError",
+    "ModelRecord",
+    "ModelStore",
+    "ModelVersion",
     "NearDuplicates",
     "Neighbor",
     "Outlier",

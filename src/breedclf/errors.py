@@ -18,6 +18,7 @@ BreedclfError
 ├── TrainingStoppedError
 ├── ForkError
 ├── DemoError
+├── GateError                   exit code 1: a model isn't promoted
 ├── JobError
 │   ├── JobFailedError
 │   └── JobTimeoutError
@@ -103,6 +104,12 @@ class TrainingStoppedError(BreedclfError):
 
 class ForkError(BreedclfError):
     """This process was forked from one that used a GPU or threads that don't work in a fork, and would hang."""
+
+
+class GateError(BreedclfError):
+    """The gate refuses to promote a model; the live one stays."""
+
+    exit_code = 1
 
 
 class ProfileError(BreedclfError):

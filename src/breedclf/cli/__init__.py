@@ -27,6 +27,7 @@ EXIT_PROBLEMS_FOUND = 1
 
 DESCRIPTION = "Fine-tune, tune, profile and deploy image classifiers, on this machine or on Amazon SageMaker."
 COMMANDS = {
+    "journey": "from a dataset to a deployed model: every step below in one command, with one page",
     "data": "check an image folder, download a public dataset, or upload one to S3",
     "train": "fine-tune a pretrained network on a folder of images",
     "backbones": "list networks, or compare some on your images",

@@ -1,0 +1,113 @@
+"""What a journey has done: a JSON file, replaced atomically after each step, so that a killed run continues there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from breedclf.errors import ConfigError
+from breedclf.files.disk import write_atomic, writing
+from breedclf.text.plain_json import plain_json
+
+FILE_NAME = "journey.json"
+SCHEMA_VERSION = 1
+
+StepStatus = Literal["Completed", "Failed", "Refused", "Skipped", "InProgress"]
+
+
+class Figure(BaseModel):
+    """A figure of a step as people read it."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    label: str
+    value: str
+    note: str = ""
+
+
+class Outcome(BaseModel):
+    """What a step found.
+
+    `values` is for later steps and for JSON; `headline` and `figures` are for people; `report` is an HTML report,
+    relative to the journey's folder if it is in it.
+    """
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    headline: str
+    values: dict[str, Any] = Field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    report: str | None = None
+    status: StepStatus = "Completed"
+
+
+class StepRecord(BaseModel):
+    """A step that has run: with what inputs, how long it took, what came of it, and how to repeat it alone."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    name: str
+    status: StepStatus
+    inputs: str
+    seconds: float
+    outcome: Outcome
+    python: str
+    command: str
+
+
+class JourneyRecord(BaseModel):
+    """The contents of `journey.json`: the steps in the order of the journey."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: int = SCHEMA_VERSION
+    steps: tuple[StepRecord, ...] = ()
+
+    def step(self, name: str) -> StepRecord | None:
+        """The record of a step; None if it hasn't run."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    def with_step(self, step: StepRecord, order: tuple[str, ...]) -> JourneyRecord:
+        """The record with this step added or replaced."""
+        steps = {each.name: each for each in self.steps} | {step.name: step}
+        return self.model_copy(update={"steps": tuple(steps[name] for name in order if name in steps)})
+
+    @classmethod
+    def load(cls, folder: Path) -> JourneyRecord:
+        """The record in a journey's folder; an empty one if there is none.
+
+        Raises:
+            ConfigError: the file is damaged, or a newer version wrote it.
+        """
+        path = folder / FILE_NAME
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if document["schema_version"] > SCHEMA_VERSION:
+                raise ConfigError(f"{path} was written by a newer breedclf: upgrade breedclf")
+            return cls.model_validate(document)
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(f"{path} is damaged: {error}; delete it to start the journey again") from error
+
+    def save(self, folder: Path) -> None:
+        """Write the record atomically.
+
+        Raises:
+            DiskError: it can't be written.
+        """
+        path = folder / FILE_NAME
+        with writing(path, "make room, then repeat the command: it continues after the last step"):
+            write_atomic(path, plain_json(self.model_dump(mode="json"), indent=2) + "\n", sync=True)
+
+
+def inputs_digest(values: Mapping[str, Any]) -> str:
+    """A digest of what a step depends on: equal inputs give equal digests."""
+    return hashlib.sha256(plain_json(sorted(values.items())).encode()).hexdigest()[:16]

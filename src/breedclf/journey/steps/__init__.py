@@ -1,0 +1,1 @@
+"""The steps of a journey, in their order: one module per step."""

@@ -1,0 +1,38 @@
+"""Take the model of the best trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from breedclf.api.model_files import place_model
+from breedclf.config import TrainingConfig
+from breedclf.journey.record import Outcome
+from breedclf.journey.step import Alone, JourneyContext, Step
+from breedclf.journey.steps.backbones import training_with_backbone
+from breedclf.journey.steps.tune import search_of
+
+
+class Best(Step):
+    """Put the model directory of the best trial in place."""
+
+    name = "best"
+    title = "Take the best model"
+    files = ("model/breedclf.json",)
+
+    def run(self, context: JourneyContext) -> Outcome:
+        model = place_model(search_of(context).best.artifact, model_of(context))
+        return Outcome(headline=f"Its model is {context.shown(model)}.", values={"model": str(model)})
+
+    def alone(self, context: JourneyContext) -> Alone:
+        name = context.found("tune").get("name", "NAME")
+        return Alone(f"TuningJob.attach({name!r}).best.artifact", f"breedclf tune --resume {name}")
+
+
+def model_of(context: JourneyContext) -> Path:
+    """The model directory of the journey."""
+    return context.folder / "model"
+
+
+def best_training(context: JourneyContext) -> TrainingConfig:
+    """The settings of the best trial."""
+    return training_with_backbone(context).replace(**context.found("tune")["best"]["hyperparameters"])

@@ -1,0 +1,136 @@
+"""What a store knows about a model: its versions, where each comes from, and which of them the aliases name."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from breedclf.errors import ConfigError
+
+SCHEMA_VERSION = 1
+LIVE, PREVIOUS = "live", "previous"
+"""The aliases that `promote` and `rollback` move: the model in service, and the one before it."""
+
+MAX_NAME_CHARS = 64
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class _Frozen(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Lineage(_Frozen):
+    """Where a model comes from.
+
+    `config` are the training settings; `code` is the SHA-256 of the code bundle of its job, None if it was trained in
+    the caller's process. `tuning_job`, `trial`, `profile`, `evaluation`, `review` and `journey` name what belongs to
+    it, None if there is none or it isn't known.
+    """
+
+    data: str | None = None
+    data_fingerprint: str = ""
+    config: dict[str, Any] = Field(default_factory=dict)
+    code: str | None = None
+    breedclf_version: str = ""
+    torch_version: str = ""
+    started_from: str | None = None
+    tuning_job: str | None = None
+    trial: str | None = None
+    profile: str | None = None
+    evaluation: str | None = None
+    review: str | None = None
+    journey: str | None = None
+
+
+class ModelVersion(_Frozen):
+    """A model in the store; `digest` is the SHA-256 of its files, by which it is stored."""
+
+    version: int = Field(ge=1)
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    added: datetime
+    source: str
+    architecture: str
+    classes: int
+    megabytes: float
+    notes: str = ""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    lineage: Lineage = Lineage()
+
+
+class EndpointOfModel(_Frozen):
+    """The endpoint that serves the live version."""
+
+    name: str
+    backend: str
+
+
+class AliasChange(_Frozen):
+    """An alias was moved: from and to a version, None for nothing."""
+
+    alias: str
+    before: int | None
+    after: int | None
+    at: datetime
+    reason: str = ""
+
+
+class ModelRecord(_Frozen):
+    """The contents of `models/NAME.json`.
+
+    `promoting` is the version that a promotion is moving to; it is only there if the promotion was interrupted.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    versions: tuple[ModelVersion, ...] = ()
+    aliases: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    next_version: int = 1
+    endpoint: EndpointOfModel | None = None
+    promoting: int | None = None
+    history: tuple[AliasChange, ...] = ()
+
+    def version(self, which: int | str) -> ModelVersion:
+        """The version of this number or alias.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        number = self.aliases.get(which) if isinstance(which, str) and not which.isdigit() else int(which)
+        for each in self.versions:
+            if each.version == number:
+                return each
+        known = ", ".join(str(each.version) for each in self.versions) or "none"
+        aliases = "".join(f", {alias} ({version})" for alias, version in sorted(self.aliases.items()))
+        raise ConfigError(f"model {self.name!r} has no version {which!r}; there are: {known}{aliases}")
+
+    def aliases_of(self, version: int) -> list[str]:
+        """The aliases of a version, in alphabetical order."""
+        return sorted(alias for alias, number in self.aliases.items() if number == version)
+
+    def moved(self, changes: dict[str, int | None], at: datetime, reason: str = "") -> ModelRecord:
+        """The record with aliases moved to versions, or removed with None."""
+        aliases, history = dict(self.aliases), list(self.history)
+        for alias, after in changes.items():
+            before = aliases.pop(alias, None)
+            if after is not None:
+                aliases[alias] = after
+            if before != after:
+                history.append(AliasChange(alias=alias, before=before, after=after, at=at, reason=reason))
+        return self.model_copy(update={"aliases": aliases, "history": tuple(history)})
+
+
+def check_model_name(name: str) -> str:
+    """Check the name of a model or an alias.
+
+    Raises:
+        ConfigError: it is too long, or has characters that not every file system can store.
+    """
+    if len(name) > MAX_NAME_CHARS or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"name {name!r}: use at most {MAX_NAME_CHARS} letters, digits and, between them, hyphens, dots and "
+            "underscores"
+        )
+    return name
