@@ -22,6 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from breedclf.config.base import explain
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import refusal, sync_file, sync_folder, write_atomic, writing
 from breedclf.model_store.records import SCHEMA_VERSION, ModelRecord, check_model_name
@@ -123,15 +124,19 @@ class StoreFolder:
                     f"{file} was written by a newer breedclf (schema_version {version}, known {SCHEMA_VERSION}): "
                     "upgrade breedclf"
                 )
-            return ModelRecord.model_validate(document)
-        except FileNotFoundError:
+            record = ModelRecord.model_validate(document)
+            if record.name != name:
+                raise ValueError(f"it is of a model {record.name!r}")
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             if isinstance(error, ConfigError):
                 raise
+            why = explain(error, ModelRecord.model_fields) if isinstance(error, ValidationError) else error
             raise ArtifactError(
-                f"{file} can't be read: {error}; restore it from a copy: the models themselves are in {self.objects}"
+                f"{file} can't be read: {why}; restore it from a copy: the models themselves are in {self.objects}"
             ) from error
+        return record
 
     def save(self, record: ModelRecord) -> None:
         """Write a record atomically; the files of its versions must be in place.

@@ -12,6 +12,7 @@ from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.model_store.records import Lineage
 
 README_FILE = "README.md"
+METRICS_FILE = "metrics.json"  # `evaluate` writes it
 
 
 def card_of(folder: Path) -> dict[str, Any]:
@@ -99,22 +100,23 @@ def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[
 
 def evaluation_of(folder: Path, card: Mapping[str, Any]) -> Path | None:
     """The file with the metrics of an evaluation on test images beside a model; None if there is none of this model."""
-    file = folder.parent / "evaluation-test" / "metrics.json"
+    file = folder.parent / "evaluation-test" / METRICS_FILE
     metrics = _values(file)
-    return file if metrics is not None and _is_of(metrics, card) else None
+    if metrics is None or not _is_of(metrics, card):
+        return None
+    is_newer = file.stat().st_mtime >= (folder / CARD_FILE).stat().st_mtime
+    return file if card.get("calibration") or is_newer else None  # a temperature identifies the model
 
 
-def measured(folder: Path, card: Mapping[str, Any], evaluation: str | None = None) -> dict[str, float]:
+def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float]:
     """The metrics of a model: those of its training on validation images, and those of its evaluation on test images.
 
     Args:
-        folder: the model directory.
         card: the values of its card.
-        evaluation: the folder of the evaluation; the one beside the model if None.
+        evaluation: the folder of the evaluation, None if there is none.
     """
     found = {name: float(value) for name, value in (card.get("metrics") or {}).items() if _is_number(value)}
-    file = evaluation_of(folder, card) if evaluation is None else Path(evaluation) / "metrics.json"
-    metrics = None if file is None else _values(file)
+    metrics = None if evaluation is None else _values(Path(evaluation) / METRICS_FILE)
     if metrics is None or metrics.get("split") != "test":
         return found
     low, high = metrics.get("accuracy_interval") or (None, None)

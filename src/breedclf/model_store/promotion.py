@@ -58,7 +58,7 @@ class Promoter:
             if failed := [check for check in checks if not check.passed]:
                 why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
                 raise GateError(f"the gate refuses version {chosen.version} of {name!r}: {why}; {_stays(record)}")
-            self._move(record, chosen, None if alias_only else endpoint or self._endpoint_of(record, chosen), reason)
+            self._move(record, chosen, endpoint, alias_only, reason)
         return checks
 
     def rollback(self, name: str, *, endpoint: Endpoint | None, alias_only: bool, reason: str) -> ModelVersion:
@@ -69,7 +69,7 @@ class Promoter:
                 raise ConfigError(f"model {name!r} has no previous version to roll back to; {_stays(record)}")
             chosen = record.version(PREVIOUS)
             self.folder.check_object(chosen.digest)
-            self._move(record, chosen, None if alias_only else endpoint or self._endpoint_of(record, chosen), reason)
+            self._move(record, chosen, endpoint, alias_only, reason)
         return chosen
 
     def serving(self, record: ModelRecord) -> Endpoint | None:
@@ -133,15 +133,27 @@ class Promoter:
             )
         return found
 
-    def _move(self, record: ModelRecord, chosen: ModelVersion, endpoint: Endpoint | None, reason: str) -> None:
-        name, served = record.name, None
-        if endpoint is not None:
-            served = EndpointOfModel(name=endpoint.name, backend=endpoint.backend.name, version=chosen.version)
-            self._update(record, chosen, endpoint, reason)
+    def _move(
+        self, record: ModelRecord, chosen: ModelVersion, endpoint: Endpoint | None, alias_only: bool, reason: str
+    ) -> None:
+        if alias_only:
+            served = None if self._is_gone(record) else record.endpoint
+        elif (updated := endpoint or self._endpoint_of(record, chosen)) is not None:
+            self._update(record, chosen, updated, reason)
+            served = EndpointOfModel(name=updated.name, backend=updated.backend.name, version=chosen.version)
+        else:
+            served = None
         with self.folder.locked():
-            now = self.folder.load(name)
+            now = self.folder.load(record.name)
             moved = now.with_live(now.version(chosen.version).version, self._now(), reason)
-            self.folder.save(moved if served is None else moved.model_copy(update={"endpoint": served}))
+            self.folder.save(moved.model_copy(update={"endpoint": served}))
+
+    def _is_gone(self, record: ModelRecord) -> bool:
+        """Whether the endpoint on record is known to be gone."""
+        try:
+            return record.endpoint is not None and self.serving(record) is None
+        except BreedclfError:
+            return False
 
     def _update(self, record: ModelRecord, chosen: ModelVersion, endpoint: Endpoint, reason: str) -> None:
         """Update the endpoint, noted in the record before it starts."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from breedclf.errors import ConfigError
 
@@ -102,6 +102,16 @@ class ModelRecord(_Frozen):
     endpoint: EndpointOfModel | None = None
     promoting: Promotion | None = None
     history: tuple[AliasChange, ...] = ()
+
+    @model_validator(mode="after")
+    def _aliases_name_versions(self) -> Self:
+        numbers = [version.version for version in self.versions]
+        if len({*numbers}) < len(numbers) or max(numbers, default=0) >= self.next_version:
+            raise ValueError("version numbers must be unique and below next_version")
+        for alias, number in self.aliases.items():
+            if number not in numbers:
+                raise ValueError(f"alias {alias} names version {number}, which isn't there")
+        return self
 
     def version(self, which: int | str) -> ModelVersion:
         """The version of this number or alias.

@@ -97,7 +97,8 @@ class ModelStore:
         card = card_of(source)
         sha256 = sha256_of(source, files_of(source, card))
         check_whole(source, card, sha256)
-        digest = digest_of(sha256)
+        digest, origin = digest_of(sha256), lineage_of(source, card, **lineage)
+        metrics = measured(card, origin.evaluation)
         with self._folder.locked():
             record = self._folder.find(name) or ModelRecord(name=name)
             self._folder.put(source, sha256)
@@ -113,8 +114,8 @@ class ModelStore:
                 classes=len(card["labels"]),
                 megabytes=sum((source / file).stat().st_size for file in sha256) / 1e6,
                 notes=notes,
-                metrics=measured(source, card, lineage.get("evaluation")),
-                lineage=lineage_of(source, card, **lineage),
+                metrics=metrics,
+                lineage=origin,
             )
             changes = {"versions": (*record.versions, version), "next_version": version.version + 1}
             self._folder.save(record.model_copy(update=changes))
