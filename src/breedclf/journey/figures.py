@@ -137,12 +137,15 @@ def profile_figures(session: ProfilingSession) -> dict[str, Any]:
 
 def suspect_images(review: Review) -> list[dict[str, Any]]:
     """The first suspects of a review."""
-    images = review.images.split.images
+    from breedclf.data.class_names import display_names
+
+    images, labels = review.images.split.images, tuple(review.images.labels)
+    shown = dict(zip(labels, display_names(labels), strict=True))
     return [
         SuspectImage(
             path=images.name(each.row),
-            given=each.given,
-            proposed=each.proposed,
+            given=shown.get(each.given, each.given),
+            proposed=shown.get(each.proposed, each.proposed),
             probability_wrong=each.probability_wrong,
         ).model_dump()
         for each in review.suspects[:_MOST_SUSPECTS]

@@ -27,7 +27,7 @@ def data_blocks(step: StepRecord, material: Material) -> Iterator[Block]:
         material.image(each.path, f"a training image of {each.class_name}", [each.class_name]) for each in examples
     )
     if shown:
-        yield gallery(shown)
+        yield gallery(shown, per_row=3)
     yield facts(_sizes(values))
     problems = values.get("problems") or ()
     if problems:
@@ -69,7 +69,11 @@ def label_blocks(step: StepRecord, material: Material) -> Iterator[Block]:
             material.image(
                 each.path,
                 f"an image labeled {each.given}, which looks like {each.proposed}",
-                [f"labeled {each.given}", f"looks like {each.proposed}", f"{percent(each.probability_wrong)} wrong"],
+                [
+                    f"labeled {each.given}",
+                    f"looks like {each.proposed}",
+                    f"wrong with {percent(each.probability_wrong)}",
+                ],
             )
             for each in suspects
         )

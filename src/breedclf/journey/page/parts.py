@@ -9,8 +9,8 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from breedclf.journey.record import StepRecord, StepStatus
+from breedclf.reporting import formats
 from breedclf.reporting.blocks import GalleryImage, Tone, details
-from breedclf.reporting.formats import seconds
 from breedclf.reporting.page import environment
 
 HEADINGS = {
@@ -82,7 +82,24 @@ def link_to(report: str | None) -> str | None:
 
 def time_text(step: StepRecord) -> str:
     """How long a step took; empty if it was skipped."""
-    return "" if step.status == "Skipped" else seconds(step.seconds)
+    return "" if step.status == "Skipped" else duration(step.seconds)
+
+
+def duration(value: float) -> str:
+    """Seconds with one digit, as precise as a step's time is worth.
+
+    Example:
+        >>> duration(0.004), duration(3.1416), duration(75)
+        ('< 0.1 s', '3.1 s', '1 min 15 s')
+    """
+    if 0 <= value < 0.05:
+        return "< 0.1 s"
+    return f"{value:.1f} s" if value < 59.95 else formats.seconds(value)
+
+
+def numbered(name: str) -> str:
+    """The heading of a step with its number."""
+    return f"{[*HEADINGS].index(name) + 1}. {HEADINGS[name]}" if name in HEADINGS else name
 
 
 def alone(step: StepRecord) -> list[Markup]:

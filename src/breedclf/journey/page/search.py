@@ -92,9 +92,10 @@ def how_sure(study: Study, best: Trial) -> str:
     level, others = level_with_best(study.trials, study.request.direction, study.valid_count), len(study.trials) - 1
     if not level:
         return f"{measured} All others are significantly less accurate."
+    which = "None of the" if len(level) == others else f"{others - len(level)} of the"
     return (
-        f"{measured} {len(level)} of the other {others} trials aren't significantly less accurate: on so few images, "
-        "the choice among them is partly luck."
+        f"{measured} {which} other {_count(others, 'trial')} {_is(others - len(level))} significantly less accurate: "
+        "with this many images, the choice among the rest is partly luck."
     )
 
 
@@ -115,7 +116,7 @@ def _learning_curves(epochs: Sequence[Epoch]) -> Iterator[Markup]:
     )  # fmt: skip
     yield line_chart(
         "Validation accuracy by epoch", [series("validation", [epoch.valid_accuracy for epoch in epochs])],
-        x_label="epoch", y_label="accuracy", y_format=percent, whole_x=True,
+        x_label="epoch", y_label="accuracy", y_format=percent, whole_x=True, from_zero=True,
     )  # fmt: skip
 
 
@@ -153,6 +154,10 @@ def _tried(figures: ProfileFigures) -> Markup:
 
 def _outcome(tried: TriedChange) -> str:
     return "faster" if tried.kept else "not faster" if tried.after > 0 else "could not be run"
+
+
+def _is(number: int) -> str:
+    return "are" if number > 1 else "is"
 
 
 def _count(number: int, noun: str) -> str:

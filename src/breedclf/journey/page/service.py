@@ -87,8 +87,12 @@ def endpoint_blocks(step: StepRecord, material: Material) -> Iterator[Block]:
 def answer_blocks(step: StepRecord, material: Material) -> Iterator[Block]:
     """Each image with its most probable classes, whether it is known, and where it speaks for its class."""
     images = step.outcome.values.get("images") or ()
-    if images:
-        yield listed([_answer(each, material) for each in images])
+    if not images:
+        return
+    if found := parsed(ExplainedImage, [each.get("explanation") for each in images]):
+        kind = "they are exact, the network's own arithmetic" if found[0].exact else "they are approximations"
+        yield f"The maps show which places of the image speak for the answer, yellow most ({found[0].method}; {kind})."
+    yield listed([_answer(each, material) for each in images])
 
 
 def _answer(values: Mapping[str, Any], material: Material) -> Markup:
@@ -104,8 +108,6 @@ def _answer(values: Mapping[str, Any], material: Material) -> Markup:
     explained = None
     for found in parsed(ExplainedImage, [values.get("explanation")]):
         explained = material.image(found.file, f"the same image: why {found.class_name}", [f"why {found.class_name}"])
-        kind = "exact, the network's own arithmetic" if found.exact else "an approximation"
-        lines.insert(0, f"The map, {found.method}, is {kind}: yellow places speak most for {found.class_name}.")
     if not values.get("known", True):
         lines.insert(0, "It is farther from the training images than nearly all validation images.")
     bars = share_bars((str(each.get("class_name")), float(each.get("probability") or 0.0)) for each in guesses)

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from breedclf.journey.page.data import data_blocks, label_blocks
 from breedclf.journey.page.material import Material
-from breedclf.journey.page.parts import HEADINGS, alone, row_of_steps, step_line
+from breedclf.journey.page.parts import HEADINGS, alone, duration, numbered, row_of_steps, step_line
 from breedclf.journey.page.quality import accuracy_blocks, gate_blocks
 from breedclf.journey.page.search import best_blocks, search_blocks, time_blocks
 from breedclf.journey.page.service import answer_blocks, endpoint_blocks, version_blocks
@@ -17,7 +17,8 @@ from breedclf.journey.record import JourneyRecord, StepRecord
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import Tile, Tone, callout, tiles
 from breedclf.reporting.charts import Bar, bar_chart
-from breedclf.reporting.formats import percent, seconds, whole
+from breedclf.reporting.formats import percent, whole
+from breedclf.tuning.table import value_text
 
 Block = Markup | str
 
@@ -89,7 +90,8 @@ def state_of(record: JourneyRecord) -> State:
 def _outcome(record: JourneyRecord) -> str:
     """What was achieved, in one sentence."""
     version, evaluated = record.step("register"), record.step("evaluate")
-    name = version.outcome.figures[0].value if version and version.outcome.figures else "The model"
+    values = {} if version is None else version.outcome.values
+    name = f"Version {values['version']} of {values['name']}" if {"name", "version"} <= set(values) else "The model"
     accuracy = f": {evaluated.outcome.headline}" if evaluated else "."
     return f"{name} was tuned, checked and deployed{accuracy}"
 
@@ -100,7 +102,9 @@ def _headline(record: JourneyRecord, material: Material) -> Iterator[Tile]:
         classes = next((each.value for each in data.outcome.figures if each.label == "Classes"), "")
         yield Tile("Images", data.outcome.figures[0].value, f"of {classes} classes" if classes else "")
     if "trials" in found.get("tune", {}):
-        yield Tile("Trials", whole(found["tune"]["trials"]))
+        best = material.study.best if material.study else None
+        note = "" if best is None else ", ".join(f"{k} {value_text(v)}" for k, v in best.hyperparameters.items())
+        yield Tile("Trials", whole(found["tune"]["trials"]), f"best: {note}" if note else "")
     if (result := material.evaluation) is not None:
         low, high = result.accuracy_interval
         yield Tile("Test accuracy", percent(result.accuracy), f"95% interval {percent(low)} to {percent(high)}")
@@ -109,19 +113,19 @@ def _headline(record: JourneyRecord, material: Material) -> Iterator[Tile]:
     if (asked := record.step("predict")) is not None and asked.outcome.figures:
         yield Tile("Predictions", asked.outcome.figures[0].value, "by the endpoint")
     if record.steps:
-        yield Tile("Time", seconds(sum(step.seconds for step in record.steps)), f"{len(record.steps)} steps")
+        yield Tile("Time", duration(sum(step.seconds for step in record.steps)), f"{len(record.steps)} steps")
 
 
 def _section(step: StepRecord, material: Material) -> Section:
     blocks: list[Block] = [step_line(step)]
     if step.status in ("Completed", "Refused") and (about := _BLOCKS.get(step.name)) is not None:
         blocks += about(step, material)
-    return Section(HEADINGS.get(step.name, step.name), [*blocks, *alone(step)], lead=step.outcome.headline)
+    return Section(numbered(step.name), [*blocks, *alone(step)], lead=step.outcome.headline)
 
 
 def _what_it_took(record: JourneyRecord) -> Section:
     bars = [Bar(HEADINGS.get(step.name, step.name), step.seconds) for step in record.steps if step.status != "Skipped"]
     total = sum(step.seconds for step in record.steps)
-    chart = bar_chart("Time of each step", bars, format=seconds, full=True)
-    lead = f"{seconds(total)} in all. A step whose inputs haven't changed isn't repeated by the next run."
+    chart = bar_chart("Time of each step", bars, format=duration, full=True)
+    lead = f"{duration(total)} in all. A step whose inputs haven't changed isn't repeated by the next run."
     return Section("What it took", [chart], lead=lead)

@@ -21,10 +21,11 @@ class Best(Step):
     files = ("model/breedclf.json",)
 
     def run(self, context: JourneyContext) -> Outcome:
-        artifact = search_of(context).best.artifact
+        best = search_of(context).best
+        artifact = best.artifact
         model = place_model(artifact, model_of(context))
         values = {"model": str(model), "epochs": epochs_of(artifact.parent)}
-        return Outcome(headline=f"Its model is {context.shown(model)}.", values=values)
+        return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:
         name = context.found("tune").get("name", "NAME")
