@@ -17,7 +17,7 @@ from breedclf import ModelStore
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DiskError
 from breedclf.model_store.folder import StoreFolder, sha256_of
 from tests.fakes import FakeClock
-from tests.model_store.conftest import METRICS, check_whole, write_model
+from tests.model_store.stored import METRICS, check_whole, write_model
 
 Models = Callable[..., Path]
 WRONG_NAME = '{"schema_version": 1, "name": "cats"}'

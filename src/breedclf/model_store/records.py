@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from breedclf.errors import ConfigError
+from breedclf.text.html_repr import html_repr
 
 SCHEMA_VERSION = 1
 LIVE, PREVIOUS = "live", "previous"
@@ -102,6 +103,15 @@ class ModelRecord(_Frozen):
     endpoint: EndpointOfModel | None = None
     promoting: Promotion | None = None
     history: tuple[AliasChange, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ModelRecord({self.name!r}, {len(self.versions)} versions, live: {self.live})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.model_store.view import record_view
+
+        return record_view(self, datetime.now(UTC))
 
     @model_validator(mode="after")
     def _aliases_name_versions(self) -> Self:

@@ -25,6 +25,7 @@ from breedclf.model_store.records import (
     check_model_name,
     check_removable,
 )
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
@@ -58,6 +59,12 @@ class ModelStore:
 
     def __repr__(self) -> str:
         return f"ModelStore({str(self._folder.path)!r})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.model_store.view import store_view
+
+        return store_view(self)
 
     @property
     def path(self) -> Path:
