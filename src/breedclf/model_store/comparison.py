@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,7 @@ def compared(
     targets: NDArray[np.integer],
     first: NDArray[np.integer],
     second: NDArray[np.integer],
-    images: Sequence[str],
+    image_name: Callable[[int], str],
     skipped: Sequence[str] = (),
     sources: ComparedImages | None = None,
 ) -> ModelComparison:
@@ -150,7 +150,7 @@ def compared(
         labels: of the classes.
         targets: the index of each image's class [N].
         first, second: the indices that the models predict [N].
-        images: the path of each image.
+        image_name: the path of the image at a position, relative to the dataset.
         skipped: the reasons of unreadable images.
         sources: what a report needs besides.
 
@@ -187,7 +187,7 @@ def compared(
         interval_b=wilson_interval(both + only_b, count),
         classes=tuple(sorted(wins, key=lambda each: (-abs(each.only_second - each.only_first), each.label))),
         flipped=tuple(
-            FlippedImage(images[i], labels[targets[i]], labels[first[i]], labels[second[i]])
+            FlippedImage(image_name(i), labels[targets[i]], labels[first[i]], labels[second[i]])
             for i in np.flatnonzero(right_a != right_b).tolist()
         ),
         skipped=tuple(skipped),
