@@ -67,7 +67,10 @@ def parameter_of(name: str, given: object) -> object:
         return Categorical(*given)
     found = parse_parameter(name, given) if isinstance(given, str) else given
     if found is None or isinstance(given, bool | int | float):
-        raise ConfigError(f"{name}={given!r}: in a space, write a range, as in 2:4, or a list of choices")
+        raise ConfigError(
+            f"{name}={given!r}: in a space, write a range or a list of choices (in YAML, a range of whole numbers "
+            "needs quotes: '2:4')"
+        )
     return found
 
 
