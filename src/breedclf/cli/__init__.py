@@ -43,7 +43,7 @@ COMMANDS = {
     "sagemaker": "emulate Amazon SageMaker on this machine; print policies, list and clean an account",
     "cache": "list or clear the caches",
     "tune": "search for the best hyperparameters and save the best model",
-    "demo": "train, evaluate and predict on synthetic images",
+    "demo": "the journey on synthetic images, without an account, Docker or network",
 }
 
 
