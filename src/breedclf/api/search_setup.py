@@ -16,6 +16,7 @@ from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, Pac
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import with_files_at
+from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.files.s3_uri import is_s3
 from breedclf.jobs import Backend, HomeBackend, remote_address
@@ -35,14 +36,29 @@ _PATHS = ("data", "labels", "output", "cache_dir", "start_from")
 
 
 def driver_for(
-    folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock, images: GivenImages | None = None
+    folder: StudyFolder,
+    backend: Backend | None,
+    clock: Clock,
+    images: GivenImages | None = None,
+    *,
+    packed: bool,
+    confirm_seeds: int,
 ) -> Driver:
-    """The driver that runs the study on this backend; only a search in this process can use `images`."""
+    """The driver that runs the study on this backend; only a search in this process can use `images`.
+
+    Raises:
+        ConfigError: the backend runs the search as a whole, and it should be confirmed with other seeds.
+    """
     if backend is None:
         return InProcessDriver(folder, images)
     if packed:
         return PackedDriver(folder, backend, clock)
     if isinstance(backend, NativeTuning):
+        if confirm_seeds:
+            raise ConfigError(
+                f"confirm_seeds={confirm_seeds}: {backend.name!r} runs the search as a tuning job of its service, "
+                "which can't repeat trials: set packed=True (--packed), so that one training job runs all of them"
+            )
         return NativeDriver(folder, backend, clock)
     return JobsDriver(folder, backend, clock)
 

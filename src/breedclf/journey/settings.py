@@ -13,6 +13,7 @@ from breedclf.config.base import OutputPath, Settings
 from breedclf.errors import ConfigError
 from breedclf.model_store.gate import Gate
 from breedclf.tuning.space import Categorical, Parameter
+from breedclf.tuning.study import MAX_CONFIRM_SEEDS
 
 SEED_GRID: dict[str, Parameter] = {
     "learning_rate": Categorical(0.005, 0.0075, 0.01),
@@ -49,6 +50,12 @@ class JourneySettings(Settings):
         default_factory=lambda: dict(SEED_GRID), description="what to search, by setting (default: twelve combinations)"
     )
     max_jobs: int | None = Field(default=None, ge=1, description="maximum number of trials (default: all combinations)")
+    confirm_seeds: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_CONFIRM_SEEDS,
+        description="run the best trials again with this many other seeds (default: 5 in this process, 0 as jobs)",
+    )
     candidates: tuple[str, ...] = Field(default=(), description="backbones to compare before the search")
     budget_seconds: float | None = Field(default=None, gt=0, description="time for comparing backbones")
     gate: Gate = Field(default_factory=Gate, description="what a model must fulfill before it is deployed")

@@ -110,7 +110,10 @@ def run_packed(study: Study, *, checkpoints: Path, output_data: Path) -> Path:
 
 def study_line(study: Study) -> str:
     """The state of a search in one line of a log, without settings and paths."""
-    values = study.model_dump(mode="json", include={"status", "reason", "active_seconds", "trials"})
+    shown = {"status", "reason", "active_seconds", "trials"}
+    if study.request.confirm_seeds:
+        shown |= {"seed_runs", "confirmation"}
+    values = {name: value for name, value in study.model_dump(mode="json").items() if name in shown}
     return MARKER + json.dumps(values)
 
 

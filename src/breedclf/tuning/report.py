@@ -18,11 +18,11 @@ from breedclf.reporting.charts import (
     line_chart,
     parallel_coordinates,
 )
-from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best, ranked
+from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import value_text
-from breedclf.tuning.trials import Trial, best_so_far, best_trial
+from breedclf.tuning.trials import Trial, best_so_far, ranked
 
 _CURVES_UP_TO = 12
 _FEW_IMAGES = 500
@@ -31,7 +31,7 @@ _FEW_IMAGES = 500
 def render_report(study: Study, *, made_at: datetime | None = None) -> str:
     """Render the report as HTML, for a finished or running search."""
     request = study.request
-    best = best_trial(study.trials, request.direction)
+    best = study.best
     sections = [
         _history(study),
         _parallel(study, best),

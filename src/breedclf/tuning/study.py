@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import Field, ValidationError, field_serializer, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from breedclf.config import Settings, TrainingConfig
 from breedclf.config.aliases import renamed_settings
@@ -20,16 +28,18 @@ from breedclf.config.base import explain
 from breedclf.config.saved import from_saved
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import refusal, write_atomic, writing
+from breedclf.tuning.confirmation import Confirmation, contenders
 from breedclf.tuning.network_weights import checked_weights, searched_architectures
 from breedclf.tuning.space import Space, checked_space, size, with_architecture_names, with_weights
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Plan, Strategy, grid_size
-from breedclf.tuning.trials import Direction, Status, Trial, best_trial, direction_of
+from breedclf.tuning.trials import Direction, SeedRun, Status, Trial, best_trial, direction_of
 
 SCHEMA_VERSION: Literal[1] = 1
 DEFAULT_MAX_JOBS = 10
 MAX_JOBS = 750  # the service's ceiling for a tuning job without a raised quota
 MAX_STUDY_NAME_CHARS = 32
+MAX_CONFIRM_SEEDS = 100
 _LOCK_SECONDS = 1.0
 _NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,31}")
 
@@ -54,6 +64,7 @@ class SearchRequest(Settings):
     completion: Completion = Completion()
     max_seconds_per_job: int | None = Field(default=None, ge=1)
     packed: bool = False
+    confirm_seeds: int = Field(default=0, ge=0, le=MAX_CONFIRM_SEEDS)
     weights: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("config", mode="before")
@@ -84,6 +95,7 @@ class SearchRequest(Settings):
         check_study_name(self.name)
         direction_of(self.objective)
         checked_space(self.space, self.config, self.weights)
+        self._check_confirmation()
         if self.strategy != "grid":
             if self.grid_points is not None:
                 raise ConfigError(
@@ -99,6 +111,21 @@ class SearchRequest(Settings):
         if points > MAX_JOBS:
             raise ConfigError(f"the grid has {points} combinations; a tuning job is limited to {MAX_JOBS} trials")
         return self
+
+    def _check_confirmation(self) -> None:
+        if self.confirm_seeds == 1:
+            raise ConfigError("confirm_seeds=1: the spread over seeds needs two or more, such as confirm_seeds=5")
+        if self.confirm_seeds and "seed" in self.space:
+            raise ConfigError(
+                f"confirm_seeds={self.confirm_seeds} repeats the best trials with other seeds, and the search tries "
+                "values of seed, too: remove one of them"
+            )
+
+    @model_serializer(mode="wrap")
+    def _as_before_confirmations(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without confirmation, the same as versions write that didn't have it."""
+        values: dict[str, object] = serialize(self)
+        return values if self.confirm_seeds else {name: values[name] for name in values if name != "confirm_seeds"}
 
     @field_serializer("config")
     def _every_setting(self, config: TrainingConfig) -> dict[str, object]:
@@ -129,14 +156,22 @@ class SearchRequest(Settings):
         values = with_weights({"architecture": names[0]}, self.weights) if names else {}
         return self.config.replace(**{**values, "objective": self.objective})
 
+    @property
+    def other_seeds(self) -> tuple[int, ...]:
+        """The training seeds for confirming the best trials: those after the seed of the search's trials."""
+        return tuple((self.config.seed + number) % 2**63 for number in range(1, self.confirm_seeds + 1))
+
     def config_of(self, trial: Trial) -> TrainingConfig:
-        """The training settings of a trial."""
-        values = with_weights(trial.hyperparameters, self.weights)
-        return self.config.replace(**{**values, "objective": self.objective})
+        """The training settings of a trial, or of its run with another seed."""
+        values = with_weights(trial.hyperparameters, self.weights) | {"objective": self.objective}
+        return self.config.replace(**(values | {"seed": trial.seed} if isinstance(trial, SeedRun) else values))
 
 
 class Study(Settings):
-    """The state of a search."""
+    """The state of a search.
+
+    `seed_runs` are the best trials with other seeds, and `confirmation` is what came of them.
+    """
 
     schema_version: Literal[1] = 1
     request: SearchRequest
@@ -148,6 +183,20 @@ class Study(Settings):
     trials: tuple[Trial, ...] = ()
     backend: str | None = None
     valid_count: int | None = None
+    seed_runs: tuple[SeedRun, ...] = ()
+    confirmation: Confirmation | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before_confirmations(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without confirmation, the same as versions write that didn't have it."""
+        values: dict[str, object] = serialize(self)
+        unused = () if self.request.confirm_seeds else ("seed_runs", "confirmation")
+        return {name: value for name, value in values.items() if name not in unused}
+
+    @property
+    def runs(self) -> tuple[Trial, ...]:
+        """All trials, and their runs with other seeds."""
+        return (*self.trials, *self.seed_runs)
 
     @property
     def is_over(self) -> bool:
@@ -155,7 +204,10 @@ class Study(Settings):
 
     @property
     def best(self) -> Trial | None:
-        """The completed trial with the best objective; the earliest of equal ones."""
+        """The completed trial with the best objective, the earliest of equal ones; after confirmation, its best."""
+        if self.confirmation is not None:
+            confirmed = self.confirmation.best
+            return next((trial for trial in self.trials if trial.name == confirmed), None)
         return best_trial(self.trials, self.request.direction)
 
     def ended_unexpectedly(self, job_status: str, reason: str | None) -> Study:
@@ -164,11 +216,30 @@ class Study(Settings):
         note = reason or f"the job ended as {job_status} before its search did"
         cut = {"status": status, "failure_reason": note}
         trials = tuple(trial if trial.is_over else trial.model_copy(update=cut) for trial in self.trials)
-        return self.model_copy(update={"status": status, "reason": note, "trials": trials})
+        seed_runs = tuple(run if run.is_over else run.model_copy(update=cut) for run in self.seed_runs)
+        changes = {"status": status, "reason": note, "trials": trials, "seed_runs": seed_runs}
+        return self.model_copy(update=changes)
 
-    def job_name(self, index: int, attempt: int = 1) -> str:
-        """The job name of a trial: the study's name, the trial's number from 1, and the study's key."""
-        return f"{self.request.name}-{index + 1:03d}-{self.key}" + (f"-r{attempt}" if attempt > 1 else "")
+    def job_name(self, index: int, attempt: int = 1, seed: int | None = None) -> str:
+        """The job name of a trial: the study's name, the trial's number from 1, and the study's key.
+
+        That of its run with another seed ends with the seed's number from 1, and that of a later attempt with its own.
+        """
+        number = "" if seed is None else f"-s{self.request.other_seeds.index(seed) + 1}"
+        return f"{self.request.name}-{index + 1:03d}-{self.key}{number}" + (f"-r{attempt}" if attempt > 1 else "")
+
+    def planned_seed_runs(self) -> tuple[SeedRun, ...]:
+        """The runs that confirm the best trials, all trials with one seed after another."""
+        return tuple(
+            SeedRun(
+                name=self.job_name(trial.index, seed=seed),
+                index=trial.index,
+                hyperparameters=trial.hyperparameters,
+                seed=seed,
+            )
+            for seed in self.request.other_seeds
+            for trial in contenders(self.trials, self.request.direction)
+        )
 
 
 def check_study_name(name: str) -> None:

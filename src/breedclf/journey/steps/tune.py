@@ -13,7 +13,10 @@ from breedclf.journey.record import Figure, Outcome, inputs_digest
 from breedclf.journey.settings import plain
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
+from breedclf.tuning.confirmation import Confirmation
 from breedclf.tuning.table import value_text
+
+_CONFIRM_SEEDS = 5
 
 
 class Tune(Step):
@@ -29,6 +32,7 @@ class Tune(Step):
             "training": plain(training_with_backbone(context)),
             "space": {name: each.model_dump(mode="json") for name, each in settings.space.items()},
             "max_jobs": settings.max_jobs,
+            "confirm_seeds": confirm_seeds_of(context),
             "backend": None if context.backend is None else context.backend.name,
         }
 
@@ -39,7 +43,7 @@ class Tune(Step):
         best = tuning.best
         values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
         return Outcome(
-            headline=f"The best of {len(study.trials)} trials: {values}.",
+            headline=f"The best of {len(study.trials)} trials: {values}.{_confirmed(study.confirmation)}",
             values={
                 "name": tuning.name,
                 "trials": len(study.trials),
@@ -48,7 +52,9 @@ class Tune(Step):
                     "hyperparameters": best.hyperparameters,
                     "objective": best.objective,
                     "metrics": best.metrics,
+                    **({} if best.level_with is None else {"level_with": list(best.level_with)}),
                 },
+                **({} if study.confirmation is None else {"confirmation": study.confirmation.to_dict()}),
             },
             figures=(
                 Figure(label="Trials", value=str(len(study.trials))),
@@ -63,9 +69,11 @@ class Tune(Step):
             f"--{name.replace('_', '-')} {','.join(value_text(each) for each in getattr(given, 'values', ()))}"
             for name, given in context.settings.space.items()
         )
+        seeds = confirm_seeds_of(context)
+        argument, again = (f", confirm_seeds={seeds}", f" --confirm-seeds {seeds}") if seeds else ("", "")
         return Alone(
-            f"TuningJob(TrainingConfig(data={data!r}), space, strategy='grid').run().wait()",
-            f"breedclf tune {shlex.quote(data)} --strategy grid {space}",
+            f"TuningJob(TrainingConfig(data={data!r}), space, strategy='grid'{argument}).run().wait()",
+            f"breedclf tune {shlex.quote(data)} --strategy grid {space}{again}",
         )
 
 
@@ -86,6 +94,7 @@ def search_of(context: JourneyContext) -> TuningJob:
             settings.training.objective,
             strategy="grid",
             max_jobs=settings.max_jobs,
+            confirm_seeds=confirm_seeds_of(context),
             backend=context.backend,
             name=name,
             home=home,
@@ -93,6 +102,23 @@ def search_of(context: JourneyContext) -> TuningJob:
         .run()
         .wait()
     )
+
+
+def confirm_seeds_of(context: JourneyContext) -> int:
+    """How many other seeds the best trials are run with; as jobs, these runs take too long to be the default."""
+    given = context.settings.confirm_seeds
+    return (_CONFIRM_SEEDS if context.backend is None else 0) if given is None else given
+
+
+def _confirmed(confirmation: Confirmation | None) -> str:
+    """What the runs with other seeds say, as a sentence."""
+    if confirmation is None:
+        return ""
+    seeds, level = len(confirmation.seeds), len(confirmation.level_with)
+    if level == 0:
+        return f" With {seeds} other seeds, it is significantly better than the next {len(confirmation.trials) - 1}."
+    others = "one other trial is" if level == 1 else f"{level} other trials are"
+    return f" With {seeds} other seeds, {others} level with it: the difference may be chance."
 
 
 def _home(context: JourneyContext) -> Path:
