@@ -19,6 +19,7 @@ from breedclf.reporting.charts import (
     parallel_coordinates,
 )
 from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best
+from breedclf.tuning.confirmation_report import confirmation_section
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import value_text
@@ -36,6 +37,7 @@ def render_report(study: Study, *, made_at: datetime | None = None) -> str:
         _history(study),
         _parallel(study, best),
         _importance(study),
+        *confirmation_section(study),
         *_accuracy(study, best),
         _jobs(study, best),
         _request(study),
@@ -74,6 +76,10 @@ def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
     accuracy = best.metrics.get("valid_accuracy")
     if accuracy is not None:
         headline.append(Tile("its validation accuracy", formats.percent(accuracy), _interval_text(accuracy, study)))
+    if study.confirmation is not None:
+        level, count = len(study.confirmation.level_with), len(study.confirmation.trials)
+        seeds = f"of {count} confirmed with {len(study.confirmation.seeds)} other seeds"
+        headline.append(Tile("trials level with it", str(level), seeds))
     headline += [jobs, Tile("total job time", formats.seconds(seconds), f"search: {study.status}")]
     blocks += [callout("ok", "Best hyperparameters", values), tiles(headline)]
     if study.reason:
@@ -242,6 +248,7 @@ def _request(study: Study) -> Section:
         ("objective", f"{request.objective} ({request.direction})"),
         ("strategy", request.strategy),
         ("search seed", request.seed),
+        *([("other training seeds", request.confirm_seeds)] if request.confirm_seeds else []),
         ("maximum training jobs", request.job_count),
         ("maximum parallel jobs", request.max_parallel_jobs),
         ("early stopping", "on: median of running averages" if request.early_stopping else "off"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from breedclf.training.hooks import EpochRecord, TrainingHook
-from breedclf.training.results.result import FitResult
-from breedclf.training.valid_predictions import ValidPredictions
 from breedclf.tuning.scores_file import write_scores
 from breedclf.tuning.trials import direction_of, is_better
+
+if TYPE_CHECKING:
+    from breedclf.training.results.result import FitResult
+    from breedclf.training.valid_predictions import ValidPredictions
+
+_SMALLEST = 1.2e-38  # of float32, for images whose class has a probability of 0
 
 
 class ValidScores(TrainingHook):
@@ -37,7 +40,8 @@ class ValidScores(TrainingHook):
 def image_scores(objective: str, predictions: ValidPredictions) -> list[float]:
     """The loss of each image, or 1 for a correct and 0 for a wrong prediction."""
     if objective == "valid_accuracy":
-        return predictions.is_correct.double().tolist()
+        correct: list[float] = predictions.is_correct.double().tolist()
+        return correct
     of_target = predictions.probabilities.gather(1, predictions.targets[:, None])[:, 0]
-    smallest = torch.finfo(of_target.dtype).tiny
-    return (-of_target.clamp_min(smallest).double().log()).tolist()
+    losses: list[float] = (-of_target.clamp_min(_SMALLEST).double().log()).tolist()
+    return losses
