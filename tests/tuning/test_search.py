@@ -14,9 +14,10 @@ import pytest
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.tuning.search import MAX_ATTEMPTS, Search, TrialSnapshot
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, Continuous
 from breedclf.tuning.stopping import Completion
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import best_trial
 from tests.tuning.bookkeeping_runner import BookkeepingRunner, quadratic
 

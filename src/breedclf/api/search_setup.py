@@ -24,8 +24,9 @@ from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.network_weights import checked_weights, is_file, weights_by_architecture
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, ParameterRange, Space, with_weights
-from breedclf.tuning.study import SearchRequest, StudyFolder
+from breedclf.tuning.study import StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages

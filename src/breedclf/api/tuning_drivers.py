@@ -31,8 +31,9 @@ from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
 from breedclf.tuning.scores_file import SCORES_VARIABLE, read_scores
 from breedclf.tuning.search import Search, TrialSnapshot
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import own_code_in
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages

@@ -12,8 +12,8 @@ from breedclf.config import TrainingConfig
 from breedclf.config.base import OutputPath, Settings
 from breedclf.errors import ConfigError
 from breedclf.model_store.gate import Gate
+from breedclf.tuning.search_request import MAX_CONFIRM_SEEDS
 from breedclf.tuning.space import Categorical, Parameter
-from breedclf.tuning.study import MAX_CONFIRM_SEEDS
 
 SEED_GRID: dict[str, Parameter] = {
     "learning_rate": Categorical(0.005, 0.0075, 0.01),

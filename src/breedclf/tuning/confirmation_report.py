@@ -9,7 +9,7 @@ from breedclf.reporting.blocks import Column, callout, table
 from breedclf.reporting.charts import Bar, bar_chart
 from breedclf.tuning.confirmation import SIGNIFICANT, ConfirmedTrial
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import mean_text, value_text
+from breedclf.tuning.table import mean_text, short_name, value_text
 
 
 def confirmation_section(study: Study) -> list[Section]:
@@ -20,9 +20,11 @@ def confirmation_section(study: Study) -> list[Section]:
     trials = {trial.name: trial for trial in study.trials}
     level = len(found.level_with)
     if level:
+        others = len(found.trials) - 1
+        share = f"None of the other {others}" if level == others else f"Only {others - level} of the other {others}"
         text = (
-            f"{level} of the other {len(found.trials) - 1} confirmed trials can't be distinguished from the best one: "
-            "their differences may be chance. Choose among them by what else matters, such as the time of training."
+            f"{share} confirmed trials can be distinguished from the best one; other differences may be chance. Choose "
+            "among level trials by what else matters, such as the time of training."
         )
         summary = callout("info", "Level trials", text)
     else:
@@ -49,7 +51,7 @@ def confirmation_section(study: Study) -> list[Section]:
     ]
     chart = bar_chart(
         f"{objective} with other seeds, from the lowest to the highest",
-        [_bar(trial, found.best) for trial in found.trials if trial.mean is not None],
+        [_bar(trial, found.best, short_name(trials[trial.name])) for trial in found.trials if trial.completed],
         format=_four_digits,
         full=True,
     )
@@ -62,9 +64,9 @@ def confirmation_section(study: Study) -> list[Section]:
     return [Section("Other seeds", blocks, lead="The best trials of the search, trained again with other seeds.")]
 
 
-def _bar(trial: ConfirmedTrial, best: str) -> Bar:
+def _bar(trial: ConfirmedTrial, best: str, label: str) -> Bar:
     values = trial.completed
-    return Bar(trial.name, trial.mean or 0.0, min(values), max(values), tone="ok" if trial.name == best else "")
+    return Bar(label, trial.mean or 0.0, min(values), max(values), tone="ok" if trial.name == best else "")
 
 
 def _four_digits(value: float) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.jobs.metric_lines import best, print_metrics
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study, StudyFolder
 
 REQUEST_PAIR = "search"
 SPACE_PAIR = "search_space_"

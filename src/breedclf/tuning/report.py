@@ -22,7 +22,7 @@ from breedclf.tuning.analysis import accuracy_interval, importances, level_with_
 from breedclf.tuning.confirmation_report import confirmation_section
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import value_text
+from breedclf.tuning.table import short_name, value_text
 from breedclf.tuning.trials import Trial, best_so_far, ranked
 
 _CURVES_UP_TO = 12
@@ -95,7 +95,9 @@ def _history(study: Study) -> Section:
         shown = (
             curves if len(curves) <= _CURVES_UP_TO else sorted(curves, key=lambda t: _rank(t, study))[:_CURVES_UP_TO]
         )
-        lines = [Series(_short(trial), list(range(1, len(trial.history) + 1)), list(trial.history)) for trial in shown]
+        lines = [
+            Series(short_name(trial), list(range(1, len(trial.history) + 1)), list(trial.history)) for trial in shown
+        ]
         note = "" if len(shown) == len(curves) else f"The best {len(shown)} of {len(curves)} are shown."
         blocks.append(
             line_chart(
@@ -189,7 +191,9 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     bars = []
     for trial in order:
         low, high = accuracy_interval(trial.metrics["valid_accuracy"], count)
-        bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
+        bars.append(
+            Bar(short_name(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else "")
+        )
     chart = bar_chart(
         "Validation accuracy with 95% confidence intervals", bars, format=formats.percent, maximum=1.0, full=True
     )
@@ -287,11 +291,6 @@ def _rank(trial: Trial, study: Study) -> tuple[bool, float, int]:
     value = trial.objective if trial.status == "Completed" else None
     sign = 1 if study.request.direction == "minimize" else -1
     return value is None, 0.0 if value is None else sign * value, trial.index
-
-
-def _short(trial: Trial) -> str:
-    values = " · ".join(value_text(value) for value in trial.hyperparameters.values())
-    return f"{trial.index + 1}: {values}"
 
 
 def _has_reason(trial: Trial) -> bool:

@@ -129,6 +129,12 @@ def value_text(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def short_name(trial: Trial) -> str:
+    """The number of a trial, from 1, and its hyperparameters."""
+    values = " · ".join(value_text(value) for value in trial.hyperparameters.values())
+    return f"{trial.index + 1}: {values}"
+
+
 def _cells(trial: Trial, names: Sequence[str] | dict[str, Any], best: Trial | None) -> list[str]:
     accuracy = trial.metrics.get("valid_accuracy")
     return [
