@@ -10,7 +10,8 @@ from breedclf import Categorical, Continuous, TrainingConfig, TuningJob
 from breedclf.api.native_tuning import native_search
 from breedclf.errors import BreedclfError, ConfigError, JobFailedError
 from breedclf.tuning.native import NativeDescription, NativeTrial, NativeTuning, disagreement, mirrored, typed_values
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study
 from tests.fakes import FakeClock
 from tests.tuning.bookkeeping_backend import SPACE, losses
 from tests.tuning.native_backend import NativeBackend
