@@ -68,7 +68,7 @@ def _add_arguments(action: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="NAME MODEL",
-        help="name of the model, and its directory (OUT/model of a training run, or OUT)",
+        help="name of the model, and its directory (OUT/model, or OUT of `train`)",
     )
     action.add_argument("--name", metavar="NAME", help="the name, if only MODEL is given before")
     action.add_argument("--notes", default="", metavar="TEXT", help="free text, shown by list")
