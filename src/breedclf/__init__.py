@@ -95,9 +95,10 @@ if TYPE_CHECKING:
     from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.results.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
+    from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
     from breedclf.tuning.study import Study
-    from breedclf.tuning.trials import Trial
+    from breedclf.tuning.trials import SeedRun, Trial
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -112,6 +113,8 @@ _MODULE_OF = {
     "ComparedBackbone": "breedclf.backbones.comparison",
     "Comparison": "breedclf.exporting.comparison",
     "ConfigError": "breedclf.errors",
+    "Confirmation": "breedclf.tuning.confirmation",
+    "ConfirmedTrial": "breedclf.tuning.confirmation",
     "Continuous": "breedclf.tuning.space",
     "DataError": "breedclf.errors",
     "DatasetCheck": "breedclf.data_check",
@@ -187,6 +190,7 @@ _MODULE_OF = {
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "SageMakerSettings": "breedclf.backends.sagemaker.settings",
     "SecondaryStatus": "breedclf.jobs",
+    "SeedRun": "breedclf.tuning.trials",
     "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
     "Study": "breedclf.tuning.study",
@@ -230,6 +234,8 @@ __all__ = [
     "ComparedBackbone",
     "Comparison",
     "ConfigError",
+    "Confirmation",
+    "ConfirmedTrial",
     "Continuous",
     "DataError",
     "DatasetCheck",
@@ -305,6 +311,7 @@ __all__ = [
     "SageMakerBackend",
     "SageMakerSettings",
     "SecondaryStatus",
+    "SeedRun",
     "ServingBackend",
     "StepRecord",
     "Study",

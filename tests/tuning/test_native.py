@@ -204,6 +204,13 @@ def test_hyperparameters_that_don_t_belong_to_the_space_are_refused() -> None:
         typed_values({"x": "3"}, {"x": Categorical(1, 2)})
 
 
+def test_confirmation_is_refused_with_the_remedy_before_anything_starts(data, tmp_path) -> None:
+    backend = NativeBackend(tmp_path, losses)
+    with pytest.raises(ConfigError, match=r"confirm_seeds=3: .* can't repeat trials: set packed=True \(--packed\)"):
+        TuningJob(TrainingConfig(data=data), SPACE, strategy="grid", backend=backend, confirm_seeds=3)
+    assert backend.creations == 0 and not list(tmp_path.rglob("study.json"))
+
+
 def _interrupted(_search: object) -> None:
     raise KeyboardInterrupt
 
