@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.evaluation.model_card import model_card
     from breedclf.explanations.explainer import Explainer
     from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
@@ -210,6 +211,7 @@ _MODULE_OF = {
     "from_arrays": "breedclf.data.adapters.arrays",
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "model_card": "breedclf.evaluation.model_card",
     "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
@@ -328,6 +330,7 @@ __all__ = [
     "from_arrays",
     "from_hugging_face",
     "from_torch_dataset",
+    "model_card",
     "review",
     "write_image_folder",
 ]
