@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.errors import ArtifactError
-from breedclf.files.model_folder import BANK_FILE, CARD_FILE, README_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.model_store.records import Lineage
+
+README_FILE = "README.md"
 
 
 def card_of(folder: Path) -> dict[str, Any]:
