@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         ModelError,
         ParityError,
         ProfileError,
+        PublishError,
         TrainingError,
         TrainingStoppedError,
         WeightsError,
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.model_store.comparison import ModelComparison
     from breedclf.model_store.gate import Gate, GateCheck
+    from breedclf.model_store.hub import push_to_hub
     from breedclf.model_store.records import Lineage, ModelRecord, ModelVersion
     from breedclf.model_store.store import ModelStore
     from breedclf.profiling.foreign import ForeignLoop
@@ -179,6 +181,7 @@ _MODULE_OF = {
     "Profile": "breedclf.profiling.profile",
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
+    "PublishError": "breedclf.errors",
     "RankedClass": "breedclf.inference.prediction",
     "Review": "breedclf.label_review.result",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
@@ -212,6 +215,7 @@ _MODULE_OF = {
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
     "model_card": "breedclf.evaluation.model_card",
+    "push_to_hub": "breedclf.model_store.hub",
     "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
@@ -297,6 +301,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "ProfilingSession",
+    "PublishError",
     "RankedClass",
     "Review",
     "S3Dataset",
@@ -331,6 +336,7 @@ __all__ = [
     "from_hugging_face",
     "from_torch_dataset",
     "model_card",
+    "push_to_hub",
     "review",
     "write_image_folder",
 ]
