@@ -96,7 +96,7 @@ def test_a_refused_commit_leaves_the_repository_as_it_was(hub: UploadHub, model:
     before = dict(hub.repositories["me/dogs"].files)
     hub.refuse = 402
     with pytest.raises(PublishError, match=r"refuses 'me/dogs' \(402\): no room in this plan"):
-        push_to_hub(model, "me/dogs", token=TOKEN, readme="other")
+        push_to_hub(model, "me/dogs", token=TOKEN, readme="---\nlicense: mit\n---\n# Other\n")
     assert hub.repositories["me/dogs"].files == before
 
 
