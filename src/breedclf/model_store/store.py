@@ -17,6 +17,8 @@ from breedclf.model_store.lineage import card_of, files_of, lineage_of
 from breedclf.model_store.records import LIVE, PREVIOUS, EndpointOfModel, ModelRecord, ModelVersion, check_model_name
 
 if TYPE_CHECKING:
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
+    from breedclf.backends.sagemaker.model_packages.packages import RegisteredPackage
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.model_store.comparison import ModelComparison
 
@@ -228,6 +230,29 @@ class ModelStore:
         with self._folder.locked():
             record = self._folder.load(name)
             self._folder.save(record.moved({alias: record.version(version).version}, self._clock()))
+
+    def to_sagemaker(
+        self, name: str, version: int | str = LIVE, *, backend: SageMakerBackend, group: str | None = None
+    ) -> RegisteredPackage:
+        """Register a version as a model package in SageMaker's model registry, once.
+
+        The live version is approved; other versions wait for a manual approval.
+
+        Args:
+            name: of the model.
+            version: its number, or an alias.
+            backend: the account and the settings of the serving image.
+            group: the model package group; by default it has the name of the model.
+
+        Raises:
+            ConfigError: there is no such version, it isn't a SageMaker backend, or the group's name isn't valid.
+            BreedclfError: SageMaker or S3 refuses.
+        """
+        from breedclf.model_store.sagemaker import push_to_sagemaker
+
+        record = self.record(name)
+        chosen = record.version(version)
+        return push_to_sagemaker(record, chosen, self._folder.object(chosen.digest), backend=backend, group=group)
 
     def remove(self, name: str, version: int | str) -> ModelVersion:
         """Remove a version; its files are removed by `collect_garbage`.
