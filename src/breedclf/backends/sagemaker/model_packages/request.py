@@ -18,7 +18,7 @@ from breedclf.serving.core import FORMAT_OF
 MAX_GROUP_CHARS = 63
 _GROUP = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 _MAX_PROPERTIES = 50
-_CONTENT_TYPES = [*FORMAT_OF, "application/x-image", "application/json"]
+CONTENT_TYPES = (*FORMAT_OF, "application/x-image", "application/json")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def package_request(
         "ModelPackageDescription": model.description,
         "InferenceSpecification": {
             "Containers": [served["PrimaryContainer"]],
-            "SupportedContentTypes": _CONTENT_TYPES,
+            "SupportedContentTypes": list(CONTENT_TYPES),
             "SupportedResponseMIMETypes": ["application/json"],
         },
         "ModelApprovalStatus": "PendingManualApproval",
