@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.sagemaker.account.inventory import Inventory
 from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.backends.sagemaker.model_packages.request import ModelToRegister, group_for, quality_document
-from breedclf.cli import main, models_sagemaker
-from breedclf.cli.console import Console
+from breedclf.cli import main
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError
 from breedclf.inference.classifier import Classifier
 from breedclf.model_store.store import ModelStore
@@ -168,13 +166,24 @@ def test_the_registry_is_listed_and_is_deleted_only_on_request(
 def test_the_command_line_registers_a_version(store: ModelStore, quick_bucket: str, monkeypatch, capsys) -> None:
     for name, value in (("ROLE", ROLE), ("BUCKET", quick_bucket), ("SERVING_IMAGE", OWN_IMAGE), ("IMAGE", "")):
         monkeypatch.setenv(f"BREEDCLF_SAGEMAKER_{name}", value)
-    parser = argparse.ArgumentParser()
-    models_sagemaker.add_arguments(parser.add_subparsers(parser_class=argparse.ArgumentParser))
-    words = ["push-sagemaker", quick_bucket, "2", "--store", str(store.path), "--group", f"{quick_bucket}-own"]
-    assert models_sagemaker.run(parser.parse_args(words), Console(json=False, quiet=False)) == 0
+    words = [
+        "models",
+        "push-sagemaker",
+        quick_bucket,
+        "2",
+        "--store",
+        str(store.path),
+        "--group",
+        f"{quick_bucket}-own",
+    ]
+    assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"registered as version 1 of group {quick_bucket}-own: PendingManualApproval"
     assert lines[1].endswith(f":model-package/{quick_bucket}-own/1")
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["created"] is False
+    assert main(["models", "push-sagemaker", quick_bucket, "--store", str(store.path)]) == 2
+    assert "has no version 'live'" in capsys.readouterr().err
 
 
 def test_bad_input_is_refused_before_anything_is_uploaded(
