@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli import models_compare
+from breedclf.cli import models_compare, models_sagemaker
 from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
@@ -52,11 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"folder of the models (default: {DEFAULT_STORE})",
         )
         add_common_options(action)
+    add_common_options(models_sagemaker.add_arguments(actions))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.action == "compare":
         return models_compare.run(arguments, console)
+    if arguments.action == models_sagemaker.ACTION:
+        return models_sagemaker.run(arguments, console)
     store = ModelStore(arguments.store)
     _RUN[arguments.action](store, arguments, console)
     return 0

@@ -100,7 +100,14 @@ def compare_models(
         order[of_second].numpy(),
         lambda at: str(shown_name(images.images.name(int(kept[at])), origin.root)),
         skipped,
-        ComparedImages(folders, dict(zip(cards[0].labels, cards[0].class_names, strict=True)), images.images, origin.root, device, precision),
+        ComparedImages(
+            folders,
+            dict(zip(cards[0].labels, cards[0].class_names, strict=True)),
+            images.images,
+            origin.root,
+            device,
+            precision,
+        ),
     )
 
 
