@@ -128,13 +128,15 @@ def _stripes(random: np.random.Generator, size_px: int) -> Plane:
 
 def _checkers(random: np.random.Generator, size_px: int) -> Plane:
     across, down = _turned_plane(random, size_px, 7, 12)
-    return np.sin(np.pi * across) * np.sin(np.pi * down)
+    values: Plane = np.sin(np.pi * across) * np.sin(np.pi * down)
+    return values
 
 
 def _triangle(random: np.random.Generator, size_px: int) -> Plane:
     """One large triangle."""
     across, down = _turned_plane(random, size_px, 4, 5)
-    return np.maximum(np.abs(across) / np.float32(0.6) + down, -2 * down)
+    values: Plane = np.maximum(np.abs(across) / np.float32(0.6) + down, -2 * down)
+    return values
 
 
 def _speckle(random: np.random.Generator, size_px: int) -> Plane:
@@ -154,12 +156,14 @@ def _dots(random: np.random.Generator, size_px: int) -> Plane:
     """Round spots in rows; every other row is shifted by half a period."""
     across, down = _turned_plane(random, size_px, 9, 14)
     shift = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
-    return np.hypot(_part(across + shift) - 0.5, _part(down) - 0.5)
+    values: Plane = np.hypot(_part(across + shift) - 0.5, _part(down) - 0.5)
+    return values
 
 
 def _lattice(random: np.random.Generator, size_px: int) -> Plane:
     across, down = _turned_plane(random, size_px, 9, 14)
-    return np.minimum(_part(across), _part(down))
+    values: Plane = np.minimum(_part(across), _part(down))
+    return values
 
 
 PATTERNS: dict[str, Callable[[np.random.Generator, int], Plane]] = {
