@@ -15,6 +15,7 @@ from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, GateError
 from breedclf.jobs import Backend
+from breedclf.journey.leftovers import remove_leftovers
 from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
 from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
 from breedclf.journey.result import PAGE_FILE, JourneyResult
@@ -136,6 +137,7 @@ class Journey:
         choice.check(STEPS)
         tell = progress or (lambda step, line: log.info("%s: %s", step, line))
         with _claimed(self.settings.output):
+            remove_leftovers(self.settings.output)
             with StoreFolder(self.settings.store).locked():
                 pass  # refuse a store that can't be written before hours of work
             context = self._context()

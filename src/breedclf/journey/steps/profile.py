@@ -83,7 +83,7 @@ class Profile(Step):
 
 def _recorded(context: JourneyContext, folder: Path) -> ProfilingSession:
     """The recorded run: in this process, or as a job, which is found again if this process is killed."""
-    training = best_training(context).replace(output=folder)
+    training = best_training(context).replace(output=folder, checkpoints=False)
     if context.backend is None:
         return ProfilingSession(training).run()
     name = context.found("profile")["job"]
