@@ -54,6 +54,7 @@ def test_it_passes_on_its_own_images_and_says_where_everything_is(
     assert main(arguments) == 0, "a second run takes only the steps that end with a run"
     captured = capsys.readouterr()
     assert "using the images in" in captured.err
+    assert "done by an earlier run: check, backbones, tune, best" in captured.err
     assert "tune:" not in captured.err
     assert f"test accuracy {shown['accuracy']:.1%} on 100 images of 5 classes" in captured.out
     assert f"page:     {shown['page']}" in captured.out
@@ -110,7 +111,7 @@ def test_pretrained_weights_are_searched_as_in_a_journey(tmp_path: Path) -> None
         (["--epochs", "0"], 2, "epochs='0': input should be greater than or equal to 1"),
         (["--architecture", "vgg"], 2, "architecture"),
         (["--data", "nowhere", *RANDOM], 3, "data folder nowhere does not exist"),
-        (["--weights", "nowhere.pth"], 3, "weights file nowhere.pth does not exist"),
+        (["--weights", "nowhere.pth"], 3, "weights='nowhere.pth' is neither IMAGENET1K_V1"),
     ],
 )
 def test_bad_arguments_are_named(
