@@ -109,6 +109,17 @@ def test_a_broken_or_deleted_image_is_left_out(context: JourneyContext, data: Pa
     write_page(context.folder / "journey.html", context)
 
 
+def test_images_of_a_relative_dataset_are_found(
+    context: JourneyContext, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    training = TrainingConfig(data=Path(data.name))
+    values = values_of_steps(path=next(Path(data.name, "test").rglob("*.jpg")).as_posix())
+    values["check"]["examples"] = example_images(training)
+    relative = JourneyContext(context.settings.replace(training=training), None, finished(values))
+    assert len(gathered(relative).jpegs) == 6 + 1 + 1
+
+
 def test_an_evaluation_of_an_earlier_run_is_not_shown(context: JourneyContext) -> None:
     context.record = finished(last="profile")
     assert gathered(context).evaluation is None
