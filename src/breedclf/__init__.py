@@ -74,7 +74,9 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
-    from breedclf.journey.journey import Journey, JourneyResult
+    from breedclf.journey.journey import Journey
+    from breedclf.journey.plan import JourneyPlan
+    from breedclf.journey.result import JourneyResult
     from breedclf.journey.settings import JourneySettings
     from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
     from breedclf.label_review.review import review
@@ -152,7 +154,8 @@ _MODULE_OF = {
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
     "Journey": "breedclf.journey.journey",
-    "JourneyResult": "breedclf.journey.journey",
+    "JourneyPlan": "breedclf.journey.plan",
+    "JourneyResult": "breedclf.journey.result",
     "JourneySettings": "breedclf.journey.settings",
     "LabeledImages": "breedclf.data.labeled_images",
     "LearningRateCurve": "breedclf.training.lr_finder",
@@ -269,6 +272,7 @@ __all__ = [
     "JobStatus",
     "JobTimeoutError",
     "Journey",
+    "JourneyPlan",
     "JourneyResult",
     "JourneySettings",
     "LabeledImages",

@@ -80,7 +80,7 @@ def finished(
             StepRecord(
                 name=name,
                 status=status if name == last else "Skipped" if name == "backbones" else "Completed",
-                inputs="0123",
+                inputs={},
                 seconds=float(number),
                 outcome=Outcome(
                     headline=f"Step {name} says this.",

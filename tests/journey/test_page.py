@@ -181,7 +181,7 @@ def test_values_of_another_version_are_left_out() -> None:
 
 def test_a_step_of_a_newer_version_is_shown_by_its_name() -> None:
     step = StepRecord(
-        name="polish", status="Completed", inputs="", seconds=1, outcome=Outcome(headline="Shiny."),
+        name="polish", status="Completed", inputs={}, seconds=1, outcome=Outcome(headline="Shiny."),
         python="", command="",
     )  # fmt: skip
     text = read_page(journey_page(JourneyRecord(steps=(step,)), material())).text

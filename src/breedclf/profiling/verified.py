@@ -46,7 +46,10 @@ class Trial(BaseModel):
 
 
 class Verification(BaseModel):
-    """All trials of one session, the recommended changes, and their speedup."""
+    """All trials of one session, the recommended changes, and their speedup.
+
+    `images` is the maximum number of images of each split that the runs trained on; None if nothing was measured.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
@@ -54,6 +57,47 @@ class Verification(BaseModel):
     recommended: dict[str, Any] = Field(default_factory=dict)
     speedup: float = 1.0
     sentence: str = ""
+    images: int | None = None
+
+
+def runs_needed(changes: int, repeats: int) -> int:
+    """The most runs that verifying this many changes takes: all alone, the best together, and one again.
+
+    Example:
+        >>> runs_needed(changes=3, repeats=5)
+        41
+    """
+    if changes == 0:
+        return 0
+    return 1 + repeats * (changes + 1) + (4 * repeats if changes > 1 else 0)
+
+
+def images_within(
+    seconds: float, runs: int, small: tuple[int, float], large: tuple[int, float], *, most: int
+) -> int | None:
+    """How many images of each split a run may train on, so that all runs take about `seconds`.
+
+    Args:
+        seconds: for all runs.
+        runs: how many there are.
+        small: a number of images, and the seconds of a run on them; the answer isn't below this number.
+        large: the same for more images.
+        most: the answer isn't above it.
+
+    Returns:
+        The number; None if even `small` takes longer.
+
+    Example:
+        >>> images_within(60, runs=30, small=(8, 0.5), large=(24, 1.0), most=256)
+        56
+        >>> images_within(60, runs=30, small=(8, 3.0), large=(24, 5.0), most=256) is None
+        True
+    """
+    if small[1] * runs > seconds:
+        return None
+    per_image = max(0.0, large[1] - small[1]) / (large[0] - small[0])
+    more = most if per_image == 0 else (seconds / runs - small[1]) / per_image
+    return min(most, small[0] + int(more))
 
 
 def judge(
