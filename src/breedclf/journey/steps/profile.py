@@ -14,6 +14,7 @@ from breedclf.errors import JobError
 from breedclf.jobs import new_name
 from breedclf.jobs.endpoints import BackendOfThisMachine
 from breedclf.jobs.handle import Job
+from breedclf.journey.figures import profile_figures
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import best_training
@@ -63,6 +64,7 @@ class Profile(Step):
                 "recommended": verified.recommended if verified else {},
                 "images": verified.images if verified else None,
                 "repeats": max((trial.repeats for trial in verified.trials), default=0) if verified else 0,
+                "figures": profile_figures(session),
             },
             figures=(Figure(label="Issues", value=str(len(issues)), note=", ".join(issues)),),
             report=context.shown(folder / "report.html"),
