@@ -28,12 +28,10 @@ class Best(Step):
 
     def run(self, context: JourneyContext) -> Outcome:
         best = search_of(context).best
-        model = place_model(best.artifact, model_of(context))
-        values = {
-            "model": str(model),
-            "digest": digest_of(sha256_of(model, files_of(model, card_of(model)))),
-            "epochs": epochs_of(best.artifact.parent),
-        }
+        artifact = best.artifact
+        model = place_model(artifact, model_of(context))
+        digest = digest_of(sha256_of(model, files_of(model, card_of(model))))
+        values = {"model": str(model), "digest": digest, "epochs": epochs_of(artifact.parent)}
         return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:
