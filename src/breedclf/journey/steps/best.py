@@ -6,6 +6,7 @@ from pathlib import Path
 
 from breedclf.api.model_files import place_model
 from breedclf.config import TrainingConfig
+from breedclf.journey.figures import epochs_of
 from breedclf.journey.record import Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
@@ -20,8 +21,11 @@ class Best(Step):
     files = ("model/breedclf.json",)
 
     def run(self, context: JourneyContext) -> Outcome:
-        model = place_model(search_of(context).best.artifact, model_of(context))
-        return Outcome(headline=f"Its model is {context.shown(model)}.", values={"model": str(model)})
+        best = search_of(context).best
+        artifact = best.artifact
+        model = place_model(artifact, model_of(context))
+        values = {"model": str(model), "epochs": epochs_of(artifact.parent)}
+        return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:
         name = context.found("tune").get("name", "NAME")

@@ -11,6 +11,7 @@ from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED, DatasetCheck
 from breedclf.errors import DataError
 from breedclf.files.s3_uri import is_s3
 from breedclf.journey.dataset import dataset_stat
+from breedclf.journey.figures import example_images
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 
@@ -38,7 +39,7 @@ class Check(Step):
         problems = f"{len(found.problems):,} problems" if found.problems else "no problems"
         return Outcome(
             headline=f"{found.images:,} images of {len(found.classes):,} classes, {problems}.",
-            values=found.to_dict(),
+            values={**found.to_dict(), "examples": example_images(training)},
             figures=(
                 Figure(label="Images", value=f"{found.images:,}"),
                 Figure(label="Classes", value=f"{len(found.classes):,}"),

@@ -29,7 +29,10 @@ class Deploy(Step):
         store = ModelStore(settings.store)
         folder = store.model_directory(found["name"], found["version"])
         context.endpoint = Deployment(folder, context.backend, detach=settings.keep).deploy()
-        store.promote(found["name"], found["version"], gate=Gate(max_drop=None), reason="journey")
+        gate = Gate(baseline=0, max_drop=None)  # the step before has decided
+        store.promote(found["name"], found["version"], gate=gate, alias_only=True, reason="journey")
+        if settings.keep:
+            store.serve_with(found["name"], context.endpoint.name, context.endpoint.backend.name)
         url = context.endpoint.url
         return Outcome(
             headline=f"The endpoint {context.endpoint.name} is in service{f' at {url}' if url else ''}.",

@@ -9,6 +9,7 @@ from typing import Any
 
 from breedclf.evaluation.images import origin_of
 from breedclf.inference.model_directory import read_card
+from breedclf.journey.figures import save_explanation
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
@@ -26,7 +27,7 @@ class Predict(Step):
 
     def run(self, context: JourneyContext) -> Outcome:
         assert context.endpoint is not None
-        shown = []
+        shown = list[dict[str, Any]]()
         for path, label in _images(context):
             prediction = context.endpoint.predict(path)
             best = prediction.best
@@ -37,6 +38,9 @@ class Predict(Step):
                     "predicted": None if best is None else best.label,
                     "known": prediction.known,
                     "predictions": [each.to_dict() for each in prediction.top(3)],
+                    "explanation": save_explanation(
+                        context.endpoint, path, context.folder, f"explanations/{len(shown) + 1}.jpg"
+                    ),
                 }
             )
         right = sum(each["predicted"] == each["label"] for each in shown)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
+from breedclf.journey.figures import profile_figures
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import best_training
@@ -33,7 +34,11 @@ class Profile(Step):
         found = f"Rules with an issue: {', '.join(issues)}" if issues else "No rule found an issue"
         return Outcome(
             headline=f"{found}. {verified.sentence if verified else ''}".strip(),
-            values={"issues": issues, "recommended": verified.recommended if verified else {}},
+            values={
+                "issues": issues,
+                "recommended": verified.recommended if verified else {},
+                "figures": profile_figures(session),
+            },
             figures=(Figure(label="Issues", value=str(len(issues)), note=", ".join(issues)),),
             report=context.shown(folder / "report.html"),
         )
