@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from breedclf.config import Settings
-from breedclf.evaluation.paired import paired_t
+from breedclf.evaluation.paired import LEVEL, paired_t
 from breedclf.tuning.trials import Direction, SeedRun, Trial, is_better, ranked
 
 MOST_CONFIRMED = 4
-SIGNIFICANT = 0.05
 
 Scores = Mapping[tuple[int, int], Sequence[float]]
 """The objective of each validation image, by the trial's index and the seed."""
@@ -138,7 +137,7 @@ def confirm(
 
 
 def _differs(p_value: float | None) -> bool:
-    return p_value is not None and p_value < SIGNIFICANT
+    return p_value is not None and p_value < LEVEL
 
 
 def _p_value(one: Trial, other: Trial, seeds: Sequence[int], scores: Scores, pairs: int) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from breedclf.evaluation.paired import LEVEL
 from breedclf.reporting import Section, formats
 from breedclf.reporting.blocks import Column, callout, table
 from breedclf.reporting.charts import Bar, bar_chart
-from breedclf.tuning.confirmation import SIGNIFICANT, ConfirmedTrial
+from breedclf.tuning.confirmation import ConfirmedTrial
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import mean_text, short_name, value_text
 
@@ -58,7 +59,7 @@ def confirmation_section(study: Study) -> list[Section]:
     note = (
         f"Mean ± standard deviation over the training seeds {', '.join(map(str, found.seeds))}. A trial differs from "
         f"the best if the paired t tests over seeds and over validation images both find a difference "
-        f"(p < {SIGNIFICANT:g}, corrected for the number of pairs)."
+        f"(p < {LEVEL:g}, corrected for the number of pairs)."
     )
     blocks: list[Markup | str] = [summary, chart, table("Confirmed trials", columns, rows), note]
     return [Section("Other seeds", blocks, lead="The best trials of the search, trained again with other seeds.")]
