@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-        _ARGUMENTS.get(name, lambda _: None)(action)
+        if name in _ARGUMENTS:
+            _ARGUMENTS[name](action)
         action.add_argument(
             "--store",
             type=path_argument,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from breedclf.config import OnBadImage
 from breedclf.config.evaluation import FeatureReuse
 from breedclf.data.labeled_images import LabeledImages
-from breedclf.data.split import ChosenImages
 from breedclf.evaluation.images import origin_of
 from breedclf.evaluation.result import wilson_interval
 from breedclf.files.paths import StrPath
