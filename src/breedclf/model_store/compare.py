@@ -89,6 +89,7 @@ def compare_models(
             for folder in folders
         )
     )
+    class_names = dict(zip(cards[0].labels, cards[0].class_names, strict=True))
     kept, (of_first, of_second), skipped = _predicted(scorings, images, on_bad_image)
     by_label = {label: index for index, label in enumerate(first.model.card.labels)}
     order = torch.tensor([by_label[label] for label in second.model.card.labels])
