@@ -29,6 +29,8 @@ from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
+    from breedclf.backends.sagemaker.model_packages.packages import RegisteredPackage
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.model_store.comparison import ModelComparison
 
@@ -245,6 +247,29 @@ class ModelStore:
                 raise ConfigError(f"model {name!r} has no alias {alias!r}; there are: {known}")
             number = None if version is None else record.version(version).version
             self._folder.save(record.moved({alias: number}, self._now(), "alias"))
+
+    def to_sagemaker(
+        self, name: str, version: int | str = LIVE, *, backend: SageMakerBackend, group: str | None = None
+    ) -> RegisteredPackage:
+        """Register a version as a model package in SageMaker's model registry, once.
+
+        The live version is approved; other versions wait for a manual approval.
+
+        Args:
+            name: of the model.
+            version: its number, or an alias.
+            backend: the account and the settings of the serving image.
+            group: the model package group; by default it has the name of the model.
+
+        Raises:
+            ConfigError: there is no such version, it isn't a SageMaker backend, or the group's name isn't valid.
+            BreedclfError: SageMaker or S3 refuses.
+        """
+        from breedclf.model_store.sagemaker import push_to_sagemaker
+
+        record = self.record(name)
+        chosen = record.version(version)
+        return push_to_sagemaker(record, chosen, self._folder.object(chosen.digest), backend=backend, group=group)
 
     def remove(self, name: str, version: int | str) -> ModelVersion:
         """Remove a version; its files are removed by `collect_garbage`.
