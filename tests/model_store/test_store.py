@@ -180,6 +180,31 @@ def test_files_that_were_changed_in_the_store(store: ModelStore, model: Models) 
     assert objects(store) == [version.digest]
 
 
+def test_odd_cards(store: ModelStore, model: Models) -> None:
+    version = store.add(model(metrics={"valid_loss": float("nan"), "valid_accuracy": None, "x": 1}), name="dogs")
+    assert store.record("dogs").version(1).metrics == version.metrics == {"x": 1.0}
+    for changes in (
+        {"training": [1]},
+        {"feature_bank": "x"},
+        {"labels": None},
+        {"metrics": 7},
+        {"breedclf_version": 7},
+        {"start_from": {"fingerprint": [1]}},
+    ):
+        with pytest.raises(ArtifactError):
+            store.add(model(**changes), name="cats")
+    assert store.names == ["dogs"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_names_that_are_not_utf_8(store: ModelStore, tmp_path: Path) -> None:
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    version = store.add(write_model(run / "model"), name="dogs", notes="caf\udce9", journey=str(run))
+    assert (version.source, version.notes) == (str(tmp_path / "caf\\xe9/model"), "caf\\xe9")
+    assert store.record("dogs").versions == (version,)
+    check_whole(store.path)
+
+
 def test_a_store_needs_no_torch(model: Models, tmp_path: Path) -> None:
     actions = [["add", "dogs", str(model())], ["promote", "dogs", "1"], ["show", "dogs", "1"], ["list"], ["gc"]]
     code = (
