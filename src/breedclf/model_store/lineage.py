@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from pydantic import ValidationError
+
+from breedclf.config.base import explain
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.model_store.records import Lineage
+from breedclf.text.plain_json import plain_values
 
 README_FILE = "README.md"
+_TABLES = ("metrics", "training", "start_from", "calibration", "feature_bank")
 METRICS_FILE = "metrics.json"  # `evaluate` writes it
 
 
@@ -30,6 +36,9 @@ def card_of(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} can't be read: {error}; train again, or restore it from a copy") from error
     if not isinstance(card, dict) or not isinstance(card.get("labels"), list) or "weights_sha256" not in card:
         raise ArtifactError(f"{path} is not a model card of breedclf")
+    for name in _TABLES:
+        if not isinstance(card.get(name) or {}, dict):
+            raise ArtifactError(f"{path} is not a model card of breedclf: {name} is {card[name]!r}")
     return card
 
 
@@ -54,7 +63,7 @@ def check_whole(folder: Path, card: Mapping[str, Any], sha256: Mapping[str, str]
     """
     expected = {WEIGHTS_FILE: card["weights_sha256"]}
     if bank := card.get("feature_bank"):
-        expected[BANK_FILE] = bank["sha256"]
+        expected[BANK_FILE] = bank.get("sha256")
     for name, wanted in expected.items():
         if sha256[name] != wanted:
             raise ArtifactError(
@@ -68,6 +77,7 @@ def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Li
 
     Raises:
         ConfigError: a field is unknown.
+        ArtifactError: a value has the wrong type.
     """
     if unknown := sorted(known.keys() - Lineage.model_fields.keys()):
         raise ConfigError(f"lineage has no field {unknown[0]!r}; there are: {', '.join(Lineage.model_fields)}")
@@ -84,7 +94,11 @@ def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Li
         "profile": _beside(folder, "profile/profile.json"),
         "evaluation": None if evaluation is None else str(evaluation.parent),
     }
-    return Lineage(**values | {name: value for name, value in known.items() if value is not None})
+    values |= {name: value for name, value in known.items() if value is not None}
+    try:
+        return Lineage(**plain_values(values))
+    except ValidationError as error:
+        raise ArtifactError(f"{folder}: {explain(error, Lineage.model_fields)}") from error
 
 
 def config_changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
@@ -152,4 +166,4 @@ def _values(file: Path) -> dict[str, Any] | None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -174,9 +174,11 @@ class Promoter:
         try:
             endpoint.update(self.folder.object(chosen.digest))
         except BreedclfError as error:
+            then = "the next promotion finds out whether it serves it"
             if _keeps(_described(endpoint), promotion):
                 self._note(record.name, None)
-            raise EndpointError(f"version {chosen.version} of {record.name!r}: {error}; {_stays(record)}") from error
+                then = _stays(record)
+            raise EndpointError(f"version {chosen.version} of {record.name!r}: {error}; {then}") from error
 
     def _note(self, name: str, promotion: Promotion | None) -> None:
         with self.folder.locked():
@@ -192,24 +194,22 @@ class Promoter:
         promotion = record.promoting
         if promotion is None:
             return record
-        known = endpoint is not None and (endpoint.name, endpoint.backend.name) == (
-            promotion.endpoint.name,
-            promotion.endpoint.backend,
-        )
-        asked = endpoint if endpoint is not None and known else _attached(promotion.endpoint)
+        where = promotion.endpoint
+        is_given = endpoint is not None and (endpoint.name, endpoint.backend.name) == (where.name, where.backend)
+        asked = endpoint if endpoint is not None and is_given else _attached(where)
         serves_it = self._serves(asked, promotion)
-        outcome = f"endpoint {asked.name} {'serves it' if serves_it else 'does not serve it'}"
+        outcome = "serves it, so it is live" if serves_it else "does not serve it, so it is undone"
         log.warning(
-            "the promotion of version %d of %s was interrupted; %s, so it is %s",
+            "the promotion of version %d of %s was interrupted; endpoint %s %s",
             promotion.version,
             name,
+            asked.name,
             outcome,
-            "live" if serves_it else "undone",
         )
         with self.folder.locked():
             now = self.folder.load(name)
             if serves_it:
-                served = promotion.endpoint.model_copy(update={"version": promotion.version})
+                served = where.model_copy(update={"version": promotion.version})
                 now = now.with_live(promotion.version, self._now(), f"{promotion.reason} (interrupted)")
                 now = now.model_copy(update={"endpoint": served})
             self.folder.save(now.model_copy(update={"promoting": None}))

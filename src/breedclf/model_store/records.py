@@ -139,7 +139,7 @@ class ModelRecord(_Frozen):
         Raises:
             ConfigError: there is none.
         """
-        number = self.aliases.get(which) if isinstance(which, str) and not which.isdigit() else int(which)
+        number = self.aliases.get(which) if isinstance(which, str) and not which.isdecimal() else int(which)
         for each in self.versions:
             if each.version == number:
                 return each
@@ -204,7 +204,7 @@ def check_alias(name: str) -> str:
         ConfigError: `promote` and `rollback` move it, it is a number, or it isn't a valid name.
     """
     check_model_name(name)
-    if name in (LIVE, PREVIOUS) or name.isdigit():
+    if name in (LIVE, PREVIOUS) or name.isdecimal():
         raise ConfigError(f"alias {name!r}: choose another name; promote and rollback move live and previous")
     return name
 

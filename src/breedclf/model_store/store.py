@@ -26,6 +26,7 @@ from breedclf.model_store.records import (
     check_removable,
 )
 from breedclf.text.html_repr import html_repr
+from breedclf.text.printable import storable
 
 if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
@@ -120,16 +121,16 @@ class ModelStore:
                     version=record.next_version,
                     digest=digest,
                     added=self._now(),
-                    source=str(source),
+                    source=storable(str(source)),
                     architecture=str(card.get("architecture", "")),
                     classes=len(card["labels"]),
                     megabytes=sum((source / file).stat().st_size for file in sha256) / 1e6,
-                    notes=notes,
+                    notes=storable(notes),
                     metrics=metrics,
                     lineage=origin,
                 )
                 if known is None
-                else known.with_more(metrics, origin, notes)
+                else known.with_more(metrics, origin, storable(notes))
             )
             if version != known:
                 self._folder.save(record.with_version(version))
