@@ -103,7 +103,7 @@ def compare_models(
         skipped,
         ComparedImages(
             folders,
-            dict(zip(cards[0].labels, cards[0].class_names, strict=True)),
+            class_names,
             images.images,
             origin.root,
             device,

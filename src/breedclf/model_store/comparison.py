@@ -197,7 +197,7 @@ def compared(
         neither=neither,
         p_value=mcnemar(only_a, only_b),
         difference=(only_b - only_a) / count,
-        difference_interval=paired_difference_interval(only_a, only_b, count),
+        difference_interval=paired_difference_interval(both, only_a, only_b, neither),
         accuracy_a=(both + only_a) / count,
         accuracy_b=(both + only_b) / count,
         interval_a=wilson_interval(both + only_a, count),

@@ -91,7 +91,7 @@ def comparison_view(comparison: ModelComparison) -> str:
 
 
 def _verdict(comparison: ModelComparison) -> tuple[Tone, str, list[str]]:
-    heading = comparison.verdict[0].upper() + comparison.verdict[1:] + "."
+    heading = f"{comparison.verdict}."
     low, high = comparison.difference_interval
     interval = (
         f"The difference in accuracy, {comparison.b} minus {comparison.a}, is between {points(low)} and "
