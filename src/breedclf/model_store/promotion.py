@@ -7,7 +7,6 @@ finds out which model the endpoint serves, and moves the aliases accordingly.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,29 +89,27 @@ class Promoter:
         gate: Gate,
         data: StrPath | LabeledImages | Mapping[str, LabeledImages] | None,
     ) -> list[GateCheck]:
-        accuracy, most_frequent, against = _recorded_accuracy(chosen), chosen.metrics.get("most_frequent", 0.0), None
-        files = self.folder.object(chosen.digest)
-        if data is not None and record.live not in (None, chosen.version):
-            from breedclf.model_store.compare import compare_models
+        if data is not None:
+            from breedclf.model_store.gate_figures import gate_figures
 
-            live = record.version(record.live)
-            names = f"{record.name} {live.version}", f"{record.name} {chosen.version}"
-            against = compare_models(self.folder.object(live.digest), files, data, names=names)
-            accuracy = against.accuracy_b, *against.interval_b
-            most_frequent = max(each.count for each in against.classes) / against.count
-        elif data is not None:
-            from breedclf.evaluation.evaluate import evaluate
-
-            with tempfile.TemporaryDirectory() as output:
-                measured = evaluate(files, data, output=output)
-            accuracy, most_frequent = (measured.accuracy, *measured.accuracy_interval), measured.majority_share
+            live = None if record.live in (None, chosen.version) else record.version(record.live)
+            names = f"{record.name} {record.live}", f"{record.name} {chosen.version}"
+            figures = gate_figures(
+                self.folder.object(chosen.digest),
+                data,
+                live=None if live is None else self.folder.object(live.digest),
+                names=names,
+            )
+            return gate_checks(gate, megabytes=chosen.megabytes, **vars(figures))
+        accuracy = _recorded_accuracy(chosen)
         if accuracy is None and gate.baseline is not None:
             raise ConfigError(
                 f"baseline={gate.baseline:g}: version {chosen.version} of {record.name!r} was added without an "
                 "evaluation; give the images to measure it on (data, or --data DIR)"
             )
+        most_frequent = chosen.metrics.get("most_frequent", 0.0)
         return gate_checks(
-            gate, accuracy=accuracy, most_frequent=most_frequent, megabytes=chosen.megabytes, against_live=against
+            gate, accuracy=accuracy, most_frequent=most_frequent, megabytes=chosen.megabytes, against_live=None
         )
 
     def _endpoint_of(self, record: ModelRecord, chosen: ModelVersion) -> Endpoint | None:
