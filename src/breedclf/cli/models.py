@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli import models_compare
+from breedclf.cli import models_compare, models_sagemaker
 from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
@@ -53,11 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"folder of the models (default: {DEFAULT_STORE})",
         )
         add_common_options(action)
+    add_common_options(models_sagemaker.add_arguments(actions))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.action == "compare":
         return models_compare.run(arguments, console)
+    if arguments.action == models_sagemaker.ACTION:
+        return models_sagemaker.run(arguments, console)
     store = ModelStore(arguments.store)
     _RUN[arguments.action](store, arguments, console)
     return 0
@@ -69,7 +72,7 @@ def _add_arguments(action: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="NAME MODEL",
-        help="name of the model, and its directory (OUT/model of a training run, or OUT)",
+        help="name of the model, and its directory (OUT/model, or OUT of `train`)",
     )
     action.add_argument("--name", metavar="NAME", help="the name, if only MODEL is given before")
     action.add_argument("--notes", default="", metavar="TEXT", help="free text, shown by list")

@@ -6,17 +6,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from breedclf.errors import ArtifactError, ConfigError
+from breedclf.errors import ConfigError
 from breedclf.files.disk import write_output
-from breedclf.files.s3_uri import is_s3
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.settings import plain
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
-from breedclf.model_store.folder import digest_of, sha256_of
 from breedclf.model_store.gate import gate_checks
 from breedclf.model_store.gate_figures import GateFigures, gate_figures
-from breedclf.model_store.lineage import card_of, files_of
 from breedclf.model_store.records import PREVIOUS, ModelRecord
 from breedclf.model_store.store import ModelStore
 from breedclf.text.plain_json import plain_json
@@ -37,7 +34,7 @@ class GateStep(Step):
 
     def run(self, context: JourneyContext) -> Outcome:
         model, measured = model_of(context), context.found("evaluate")
-        figures = _figures(context) if _has_images(context) else None
+        figures = _figures(context) if context.has_images else None
         against = None if figures is None else figures.against_live
         low, high = measured.get("accuracy_interval", (0.0, 1.0))
         checks = gate_checks(
@@ -76,10 +73,6 @@ class GateStep(Step):
         )
 
 
-def _has_images(context: JourneyContext) -> bool:
-    return not is_s3(context.settings.data)
-
-
 def _record(context: JourneyContext) -> ModelRecord | None:
     """The record of the model in the store; None if there is none."""
     try:
@@ -92,12 +85,7 @@ def _is_live(context: JourneyContext, record: ModelRecord | None) -> bool:
     """Whether the live version is this very model."""
     if record is None or record.live is None:
         return False
-    model = model_of(context)
-    try:
-        digest = digest_of(sha256_of(model, files_of(model, card_of(model))))
-    except ArtifactError:  # there is no model yet
-        return False
-    return record.version(record.live).digest == digest
+    return record.version(record.live).digest == context.found("best").get("digest")
 
 
 def _compared_with(context: JourneyContext) -> int | None:
@@ -112,7 +100,7 @@ def _not_compared(context: JourneyContext) -> str:
     record = _record(context)
     if record is not None and _is_live(context, record):
         return f"this model is version {record.live}, which is live"
-    return "" if _has_images(context) or record is None or record.live is None else "the images aren't on this machine"
+    return "" if context.has_images or record is None or record.live is None else "the images aren't on this machine"
 
 
 def _stays(record: ModelRecord | None) -> str:
