@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from breedclf.label_review.review import review
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
+    from breedclf.model_store.compare import compare_models
     from breedclf.model_store.comparison import ModelComparison
     from breedclf.model_store.gate import Gate, GateCheck
     from breedclf.model_store.hub import push_to_hub
@@ -216,6 +217,7 @@ _MODULE_OF = {
     "WeightsError": "breedclf.errors",
     "check": "breedclf.data_check",
     "compare_backbones": "breedclf.backbones.compare",
+    "compare_models": "breedclf.model_store.compare",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
     "from_arrays": "breedclf.data.adapters.arrays",
@@ -341,6 +343,7 @@ __all__ = [
     "__version__",
     "check",
     "compare_backbones",
+    "compare_models",
     "evaluate",
     "export",
     "from_arrays",

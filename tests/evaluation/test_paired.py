@@ -47,29 +47,6 @@ def test_negative_counts_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("differences", "expected"),
-    [
-        ([], 1.0),
-        ([0.5], 1.0),
-        ([0.0, 0.0], 1.0),
-        ([0.5, 0.5, 0.5], 0.0),
-        ([0.1, 0.3], 0.2951672353008665),  # R: t.test(c(.1, .3))
-        ([1.0, 2.0, 3.0], 0.07417990022744853),
-        ([0.1, 0.3, 0.2, 0.4], 0.030466291662170977),
-        ([-0.1, 0.3, -0.2, 0.4, 0.1, 0.2], 0.27217910316618393),
-    ],
-)
-def test_p_values_of_the_t_test(differences: list[float], expected: float) -> None:
-    assert paired_t(differences) == pytest.approx(expected, rel=1e-12)
-    assert paired_t([-each for each in differences]) == paired_t(differences)
-
-
-def test_the_t_test_of_many_pairs_is_that_of_the_normal_distribution() -> None:
-    differences = [0.02 + (-1) ** number for number in range(10_000)]
-    assert paired_t(differences) == pytest.approx(2 * NormalDist().cdf(-2.0), rel=1e-3)
-
-
-@pytest.mark.parametrize(
     ("counts", "low", "high"),
     [
         ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, table II, method 10
@@ -96,3 +73,26 @@ def test_a_small_p_value_and_an_interval_with_zero_exclude_each_other(count: int
 def test_no_images_have_no_interval() -> None:
     with pytest.raises(ValueError, match="0, 0, 0 and 0 are not counts"):
         paired_difference_interval(0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([], 1.0),
+        ([0.5], 1.0),
+        ([0.0, 0.0], 1.0),
+        ([0.5, 0.5, 0.5], 0.0),
+        ([0.1, 0.3], 0.2951672353008665),  # R: t.test(c(.1, .3))
+        ([1.0, 2.0, 3.0], 0.07417990022744853),
+        ([0.1, 0.3, 0.2, 0.4], 0.030466291662170977),
+        ([-0.1, 0.3, -0.2, 0.4, 0.1, 0.2], 0.27217910316618393),
+    ],
+)
+def test_p_values_of_the_t_test(differences: list[float], expected: float) -> None:
+    assert paired_t(differences) == pytest.approx(expected, rel=1e-12)
+    assert paired_t([-each for each in differences]) == paired_t(differences)
+
+
+def test_the_t_test_of_many_pairs_is_that_of_the_normal_distribution() -> None:
+    differences = [0.02 + (-1) ** number for number in range(10_000)]
+    assert paired_t(differences) == pytest.approx(2 * NormalDist().cdf(-2.0), rel=1e-3)

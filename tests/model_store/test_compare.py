@@ -23,8 +23,8 @@ FAST: dict[str, Any] = {"workers": 0, "device": "cpu", "precision": "fp32"}
 
 
 def _compared(targets: list[int], first: list[int], second: list[int]) -> ModelComparison:
-    columns = [np.array(values) for values in (targets, first, second)]
-    return compared(("old", "new"), LABELS, *columns, lambda at: f"{at}.jpg")
+    rows = np.array([targets, first, second])
+    return compared(("old", "new"), LABELS, rows[0], rows[1], rows[2], lambda at: f"{at}.jpg")
 
 
 def test_the_figures_of_a_comparison() -> None:

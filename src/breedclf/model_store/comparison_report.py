@@ -57,7 +57,7 @@ def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_a
     tone, heading, sentences = _verdict(comparison)
     mended = [each for each in comparison.flipped if each.mended]
     broken = [each for each in comparison.flipped if not each.mended]
-    first, second = (_shown(comparison.sources, some[:SHOWN], explain=explain) for some in (mended, broken))
+    first, second = (_shown(comparison.sources, _spread(some), explain=explain) for some in (mended, broken))
     return render_page(
         "Comparison of two models",
         [
@@ -98,7 +98,7 @@ def _verdict(comparison: ModelComparison) -> tuple[Tone, str, list[str]]:
         f"{points(high)} percentage points (95% confidence)."
     )
     if comparison.better is None:
-        return "issue", heading, [interval, "The difference may be chance: more images would show smaller ones."]
+        return "info", heading, [interval, "The difference may be chance: more images would show smaller ones."]
     return ("ok" if comparison.better == comparison.b else "bad"), heading, [interval]
 
 
@@ -149,6 +149,12 @@ def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, e
     )
 
 
+def _spread(flipped: Sequence[FlippedImage]) -> list[FlippedImage]:
+    """At most `SHOWN`, at equal distances, so that they are of many classes."""
+    shown = min(SHOWN, len(flipped))
+    return [flipped[number * len(flipped) // shown] for number in range(shown)]
+
+
 def _maps(sources: ComparedImages, which: int, positions: Sequence[int], answers: Sequence[str]) -> AnswerMaps:
     return answer_maps(
         sources.models[which],
@@ -180,7 +186,7 @@ def _flipped(
     blocks.append(details(f"All {whole(len(flipped))} as a table", table(heading, columns, rows)))
     lead = f"Images that {right} predicts correctly, and {wrong} doesn't."
     if len(flipped) > SHOWN and shown is not None:
-        lead += f" The first {SHOWN} of {whole(len(flipped))} are shown."
+        lead += f" {SHOWN} of {whole(len(flipped))} are shown, spread over all."
     if shown is not None and shown.maps[0].jpegs and shown.maps[1].jpegs:
         exact = all(each.is_exact for each in shown.maps)
         lead += " In the cropped images, yellow places speak most for the model's answer" + (
@@ -242,7 +248,7 @@ def _reading(comparison: ModelComparison) -> Section:
         [
             bullets(
                 [
-                    "p is the probability that two equally good models differ by at least this much on so many images "
+                    "p is the probability that two equally good models differ by at least this much on as many images "
                     f"with different answers. Below {LEVEL:g} the difference is hardly chance. A large p-value doesn't "
                     "say that the models are equally good: it may be that there are too few images.",
                     "The interval says how large the difference in accuracy may be. It takes into account that both "

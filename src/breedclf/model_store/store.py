@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
     from breedclf.backends.sagemaker.backend import SageMakerBackend
     from breedclf.backends.sagemaker.model_packages.packages import RegisteredPackage
+    from breedclf.config import OnBadImage
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.model_store.comparison import ModelComparison
 
@@ -156,6 +157,8 @@ class ModelStore:
         *,
         data: StrPath | LabeledImages | Mapping[str, LabeledImages],
         split: str = "test",
+        labels: StrPath | None = None,
+        on_bad_image: OnBadImage = "error",
     ) -> ModelComparison:
         """Compare two versions on the same images.
 
@@ -164,6 +167,8 @@ class ModelStore:
             a, b: numbers or aliases of two versions.
             data: a dataset folder, a table, or labeled images; see `evaluate`.
             split: train, valid, test or `all`.
+            labels: a table of the labels, if `data` is a folder without class folders.
+            on_bad_image: `error` stops at an unreadable image, `skip` leaves it out for both.
 
         Raises:
             ConfigError: there is no such version.
@@ -175,7 +180,7 @@ class ModelStore:
         versions = record.version(a), record.version(b)
         first, second = (self._folder.object(each.digest) for each in versions)
         shown = f"{name} {versions[0].version}", f"{name} {versions[1].version}"
-        return compare_models(first, second, data, names=shown, split=split)
+        return compare_models(first, second, data, names=shown, split=split, labels=labels, on_bad_image=on_bad_image)
 
     def promote(
         self,

@@ -6,16 +6,14 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from breedclf.errors import ArtifactError, ConfigError
+from breedclf.errors import ConfigError
 from breedclf.files.disk import write_output
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.settings import plain
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
-from breedclf.model_store.folder import digest_of, sha256_of
 from breedclf.model_store.gate import gate_checks
 from breedclf.model_store.gate_figures import GateFigures, gate_figures
-from breedclf.model_store.lineage import card_of, files_of
 from breedclf.model_store.records import PREVIOUS, ModelRecord
 from breedclf.model_store.store import ModelStore
 from breedclf.text.plain_json import plain_json
@@ -87,12 +85,7 @@ def _is_live(context: JourneyContext, record: ModelRecord | None) -> bool:
     """Whether the live version is this very model."""
     if record is None or record.live is None:
         return False
-    model = model_of(context)
-    try:
-        digest = digest_of(sha256_of(model, files_of(model, card_of(model))))
-    except ArtifactError:  # there is no model yet
-        return False
-    return record.version(record.live).digest == digest
+    return record.version(record.live).digest == context.found("best").get("digest")
 
 
 def _compared_with(context: JourneyContext) -> int | None:
