@@ -1,4 +1,4 @@
-"""The demo: draw synthetic images, train, evaluate, predict, and check the accuracy."""
+"""The demo: the journey on synthetic images, or on one's own, and a check of its accuracy."""
 
 from __future__ import annotations
 
@@ -11,20 +11,25 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from breedclf.api.trainer import Trainer
 from breedclf.config import Architecture, Settings, TrainingConfig, weights_name
 from breedclf.config.architectures import TIMM
 from breedclf.config.base import MaybeOutputPath, MaybeUserPath, OutputPath
 from breedclf.data.layout.disk import mark_output
-from breedclf.errors import DemoError, WeightsError
+from breedclf.errors import DemoError, GateError, WeightsError
+from breedclf.inference.model_directory import read_card
+from breedclf.journey.journey import Journey, Progress
+from breedclf.journey.settings import SEED_GRID, JourneySettings
 from breedclf.testing.images import write_image_set
+from breedclf.tuning.space import Categorical, Parameter
 
 log: logging.Logger = logging.getLogger(__name__)
 
 CLASSES = 5
 VALID_IMAGES = 8
 TEST_IMAGES = 20
-RANDOM_WEIGHTS_EPOCHS = 20
+RANDOM_WEIGHTS_GRID: dict[str, Parameter] = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(10, 20)}
+"""The search with random weights, which need more epochs than pretrained ones: four trials."""
+
 PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
 
@@ -47,7 +52,10 @@ class DemoConfig(Settings):
         default=None, description="network to fine-tune (default: resnet50, or resnet18 with random weights)"
     )
     epochs: int | None = Field(
-        default=None, ge=1, le=10_000, description="passes over the images (default: 3, or 20 with random weights)"
+        default=None,
+        ge=1,
+        le=10_000,
+        description="passes over the images (default: the better of 2 and 3, or of 10 and 20 with random weights)",
     )
     train_images: int = Field(default=40, ge=2, le=10_000, description="training images to draw per class")
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the synthetic images and of the training run")
@@ -56,15 +64,18 @@ class DemoConfig(Settings):
         default=None, validate_default=True, description="folder of the feature cache (default: the platform's)"
     )
     output: OutputPath = Field(
-        default=Path("runs/demo"), validate_default=True, description="folder for images, model and report"
+        default=Path("runs/demo"), validate_default=True, description="folder for images, models and reports"
     )
+    keep: bool = Field(default=False, description="keep the endpoint in service at the end")
 
 
 @dataclass(frozen=True)
 class DemoResult:
     """The result of the demo; shares are from 0 to 1.
 
-    `shown` is one test image: its path, its true class and the ranked predictions.
+    `shown` is one test image: its path, its true class and the ranked predictions of the endpoint. `report` is about
+    the evaluation, `page` about the whole journey, whose steps are in `steps` as in `breedclf journey --json`.
+    `endpoint` is the name and the URL of the endpoint, and whether it is still in service.
     """
 
     accuracy: float
@@ -78,7 +89,10 @@ class DemoResult:
     data: str
     artifact: str
     report: str
+    page: str
     shown: dict[str, Any]
+    endpoint: dict[str, Any]
+    steps: list[dict[str, Any]]
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,8 +110,14 @@ def required_accuracy(classes: int) -> float:
     return 3 / classes if classes > 3 else (1 + 1 / classes) / 2
 
 
-def run_demo(config: DemoConfig) -> DemoResult:
-    """Train, evaluate on the test split, predict one image.
+def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> DemoResult:
+    """Take the journey: search hyperparameters, profile, evaluate, review, deploy, predict test images, clean up.
+
+    A second run with the same settings takes only the steps whose results end with a run: deployment and predictions.
+
+    Args:
+        config: the settings.
+        progress: called with the name of a step and a line about it; by default they are logged.
 
     Raises:
         DemoError: the test accuracy is below `required_accuracy`.
@@ -105,40 +125,42 @@ def run_demo(config: DemoConfig) -> DemoResult:
         WeightsError: the weights file can't be used. If weights can't be downloaded, random ones are used.
         ConfigError: the output can't be written.
     """
-    from breedclf.data.training_data import training_images
-    from breedclf.evaluation.evaluate import evaluate
-
     started = time.perf_counter()
     data = config.data or _drawn_images(config)
-    training = _training(config, data)
-    result = Trainer(training).fit()
-    measured = evaluate(
-        result.artifact, data, split="test", output=config.output / "evaluation", cache_dir=training.cache_dir
-    )
-    required = required_accuracy(len(measured.labels))
-    if measured.accuracy < required:
-        raise DemoError(_too_low(measured.accuracy, required, measured.count, str(measured.report), training.weights))
-    folder = training_images(training)
-    test = folder.split("test")
-    number = config.seed % len(test)
-    image = Path(test.images.name(number))
+    settings = _journey(config, data)
+    try:
+        result = Journey(settings).run(progress=progress)
+    except GateError as error:
+        raise DemoError(_too_low(settings, str(error))) from error
+    found = {step.name: step.outcome.values for step in result.steps}
+    measured, training = found["evaluate"], settings.training
+    labels = read_card(result.model).labels
+    required = required_accuracy(len(labels))
+    if measured["accuracy"] < required:
+        reached = f"test accuracy {measured['accuracy']:.1%} on {measured['count']} images"
+        raise DemoError(_too_low(settings, f"{reached} is below the required {required:.1%}"))
+    low, high = measured["accuracy_interval"]
+    image = found["predict"]["images"][0]
     return DemoResult(
-        accuracy=measured.accuracy,
-        accuracy_interval=measured.accuracy_interval,
+        accuracy=measured["accuracy"],
+        accuracy_interval=(low, high),
         required_accuracy=required,
-        classes=len(measured.labels),
-        count=measured.count,
+        classes=len(labels),
+        count=measured["count"],
         architecture=training.architecture,
         weights=training.weights,
-        epochs=training.epochs,
+        epochs=result.best["epochs"],
         data=str(data),
-        artifact=str(result.artifact),
-        report=str(measured.report),
-        shown={
-            "path": str(image),
-            "label": folder.labels[test.targets[number]],
-            "predictions": [guess.to_dict() for guess in result.classifier.predict(image).top(3)],
+        artifact=str(result.model),
+        report=str(_evaluation_report(settings)),
+        page=str(result.report),
+        shown={name: image[name] for name in ("path", "label", "predictions")},
+        endpoint={
+            "name": found["deploy"]["endpoint"],
+            "url": found["deploy"]["url"],
+            "in_service": settings.keep,
         },
+        steps=result.to_dict()["steps"],
         seconds=round(time.perf_counter() - started, 3),
     )
 
@@ -166,19 +188,28 @@ def _drawn_images(config: DemoConfig) -> Path:
     return folder
 
 
-def _training(config: DemoConfig, data: Path) -> TrainingConfig:
+def _journey(config: DemoConfig, data: Path) -> JourneySettings:
     weights = config.weights or _pretrained_or_none(config)
     random = weights.lower() == "none"
-    settings: dict[str, Any] = {
-        "data": data,
-        "weights": weights,
-        "architecture": config.architecture or ("resnet18" if random else "resnet50"),
-        "epochs": config.epochs or (RANDOM_WEIGHTS_EPOCHS if random else 3),
-        "seed": config.seed,
-        "cache_dir": config.cache_dir,
-        "output": config.output,
-    }
-    return TrainingConfig(**settings)
+    training = TrainingConfig(
+        data=data,
+        weights=weights,
+        architecture=config.architecture or ("resnet18" if random else "resnet50"),
+        seed=config.seed,
+        cache_dir=config.cache_dir,
+    )
+    space = dict(RANDOM_WEIGHTS_GRID if random else SEED_GRID)
+    if config.epochs is not None:
+        space["epochs"] = Categorical(config.epochs)
+    return JourneySettings(
+        training=training,
+        space=space,
+        store=config.output / "models",
+        name="" if config.data else "patterns",
+        output=config.output,
+        verify=False,
+        keep=config.keep,
+    )
 
 
 def _pretrained_or_none(config: DemoConfig) -> str:
@@ -201,9 +232,11 @@ def _pretrained_or_none(config: DemoConfig) -> str:
     return weights
 
 
-def _too_low(accuracy: float, required: float, count: int, report: str, weights: str) -> str:
-    advice = "random weights are weak; try --weights FILE" if weights == "none" else "check the labels"
-    return (
-        f"the demo failed: test accuracy {accuracy:.1%} on {count} images is below the required {required:.1%}; "
-        f"{advice}. See the confusion matrix in {report}"
-    )
+def _evaluation_report(settings: JourneySettings) -> Path:
+    return settings.output / "evaluation" / "report.html"
+
+
+def _too_low(settings: JourneySettings, reason: str) -> str:
+    weak = settings.training.weights == "none"
+    advice = "random weights are weak; try --weights FILE" if weak else "check the labels"
+    return f"the demo failed: {reason}; {advice}. See the confusion matrix in {_evaluation_report(settings)}"

@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breedclf.config import TrainingConfig
-from breedclf.evaluation.paired import mcnemar
+from breedclf.evaluation.paired import LEVEL, mcnemar
 from breedclf.evaluation.result import wilson_interval
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
-
-LEVEL = 0.05
-"""Candidates with a p-value of at least this can't be distinguished."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from datetime import datetime
 from markupsafe import Markup
 
 from breedclf._version import __version__
-from breedclf.backbones.comparison import LEVEL, BackboneComparison, ComparedBackbone
-from breedclf.backbones.text import conclusion, equals, license_text, next_command, p_text, speed_text
+from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone
+from breedclf.backbones.text import conclusion, license_text, next_command, speed_text
+from breedclf.evaluation.paired import LEVEL, equals, p_text
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import Column, Tile, bullets, callout, details, facts, table, tiles
 from breedclf.reporting.charts import Bar, Series, bar_chart, scatter_chart

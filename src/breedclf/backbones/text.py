@@ -8,6 +8,7 @@ from textwrap import fill
 
 from breedclf.backbones.catalogue import ListedBackbone
 from breedclf.backbones.comparison import BackboneComparison, ComparedBackbone
+from breedclf.evaluation.paired import equals, p_text
 from breedclf.reporting.formats import percent
 
 _WIDTH = 100
@@ -77,22 +78,6 @@ def list_text(backbones: Sequence[ListedBackbone]) -> str:
         for each in backbones
     ]
     return "\n".join(table_lines(head, rows, left=(0, 1, 7)))
-
-
-def p_text(p_value: float) -> str:
-    """A p-value with as many digits as matter.
-
-    Example:
-        >>> p_text(0.04), p_text(0.00012), p_text(1.0)
-        ('0.040', '<0.001', '1.000')
-    """
-    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def equals(p_value: float) -> str:
-    """The same with a sign before it, as in `p = 0.040`."""
-    text = p_text(p_value)
-    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"
 
 
 def speed_text(images_per_second: float) -> str:

@@ -39,10 +39,11 @@ COMMANDS = {
     "serve": "serve a model over HTTP, with a page to try it",
     "deploy": "deploy a model as an endpoint, after checking its predictions",
     "endpoints": "list, delete or clean up endpoints",
+    "models": "store models with versions, compare them, and decide which one is live",
     "sagemaker": "emulate Amazon SageMaker on this machine; print policies, list and clean an account",
     "cache": "list or clear the caches",
     "tune": "search for the best hyperparameters and save the best model",
-    "demo": "train, evaluate and predict on synthetic images",
+    "demo": "the journey on synthetic images, without an account, Docker or network",
 }
 
 

@@ -1,8 +1,9 @@
-"""The options that every command and every action of one takes."""
+"""What several commands need: the options that all of them take, and tables."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 _OPTIONS = {
     "--json": "print one JSON document on stdout",
@@ -16,3 +17,11 @@ def add_common_options(parser: argparse.ArgumentParser, *, default: object = arg
     common = parser.add_argument_group("common options")
     for flag, text in _OPTIONS.items():
         common.add_argument(flag, action="store_true", default=default, help=text)
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with aligned columns, the first one with their names."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

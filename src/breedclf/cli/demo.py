@@ -1,4 +1,4 @@
-"""`breedclf demo`: train, evaluate and predict on synthetic images, or on those of `--data`."""
+"""`breedclf demo`: the journey on synthetic images, or on those of `--data`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
-    result = run_demo(DemoConfig(**given_settings(arguments, DemoConfig)))
+    config = DemoConfig(**given_settings(arguments, DemoConfig))
+    result = run_demo(config, progress=lambda step, line: console.note(f"{step}: {line}"))
     console.result(result.to_dict(), _as_text(result))
     return 0
 
@@ -26,15 +27,20 @@ def _as_text(result: DemoResult) -> str:
     ranked = ", ".join(
         f"{visible_name(guess['class_name'])} {guess['probability']:.1%}" for guess in result.shown["predictions"]
     )
+    endpoint = result.endpoint
+    ended = "in service; end it with breedclf endpoints delete" if endpoint["in_service"] else "deleted"
     return "\n".join(
         [
             f"test accuracy {result.accuracy:.1%} on {result.count} images of {result.classes} classes "
             f"(95% interval {low:.1%} to {high:.1%}; required {result.required_accuracy:.1%})",
             f"{result.shown['path']} shows {result.shown['label']}",
-            f"  predicted {'correctly' if first['label'] == result.shown['label'] else 'incorrectly'}: {ranked}",
-            f"model:  {result.artifact}",
-            f"report: {result.report}",
-            f"next:   breedclf predict {result.artifact} {result.shown['path']}",
+            f"  the endpoint predicted {'correctly' if first['label'] == result.shown['label'] else 'incorrectly'}: "
+            f"{ranked}",
+            f"endpoint: {endpoint['name']} at {endpoint['url']}: {ended}",
+            f"model:    {result.artifact}",
+            f"report:   {result.report}",
+            f"page:     {result.page}",
+            f"next:     breedclf predict {result.artifact} {result.shown['path']}",
             f"{result.seconds:.1f} s",
         ]
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.common import add_common_options
+from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.console import Console
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
@@ -64,7 +64,7 @@ def _list(backend: Backend, console: Console) -> None:
     rows = [("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS"), *(_row(job) for job in jobs)]
     console.result(
         {"jobs": [_document(job) for job in jobs]} if console.json else None,
-        _table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
+        text_table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
     )
 
 
@@ -133,13 +133,6 @@ def _as_text(job: JobDescription) -> str:
     lines += [f"  {_moment(each.time)}  {each.status}: {each.message}" for each in job.transitions]
     lines += [f"  {name} = {value:g}" for name, value in job.metrics.items()]
     return "\n".join(lines)
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
 
 
 def _moment(seconds: float) -> str:

@@ -96,6 +96,41 @@ def report_maps(
     return ReportMaps(maps, method, explainer.is_exact, border)
 
 
+@dataclass(frozen=True)
+class AnswerMaps:
+    """Small JPEGs of what speaks for a model's answers, one per image; without any, `reason` says why."""
+
+    jpegs: tuple[bytes, ...] = ()
+    method: str = ""
+    is_exact: bool = False
+    reason: str = ""
+
+
+def answer_maps(
+    model: Path,
+    images: SplitImages,
+    positions: Sequence[int],
+    answers: Sequence[str],
+    *,
+    device: Device,
+    precision: Precision,
+) -> AnswerMaps:
+    """Explain the answers of a model, labels of its classes, to some images.
+
+    Raises:
+        ArtifactError: the model directory was changed meanwhile.
+        ImageError: so was an image.
+    """
+    classifier = Classifier(model, device=device, precision=precision)
+    try:
+        explainer = Explainer(classifier)
+    except ConfigError as error:
+        return AnswerMaps(reason=str(error))
+    crops = [_crop(classifier, images, position) for position in positions]
+    found = _explanations(explainer, classifier, crops, [classifier.card.labels.index(label) for label in answers])
+    return AnswerMaps(tuple(each.jpeg() for each in found), found[0].method if found else "", explainer.is_exact)
+
+
 def _explanations(
     explainer: Explainer, classifier: Classifier, crops: Sequence[torch.Tensor], classes: Sequence[int] | None
 ) -> list[Explanation]:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
+from breedclf.evaluation.result import NORMAL_95
+
+LEVEL = 0.05
+"""Classifiers with a p-value of at least this can't be distinguished."""
+
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """The p-value of McNemar's exact test, two-sided: how likely a difference of this size is by chance alone.
@@ -28,3 +35,40 @@ def mcnemar(only_first: int, only_second: int) -> float:
         ways = ways * (differing - number + 1) // number
         tail += ways
     return min(1.0, 2 * tail / (1 << differing))
+
+
+def paired_difference_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
+    """The 95% interval of the second proportion minus the first, both measured on the same images.
+
+    Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions", Statistics
+    in Medicine, 2005: Wald's interval after adding 0.5 to each of the four counts.
+
+    Raises:
+        ValueError: a count is negative, or more images differ than there are.
+
+    Example:
+        >>> tuple(round(bound, 3) for bound in paired_difference_interval(3, 12, 100))
+        (0.013, 0.164)
+    """
+    if min(only_first, only_second) < 0 or only_first + only_second > count or count < 1:
+        raise ValueError(f"{only_first} and {only_second} of {count} are not counts of images")
+    first, second, total = only_first + 0.5, only_second + 0.5, count + 2
+    center = (second - first) / total
+    half = NORMAL_95 * math.sqrt(first + second - (second - first) ** 2 / total) / total
+    return max(-1.0, center - half), min(1.0, center + half)
+
+
+def p_text(p_value: float) -> str:
+    """A p-value with as many digits as matter.
+
+    Example:
+        >>> p_text(0.04), p_text(0.00012), p_text(1.0)
+        ('0.040', '<0.001', '1.000')
+    """
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def equals(p_value: float) -> str:
+    """The same with a sign before it, as in `p = 0.040`."""
+    text = p_text(p_value)
+    return text.replace("<", "< ") if text.startswith("<") else f"= {text}"

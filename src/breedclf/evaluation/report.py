@@ -186,22 +186,31 @@ def _by_class(result: Evaluation) -> Section:
 
 
 def _confusions(result: Evaluation) -> Section:
+    blocks = [confusion_chart(result), confusion_table(result)]
+    return Section("Confusions", blocks, lead="Which classes are confused with which.")
+
+
+def confusion_chart(result: Evaluation) -> Markup:
+    """The confusion matrix as a heat map."""
     matrix = np.array(result.confusion)
     support = matrix.sum(axis=1, keepdims=True)
-    chart = heat_map(
+    return heat_map(
         "Confusion matrix", matrix, result.class_names, result.class_names, format=whole,
         shades=matrix / np.maximum(support, 1), row_label="true class", column_label="predicted class", square=True,
         full=len(result.labels) > _SMALL_MATRIX,
         note="The shade is the share of the row's images. A perfect model has entries on the diagonal only.",
     )  # fmt: skip
+
+
+def confusion_table(result: Evaluation, most: int | None = None) -> Markup:
+    """The pairs of classes that are confused most, at most `most` of them."""
     shown = dict(zip(result.labels, result.class_names, strict=True))
-    pairs = table(
+    return table(
         "Most confused",
         ["True class", "Predicted class", Column("Images", True, whole), Column("Share of the class", True, percent)],
-        [(shown[pair.true], shown[pair.predicted], pair.count, pair.share) for pair in result.most_confused],
+        [(shown[pair.true], shown[pair.predicted], pair.count, pair.share) for pair in result.most_confused[:most]],
         empty="No image was misclassified.",
     )
-    return Section("Confusions", [chart, pairs], lead="Which classes are confused with which.")
 
 
 def _confidence(result: Evaluation, min_confidence: float | None) -> Section:

@@ -25,5 +25,8 @@ class Thumbnails:
 
     def of(self, name: str) -> bytes:
         """A small JPEG of an image."""
-        index = self._at[Path(name)]
-        return thumbnail(self._images, index, _THUMBNAIL_PX)
+        return thumbnail(self._images, self.position(name), _THUMBNAIL_PX)
+
+    def position(self, name: str) -> int:
+        """The position of an image among all."""
+        return self._at[Path(name)]

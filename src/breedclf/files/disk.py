@@ -50,7 +50,7 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if sync:
-            _sync(temporary, os.O_RDWR)
+            sync_file(temporary)
         temporary.replace(path)
         if sync:
             sync_folder(path.parent)
@@ -87,6 +87,15 @@ def write_output(path: Path, text: str, remedy: str = "make room, or choose anot
     with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text)
+
+
+def sync_file(path: Path) -> None:
+    """Flush the content of a file to the disk, so that it survives a power failure.
+
+    Raises:
+        OSError: it can't be.
+    """
+    _sync(path, os.O_RDWR)
 
 
 def sync_folder(folder: Path) -> None:

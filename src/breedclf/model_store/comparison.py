@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from breedclf.evaluation.paired import mcnemar
-from breedclf.evaluation.result import NORMAL_95, wilson_interval
+from breedclf.evaluation.paired import LEVEL, equals, mcnemar, paired_difference_interval
+from breedclf.evaluation.result import wilson_interval
+from breedclf.files.disk import write_output
+from breedclf.files.paths import StrPath, user_path
+
+if TYPE_CHECKING:
+    from breedclf.config import Device, Precision
+    from breedclf.data.split import SplitImages
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,19 @@ class ClassWins:
 
 
 @dataclass(frozen=True)
+class ComparedImages:
+    """What a report needs besides the figures: the two model directories, and the images, whose shown names start at
+    `root`.
+    """
+
+    models: tuple[Path, Path]
+    images: SplitImages
+    root: Path
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
 class ModelComparison:
     """Two models, `a` and `b`, on the same images.
 
@@ -56,6 +75,7 @@ class ModelComparison:
         classes: per-class counts, the largest change first.
         flipped: the images that exactly one model predicts correctly.
         skipped: the reasons of unreadable images.
+        sources: the models and images; None if there are only figures.
     """
 
     a: str
@@ -75,24 +95,42 @@ class ModelComparison:
     classes: Sequence[ClassWins]
     flipped: Sequence[FlippedImage]
     skipped: Sequence[str] = ()
+    sources: ComparedImages | None = field(default=None, repr=False, compare=False)
 
     @property
     def verdict(self) -> str:
         """The comparison in one line."""
-        what = f"{self.only_b} mended, {self.only_a} broken, p = {self.p_value:.3g}"
-        if self.p_value >= 0.05:
+        what = f"{self.only_b} mended, {self.only_a} broken, p {equals(self.p_value)}"
+        if self.better is None:
             return f"{self.a} and {self.b} can't be distinguished on {self.count:,} images: {what}"
-        better = self.b if self.difference > 0 else self.a
-        return f"{better} is better on {self.count:,} images: {what}"
+        return f"{self.better} is better on {self.count:,} images: {what}"
+
+    @property
+    def better(self) -> str | None:
+        """The better model as shown to people; None if the difference may be chance."""
+        if self.p_value >= LEVEL:
+            return None
+        return self.b if self.difference > 0 else self.a
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("classes", "flipped")}
+        plain = {name: value for name, value in vars(self).items() if name not in ("classes", "flipped", "sources")}
         return plain | {
             "verdict": self.verdict,
             "classes": [vars(each) for each in self.classes],
-            "flipped": [vars(each) for each in self.flipped],
+            "flipped": [vars(each) | {"mended": each.mended} for each in self.flipped],
         }
+
+    def report(self, path: StrPath) -> None:
+        """Write an HTML report: the verdict, wins by class, and the images that exactly one model predicts correctly.
+
+        Raises:
+            ConfigError: the file can't be written.
+            DiskError: the disk is full.
+        """
+        from breedclf.model_store.comparison_report import comparison_page
+
+        write_output(user_path(path, "report"), comparison_page(self), "make room, or choose another --output")
 
 
 def compared(
@@ -103,6 +141,7 @@ def compared(
     second: NDArray[np.integer],
     images: Sequence[str],
     skipped: Sequence[str] = (),
+    sources: ComparedImages | None = None,
 ) -> ModelComparison:
     """Compare the predictions of two models.
 
@@ -113,6 +152,10 @@ def compared(
         first, second: the indices that the models predict [N].
         images: the path of each image.
         skipped: the reasons of unreadable images.
+        sources: what a report needs besides.
+
+    Raises:
+        ValueError: there are no images.
     """
     right_a, right_b = first == targets, second == targets
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
@@ -148,25 +191,5 @@ def compared(
             for i in np.flatnonzero(right_a != right_b).tolist()
         ),
         skipped=tuple(skipped),
+        sources=sources,
     )
-
-
-def paired_difference_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
-    """The 95% interval of the second proportion minus the first, both measured on the same images.
-
-    Source: A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions", Statistics
-    in Medicine, 2005: Wald's interval after adding 0.5 to each of the four counts.
-
-    Raises:
-        ValueError: a count is negative, or more images differ than there are.
-
-    Example:
-        >>> tuple(round(bound, 3) for bound in paired_difference_interval(3, 12, 100))
-        (0.013, 0.164)
-    """
-    if min(only_first, only_second) < 0 or only_first + only_second > count or count < 1:
-        raise ValueError(f"{only_first} and {only_second} of {count} are not counts of images")
-    first, second, total = only_first + 0.5, only_second + 0.5, count + 2
-    center = (second - first) / total
-    half = NORMAL_95 * math.sqrt(first + second - (second - first) ** 2 / total) / total
-    return max(-1.0, center - half), min(1.0, center + half)

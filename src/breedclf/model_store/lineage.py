@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from breedclf.errors import ArtifactError
+from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
 from breedclf.model_store.records import Lineage
 
 README_FILE = "README.md"
+METRICS_FILE = "metrics.json"  # `evaluate` writes it
 
 
 def card_of(folder: Path) -> dict[str, Any]:
@@ -45,9 +46,33 @@ def files_of(folder: Path, card: Mapping[str, Any]) -> list[str]:
     return needed + ([README_FILE] if (folder / README_FILE).is_file() else [])
 
 
-def lineage_of(card: Mapping[str, Any], **known: str | None) -> Lineage:
-    """The lineage in a card; `known` are fields that only the caller knows, such as `tuning_job`."""
+def check_whole(folder: Path, card: Mapping[str, Any], sha256: Mapping[str, str]) -> None:
+    """Check that the files of a model are those that its card names.
+
+    Raises:
+        ArtifactError: they are of another model, for instance because it is being written right now.
+    """
+    expected = {WEIGHTS_FILE: card["weights_sha256"]}
+    if bank := card.get("feature_bank"):
+        expected[BANK_FILE] = bank["sha256"]
+    for name, wanted in expected.items():
+        if sha256[name] != wanted:
+            raise ArtifactError(
+                f"{folder / name} isn't the file that {CARD_FILE} names: it is damaged, or changed just now; add the "
+                "model once it is complete"
+            )
+
+
+def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Lineage:
+    """The lineage in a card and in the files beside a model; `known` are fields that the caller knows.
+
+    Raises:
+        ConfigError: a field is unknown.
+    """
+    if unknown := sorted(known.keys() - Lineage.model_fields.keys()):
+        raise ConfigError(f"lineage has no field {unknown[0]!r}; there are: {', '.join(Lineage.model_fields)}")
     training, before = card.get("training") or {}, card.get("start_from") or {}
+    evaluation = evaluation_of(folder, card)
     values: dict[str, Any] = {
         "data": training.get("data"),
         "data_fingerprint": card.get("data_fingerprint") or "",
@@ -56,5 +81,75 @@ def lineage_of(card: Mapping[str, Any], **known: str | None) -> Lineage:
         "breedclf_version": card.get("breedclf_version", ""),
         "torch_version": card.get("torch_version", ""),
         "started_from": before.get("fingerprint"),
+        "profile": _beside(folder, "profile/profile.json"),
+        "evaluation": None if evaluation is None else str(evaluation.parent),
     }
-    return Lineage(**values | known)
+    return Lineage(**values | {name: value for name, value in known.items() if value is not None})
+
+
+def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The training settings that differ between two versions, by name: the values before and after.
+
+    Example:
+        >>> config_changes({"epochs": 2, "seed": 0}, {"epochs": 3, "seed": 0})
+        {'epochs': (2, 3)}
+    """
+    names = sorted(before.keys() | after.keys())
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+def evaluation_of(folder: Path, card: Mapping[str, Any]) -> Path | None:
+    """The file with the metrics of an evaluation on test images beside a model; None if there is none of this model."""
+    file = folder.parent / "evaluation-test" / METRICS_FILE
+    metrics = _values(file)
+    if metrics is None or not _is_of(metrics, card):
+        return None
+    is_newer = file.stat().st_mtime >= (folder / CARD_FILE).stat().st_mtime
+    return file if card.get("calibration") or is_newer else None  # a temperature identifies the model
+
+
+def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float]:
+    """The metrics of a model: those of its training on validation images, and those of its evaluation on test images.
+
+    Args:
+        card: the values of its card.
+        evaluation: the folder of the evaluation, None if there is none.
+    """
+    found = {name: float(value) for name, value in (card.get("metrics") or {}).items() if _is_number(value)}
+    metrics = None if evaluation is None else _values(Path(evaluation) / METRICS_FILE)
+    if metrics is None or metrics.get("split") != "test":
+        return found
+    low, high = metrics.get("accuracy_interval") or (None, None)
+    tested = {
+        "test_accuracy": metrics.get("accuracy"),
+        "test_accuracy_low": low,
+        "test_accuracy_high": high,
+        "test_images": metrics.get("count"),
+        "most_frequent": metrics.get("majority_share"),
+    }
+    return found | {name: float(value) for name, value in tested.items() if _is_number(value)}
+
+
+def _is_of(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
+    """Whether an evaluation is of the model with this card: it has the same classes and the same temperature."""
+    ours, theirs = card.get("calibration") or {}, metrics.get("calibration") or {}
+    same_temperature = ours.get("temperature") == theirs.get("temperature")
+    return metrics.get("labels") == card.get("labels") and same_temperature
+
+
+def _beside(folder: Path, name: str) -> str | None:
+    file = folder.parent / name
+    return str(file.parent) if file.is_file() else None
+
+
+def _values(file: Path) -> dict[str, Any] | None:
+    """The values of a JSON file that another command wrote; None if it is missing or damaged."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from breedclf.errors import ConfigError
 
@@ -61,10 +61,20 @@ class ModelVersion(_Frozen):
 
 
 class EndpointOfModel(_Frozen):
-    """The endpoint that serves the live version."""
+    """The endpoint of a model, and the version that it serves; 0 if that isn't known."""
 
     name: str
     backend: str
+    version: int = 0
+
+
+class Promotion(_Frozen):
+    """An endpoint is being updated to a version; `generation` is the one that it served before."""
+
+    version: int = Field(ge=1)
+    endpoint: EndpointOfModel
+    generation: int
+    reason: str = ""
 
 
 class AliasChange(_Frozen):
@@ -80,7 +90,8 @@ class AliasChange(_Frozen):
 class ModelRecord(_Frozen):
     """The contents of `models/NAME.json`.
 
-    `promoting` is the version that a promotion is moving to; it is only there if the promotion was interrupted.
+    `promoting` is there while the endpoint is updated. If that is interrupted, it stays until the next `promote` or
+    `rollback`, which finishes or undoes it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -89,8 +100,18 @@ class ModelRecord(_Frozen):
     aliases: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     next_version: int = 1
     endpoint: EndpointOfModel | None = None
-    promoting: int | None = None
+    promoting: Promotion | None = None
     history: tuple[AliasChange, ...] = ()
+
+    @model_validator(mode="after")
+    def _aliases_name_versions(self) -> Self:
+        numbers = [version.version for version in self.versions]
+        if len({*numbers}) < len(numbers) or max(numbers, default=0) >= self.next_version:
+            raise ValueError("version numbers must be unique and below next_version")
+        for alias, number in self.aliases.items():
+            if number not in numbers:
+                raise ValueError(f"alias {alias} names version {number}, which isn't there")
+        return self
 
     def version(self, which: int | str) -> ModelVersion:
         """The version of this number or alias.
@@ -106,9 +127,21 @@ class ModelRecord(_Frozen):
         aliases = "".join(f", {alias} ({version})" for alias, version in sorted(self.aliases.items()))
         raise ConfigError(f"model {self.name!r} has no version {which!r}; there are: {known}{aliases}")
 
+    @property
+    def live(self) -> int | None:
+        """The number of the live version, None if there is none."""
+        return self.aliases.get(LIVE)
+
     def aliases_of(self, version: int) -> list[str]:
         """The aliases of a version, in alphabetical order."""
         return sorted(alias for alias, number in self.aliases.items() if number == version)
+
+    def with_live(self, version: int, at: datetime, reason: str) -> ModelRecord:
+        """The record with this version live; the live one before it is `previous`, and no promotion is under way."""
+        changes: dict[str, int | None] = {LIVE: version}
+        if self.live not in (None, version):
+            changes[PREVIOUS] = self.live
+        return self.moved(changes, at, reason).model_copy(update={"promoting": None})
 
     def moved(self, changes: dict[str, int | None], at: datetime, reason: str = "") -> ModelRecord:
         """The record with aliases moved to versions, or removed with None."""
@@ -134,3 +167,40 @@ def check_model_name(name: str) -> str:
             "underscores"
         )
     return name
+
+
+def check_alias(name: str) -> str:
+    """Check the name of an alias that users move.
+
+    Raises:
+        ConfigError: `promote` and `rollback` move it, it is a number, or it isn't a valid name.
+    """
+    check_model_name(name)
+    if name in (LIVE, PREVIOUS) or name.isdigit():
+        raise ConfigError(f"alias {name!r}: choose another name; promote and rollback move live and previous")
+    return name
+
+
+def check_removable(record: ModelRecord, version: ModelVersion, *, in_service: bool) -> None:
+    """Check that nothing uses a version; `in_service`, that the endpoint it was deployed to exists.
+
+    Raises:
+        ConfigError: something does.
+    """
+    what = f"version {version.version} of {record.name!r}"
+    if aliases := record.aliases_of(version.version):
+        remedy = (
+            "promote another version first"
+            if LIVE in aliases
+            else "it can be removed once another version is previous"
+            if PREVIOUS in aliases
+            else "move or delete the alias first"
+        )
+        raise ConfigError(f"{what} is {' and '.join(aliases)}: {remedy}")
+    if record.promoting is not None and record.promoting.version == version.version:
+        raise ConfigError(f"{what} is being promoted, or that was interrupted: promote it or another one first")
+    if in_service and record.endpoint is not None and record.endpoint.version == version.version:
+        raise ConfigError(
+            f"{what} is served by endpoint {record.endpoint.name!r} on the backend {record.endpoint.backend}: promote "
+            "another version to it, or delete the endpoint first"
+        )

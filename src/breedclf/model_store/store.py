@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from breedclf.errors import ConfigError, EndpointError, GateError
+from breedclf.errors import ConfigError
 from breedclf.files.model_folder import model_directory_at
 from breedclf.files.paths import StrPath, user_path
 from breedclf.jobs.endpoints import artifact_of
-from breedclf.model_store.folder import StoreFolder, digest_of
-from breedclf.model_store.gate import Gate, GateCheck, gate_checks
-from breedclf.model_store.lineage import card_of, files_of, lineage_of
-from breedclf.model_store.records import LIVE, PREVIOUS, EndpointOfModel, ModelRecord, ModelVersion, check_model_name
+from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.model_store.folder import StoreFolder, digest_of, sha256_of
+from breedclf.model_store.gate import Gate, GateCheck
+from breedclf.model_store.lineage import card_of, check_whole, files_of, lineage_of, measured
+from breedclf.model_store.promotion import Promoter
+from breedclf.model_store.records import (
+    LIVE,
+    EndpointOfModel,
+    ModelRecord,
+    ModelVersion,
+    check_alias,
+    check_model_name,
+    check_removable,
+)
 
 if TYPE_CHECKING:
+    from breedclf.api.endpoint import Endpoint
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.model_store.comparison import ModelComparison
 
-DEFAULT_STORE = Path("models")
-
-
-class ServedModel(Protocol):
-    """An endpoint whose model can be replaced, such as `Endpoint`."""
-
-    name: str
-
-    def update(self, model: object) -> object:
-        """Replace the model without a failed request; if it can't be served, raise EndpointError and keep the old."""
+DEFAULT_STORE = Path("runs/models")
 
 
 class ModelStore:
@@ -49,11 +51,10 @@ class ModelStore:
         PosixPath('models/objects/3b1d...')
     """
 
-    def __init__(
-        self, path: StrPath = DEFAULT_STORE, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, path: StrPath = DEFAULT_STORE, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._folder = StoreFolder(user_path(path, "store"))
         self._clock = clock
+        self._promoter = Promoter(self._folder, clock)
 
     def __repr__(self) -> str:
         return f"ModelStore({str(self._folder.path)!r})"
@@ -94,25 +95,27 @@ class ModelStore:
         check_model_name(name)
         source = model_directory_at(artifact_of(model))
         card = card_of(source)
-        files = files_of(source, card)
-        digest = digest_of(source, files)
+        sha256 = sha256_of(source, files_of(source, card))
+        check_whole(source, card, sha256)
+        digest, origin = digest_of(sha256), lineage_of(source, card, **lineage)
+        metrics = measured(card, origin.evaluation)
         with self._folder.locked():
             record = self._folder.find(name) or ModelRecord(name=name)
+            self._folder.put(source, sha256)
             for known in record.versions:
                 if known.digest == digest:
                     return known
-            self._folder.put(source, files, digest)
             version = ModelVersion(
                 version=record.next_version,
                 digest=digest,
-                added=self._clock(),
+                added=self._now(),
                 source=str(source),
                 architecture=str(card.get("architecture", "")),
                 classes=len(card["labels"]),
-                megabytes=sum((source / file).stat().st_size for file in files) / 1e6,
+                megabytes=sum((source / file).stat().st_size for file in sha256) / 1e6,
                 notes=notes,
-                metrics={key: value for key, value in (card.get("metrics") or {}).items() if value is not None},
-                lineage=lineage_of(card, **lineage),
+                metrics=metrics,
+                lineage=origin,
             )
             changes = {"versions": (*record.versions, version), "next_version": version.version + 1}
             self._folder.save(record.model_copy(update=changes))
@@ -166,17 +169,23 @@ class ModelStore:
         *,
         data: StrPath | LabeledImages | Mapping[str, LabeledImages] | None = None,
         gate: Gate | None = None,
-        endpoint: ServedModel | None = None,
-        reason: str = "",
+        endpoint: Endpoint | None = None,
+        alias_only: bool = False,
+        reason: str = "promote",
     ) -> list[GateCheck]:
         """Make a version the live one, if it passes the gate; the live one before it becomes `previous`.
+
+        Its endpoint is updated first, without a failed request. If the process ends meanwhile, the next call finishes
+        or undoes the promotion, according to which model the endpoint serves.
 
         Args:
             name: of the model.
             version: its number, or an alias.
-            data: images to compare it with the live model on; without them, these aren't compared.
-            gate: what is required.
-            endpoint: serves the live model, and is updated to this one without a failed request.
+            data: images to measure it on, and to compare it with the live model. Without them, the accuracy of the
+                evaluation with which it was added counts.
+            gate: what is required; the default refuses a model that is worse than the live one.
+            endpoint: the endpoint to update; the one that was updated last if None.
+            alias_only: update no endpoint.
             reason: noted in the history.
 
         Returns:
@@ -184,92 +193,83 @@ class ModelStore:
 
         Raises:
             GateError: a check failed; nothing was changed.
-            EndpointError: the endpoint can't serve the model; nothing was changed.
+            EndpointError: the endpoint can't serve the model, or is gone; nothing was changed.
+            ArtifactError: the files of the version were changed since it was added.
             ConfigError: there is no such version.
         """
-        record = self.record(name)
-        chosen = record.version(version)
-        live = record.aliases.get(LIVE)
-        against = None
-        if data is not None and live is not None and live != chosen.version:
-            against = self.compare(name, live, chosen.version, data=data)
-        accuracy = None if against is None else (against.accuracy_b, *against.interval_b)
-        checks = gate_checks(gate or Gate(), accuracy=accuracy, megabytes=chosen.megabytes, against_live=against)
-        if failed := [check for check in checks if not check.passed]:
-            stays = f"version {live} stays live" if live else "no version is live"
-            why = "; ".join(f"{check.name}: {check.detail}" for check in failed)
-            raise GateError(f"the gate refuses version {chosen.version} of {name!r}: {why}; {stays}")
-        self._move(name, chosen.version, endpoint, reason or "promote")
-        return checks
+        return self._promoter.promote(
+            name,
+            version,
+            data=data,
+            gate=gate or Gate(),
+            endpoint=endpoint,
+            alias_only=alias_only,
+            reason=reason,
+        )
 
-    def rollback(self, name: str, *, endpoint: ServedModel | None = None, reason: str = "") -> ModelVersion:
-        """Make the previous version live again, and the live one `previous`.
+    def rollback(
+        self, name: str, *, endpoint: Endpoint | None = None, alias_only: bool = False, reason: str = "rollback"
+    ) -> ModelVersion:
+        """Make the previous version live again, and the live one `previous`; the arguments are those of `promote`.
 
         Raises:
             ConfigError: there is no previous version.
-            EndpointError: the endpoint can't serve it; nothing was changed.
+            EndpointError: the endpoint can't serve it, or is gone; nothing was changed.
+            ArtifactError: the files of the version were changed since it was added.
         """
-        record = self.record(name)
-        if PREVIOUS not in record.aliases:
-            raise ConfigError(f"model {name!r} has no previous version to roll back to")
-        version = record.version(PREVIOUS)
-        self._move(name, version.version, endpoint, reason or "rollback")
-        return version
+        return self._promoter.rollback(name, endpoint=endpoint, alias_only=alias_only, reason=reason)
 
-    def alias(self, name: str, alias: str, version: int | str) -> None:
-        """Let an alias name a version; it may have named another one.
+    def alias(self, name: str, alias: str, version: int | str | None) -> None:
+        """Let an alias name a version; it may have named another one. None removes the alias.
 
         Raises:
             ConfigError: the alias is `live` or `previous`, which `promote` and `rollback` move, or isn't valid.
         """
-        check_model_name(alias)
-        if alias in (LIVE, PREVIOUS) or alias.isdigit():
-            raise ConfigError(f"alias {alias!r}: choose another name; promote and rollback move live and previous")
+        check_alias(alias)
         with self._folder.locked():
             record = self._folder.load(name)
-            self._folder.save(record.moved({alias: record.version(version).version}, self._clock()))
+            if version is None and alias not in record.aliases:
+                known = ", ".join(sorted(record.aliases)) or "none"
+                raise ConfigError(f"model {name!r} has no alias {alias!r}; there are: {known}")
+            number = None if version is None else record.version(version).version
+            self._folder.save(record.moved({alias: number}, self._now(), "alias"))
 
     def remove(self, name: str, version: int | str) -> ModelVersion:
         """Remove a version; its files are removed by `collect_garbage`.
 
         Raises:
-            ConfigError: an alias names it.
+            ConfigError: an alias names it, or an endpoint serves it.
         """
+        record = self.record(name)
+        served = record.endpoint is not None and record.endpoint.version == record.version(version).version
+        in_service = served and self._promoter.serving(record) is not None  # asked without the lock: it can take long
         with self._folder.locked():
             record = self._folder.load(name)
             found = record.version(version)
-            if aliases := record.aliases_of(found.version):
-                raise ConfigError(
-                    f"version {found.version} of {name!r} is {' and '.join(aliases)}: promote another version first"
-                )
+            check_removable(record, found, in_service=in_service)
             kept = tuple(each for each in record.versions if each.version != found.version)
             self._folder.save(record.model_copy(update={"versions": kept}))
         return found
 
     def collect_garbage(self) -> list[str]:
-        """Remove files that no version of any model uses; returns their names."""
+        """Remove files that no version of any model uses; returns their names.
+
+        Raises:
+            ArtifactError, ConfigError: a record can't be read; nothing is removed.
+        """
         with self._folder.locked():
             return self._folder.remove_unused()
 
-    def _move(self, name: str, version: int, endpoint: ServedModel | None, reason: str) -> None:
-        with self._folder.locked():
-            record = self._folder.load(name)
-            chosen = record.version(version)
-            if endpoint is not None:
-                self._folder.save(record.model_copy(update={"promoting": chosen.version}))
-                try:
-                    endpoint.update(self._folder.object(chosen.digest))
-                except EndpointError:
-                    self._folder.save(record)
-                    raise
-            live = record.aliases.get(LIVE)
-            changes: dict[str, int | None] = {LIVE: chosen.version}
-            if live is not None and live != chosen.version:
-                changes[PREVIOUS] = live
-            self._folder.save(record.moved(changes, self._clock(), reason).model_copy(update={"promoting": None}))
-
     def serve_with(self, name: str, endpoint: str, backend: str) -> None:
-        """Note which endpoint serves the live version."""
+        """Note which endpoint serves the live version; `promote` and `rollback` update it from then on.
+
+        Raises:
+            ConfigError: there is no such model, or no version is live.
+        """
         with self._folder.locked():
             record = self._folder.load(name)
-            self._folder.save(record.model_copy(update={"endpoint": EndpointOfModel(name=endpoint, backend=backend)}))
+            where = EndpointOfModel(name=endpoint, backend=backend, version=record.version(LIVE).version)
+            self._folder.save(record.model_copy(update={"endpoint": where}))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)

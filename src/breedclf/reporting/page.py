@@ -37,6 +37,8 @@ def render_page(
     summary: Sequence[Markup | str] = (),
     made_by: str = "breedclf",
     made_at: datetime | None = None,
+    navigation: Markup | None = None,
+    style: str = "",
 ) -> str:
     """Render a complete HTML page without external references.
 
@@ -47,6 +49,8 @@ def render_page(
         summary: blocks above the sections: the main result, headline figures.
         made_by: program and version for the footer.
         made_at: time for the footer; omitted by default, so that equal input gives equal output.
+        navigation: links to the sections, in place of the list of their headings.
+        style: a template with more CSS, for blocks that only this kind of page has.
 
     Text is escaped; only `Markup` (as returned by `breedclf.reporting.blocks` and `.charts`) is inserted unchanged.
 
@@ -64,6 +68,8 @@ def render_page(
             sections=[(section, [as_block(block) for block in section.blocks]) for section in sections],
             made_by=made_by,
             made_at=made_at,
+            navigation=navigation,
+            style=style,
         )
     )
 

@@ -132,6 +132,12 @@ def history_chart(study: Study) -> Markup:
 
 
 def _parallel(study: Study, best: Trial | None) -> Section:
+    lead = "One line per training job, from its hyperparameters to its outcome; better jobs have stronger lines."
+    return Section("Parallel coordinates", [parallel_chart(study, best)], lead=lead)
+
+
+def parallel_chart(study: Study, best: Trial | None) -> Markup:
+    """One line per training job, from its hyperparameters to its outcome."""
     request = study.request
     dimensions = [_dimension(name, parameter) for name, parameter in request.space.items()]
     dimensions.append(Dimension("objective", request.objective))
@@ -144,7 +150,7 @@ def _parallel(study: Study, best: Trial | None) -> Section:
         for trial in counted
     ]
     highlight = next((index for index, trial in enumerate(counted) if trial is best), None)
-    chart = parallel_coordinates(
+    return parallel_coordinates(
         "Hyperparameters and outcome",
         dimensions,
         rows,
@@ -152,8 +158,6 @@ def _parallel(study: Study, best: Trial | None) -> Section:
         tips=[trial.name for trial in counted],
         smaller_is_better=request.direction == "minimize",
     )
-    lead = "One line per training job, from its hyperparameters to its outcome; better jobs have stronger lines."
-    return Section("Parallel coordinates", [chart], lead=lead)
 
 
 def _importance(study: Study) -> Section:

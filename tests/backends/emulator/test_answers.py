@@ -12,6 +12,7 @@ from breedclf.backends.emulator.server import Emulator
 from breedclf.backends.sagemaker.endpoints.end_schedule import schedule_request
 from tests.backends.conftest import Clients
 from tests.backends.emulator.answers import answer_faults, checks_of
+from tests.backends.emulator.test_model_packages import package_request
 from tests.backends.emulator.test_serving import in_service, upload_echo
 from tests.backends.emulator.test_tuning import ended
 from tests.backends.sagemaker.job_requests import ROLE, model_request, script_job, tuning_job, variant, wait_for_job
@@ -64,11 +65,30 @@ def test_answers_of_every_operation_match_botocores_model(
     train_and_ask(quick_client, quick_bucket)
     tune_and_ask(quick_client, quick_bucket)
     serve_and_ask(quick_client, quick_bucket)
+    register_and_ask(quick_client, quick_bucket)
     for name in ("shaped", "shaped-long"):
         sagemaker.delete_training_job(TrainingJobName=name)
     assert logs.describe_log_groups()["logGroups"]
     every = {name for operations in quick.plane.operations.values() for name in operations}
     assert every - checks_of(quick).answered == set(), "the run must ask for every operation"
+
+
+def register_and_ask(client: Clients, bucket: str) -> None:
+    sagemaker = client("sagemaker")
+    group = {"ModelPackageGroupName": "shaped"}
+    sagemaker.create_model_package_group(**group, ModelPackageGroupDescription="for a test")
+    assert sagemaker.describe_model_package_group(**group)["ModelPackageGroupStatus"] == "Completed"
+    request = package_request(upload_echo(client, bucket, "registered"))
+    arn = sagemaker.create_model_package(**group, **request)["ModelPackageArn"]
+    sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="good")
+    described = sagemaker.describe_model_package(ModelPackageName=arn)
+    assert holds(
+        described, {"ModelPackageVersion": 1, "ModelApprovalStatus": "Approved", "ApprovalDescription": "good"}
+    )
+    assert sagemaker.list_model_packages(**group)["ModelPackageSummaryList"]
+    assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    sagemaker.delete_model_package(ModelPackageName=arn)
+    sagemaker.delete_model_package_group(**group)
 
 
 def train_and_ask(client: Clients, bucket: str) -> None:

@@ -92,7 +92,8 @@ def _training_image(request: Request, region: str) -> Iterator[str]:
 
 
 def _model_image(request: Request, region: str) -> Iterator[str]:
-    for container in [request.get("PrimaryContainer", {}), *request.get("Containers", ())]:
+    packaged = request.get("InferenceSpecification", {}).get("Containers", ())
+    for container in [request.get("PrimaryContainer", {}), *request.get("Containers", ()), *packaged]:
         if (image := container.get("Image")) and "ImageConfig" not in container:
             yield from _image(image, region)
 
@@ -160,13 +161,14 @@ _CREATED = (
     "CreateModel",
     "CreateEndpointConfig",
     "CreateEndpoint",
+    "CreateModelPackageGroup",
     "AddTags",
 )
 RULES = (
     Rule(_CREATED, _TAG_LIMITS, _tags),
-    Rule(("CreateTrainingJob", "CreateTransformJob", "CreateModel"), _BUCKET_NAMES, _buckets),
+    Rule(("CreateTrainingJob", "CreateTransformJob", "CreateModel", "CreateModelPackage"), _BUCKET_NAMES, _buckets),
     Rule(("CreateTrainingJob",), f"{_API}, AlgorithmSpecification: TrainingImage, AlgorithmName", _training_image),
-    Rule(("CreateModel",), f"{_API}, ContainerDefinition: Image", _model_image),
+    Rule(("CreateModel", "CreateModelPackage"), f"{_API}, ContainerDefinition: Image", _model_image),
     Rule(("CreateTrainingJob",), f"{_API}, ResourceConfig", _resources),
     Rule(("CreateTrainingJob",), f"{_API}, Channel: ChannelName", _channels),
     Rule(("CreateTrainingJob",), f"{_API}, MetricDefinition", _metrics),

@@ -23,6 +23,7 @@ from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_e
 from breedclf.backends.emulator.s3.objects import Objects
 from breedclf.backends.emulator.s3.storage import Storage
 from breedclf.backends.emulator.serving.endpoints import ENDPOINT_GROUP, INSTANCE, Endpoints
+from breedclf.backends.emulator.serving.model_packages import ModelPackages
 from breedclf.backends.emulator.serving.models import Models
 from breedclf.backends.emulator.serving.schedules import Schedules
 from breedclf.backends.emulator.store import ENDPOINT, TRAINING, TRANSFORM, Store
@@ -62,8 +63,9 @@ class ControlPlane:
         self.transforms: TransformJobs = TransformJobs(self.store, storage, self.faults, python, access)
         self.schedules: Schedules = Schedules(self.store, self.endpoints)
         tuning = TuningJobs(self.store, training, self.searches)
+        packages = ModelPackages(self.store, storage)
         models, tags, logs = (
-            Models(self.store, storage),
+            Models(self.store, storage, packages),
             Tags(self.store, training.describe, lambda: self.faults.lags),
             Logs(self._streams, lambda: self.faults.lags),
         )
@@ -83,6 +85,15 @@ class ControlPlane:
             "DescribeModel": models.describe_model,
             "ListModels": models.list_models,
             "DeleteModel": models.delete_model,
+            "CreateModelPackageGroup": packages.create_group,
+            "DescribeModelPackageGroup": packages.describe_group,
+            "ListModelPackageGroups": packages.list_groups,
+            "DeleteModelPackageGroup": packages.delete_group,
+            "CreateModelPackage": packages.create,
+            "DescribeModelPackage": packages.describe,
+            "ListModelPackages": packages.list,
+            "UpdateModelPackage": packages.update,
+            "DeleteModelPackage": packages.delete,
             "CreateEndpointConfig": models.create_config,
             "DescribeEndpointConfig": models.describe_config,
             "ListEndpointConfigs": models.list_configs,

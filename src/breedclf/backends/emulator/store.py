@@ -66,13 +66,19 @@ TRANSFORM = Kind(
 MODEL = _served("models", "model", "model")
 CONFIG = _served("endpoint-configs", "endpoint-config", "endpoint configuration")
 ENDPOINT = _served("endpoints", "endpoint", "endpoint")
+PACKAGE_GROUP = Kind(
+    "model-package-groups",
+    "model-package-group",
+    missing=("ValidationException", "ModelPackageGroup {arn} does not exist."),
+    taken=("ValidationException", "Model Package Group already exists: {arn}"),
+)
 SCHEDULE = Kind(
     "schedules",
     "scheduler:schedule/default",
     missing=("ResourceNotFoundException", "Schedule {name} does not exist."),
     taken=("ConflictException", "Schedule {name} already exists."),
 )
-KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT)
+KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT, PACKAGE_GROUP)
 
 
 @dataclass

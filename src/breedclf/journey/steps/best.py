@@ -6,14 +6,13 @@ from pathlib import Path
 
 from breedclf.api.model_files import place_model
 from breedclf.config import TrainingConfig
+from breedclf.journey.figures import epochs_of
 from breedclf.journey.record import Outcome
 from breedclf.journey.result import MODEL_FOLDER
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
 from breedclf.journey.steps.shown import backend_flag, backend_python, command
 from breedclf.journey.steps.tune import search_of
-from breedclf.model_store.folder import digest_of
-from breedclf.model_store.lineage import card_of, files_of
 from breedclf.tuning.space import with_weights
 
 
@@ -26,9 +25,14 @@ class Best(Step):
     files = ("model/breedclf.json",)
 
     def run(self, context: JourneyContext) -> Outcome:
-        model = place_model(search_of(context).best.artifact, model_of(context))
-        digest = digest_of(model, files_of(model, card_of(model)))
-        return Outcome(headline=f"Its model is {context.shown(model)}.", values={"model": str(model), "digest": digest})
+        best = search_of(context).best
+        artifact = best.artifact
+        model = place_model(artifact, model_of(context))
+        values = {
+            "model": str(model),
+            "epochs": epochs_of(artifact.parent),
+        }
+        return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:
         name, home = context.found("tune")["name"], str(context.folder)

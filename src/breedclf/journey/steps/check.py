@@ -10,6 +10,7 @@ from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED, DatasetCheck
 from breedclf.errors import DataError
 from breedclf.files.s3_uri import whole_uri
 from breedclf.journey.dataset import FileList, dataset_files
+from breedclf.journey.figures import example_images
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.shown import command
@@ -49,7 +50,7 @@ class Check(Step):
         problems = f"{len(found.problems):,} problems" if found.problems else "no problems"
         return Outcome(
             headline=f"{found.images:,} images of {len(found.classes):,} classes, {problems}.",
-            values=found.to_dict(),
+            values={**found.to_dict(), "examples": example_images(training)},
             figures=(
                 Figure(label="Images", value=f"{found.images:,}"),
                 Figure(label="Classes", value=f"{len(found.classes):,}"),

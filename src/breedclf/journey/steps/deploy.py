@@ -22,7 +22,7 @@ from breedclf.model_store.gate import Gate
 from breedclf.model_store.records import LIVE, EndpointOfModel
 from breedclf.model_store.store import ModelStore
 
-_GATE_IS_DONE = Gate(max_drop=None)
+_GATE_IS_DONE = Gate(baseline=0, max_drop=None)
 
 
 class Deploy(Step):
@@ -59,7 +59,7 @@ class Deploy(Step):
         folder = store.model_directory(found["name"], found["version"])
         deployment = Deployment(folder, context.backend, name=intent["endpoint"], detach=settings.keep)
         context.endpoint = deployment.deploy()
-        store.promote(found["name"], found["version"], gate=_GATE_IS_DONE, reason="journey")
+        store.promote(found["name"], found["version"], gate=_GATE_IS_DONE, alias_only=True, reason="journey")
         if settings.keep:
             store.serve_with(found["name"], context.endpoint.name, context.endpoint.backend.name)
         return _outcome(context.endpoint, gone)

@@ -8,6 +8,7 @@ from typing import Any
 
 from breedclf.evaluation.images import origin_of
 from breedclf.inference.model_directory import read_card
+from breedclf.journey.figures import save_explanation
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
@@ -29,7 +30,7 @@ class Predict(Step):
 
     def run(self, context: JourneyContext) -> Outcome:
         endpoint = endpoint_of(context)
-        shown = []
+        shown = list[dict[str, Any]]()
         for path, label in _images(context):
             prediction = endpoint.predict(path)
             best = prediction.best
@@ -40,6 +41,9 @@ class Predict(Step):
                     "predicted": None if best is None else best.label,
                     "known": prediction.known,
                     "predictions": [each.to_dict() for each in prediction.top(3)],
+                    "explanation": save_explanation(
+                        endpoint, path, context.folder, f"explanations/{len(shown) + 1}.jpg"
+                    ),
                 }
             )
         right = sum(each["predicted"] == each["label"] for each in shown)

@@ -15,6 +15,7 @@ from breedclf.jobs import PlanningBackend, new_name
 from breedclf.jobs.endpoints import BackendOfThisMachine
 from breedclf.jobs.handle import Job
 from breedclf.jobs.plan import Plan
+from breedclf.journey.figures import profile_figures
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
@@ -65,6 +66,7 @@ class Profile(Step):
                 "recommended": verified.recommended if verified else {},
                 "images": verified.images if verified else None,
                 "repeats": max((trial.repeats for trial in verified.trials), default=0) if verified else 0,
+                "figures": profile_figures(session),
             },
             figures=(Figure(label="Issues", value=str(len(issues)), note=", ".join(issues)),),
             report=context.shown(folder / "report.html"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from breedclf.journey.figures import suspect_images
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
@@ -36,6 +37,7 @@ class Review(Step):
                 "near_duplicates": len(found.near_duplicates),
                 "outliers": len(found.outliers),
                 "refused": found.refused,
+                "first": suspect_images(found),
             },
             figures=(Figure(label="Suspicious labels", value="–" if found.refused else str(len(found.suspects))),),
             report=context.shown(report),

@@ -56,7 +56,7 @@ def job_section(profile: Profile) -> Section:
         weights, freeze = job.settings.get("weights"), job.settings.get("freeze")
         rows.append(("Backbone", f"{network}, weights {weights}, freeze {freeze}"))
     rows += [("Device", job.device), ("Cores", ", ".join(f"{node}: {n}" for node, n in job.cores.items()) or None)]
-    slices = [(name, value) for name, value in _whole(profile).items() if value > 0]
+    slices = [(name, value) for name, value in time_of_job(profile).items() if value > 0]
     return Section("The job", [facts(rows), donut_chart("Time of the job", slices, format=seconds)])
 
 
@@ -65,7 +65,7 @@ def duration(job: JobInfo) -> str:
     return seconds(job.seconds) if job.end else "unknown duration"
 
 
-def _whole(profile: Profile) -> dict[str, float]:
+def time_of_job(profile: Profile) -> dict[str, float]:
     """Seconds of initialization, steps, finalization and the rest, which add up to the job."""
     steps = sum(phase_seconds(profile).values())
     between = "between first and last step" if profile.job.source == "sagemaker report" else "between steps"

@@ -16,7 +16,7 @@ from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.s3.storage import Storage, location_of
 from breedclf.backends.emulator.serving.container import Container
-from breedclf.backends.emulator.serving.models import container_of
+from breedclf.backends.emulator.serving.models import served_container
 from breedclf.backends.emulator.store import MODEL, TRANSFORM, Record, Store, page, selected
 from breedclf.errors import BreedclfError, EndpointError
 from breedclf.files.s3_uri import S3Location
@@ -120,7 +120,7 @@ class TransformJobs:
         if reason := self.faults.job_failure("TransformJob", name):
             return reason
         model = self.store.get(MODEL, request["ModelName"], record["region"])
-        definition = dict(container_of(model["request"]))
+        definition = served_container(model)
         definition["Environment"] = {**definition.get("Environment", {}), **request.get("Environment", {})}
         source = location_of(request["TransformInput"]["DataSource"]["S3DataSource"]["S3Uri"])
         keys = [each["Key"] for each in self.storage.list(source) if not each["Key"].endswith("/")]

@@ -15,7 +15,7 @@ from breedclf.backends.emulator.faults import Faults
 from breedclf.backends.emulator.protocol import ACCOUNT, Answer, ServiceError
 from breedclf.backends.emulator.s3.storage import Storage
 from breedclf.backends.emulator.serving.container import NO_PING, Container, Reply
-from breedclf.backends.emulator.serving.models import container_of
+from breedclf.backends.emulator.serving.models import served_container
 from breedclf.backends.emulator.store import CONFIG, ENDPOINT, MODEL, Record, Store, page, selected
 from breedclf.errors import EndpointError
 
@@ -207,7 +207,7 @@ class Endpoints:
         return {
             "config": config["name"],
             "variant": variant,
-            "definition": container_of(model["request"]),
+            "definition": served_container(model),
             "role": model["request"]["ExecutionRoleArn"],
         }
 

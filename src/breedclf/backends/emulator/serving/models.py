@@ -10,6 +10,7 @@ from breedclf.backends.emulator.descriptions import described_config, described_
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.s3.storage import Storage
 from breedclf.backends.emulator.serving.container import model_location
+from breedclf.backends.emulator.serving.model_packages import ModelPackages
 from breedclf.backends.emulator.store import CONFIG, MODEL, Record, Store, page, selected
 
 _NOT_EMULATED = ("AsyncInferenceConfig", "DataCaptureConfig", "ExplainerConfig", "ShadowProductionVariants")
@@ -21,15 +22,18 @@ class Models:
 
     store: Store
     storage: Storage
+    packages: ModelPackages
 
     def create_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
         definition = container_of(request)
         if not request.get("ExecutionRoleArn"):
             _refuse("ExecutionRoleArn must be given.")
+        if package := definition.get("ModelPackageName"):
+            definition = self.packages.container(package, definition, region)
         location, _ = model_location(definition)
         if self.storage.region_of(location.bucket) != region or not self.storage.any(location):
             _refuse(f"Could not find model data at {location}.")
-        record = self.store.create(MODEL, request["ModelName"], region, request)
+        record = self.store.create(MODEL, request["ModelName"], region, request, container=definition)
         return {"ModelArn": record["arn"]}
 
     def describe_model(self, request: Mapping[str, Any], region: str) -> dict[str, Any]:
@@ -93,13 +97,22 @@ def container_of(request: Mapping[str, Any]) -> dict[str, Any]:
     if len(several) > 1:
         _refuse("More than one container isn't emulated by breedclf's emulator.")
     definition: dict[str, Any] = several[0] if several else request["PrimaryContainer"]
-    if definition.get("Mode", "SingleModel") != "SingleModel" or "ModelPackageName" in definition:
-        _refuse("Multi-model containers and model packages aren't emulated by breedclf's emulator.")
+    if definition.get("Mode", "SingleModel") != "SingleModel":
+        _refuse("Multi-model containers aren't emulated by breedclf's emulator.")
+    if "ModelPackageName" in definition:
+        if given := [name for name in ("Image", "ModelDataUrl", "ModelDataSource") if definition.get(name)]:
+            _refuse(f"ModelPackageName and {' or '.join(given)} can't be given together.")
+        return definition
     if not definition.get("Image"):
         _refuse("The container needs an Image.")
     if not definition.get("ModelDataUrl") and not definition.get("ModelDataSource"):
         _refuse("The container needs a ModelDataUrl or a ModelDataSource in breedclf's emulator.")
     return definition
+
+
+def served_container(model: Record) -> dict[str, Any]:
+    """The container of a model; that of a model package is the package's, as it was when the model was created."""
+    return dict(model.get("container") or container_of(model["request"]))
 
 
 def check_variant(variant: Mapping[str, Any], model: Record) -> None:
@@ -119,7 +132,7 @@ def check_variant(variant: Mapping[str, Any], model: Record) -> None:
         _refuse("MemorySizeInMB must be one of 1024, 2048, 3072, 4096, 5120, 6144.")
     if "VpcConfig" in model["request"]:
         _refuse("Serverless endpoints don't support a model with a VpcConfig.")
-    if "/ray:serve" in container_of(model["request"])["Image"]:
+    if "/ray:serve" in served_container(model)["Image"]:
         _refuse("Image size 12884901888 is greater than supported size 10737418240")
 
 

@@ -1,0 +1,264 @@
+"""The HTML report of a comparison: the verdict, wins by class, and the images that exactly one model gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+
+from breedclf._version import __version__
+from breedclf.evaluation.maps import AnswerMaps, answer_maps
+from breedclf.evaluation.paired import LEVEL, equals, p_text
+from breedclf.evaluation.thumbnails import Thumbnails
+from breedclf.model_store.comparison import ComparedImages, FlippedImage, ModelComparison
+from breedclf.reporting import Section, render_page
+from breedclf.reporting.blocks import (
+    Column,
+    GalleryImage,
+    Tile,
+    Tone,
+    bullets,
+    callout,
+    details,
+    facts,
+    gallery,
+    table,
+    tiles,
+)
+from breedclf.reporting.charts import Bar, bar_chart, stacked_bar_chart
+from breedclf.reporting.formats import percent, whole
+
+SHOWN = 12
+"""Images shown of those that were mended, and of those that were broken; the others are listed."""
+_ROWS, _BARS, _SKIPPED_SHOWN = 500, 25, 50
+
+
+@dataclass(frozen=True)
+class ShownImages:
+    """Flipped images of a report: a small JPEG of each, and the maps of both models' answers."""
+
+    flipped: Sequence[FlippedImage]
+    jpegs: Sequence[bytes]
+    maps: tuple[AnswerMaps, AnswerMaps]
+
+
+def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_at: datetime | None = None) -> str:
+    """Render the report; `made_at` is the time in the footer.
+
+    With `explain`, at most 24 images pass through both networks again.
+
+    Raises:
+        ImageError: an image was changed meanwhile.
+        ArtifactError: a model was.
+    """
+    tone, heading, sentences = _verdict(comparison)
+    mended = [each for each in comparison.flipped if each.mended]
+    broken = [each for each in comparison.flipped if not each.mended]
+    first, second = (_shown(comparison.sources, some[:SHOWN], explain=explain) for some in (mended, broken))
+    return render_page(
+        f"{comparison.a} and {comparison.b}",
+        [
+            _figures(comparison),
+            _flipped(comparison, "Mended", mended, first),
+            _flipped(comparison, "Broken", broken, second),
+            _by_class(comparison),
+            _reading(comparison),
+            *_skipped(comparison),
+        ],
+        subtitle=f"Two models on the same {_images(comparison.count)}",
+        summary=[callout(tone, heading, *sentences), tiles(_headline(comparison))],
+        made_by=f"breedclf {__version__}",
+        made_at=made_at,
+    )
+
+
+def _verdict(comparison: ModelComparison) -> tuple[Tone, str, list[str]]:
+    heading = comparison.verdict[0].upper() + comparison.verdict[1:] + "."
+    low, high = comparison.difference_interval
+    interval = (
+        f"The difference in accuracy, {comparison.b} minus {comparison.a}, is between {points(low)} and "
+        f"{points(high)} percentage points (95% confidence)."
+    )
+    if comparison.better is None:
+        return "issue", heading, [interval, "The difference may be chance: more images would show smaller ones."]
+    return ("ok" if comparison.better == comparison.b else "bad"), heading, [interval]
+
+
+def _headline(comparison: ModelComparison) -> list[Tile]:
+    low, high = comparison.difference_interval
+    return [
+        Tile("Mended", whole(comparison.only_b), f"only {comparison.b} is right"),
+        Tile("Broken", whole(comparison.only_a), f"only {comparison.a} is right"),
+        Tile("Difference", f"{points(comparison.difference)} points", f"95% interval {points(low)} to {points(high)}"),
+        Tile("p", p_text(comparison.p_value), "McNemar's exact test, two-sided"),
+    ]
+
+
+def _figures(comparison: ModelComparison) -> Section:
+    bars = [
+        Bar(name, accuracy, *interval, note=f"of {whole(comparison.count)}")
+        for name, accuracy, interval in (
+            (comparison.a, comparison.accuracy_a, comparison.interval_a),
+            (comparison.b, comparison.accuracy_b, comparison.interval_b),
+        )
+    ]
+    counts = table(
+        "Images by which model is right",
+        ["", Column(f"{comparison.b} right", True, whole), Column(f"{comparison.b} wrong", True, whole)],
+        [
+            (f"{comparison.a} right", comparison.both, comparison.only_a),
+            (f"{comparison.a} wrong", comparison.only_b, comparison.neither),
+        ],
+    )
+    chart = bar_chart("Accuracy, with 95% intervals", bars, format=percent, maximum=1, full=True)
+    lead = "Only the images on which the models differ say which one is better."
+    return Section("Both models", [counts, chart], lead=lead)
+
+
+def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, explain: bool) -> ShownImages | None:
+    if sources is None or not flipped:
+        return None
+    thumbnails = Thumbnails(sources.images, sources.root)
+    return ShownImages(
+        flipped,
+        [thumbnails.of(each.image) for each in flipped],
+        (
+            _maps(sources, 0, [thumbnails.position(each.image) for each in flipped], [each.first for each in flipped]),
+            _maps(sources, 1, [thumbnails.position(each.image) for each in flipped], [each.second for each in flipped]),
+        )
+        if explain
+        else (AnswerMaps(), AnswerMaps()),
+    )
+
+
+def _maps(sources: ComparedImages, which: int, positions: Sequence[int], answers: Sequence[str]) -> AnswerMaps:
+    return answer_maps(
+        sources.models[which],
+        sources.images,
+        positions,
+        answers,
+        device=sources.device,
+        precision=sources.precision,
+    )
+
+
+def _flipped(
+    comparison: ModelComparison, heading: str, flipped: Sequence[FlippedImage], shown: ShownImages | None
+) -> Section:
+    right, wrong = (comparison.b, comparison.a) if heading == "Mended" else (comparison.a, comparison.b)
+    if not flipped:
+        return Section(heading, [f"There is no image that only {right} predicts correctly."])
+    blocks: list[Markup | str] = []
+    reasons = [] if shown is None else list(dict.fromkeys(each.reason for each in shown.maps if each.reason))
+    if shown is not None:
+        with_maps = any(each.jpegs for each in shown.maps)
+        blocks.append(gallery(_items(comparison, shown), per_row=3 if with_maps and not reasons else None))
+    rows = [(each.image, each.label, each.first, each.second) for each in flipped[:_ROWS]]
+    columns = ["Image", "Class", comparison.a, comparison.b]
+    blocks.append(details(f"All {whole(len(flipped))} as a table", table(heading, columns, rows)))
+    lead = f"Images that {right} predicts correctly, and {wrong} doesn't."
+    if len(flipped) > SHOWN and shown is not None:
+        lead += f" The first {SHOWN} of {whole(len(flipped))} are shown."
+    if shown is not None and shown.maps[0].jpegs and shown.maps[1].jpegs:
+        exact = all(each.is_exact for each in shown.maps)
+        lead += " In the cropped images, yellow places speak most for the model's answer" + (
+            ": what each contributes to the score." if exact else "; the maps are approximations."
+        )
+    return Section(heading, [*(f"There are no maps: {reason}." for reason in reasons), *blocks], lead=lead)
+
+
+def _items(comparison: ModelComparison, shown: ShownImages) -> list[GalleryImage]:
+    items = []
+    for at, (each, jpeg) in enumerate(zip(shown.flipped, shown.jpegs, strict=True)):
+        answers = [f"{comparison.a}: {each.first}", f"{comparison.b}: {each.second}"]
+        items.append(
+            GalleryImage(jpeg, f"{each.image}: {', '.join(answers)}", [f"Class {each.label}", *answers, each.image])
+        )
+        for name, answer, maps in zip((comparison.a, comparison.b), (each.first, each.second), shown.maps, strict=True):
+            if maps.jpegs:
+                lines = [f"{name}: why {answer}", maps.method]
+                items.append(GalleryImage(maps.jpegs[at], f"{each.image}: why {name} predicts {answer}", lines))
+    return items
+
+
+def _by_class(comparison: ModelComparison) -> Section:
+    changed = [each for each in comparison.classes if each.only_first or each.only_second]
+    if not changed:
+        return Section("By class", ["Both models predict the same images of each class correctly."])
+    chart = stacked_bar_chart(
+        "Images that exactly one model predicts correctly",
+        [each.label for each in changed],
+        {
+            f"mended: only {comparison.b} is right": [each.only_second for each in changed],
+            f"broken: only {comparison.a} is right": [each.only_first for each in changed],
+        },
+        format=whole,
+        most=_BARS,
+        full=True,
+    )
+    columns: list[Column | str] = [
+        "Class", Column("Images", True, whole), Column("Mended", True, whole), Column("Broken", True, whole),
+        Column("Net", True, _signed),
+    ]  # fmt: skip
+    rows = [
+        (each.label, each.count, each.only_second, each.only_first, each.only_second - each.only_first)
+        for each in changed
+    ]
+    listing = details(f"Table of {whole(len(rows))} classes", table("Changes by class", columns, rows))
+    same = len(comparison.classes) - len(changed)
+    lead = "The largest changes first." + (f" {whole(same)} of the classes have none." if same else "")
+    return Section("By class", [chart, listing], lead=lead)
+
+
+def _reading(comparison: ModelComparison) -> Section:
+    return Section(
+        "How to read this",
+        [
+            bullets(
+                [
+                    "p is the probability that two equally good models differ by at least this much on so many images "
+                    f"with different answers. Below {LEVEL:g} the difference is hardly chance. A large p-value doesn't "
+                    "say that the models are equally good: it may be that there are too few images.",
+                    "The interval says how large the difference in accuracy may be. It takes into account that both "
+                    "models predict the same images, which the intervals of each accuracy don't.",
+                    "The more models you compare on the same images, the more often one seems better by chance. Images "
+                    "that were used to choose a model favor it: keep some that no choice has seen.",
+                ]
+            ),
+            facts(
+                [
+                    ("Images", whole(comparison.count)),
+                    ("Mended and broken", f"{whole(comparison.only_b)} and {whole(comparison.only_a)}"),
+                    ("p-value", equals(comparison.p_value).lstrip("= ")),
+                ]
+            ),
+        ],
+    )
+
+
+def _skipped(comparison: ModelComparison) -> list[Section]:
+    if not comparison.skipped:
+        return []
+    more = len(comparison.skipped) - _SKIPPED_SHOWN
+    listed = [*comparison.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return [Section("Skipped images", [bullets(listed)])]
+
+
+def points(share: float) -> str:
+    """A difference of shares as percentage points with a sign.
+
+    Example:
+        >>> points(0.0031), points(-0.02)
+        ('+0.31', '−2.00')
+    """
+    return f"{100 * share:+.2f}".replace("-", "−")
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.0f}".replace("-", "−") if value else "0"
+
+
+def _images(count: int) -> str:
+    return f"{whole(count)} image" + ("" if count == 1 else "s")
