@@ -161,7 +161,12 @@ class Journey:
             again = "" if decision.reason == "not done yet" else f" ({decision.reason})"
             tell(step.name, f"{step.title}{again} ...")
             context.repeated = step.name in (choice.first, choice.only)
-            taken = self._run(step, context)
+            try:
+                taken = self._run(step, context)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(
+                    f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
+                ) from interrupt
             tell(step.name, f"{taken.outcome.headline} ({shown_seconds(taken.seconds)})")
             if taken.status == "Refused":
                 raise GateError(taken.outcome.headline)
@@ -182,10 +187,6 @@ class Journey:
             failed = Outcome(headline=str(error), values=intent, status="Failed")
             self._save(step, context, inputs, failed, time.perf_counter() - started)
             raise
-        except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(
-                f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
-            ) from interrupt
         return self._save(step, context, inputs, outcome, time.perf_counter() - started)
 
     def _save(
