@@ -13,6 +13,7 @@ from breedclf import Categorical, Continuous, TrainingConfig
 from breedclf.cli import main
 from breedclf.journey.record import JourneyRecord
 from breedclf.journey.steps.shown import command, config_python, space_flags, space_python
+from breedclf.tuning.space import Parameter
 from tests.journey.conftest import MakeJourney
 
 _DECIDED_BY_A_PERSON = ("gate",)
@@ -21,7 +22,7 @@ _DECIDED_BY_A_PERSON = ("gate",)
 
 def test_settings_as_flags_and_in_python() -> None:
     training = TrainingConfig(data="my dogs", seed=3, calibration=False, labels="labels.csv", epochs=3)
-    space = {"learning_rate": Continuous(1e-4, 0.1, "log"), "batch_size": Categorical(32, 64)}
+    space: dict[str, Parameter] = {"learning_rate": Continuous(1e-4, 0.1, "log"), "batch_size": Categorical(32, 64)}
     assert eval(config_python(training), vars(breedclf)) == training
     assert eval(space_python(space), {**vars(breedclf), "Continuous": Continuous, "Categorical": Categorical}) == space
     assert space_flags(space) == {"learning_rate": "0.0001:0.1:log", "batch_size": "32,64"}
