@@ -18,7 +18,7 @@ from breedclf.jobs import Backend
 from breedclf.journey.leftovers import remove_leftovers
 from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
 from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
-from breedclf.journey.result import PAGE_FILE, JourneyResult
+from breedclf.journey.result import PAGE_FILE, JourneyResult, result_of
 from breedclf.journey.settings import STEPS, JourneySettings
 from breedclf.journey.step import JourneyContext, Step
 from breedclf.journey.steps.backbones import Backbones
@@ -146,7 +146,7 @@ class Journey:
             finally:
                 if context.endpoint is not None and not self.settings.keep:
                     context.endpoint.delete()
-        return JourneyResult.of(context.record, context.folder, time.perf_counter() - started)
+        return result_of(context.record, context.folder, time.perf_counter() - started)
 
     def to_sagemaker_pipeline(self) -> str:
         """The search as a SageMaker pipeline: the JSON definition for CreatePipeline.
