@@ -200,6 +200,8 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         Deployment,
         InlineBackend,
         JobSpec,
+        JourneyResult,
+        JourneySettings,
         LocalBackend,
         ModelStore,
         ProfilingSession,
@@ -229,6 +231,9 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "JobSpec.__init__(modules)": lambda path: JobSpec("x", modules={"mycode.py": path}).modules["mycode.py"],
         "JobSpec.__init__(source)": lambda path: JobSpec("x", source=path).source,
         "JobSpec.__init__(cache_dir)": lambda path: JobSpec("x", cache_dir=path).cache_dir,
+        "JourneyResult.load(folder)": JourneyResult.load,
+        "JourneySettings.from_file(path)": JourneySettings.from_file,
+        "JourneySettings.values_in_file(path)": JourneySettings.values_in_file,
         "LocalBackend.__init__(home)": lambda path: LocalBackend(path).home,
         "LocalBackend.__init__(python)": lambda path: LocalBackend(python=path).settings.python,
         "ModelStore.__init__(path)": lambda path: ModelStore(path).path,
@@ -237,6 +242,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "ProfilingSession.attach(source)": ProfilingSession.attach,
         "ProfilingSession.record(output)": recording,
         "ProfilingSession.report(path)": lambda path: ProfilingSession().report(path),
+        "ProfilingSession.verify(folder)": lambda path: ProfilingSession().verify(folder=path),
         "ProfilingSession.save(folder)": lambda path: ProfilingSession().save(path),
         "S3Dataset.upload(folder)": lambda path: S3Dataset.upload(path, "s3://b/x"),
         "SageMakerBackend.__init__(home)": lambda path: SageMakerBackend(region="eu-west-1", home=path).home,
@@ -298,7 +304,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
-UNTOLD |= {"Deployment.transform(cache_dir)"}
+UNTOLD |= {"Deployment.transform(cache_dir)", "ProfilingSession.verify(folder)"}
 UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(unlike)", "evaluate(cache_dir)"}
 
 
@@ -345,7 +351,8 @@ def test_every_public_parameter_that_is_a_path_is_tried() -> None:
         "TuningJob.__init__(weights)",
         "compare_backbones(weights)",
     }  # as the setting
-    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved | of_networks
+    found = {"JourneyResult.__init__(model)", "JourneyResult.__init__(report)"}
+    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved | of_networks | found
     assert sorted(set(public_parameters()) - tried) == []
 
 

@@ -202,11 +202,11 @@ class ProfilingSession:
         from breedclf.profiling.verify import candidates, images_in_time, timed_fit, verify
 
         check_repeats(repeats)
+        place = None if folder is None else user_path(folder, "folder")
         config = self._config()
         renamed = [renamed_settings(change) for change in also]
         wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in renamed]
         changes = candidates(config, self.profile, self.findings, wanted)
-        place = None if folder is None else user_path(folder, "folder")
 
         def make_run(count: int) -> Callable[[TrainingConfig], float]:
             return timed_fit(config, self.images, most_images=count, folder=place)

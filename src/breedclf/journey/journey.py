@@ -18,7 +18,7 @@ from breedclf.jobs import Backend
 from breedclf.journey.leftovers import remove_leftovers
 from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
 from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
-from breedclf.journey.result import PAGE_FILE, JourneyResult
+from breedclf.journey.result import PAGE_FILE, JourneyResult, result_of
 from breedclf.journey.settings import STEPS, JourneySettings
 from breedclf.journey.step import JourneyContext, Step
 from breedclf.journey.steps.backbones import Backbones
@@ -146,7 +146,7 @@ class Journey:
             finally:
                 if context.endpoint is not None and not self.settings.keep:
                     context.endpoint.delete()
-        return JourneyResult.of(context.record, context.folder, time.perf_counter() - started)
+        return result_of(context.record, context.folder, time.perf_counter() - started)
 
     def to_sagemaker_pipeline(self) -> str:
         """The search as a SageMaker pipeline: the JSON definition for CreatePipeline.
@@ -176,7 +176,12 @@ class Journey:
             again = "" if decision.reason == "not done yet" else f" ({decision.reason})"
             tell(step.name, f"{step.title}{again} ...")
             context.repeated = step.name in (choice.first, choice.only)
-            taken = self._run(step, context)
+            try:
+                taken = self._run(step, context)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(
+                    f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
+                ) from interrupt
             tell(step.name, f"{taken.outcome.headline} ({shown_seconds(taken.seconds)})")
             if taken.status == "Refused":
                 raise GateError(taken.outcome.headline)
@@ -197,10 +202,6 @@ class Journey:
             failed = Outcome(headline=str(error), values=intent, status="Failed")
             self._save(step, context, inputs, failed, time.perf_counter() - started)
             raise
-        except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(
-                f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
-            ) from interrupt
         return self._save(step, context, inputs, outcome, time.perf_counter() - started)
 
     def _save(

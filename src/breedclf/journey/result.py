@@ -50,20 +50,7 @@ class JourneyResult:
         record = JourneyRecord.load(path)
         if not record.steps:
             raise ConfigError(f"{path} has no journey: give the output folder of one")
-        return cls.of(record, path, sum(step.seconds for step in record.steps))
-
-    @classmethod
-    def of(cls, record: JourneyRecord, folder: Path, seconds: float) -> Self:
-        """The result in a record."""
-        values = {step.name: step.outcome.values for step in record.steps}
-        return cls(
-            steps=record.steps,
-            best=values.get("tune", {}).get("best", {}).get("hyperparameters", {}),
-            accuracy=values.get("evaluate", {}).get("accuracy"),
-            model=folder / MODEL_FOLDER,
-            report=folder / PAGE_FILE,
-            seconds=seconds,
-        )
+        return cls(**_found(record, path), seconds=sum(step.seconds for step in record.steps))
 
     @property
     def refused(self) -> bool:
@@ -102,3 +89,19 @@ class JourneyResult:
             tiles(Tile(figure.label, figure.value, figure.note) for figure in figures),
             table("", ["step", "status", "duration", "result"], rows),
         )
+
+
+def result_of(record: JourneyRecord, folder: Path, seconds: float) -> JourneyResult:
+    """The result of a run, from what it recorded."""
+    return JourneyResult(**_found(record, folder), seconds=seconds)
+
+
+def _found(record: JourneyRecord, folder: Path) -> dict[str, Any]:
+    values = {step.name: step.outcome.values for step in record.steps}
+    return {
+        "steps": record.steps,
+        "best": values.get("tune", {}).get("best", {}).get("hyperparameters", {}),
+        "accuracy": values.get("evaluate", {}).get("accuracy"),
+        "model": folder / MODEL_FOLDER,
+        "report": folder / PAGE_FILE,
+    }

@@ -152,7 +152,7 @@ class JourneySettings(Settings):
         Raises:
             ConfigError: it can't be read, or has training settings at its top.
         """
-        values = read_settings(Path(path))
+        values = read_settings(path)
         misplaced = [name for name in values if name in TrainingConfig.model_fields and name not in cls.model_fields]
         if misplaced:
             raise ConfigError(
