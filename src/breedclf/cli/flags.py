@@ -15,6 +15,17 @@ from breedclf.errors import ConfigError
 from breedclf.files.s3_uri import is_s3, whole_uri
 
 
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset, which `--config` can name instead."""
+    parser.add_argument(
+        "data",
+        metavar="DIR|TABLE",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="image folder, or table (.csv, .parquet)",
+    )
+
+
 def add_settings_flags(
     parser: argparse.ArgumentParser,
     model: type[Settings],

@@ -6,7 +6,7 @@ import argparse
 
 from breedclf.backends.registry import backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.files.paths import path_argument
@@ -15,9 +15,7 @@ from breedclf.journey.settings import STEPS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "data", metavar="DIR|TABLE", nargs="?", default=argparse.SUPPRESS, help="image folder, or table"
-    )
+    add_data_argument(parser)
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where jobs run")
     parser.add_argument("--output", type=path_argument, metavar="DIR", dest="folder", help="(default: runs/journey)")
