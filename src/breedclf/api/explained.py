@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _MOST_CHARS = 1024
-_SHOWN_PX = 240
 
 
 @dataclass(frozen=True)
@@ -64,20 +63,17 @@ class EndpointExplanation:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.blocks import facts
-        from breedclf.reporting.formats import percent, plain
-        from breedclf.reporting.notebook import beside_image, notebook_view
+        from breedclf.explanations.view import explanation_view
 
-        file, shown = BytesIO(), self.image().convert("RGB")
-        shown.thumbnail((_SHOWN_PX, _SHOWN_PX))
-        shown.save(file, "JPEG", quality=85)
-        pairs = [
-            ("Method", f"{self.method}{', exact' if self.exact else ', an approximation'}"),
-            ("Score" if self.other is None else "Difference of scores", plain(self.score)),
-            ("Evidence on the border", percent(self.border_share)),
-        ]
-        versus = "" if self.other is None else f" and not {self.other}"
-        return notebook_view(f"Why {self.class_name}{versus}", beside_image(file.getvalue(), facts(pairs)))
+        return explanation_view(
+            self.image(),
+            class_name=self.class_name,
+            other=self.other,
+            method=self.method,
+            is_exact=self.exact,
+            score=self.score,
+            border_share=self.border_share,
+        )
 
 
 @dataclass(frozen=True, repr=False)

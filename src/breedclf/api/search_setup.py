@@ -26,7 +26,7 @@ from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.network_weights import checked_weights, is_file, weights_by_architecture
 from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, ParameterRange, Space, with_weights
-from breedclf.tuning.study import StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
@@ -98,6 +98,31 @@ def search_request(
         name: str(Path(value).absolute()) if is_file(value) else value for name, value in by_architecture.items()
     }
     return SearchRequest(config=config, space=request.space, weights=absolute, **settings) if absolute else request
+
+
+def create_study(
+    folder: StudyFolder, request: SearchRequest, backend: Backend | None, clock: Clock, valid_images: int | None
+) -> None:
+    """Write a search that hasn't started; the caller holds its lock.
+
+    Raises:
+        ConfigError: there is one of this name.
+        DiskError: it can't be written.
+    """
+    name = request.name
+    if folder.exists():
+        raise ConfigError(
+            f"there is a tuning job {name!r} already: continue it with TuningJob.attach({name!r}, ...).wait() or "
+            f"`breedclf tune --resume {name}`, or choose another name"
+        )
+    study = Study(
+        request=request,
+        key=secrets.token_hex(4),
+        created=clock.time(),
+        backend=None if backend is None else backend.name,
+        valid_count=valid_images,
+    )
+    folder.save(study)
 
 
 def check_networks(request: SearchRequest) -> None:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from breedclf.api.best_trial import BestTrial
+from breedclf.api.best_trial import BestTrial, best_of
 from breedclf.api.native_tuning import adopt, native_search
 from breedclf.api.search_setup import (
     check_networks,
+    create_study,
     driver_for,
     new_study_name,
     search_request,
     studies_folder,
     valid_count,
 )
+from breedclf.api.tuning_detach import detaching
 from breedclf.api.tuning_drivers import OnChange
 from breedclf.api.tuning_output import Progress, change_handler, dataframe_of, failure_message
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.config.origin import check_one_origin, refuse_images
-from breedclf.errors import ConfigError, JobError, JobFailedError
+from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
-from breedclf.jobs import Backend, PlanningBackend, detach, print_on_stderr
-from breedclf.jobs.handle import Job
+from breedclf.jobs import Backend, PlanningBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.text.html_repr import html_repr
 from breedclf.tuning.native import NativeTuning, SdkTuner, SdkTuning
@@ -37,7 +36,7 @@ from breedclf.tuning.space import ParameterRange
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
 from breedclf.tuning.study import Study, StudyFolder
-from breedclf.tuning.table import rows_of, summary_line
+from breedclf.tuning.table import rows_of
 from breedclf.tuning.trials import Trial
 
 if TYPE_CHECKING:
@@ -214,23 +213,7 @@ class TuningJob:
             JobError: none has completed yet.
             JobFailedError: the search ended without one.
         """
-        study = self.study
-        trial = study.best
-        if trial is None or trial.objective is None:
-            if study.is_over:
-                raise JobFailedError(failure_message(study))
-            raise JobError(f"no trial of tuning job {self.name!r} has completed yet: wait() for it")
-        job_name = self._driver.job(trial.name)
-        return BestTrial(
-            name=trial.name,
-            config=study.request.config_of(trial),
-            hyperparameters=trial.hyperparameters,
-            objective=trial.objective,
-            metrics=trial.metrics,
-            job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
-            level_with=None if study.confirmation is None else study.confirmation.level_with,
-            _artifact=partial(self._driver.artifact, trial.name),
-        )
+        return best_of(self.study, self._driver, self._backend)
 
     def run(self, *, progress: Progress = None) -> Self:
         """Start the search and return: at once with a backend, or when the search has ended without one.
@@ -251,20 +234,7 @@ class TuningJob:
         check_networks(self._request)
         valid_images = valid_count(self._request.config, self._images)
         with self._folder.locked():
-            if self._folder.exists():
-                raise ConfigError(
-                    f"there is a tuning job {self.name!r} already: continue it with "
-                    f"TuningJob.attach({self.name!r}, ...).wait() or `breedclf tune --resume {self.name}`, or choose "
-                    "another name"
-                )
-            study = Study(
-                request=self._request,
-                key=secrets.token_hex(4),
-                created=self._clock.time(),
-                backend=None if self._backend is None else self._backend.name,
-                valid_count=valid_images,
-            )
-            self._folder.save(study)
+            create_study(self._folder, self._request, self._backend, self._clock, valid_images)
             self._drive(self._driver.begin, progress)
         return self
 
@@ -365,27 +335,5 @@ class TuningJob:
         self._driver = driver_for(self._folder, backend, clock, images, packed=packed, confirm_seeds=seeds)
 
     def _drive(self, act: Callable[[OnChange], Study], progress: Progress) -> None:
-        try:
+        with detaching(self._folder, self._driver, self._clock):
             act(change_handler(progress))
-        except KeyboardInterrupt:
-            self._detach()
-            raise
-
-    def _detach(self) -> None:
-        """Print how to come back; stop everything if Ctrl-C is pressed again."""
-        detach(self._notice, self._stop_after_interrupt, self._clock)
-
-    def _notice(self) -> str | None:
-        study = self.study
-        if study.is_over:
-            return None
-        return (
-            f"\n{summary_line(study)}: {self._driver.goes_on}; continue with "
-            f"TuningJob.attach({self.name!r}, ...).wait() or `breedclf tune --resume {self.name}`; "
-            "press Ctrl-C again now to stop it"
-        )
-
-    def _stop_after_interrupt(self) -> None:
-        print_on_stderr(f"stopping all jobs of {self.name}")
-        self._folder.stop_file.touch()
-        self._driver.carry_on(lambda _study: None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
@@ -48,13 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = actions.add_parser(
         "compare", help="compare networks on the training and validation images, on this machine"
     )
-    compare.add_argument(
-        "data",
-        metavar="DIR|TABLE",
-        nargs="?",
-        default=argparse.SUPPRESS,
-        help="image folder, or table (.csv, .parquet)",
-    )
+    add_data_argument(compare)
     compare.add_argument(
         "--candidates",
         metavar="A,B",

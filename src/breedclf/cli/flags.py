@@ -17,6 +17,17 @@ from breedclf.tuning.flag_values import network_weights, parse_parameter
 from breedclf.tuning.space import Parameter
 
 
+def add_data_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the dataset, which `--config` can name instead."""
+    parser.add_argument(
+        "data",
+        metavar="DIR|TABLE",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        help="image folder, or table (.csv, .parquet)",
+    )
+
+
 def add_settings_flags(
     parser: argparse.ArgumentParser,
     model: type[Settings],

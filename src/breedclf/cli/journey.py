@@ -7,7 +7,14 @@ from typing import Any
 
 from breedclf.backends.registry import backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_network_weights, add_settings_flags, take_space, take_weights, training_config
+from breedclf.cli.flags import (
+    add_data_argument,
+    add_network_weights,
+    add_settings_flags,
+    take_space,
+    take_weights,
+    training_config,
+)
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.files.paths import path_argument
@@ -27,9 +34,7 @@ describes a journey: training settings under training, the search under space, a
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [DIR|TABLE] [OPTION ...]"
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "data", metavar="DIR|TABLE", nargs="?", default=argparse.SUPPRESS, help="image folder, or table"
-    )
+    add_data_argument(parser)
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="a journey as a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where jobs run")
     parser.add_argument("--output", type=path_argument, metavar="DIR", dest="folder", help="(default: runs/journey)")

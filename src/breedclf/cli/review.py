@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from breedclf.cli import EXIT_PROBLEMS_FOUND
 from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
@@ -34,13 +34,7 @@ def add_arguments(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     review = actions.add_parser(
         "review", help="find wrong labels, near duplicates and outliers; writes nothing into DIR"
     )
-    review.add_argument(
-        "data",
-        metavar="DIR|TABLE",
-        nargs="?",
-        default=argparse.SUPPRESS,
-        help="image folder, or table (.csv, .parquet)",
-    )
+    add_data_argument(review)
     review.add_argument(
         "--apply",
         type=path_argument,

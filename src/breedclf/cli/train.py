@@ -9,7 +9,7 @@ from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.trainer import Trainer
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, data_arguments, training_config
+from breedclf.cli.flags import add_data_argument, add_settings_flags, data_arguments, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError
@@ -19,13 +19,7 @@ from breedclf.training.records import EpochRecord
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [DIR|TABLE] [OPTION ...]"
-    parser.add_argument(
-        "data",
-        metavar="DIR|TABLE",
-        nargs="?",
-        default=argparse.SUPPRESS,
-        help="image folder, or table (.csv, .parquet)",
-    )
+    add_data_argument(parser)
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     parser.add_argument("--backend", metavar="|".join(backend_names()), help="train as a job on this backend")
     parser.add_argument("--job-name", metavar="NAME", help="name of that job (default: made from the time)")

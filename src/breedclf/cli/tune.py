@@ -14,6 +14,7 @@ from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
 from breedclf.cli.flags import (
+    add_data_argument,
     add_network_weights,
     add_settings_flags,
     data_arguments,
@@ -42,9 +43,7 @@ _CARD = "breedclf.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [DIR|TABLE] [OPTION ...]"
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "data", metavar="DIR|TABLE", nargs="?", default=argparse.SUPPRESS, help="image folder, or table"
-    )
+    add_data_argument(parser)
     parser.add_argument("--config", type=path_argument, metavar="FILE", help="settings from a YAML, TOML or JSON file")
     search = parser.add_argument_group("search")
     search.add_argument("--strategy", metavar="grid|random|bayesian", default="bayesian", help="(default: bayesian)")

@@ -12,12 +12,13 @@ from breedclf.config import Device, Precision
 from breedclf.data.images import pillow_image
 from breedclf.data.split import SplitImages
 from breedclf.errors import ConfigError, ImageError
-from breedclf.evaluation.images import shown_name
 from breedclf.evaluation.metrics import Evaluation
+from breedclf.evaluation.thumbnails import Thumbnails
 from breedclf.explanations.border import UNIFORM_BORDER_SHARE
 from breedclf.explanations.explainer import Explainer
 from breedclf.explanations.explanation import Explanation
 from breedclf.inference.classifier import Classifier
+from breedclf.models.head import spread
 
 _SAMPLE = 24
 _FEWEST = 10
@@ -78,9 +79,9 @@ def report_maps(
         explainer = Explainer(classifier)
     except ConfigError as error:
         return ReportMaps(reason=str(error))
-    at = {shown_name(images.name(index), root): index for index in range(len(images))}
+    names = Thumbnails(images, root)
     labels = list(result.labels)
-    worst = [_crop(classifier, images, at[Path(wrong.path)]) for wrong in result.worst]
+    worst = [_crop(classifier, images, names.position(wrong.path)) for wrong in result.worst]
     wrong_classes = [labels.index(wrong.predicted) for wrong in result.worst]
     explained = _explanations(explainer, classifier, worst, wrong_classes)
     border = None
@@ -144,9 +145,9 @@ def _explanations(
 def _sample(classifier: Classifier, images: SplitImages) -> list[torch.Tensor]:
     """The crops of up to 24 images at equal distances; unreadable ones are left out."""
     crops = list[torch.Tensor]()
-    for number in range(min(_SAMPLE, len(images))):
+    for position in spread(len(images), _SAMPLE).tolist():
         try:
-            crops.append(_crop(classifier, images, number * len(images) // min(_SAMPLE, len(images))))
+            crops.append(_crop(classifier, images, position))
         except ImageError:
             continue
     return crops

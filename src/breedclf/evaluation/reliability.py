@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from breedclf.evaluation.result import Probabilities, Result, Targets, wilson_interval
@@ -87,21 +89,24 @@ def expected_calibration_error(probabilities: Probabilities, targets: Targets, b
         >>> round(expected_calibration_error(np.array([[0.8, 0.2]] * 2), np.array([0, 1])), 3)
         0.3
     """
-    found = reliability_bins(probabilities, targets, bins)
-    return sum(each.count * abs(each.accuracy - each.confidence) for each in found) / len(targets)
+    return _calibration_error(reliability_bins(probabilities, targets, bins))
+
+
+def _calibration_error(bins: Sequence[ReliabilityBin]) -> float:
+    return sum(each.count * abs(each.accuracy - each.confidence) for each in bins) / sum(each.count for each in bins)
 
 
 def calibration_result(
     probabilities: Probabilities, targets: Targets, temperature: float, nll_before: float, nll_after: float
 ) -> CalibrationResult:
     """The calibration on some images, whose probabilities [N, C] are those with the temperature."""
-    enough = len(targets) >= FEWEST_IMAGES
+    bins = reliability_bins(probabilities, targets) if len(targets) >= FEWEST_IMAGES else ()
     return CalibrationResult(
         temperature=temperature,
         nll_before=nll_before,
         nll_after=nll_after,
-        ece=expected_calibration_error(probabilities, targets) if enough else None,
-        bins=reliability_bins(probabilities, targets) if enough else (),
+        ece=_calibration_error(bins) if bins else None,
+        bins=bins,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,10 @@ from PIL import Image
 
 from breedclf.data.decoding import as_image
 from breedclf.errors import ConfigError
-from breedclf.explanations.border import UNIFORM_BORDER_SHARE, border_share
+from breedclf.explanations.border import border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
-from breedclf.explanations.overlay import overlay
+from breedclf.explanations.overlay import SHOWN_PX, overlay, small_jpeg
 from breedclf.inference.prediction import Prediction
 from breedclf.text.html_repr import html_repr
 
@@ -131,12 +130,9 @@ class Explanation:
         """
         return overlay(as_image(self.crop), self.values, diverging=self.other is not None)
 
-    def jpeg(self, side_px: int = 240) -> bytes:
+    def jpeg(self, side_px: int = SHOWN_PX) -> bytes:
         """The same as a small JPEG file, for pages and notebooks."""
-        image, file = self.image(), BytesIO()
-        image.thumbnail((side_px, side_px))
-        image.save(file, "JPEG", quality=75, optimize=True)
-        return file.getvalue()
+        return small_jpeg(self.image(), side_px)
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON values, without the map."""
@@ -160,16 +156,17 @@ class Explanation:
 
     @html_repr
     def _repr_html_(self) -> str:
-        from breedclf.reporting.blocks import facts
-        from breedclf.reporting.formats import percent, plain
-        from breedclf.reporting.notebook import beside_image, notebook_view
+        from breedclf.explanations.view import explanation_view
 
-        pairs = [
-            ("Method", f"{self.method}{', exact' if self.is_exact else ', an approximation'}"),
-            ("Score" if self.other is None else "Difference of scores", plain(self.score)),
-            ("Evidence on the border", f"{percent(self.border_share)} ({percent(UNIFORM_BORDER_SHARE)} if even)"),
-        ]
-        return notebook_view(f"Why {self}", beside_image(self.jpeg(), facts(pairs)))
+        return explanation_view(
+            self.image(),
+            class_name=self.class_name,
+            other=self.other,
+            method=self.method,
+            is_exact=self.is_exact,
+            score=self.score,
+            border_share=self.border_share,
+        )
 
     def _parts(self) -> tuple[Evidence, ClassNames]:
         if self._evidence is None or self._names is None:

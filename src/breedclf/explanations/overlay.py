@@ -7,6 +7,7 @@ processing", 2020.
 from __future__ import annotations
 
 from functools import cache
+from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from PIL import Image
 
 Floats = npt.NDArray[np.float64]
 
+SHOWN_PX = 240
 _STEPS = 256
 _SEQUENTIAL = ((0.42, 0.16, 310.0), (0.66, 0.19, 30.0 + 360), (0.94, 0.17, 105.0 + 360))
 """Lightness, chroma and hue in degrees: violet, red, yellow."""
@@ -80,3 +82,11 @@ def _rgb(lightness: Floats, chroma: Floats, hue: Floats) -> Floats:
     ).clip(0, 1)
     rgb: Floats = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return rgb
+
+
+def small_jpeg(image: Image.Image, side_px: int = SHOWN_PX) -> bytes:
+    """The image as a JPEG file that a page can contain."""
+    shown, file = image.convert("RGB"), BytesIO()
+    shown.thumbnail((side_px, side_px))
+    shown.save(file, "JPEG", quality=75, optimize=True)
+    return file.getvalue()

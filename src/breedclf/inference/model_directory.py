@@ -34,6 +34,7 @@ from breedclf.inference.calibration import Calibration
 from breedclf.inference.conformal import ConformalQuantiles
 from breedclf.inference.feature_bank import BankRecord, FeatureBank, LimitedBank
 from breedclf.inference.readme.text import readme_text
+from breedclf.inference.started_from import StartedFrom
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.models.state_dict import faults, misfits, with_counters
@@ -52,19 +53,6 @@ _OPTIONAL = ("start_from", "backbone", "calibration", "conformal", "feature_bank
 """The card's fields that are left out if they are None."""
 
 _Name = Annotated[str, Field(min_length=1)]
-
-
-class StartedFrom(Settings):
-    """The model that training continued: the SHA-256 of its weights, and what became of its classes, by label.
-
-    `renamed` maps the label of a kept class to its label in that model, where they differ.
-    """
-
-    fingerprint: str
-    kept: tuple[str, ...]
-    new: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    renamed: dict[str, str] = Field(default_factory=dict)
 
 
 class ModelCard(Settings):

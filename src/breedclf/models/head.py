@@ -129,6 +129,7 @@ def new_head(features: int, classes: int, config: TrainingConfig) -> ScaledLinea
 
 
 def spread(count: int, most: int | None) -> torch.Tensor:
+    """Up to `most` of the numbers 0 to `count` - 1, at equal distances; all if None."""
     if most is None or count <= most:
         return torch.arange(count)
     return torch.arange(most) * count // most

@@ -14,7 +14,8 @@ from breedclf.data.sources import FeatureSource
 from breedclf.data.training_data import TrainingData
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.model_folder import model_directory_at
-from breedclf.inference.model_directory import StartedFrom, backbone_of, read_artifact, read_card
+from breedclf.inference.model_directory import backbone_of, read_artifact, read_card
+from breedclf.inference.started_from import StartedFrom
 from breedclf.jobs import remote_address
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.model import Model

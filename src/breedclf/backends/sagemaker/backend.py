@@ -74,11 +74,7 @@ class SageMakerBackend:
         clock: Clock = SYSTEM_CLOCK,
         **keywords: Any,
     ) -> None:
-        overrides = {"role": role, "bucket": bucket, "region": region, **keywords}
-        if settings is None:
-            settings = SageMakerSettings.given(**overrides)
-        else:
-            settings = settings.replace(**{name: value for name, value in overrides.items() if value is not None})
+        settings = SageMakerSettings.chosen(settings, role=role, bucket=bucket, region=region, **keywords)
         if clients is None:
             clients = AwsClients(session_or_default(session), settings.region, settings.endpoint_url)
         self._context = AwsContext(settings, clients, home_folder(home), clock)

@@ -156,6 +156,17 @@ class SageMakerSettings(Settings):
         return self
 
     @classmethod
+    def chosen(cls, settings: Self | None, **overrides: Any) -> Self:
+        """These settings with the keywords that aren't None; without any, those of `given`.
+
+        Raises:
+            ConfigError: the file can't be read, or a setting is invalid.
+        """
+        if settings is None:
+            return cls.given(**overrides)
+        return settings.replace(**{name: value for name, value in overrides.items() if value is not None})
+
+    @classmethod
     def given(cls, variables: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Settings from the file in `BREEDCLF_SAGEMAKER_CONFIG`, the environment and keywords, in rising priority.
 
