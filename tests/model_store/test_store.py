@@ -223,8 +223,8 @@ def test_the_evaluation_and_the_profile_beside_a_model(store: ModelStore, model:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}],
-    ids=["other classes", "other temperature"],
+    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}, {"weights_sha256": "1" * 64}],
+    ids=["other classes", "other temperature", "other weights"],
 )
 def test_an_evaluation_of_another_model_is_left_out(
     store: ModelStore, model: Models, changes: dict[str, object]
