@@ -50,7 +50,7 @@ def dataset_name(data: object) -> str:
     """The last part of a dataset's path or URI, without the folders of this machine; empty if there is none.
 
     Example:
-        >>> dataset_name("/home/me/dogImages"), dataset_name("s3://bucket/birds/"), dataset_name(None)
+        >>> dataset_name("photos/dogImages"), dataset_name("s3://bucket/birds/"), dataset_name(None)
         ('dogImages', 'birds', '')
     """
     return visible_name(PurePath(str(data)).name) if data else ""
