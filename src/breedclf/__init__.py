@@ -76,7 +76,9 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
-    from breedclf.journey.journey import Journey, JourneyResult
+    from breedclf.journey.journey import Journey
+    from breedclf.journey.plan import JourneyPlan
+    from breedclf.journey.result import JourneyResult
     from breedclf.journey.settings import JourneySettings
     from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
     from breedclf.label_review.review import review
@@ -96,9 +98,10 @@ if TYPE_CHECKING:
     from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.results.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
+    from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
     from breedclf.tuning.study import Study
-    from breedclf.tuning.trials import Trial
+    from breedclf.tuning.trials import SeedRun, Trial
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -113,6 +116,8 @@ _MODULE_OF = {
     "ComparedBackbone": "breedclf.backbones.comparison",
     "Comparison": "breedclf.exporting.comparison",
     "ConfigError": "breedclf.errors",
+    "Confirmation": "breedclf.tuning.confirmation",
+    "ConfirmedTrial": "breedclf.tuning.confirmation",
     "Continuous": "breedclf.tuning.space",
     "DataError": "breedclf.errors",
     "DatasetCheck": "breedclf.data_check",
@@ -155,7 +160,8 @@ _MODULE_OF = {
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
     "Journey": "breedclf.journey.journey",
-    "JourneyResult": "breedclf.journey.journey",
+    "JourneyPlan": "breedclf.journey.plan",
+    "JourneyResult": "breedclf.journey.result",
     "JourneySettings": "breedclf.journey.settings",
     "LabeledImages": "breedclf.data.labeled_images",
     "LearningRateCurve": "breedclf.training.lr_finder",
@@ -188,6 +194,7 @@ _MODULE_OF = {
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "SageMakerSettings": "breedclf.backends.sagemaker.settings",
     "SecondaryStatus": "breedclf.jobs",
+    "SeedRun": "breedclf.tuning.trials",
     "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
     "Study": "breedclf.tuning.study",
@@ -233,6 +240,8 @@ __all__ = [
     "ComparedBackbone",
     "Comparison",
     "ConfigError",
+    "Confirmation",
+    "ConfirmedTrial",
     "Continuous",
     "DataError",
     "DatasetCheck",
@@ -275,6 +284,7 @@ __all__ = [
     "JobStatus",
     "JobTimeoutError",
     "Journey",
+    "JourneyPlan",
     "JourneyResult",
     "JourneySettings",
     "LabeledImages",
@@ -308,6 +318,7 @@ __all__ = [
     "SageMakerBackend",
     "SageMakerSettings",
     "SecondaryStatus",
+    "SeedRun",
     "ServingBackend",
     "StepRecord",
     "Study",
