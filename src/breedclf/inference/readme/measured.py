@@ -48,8 +48,9 @@ class Measured:
 
 
 def dataset_name(data: object) -> str:
-    """The last part of a dataset's path or URI, without the folders of this machine; empty if there is none, or only the
-    folder from which a container reads it.
+    """The last part of a dataset's path or URI, without the folders of this machine.
+
+    It is empty if there is no path, or only that of a container's input.
 
     Example:
         >>> dataset_name("photos/dogImages"), dataset_name("s3://bucket/birds/"), dataset_name(None)
