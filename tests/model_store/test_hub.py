@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import breedclf
-from breedclf import ArtifactError, Classifier, ConfigError, PublishError, push_to_hub
+from breedclf import ArtifactError, Classifier, ConfigError, ModelStore, PublishError, push_to_hub
+from breedclf.cli import main
 from tests.serving.conftest import draw, write_tiny_model
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -116,7 +119,9 @@ def test_a_damaged_model_is_not_uploaded(hub: UploadHub, model: Path, tmp_path: 
     with (copy / "model.safetensors").open("r+b") as file:
         file.seek(-100, os.SEEK_END)
         file.write(b"\xff" * 8)
-    with pytest.raises(ArtifactError, match=r"model\.safetensors is damaged"):
+    with pytest.raises(
+        ArtifactError, match=r"model\.safetensors isn.t the file that breedclf\.json names: it is damaged"
+    ):
         push_to_hub(copy, "me/dogs", token=TOKEN)
     assert hub.repositories == {}
 
@@ -125,3 +130,40 @@ def test_without_the_package_it_says_what_to_install(model: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(breedclf.MissingExtraError, match=r'pip install "breedclf\[hub\]"'):
         push_to_hub(model, "me/dogs", token=TOKEN)
+
+
+def test_from_the_command_line_in_a_process_of_its_own(hub: UploadHub, model: Path, tmp_path: Path) -> None:
+    store = ModelStore(tmp_path / "runs/models")
+    store.add(model, name="dogs")
+    store.promote("dogs", 1)
+    variables = {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_XET": "1", "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
+    done = subprocess.run(
+        [sys.executable, "-m", "breedclf", "models", "push", "dogs", "me/dogs", "--public", "--json"],
+        env={**os.environ, **variables, "HF_HOME": str(tmp_path / "hf")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"repository": "me/dogs", "url": f"{hub.url}/me/dogs"}
+    assert not hub.repositories["me/dogs"].private
+    assert "model.safetensors" in hub.repositories["me/dogs"].files
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["me/dogs"], "models push got 'me/dogs'; the usage is breedclf models push [-h] NAME [VERSION] REPOSITORY"),
+        (["dogs", "1", "more", "me/dogs"], "models push got 'dogs 1 more me/dogs'; the usage is"),
+        (["cats", "me/dogs"], "has no model 'cats'; there are: dogs"),
+        (["dogs", "me/dogs"], "model 'dogs' has no version 'live'; there are: 1"),
+        (["dogs", "1", "me/dogs", "--evaluation", "nowhere"], "there is no nowhere: `breedclf evaluate MODEL DATA`"),
+    ],
+    ids=["too-few", "too-many", "unknown", "not-live", "no-evaluation"],
+)
+def test_wrong_words(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    ModelStore(tmp_path / "store").add(model, name="dogs")
+    assert main(["models", "push", *words, "--store", str(tmp_path / "store")]) == 2
+    assert message in capsys.readouterr().err

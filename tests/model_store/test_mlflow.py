@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from breedclf import Classifier, ConfigError, ModelStore, PublishError
-from breedclf.model_store.mlflow import register_in_mlflow
 from tests.serving.conftest import draw, write_tiny_model
 
 mlflow = pytest.importorskip("mlflow")
@@ -27,16 +26,17 @@ def test_versions_aliases_and_lineage(tmp_path: Path, monkeypatch: pytest.Monkey
     store.add(models[1], name="dogs")
     store.promote("dogs", 1)
 
-    assert register_in_mlflow(store, "dogs", tracking_uri=uri) == "1"
+    assert store.to_mlflow("dogs", tracking_uri=uri) == "1"
     found = client.get_model_version_by_alias("dogs", "live")
     assert (found.version, found.description) in [("1", "the first"), (1, "the first")]
     assert found.tags["breedclf.tuning_job"] == "search-1"
     assert found.tags["breedclf.digest"] == store.record("dogs").version(1).digest
     assert client.get_run(found.run_id).info.status == "FINISHED"
 
+    store.alias("dogs", "v2", 2)  # a name that MLflow reserves
     store.promote("dogs", 2)
-    assert register_in_mlflow(store, "dogs", "live", tracking_uri=uri) == "2"
-    assert register_in_mlflow(store, "dogs", "previous", tracking_uri=uri) == "1", "it isn't uploaded again"
+    assert store.to_mlflow("dogs", "live", tracking_uri=uri) == "2"
+    assert store.to_mlflow("dogs", "previous", tracking_uri=uri) == "1", "it isn't uploaded again"
     aliases = client.get_registered_model("dogs").aliases
     assert {alias: str(version) for alias, version in aliases.items()} == {"live": "2", "previous": "1"}
     assert len(client.search_runs([client.get_experiment_by_name("breedclf").experiment_id])) == 2
@@ -51,6 +51,6 @@ def test_refusals(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "store")
     store.add(write_tiny_model(tmp_path / "model"), name="dogs")
     with pytest.raises(ConfigError, match="model 'dogs' has no version 'live'"):
-        register_in_mlflow(store, "dogs", tracking_uri="sqlite:///unused.db")
+        store.to_mlflow("dogs", tracking_uri="sqlite:///unused.db")
     with pytest.raises(PublishError, match=r"'dogs' can't be registered in MLflow at http://127\.0\.0\.1:9: "):
-        register_in_mlflow(store, "dogs", 1, tracking_uri="http://127.0.0.1:9")
+        store.to_mlflow("dogs", 1, tracking_uri="http://127.0.0.1:9")

@@ -272,8 +272,8 @@ def test_adding_a_version_again_notes_what_was_found_out_since(store: ModelStore
 
 @pytest.mark.parametrize(
     "changes",
-    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}],
-    ids=["other classes", "other temperature"],
+    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}, {"weights_sha256": "1" * 64}],
+    ids=["other classes", "other temperature", "other weights"],
 )
 def test_an_evaluation_of_another_model_is_left_out(
     store: ModelStore, model: Models, changes: dict[str, object]

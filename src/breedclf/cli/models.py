@@ -13,6 +13,9 @@ from breedclf.cli import models_compare, models_sagemaker
 from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.models_push import HELP as PUSH_HELP
+from breedclf.cli.models_push import add_arguments as push_arguments
+from breedclf.cli.models_push import run as push
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import path_argument, user_path
@@ -35,6 +38,7 @@ _ACTIONS = {
     "alias": "let an alias of your own name a version",
     "remove": "remove a version that no alias names and no endpoint serves",
     "gc": "delete files that no version uses",
+    "push": PUSH_HELP,
 }
 _GATE = ("baseline", "max_drop", "max_megabytes")
 
@@ -143,6 +147,7 @@ _ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "rollback": _rollback_arguments,
     "alias": _alias_arguments,
     "remove": _remove_arguments,
+    "push": push_arguments,
 }
 
 
@@ -254,6 +259,7 @@ _RUN = {
     "alias": _alias,
     "remove": _remove,
     "gc": _gc,
+    "push": push,
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,19 +45,15 @@ def model_card(model: object, evaluation: Evaluation | StrPath | None = None, *,
         >>> text = model_card("runs/dogs/model", "runs/dogs/evaluation-test")  # doctest: +SKIP
         >>> Path("runs/dogs/model/README.md").write_text(text)  # doctest: +SKIP
     """
+    found = evaluation if evaluation is None or isinstance(evaluation, Evaluation) else read_evaluation(evaluation)
     folder = model_directory_at(artifact_of(model))
     card = read_card(folder)
-    return readme_text(card, _tested(card, folder, evaluation), repository=repository)
-
-
-def _tested(card: ModelCard, folder: Path, evaluation: Evaluation | StrPath | None) -> Measured | None:
-    if evaluation is None:
-        return _beside(card, folder)
-    found = evaluation if isinstance(evaluation, Evaluation) else read_evaluation(evaluation)
+    if found is None:
+        return readme_text(card, _beside(card, folder), repository=repository)
     if (problem := _of_another_model(card, found)) is not None:
-        shown = "the evaluation" if isinstance(evaluation, Evaluation) else f"evaluation {os.fspath(evaluation)!r}"
+        shown = "the evaluation" if isinstance(evaluation, Evaluation) else f"evaluation {str(evaluation)!r}"
         raise ConfigError(f"{shown} {problem}: evaluate the model again")
-    return _as_measured(card, found)
+    return readme_text(card, _as_measured(card, found), repository=repository)
 
 
 def read_evaluation(path: StrPath) -> Evaluation:

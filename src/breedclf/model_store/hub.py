@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from breedclf.errors import ArtifactError, ConfigError, PublishError
+from breedclf.errors import ConfigError, PublishError
 from breedclf.evaluation.metrics import Evaluation
 from breedclf.evaluation.model_card import model_card
-from breedclf.files.known_checksums import sha256_of
-from breedclf.files.model_folder import BANK_FILE, CARD_FILE, README_FILE, WEIGHTS_FILE, model_directory_at
+from breedclf.files.model_folder import README_FILE, model_directory_at
 from breedclf.files.paths import StrPath
 from breedclf.jobs.endpoints import artifact_of
-from breedclf.model_store.lineage import card_of, files_of
+from breedclf.model_store.folder import sha256_of
+from breedclf.model_store.lineage import card_of, check_whole, files_of
 from breedclf.runtime.extras import require_extra
 
 _LOG_IN = "log in with `hf auth login`, set HF_TOKEN, or pass token="
@@ -63,7 +63,9 @@ def push_to_hub(
     if "/" not in repository:
         raise ConfigError(f"repository {repository!r} has no owner: give it as user/{repository or 'name'}")
     folder = model_directory_at(artifact_of(model))
-    files = whole_files(folder)
+    card = card_of(folder)
+    files = files_of(folder, card)
+    check_whole(folder, card, sha256_of(folder, files))
     text = readme if readme is not None else model_card(folder, evaluation, repository=repository)
     if not (token or get_token()):
         raise ConfigError(f"there is no token for Hugging Face: {_LOG_IN}")
@@ -77,23 +79,6 @@ def push_to_hub(
             commit_message=message or "Upload a model of breedclf",
         )
     return str(page)
-
-
-def whole_files(folder: Path) -> list[str]:
-    """The names of the files of a model directory, after a check that they are those that its card names.
-
-    Raises:
-        ArtifactError: one is missing or damaged.
-    """
-    card = card_of(folder)
-    files = files_of(folder, card)
-    expected = {WEIGHTS_FILE: card["weights_sha256"]}
-    if bank := card.get("feature_bank"):
-        expected[BANK_FILE] = bank["sha256"]
-    for name, sha256 in expected.items():
-        if sha256_of(folder / name) != sha256:
-            raise ArtifactError(f"{folder / name} is damaged: it isn't the file that {CARD_FILE} names; train again")
-    return files
 
 
 @contextmanager

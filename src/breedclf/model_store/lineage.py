@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from breedclf.config.base import explain
 from breedclf.errors import ArtifactError, ConfigError
-from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, README_FILE, WEIGHTS_FILE
 from breedclf.model_store.records import Lineage
 from breedclf.text.plain_json import plain_values
 
-README_FILE = "README.md"
 _TABLES = ("metrics", "training", "start_from", "calibration", "feature_bank")
 METRICS_FILE = "metrics.json"  # `evaluate` writes it
 
@@ -119,7 +118,8 @@ def evaluation_of(folder: Path, card: Mapping[str, Any]) -> Path | None:
     if metrics is None or not _is_of(metrics, card):
         return None
     is_newer = file.stat().st_mtime >= (folder / CARD_FILE).stat().st_mtime
-    return file if card.get("calibration") or is_newer else None  # a temperature identifies the model
+    names_model = metrics.get("weights_sha256") or card.get("calibration")  # a temperature identifies the model
+    return file if names_model or is_newer else None
 
 
 def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float]:
@@ -145,7 +145,12 @@ def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float
 
 
 def _is_of(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
-    """Whether an evaluation is of the model with this card: it has the same classes and the same temperature."""
+    """Whether an evaluation is of the model with this card: of the same classes and weights.
+
+    Evaluations of older versions don't have the SHA-256 of the weights; the temperature has to be the same.
+    """
+    if weights := metrics.get("weights_sha256"):
+        return metrics.get("labels") == card.get("labels") and bool(weights == card["weights_sha256"])
     ours, theirs = card.get("calibration") or {}, metrics.get("calibration") or {}
     same_temperature = ours.get("temperature") == theirs.get("temperature")
     return metrics.get("labels") == card.get("labels") and same_temperature

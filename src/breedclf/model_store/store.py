@@ -182,6 +182,38 @@ class ModelStore:
         shown = f"{name} {versions[0].version}", f"{name} {versions[1].version}"
         return compare_models(first, second, data, names=shown, split=split, labels=labels, on_bad_image=on_bad_image)
 
+    def to_mlflow(
+        self, name: str, version: int | str = LIVE, *, tracking_uri: str | None = None, experiment: str | None = None
+    ) -> str:
+        """Register a version in MLflow's model registry, with its aliases, its metrics, and its lineage as tags.
+
+        The files are artifacts of a run of their own. A version that is registered already isn't uploaded again; its
+        aliases are moved to it.
+
+        Args:
+            name: of the model, here and in MLflow.
+            version: its number, or an alias.
+            tracking_uri: of the MLflow server or database (default: that of `MLFLOW_TRACKING_URI`).
+            experiment: of the run, created if it doesn't exist (default: as with `MLflowLogger`).
+
+        Returns:
+            The number of the version in MLflow.
+
+        Raises:
+            MissingExtraError: MLflow isn't installed.
+            ConfigError: there is no such version.
+            PublishError: MLflow refuses, or can't be reached; the run is marked as failed.
+
+        Example:
+            >>> store.to_mlflow("dogs", tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+            '1'
+            >>> folder = mlflow.artifacts.download_artifacts("models:/dogs@live")  # doctest: +SKIP
+            >>> Classifier(folder).predict("dog.jpg")  # doctest: +SKIP
+        """
+        from breedclf.model_store.mlflow import register_in_mlflow
+
+        return register_in_mlflow(self, name, version, tracking_uri=tracking_uri, experiment=experiment)
+
     def promote(
         self,
         name: str,

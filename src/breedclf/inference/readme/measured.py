@@ -14,6 +14,7 @@ from breedclf.text.printable import visible_name
 if TYPE_CHECKING:
     from breedclf.inference.model_directory import ModelCard
 
+_CHANNELS = PurePath("/opt/ml/input/data")
 COUNTS_KEY = "counts"
 """The numbers of images in each split of training, by the split's name, among the training settings of a card."""
 
@@ -47,13 +48,16 @@ class Measured:
 
 
 def dataset_name(data: object) -> str:
-    """The last part of a dataset's path or URI, without the folders of this machine; empty if there is none.
+    """The last part of a dataset's path or URI, without the folders of this machine.
+
+    It is empty if there is no path, or only that of a container's input.
 
     Example:
-        >>> dataset_name("/home/me/dogImages"), dataset_name("s3://bucket/birds/"), dataset_name(None)
+        >>> dataset_name("photos/dogImages"), dataset_name("s3://bucket/birds/"), dataset_name(None)
         ('dogImages', 'birds', '')
     """
-    return visible_name(PurePath(str(data)).name) if data else ""
+    path = PurePath(str(data or ""))
+    return "" if path.parent == _CHANNELS else visible_name(path.name)
 
 
 def trained_data(card: ModelCard) -> str:
