@@ -25,7 +25,7 @@ GRID = {
 }
 SCRIPT = """
 import json, os
-rate = json.loads(os.environ["SM_HPS"])["rate"]
+rate = str(json.loads(os.environ["SM_HPS"])["rate"])
 open(os.path.join(os.environ["SM_MODEL_DIR"], "rate"), "w").write(rate)
 print("loss=" + rate)
 """
@@ -90,7 +90,8 @@ def test_the_best_model_of_a_search_is_registered(quick_client: Clients, quick_b
     arn = start(quick_client, quick_bucket)
     with pytest.raises(ClientError, match="has executions that are in progress"):
         sagemaker.delete_pipeline(PipelineName=quick_bucket)
-    assert finished(quick_client, arn)["PipelineExecutionStatus"] == "Succeeded"
+    ended = finished(quick_client, arn)
+    assert ended["PipelineExecutionStatus"] == "Succeeded", ended.get("FailureReason")
     taken = steps_taken(quick_client, arn)
     assert {name: each["StepStatus"] for name, each in taken.items()} == dict.fromkeys(
         ("Tune", "Check", "Register"), "Succeeded"
