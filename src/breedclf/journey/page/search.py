@@ -11,7 +11,7 @@ from breedclf.journey.figures import Epoch, Issue, ProfileFigures, TriedChange, 
 from breedclf.journey.page.material import Material
 from breedclf.journey.record import StepRecord
 from breedclf.reporting.blocks import Column, Tile, bullets, callout, details, table, tiles
-from breedclf.reporting.charts import Series, donut_chart, line_chart
+from breedclf.reporting.charts import Bar, Series, bar_chart, donut_chart, line_chart
 from breedclf.reporting.formats import percent, plain, seconds
 from breedclf.tuning.analysis import accuracy_interval, level_with_best
 from breedclf.tuning.report import history_chart, parallel_chart
@@ -130,6 +130,9 @@ def time_blocks(step: StepRecord, _material: Material) -> Iterator[Block]:
         yield callout("issue", _count(len(figures.issues), "issue"), bullets(map(_issue, figures.issues)))
     if figures.time:
         yield donut_chart("Time of the run", figures.time, format=seconds)
+    if run := [each for each in figures.tried if each.after > 0]:
+        bars = [Bar("unchanged", run[0].before), *(Bar(each.name, each.after) for each in run)]
+        yield bar_chart("Advice, tried and measured", bars, format=seconds)
     if figures.tried:
         yield _tried(figures)
 
@@ -148,7 +151,8 @@ def _tried(figures: ProfileFigures) -> Markup:
         for each in figures.tried
     ]
     return details(
-        f"{_count(len(figures.tried), 'change')} tried and measured", table("Advice, tried and measured", heads, rows)
+        f"{_count(len(figures.tried), 'change')} tried and measured",
+        table("Medians of runs with and without each change", heads, rows),
     )
 
 

@@ -70,12 +70,17 @@ def _jpegs(context: JourneyContext, evaluation: Evaluation | None) -> Iterator[t
     data = context.settings.data
     root = data if data.is_dir() else data.parent
     for name in _image_names(context, evaluation):
-        if (jpeg := _small_copy(context.folder, root / name)) is not None:
+        if (jpeg := _small_copy(context.folder, _found(name, root))) is not None:
             yield name, jpeg
     for answer in context.found("predict").get("images", ()):
         for explained in parsed(ExplainedImage, [answer.get("explanation")]):
             if (jpeg := _if_readable((context.folder / explained.file).read_bytes)) and len(jpeg) <= _LARGEST_JPEG:
                 yield explained.file, jpeg
+
+
+def _found(name: str, root: Path) -> Path:
+    """The file of an image, whose name is relative to the dataset, or to the working directory as the dataset is."""
+    return inside if (inside := root / name).is_file() else Path(name)
 
 
 def _image_names(context: JourneyContext, evaluation: Evaluation | None) -> Iterator[str]:

@@ -14,7 +14,7 @@ from breedclf.journey.steps.best import model_of
 from breedclf.model_store.compare import compare_models
 from breedclf.model_store.comparison import ModelComparison
 from breedclf.model_store.gate import gate_checks
-from breedclf.model_store.records import LIVE
+from breedclf.model_store.records import LIVE, PREVIOUS
 from breedclf.model_store.store import ModelStore
 
 
@@ -23,17 +23,18 @@ class GateStep(Step):
 
     name = "gate"
     title = "Gate"
+    needs = ("best", "evaluate")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         return {"gate": plain(context.settings.gate), "live": _live(context)}
 
     def run(self, context: JourneyContext) -> Outcome:
         model, measured = model_of(context), context.found("evaluate")
-        low, high = measured["accuracy_interval"]
+        low, high = measured.get("accuracy_interval", (0.0, 1.0))
         checks = gate_checks(
             context.settings.gate,
-            accuracy=(measured["accuracy"], low, high),
-            most_frequent=measured["most_frequent"],
+            accuracy=(measured["accuracy"], low, high) if measured else None,
+            most_frequent=measured.get("most_frequent", 0.0),
             megabytes=sum(file.stat().st_size for file in model.iterdir()) / 1e6,
             against_live=_against_live(context),
         )
@@ -59,8 +60,12 @@ class GateStep(Step):
 
 
 def _live(context: JourneyContext) -> int | None:
+    """The version that is live, or was before this very model became it."""
     try:
-        return ModelStore(context.settings.store).record(context.settings.model_name).aliases.get(LIVE)
+        record = ModelStore(context.settings.store).record(context.settings.model_name)
+        live = record.aliases.get(LIVE)
+        is_this = live is not None and record.version(live).digest == context.found("best").get("digest")
+        return record.aliases.get(PREVIOUS) if is_this else live
     except ConfigError:
         return None
 
@@ -68,7 +73,7 @@ def _live(context: JourneyContext) -> int | None:
 def _against_live(context: JourneyContext) -> ModelComparison | None:
     settings = context.settings
     live = _live(context)
-    if live is None:
+    if live is None or not context.has_images:
         return None
     folder = ModelStore(settings.store).model_directory(settings.model_name, live)
     names = f"live version {live}", "this model"
