@@ -19,8 +19,10 @@ from breedclf.model_store.gate import Gate
 from breedclf.testing.images import write_image_set
 from breedclf.tuning.space import Categorical
 from tests.backends.conftest import Clients
-from tests.backends.emulator.test_serving import OWN_IMAGE
+from tests.backends.emulator.test_pipelines import create, finished, start, steps_taken
+from tests.backends.emulator.test_serving import OWN_IMAGE, in_service
 from tests.backends.sagemaker.contexts import ROLE, backend_at
+from tests.backends.sagemaker.job_requests import variant
 
 SPACE = {"learning_rate": Categorical(0.005, 0.01)}
 
@@ -38,7 +40,7 @@ def backend(quick: Emulator, quick_bucket: str, tmp_path: Path) -> SageMakerBack
 
 
 def journey(images: Path, output: Path, backend: Any, *, objective: str = "valid_accuracy", **settings: Any) -> Journey:
-    training = TrainingConfig(data=images, architecture="resnet18", weights="none", objective=objective)
+    training = TrainingConfig(data=images, architecture="resnet18", weights="none", epochs=1, objective=objective)
     return Journey(training, space=SPACE, backend=backend, output=output, **settings)
 
 
@@ -98,6 +100,30 @@ def test_a_baseline_becomes_a_condition(images: Path, tmp_path: Path, backend: S
     assert steps["Condition"]["Conditions"][0]["RightValue"] == 0.8
     assert steps["RegisterModel"]["ModelPackageGroupName"] == "dogs"
     assert "below 0.8" in steps["Fail"]["ErrorMessage"]
+
+
+@pytest.mark.slow
+def test_the_emulator_runs_the_pipeline_and_its_model_is_served(
+    images: Path, tmp_path: Path, backend: SageMakerBackend, quick_client: Clients, quick_bucket: str
+) -> None:
+    made = journey(images, tmp_path / "out", backend, gate=Gate(baseline=0.01), name=quick_bucket)
+    create(quick_client, quick_bucket, made.to_sagemaker_pipeline())
+    arn = start(quick_client, quick_bucket)
+    ended = finished(quick_client, arn)
+    assert ended["PipelineExecutionStatus"] == "Succeeded", ended.get("FailureReason")
+    package = steps_taken(quick_client, arn)["RegisterBest"]["Metadata"]["RegisterModel"]["Arn"]
+    sagemaker, name = quick_client("sagemaker"), quick_bucket
+    sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
+    sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer={"ModelPackageName": package})
+    sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variant(name))
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+    in_service(quick_client, name)
+    image = next((images / "test").rglob("*.jpg")).read_bytes()
+    runtime = quick_client("sagemaker-runtime")
+    answer = runtime.invoke_endpoint(EndpointName=name, Body=image, ContentType="image/jpeg")
+    labels = {each["label"] for each in json.loads(answer["Body"].read())["predictions"]}
+    assert labels == {each.name for each in (images / "train").iterdir()}
+    sagemaker.delete_endpoint(EndpointName=name)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the SDK imports its own old modules
