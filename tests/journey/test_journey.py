@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
 
-from breedclf import Categorical, GateError, Journey, JourneyResult, ModelStore, TrainingConfig
+from breedclf import Categorical, GateError, Journey, JourneyResult, ModelStore
 from breedclf.errors import ConfigError, DataError, DiskError
+from tests.journey.conftest import MakeJourney
 from tests.journey.images import write_red_and_blue
-
-MakeJourney = Callable[..., Journey]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_red_and_blue(tmp_path_factory.mktemp("journey") / "images")
-
-
-@pytest.fixture
-def journey(images: Path, tmp_path: Path) -> MakeJourney:
-    def make(**settings: Any) -> Journey:
-        training = TrainingConfig(data=settings.pop("data", images), architecture="resnet18", weights="none", epochs=2)
-        values: dict[str, Any] = {
-            "space": {"learning_rate": Categorical(0.005, 0.01)},
-            "verify": False,
-            "output": tmp_path / "out",
-            "store": tmp_path / "store",
-            **settings,
-        }
-        return Journey(training.replace(**values.pop("training", {})), **values)
-
-    return make
-
-
-class Lines:
-    """Collects what a journey reports."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, step: str, line: str) -> None:
-        self.lines.append(f"{step}: {line}")
-
-    @property
-    def started(self) -> list[str]:
-        return [line.partition(":")[0] for line in self.lines if line.endswith("...")]
+from tests.journey.lines import Lines
 
 
 def run_until_the_gate(journey: Journey, **choice: Any) -> Lines:

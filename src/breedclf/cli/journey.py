@@ -103,6 +103,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         plan = journey.plan(first=arguments.first, only=arguments.only)
         console.result(plan.to_dict(), _plan_text(plan, journey))
         return 0
+    console.note(f"output: {journey.settings.output} (if this is interrupted, the same command continues it)")
     result = journey.run(
         first=arguments.first, only=arguments.only, progress=lambda step, line: console.note(f"{step}: {line}")
     )

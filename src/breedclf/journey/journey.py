@@ -148,6 +148,21 @@ class Journey:
                     context.endpoint.delete()
         return JourneyResult.of(context.record, context.folder, time.perf_counter() - started)
 
+    def to_sagemaker_pipeline(self) -> str:
+        """The search as a SageMaker pipeline: the JSON definition for CreatePipeline.
+
+        Its steps are the tuning job of this search and the registration of the best model as a model package; with
+        `gate.baseline`, the best objective, which must be `valid_accuracy`, must be at least that. The other steps of
+        a journey aren't part of it. Code and dataset are uploaded; nothing is started.
+
+        Raises:
+            ConfigError: the backend isn't SageMaker's, or a pipeline doesn't support the settings.
+            DataError: training on the images would fail.
+        """
+        from breedclf.journey.sagemaker_pipeline import sagemaker_pipeline
+
+        return sagemaker_pipeline(self.settings, self.backend)
+
     def _context(self) -> JourneyContext:
         return JourneyContext(self.settings, self.backend, JourneyRecord.load(self.settings.output))
 
@@ -161,7 +176,12 @@ class Journey:
             again = "" if decision.reason == "not done yet" else f" ({decision.reason})"
             tell(step.name, f"{step.title}{again} ...")
             context.repeated = step.name in (choice.first, choice.only)
-            taken = self._run(step, context)
+            try:
+                taken = self._run(step, context)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(
+                    f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
+                ) from interrupt
             tell(step.name, f"{taken.outcome.headline} ({shown_seconds(taken.seconds)})")
             if taken.status == "Refused":
                 raise GateError(taken.outcome.headline)
@@ -182,10 +202,6 @@ class Journey:
             failed = Outcome(headline=str(error), values=intent, status="Failed")
             self._save(step, context, inputs, failed, time.perf_counter() - started)
             raise
-        except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt(
-                f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
-            ) from interrupt
         return self._save(step, context, inputs, outcome, time.perf_counter() - started)
 
     def _save(

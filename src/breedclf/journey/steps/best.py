@@ -13,8 +13,6 @@ from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
 from breedclf.journey.steps.shown import backend_flag, backend_python, command
 from breedclf.journey.steps.tune import search_of
-from breedclf.model_store.folder import digest_of, sha256_of
-from breedclf.model_store.lineage import card_of, files_of
 from breedclf.tuning.space import with_weights
 
 
@@ -30,8 +28,10 @@ class Best(Step):
         best = search_of(context).best
         artifact = best.artifact
         model = place_model(artifact, model_of(context))
-        digest = digest_of(sha256_of(model, files_of(model, card_of(model))))
-        values = {"model": str(model), "digest": digest, "epochs": epochs_of(artifact.parent)}
+        values = {
+            "model": str(model),
+            "epochs": epochs_of(artifact.parent),
+        }
         return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:

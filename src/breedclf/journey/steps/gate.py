@@ -64,7 +64,7 @@ def _live(context: JourneyContext) -> int | None:
     try:
         record = ModelStore(context.settings.store).record(context.settings.model_name)
         live = record.aliases.get(LIVE)
-        is_this = live is not None and record.version(live).digest == context.found("best").get("digest")
+        is_this = live is not None and live == context.found("register").get("version")
         return record.aliases.get(PREVIOUS) if is_this else live
     except ConfigError:
         return None
