@@ -31,7 +31,7 @@ TEST_IMAGES = 20
 RANDOM_WEIGHTS_GRID: dict[str, Parameter] = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(10, 20)}
 """The search with random weights, which need more epochs than pretrained ones: four trials."""
 
-VERIFY_SECONDS = 45.0
+VERIFY_SECONDS = 30.0
 PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import signal
@@ -20,6 +21,7 @@ from breedclf.demo import DemoConfig, journey_settings, required_accuracy
 from breedclf.journey.settings import STEPS
 from breedclf.testing.images import write_image_set
 from breedclf.tuning.space import size as grid_size
+from tests.backends.conftest import processes_of
 
 RANDOM = ["--weights", "none", "--no-verify"]
 COMMAND = [sys.executable, "-m", "breedclf"]
@@ -63,18 +65,20 @@ def test_it_passes_on_its_own_images_and_says_where_everything_is(
 @pytest.mark.slow
 def test_an_interrupt_while_the_endpoint_is_in_service_leaves_nothing_running(tmp_path: Path) -> None:
     arguments = ["demo", *RANDOM, "--train-images", "4", "--epochs", "5", "--output", str(tmp_path / "out")]
-    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as demo:
+    environment = {**os.environ, "BREEDCLF_HOME": str(tmp_path / "home")}
+    with subprocess.Popen([*COMMAND, *arguments], env=environment, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
-        url = next(found[1] for line in demo.stderr if (found := re.search(r"in service at (http://[\d.:]+)", line)))
+        url = next(found[1] for line in demo.stderr if (found := re.search(r"in service at (http://[\d.]+:\d+)", line)))
         assert answers(url)
-        started = psutil.Process(demo.pid).children(recursive=True)
+        started = processes_of(tmp_path)
         demo.send_signal(signal.SIGINT)
         assert demo.wait(60) == 130
-    assert started, "the endpoint has its own process"
+    assert len(started) > 1, "the endpoint has its own processes"
     assert psutil.wait_procs(started, timeout=20)[1] == []
     assert not answers(url)
 
 
+@pytest.mark.slow
 def test_it_fails_where_the_labels_are_shuffled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_image_set(tmp_path / "set", train=6, valid=2, test=8, size_px=64)
     shuffle_labels(root)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import breedclf
-from breedclf import Categorical, Continuous, TrainingConfig
+from breedclf import Categorical, Continuous, JourneySettings, TrainingConfig
 from breedclf.cli import main
-from breedclf.journey.record import JourneyRecord
+from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
+from breedclf.journey.step import JourneyContext
+from breedclf.journey.steps.best import Best
 from breedclf.journey.steps.shown import command, config_python, space_flags, space_python
 from breedclf.tuning.space import Parameter
 from tests.journey.conftest import MakeJourney
@@ -29,6 +32,19 @@ def test_settings_as_flags_and_in_python() -> None:
     assert command("breedclf", "tune", "my dogs", flags={"seed": 3, "calibration": False, "labels": None}) == (
         "breedclf tune 'my dogs' --seed 3 --no-calibration"
     )
+
+
+def test_a_variable_before_a_command_is_one_for_the_shell() -> None:
+    settings = JourneySettings(training=TrainingConfig(data="dogs"), output=Path("Läufe/my dogs"))
+    outcome = Outcome(headline="", values={"name": "journey-1"})
+    tuned = StepRecord(name="tune", status="Completed", inputs={}, seconds=1.0, outcome=outcome, python="", command="")
+    context = JourneyContext(settings, None, JourneyRecord(steps=(tuned,)))
+    command_line = Best().alone(context).command
+    assert command_line.startswith("BREEDCLF_HOME='"), "in quotes, the name would be that of a command"
+    shown = subprocess.run(
+        ["sh", "-c", command_line.replace("breedclf tune", "env #")], capture_output=True, text=True, check=True
+    )
+    assert "BREEDCLF_HOME=Läufe/my dogs\n" in shown.stdout
 
 
 @pytest.mark.slow

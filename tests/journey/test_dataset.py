@@ -1,11 +1,17 @@
-"""What changed in a dataset since."""
+"""What changed in a dataset since, and what it must have."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import pytest
+
+from breedclf import Journey, JourneyResult, JourneySettings, TrainingConfig
+from breedclf.errors import DataError
 from breedclf.journey.dataset import FileList, dataset_files
+from tests.journey.images import write_red_and_blue
 
 
 def test_changed_new_and_missing_files_are_counted(tmp_path: Path) -> None:
@@ -50,3 +56,17 @@ def test_a_broken_link_is_left_out_and_a_whole_one_followed(tmp_path: Path) -> N
     assert list(before.files) == ["whole.jpg"]
     target.write_text("changed")
     assert before.difference(dataset_files(data)) == "1 changed file"
+
+
+def test_a_dataset_without_test_images_is_refused_before_the_search(tmp_path: Path) -> None:
+    data = write_red_and_blue(tmp_path / "dogs")
+    shutil.rmtree(data / "test")
+    settings = JourneySettings(
+        training=TrainingConfig(data=data), output=tmp_path / "out", store=tmp_path / "models", verify=False
+    )
+    with pytest.raises(
+        DataError, match="no test split, which a journey evaluates its model on; its splits are train, "
+    ):
+        Journey(settings).run()
+    assert JourneyResult.load(tmp_path / "out").steps[-1].status == "Failed"
+    assert [step.name for step in JourneyResult.load(tmp_path / "out").steps] == ["check"]

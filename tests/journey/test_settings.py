@@ -46,6 +46,17 @@ def test_the_default_search_has_twelve_trials() -> None:
     assert (size(settings.space), settings.search_strategy) == (12, "grid")
 
 
+def test_a_setting_that_is_given_is_not_searched() -> None:
+    settings = journey_settings(parsed("dogs", "--epochs", "5", "--learning-rate", "0.02"))
+    assert settings.space == {
+        "learning_rate": Categorical(0.02),
+        "batch_size": Categorical(32, 64),
+        "epochs": Categorical(5),
+    }
+    assert settings.replace(keep=True).space == settings.space
+    assert journey_settings(parsed("dogs", "--epochs", "5", "--grid", "seed")).space == SEED_GRID
+
+
 def test_a_file_describes_a_journey(file: Path) -> None:
     settings = JourneySettings.from_file(file)
     assert settings.space == {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from breedclf.config import TrainingConfig
 from breedclf.config.base import OutputPath, Settings
@@ -44,6 +44,17 @@ STEPS = (
 )
 
 
+def seed_grid(training: TrainingConfig | None) -> dict[str, Parameter]:
+    """The search by default; a setting that was given explicitly isn't searched.
+
+    Example:
+        >>> {name: str(each) for name, each in seed_grid(TrainingConfig(data="dogImages", epochs=5)).items()}
+        {'learning_rate': '0.005, 0.0075, 0.01', 'batch_size': '32, 64', 'epochs': '5'}
+    """
+    given = set() if training is None else training.model_fields_set
+    return {name: Categorical(getattr(training, name)) if name in given else each for name, each in SEED_GRID.items()}
+
+
 class JourneySettings(Settings):
     """What a journey does; field names are the keys of its YAML file.
 
@@ -63,7 +74,9 @@ class JourneySettings(Settings):
 
     training: TrainingConfig = Field(description="settings of all training runs, with the dataset")
     space: dict[str, Parameter] = Field(
-        default_factory=lambda: dict(SEED_GRID), description="what to search, by setting (default: twelve combinations)"
+        default_factory=dict,
+        validate_default=True,
+        description="what to search, by setting (default: twelve combinations, without the settings given in training)",
     )
     strategy: Strategy | None = Field(
         default=None, description="grid, random or bayesian (default: grid, or bayesian if the space has a range)"
@@ -99,7 +112,9 @@ class JourneySettings(Settings):
 
     @field_validator("space", mode="before")
     @classmethod
-    def _parameters(cls, value: object) -> object:
+    def _parameters(cls, value: object, info: ValidationInfo) -> object:
+        if not value:
+            return seed_grid(info.data.get("training"))
         if not isinstance(value, Mapping):
             return value
         return {name: parameter_of(str(name), each) for name, each in value.items()}

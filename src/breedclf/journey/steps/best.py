@@ -39,7 +39,7 @@ class Best(Step):
         resumed = command("breedclf", "tune", flags={"resume": name, **backend_flag(context.backend)})
         return Alone(
             f"TuningJob.attach({name!r}, home={home!r}{backend_python(context.backend)}).best.artifact",
-            f"{command(f'BREEDCLF_HOME={home}')} {resumed}",
+            f"BREEDCLF_HOME={command(home)} {resumed}",
         )
 
 

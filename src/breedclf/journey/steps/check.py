@@ -47,6 +47,7 @@ class Check(Step):
         dataset_files(context.settings.data).save(context.folder)
         found = check(context.settings.data, labels=training.labels, cache_dir=training.cache_dir, quiet=True)
         _refuse(found, skips=training.on_bad_image == "skip")
+        _require_test_images(found)
         problems = f"{len(found.problems):,} problems" if found.problems else "no problems"
         return Outcome(
             headline=f"{found.images:,} images of {len(found.classes):,} classes, {problems}.",
@@ -73,3 +74,16 @@ def _refuse(found: DatasetCheck, *, skips: bool) -> None:
     for problem in found.problems:
         if problem.kind in FATAL or (problem.kind in FATAL_UNLESS_SKIPPED and not skips):
             raise DataError(f"{found.folder} can't be used: {problem.path or problem.kind}: {problem.detail}")
+
+
+def _require_test_images(found: DatasetCheck) -> None:
+    """Stop before the search if there is nothing to evaluate the best model on.
+
+    Raises:
+        DataError: the dataset is divided into splits, and none is called test.
+    """
+    if "train" in found.splits and not found.splits.get("test"):
+        raise DataError(
+            f"{found.folder} has no test split, which a journey evaluates its model on; its splits are "
+            f"{', '.join(found.splits)}: move some images of each class into test"
+        )
