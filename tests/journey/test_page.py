@@ -58,6 +58,8 @@ def test_every_step_has_a_heading() -> None:
         "the same as another",
         "best: learning_rate 0.005, batch_size 32, epochs 2",
         "1 of the other 2 trials is significantly less accurate",
+        "with 3 other seeds",
+        "2 0.1200 0.0200 0.4 level: may be chance",
         "Dataloader : 60% is waiting. Use more workers.",
         "workers = 2 10 s 5 s 2x faster",
         "9 of 10 images classified correctly: 90%.",
@@ -168,6 +170,7 @@ def test_a_version_that_was_removed_is_said_to_be() -> None:
 def test_values_of_another_version_are_left_out() -> None:
     values = values_of_steps()
     values["check"]["examples"] = [{"file": "1.jpg"}, "2.jpg"]
+    values["tune"]["confirmation"] = {"trials": [{"mean": 0.1}]}
     values["best"]["epochs"] = "none"
     values["profile"]["figures"] = {"time": "long"}
     values["review"]["first"] = None
