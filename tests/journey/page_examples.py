@@ -100,7 +100,7 @@ def finished(
                     report=REPORTS.get(name),
                 ),
                 python=f"breedclf.{name}('insects')",
-                command=f"breedclf {name} insects",
+                command=f"breedclf {name} insects --learning-rate 0.005,0.0075,0.01 --batch-size 32,64 --epochs 2,3",
             )
             for number, name in enumerate(names)
         )
