@@ -55,12 +55,14 @@ if TYPE_CHECKING:
         ModelError,
         ParityError,
         ProfileError,
+        PublishError,
         TrainingError,
         TrainingStoppedError,
         WeightsError,
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.evaluation.model_card import model_card
     from breedclf.explanations.explainer import Explainer
     from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from breedclf.loggers.tensorboard import TensorBoardLogger
     from breedclf.model_store.comparison import ModelComparison
     from breedclf.model_store.gate import Gate, GateCheck
+    from breedclf.model_store.hub import push_to_hub
     from breedclf.model_store.records import Lineage, ModelRecord, ModelVersion
     from breedclf.model_store.store import ModelStore
     from breedclf.profiling.foreign import ForeignLoop
@@ -95,9 +98,10 @@ if TYPE_CHECKING:
     from breedclf.training.records import BeforeTraining, EpochRecord, StepRecord, TrainingPlan
     from breedclf.training.results.result import FitResult
     from breedclf.training.valid_predictions import ValidPredictions
+    from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
     from breedclf.tuning.space import Categorical, Continuous, Integer, ParameterRange
     from breedclf.tuning.study import Study
-    from breedclf.tuning.trials import Trial
+    from breedclf.tuning.trials import SeedRun, Trial
 
 _MODULE_OF = {
     "ArtifactError": "breedclf.errors",
@@ -112,6 +116,8 @@ _MODULE_OF = {
     "ComparedBackbone": "breedclf.backbones.comparison",
     "Comparison": "breedclf.exporting.comparison",
     "ConfigError": "breedclf.errors",
+    "Confirmation": "breedclf.tuning.confirmation",
+    "ConfirmedTrial": "breedclf.tuning.confirmation",
     "Continuous": "breedclf.tuning.space",
     "DataError": "breedclf.errors",
     "DatasetCheck": "breedclf.data_check",
@@ -181,12 +187,14 @@ _MODULE_OF = {
     "Profile": "breedclf.profiling.profile",
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
+    "PublishError": "breedclf.errors",
     "RankedClass": "breedclf.inference.prediction",
     "Review": "breedclf.label_review.result",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
     "SageMakerBackend": "breedclf.backends.sagemaker.backend",
     "SageMakerSettings": "breedclf.backends.sagemaker.settings",
     "SecondaryStatus": "breedclf.jobs",
+    "SeedRun": "breedclf.tuning.trials",
     "ServingBackend": "breedclf.jobs.endpoints",
     "StepRecord": "breedclf.training.records",
     "Study": "breedclf.tuning.study",
@@ -213,6 +221,8 @@ _MODULE_OF = {
     "from_arrays": "breedclf.data.adapters.arrays",
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "model_card": "breedclf.evaluation.model_card",
+    "push_to_hub": "breedclf.model_store.hub",
     "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
@@ -230,6 +240,8 @@ __all__ = [
     "ComparedBackbone",
     "Comparison",
     "ConfigError",
+    "Confirmation",
+    "ConfirmedTrial",
     "Continuous",
     "DataError",
     "DatasetCheck",
@@ -299,12 +311,14 @@ __all__ = [
     "Profile",
     "ProfileError",
     "ProfilingSession",
+    "PublishError",
     "RankedClass",
     "Review",
     "S3Dataset",
     "SageMakerBackend",
     "SageMakerSettings",
     "SecondaryStatus",
+    "SeedRun",
     "ServingBackend",
     "StepRecord",
     "Study",
@@ -332,6 +346,8 @@ __all__ = [
     "from_arrays",
     "from_hugging_face",
     "from_torch_dataset",
+    "model_card",
+    "push_to_hub",
     "review",
     "write_image_folder",
 ]

@@ -36,6 +36,7 @@ from breedclf.text.printable import VisibleFormatter, any_encoding, storable
 from breedclf.tuning.native import TELL_BEST_VARIABLE
 from breedclf.tuning.network_weights import WEIGHTS_PAIR, received_by_job
 from breedclf.tuning.packed import is_search, run_packed, study_from_pairs, without_search
+from breedclf.tuning.scores_file import SCORES_VARIABLE
 
 if TYPE_CHECKING:
     from breedclf.training.results.result import FitResult
@@ -62,6 +63,7 @@ class JobEnvironment:
     is_first: bool
     cache: Path | None
     reports_best: bool = False
+    writes_scores: bool = False
     own_code: Path | None = None
 
     @classmethod
@@ -92,6 +94,7 @@ class JobEnvironment:
                 if variables.get("BREEDCLF_CACHE_DIR")
                 else None,
                 reports_best=bool(variables.get(TELL_BEST_VARIABLE)),
+                writes_scores=bool(variables.get(SCORES_VARIABLE)),
                 own_code=_own_code(variables),
             )
         except KeyError as error:
@@ -205,6 +208,7 @@ def train(job: JobEnvironment) -> FitResult:
         from breedclf.training.interruption import StopRequest, TrainingInterrupted
         from breedclf.training.progress import ProgressLog
         from breedclf.tuning.best_so_far import BestSoFar
+        from breedclf.tuning.valid_scores import ValidScores
 
     if config.device in ("auto", "cuda"):
         _require_gpus(job.gpus)
@@ -213,8 +217,9 @@ def train(job: JobEnvironment) -> FitResult:
         return fit(config, checkpoints=checkpoints, stop=stop)
     store = f"sqlite:///{config.output / 'mlflow.db'}"  # returned with the job's output
     best_hooks = [BestSoFar(config.objective)] if job.reports_best else []
+    score_hooks = [ValidScores(config.objective, job.output_data)] if job.writes_scores else []
     loggers, recorders = loggers_of(config, mlflow_uri=store), recorders_of(config)
-    hooks = [ProgressLog(metric_lines=True), *best_hooks, *recorders, *loggers]
+    hooks = [ProgressLog(metric_lines=True), *best_hooks, *score_hooks, *recorders, *loggers]
 
     def hand_over(result: FitResult) -> None:
         _write_model(result.artifact, job.model)

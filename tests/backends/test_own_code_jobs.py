@@ -20,7 +20,7 @@ from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.package import OWN_CODE_FOLDER
 from breedclf.jobs.handle import Job
 from breedclf.training.results.result import FitResult
-from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.search_request import SearchRequest
 from tests.backends.sagemaker.contexts import backend_at
 from tests.backends.test_training_job import weights_of
 from tests.integration.conftest import QUICK, write_patterns

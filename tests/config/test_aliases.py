@@ -26,7 +26,7 @@ from breedclf.config.aliases import (
 from breedclf.demo import DemoConfig
 from breedclf.errors import ConfigError
 from breedclf.training.checkpoints.resume import differing
-from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.search_request import SearchRequest
 
 SAMPLES: dict[str, Any] = {"gradient_accumulation_steps": 4, "decoded_cache": True, "train_images": 5}
 MODELS: dict[str, tuple[type[Settings], dict[str, Any]]] = {

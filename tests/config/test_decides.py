@@ -14,8 +14,8 @@ from breedclf.config.base import Decides, decides, fields_that_decide
 from breedclf.errors import ConfigError
 from breedclf.training.checkpoints.resume import differing
 from breedclf.tuning.flag_values import parse_parameter
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import NOT_TUNABLE, Categorical, Continuous, checked_space, is_number
-from breedclf.tuning.study import SearchRequest
 
 CONFIG = TrainingConfig(data="dogs")
 FIELDS = sorted(TrainingConfig.model_fields)

@@ -10,8 +10,8 @@ import pytest
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, checked_space
-from breedclf.tuning.study import SearchRequest
 
 CONTINUED = TrainingConfig(data="dogs", start_from="runs/dogs/model")
 

@@ -1,12 +1,13 @@
-"""McNemar's exact test against values of other programs and by counting."""
+"""Tests of pairs against values of other programs and by counting."""
 
 from __future__ import annotations
 
 from itertools import product
+from statistics import NormalDist
 
 import pytest
 
-from breedclf.evaluation.paired import mcnemar
+from breedclf.evaluation.paired import mcnemar, paired_t
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,26 @@ def test_many_images() -> None:
 def test_negative_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="-1 and 3 are not counts"):
         mcnemar(-1, 3)
+
+
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        ([], 1.0),
+        ([0.5], 1.0),
+        ([0.0, 0.0], 1.0),
+        ([0.5, 0.5, 0.5], 0.0),
+        ([0.1, 0.3], 0.2951672353008665),  # R: t.test(c(.1, .3))
+        ([1.0, 2.0, 3.0], 0.07417990022744853),
+        ([0.1, 0.3, 0.2, 0.4], 0.030466291662170977),
+        ([-0.1, 0.3, -0.2, 0.4, 0.1, 0.2], 0.27217910316618393),
+    ],
+)
+def test_p_values_of_the_t_test(differences: list[float], expected: float) -> None:
+    assert paired_t(differences) == pytest.approx(expected, rel=1e-12)
+    assert paired_t([-each for each in differences]) == paired_t(differences)
+
+
+def test_the_t_test_of_many_pairs_is_that_of_the_normal_distribution() -> None:
+    differences = [0.02 + (-1) ** number for number in range(10_000)]
+    assert paired_t(differences) == pytest.approx(2 * NormalDist().cdf(-2.0), rel=1e-3)

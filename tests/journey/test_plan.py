@@ -90,7 +90,7 @@ def test_changes_name_the_setting_and_its_values() -> None:
     assert changes(before, after) == (
         "seed of the training (0 -> 1)",
         "mixup of the space (nothing -> 0,1)",
-        "max jobs (nothing -> 4)",
+        "max_jobs (nothing -> 4)",
         "old (1 -> nothing)",
     )
 

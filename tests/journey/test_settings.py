@@ -113,7 +113,8 @@ def test_the_environment_is_between_file_and_flags(file: Path, monkeypatch: pyte
         ("training: {data: dogs}\nendpoint: 'a b'\n", "'a b'"),
     ],
     ids=[
-        "training at the top", "no table", "typo", "single", "sexagesimal", "twice", "no number", "typo in training", "no data",
+        "training at the top", "no table", "typo", "single", "sexagesimal", "twice", "no number", "typo in training",
+        "no data",
         "strategy", "baseline", "name", "endpoint",
     ],
 )  # fmt: skip

@@ -15,7 +15,7 @@ from breedclf.errors import ArtifactError, ConfigError, EndpointError, GateError
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus
 from breedclf.model_store.records import EndpointOfModel
 from tests.fakes import FakeClock
-from tests.model_store.conftest import FileEndpoints, check_whole
+from tests.model_store.stored import FileEndpoints, check_whole
 
 Models = Callable[..., Path]
 

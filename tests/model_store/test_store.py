@@ -17,7 +17,7 @@ from breedclf import ModelStore
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DiskError
 from breedclf.model_store.folder import StoreFolder, sha256_of
 from tests.fakes import FakeClock
-from tests.model_store.conftest import METRICS, check_whole, write_model
+from tests.model_store.stored import METRICS, check_whole, write_model
 
 Models = Callable[..., Path]
 WRONG_NAME = '{"schema_version": 1, "name": "cats"}'
@@ -219,6 +219,20 @@ def test_the_evaluation_and_the_profile_beside_a_model(store: ModelStore, model:
     }
     assert version.lineage.evaluation == str(found)
     assert version.lineage.profile == str(folder.parent / "profile")
+
+
+def test_adding_a_version_again_notes_what_was_found_out_since(store: ModelStore, model: Models) -> None:
+    folder = model()
+    store.add(folder, name="dogs", notes="first", tuning_job="search-1")
+    found = evaluated(folder)
+    version = store.add(folder, name="dogs", trial="search-1-007")
+    assert (version.version, version.notes, version.metrics["test_accuracy"]) == (1, "first", 0.9)
+    assert (version.lineage.tuning_job, version.lineage.trial) == ("search-1", "search-1-007")
+    assert version.lineage.evaluation == str(found)
+    assert version.lineage.config["epochs"] == 2
+    assert store.record("dogs").versions == (version,)
+    assert store.add(folder, name="dogs", notes="second").notes == "second"
+    assert store.record("dogs").next_version == 2
 
 
 @pytest.mark.parametrize(

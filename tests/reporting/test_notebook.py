@@ -30,8 +30,9 @@ from breedclf.evaluation.metrics import measure
 from breedclf.jobs import view
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 from breedclf.jobs.status import JobDescription, JobStatus, SecondaryStatus
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.study import Study
 from breedclf.tuning.trials import Trial
 from breedclf.tuning.view import study_view
 

@@ -11,18 +11,31 @@ from breedclf.errors import BreedclfError
 from breedclf.tuning.search import TrialSnapshot
 
 
+def image_losses(loss: float, seed: int) -> list[float]:
+    """Losses of eight images around this mean, which is a little different for each seed."""
+    return [loss + 0.01 * ((image * 7 + seed * 3) % 8 - 3.5) for image in range(8)]
+
+
 class BookkeepingRunner:
     """Jobs that advance one epoch at each look; a name taken, or a job unknown, is refused.
 
-    `losses` says what each epoch of a config ends with; an exception instead of a list makes the job fail.
+    `losses` says what each epoch of a config ends with; an exception instead of a list makes the job fail. `scores`
+    are the losses of the validation images of a job with this loss and seed.
     """
 
-    def __init__(self, folder: Path, losses: Callable[[TrainingConfig], list[float]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        losses: Callable[[TrainingConfig], list[float]],
+        scores: Callable[[float, int], list[float]] = image_losses,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.losses = losses
+        self.scores = scores
+        self.restored: list[tuple[str, int]] = []
 
-    def submit(self, name: str, config: TrainingConfig) -> None:
+    def submit(self, name: str, config: TrainingConfig, *, scored: bool) -> None:
         if self._file(name).exists():
             raise BreedclfError(f"a job named {name!r} exists already")
         try:
@@ -30,6 +43,7 @@ class BookkeepingRunner:
         except ArithmeticError as error:
             losses, failure = [], str(error)
         settings = {"learning_rate": config.learning_rate, "batch_size": config.batch_size, "epochs": config.epochs}
+        settings |= {"seed": config.seed} if scored else {}
         self._write(
             name, {"settings": settings, "losses": losses, "failure": failure, "epoch": 0, "status": "InProgress"}
         )
@@ -57,6 +71,15 @@ class BookkeepingRunner:
         job = json.loads(self._file(name).read_text())
         if job["status"] == "InProgress":
             self._write(name, {**job, "status": "Stopped"})
+
+    def valid_scores(self, name: str) -> list[float] | None:
+        job = json.loads(self._file(name).read_text())
+        if "seed" not in job["settings"]:
+            raise BreedclfError(f"job {name!r} wasn't asked for its scores")
+        return self.scores(min(job["losses"]), job["settings"]["seed"])
+
+    def restore_model(self, name: str, config: TrainingConfig) -> None:
+        self.restored.append((name, config.seed))
 
     def lose(self, name: str) -> None:
         """Let the process that runs the job vanish."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from breedclf.errors import ConfigError
 from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.strategies import grid
-from breedclf.tuning.study import SearchRequest
 from tests.tuning.bookkeeping_backend import BookkeepingBackend
 
 

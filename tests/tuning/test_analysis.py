@@ -9,8 +9,9 @@ import pytest
 
 from breedclf.config import TrainingConfig
 from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, Continuous
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.study import Study
 from breedclf.tuning.table import LiveTable, summary_line, trial_table
 from breedclf.tuning.trials import Trial
 

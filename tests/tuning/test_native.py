@@ -10,7 +10,8 @@ from breedclf import Categorical, Continuous, TrainingConfig, TuningJob
 from breedclf.api.native_tuning import native_search
 from breedclf.errors import BreedclfError, ConfigError, JobFailedError
 from breedclf.tuning.native import NativeDescription, NativeTrial, NativeTuning, disagreement, mirrored, typed_values
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study
 from tests.fakes import FakeClock
 from tests.tuning.bookkeeping_backend import SPACE, losses
 from tests.tuning.native_backend import NativeBackend
@@ -201,6 +202,13 @@ def test_hyperparameters_that_don_t_belong_to_the_space_are_refused() -> None:
         typed_values({}, {"x": Categorical(1, 2)})
     with pytest.raises(BreedclfError, match="tried x='3', which isn't one of 1, 2"):
         typed_values({"x": "3"}, {"x": Categorical(1, 2)})
+
+
+def test_confirmation_is_refused_with_the_remedy_before_anything_starts(data, tmp_path) -> None:
+    backend = NativeBackend(tmp_path, losses)
+    with pytest.raises(ConfigError, match=r"confirm_seeds=3: .* can't repeat trials: set packed=True \(--packed\)"):
+        TuningJob(TrainingConfig(data=data), SPACE, strategy="grid", backend=backend, confirm_seeds=3)
+    assert backend.creations == 0 and not list(tmp_path.rglob("study.json"))
 
 
 def _interrupted(_search: object) -> None:

@@ -15,7 +15,8 @@ from breedclf.run import JobEnvironment
 from breedclf.tuning.flag_values import network_weights, parse_parameter
 from breedclf.tuning.native import typed_values, value_texts
 from breedclf.tuning.packed import packed_pairs, study_from_pairs
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study
 from breedclf.tuning.trials import Trial
 
 VIT = "timm:vit_tiny_patch16_224"

@@ -14,9 +14,10 @@ import pytest
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.tuning.search import MAX_ATTEMPTS, Search, TrialSnapshot
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, Continuous
 from breedclf.tuning.stopping import Completion
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import best_trial
 from tests.tuning.bookkeeping_runner import BookkeepingRunner, quadratic
 
@@ -54,8 +55,8 @@ def test_a_grid_runs_completely_with_the_requested_parallelism(tmp_path) -> None
     class Counting(BookkeepingRunner):
         most = 0
 
-        def submit(self, name, config) -> None:
-            super().submit(name, config)
+        def submit(self, name, config, *, scored) -> None:
+            super().submit(name, config, scored=scored)
             running = sum(job["status"] == "InProgress" for job in self.jobs().values())
             self.most = max(self.most, running)
 
@@ -95,10 +96,10 @@ def test_all_trials_failing_for_one_reason_ends_the_search_early(tmp_path) -> No
 
 def test_a_trial_that_can_t_be_submitted_fails_alone(tmp_path) -> None:
     class Refusing(BookkeepingRunner):
-        def submit(self, name, config) -> None:
+        def submit(self, name, config, *, scored) -> None:
             if config.batch_size == 64 and config.learning_rate == 0.005:
                 raise BreedclfError("the quota is used up")
-            super().submit(name, config)
+            super().submit(name, config, scored=scored)
 
     study = drive(begin(tmp_path / "study", request()), Refusing(tmp_path / "jobs", quadratic))
     assert [trial.status for trial in study.trials].count("Failed") == 1
@@ -201,10 +202,10 @@ def dying_at(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
     count = iter(range(1, 1_000_000))
 
     def watched(function):
-        def call(*arguments):
+        def call(*arguments, **named):
             if next(count) == act:
                 raise Killed
-            answer = function(*arguments)
+            answer = function(*arguments, **named)
             if next(count) == act:
                 raise Killed
             return answer
@@ -215,11 +216,18 @@ def dying_at(act: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
 
 
-@pytest.mark.parametrize(("space", "strategy"), [(CHOICES, "grid"), (RANGE, "bayesian")])
-def test_dying_at_any_act_loses_and_repeats_no_trial(tmp_path, monkeypatch, space, strategy) -> None:
-    wanted = request(space=space, strategy=strategy, max_parallel_jobs=2, max_jobs=6)
+@pytest.mark.parametrize(
+    ("space", "strategy", "confirm_seeds"),
+    [(CHOICES, "grid", 0), (RANGE, "bayesian", 0), ({"batch_size": Categorical(32, 64)}, "grid", 2)],
+)
+def test_dying_at_any_act_loses_and_repeats_no_trial(tmp_path, monkeypatch, space, strategy, confirm_seeds) -> None:
+    max_jobs = 2 if confirm_seeds else 6
+    wanted = request(
+        space=space, strategy=strategy, max_parallel_jobs=2, max_jobs=max_jobs, confirm_seeds=confirm_seeds
+    )
     whole = drive(begin(tmp_path / "whole", wanted), BookkeepingRunner(tmp_path / "whole" / "jobs", quadratic))
-    expected = [(trial.hyperparameters, trial.objective, trial.attempt) for trial in whole.trials]
+    expected = [(run.name, run.hyperparameters, run.objective) for run in whole.runs]
+    assert len(expected) == max_jobs + 2 * confirm_seeds
     act, died = 0, True
     while died:
         act += 1
@@ -233,8 +241,9 @@ def test_dying_at_any_act_loses_and_repeats_no_trial(tmp_path, monkeypatch, spac
             except Killed:
                 pass
         study = drive(folder, runner)
-        assert [(trial.hyperparameters, trial.objective, trial.attempt) for trial in study.trials] == expected
-        assert sorted(runner.jobs()) == [trial.name for trial in study.trials]
+        assert [(run.name, run.hyperparameters, run.objective) for run in study.runs] == expected
+        assert study.confirmation == whole.confirmation
+        assert sorted(runner.jobs()) == sorted(run.name for run in study.runs)
     assert act > 30
 
 

@@ -13,10 +13,11 @@ from breedclf.tuning.space import Values
 
 @dataclass(frozen=True, repr=False)
 class BestTrial:
-    """The completed trial with the best objective.
+    """The completed trial with the best objective, or the best confirmed one.
 
     Pass `config` to a Trainer, a ProfilingSession or another TuningJob; `job` is the job that ran the trial, None if it
-    ran in this process.
+    ran in this process. `level_with` names the trials that can't be distinguished from it, once the best trials have
+    been run again with other seeds (`confirm_seeds`); otherwise it is None.
     """
 
     name: str
@@ -25,6 +26,7 @@ class BestTrial:
     objective: float
     metrics: dict[str, float]
     job: Job | None
+    level_with: tuple[str, ...] | None
     _artifact: Callable[[], Path] = field(repr=False)
 
     def __repr__(self) -> str:

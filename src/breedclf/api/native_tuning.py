@@ -18,7 +18,8 @@ from breedclf.tuning.native import (
     disagreement,
     mirrored,
 )
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
 log: logging.Logger = logging.getLogger(__name__)

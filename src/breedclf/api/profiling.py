@@ -214,7 +214,13 @@ class ProfilingSession:
         count: int | None = most_images
         if max_seconds is not None and changes:
             count = images_in_time(
-                make_run, config, len(changes), repeats=repeats, seconds=max_seconds, most=most_images
+                config,
+                self.images,
+                make_run,
+                changes=len(changes),
+                repeats=repeats,
+                seconds=max_seconds,
+                most=most_images,
             )
         if count is None:
             sentence = (

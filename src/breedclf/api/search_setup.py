@@ -16,6 +16,7 @@ from breedclf.api.tuning_drivers import Driver, InProcessDriver, JobsDriver, Pac
 from breedclf.backends.common.folder import home_folder
 from breedclf.config import TrainingConfig
 from breedclf.config.import_path import with_files_at
+from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 from breedclf.files.s3_uri import is_s3
 from breedclf.jobs import Backend, HomeBackend, remote_address
@@ -23,8 +24,9 @@ from breedclf.jobs.handle import Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.network_weights import checked_weights, is_file, weights_by_architecture
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, ParameterRange, Space, with_weights
-from breedclf.tuning.study import SearchRequest, StudyFolder
+from breedclf.tuning.study import StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
@@ -35,14 +37,29 @@ _PATHS = ("data", "labels", "output", "cache_dir", "start_from")
 
 
 def driver_for(
-    folder: StudyFolder, backend: Backend | None, packed: bool, clock: Clock, images: GivenImages | None = None
+    folder: StudyFolder,
+    backend: Backend | None,
+    clock: Clock,
+    images: GivenImages | None = None,
+    *,
+    packed: bool,
+    confirm_seeds: int,
 ) -> Driver:
-    """The driver that runs the study on this backend; only a search in this process can use `images`."""
+    """The driver that runs the study on this backend; only a search in this process can use `images`.
+
+    Raises:
+        ConfigError: the backend runs the search as a whole, and it should be confirmed with other seeds.
+    """
     if backend is None:
         return InProcessDriver(folder, images)
     if packed:
         return PackedDriver(folder, backend, clock)
     if isinstance(backend, NativeTuning):
+        if confirm_seeds:
+            raise ConfigError(
+                f"confirm_seeds={confirm_seeds}: {backend.name!r} runs the search as a tuning job of its service, "
+                "which can't repeat trials: set packed=True (--packed), so that one training job runs all of them"
+            )
         return NativeDriver(folder, backend, clock)
     return JobsDriver(folder, backend, clock)
 

@@ -73,6 +73,8 @@ class TuningJob:
         not_improving: end the search after this many trials in a row without improvement.
         max_seconds: end the search after this many seconds of work.
         max_seconds_per_job: stop a job after this many seconds.
+        confirm_seeds: run the four best trials again with this many other training seeds, at least two, and name those
+            that can't be distinguished from the best (`best.level_with`); 0 doesn't.
         home: the folder of tuning jobs; defaults to that of the backend, `BREEDCLF_HOME`, or `.breedclf`.
         images: labeled images to train on, in place of the folder `config.data`; only without a backend.
         weights: a file or a name of weights for each architecture in the space; by default that of the config, or the
@@ -108,6 +110,7 @@ class TuningJob:
         not_improving: int | None = None,
         max_seconds: float | None = None,
         max_seconds_per_job: int | None = None,
+        confirm_seeds: int = 0,
         home: StrPath | None = None,
         images: GivenImages | None = None,
         weights: Mapping[str, StrPath] | None = None,
@@ -129,6 +132,7 @@ class TuningJob:
             grid_points=grid_points,
             completion=Completion(target=target, not_improving=not_improving, max_seconds=max_seconds),
             max_seconds_per_job=max_seconds_per_job,
+            confirm_seeds=confirm_seeds,
             packed=packed and backend is not None,
         )
         self._set_up(backend, home, clock, images)
@@ -204,7 +208,7 @@ class TuningJob:
 
     @property
     def best(self) -> BestTrial:
-        """The best completed trial, the earliest if several are equal.
+        """The best completed trial, the earliest if several are equal; after confirmation, its best.
 
         Raises:
             JobError: none has completed yet.
@@ -224,6 +228,7 @@ class TuningJob:
             objective=trial.objective,
             metrics=trial.metrics,
             job=None if job_name is None or self._backend is None else Job(job_name, self._backend),
+            level_with=None if study.confirmation is None else study.confirmation.level_with,
             _artifact=partial(self._driver.artifact, trial.name),
         )
 
@@ -356,7 +361,8 @@ class TuningJob:
         self._backend = backend
         self._clock = clock
         self._folder = StudyFolder(studies_folder(backend, home) / self._request.name)
-        self._driver = driver_for(self._folder, backend, self._request.packed, clock, images)
+        packed, seeds = self._request.packed, self._request.confirm_seeds
+        self._driver = driver_for(self._folder, backend, clock, images, packed=packed, confirm_seeds=seeds)
 
     def _drive(self, act: Callable[[OnChange], Study], progress: Progress) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,16 @@ from breedclf.jobs import (
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.tuning.packed import STUDY_OUTPUT, packed_pairs, study_from_lines
+from breedclf.tuning.scores_file import SCORES_VARIABLE, read_scores
 from breedclf.tuning.search import Search, TrialSnapshot
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import own_code_in
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.study import Study, StudyFolder
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
+
+log: logging.Logger = logging.getLogger(__name__)
 
 OnChange = Callable[[Study], None]
 
@@ -108,7 +113,7 @@ class JobsDriver:
 
     def carry_on(self, on_change: OnChange) -> Study:
         study = _repeated(self._search().step, on_change, self.backend, self.clock)
-        _join(self.backend, [trial.name for trial in study.trials])
+        _join(self.backend, [run.name for run in study.runs])
         return study
 
     def artifact(self, trial: str) -> Path:
@@ -195,8 +200,10 @@ class _JobRunner:
         self._backend = backend
         self._request = request
 
-    def submit(self, name: str, config: TrainingConfig) -> None:
+    def submit(self, name: str, config: TrainingConfig, *, scored: bool) -> None:
         spec = _spec(self._request, config, name)
+        if scored:
+            spec = spec.replace(environment={**spec.environment, SCORES_VARIABLE: "1"})
         if isinstance(self._backend, TuningBackend):
             spec = self._backend.parallel_spec(spec, self._request.max_parallel_jobs)
         self._backend.submit(spec)
@@ -225,18 +232,28 @@ class _JobRunner:
     def artifact(self, name: str) -> Path:
         return self._backend.artifact(name)
 
+    def valid_scores(self, name: str) -> Sequence[float] | None:
+        try:
+            return read_scores(self._backend.output(name))
+        except JobError as error:
+            log.warning("%s has no output, so it isn't compared: %s", name, error)
+            return None
+
+    def restore_model(self, name: str, config: TrainingConfig) -> None:
+        """Do nothing: the model of each job is kept."""
+
 
 def _repeated(step: Callable[[], Study], on_change: OnChange, backend: Backend, clock: Clock) -> Study:
     """Repeat a step until the study is over, with pauses that grow while no trial changes."""
-    trials: object = None
+    runs: object = None
     waits = pauses(backend, growth=_PAUSE_GROWTH)
     while True:
         study = step()
         on_change(study)
         if study.is_over:
             return study
-        if study.trials != trials:
-            trials, waits = study.trials, pauses(backend, growth=_PAUSE_GROWTH)
+        if study.runs != runs:
+            runs, waits = study.runs, pauses(backend, growth=_PAUSE_GROWTH)
         clock.sleep(next(waits))
 
 

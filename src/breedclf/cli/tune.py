@@ -28,7 +28,7 @@ from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import trial_table, value_text
+from breedclf.tuning.table import confirmation_line, trial_table, value_text
 
 _EPILOG = """
 A setting is searched if its value is a range or a list: 0.005:0.01 is a range, 1e-4:1e-1:log a logarithmic one, and
@@ -61,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--max-seconds", type=float, metavar="S", help="end the search after this many seconds")
     search.add_argument("--max-seconds-per-job", type=int, metavar="S", help="stop a job after this many seconds")
     search.add_argument("--search-seed", type=int, metavar="N", default=0, help="seed of the search (default: 0)")
+    search.add_argument(
+        "--confirm-seeds", type=int, metavar="N", default=0, help="run the best trials again with N other seeds"
+    )
     search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made from the time)")
     search.add_argument("--resume", metavar="NAME", dest="carry_on", help="continue the tuning job of this name")
     search.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where trials run")
@@ -120,6 +123,7 @@ def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
         not_improving=arguments.not_improving,
         max_seconds=arguments.max_seconds,
         max_seconds_per_job=arguments.max_seconds_per_job,
+        confirm_seeds=arguments.confirm_seeds,
         weights=weights,
     )
 
@@ -181,6 +185,7 @@ def _document(study: Study, best: BestTrial | None, model: Path | None) -> dict[
         "objective": best.objective,
         "artifact": str(model),
         "metrics": best.metrics,
+        **({} if best.level_with is None else {"level_with": list(best.level_with)}),
     }
     request = study.request
     return {
@@ -191,6 +196,7 @@ def _document(study: Study, best: BestTrial | None, model: Path | None) -> dict[
         "valid_count": study.valid_count,
         "trials": trials,
         "best": found,
+        **({} if study.confirmation is None else {"confirmation": study.confirmation.to_dict()}),
     }
 
 
@@ -200,6 +206,7 @@ def _text(study: Study, best: BestTrial | None, model: Path | None, report: Path
         values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
         lines += [
             f"best: {values} ({study.request.objective} {best.objective:.4f})",
+            *([] if study.confirmation is None else [confirmation_line(study.confirmation)]),
             f"model: {model}",
             f"next: breedclf evaluate {model} {data_arguments(study.request.config)}",
         ]

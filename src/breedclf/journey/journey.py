@@ -15,6 +15,7 @@ from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, GateError
 from breedclf.jobs import Backend
+from breedclf.journey.leftovers import remove_leftovers
 from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
 from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
 from breedclf.journey.result import PAGE_FILE, JourneyResult
@@ -136,6 +137,7 @@ class Journey:
         choice.check(STEPS)
         tell = progress or (lambda step, line: log.info("%s: %s", step, line))
         with _claimed(self.settings.output):
+            remove_leftovers(self.settings.output)
             with StoreFolder(self.settings.store).locked():
                 pass  # refuse a store that can't be written before hours of work
             context = self._context()
@@ -145,6 +147,21 @@ class Journey:
                 if context.endpoint is not None and not self.settings.keep:
                     context.endpoint.delete()
         return JourneyResult.of(context.record, context.folder, time.perf_counter() - started)
+
+    def to_sagemaker_pipeline(self) -> str:
+        """The search as a SageMaker pipeline: the JSON definition for CreatePipeline.
+
+        Its steps are the tuning job of this search and the registration of the best model as a model package; with
+        `gate.baseline`, the best objective, which must be `valid_accuracy`, must be at least that. The other steps of
+        a journey aren't part of it. Code and dataset are uploaded; nothing is started.
+
+        Raises:
+            ConfigError: the backend isn't SageMaker's, or a pipeline doesn't support the settings.
+            DataError: training on the images would fail.
+        """
+        from breedclf.journey.sagemaker_pipeline import sagemaker_pipeline
+
+        return sagemaker_pipeline(self.settings, self.backend)
 
     def _context(self) -> JourneyContext:
         return JourneyContext(self.settings, self.backend, JourneyRecord.load(self.settings.output))

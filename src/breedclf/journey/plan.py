@@ -137,12 +137,12 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, .
             parts = changes(old, new)
             found += [f"{part.partition(' (')[0]} of the {key} ({part.partition(' (')[2]}" for part in parts]
         else:
-            found.append(f"{key.replace('_', ' ')} ({_shown(old)} -> {_shown(new)})")
+            found.append(f"{key} ({_shown(old)} -> {_shown(new)})")
     return tuple(found)
 
 
 def _shown(value: object) -> str:
-    text = "nothing" if value is None else value if isinstance(value, str) else plain_json(value)
+    text = "nothing" if value in (None, "") else value if isinstance(value, str) else plain_json(value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 

@@ -17,6 +17,7 @@ from breedclf.jobs import check_name
 from breedclf.model_store.gate import Gate
 from breedclf.model_store.records import check_model_name
 from breedclf.tuning.flag_values import parameter_of
+from breedclf.tuning.search_request import MAX_CONFIRM_SEEDS
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.strategies import Strategy
 
@@ -73,6 +74,12 @@ class JourneySettings(Settings):
     search_seed: int = Field(default=0, description="seed of the search")
     weights: dict[str, str] = Field(
         default_factory=dict, description="weights of each network that has others than the training settings"
+    )
+    confirm_seeds: int | None = Field(
+        default=None,
+        ge=0,
+        le=MAX_CONFIRM_SEEDS,
+        description="run the best trials again with this many other seeds (default: 5 in this process, 0 as jobs)",
     )
     candidates: tuple[str, ...] = Field(default=(), description="backbones to compare before the search")
     budget_seconds: float | None = Field(default=None, gt=0, description="time for comparing backbones")

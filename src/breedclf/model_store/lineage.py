@@ -87,7 +87,7 @@ def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Li
     return Lineage(**values | {name: value for name, value in known.items() if value is not None})
 
 
-def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def config_changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     """The training settings that differ between two versions, by name: the values before and after.
 
     Example:

@@ -81,7 +81,7 @@ class Promoter:
         if record.endpoint is None:
             return None
         endpoint = _attached(record.endpoint)
-        return None if is_gone(endpoint) else endpoint
+        return endpoint if why_gone(endpoint) is None else None
 
     def _checks(
         self,
@@ -123,13 +123,14 @@ class Promoter:
         """
         if record.endpoint is None:
             return None
-        if (found := self.serving(record)) is None:
+        found = _attached(record.endpoint)
+        if (reason := why_gone(found)) is not None:
             where = "" if record.endpoint.backend == "local" else f" --backend {record.endpoint.backend}"
             raise EndpointError(
                 f"endpoint {record.endpoint.name!r} of model {record.name!r} on the backend {record.endpoint.backend} "
                 f"is gone, and {_stays(record)}: deploy again (breedclf deploy "
                 f"{self.folder.object(chosen.digest)} --name {record.endpoint.name}{where}) and repeat this, or move "
-                "only the alias with --no-endpoint (alias_only=True)"
+                f"only the alias with --no-endpoint (alias_only=True); the backend says: {reason}"
             )
         return found
 
@@ -214,7 +215,7 @@ class Promoter:
     def _serves(self, endpoint: Endpoint, promotion: Promotion) -> bool:
         """Whether an endpoint serves the version of an interrupted promotion."""
         self.clock.sleep(SETTLE_SECONDS)
-        if is_gone(endpoint) or endpoint.status is EndpointStatus.FAILED:
+        if why_gone(endpoint) is not None or endpoint.status is EndpointStatus.FAILED:
             return False
         return endpoint.wait().describe().generation == promotion.generation + 1
 
@@ -222,17 +223,18 @@ class Promoter:
         return datetime.fromtimestamp(self.clock.time(), UTC)
 
 
-def is_gone(endpoint: Endpoint) -> bool:
-    """Whether there is no such endpoint.
+def why_gone(endpoint: Endpoint) -> str | None:
+    """The message that there is no such endpoint; None if there is one.
 
     Raises:
         BreedclfError: its backend can't be reached.
     """
     try:
         endpoint.describe()
-    except EndpointError:
-        return all(each.name != endpoint.name for each in endpoint.backend.list_endpoints())
-    return False
+    except EndpointError as error:
+        if all(each.name != endpoint.name for each in endpoint.backend.list_endpoints()):
+            return str(error)
+    return None
 
 
 def _attached(where: EndpointOfModel) -> Endpoint:

@@ -72,32 +72,29 @@ def runs_needed(changes: int, repeats: int) -> int:
     return 1 + repeats * (changes + 1) + (4 * repeats if changes > 1 else 0)
 
 
-def images_within(
-    seconds: float, runs: int, small: tuple[int, float], large: tuple[int, float], *, most: int
-) -> int | None:
+def images_within(seconds: float, runs: int, tried: tuple[int, float], *, most: int) -> int | None:
     """How many images of each split a run may train on, so that all runs take about `seconds`.
+
+    A run is taken to be in proportion to its images, which it is at most: a part of it is the same for any number.
 
     Args:
         seconds: for all runs.
         runs: how many there are.
-        small: a number of images, and the seconds of a run on them; the answer isn't below this number.
-        large: the same for more images.
+        tried: the smallest number of images, and the seconds of a run on them.
         most: the answer isn't above it.
 
     Returns:
-        The number; None if even `small` takes longer.
+        The number; None if even the smallest one takes more than twice as long.
 
     Example:
-        >>> images_within(60, runs=30, small=(8, 0.5), large=(24, 1.0), most=256)
-        56
-        >>> images_within(60, runs=30, small=(8, 3.0), large=(24, 5.0), most=256) is None
-        True
+        >>> images_within(60, runs=30, tried=(8, 0.5), most=256)
+        32
+        >>> images_within(60, runs=30, tried=(8, 3.0), most=256), images_within(60, runs=30, tried=(8, 5.0), most=256)
+        (8, None)
     """
-    if small[1] * runs > seconds:
-        return None
-    per_image = max(0.0, large[1] - small[1]) / (large[0] - small[0])
-    more = most if per_image == 0 else (seconds / runs - small[1]) / per_image
-    return min(most, small[0] + int(more))
+    smallest, each = tried
+    share = seconds / (runs * each)
+    return None if share < 0.5 else min(most, max(smallest, int(smallest * share)))
 
 
 def judge(

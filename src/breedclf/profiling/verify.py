@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 REPEATS = 5
 MOST_IMAGES = 256
-_PROBED = (8, 24)
+_FEWEST_IMAGES = 8
 # Settings that affect what is learned: advice may mention them, but speed recommendations never include them.
 LEARNING_SETTINGS = frozenset(
     {
@@ -167,22 +167,31 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
 
 
 def images_in_time(
-    make_run: Callable[[int], Run], config: TrainingConfig, changes: int, *, repeats: int, seconds: float, most: int
+    config: TrainingConfig,
+    images: GivenImages | None,
+    make_run: Callable[[int], Run],
+    *,
+    changes: int,
+    repeats: int,
+    seconds: float,
+    most: int,
 ) -> int | None:
-    """How many images of each split runs may train on within about `seconds`, by two short runs; None if too few.
+    """How many images of each split runs may train on within about `seconds`, by a short run; None if too few.
 
     Args:
-        make_run: makes a run on at most this many images of each split.
         config: settings of the unchanged run.
+        images: labeled images in place of the folder of `config`.
+        make_run: makes a run on this many images of each split, at least one of each class.
         changes: how many are to be verified.
         repeats: runs per variant.
         seconds: for all runs.
         most: the answer isn't above it.
     """
-    started = time.perf_counter()
-    small, large = ((count, _wall_seconds(make_run(count), config)) for count in _PROBED)
-    spent = time.perf_counter() - started
-    return images_within(seconds - spent, runs_needed(changes, repeats), small, large, most=most)
+    from breedclf.data.training_data import load_data
+
+    smallest = max(_FEWEST_IMAGES, len(load_data(config, images).labels))
+    tried = smallest, _wall_seconds(make_run(smallest), config)
+    return images_within(seconds, runs_needed(changes, repeats), tried, most=most)
 
 
 def _wall_seconds(run: Run, config: TrainingConfig) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from breedclf.evaluation.result import wilson_interval
 from breedclf.tuning.space import Categorical, Parameter, Value
-from breedclf.tuning.trials import Direction, Trial, best_trial
+from breedclf.tuning.trials import Direction, Trial, best_trial, ranked
 
 MAX_GROUPS = 4
 
@@ -19,11 +19,6 @@ class Importance:
 
     name: str
     share: float
-
-
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials that are ranked: completed, with an objective."""
-    return [trial for trial in trials if trial.status == "Completed" and trial.objective is not None]
 
 
 def importances(space: Mapping[str, Parameter], trials: Sequence[Trial]) -> list[Importance]:

@@ -17,6 +17,7 @@ from breedclf.files.disk import write_atomic
 from breedclf.files.typed import typed
 from breedclf.runtime.process_signals import ending_at_once
 from breedclf.training.hooks import EpochRecord, TrainingHook
+from breedclf.tuning.scores_file import read_scores
 from breedclf.tuning.search import Search, TrialSnapshot, stopped_early
 from breedclf.tuning.study import Study, StudyFolder
 
@@ -44,13 +45,18 @@ class InProcessRunner:
         self.is_behind: Callable[[str, Sequence[float]], bool] = lambda _name, _history: False
         self.is_best: Callable[[float], bool] = lambda _objective: True
 
-    def submit(self, name: str, config: TrainingConfig) -> None:
+    def submit(self, name: str, config: TrainingConfig, *, scored: bool) -> None:
         started = self._clock()
         self._write(name, {"status": "InProgress", "started": started})
-        watch = _Watch(config.objective, lambda history: self.is_behind(name, history))
+        watch = _Watch(config.objective, lambda history: not scored and self.is_behind(name, history))
+        hooks: list[TrainingHook] = [watch]
+        if scored:
+            from breedclf.tuning.valid_scores import ValidScores
+
+            hooks.append(ValidScores(config.objective, self._folder / name))
         record: dict[str, Any] = {"started": started}
         try:
-            result = self._fit(config.replace(output=self._folder / name, checkpoints=False, resume=False), watch)
+            result = self._fit(name, config, hooks)
         except _FellBehindError:
             record |= {"status": "Stopped", "note": stopped_early(len(watch.history))}
         except BreedclfError as error:
@@ -83,21 +89,31 @@ class InProcessRunner:
     def artifact(self, name: str) -> Path:
         return _kept_model(self._folder, name)
 
+    def valid_scores(self, name: str) -> Sequence[float] | None:
+        return read_scores(self._folder / name)
+
+    def restore_model(self, name: str, config: TrainingConfig) -> None:
+        if not (self._folder / name / "model").is_dir():
+            self._fit(name, config, [], is_kept=True)
+
     def drop_model(self, name: str) -> None:
         """Delete a trial's model to free disk space."""
         shutil.rmtree(self._folder / name / "model", ignore_errors=True)
 
-    def _fit(self, config: TrainingConfig, watch: TrainingHook) -> FitResult:
+    def _fit(
+        self, name: str, config: TrainingConfig, hooks: Sequence[TrainingHook], *, is_kept: bool = False
+    ) -> FitResult:
         with ending_at_once():
             from breedclf.loggers.chosen import loggers_of
             from breedclf.training.fit import fit
 
+        config = config.replace(output=self._folder / name, checkpoints=False, resume=False)
         return fit(
             config,
             self._images,
-            hooks=[*loggers_of(config), watch],
+            hooks=[*loggers_of(config), *hooks],
             run_cache=self._run_cache,
-            is_kept=lambda best: self.is_best(getattr(best, config.objective)),
+            is_kept=lambda best: is_kept or self.is_best(getattr(best, config.objective)),
         )
 
     def _write(self, name: str, record: dict[str, Any]) -> None:

@@ -10,9 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
 from breedclf.jobs import Backend, JobSpec, metric_lines
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import Categorical, Continuous, Parameter, Value, Values
 from breedclf.tuning.strategies import grid_values
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.study import Study
 from breedclf.tuning.trials import Status, Trial, best_trial, is_better
 
 TELL_BEST_VARIABLE = "BREEDCLF_TELL_BEST"

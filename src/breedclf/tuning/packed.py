@@ -10,7 +10,8 @@ from typing import Any
 from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.jobs.metric_lines import best, print_metrics
-from breedclf.tuning.study import SearchRequest, Study, StudyFolder
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study, StudyFolder
 
 REQUEST_PAIR = "search"
 SPACE_PAIR = "search_space_"
@@ -110,7 +111,10 @@ def run_packed(study: Study, *, checkpoints: Path, output_data: Path) -> Path:
 
 def study_line(study: Study) -> str:
     """The state of a search in one line of a log, without settings and paths."""
-    values = study.model_dump(mode="json", include={"status", "reason", "active_seconds", "trials"})
+    shown = {"status", "reason", "active_seconds", "trials"}
+    if study.request.confirm_seeds:
+        shown |= {"seed_runs", "confirmation"}
+    values = {name: value for name, value in study.model_dump(mode="json").items() if name in shown}
     return MARKER + json.dumps(values)
 
 

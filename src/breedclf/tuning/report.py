@@ -18,11 +18,12 @@ from breedclf.reporting.charts import (
     line_chart,
     parallel_coordinates,
 )
-from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best, ranked
+from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best
+from breedclf.tuning.confirmation_report import confirmation_section
 from breedclf.tuning.space import Categorical, Parameter
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import value_text
-from breedclf.tuning.trials import Trial, best_so_far, best_trial
+from breedclf.tuning.table import short_name, value_text
+from breedclf.tuning.trials import Trial, best_so_far, ranked
 
 _CURVES_UP_TO = 12
 _FEW_IMAGES = 500
@@ -31,11 +32,12 @@ _FEW_IMAGES = 500
 def render_report(study: Study, *, made_at: datetime | None = None) -> str:
     """Render the report as HTML, for a finished or running search."""
     request = study.request
-    best = best_trial(study.trials, request.direction)
+    best = study.best
     sections = [
         _history(study),
         _parallel(study, best),
         _importance(study),
+        *confirmation_section(study),
         *_accuracy(study, best),
         _jobs(study, best),
         _request(study),
@@ -74,6 +76,10 @@ def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
     accuracy = best.metrics.get("valid_accuracy")
     if accuracy is not None:
         headline.append(Tile("its validation accuracy", formats.percent(accuracy), _interval_text(accuracy, study)))
+    if study.confirmation is not None:
+        level, count = len(study.confirmation.level_with), len(study.confirmation.trials)
+        seeds = f"of {count} confirmed with {len(study.confirmation.seeds)} other seeds"
+        headline.append(Tile("trials level with it", str(level), seeds))
     headline += [jobs, Tile("total job time", formats.seconds(seconds), f"search: {study.status}")]
     blocks += [callout("ok", "Best hyperparameters", values), tiles(headline)]
     if study.reason:
@@ -89,7 +95,9 @@ def _history(study: Study) -> Section:
         shown = (
             curves if len(curves) <= _CURVES_UP_TO else sorted(curves, key=lambda t: _rank(t, study))[:_CURVES_UP_TO]
         )
-        lines = [Series(_short(trial), list(range(1, len(trial.history) + 1)), list(trial.history)) for trial in shown]
+        lines = [
+            Series(short_name(trial), list(range(1, len(trial.history) + 1)), list(trial.history)) for trial in shown
+        ]
         note = "" if len(shown) == len(curves) else f"The best {len(shown)} of {len(curves)} are shown."
         blocks.append(
             line_chart(
@@ -187,7 +195,9 @@ def _accuracy(study: Study, best: Trial | None) -> list[Section]:
     bars = []
     for trial in order:
         low, high = accuracy_interval(trial.metrics["valid_accuracy"], count)
-        bars.append(Bar(_short(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else ""))
+        bars.append(
+            Bar(short_name(trial), trial.metrics["valid_accuracy"], low, high, tone="ok" if trial is best else "")
+        )
     chart = bar_chart(
         "Validation accuracy with 95% confidence intervals", bars, format=formats.percent, maximum=1.0, full=True
     )
@@ -246,6 +256,7 @@ def _request(study: Study) -> Section:
         ("objective", f"{request.objective} ({request.direction})"),
         ("strategy", request.strategy),
         ("search seed", request.seed),
+        *([("other training seeds", request.confirm_seeds)] if request.confirm_seeds else []),
         ("maximum training jobs", request.job_count),
         ("maximum parallel jobs", request.max_parallel_jobs),
         ("early stopping", "on: median of running averages" if request.early_stopping else "off"),
@@ -284,11 +295,6 @@ def _rank(trial: Trial, study: Study) -> tuple[bool, float, int]:
     value = trial.objective if trial.status == "Completed" else None
     sign = 1 if study.request.direction == "minimize" else -1
     return value is None, 0.0 if value is None else sign * value, trial.index
-
-
-def _short(trial: Trial) -> str:
-    values = " · ".join(value_text(value) for value in trial.hyperparameters.values())
-    return f"{trial.index + 1}: {values}"
 
 
 def _has_reason(trial: Trial) -> bool:

@@ -1,4 +1,4 @@
-"""The search loop: checks running trials, applies the stopping rules, starts the next trials, and saves the study."""
+"""The search loop: checks trials, applies the stopping rules, starts the next ones, confirms the best, and saves."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from typing import Protocol
 
 from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError
-from breedclf.tuning.stopping import Ending, ending_of, falls_behind
+from breedclf.tuning.confirmation import confirm, contenders
+from breedclf.tuning.stopping import Ending, ending_of, falls_behind, time_limit
 from breedclf.tuning.strategies import NotYet, propose
 from breedclf.tuning.study import Study, StudyFolder
-from breedclf.tuning.trials import Status, Trial, best_trial, is_better
+from breedclf.tuning.trials import SeedRun, Status, Trial, best_trial, is_better
 
 logger: logging.Logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
+_STOPPED = Ending("stopped by the user", halts=True)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,11 @@ class TrialSnapshot:
 class TrialRunner(Protocol):
     """Runs trials. The search never submits the same name twice, unless the runner doesn't know it."""
 
-    def submit(self, name: str, config: TrainingConfig) -> None:
+    def submit(self, name: str, config: TrainingConfig, *, scored: bool) -> None:
         """Start a training run of this name, or run it to its end.
+
+        Args:
+            scored: whether `valid_scores` of it will be asked for, but not its model.
 
         Raises:
             BreedclfError: it can't be started.
@@ -62,6 +67,16 @@ class TrialRunner(Protocol):
 
         Raises:
             BreedclfError: there is none.
+        """
+
+    def valid_scores(self, name: str) -> Sequence[float] | None:
+        """The objective of each validation image in the best epoch of a completed run; None if it isn't known."""
+
+    def restore_model(self, name: str, config: TrainingConfig) -> None:
+        """Train a completed run again if its model wasn't kept.
+
+        Raises:
+            BreedclfError: it can't be trained.
         """
 
 
@@ -83,17 +98,14 @@ class Search:
         """Update the study from its trials, and start or stop trials as needed; returns the updated study."""
         if self.study.is_over:
             return self.study
-        trials_before = self.study.trials
+        runs_before = self.study.runs
         self._count_time()
         self._update_trials()
-        ending = self._ending()
-        if ending is None or not ending.halts:
-            self._submit_planned()
-        if ending is None:
-            ending = self._start_new()
-        if ending is not None:
-            self._wind_down(ending)
-        if self.study.trials != trials_before or self.study.is_over:
+        if self.study.seed_runs:
+            self._confirm()
+        else:
+            self._search()
+        if self.study.runs != runs_before or self.study.is_over:
             self._save()
         return self.study
 
@@ -102,16 +114,62 @@ class Search:
         request = self.study.request
         if not request.early_stopping or not history:
             return False
-        index = next(trial.index for trial in self.study.trials if trial.name == name)
+        index = next((trial.index for trial in self.study.trials if trial.name == name), 0)
         earlier = [trial.history for trial in self.study.trials if trial.index < index and trial.history]
         return falls_behind(history, earlier, request.direction)
 
     def is_best(self, objective: float) -> bool:
-        """Whether a trial that completes with this objective is the best so far."""
+        """Whether a trial that completes with this objective is the best so far; runs with other seeds never are."""
+        if self.study.seed_runs:
+            return False
         best = self.study.best
         if best is None or best.objective is None:
             return True
         return is_better(objective, best.objective, self.study.request.direction)
+
+    def _search(self) -> None:
+        ending = self._ending()
+        if ending is None or not ending.halts:
+            self._submit_planned()
+        if ending is None:
+            ending = self._start_new()
+        if ending is not None:
+            self._wind_down(ending)
+
+    def _confirm(self) -> None:
+        """Start or stop runs with other seeds; compare the trials once all runs are over."""
+        ending = self._ending_of_confirmation()
+        if ending is None:
+            waiting = [run for run in self.study.seed_runs if not run.submitted]
+            running = sum(run.submitted and not run.is_over for run in self.study.seed_runs)
+            for run in waiting[: self.study.request.max_parallel_jobs - running]:
+                self._submit(run)
+        else:
+            self._halt_all(self.study.seed_runs, ending.reason)
+        if all(run.is_over for run in self.study.seed_runs):
+            self._conclude(ending)
+
+    def _conclude(self, ending: Ending | None) -> None:
+        study, request = self.study, self.study.request
+        completed = [run for run in study.seed_runs if run.status == "Completed"]
+        scores = {(run.index, run.seed): self._runner.valid_scores(run.name) for run in completed}
+        confirmation = confirm(
+            contenders(study.trials, request.direction),
+            study.seed_runs,
+            request.other_seeds,
+            {run: values for run, values in scores.items() if values is not None},
+            request.direction,
+        )
+        confirmed = study.model_copy(update={"confirmation": confirmation})
+        if confirmed.best is not None and confirmed.best != study.best:
+            self._runner.restore_model(confirmed.best.name, request.config_of(confirmed.best))
+        reason = study.reason if ending is None else f"{study.reason}; its confirmation: {ending.reason}"
+        self._change(confirmation=confirmation, status=self._final_status(), reason=reason)
+
+    def _ending_of_confirmation(self) -> Ending | None:
+        if self._folder.stop_file.exists():
+            return _STOPPED
+        return time_limit(self.study.request.completion, self.study.active_seconds)
 
     def _count_time(self) -> None:
         now = self._clock()
@@ -120,7 +178,7 @@ class Search:
         self._change(active_seconds=self.study.active_seconds + passed)
 
     def _update_trials(self) -> None:
-        for trial in self.study.trials:
+        for trial in self.study.runs:
             if trial.is_over:
                 continue
             snapshot = self._runner.snapshot(trial.name)
@@ -134,17 +192,13 @@ class Search:
                 self._put(self._stopped_if_behind(_updated(trial, snapshot)))
 
     def _another_attempt(self, trial: Trial, snapshot: TrialSnapshot) -> Trial:
-        attempt = trial.attempt + 1
         logger.warning("%s was lost (%s): restarting it", trial.name, snapshot.failure_reason or "no reason given")
-        return Trial(
-            name=self.study.job_name(trial.index, attempt),
-            index=trial.index,
-            attempt=attempt,
-            hyperparameters=trial.hyperparameters,
-        )
+        seed = trial.seed if isinstance(trial, SeedRun) else None
+        return trial.next_attempt(self.study.job_name(trial.index, trial.attempt + 1, seed))
 
     def _stopped_if_behind(self, trial: Trial) -> Trial:
-        if trial.status != "InProgress" or not self.is_behind(trial.name, trial.history):
+        is_seed_run = isinstance(trial, SeedRun)
+        if is_seed_run or trial.status != "InProgress" or not self.is_behind(trial.name, trial.history):
             return trial
         self._runner.stop(trial.name)
         note = stopped_early(len(trial.history))
@@ -152,7 +206,7 @@ class Search:
 
     def _ending(self) -> Ending | None:
         if self._folder.stop_file.exists():
-            return Ending("stopped by the user", halts=True)
+            return _STOPPED
         study, request = self.study, self.study.request
         return ending_of(request.completion, study.trials, request.job_count, study.active_seconds, request.direction)
 
@@ -183,7 +237,8 @@ class Search:
 
     def _submit(self, trial: Trial) -> None:
         try:
-            self._runner.submit(trial.name, self.study.request.config_of(trial))
+            config = self.study.request.config_of(trial)
+            self._runner.submit(trial.name, config, scored=isinstance(trial, SeedRun))
         except BreedclfError as error:
             now = self._clock()
             failed = {"status": "Failed", "started": now, "ended": now, "failure_reason": str(error)}
@@ -194,12 +249,18 @@ class Search:
         self._save()
 
     def _wind_down(self, ending: Ending) -> None:
-        """Stop running trials if required, and end the search once none is running."""
-        for trial in self.study.trials:
-            if ending.halts and not trial.is_over:
-                self._halt(trial, ending.reason)
+        """Stop running trials if required; once none is running, end the search or confirm its best trials."""
+        if ending.halts:
+            self._halt_all(self.study.trials, ending.reason)
         if all(trial.is_over for trial in self.study.trials):
-            self._change(status=self._final_status(), reason=ending.reason)
+            seed_runs = () if ending is _STOPPED else self.study.planned_seed_runs()
+            status = "InProgress" if seed_runs else self._final_status()
+            self._change(status=status, reason=ending.reason, seed_runs=seed_runs)
+
+    def _halt_all(self, trials: Sequence[Trial], reason: str) -> None:
+        for trial in trials:
+            if not trial.is_over:
+                self._halt(trial, reason)
 
     def _halt(self, trial: Trial, reason: str) -> None:
         if not trial.submitted and self._runner.snapshot(trial.name) is None:
@@ -216,9 +277,13 @@ class Search:
         return "Completed" if best_trial(self.study.trials, self.study.request.direction) else "Failed"
 
     def _put(self, trial: Trial) -> None:
-        trials = list(self.study.trials)
-        trials[trial.index] = trial
-        self._change(trials=tuple(trials))
+        if isinstance(trial, SeedRun):
+            key = (trial.index, trial.seed)
+            runs = (trial if (each.index, each.seed) == key else each for each in self.study.seed_runs)
+            self._change(seed_runs=tuple(runs))
+        else:
+            trials = (trial if each.index == trial.index else each for each in self.study.trials)
+            self._change(trials=tuple(trials))
 
     def _change(self, **changes: object) -> None:
         self.study = self.study.model_copy(update=changes)

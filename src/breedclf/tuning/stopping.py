@@ -63,8 +63,8 @@ def ending_of(
         reached = best.objective == completion.target or is_better(best.objective, completion.target, direction)
         if reached:
             return Ending(f"the target objective {completion.target:g} was reached by {best.name}", halts=True)
-    if completion.max_seconds is not None and seconds >= completion.max_seconds:
-        return Ending(f"the time limit of {completion.max_seconds:g} s was reached", halts=True)
+    if (limit := time_limit(completion, seconds)) is not None:
+        return limit
     if completion.not_improving is not None and _ended_since_best(trials, best) >= completion.not_improving:
         reason = f"{completion.not_improving} trials in a row ended without a better objective"
         return Ending(reason, halts=True)
@@ -74,6 +74,13 @@ def ending_of(
     if len(trials) >= max_jobs:
         return Ending(f"all {max_jobs} trials have run", halts=False)
     return None
+
+
+def time_limit(completion: Completion, seconds: float) -> Ending | None:
+    """Whether the search, or its confirmation, ends by its time; `seconds` is its active time so far."""
+    if completion.max_seconds is None or seconds < completion.max_seconds:
+        return None
+    return Ending(f"the time limit of {completion.max_seconds:g} s was reached", halts=True)
 
 
 def _ended_since_best(trials: Sequence[Trial], best: Trial | None) -> int:

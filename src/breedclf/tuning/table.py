@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
+from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
 from breedclf.tuning.space import Value
 from breedclf.tuning.study import Study
-from breedclf.tuning.trials import Trial, best_trial
+from breedclf.tuning.trials import SeedRun, Trial
 
 _RUNNING_SHOWN = 12
 
@@ -32,7 +33,7 @@ def rows_of(study: Study) -> list[dict[str, Any]]:
 def trial_table(study: Study, *, most: int | None = None) -> str:
     """Format trials as text, with the best one marked; with `most`, only the last ones."""
     request = study.request
-    best = best_trial(study.trials, request.direction)
+    best = study.best
     head = ["", "trial", "status", *request.space, request.objective, "accuracy", "seconds"]
     body = [_cells(trial, request.space, best) for trial in study.trials]
     shown = body if most is None or len(body) <= most else body[-most:]
@@ -45,14 +46,31 @@ def summary_line(study: Study) -> str:
     """Progress of the search in one line."""
     over = sum(trial.is_over for trial in study.trials)
     failed = sum(trial.status == "Failed" for trial in study.trials)
-    best = best_trial(study.trials, study.request.direction)
+    best = study.best
     parts = [f"tuning job {study.request.name}: {study.status}", f"{over} of {study.request.job_count} trials done"]
     if failed:
         parts.append(f"{failed} failed")
+    if study.seed_runs and not study.is_over:
+        parts.append(f"{sum(run.is_over for run in study.seed_runs)} of {len(study.seed_runs)} runs with other seeds")
     if best is not None:
         values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
         parts.append(f"best {study.request.objective} {best.objective:.4f} ({values})")
     return "; ".join(parts)
+
+
+def confirmation_line(confirmation: Confirmation) -> str:
+    """What came of the runs with other seeds, in one line."""
+    others = ", ".join(confirmation.level_with)
+    verdict = f"level with {others}" if others else "significantly better than the other confirmed trials"
+    best = next(trial for trial in confirmation.trials if trial.name == confirmation.best)
+    return f"with {len(confirmation.seeds)} other seeds: {mean_text(best)}, {verdict}"
+
+
+def mean_text(trial: ConfirmedTrial) -> str:
+    """The mean and the standard deviation of a trial over other seeds."""
+    if trial.mean is None:
+        return "no run completed"
+    return f"{trial.mean:.4f}" + ("" if trial.spread is None else f" ± {trial.spread:.4f}")
 
 
 class LiveTable:
@@ -88,7 +106,7 @@ class TrialLines:
         self._written: set[str] = set()
 
     def __call__(self, study: Study) -> None:
-        for trial in study.trials:
+        for trial in study.runs:
             if trial.is_over and trial.name not in self._written:
                 self._written.add(trial.name)
                 self._write(trial_line(trial, study))
@@ -101,12 +119,20 @@ def trial_line(trial: Trial, study: Study) -> str:
     if trial.status != "Completed":
         outcome = trial.failure_reason or trial.note or "no reason given"
     position = f"{trial.index + 1}/{study.request.job_count}"
+    if isinstance(trial, SeedRun):
+        values, position = f"seed {trial.seed}  {values}", "again"
     return f"{position:>6}  {trial.name}  {trial.status}  {values}  {outcome}"
 
 
 def value_text(value: Value) -> str:
     """Format a hyperparameter."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def short_name(trial: Trial) -> str:
+    """The number of a trial, from 1, and its hyperparameters."""
+    values = " · ".join(value_text(value) for value in trial.hyperparameters.values())
+    return f"{trial.index + 1}: {values}"
 
 
 def _cells(trial: Trial, names: Sequence[str] | dict[str, Any], best: Trial | None) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -49,6 +49,17 @@ class Trial(Settings):
         """Duration in seconds; None before it has ended."""
         return None if self.started is None or self.ended is None else max(0.0, self.ended - self.started)
 
+    def next_attempt(self, name: str) -> Self:
+        """The same run under another name, not started yet."""
+        same = self.model_dump(include={"index", "hyperparameters", "seed"})
+        return type(self)(**same, name=name, attempt=self.attempt + 1)
+
+
+class SeedRun(Trial):
+    """A trial that is run again with another training seed; `index` is that of the trial."""
+
+    seed: int = Field(ge=0, lt=2**63)
+
 
 def objectives() -> tuple[str, ...]:
     """The objectives that a training job prints for its best epoch."""
@@ -79,12 +90,17 @@ def best_trial(trials: Iterable[Trial], direction: Direction) -> Trial | None:
     """The completed trial with the best objective, the earliest of equal ones; None if no trial completed."""
     best: Trial | None = None
     best_value = math.nan
-    for trial in sorted(trials, key=lambda each: each.index):
-        if trial.status != "Completed" or trial.objective is None:
+    for trial in sorted(ranked(trials), key=lambda each: each.index):
+        if trial.objective is None:
             continue
         if best is None or is_better(trial.objective, best_value, direction):
             best, best_value = trial, trial.objective
     return best
+
+
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials that are ranked: completed, with an objective."""
+    return [trial for trial in trials if trial.status == "Completed" and trial.objective is not None]
 
 
 def best_so_far(trials: Sequence[Trial], direction: Direction) -> list[float | None]:

@@ -17,7 +17,8 @@ from breedclf import Categorical, TrainingConfig
 from breedclf.backends.common.bundle import Bundle, breedclf_bundle, settings_requirements, source_bundle, store_bundle
 from breedclf.errors import ConfigError, MissingExtraError
 from breedclf.tuning.packed import packed_pairs, requirements_of
-from breedclf.tuning.study import SearchRequest, Study
+from breedclf.tuning.search_request import SearchRequest
+from breedclf.tuning.study import Study
 
 
 def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointT
 from breedclf.jobs.plan import Plan
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.tuning.native import NativeDescription, NativeSearch
-from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.search_request import SearchRequest
 
 if TYPE_CHECKING:
     import boto3

@@ -8,6 +8,7 @@ from typing import Any
 from breedclf.data_check import check
 from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED, DatasetCheck
 from breedclf.errors import DataError
+from breedclf.files.s3_uri import whole_uri
 from breedclf.journey.dataset import FileList, dataset_files
 from breedclf.journey.figures import example_images
 from breedclf.journey.record import Figure, Outcome
@@ -25,7 +26,7 @@ class Check(Step):
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         training = context.settings.training
         return {
-            "dataset": str(training.data),
+            "dataset": whole_uri(context.settings.data),
             "labels": None if training.labels is None else str(training.labels),
             "files": dataset_files(context.settings.data).digest,
             "on_bad_image": training.on_bad_image,
@@ -34,7 +35,9 @@ class Check(Step):
     def changes(self, context: JourneyContext, before: Mapping[str, Any]) -> tuple[str, ...]:
         now = self.inputs(context)
         found = super().changes(context, before)
-        if before.get("files") == now["files"] or before.get("dataset") != now["dataset"]:
+        if before.get("dataset") != now["dataset"]:
+            return tuple(part for part in found if not part.startswith("files ("))
+        if before.get("files") == now["files"]:
             return found
         changed = FileList.load(context.folder).difference(dataset_files(context.settings.data))
         return tuple(f"{changed} of the dataset" if part.startswith("files (") else part for part in found)

@@ -40,10 +40,10 @@ class Deploy(Step):
         return {"keep": context.settings.keep, "endpoint": context.settings.endpoint}
 
     def intent(self, context: JourneyContext) -> Mapping[str, Any]:
-        """The endpoint's name, so that the one of a killed run is found."""
-        before = context.found(self.name).get("endpoint")
-        name = endpoint_name(context.settings)
-        return {"endpoint": name, "is_own": before == name or not context.settings.endpoint}
+        """The endpoint's name, so that the one of a killed run is found; a chosen name may be that of another."""
+        before, name = context.found(self.name), endpoint_name(context.settings)
+        is_own = not context.settings.endpoint or (before.get("endpoint") == name and before.get("is_own") is True)
+        return {"endpoint": name, "is_own": is_own or not _exists(Endpoint(name, serving_backend(context.backend)))}
 
     def run(self, context: JourneyContext) -> Outcome:
         settings, found, intent = context.settings, context.found("register"), context.found(self.name)
@@ -53,8 +53,9 @@ class Deploy(Step):
         if served is not None:
             return _update(store, context, served)
         gone = "" if known is None else f" The store's endpoint {known.name} is gone, so one was deployed again."
-        if intent["is_own"]:
-            _delete_if_left(intent["endpoint"], context)
+        left = Endpoint(intent["endpoint"], serving_backend(context.backend))
+        if intent["is_own"] and _exists(left):  # of a run that was killed
+            left.delete()
         folder = store.model_directory(found["name"], found["version"])
         deployment = Deployment(folder, context.backend, name=intent["endpoint"], detach=settings.keep)
         context.endpoint = deployment.deploy()
@@ -138,19 +139,17 @@ def _outcome(endpoint: Endpoint, more: str) -> Outcome:
     url = endpoint.url
     return Outcome(
         headline=f"The endpoint {endpoint.name} is in service{f' at {url}' if url else ''}.{more}",
-        values={"endpoint": endpoint.name, "url": url},
+        values={"endpoint": endpoint.name, "url": url, "is_own": True},
         figures=(Figure(label="Endpoint", value=endpoint.name, note=url or ""),),
     )
 
 
-def _delete_if_left(name: str, context: JourneyContext) -> None:
-    """Delete the endpoint of a run that was killed."""
-    endpoint = Endpoint(name, serving_backend(context.backend))
+def _exists(endpoint: Endpoint) -> bool:
     try:
         endpoint.describe()
     except EndpointError:
-        return
-    endpoint.delete()
+        return False
+    return True
 
 
 def _folder(context: JourneyContext) -> Path:

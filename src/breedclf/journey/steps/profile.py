@@ -11,12 +11,14 @@ from typing import Any
 from breedclf.api.profiling import ProfilingSession
 from breedclf.api.trainer import Trainer
 from breedclf.errors import JobError
-from breedclf.jobs import new_name
+from breedclf.jobs import PlanningBackend, new_name
 from breedclf.jobs.endpoints import BackendOfThisMachine
 from breedclf.jobs.handle import Job
+from breedclf.jobs.plan import Plan
 from breedclf.journey.figures import profile_figures
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
+from breedclf.journey.steps.backbones import training_with_backbone
 from breedclf.journey.steps.best import best_training
 from breedclf.journey.steps.shown import backend_flag, backend_python, command, config_python, settings_shown
 
@@ -70,6 +72,11 @@ class Profile(Step):
             report=context.shown(folder / "report.html"),
         )
 
+    def cost(self, context: JourneyContext) -> Plan | None:
+        if not isinstance(context.backend, PlanningBackend):
+            return None
+        return Trainer(training_with_backbone(context), backend=context.backend).plan()
+
     def alone(self, context: JourneyContext) -> Alone:
         training, output = best_training(context), str(context.folder / "profile")
         verified = ".verify()" if context.settings.verify and _trains_here(context) else ""
@@ -85,7 +92,7 @@ class Profile(Step):
 
 def _recorded(context: JourneyContext, folder: Path) -> ProfilingSession:
     """The recorded run: in this process, or as a job, which is found again if this process is killed."""
-    training = best_training(context).replace(output=folder)
+    training = best_training(context).replace(output=folder, checkpoints=False)
     if context.backend is None:
         return ProfilingSession(training).run()
     name = context.found("profile")["job"]

@@ -22,9 +22,12 @@ from breedclf.journey.steps.shown import (
     space_flags,
     space_python,
 )
+from breedclf.tuning.confirmation import Confirmation
 from breedclf.tuning.native import NativeTuning
 from breedclf.tuning.study import StudyFolder
 from breedclf.tuning.table import value_text
+
+_CONFIRM_SEEDS = 5
 
 
 class Tune(Step):
@@ -44,6 +47,7 @@ class Tune(Step):
             "max_jobs": settings.max_jobs,
             "search_seed": settings.search_seed,
             "weights": settings.weights,
+            "confirm_seeds": confirm_seeds_of(context),
             "backend": None if context.backend is None else context.backend.name,
         }
 
@@ -65,7 +69,7 @@ class Tune(Step):
         best = tuning.best
         values = ", ".join(f"{name} {value_text(value)}" for name, value in best.hyperparameters.items())
         return Outcome(
-            headline=f"The best of {len(study.trials)} trials: {values}.",
+            headline=f"The best of {len(study.trials)} trials: {values}.{_confirmed(study.confirmation)}",
             values={
                 "name": tuning.name,
                 "trials": len(study.trials),
@@ -74,7 +78,9 @@ class Tune(Step):
                     "hyperparameters": best.hyperparameters,
                     "objective": best.objective,
                     "metrics": best.metrics,
+                    **({} if best.level_with is None else {"level_with": list(best.level_with)}),
                 },
+                **({} if study.confirmation is None else {"confirmation": study.confirmation.to_dict()}),
             },
             figures=(
                 Figure(label="Trials", value=str(len(study.trials))),
@@ -91,6 +97,8 @@ class Tune(Step):
         given: dict[str, object] = {"strategy": settings.search_strategy, "seed": settings.search_seed}
         if settings.max_jobs is not None:
             given["max_jobs"] = settings.max_jobs
+        if seeds := confirm_seeds_of(context):
+            given["confirm_seeds"] = seeds
         if is_packed(context.backend):
             given["packed"] = True
         weights = f", weights={settings.weights!r}" if settings.weights else ""
@@ -139,6 +147,7 @@ def _new_search(context: JourneyContext, name: str) -> TuningJob:
         settings.training.objective,
         strategy=settings.search_strategy,
         max_jobs=settings.max_jobs,
+        confirm_seeds=confirm_seeds_of(context),
         seed=settings.search_seed,
         backend=context.backend,
         packed=is_packed(context.backend),
@@ -146,3 +155,20 @@ def _new_search(context: JourneyContext, name: str) -> TuningJob:
         home=context.folder,
         weights=settings.weights or None,
     )
+
+
+def confirm_seeds_of(context: JourneyContext) -> int:
+    """How many other seeds the best trials are run with; as jobs, these runs take too long to be the default."""
+    given = context.settings.confirm_seeds
+    return (_CONFIRM_SEEDS if context.backend is None else 0) if given is None else given
+
+
+def _confirmed(confirmation: Confirmation | None) -> str:
+    """What the runs with other seeds say, as a sentence."""
+    if confirmation is None:
+        return ""
+    seeds, level = len(confirmation.seeds), len(confirmation.level_with)
+    if level == 0:
+        return f" With {seeds} other seeds, it is significantly better than the next {len(confirmation.trials) - 1}."
+    others = "one other trial is" if level == 1 else f"{level} other trials are"
+    return f" With {seeds} other seeds, {others} level with it: the difference may be chance."

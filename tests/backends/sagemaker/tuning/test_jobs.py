@@ -21,7 +21,7 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import JobSpec
 from breedclf.jobs.endpoints import EndpointSpec
 from breedclf.tuning.native import NativeSearch, NativeTuning
-from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.search_request import SearchRequest
 from tests.backends.sagemaker.fake_service import FakeSageMaker, Identity
 from tests.backends.sagemaker.tuning.test_request import SPACE
 from tests.fakes import FakeClock

@@ -16,8 +16,8 @@ from breedclf.jobs import JobSpec
 from breedclf.jobs.plan import ApiCall
 from breedclf.tuning.native import TELL_BEST_VARIABLE, NativeSearch
 from breedclf.tuning.network_weights import sent_with_job
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.stopping import Completion
-from breedclf.tuning.study import SearchRequest
 
 SNAPSHOTS = Path(__file__).parents[1] / "requests"
 SPACE = {"learning_rate": Continuous(0.005, 0.01), "batch_size": Categorical(32, 64), "epochs": Categorical(2, 3)}

@@ -16,7 +16,7 @@ from breedclf.backends.sagemaker.tuning.request import STARTED_TAG, search_reque
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs.plan import ApiCall
 from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
-from breedclf.tuning.study import SearchRequest
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.trials import Status
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from breedclf.errors import ConfigError
 from breedclf.jobs import MODEL_CHANNEL
 from breedclf.tuning.native import NativeSearch, value_texts
 from breedclf.tuning.network_weights import WEIGHTS_PAIR, received_by_job
+from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.space import MAX_CATEGORIES, Categorical, Continuous, Integer, Parameter, is_number
 from breedclf.tuning.stopping import Completion
 from breedclf.tuning.strategies import Strategy
-from breedclf.tuning.study import SearchRequest
 
 _STRATEGIES: dict[Strategy, str] = {"grid": "Grid", "random": "Random", "bayesian": "Bayesian"}
 _SCALINGS = {"linear": "Linear", "log": "Logarithmic"}
