@@ -29,7 +29,18 @@ def values_of_steps(*, class_name: str = "ants", path: str = ASKED) -> dict[str,
             "problems": [{"kind": "duplicate", "path": path, "detail": "the same as another"}],
             "examples": [{"path": EXAMPLE, "class_name": class_name}],
         },
-        "tune": {"name": "journey-1", "trials": 3},
+        "tune": {
+            "name": "journey-1",
+            "trials": 3,
+            "confirmation": {
+                "best": "journey-1-0",
+                "seeds": [1, 2, 3],
+                "trials": [
+                    {"name": "journey-1-0", "mean": 0.11, "spread": 0.01, "p_value": None, "is_level": False},
+                    {"name": "journey-1-1", "mean": 0.12, "spread": 0.02, "p_value": 0.4, "is_level": True},
+                ],
+            },
+        },
         "best": {"epochs": [{"train_loss": 0.6, "valid_loss": 0.5, "valid_accuracy": 0.8}] * 2},
         "profile": {
             "figures": {
@@ -89,7 +100,7 @@ def finished(
                     report=REPORTS.get(name),
                 ),
                 python=f"breedclf.{name}('insects')",
-                command=f"breedclf {name} insects",
+                command=f"breedclf {name} insects --learning-rate 0.005,0.0075,0.01 --batch-size 32,64 --epochs 2,3",
             )
             for number, name in enumerate(names)
         )
@@ -134,7 +145,7 @@ def model() -> ModelRecord:
         )
         for number in (1, 2)
     )  # fmt: skip
-    return ModelRecord(name="insects", versions=versions, aliases={"live": 2, "previous": 1})
+    return ModelRecord(name="insects", versions=versions, aliases={"live": 2, "previous": 1}, next_version=3)
 
 
 def material(**changes: Any) -> Material:

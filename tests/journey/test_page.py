@@ -58,6 +58,8 @@ def test_every_step_has_a_heading() -> None:
         "the same as another",
         "best: learning_rate 0.005, batch_size 32, epochs 2",
         "1 of the other 2 trials is significantly less accurate",
+        "with 3 other seeds",
+        "2 0.1200 0.0200 0.4 level: may be chance",
         "Dataloader : 60% is waiting. Use more workers.",
         "workers = 2 10 s 5 s 2x faster",
         "9 of 10 images classified correctly: 90%.",
@@ -168,6 +170,7 @@ def test_a_version_that_was_removed_is_said_to_be() -> None:
 def test_values_of_another_version_are_left_out() -> None:
     values = values_of_steps()
     values["check"]["examples"] = [{"file": "1.jpg"}, "2.jpg"]
+    values["tune"]["confirmation"] = {"trials": [{"mean": 0.1}]}
     values["best"]["epochs"] = "none"
     values["profile"]["figures"] = {"time": "long"}
     values["review"]["first"] = None
@@ -231,6 +234,7 @@ def test_the_page_fits_phones_and_can_be_read(chromium: Browser, tmp_path: Path,
     page = tmp_path / "journey.html"
     page.write_text(journey_page(finished(values), material(evaluation=evaluation(LONG))), encoding="utf-8")
     chromium.open(page.as_uri(), width=390, dark=dark)
+    chromium.run("document.querySelectorAll('details').forEach(each => { each.open = true })")
     assert chromium.run("document.documentElement.scrollWidth") <= 390
     assert chromium.run(TOO_FAINT) == []
     assert ("heading", "3. The search") in chromium.accessible_names()

@@ -36,8 +36,8 @@ def context(tmp_path: Path, data: Path) -> JourneyContext:
     (folder / "evaluation" / "metrics.json").write_text(evaluation().model_dump_json(exclude={"report", "features"}))
     (folder / "explanations").mkdir()
     shutil.copy(next((data / "test").rglob("*.jpg")), folder / "explanations" / "1.jpg")
-    (folder / "tuning" / "tuning" / "journey-1").mkdir(parents=True)
-    StudyFolder(folder / "tuning" / "tuning" / "journey-1").save(study())
+    (folder / "tuning" / "journey-1").mkdir(parents=True)
+    StudyFolder(folder / "tuning" / "journey-1").save(study())
     return JourneyContext(settings, None, finished(values))
 
 
@@ -93,7 +93,7 @@ def test_the_page_is_written_without_a_deleted_folder(context: JourneyContext, n
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"accuracy": "high"}', "\x00"])
 def test_damaged_files_are_left_out(context: JourneyContext, content: str) -> None:
     (context.folder / "evaluation" / "metrics.json").write_text(content)
-    (context.folder / "tuning" / "tuning" / "journey-1" / "study.json").write_text(content)
+    (context.folder / "tuning" / "journey-1" / "study.json").write_text(content)
     (context.settings.store / "models").mkdir(parents=True)
     (context.settings.store / "models" / "insects.json").write_text(content)
     found = gathered(context)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from breedclf._version import __version__
+from breedclf.api.tuning import TuningJob
 from breedclf.data.split import ImageFiles
 from breedclf.data.thumbnails import thumbnail
 from breedclf.errors import BreedclfError
@@ -20,7 +21,6 @@ from breedclf.journey.page.quality import MOST_WORST
 from breedclf.journey.page.story import journey_page
 from breedclf.journey.step import JourneyContext
 from breedclf.model_store.store import ModelStore
-from breedclf.tuning.study import StudyFolder
 
 Found = TypeVar("Found")
 
@@ -47,7 +47,7 @@ def gathered(context: JourneyContext) -> Material:
     return Material(
         name=settings.model_name,
         data=str(settings.data),
-        study=_if_readable(StudyFolder(context.folder / "tuning" / "tuning" / name).load) if name else None,
+        study=_if_readable(lambda: TuningJob.look(name, home=context.folder)) if name else None,
         evaluation=evaluation if context.record.step("evaluate") else None,
         model=_if_readable(lambda: ModelStore(settings.store).record(settings.model_name)) if registered else None,
         jpegs=dict(_jpegs(context, evaluation)),
