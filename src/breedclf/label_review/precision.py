@@ -134,8 +134,8 @@ def probability_wrong(
 def _assumed(labels: NDArray[np.int64], found: Judged) -> NDArray[np.int64]:
     """The labels [N], those that are wrong with a probability of 40% or more replaced by the predicted ones.
 
-    At 50% more wrong labels are left, and the stated precision was too low on datasets with strong heads; at 30% correct
-    labels are replaced, and it was too high with weak ones.
+    At 50% more wrong labels are left, and the stated precision was too low on datasets with strong heads; at 30%
+    correct labels are replaced, and it was too high with weak ones.
     """
     given, rate = found.confidence(labels).astype(np.float64), found.apparent_rate
     if_wrong = rate * (1 - given) / max(1, found.probabilities.shape[1] - 1)
