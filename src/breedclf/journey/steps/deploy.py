@@ -87,7 +87,7 @@ def endpoint_name(settings: JourneySettings) -> str:
     Example:
         >>> from breedclf import TrainingConfig
         >>> endpoint_name(JourneySettings(training=TrainingConfig(data="dogs"), output="/runs/journey"))
-        'dogs-7e5c2e48'
+        'dogs-efe0ccf0'
     """
     if settings.endpoint:
         return settings.endpoint
