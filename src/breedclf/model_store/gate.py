@@ -44,7 +44,7 @@ class GateCheck:
 
 @dataclass(frozen=True)
 class Parity:
-    """The predictions of a classifier that was loaded from the model directory, compared with those by which it was measured.
+    """The predictions of a classifier loaded from the model directory, compared with those by which it was measured.
 
     Args:
         images: how many images were compared.
