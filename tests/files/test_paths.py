@@ -239,6 +239,13 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "LocalBackend.__init__(python)": lambda path: LocalBackend(python=path).settings.python,
         "ModelStore.__init__(path)": lambda path: ModelStore(path).path,
         "ModelStore.compare(data)": lambda path: ModelStore().compare("dogs", 1, 2, data=path),
+        "ModelStore.compare(labels)": lambda path: ModelStore().compare("dogs", 1, 2, data="dogs", labels=path),
+        "ModelComparison.report(path)": lambda path: breedclf.ModelComparison.report(None, path),  # type: ignore[arg-type]
+        "compare_models(a)": lambda path: breedclf.compare_models(path, "b", "dogs"),
+        "compare_models(b)": lambda path: breedclf.compare_models("a", path, "dogs"),
+        "compare_models(cache_dir)": lambda path: breedclf.compare_models("a", "b", "dogs", cache_dir=path),
+        "compare_models(data)": lambda path: breedclf.compare_models("a", "b", path),
+        "compare_models(labels)": lambda path: breedclf.compare_models("a", "b", "dogs", labels=path),
         "ModelStore.promote(data)": lambda path: ModelStore().promote("dogs", 1, data=path),
         "ProfilingSession.attach(source)": ProfilingSession.attach,
         "ProfilingSession.record(output)": recording,
@@ -289,8 +296,13 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
     "Deployment.transform(folder)",
     "BackboneComparison.report(path)",
     "LearningRateCurve.plot(path)",
+    "ModelComparison.report(path)",
     "ModelStore.compare(data)",
+    "ModelStore.compare(labels)",
     "ModelStore.promote(data)",
+    "compare_models(cache_dir)",
+    "compare_models(data)",
+    "compare_models(labels)",
     "Profile.save(path)",
     "ProfilingSession.report(path)",
     "ProfilingSession.save(folder)",
@@ -306,7 +318,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
-UNTOLD |= {"Deployment.transform(cache_dir)", "ProfilingSession.verify(folder)"}
+UNTOLD |= {"Deployment.transform(cache_dir)", "ProfilingSession.verify(folder)", "compare_models(b)"}
 UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(unlike)", "evaluate(cache_dir)"}
 
 
@@ -349,7 +361,7 @@ def test_every_public_parameter_that_is_a_path_is_tried() -> None:
         "ServingBackend.update_endpoint(artifact)",
         "push_to_hub(evaluation)",
     }
-    in_s3_too = {"evaluate(feature_store)", "Deployment.transform(feature_store)"}
+    in_s3_too = {f"{each}(feature_store)" for each in ("evaluate", "compare_models", "Deployment.transform")}
     of_networks = {
         "TuningJob.__init__(weights)",
         "compare_backbones(weights)",

@@ -40,7 +40,13 @@ def add_arguments(compare: argparse.ArgumentParser) -> None:
         help="name of a model, two of its versions or aliases, and a folder or table of images; or two model "
         "directories and the images",
     )
-    compare.add_argument("--data", metavar="DIR|TABLE", dest="images", help="the images, in place of the last argument")
+    compare.add_argument(
+        "--data",
+        type=path_argument,
+        metavar="DIR|TABLE",
+        dest="images",
+        help="the images, in place of the last argument",
+    )
     compare.add_argument(
         "--output",
         type=path_argument,
@@ -81,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _compared(
-    words: Sequence[str], images: str | None, store: ModelStore
+    words: Sequence[str], images: Path | None, store: ModelStore
 ) -> tuple[tuple[str, str] | None, tuple[Path, Path], Path]:
     """How the two models are shown, their directories, and the images.
 
