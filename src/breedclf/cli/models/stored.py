@@ -1,73 +1,26 @@
-"""`breedclf models add|list|show|compare|promote|rollback|alias|remove|gc`: models with versions in a folder."""
+"""`breedclf models add|list|show|alias|remove|gc`: the versions in a store."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from breedclf.backends.registry import backend_names
-from breedclf.cli import models_compare, models_sagemaker
-from breedclf.cli.common import add_common_options, text_table
+from breedclf.cli.common import text_table
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_settings_flags, given_settings
-from breedclf.cli.models_push import HELP as PUSH_HELP
-from breedclf.cli.models_push import add_arguments as push_arguments
-from breedclf.cli.models_push import run as push
+from breedclf.cli.models.action import ModelsAction
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
-from breedclf.files.paths import path_argument, user_path
-from breedclf.model_store.gate import Gate
+from breedclf.files.paths import user_path
 from breedclf.model_store.lineage import config_changes
-from breedclf.model_store.records import PREVIOUS, ModelRecord, ModelVersion
+from breedclf.model_store.records import ModelRecord, ModelVersion
 from breedclf.model_store.store import DEFAULT_STORE, ModelStore
 from breedclf.model_store.summary import COLUMNS, facts_of, history_lines, lineage_facts, state_of, version_rows
 
 if TYPE_CHECKING:
-    from breedclf.api.endpoint import Endpoint
-
-_ACTIONS = {
-    "add": "copy a model into the store as the next version of a name",
-    "list": "show the versions of all models",
-    "show": "show a model's versions and history, or where one version comes from",
-    "compare": models_compare.HELP,
-    "promote": "make a version live, if it passes the gate, and update its endpoint without a failed request",
-    "rollback": "make the previous version live again, and update its endpoint",
-    "alias": "let an alias of your own name a version",
-    "remove": "remove a version that no alias names and no endpoint serves",
-    "gc": "delete files that no version uses",
-    "push": PUSH_HELP,
-}
-_GATE = ("baseline", "max_drop", "max_megabytes")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
-    for name, text in _ACTIONS.items():
-        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-        if name in _ARGUMENTS:
-            _ARGUMENTS[name](action)
-        action.add_argument(
-            "--store",
-            type=path_argument,
-            default=DEFAULT_STORE,
-            metavar="DIR",
-            help=f"folder of the models (default: {DEFAULT_STORE})",
-        )
-        add_common_options(action)
-    add_common_options(models_sagemaker.add_arguments(actions))
-
-
-def run(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.action == "compare":
-        return models_compare.run(arguments, console)
-    if arguments.action == models_sagemaker.ACTION:
-        return models_sagemaker.run(arguments, console)
-    store = ModelStore(arguments.store)
-    _RUN[arguments.action](store, arguments, console)
-    return 0
+    pass
 
 
 def _add_arguments(action: argparse.ArgumentParser) -> None:
@@ -94,38 +47,6 @@ def _show_arguments(action: argparse.ArgumentParser) -> None:
     )
 
 
-def _promote_arguments(action: argparse.ArgumentParser) -> None:
-    action.add_argument("name", metavar="NAME", help="name of the model")
-    action.add_argument("version", metavar="VERSION", help="number or alias of a version")
-    add_settings_flags(action, Gate, {"gate": _GATE})
-    gate = action.add_argument_group("images")
-    gate.add_argument(
-        "--data",
-        type=path_argument,
-        metavar="DIR",
-        help="image folder or table on whose test images the version is measured and compared with the live one "
-        "(default: the evaluation with which it was added)",
-    )
-    _endpoint_arguments(action)
-
-
-def _endpoint_arguments(action: argparse.ArgumentParser) -> None:
-    group = action.add_argument_group("endpoint")
-    group.add_argument(
-        "--endpoint", metavar="NAME", help="endpoint to update (default: the one that was updated last, if any)"
-    )
-    group.add_argument(
-        "--backend", default="local", metavar="|".join(backend_names()), help="where that endpoint is (default: local)"
-    )
-    group.add_argument("--no-endpoint", action="store_true", help="update no endpoint: move only the alias")
-    group.add_argument("--reason", metavar="TEXT", help="noted in the history")
-
-
-def _rollback_arguments(action: argparse.ArgumentParser) -> None:
-    action.add_argument("name", metavar="NAME", help="name of the model")
-    _endpoint_arguments(action)
-
-
 def _alias_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("name", metavar="NAME", help="name of the model")
     action.add_argument("alias", metavar="ALIAS", help="the alias, other than live and previous")
@@ -136,19 +57,6 @@ def _alias_arguments(action: argparse.ArgumentParser) -> None:
 def _remove_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("name", metavar="NAME", help="name of the model")
     action.add_argument("version", metavar="VERSION", help="number or alias of a version")
-
-
-_ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    "add": _add_arguments,
-    "list": _list_arguments,
-    "show": _show_arguments,
-    "compare": models_compare.add_arguments,
-    "promote": _promote_arguments,
-    "rollback": _rollback_arguments,
-    "alias": _alias_arguments,
-    "remove": _remove_arguments,
-    "push": push_arguments,
-}
 
 
 def _add(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
@@ -200,33 +108,6 @@ def _show_version(store: ModelStore, record: ModelRecord, arguments: argparse.Na
     console.result(document, text)
 
 
-def _promote(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
-    gate = Gate(**{name: value for name, value in given_settings(arguments, Gate).items() if name in _GATE})
-    reason = {} if arguments.reason is None else {"reason": arguments.reason}
-    checks = store.promote(
-        arguments.name,
-        arguments.version,
-        data=arguments.data,
-        gate=gate,
-        endpoint=_endpoint(arguments),
-        alias_only=arguments.no_endpoint,
-        **reason,
-    )
-    record = store.record(arguments.name)
-    lines = [f"  passed  {check.name}: {check.detail}" for check in checks]
-    console.result(
-        {**_state(record), "checks": [check.to_dict() for check in checks]},
-        "\n".join([f"{record.name}: {state_of(record)}", *lines]),
-    )
-
-
-def _rollback(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
-    reason = {} if arguments.reason is None else {"reason": arguments.reason}
-    store.rollback(arguments.name, endpoint=_endpoint(arguments), alias_only=arguments.no_endpoint, **reason)
-    record = store.record(arguments.name)
-    console.result(_state(record), f"{record.name}: {state_of(record)}")
-
-
 def _alias(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
     if arguments.delete == (arguments.version is not None):
         raise ConfigError("models alias: give the version that the alias names, or --delete")
@@ -248,19 +129,6 @@ def _remove(store: ModelStore, arguments: argparse.Namespace, console: Console) 
 def _gc(store: ModelStore, _: argparse.Namespace, console: Console) -> None:
     removed = store.collect_garbage()
     console.result({"removed": removed}, "\n".join(["removed:", *removed]) if removed else "nothing to remove")
-
-
-_RUN = {
-    "add": _add,
-    "list": _list,
-    "show": _show,
-    "promote": _promote,
-    "rollback": _rollback,
-    "alias": _alias,
-    "remove": _remove,
-    "gc": _gc,
-    "push": push,
-}
 
 
 def name_and_model(words: Sequence[str], name: str | None) -> tuple[str, str]:
@@ -289,16 +157,6 @@ def _is_model(word: str) -> bool:
     return bool(word.strip()) and has_card(model_directory_at(user_path(word, "model")))
 
 
-def _endpoint(arguments: argparse.Namespace) -> Endpoint | None:
-    if arguments.endpoint is None:
-        return None
-    if arguments.no_endpoint:
-        raise ConfigError("--endpoint and --no-endpoint exclude each other")
-    from breedclf.api.deployment import Deployment
-
-    return Deployment.attach(arguments.endpoint, backend=arguments.backend)
-
-
 def _store_flag(store: ModelStore) -> str:
     return "" if store.path == DEFAULT_STORE else f" --store {shlex.quote(str(store.path))}"
 
@@ -312,11 +170,6 @@ def _aligned(facts: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in facts)
 
 
-def _state(record: ModelRecord) -> dict[str, Any]:
-    values = record.model_dump(mode="json", include={"name", "aliases", "endpoint", "promoting"})
-    return {**values, "live": record.live, "previous": record.aliases.get(PREVIOUS)}
-
-
 def _document(record: ModelRecord, version: ModelVersion) -> dict[str, Any]:
     return {"name": record.name, **version.model_dump(mode="json"), "aliases": record.aliases_of(version.version)}
 
@@ -324,3 +177,17 @@ def _document(record: ModelRecord, version: ModelVersion) -> dict[str, Any]:
 def _record_document(record: ModelRecord) -> dict[str, Any]:
     values = record.model_dump(mode="json", exclude={"schema_version", "next_version", "versions"})
     return {**values, "versions": [_document(record, version) for version in reversed(record.versions)]}
+
+
+READING = {
+    "add": ModelsAction("copy a model into the store as the next version of a name", _add, _add_arguments),
+    "list": ModelsAction("show the versions of all models", _list, _list_arguments),
+    "show": ModelsAction(
+        "show a model's versions and history, or where one version comes from", _show, _show_arguments
+    ),
+}
+CHANGING = {
+    "alias": ModelsAction("let an alias of your own name a version", _alias, _alias_arguments),
+    "remove": ModelsAction("remove a version that no alias names and no endpoint serves", _remove, _remove_arguments),
+    "gc": ModelsAction("delete files that no version uses", _gc),
+}

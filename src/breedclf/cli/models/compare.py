@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.models.action import ModelsAction
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
@@ -20,7 +21,6 @@ from breedclf.text.printable import visible_name
 if TYPE_CHECKING:
     from breedclf.model_store.comparison import ModelComparison
 
-HELP = "compare two versions, or two model directories, on the same images"
 JSON_FILE, REPORT_FILE = "comparison.json", "report.html"
 _CLASSES_SHOWN = 5
 _SETTINGS: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 _USAGE = "NAME A B DATA, or DIR_A DIR_B DATA"
 
 
-def add_arguments(compare: argparse.ArgumentParser) -> None:
+def _add_arguments(compare: argparse.ArgumentParser) -> None:
     """The arguments of this action of `breedclf models`, which adds those of all its actions."""
     compare.add_argument(
         "models",
@@ -63,14 +63,14 @@ def add_arguments(compare: argparse.ArgumentParser) -> None:
     add_settings_flags(compare, EvaluationConfig, _SETTINGS)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
     """Compare, and write the report if asked to."""
     from breedclf.files.disk import write_output
     from breedclf.model_store.compare import compare_models
     from breedclf.training.results.output_folder import own_output
 
     config = EvaluationConfig(**given_settings(arguments, EvaluationConfig))
-    names, (first, second), data = _compared(arguments.models, arguments.images, ModelStore(arguments.store))
+    names, (first, second), data = _compared(arguments.models, arguments.images, store)
     folder = None if arguments.folder is None else own_output(arguments.folder)
     keywords = {name: getattr(config, name) for group in _SETTINGS.values() for name in group}
     comparison = compare_models(first, second, data, names=names, **keywords)
@@ -83,7 +83,6 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         document["report"], text = str(report), f"{text}\nreport: {report}"
         write_output(folder / JSON_FILE, plain_json(document, indent=2) + "\n", "make room, or choose another --output")
     console.result(document, text)
-    return 0
 
 
 def _compared(
@@ -126,3 +125,6 @@ def _as_text(comparison: ModelComparison) -> str:
             for each in changed[:_CLASSES_SHOWN]
         ]
     return "\n".join(lines)
+
+
+ACTION = ModelsAction("compare two versions, or two model directories, on the same images", _run, _add_arguments)

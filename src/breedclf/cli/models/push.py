@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 
 from breedclf.cli.console import Console
+from breedclf.cli.models.action import ModelsAction
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import path_argument, user_path
 from breedclf.model_store.records import LIVE
 from breedclf.model_store.store import ModelStore
 
-HELP = "publish a version, or a model directory, on Hugging Face"
 _USAGE = "breedclf models push [-h] NAME [VERSION] REPOSITORY, or MODEL REPOSITORY"
 
 
-def add_arguments(action: argparse.ArgumentParser) -> None:
+def _add_arguments(action: argparse.ArgumentParser) -> None:
     """Add the arguments of `push`."""
     action.usage = f"{_USAGE} [--public] [--evaluation DIR]"
     action.add_argument(
@@ -38,7 +38,7 @@ def add_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("--message", metavar="TEXT", help="message of the commit")
 
 
-def run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
     """Publish; the token is that of HF_TOKEN or of `hf auth login`."""
     from breedclf.evaluation.model_card import model_card
     from breedclf.model_store.cards import stored_card
@@ -59,3 +59,6 @@ def run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> N
         raise ConfigError(f"models push got {' '.join(arguments.words)!r}; the usage is {_USAGE}")
     page = push_to_hub(folder, repository, readme=readme, private=not arguments.public, message=arguments.message)
     console.result({"repository": repository, "url": page}, f"model: {page}")
+
+
+ACTION = ModelsAction("publish a version, or a model directory, on Hugging Face", _run, _add_arguments)
