@@ -1,5 +1,5 @@
 # The commands of README, CI and contributors. Everything runs in the project's own environment, .venv.
-#   make demo     set up the environment, then train and evaluate a model
+#   make demo     set up the environment, then take the whole journey on synthetic images
 #   make test     set up the environment, then run all tests but the slow ones (make test-slow)
 #   make test-debugger  the tests of smdebug, in .venv-debugger: it needs old versions
 #   make test-sdk2  SageMaker SDK v2 against the emulator, in .venv-sdk2: its packages clash with v3's
@@ -39,7 +39,7 @@ help: ## list the targets
 
 install: $(STAMP) ## create the environment (every target below does so if needed)
 
-demo: $(STAMP) ## train, evaluate and predict on synthetic images (DEMO_ARGS="--data DIR --weights FILE")
+demo: $(STAMP) ## tune, profile, evaluate, deploy and predict on synthetic images (DEMO_ARGS="--data DIR --weights FILE")
 	$(BIN)/breedclf demo $(DEMO_ARGS)
 
 test: $(STAMP) ## run all but the slow tests, in two processes (PYTEST_ARGS="-k config", TEST_PROCESSES=4)

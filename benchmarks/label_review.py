@@ -18,12 +18,13 @@ from benchmarks.measuring import BACKBONES, DATA, at_least, at_most, parser_for,
 from breedclf import TrainingConfig
 from breedclf.label_review.images import reviewed_images
 from breedclf.label_review.left_out import LeftOut
-from breedclf.label_review.precision import flipped_labels, judged, probability_wrong
+from breedclf.label_review.precision import judged, label_noise, probability_wrong
 
 NETWORKS = ("resnet50", "timm:tf_efficientnet_lite2")
 SEEDS = {"hymenoptera": 10, "dog-groups": 20, "cub100": 3}
 GOALS = {"hymenoptera": 0.98, "dog-groups": 0.92}
 _REFUSED_BELOW = 0.7
+_FLIPPED_SHARE = 0.05
 _MOST_GAP = 0.1
 
 
@@ -65,17 +66,19 @@ def measured(name: str, network: str, cache_dir: Path | None) -> dict[str, Any]:
     labels, classes = images.targets, len(images.labels)
     heads = LeftOut.of(images.features, images.groups)
     clean = judged(heads, labels, classes)
-    first = max(10, round(0.05 * len(labels)))
+    first = max(10, round(_FLIPPED_SHARE * len(labels)))
     rows = []
     for seed in range(SEEDS[name]):
-        flipped, wrong = next(flipped_labels(labels, classes, np.random.default_rng([seed, 5])))
+        flipped, wrong = with_flips(labels, classes, np.random.default_rng([seed, 5]))
         found = judged(heads, flipped, classes)
         confidence = found.confidence(flipped)
-        chances, order = probability_wrong(heads, flipped, found, seed), np.argsort(confidence)
+        noise = label_noise(heads, flipped, found, seed)
+        chances, order = probability_wrong(heads, flipped, found, noise, seed), np.argsort(confidence)
         rows.append(
-            (auroc(-confidence, wrong), chances[order[:first]].mean(), wrong[order[:first]].mean(), found.error_rate)
+            (auroc(-confidence, wrong), chances[order[:first]].mean(), wrong[order[:first]].mean(), noise.error_rate)
         )
     means = np.mean(rows, axis=0).tolist()
+    noise = label_noise(heads, labels, clean, 0)
     worst = np.argsort(clean.confidence(labels))[:first]
     return {
         "images": len(labels),
@@ -87,9 +90,20 @@ def measured(name: str, network: str, cache_dir: Path | None) -> dict[str, Any]:
         "stated_precision": means[1],
         "true_precision": means[2],
         "error_rate": means[3],
-        "clean_error_rate": clean.error_rate,
-        "clean_stated_precision": float(probability_wrong(heads, labels, clean, 0)[worst].mean()),
+        "clean_error_rate": noise.error_rate,
+        "clean_stated_precision": float(probability_wrong(heads, labels, clean, noise, 0)[worst].mean()),
     }
+
+
+def with_flips(
+    labels: NDArray[np.int64], classes: int, draw: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Labels [N], 5% of which are replaced by another class, and which ones."""
+    flipped, wrong = labels.copy(), np.zeros(len(labels), bool)
+    some = draw.choice(len(labels), max(1, round(_FLIPPED_SHARE * len(labels))), replace=False)
+    flipped[some] = (labels[some] + draw.integers(1, classes, len(some))) % classes
+    wrong[some] = True
+    return flipped, wrong
 
 
 def auroc(scores: NDArray[np.float32], positive: NDArray[np.bool_]) -> float:

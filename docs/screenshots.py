@@ -1,17 +1,18 @@
-"""Take the screenshots in docs/images again, from a model of synthetic images: python docs/screenshots.py
+"""Take the screenshots in docs/images again, from synthetic images: python docs/screenshots.py [journey profiling ...]
 
 Needs chromium, and the development environment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
 
-from breedclf import Deployment, LocalBackend, ProfilingSession, Trainer, TrainingConfig
+from breedclf import Categorical, Deployment, Journey, LocalBackend, ProfilingSession, Trainer, TrainingConfig
 from breedclf.testing.images import write_image_set
 
 DOCS = Path(__file__).resolve().parent
@@ -20,31 +21,57 @@ sys.path.insert(0, str(DOCS.parent))
 from tests.serving.browser import Browser, browser, find_chromium  # noqa: E402
 
 WIDTH_PX = 1000
+NETWORK = {"architecture": "resnet18", "weights": "none"}
 
 
 def main() -> None:
     program = find_chromium()
     if program is None:
         sys.exit("screenshots need chromium")
-    with tempfile.TemporaryDirectory() as name, browser(program) as page:
-        folder = Path(name)
-        data = write_image_set(folder / "images", train=40, size_px=256)
-        network = {"architecture": "resnet18", "weights": "none", "cache_dir": folder / "cache"}
-        model = Trainer(TrainingConfig(data=data, epochs=20, output=folder / "out", **network)).fit().artifact
+    wanted = sys.argv[1:] or list(SHOTS)
+    for name in wanted:
+        with tempfile.TemporaryDirectory() as folder, browser(program) as page, contextlib.chdir(folder):
+            SHOTS[name](page)
 
-        # A few images and too many epochs at a high rate, so that the report has something to report.
-        few = write_image_set(folder / "few", train=5, valid=8, test=0, size_px=256)
-        config = TrainingConfig(data=few, epochs=40, learning_rate=0.05, output=folder / "synthetic-images", **network)
-        page.open(ProfilingSession(config).run().report(folder / "report.html").as_uri(), width=WIDTH_PX)
-        save(page, "profiling-report.png", height=1370)
 
-        with Deployment(model, backend=LocalBackend(folder / "jobs")).deploy() as endpoint:
-            page.open(endpoint.url, width=WIDTH_PX)
-            page.choose("#file", next((data / "test").rglob("*.jpg")))
-            page.until("!document.getElementById('result').hidden")
-            page.run("document.getElementById('explain').click()")
-            page.until("document.getElementById('map').naturalWidth > 0")
-            save(page, "serving-page.png", height=1010)
+def journey(page: Browser) -> None:
+    """A whole journey, with paths that are relative, as they are in the README's command."""
+    data = write_image_set(Path("patterns"), classes=6, train=24, valid=10, test=16)
+    space = {
+        "learning_rate": Categorical(0.005, 0.0075, 0.01),
+        "batch_size": Categorical(32, 64),
+        "epochs": Categorical(10, 20),
+    }
+    config = TrainingConfig(data=data, cache_dir=Path("cache"), **NETWORK)
+    result = Journey(config, space=space, output=Path("journey"), store=Path("models"), verify=False).run()
+    page.open(result.report.resolve().as_uri(), width=1280)
+    save(page, "journey-page.png", height=1410)
+
+
+def profiling(page: Browser) -> None:
+    # A few images and too many epochs at a high rate, so that the report has something to report.
+    few = write_image_set(Path("few"), train=5, valid=8, test=0, size_px=256)
+    output, cache = Path("synthetic-images"), Path("cache")
+    config = TrainingConfig(data=few, epochs=40, learning_rate=0.05, output=output, cache_dir=cache, **NETWORK)
+    report = ProfilingSession(config).run().report("report.html")
+    page.open(report.resolve().as_uri(), width=WIDTH_PX)
+    save(page, "profiling-report.png", height=1370)
+
+
+def serving(page: Browser) -> None:
+    data = write_image_set(Path("images"), train=40, size_px=256)
+    config = TrainingConfig(data=data, epochs=20, output=Path("out"), cache_dir=Path("cache"), **NETWORK)
+    model = Trainer(config).fit().artifact
+    with Deployment(model, backend=LocalBackend(Path("jobs"))).deploy() as endpoint:
+        page.open(endpoint.url, width=WIDTH_PX)
+        page.choose("#file", next((data / "test").rglob("*.jpg")).resolve())
+        page.until("!document.getElementById('result').hidden")
+        page.run("document.getElementById('explain').click()")
+        page.until("document.getElementById('map').naturalWidth > 0")
+        save(page, "serving-page.png", height=1010)
+
+
+SHOTS = {"journey": journey, "profiling": profiling, "serving": serving}
 
 
 def save(page: Browser, name: str, *, height: int) -> None:

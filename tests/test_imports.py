@@ -37,7 +37,7 @@ def test_processes_that_look_after_jobs_load_no_pydantic(module: str) -> None:
     assert _python(f"import sys, breedclf.{module}; print('pydantic' in sys.modules)") == "False"
 
 
-@pytest.mark.parametrize("command", ["train", "tune", "profile", "evaluate", "serve", "deploy"])
+@pytest.mark.parametrize("command", ["train", "tune", "profile", "evaluate", "serve", "deploy", "models"])
 def test_the_help_of_a_command_loads_no_torch(command: str) -> None:
     code = f"import sys; from breedclf.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass\n"
     assert _python(code + "print('torch' in sys.modules)").splitlines()[-1] == "False"

@@ -89,6 +89,8 @@ def _takes(field: FieldInfo) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if field.default_factory is not None or field.default == "":
+        return ""  # the description says it
     if field.default is None:
         return "none"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"

@@ -55,12 +55,14 @@ if TYPE_CHECKING:
         ModelError,
         ParityError,
         ProfileError,
+        PublishError,
         TrainingError,
         TrainingStoppedError,
         WeightsError,
     )
     from breedclf.evaluation.evaluate import evaluate
     from breedclf.evaluation.metrics import ClassResult, Evaluation
+    from breedclf.evaluation.model_card import model_card
     from breedclf.explanations.explainer import Explainer
     from breedclf.explanations.explanation import Explanation
     from breedclf.exporting.comparison import Comparison
@@ -74,14 +76,18 @@ if TYPE_CHECKING:
     from breedclf.jobs.handle import Job
     from breedclf.jobs.metric_lines import MetricDefinition
     from breedclf.jobs.plan import Plan
-    from breedclf.journey.journey import Journey, JourneyResult
+    from breedclf.journey.journey import Journey
+    from breedclf.journey.plan import JourneyPlan
+    from breedclf.journey.result import JourneyResult
     from breedclf.journey.settings import JourneySettings
     from breedclf.label_review.result import NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
     from breedclf.label_review.review import review
     from breedclf.loggers.mlflow import MLflowLogger
     from breedclf.loggers.tensorboard import TensorBoardLogger
+    from breedclf.model_store.compare import compare_models
     from breedclf.model_store.comparison import ModelComparison
     from breedclf.model_store.gate import Gate, GateCheck
+    from breedclf.model_store.hub import push_to_hub
     from breedclf.model_store.records import Lineage, ModelRecord, ModelVersion
     from breedclf.model_store.store import ModelStore
     from breedclf.profiling.foreign import ForeignLoop
@@ -155,7 +161,8 @@ _MODULE_OF = {
     "JobStatus": "breedclf.jobs",
     "JobTimeoutError": "breedclf.errors",
     "Journey": "breedclf.journey.journey",
-    "JourneyResult": "breedclf.journey.journey",
+    "JourneyPlan": "breedclf.journey.plan",
+    "JourneyResult": "breedclf.journey.result",
     "JourneySettings": "breedclf.journey.settings",
     "LabeledImages": "breedclf.data.labeled_images",
     "LearningRateCurve": "breedclf.training.lr_finder",
@@ -181,6 +188,7 @@ _MODULE_OF = {
     "Profile": "breedclf.profiling.profile",
     "ProfileError": "breedclf.errors",
     "ProfilingSession": "breedclf.api.profiling",
+    "PublishError": "breedclf.errors",
     "RankedClass": "breedclf.inference.prediction",
     "Review": "breedclf.label_review.result",
     "S3Dataset": "breedclf.backends.sagemaker.dataset",
@@ -209,11 +217,14 @@ _MODULE_OF = {
     "WeightsError": "breedclf.errors",
     "check": "breedclf.data_check",
     "compare_backbones": "breedclf.backbones.compare",
+    "compare_models": "breedclf.model_store.compare",
     "evaluate": "breedclf.evaluation.evaluate",
     "export": "breedclf.exporting.export",
     "from_arrays": "breedclf.data.adapters.arrays",
     "from_hugging_face": "breedclf.data.adapters.hugging_face",
     "from_torch_dataset": "breedclf.data.adapters.torch_dataset",
+    "model_card": "breedclf.evaluation.model_card",
+    "push_to_hub": "breedclf.model_store.hub",
     "review": "breedclf.label_review.review",
     "write_image_folder": "breedclf.data.write_folder",
 }
@@ -275,6 +286,7 @@ __all__ = [
     "JobStatus",
     "JobTimeoutError",
     "Journey",
+    "JourneyPlan",
     "JourneyResult",
     "JourneySettings",
     "LabeledImages",
@@ -301,6 +313,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "ProfilingSession",
+    "PublishError",
     "RankedClass",
     "Review",
     "S3Dataset",
@@ -330,11 +343,14 @@ __all__ = [
     "__version__",
     "check",
     "compare_backbones",
+    "compare_models",
     "evaluate",
     "export",
     "from_arrays",
     "from_hugging_face",
     "from_torch_dataset",
+    "model_card",
+    "push_to_hub",
     "review",
     "write_image_folder",
 ]

@@ -18,6 +18,7 @@ from breedclf.data.layout.disk import mark_output
 from breedclf.errors import DemoError, GateError, WeightsError
 from breedclf.inference.model_directory import read_card
 from breedclf.journey.journey import Journey, Progress
+from breedclf.journey.result import JourneyResult
 from breedclf.journey.settings import SEED_GRID, JourneySettings
 from breedclf.testing.images import write_image_set
 from breedclf.tuning.space import Categorical, Parameter
@@ -30,6 +31,7 @@ TEST_IMAGES = 20
 RANDOM_WEIGHTS_GRID: dict[str, Parameter] = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(10, 20)}
 """The search with random weights, which need more epochs than pretrained ones: four trials."""
 
+VERIFY_SECONDS = 30.0
 PRETRAINED = "IMAGENET1K_V1"
 CONNECT_SECONDS = 5.0
 
@@ -66,6 +68,7 @@ class DemoConfig(Settings):
     output: OutputPath = Field(
         default=Path("runs/demo"), validate_default=True, description="folder for images, models and reports"
     )
+    verify: bool = Field(default=True, description="measure whether the profiler's advice helps")
     keep: bool = Field(default=False, description="keep the endpoint in service at the end")
 
 
@@ -127,18 +130,26 @@ def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> DemoRes
     """
     started = time.perf_counter()
     data = config.data or _drawn_images(config)
-    settings = _journey(config, data)
+    settings = journey_settings(config, data)
+    journey = Journey(settings)
+    done = [step.name for step in journey.plan().steps if not step.runs]
+    if done:
+        log.info("done by an earlier run: %s", ", ".join(done))
+    refusal: GateError | None = None
     try:
-        result = Journey(settings).run(progress=progress)
+        journey.run(progress=progress)
     except GateError as error:
-        raise DemoError(_too_low(settings, str(error))) from error
+        refusal = error
+    result = JourneyResult.load(config.output)
     found = {step.name: step.outcome.values for step in result.steps}
     measured, training = found["evaluate"], settings.training
     labels = read_card(result.model).labels
     required = required_accuracy(len(labels))
     if measured["accuracy"] < required:
         reached = f"test accuracy {measured['accuracy']:.1%} on {measured['count']} images"
-        raise DemoError(_too_low(settings, f"{reached} is below the required {required:.1%}"))
+        raise DemoError(_too_low(settings, f"{reached} is below the required {required:.1%}")) from refusal
+    if refusal is not None:
+        raise DemoError(_too_low(settings, str(refusal))) from refusal
     low, high = measured["accuracy_interval"]
     image = found["predict"]["images"][0]
     return DemoResult(
@@ -188,7 +199,12 @@ def _drawn_images(config: DemoConfig) -> Path:
     return folder
 
 
-def _journey(config: DemoConfig, data: Path) -> JourneySettings:
+def journey_settings(config: DemoConfig, data: Path) -> JourneySettings:
+    """The settings of the demo's journey; pretrained weights are downloaded if none are given.
+
+    Raises:
+        ConfigError: the settings don't fit together.
+    """
     weights = config.weights or _pretrained_or_none(config)
     random = weights.lower() == "none"
     training = TrainingConfig(
@@ -197,6 +213,7 @@ def _journey(config: DemoConfig, data: Path) -> JourneySettings:
         architecture=config.architecture or ("resnet18" if random else "resnet50"),
         seed=config.seed,
         cache_dir=config.cache_dir,
+        feature_bank=not random,  # random features don't show what is none of the classes
     )
     space = dict(RANDOM_WEIGHTS_GRID if random else SEED_GRID)
     if config.epochs is not None:
@@ -207,7 +224,8 @@ def _journey(config: DemoConfig, data: Path) -> JourneySettings:
         store=config.output / "models",
         name="" if config.data else "patterns",
         output=config.output,
-        verify=False,
+        verify=config.verify,
+        verify_seconds=VERIFY_SECONDS,
         keep=config.keep,
     )
 

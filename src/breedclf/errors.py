@@ -14,6 +14,7 @@ BreedclfError
 ├── ProfileError                exit code 3: bad profile or trace
 ├── DiskError                   exit code 4, like all others below
 ├── ExportError
+├── PublishError
 ├── TrainingError
 ├── TrainingStoppedError
 ├── ForkError
@@ -92,6 +93,10 @@ class DiskError(BreedclfError):
 
 class ExportError(BreedclfError):
     """An exported model doesn't run, or its predictions differ from those of its model directory; it is discarded."""
+
+
+class PublishError(BreedclfError):
+    """A model can't be uploaded to Hugging Face or a registry: it refuses, or can't be reached."""
 
 
 class TrainingError(BreedclfError):

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_origin
 import pytest
 
 from breedclf.cli import tune
-from breedclf.cli.flags import training_config
+from breedclf.cli.flags import take_space, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.base import Decides, decides, fields_that_decide
 from breedclf.errors import ConfigError
@@ -144,7 +144,7 @@ def test_the_command_line_searches_and_logs_at_once() -> None:
     tune.add_arguments(parser)
     flags = ["--mlflow-uri", "http://127.0.0.1:5000", "--log-to", "tensorboard,mlflow", "--learning-rate", "0.1:0.2"]
     arguments = parser.parse_args(["dogs", *flags])
-    assert tune._take_space(arguments) == {"learning_rate": Continuous(0.1, 0.2)}
+    assert take_space(arguments) == {"learning_rate": Continuous(0.1, 0.2)}
     config = training_config(arguments, environment={})
     assert (config.mlflow_uri, config.loggers) == ("http://127.0.0.1:5000", ("mlflow", "tensorboard"))
 

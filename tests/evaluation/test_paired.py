@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from breedclf.evaluation.paired import mcnemar, paired_t
+from breedclf.evaluation.paired import mcnemar, paired_difference_interval, paired_t
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,35 @@ def test_many_images() -> None:
 def test_negative_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="-1 and 3 are not counts"):
         mcnemar(-1, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [
+        ((36, 12, 2, 0), 0.0569, 0.3404),  # Newcombe 1998, table II, method 10
+        ((20, 12, 2, 16), 0.0562, 0.3292),
+    ],
+    ids=["few-neither", "many-neither"],
+)
+def test_published_intervals(counts: tuple[int, int, int, int], low: float, high: float) -> None:
+    both, only_first, only_second, neither = counts
+    found = paired_difference_interval(both, only_second, only_first, neither)
+    assert found == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert paired_difference_interval(*counts) == (pytest.approx(-found[1]), pytest.approx(-found[0]))
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+def test_a_small_p_value_and_an_interval_with_zero_exclude_each_other(count: int) -> None:
+    for both, first, second in product(range(count + 1), repeat=3):
+        if (neither := count - both - first - second) >= 0:
+            low, high = paired_difference_interval(both, first, second, neither)
+            assert -1 <= low <= (second - first) / count <= high <= 1
+            assert mcnemar(first, second) >= 0.05 or low > 0 or high < 0
+
+
+def test_no_images_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="0, 0, 0 and 0 are not counts"):
+        paired_difference_interval(0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,10 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         Deployment,
         InlineBackend,
         JobSpec,
+        JourneyResult,
+        JourneySettings,
         LocalBackend,
+        ModelStore,
         ProfilingSession,
         S3Dataset,
         SageMakerBackend,
@@ -208,6 +211,7 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         TuningJob,
         evaluate,
         export,
+        model_card,
     )
 
     def recording(path: Any) -> Any:
@@ -228,14 +232,29 @@ def public_paths() -> dict[str, Callable[[Any], Any]]:
         "JobSpec.__init__(modules)": lambda path: JobSpec("x", modules={"mycode.py": path}).modules["mycode.py"],
         "JobSpec.__init__(source)": lambda path: JobSpec("x", source=path).source,
         "JobSpec.__init__(cache_dir)": lambda path: JobSpec("x", cache_dir=path).cache_dir,
+        "JourneyResult.load(folder)": JourneyResult.load,
+        "JourneySettings.from_file(path)": JourneySettings.from_file,
+        "JourneySettings.values_in_file(path)": JourneySettings.values_in_file,
         "LocalBackend.__init__(home)": lambda path: LocalBackend(path).home,
         "LocalBackend.__init__(python)": lambda path: LocalBackend(python=path).settings.python,
+        "ModelStore.__init__(path)": lambda path: ModelStore(path).path,
+        "ModelStore.compare(data)": lambda path: ModelStore().compare("dogs", 1, 2, data=path),
+        "ModelStore.compare(labels)": lambda path: ModelStore().compare("dogs", 1, 2, data="dogs", labels=path),
+        "ModelComparison.report(path)": lambda path: breedclf.ModelComparison.report(None, path),  # type: ignore[arg-type]
+        "compare_models(a)": lambda path: breedclf.compare_models(path, "b", "dogs"),
+        "compare_models(b)": lambda path: breedclf.compare_models("a", path, "dogs"),
+        "compare_models(cache_dir)": lambda path: breedclf.compare_models("a", "b", "dogs", cache_dir=path),
+        "compare_models(data)": lambda path: breedclf.compare_models("a", "b", path),
+        "compare_models(labels)": lambda path: breedclf.compare_models("a", "b", "dogs", labels=path),
+        "ModelStore.promote(data)": lambda path: ModelStore().promote("dogs", 1, data=path),
         "ProfilingSession.attach(source)": ProfilingSession.attach,
         "ProfilingSession.record(output)": recording,
         "ProfilingSession.report(path)": lambda path: ProfilingSession().report(path),
+        "ProfilingSession.verify(folder)": lambda path: ProfilingSession().verify(folder=path),
         "ProfilingSession.save(folder)": lambda path: ProfilingSession().save(path),
         "S3Dataset.upload(folder)": lambda path: S3Dataset.upload(path, "s3://b/x"),
         "SageMakerBackend.__init__(home)": lambda path: SageMakerBackend(region="eu-west-1", home=path).home,
+        "model_card(evaluation)": lambda path: model_card("x", path),
         "TensorBoardLogger.__init__(folder)": lambda path: TensorBoardLogger(path)._store._folder,
         "TrainingConfig.from_file(path)": TrainingConfig.from_file,
         "TrainingConfig.to_file(path)": lambda path: TrainingConfig(data="x").to_file(path),
@@ -277,6 +296,13 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
     "Deployment.transform(folder)",
     "BackboneComparison.report(path)",
     "LearningRateCurve.plot(path)",
+    "ModelComparison.report(path)",
+    "ModelStore.compare(data)",
+    "ModelStore.compare(labels)",
+    "ModelStore.promote(data)",
+    "compare_models(cache_dir)",
+    "compare_models(data)",
+    "compare_models(labels)",
     "Profile.save(path)",
     "ProfilingSession.report(path)",
     "ProfilingSession.save(folder)",
@@ -292,7 +318,7 @@ LATER = {  # looked at only once a model is loaded, which the tests of these fun
 
 # These are checked only after other arguments that don't exist.
 UNTOLD = {"Deployment.transform(output)", "TrainingConfig.to_file(path)", "TuningJob.__init__(home)"}
-UNTOLD |= {"Deployment.transform(cache_dir)"}
+UNTOLD |= {"Deployment.transform(cache_dir)", "ProfilingSession.verify(folder)", "compare_models(b)"}
 UNTOLD |= {"check(cache_dir)", "evaluate(data)", "evaluate(output)", "evaluate(unlike)", "evaluate(cache_dir)"}
 
 
@@ -328,18 +354,20 @@ def public_parameters() -> Iterator[str]:
 
 
 def test_every_public_parameter_that_is_a_path_is_tried() -> None:
-    # Deployment and Endpoint call these with paths that they have resolved.
+    # Deployment and Endpoint call these with paths that they have resolved; the last one calls model_card.
     resolved = {
         "SageMakerBackend.transform_images(artifact)",
         "SageMakerBackend.update_endpoint(artifact)",
         "ServingBackend.update_endpoint(artifact)",
+        "push_to_hub(evaluation)",
     }
-    in_s3_too = {"evaluate(feature_store)", "Deployment.transform(feature_store)"}
+    in_s3_too = {f"{each}(feature_store)" for each in ("evaluate", "compare_models", "Deployment.transform")}
     of_networks = {
         "TuningJob.__init__(weights)",
         "compare_backbones(weights)",
     }  # as the setting
-    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved | of_networks
+    found = {"JourneyResult.__init__(model)", "JourneyResult.__init__(report)"}
+    tried = set(public_paths()) | {"evaluate(model)"} | in_s3_too | resolved | of_networks | found
     assert sorted(set(public_parameters()) - tried) == []
 
 
@@ -371,4 +399,5 @@ def test_images_of_the_home_folder_are_found(home: Path) -> None:
 def test_all_modules_that_take_paths_from_the_command_line_are_imported() -> None:
     """Every module of a command is covered by the tests above."""
     modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"console", "flags", "common"}
-    assert modules - {"sagemaker_account", "review"} == set(COMMANDS)
+    parts = {each for each in modules if each.startswith("models_")}
+    assert modules - parts - {"sagemaker_account", "review"} == set(COMMANDS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from breedclf.label_review.left_out import LeftOut
-from breedclf.label_review.precision import flipped_labels, isotonic_falling, judged, probability_wrong
+from breedclf.label_review.precision import LabelNoise, isotonic_falling, judged, label_noise, probability_wrong
 
 
 def clusters(seed: int, distance: float = 4.5) -> tuple[np.ndarray, np.ndarray]:
@@ -22,12 +22,15 @@ def clusters(seed: int, distance: float = 4.5) -> tuple[np.ndarray, np.ndarray]:
 def test_the_stated_precision_is_the_true_one(seed: int) -> None:
     features, labels = clusters(seed)
     heads = LeftOut.of(features, [""] * 300)
-    flipped, wrong = next(flipped_labels(labels, 3, np.random.default_rng(seed)))
+    wrong = np.zeros(300, bool)
+    wrong[np.random.default_rng(seed).choice(300, 15, replace=False)] = True
+    flipped = np.where(wrong, (labels + 1) % 3, labels)
     found = judged(heads, flipped, 3)
-    chances = probability_wrong(heads, flipped, found, seed)
+    noise = label_noise(heads, flipped, found, seed)
+    chances = probability_wrong(heads, flipped, found, noise, seed)
     first = np.argsort(found.confidence(flipped))[:20]
     assert abs(chances[first].mean() - wrong[first].mean()) < 0.1
-    assert abs(found.error_rate - wrong.mean()) < 0.03
+    assert abs(noise.error_rate - wrong.mean()) < 0.03
     assert wrong[first].sum() >= 13, "nearly all of the 15 are found"
 
 
@@ -36,15 +39,27 @@ def test_little_is_stated_about_correct_labels() -> None:
     heads = LeftOut.of(features, [""] * 300)
     found = judged(heads, labels, 3)
     first = np.argsort(found.confidence(labels))[:20]
-    assert found.error_rate < 0.015
-    assert probability_wrong(heads, labels, found, 0)[first].mean() < 0.25
+    noise = label_noise(heads, labels, found, 0)
+    assert noise.error_rate < 0.005
+    assert probability_wrong(heads, labels, found, noise, 0)[first].mean() < 0.1
+
+
+def test_one_wrong_label_is_found() -> None:
+    features, labels = clusters(0)
+    labels[7] = (labels[7] + 1) % 3
+    heads = LeftOut.of(features, [""] * 300)
+    found = judged(heads, labels, 3)
+    chances = probability_wrong(heads, labels, found, label_noise(heads, labels, found, 0), 0)
+    assert chances.argmax() == 7
+    assert chances[7] > 0.5
 
 
 def test_the_same_seed_gives_the_same_probabilities() -> None:
     features, labels = clusters(1)
     heads = LeftOut.of(features, [""] * 300)
     found = judged(heads, labels, 3)
-    one, same, other = (probability_wrong(heads, labels, found, seed) for seed in (0, 0, 1))
+    noise = LabelNoise(0.05, labels)
+    one, same, other = (probability_wrong(heads, labels, found, noise, seed) for seed in (0, 0, 1))
     assert (one == same).all()
     assert (one != other).any()
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from breedclf import Gate, ModelStore
+from breedclf import Classifier, Gate, ModelStore
 from breedclf.api.endpoint import Endpoint
 from breedclf.errors import ArtifactError, ConfigError, EndpointError, GateError
 from breedclf.jobs.endpoints import EndpointSpec, EndpointStatus
 from breedclf.model_store.records import EndpointOfModel
 from tests.fakes import FakeClock
-from tests.model_store.conftest import FileEndpoints, check_whole
+from tests.model_store.stored import FileEndpoints, check_whole
+from tests.serving.conftest import CLASSES, draw, write_tiny_model
 
 Models = Callable[..., Path]
 
@@ -180,6 +181,31 @@ def test_the_gate(store: ModelStore, model: Models) -> None:
     with pytest.raises(ConfigError, match=r"baseline=0.5: version 2 of 'dogs' was added without an evaluation; give"):
         store.promote("dogs", 2, gate=Gate(baseline=0.5))
     assert state(store) == (1, None, False)
+
+
+def test_the_gate_on_images(store: ModelStore, tmp_path: Path) -> None:
+    labels, images = [], []
+    for number in range(14):
+        labels.append(f"{number // 2 + 1:03}.{CLASSES[number // 2]}")
+        folder = tmp_path / "images/test" / labels[-1]
+        folder.mkdir(parents=True, exist_ok=True)
+        images.append(folder / f"{number}.png")
+        draw(number).save(images[-1])
+    shares = []
+    for seed in range(2):
+        folder = write_tiny_model(tmp_path / str(seed), seed=seed)
+        store.add(folder, name="dogs")
+        found = [each.best.label for each in Classifier(folder).predict(images)]
+        shares.append(f"{sum(one == other for one, other in zip(found, labels, strict=True)) / 14:.1%} ")
+    with pytest.raises(GateError, match=f"accuracy: {shares[0]}.*baseline 14.3%.*; no version is live"):
+        store.promote("dogs", 1, data=tmp_path / "images")
+    accuracy, parity = store.promote("dogs", 1, data=tmp_path / "images", gate=Gate(baseline=0))
+    assert accuracy.detail.startswith(shares[0])
+    assert parity.name == "parity"
+    accuracy, against, _ = store.promote("dogs", 2, data=tmp_path / "images", gate=Gate(baseline=0))
+    assert accuracy.detail.startswith(shares[1])
+    assert "dogs 1 and dogs 2 can't be distinguished on 14 images" in against.detail
+    assert state(store) == (2, 1, False)
 
 
 def test_what_is_not_there(store: ModelStore, model: Models) -> None:

@@ -17,7 +17,7 @@ from breedclf import ModelStore
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, DiskError
 from breedclf.model_store.folder import StoreFolder, sha256_of
 from tests.fakes import FakeClock
-from tests.model_store.conftest import METRICS, check_whole, write_model
+from tests.model_store.stored import METRICS, check_whole, write_model
 
 Models = Callable[..., Path]
 WRONG_NAME = '{"schema_version": 1, "name": "cats"}'
@@ -180,6 +180,41 @@ def test_files_that_were_changed_in_the_store(store: ModelStore, model: Models) 
     assert objects(store) == [version.digest]
 
 
+def test_odd_cards(store: ModelStore, model: Models) -> None:
+    version = store.add(model(metrics={"valid_loss": float("nan"), "valid_accuracy": None, "x": 1}), name="dogs")
+    assert store.record("dogs").version(1).metrics == version.metrics == {"x": 1.0}
+    for changes in (
+        {"training": [1]},
+        {"feature_bank": "x"},
+        {"labels": None},
+        {"metrics": 7},
+        {"breedclf_version": 7},
+        {"start_from": {"fingerprint": [1]}},
+    ):
+        with pytest.raises(ArtifactError):
+            store.add(model(**changes), name="cats")
+    assert store.names == ["dogs"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text there")
+def test_names_that_are_not_utf_8(store: ModelStore, tmp_path: Path) -> None:
+    run = tmp_path / os.fsdecode(b"caf\xe9")
+    version = store.add(write_model(run / "model"), name="dogs", notes="caf\udce9", journey=str(run))
+    assert (version.source, version.notes) == (str(tmp_path / "caf\\xe9/model"), "caf\\xe9")
+    assert store.record("dogs").versions == (version,)
+    check_whole(store.path)
+
+
+def test_a_store_needs_no_torch(model: Models, tmp_path: Path) -> None:
+    actions = [["add", "dogs", str(model())], ["promote", "dogs", "1"], ["show", "dogs", "1"], ["list"], ["gc"]]
+    code = (
+        "import sys; from breedclf.cli import main\n"
+        f"for action in {actions}: assert main(['models', *action, '--store', {str(tmp_path / 'store')!r}]) == 0\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_lineage_that_the_caller_knows(store: ModelStore, model: Models) -> None:
     version = store.add(model(), name="dogs", tuning_job="search-1", trial="search-1-007", journey=None)
     assert (version.lineage.tuning_job, version.lineage.trial) == ("search-1", "search-1-007")
@@ -221,10 +256,24 @@ def test_the_evaluation_and_the_profile_beside_a_model(store: ModelStore, model:
     assert version.lineage.profile == str(folder.parent / "profile")
 
 
+def test_adding_a_version_again_notes_what_was_found_out_since(store: ModelStore, model: Models) -> None:
+    folder = model()
+    store.add(folder, name="dogs", notes="first", tuning_job="search-1")
+    found = evaluated(folder)
+    version = store.add(folder, name="dogs", trial="search-1-007")
+    assert (version.version, version.notes, version.metrics["test_accuracy"]) == (1, "first", 0.9)
+    assert (version.lineage.tuning_job, version.lineage.trial) == ("search-1", "search-1-007")
+    assert version.lineage.evaluation == str(found)
+    assert version.lineage.config["epochs"] == 2
+    assert store.record("dogs").versions == (version,)
+    assert store.add(folder, name="dogs", notes="second").notes == "second"
+    assert store.record("dogs").next_version == 2
+
+
 @pytest.mark.parametrize(
     "changes",
-    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}],
-    ids=["other classes", "other temperature"],
+    [{"labels": ["cat", "fox"]}, {"calibration": {"temperature": 0.5}}, {"weights_sha256": "1" * 64}],
+    ids=["other classes", "other temperature", "other weights"],
 )
 def test_an_evaluation_of_another_model_is_left_out(
     store: ModelStore, model: Models, changes: dict[str, object]
@@ -240,6 +289,24 @@ def test_an_evaluation_that_is_older_than_the_model_is_left_out(store: ModelStor
     metrics = evaluated(folder) / "metrics.json"
     os.utime(metrics, (1, 1))
     assert store.add(folder, name="dogs").metrics == METRICS
+
+
+def test_everything_is_flushed_to_the_disk(store: ModelStore, model: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a power failure can matter: files and folders of a version, then its record."""
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def recorded(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    store.add(model(b"a"), name="dogs")
+    files = store.model_directory("dogs", 1)
+    record = store.path / "models" / "dogs.json"
+    for path in (*files.iterdir(), files, files.parent, record, record.parent, store.path):
+        assert path.stat().st_ino in synced, path
+    assert max(synced.index(each.stat().st_ino) for each in files.iterdir()) < synced.index(record.stat().st_ino)
 
 
 def test_a_full_disk(model: Models, small_disk: Callable[[str], Path], clock: FakeClock) -> None:

@@ -18,7 +18,7 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 
 # The whole journey runs on photographs where there are some.
 PHOTOS = {"09_sagemaker.py": ("--data", "dog-breeds-tiny", "--weights", "weights/resnet50-imagenet1k.pth")}
-SLOW = ("05_profile.py", "06_deploy.py", "07_fine_tune.py", "08_resume.py", "09_sagemaker.py")
+SLOW = ("05_profile.py", "06_deploy.py", "07_fine_tune.py", "08_resume.py", "09_sagemaker.py", "13_journey.py")
 QUICKER = {"09_sagemaker.py": ("--max-jobs", "2")}
 
 

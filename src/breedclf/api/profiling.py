@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -176,7 +176,13 @@ class ProfilingSession:
 
     @accept_old_keywords
     def verify(
-        self, *, repeats: int = 5, most_images: int = 256, also: Sequence[Mapping[str, Any]] = ()
+        self,
+        *,
+        repeats: int = 5,
+        most_images: int = 256,
+        also: Sequence[Mapping[str, Any]] = (),
+        max_seconds: float | None = None,
+        folder: StrPath | None = None,
     ) -> Verification:
         """Try the advice that applies, and recommend what is measurably faster.
 
@@ -186,19 +192,44 @@ class ProfilingSession:
         Args:
             repeats: at least 5.
             also: other changes to try, such as `{"compile_network": True}`, which isn't tried otherwise.
+            max_seconds: about how long it may take; short runs find the number of images for which it does. If it is
+                too short for any, nothing is measured, and the result says so.
+            folder: for temporary files; it must exist. By default they are where the system has them.
 
         Raises:
             ConfigError: the session has no config, a change isn't a setting, or `repeats` is below 5.
         """
-        from breedclf.profiling.verify import candidates, timed_fit, verify
+        from breedclf.profiling.verify import candidates, images_in_time, timed_fit, verify
 
         check_repeats(repeats)
+        place = None if folder is None else user_path(folder, "folder")
         config = self._config()
         renamed = [renamed_settings(change) for change in also]
         wanted = [{name: getattr(config.replace(**change), name) for name in change} for change in renamed]
         changes = candidates(config, self.profile, self.findings, wanted)
-        run = timed_fit(config, self.images, most_images=most_images)
-        self.verification = verify(config, changes, run, repeats=repeats)
+
+        def make_run(count: int) -> Callable[[TrainingConfig], float]:
+            return timed_fit(config, self.images, most_images=count, folder=place)
+
+        count: int | None = most_images
+        if max_seconds is not None and changes:
+            count = images_in_time(
+                config,
+                self.images,
+                make_run,
+                changes=len(changes),
+                repeats=repeats,
+                seconds=max_seconds,
+                most=most_images,
+            )
+        if count is None:
+            sentence = (
+                f"The advice wasn't measured: {max_seconds:g} s are too short to run the changes {repeats} times."
+            )
+            self.verification = Verification(sentence=sentence)
+        else:
+            found = verify(config, changes, make_run(count), repeats=repeats)
+            self.verification = found.model_copy(update={"images": count if changes else None})
         return self.verification
 
     @property

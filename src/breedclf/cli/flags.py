@@ -13,6 +13,8 @@ from pydantic.fields import FieldInfo
 from breedclf.config import Settings, TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.files.s3_uri import is_s3, whole_uri
+from breedclf.tuning.flag_values import network_weights, parse_parameter
+from breedclf.tuning.space import Parameter
 
 
 def add_data_argument(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +68,42 @@ def training_config(
         raise ConfigError("setting 'data' is required: give the image folder or the table")
     import_from_here(config)
     return config
+
+
+def add_network_weights(parser: argparse.ArgumentParser) -> None:
+    """Add `--weights`, which also takes those of one network."""
+    networks = parser.add_argument_group("weights")
+    networks.add_argument(
+        "--weights",
+        action="append",
+        metavar="WEIGHTS|NAME=FILE",
+        dest="network_weights",
+        default=[],
+        help="as for train; or the weights of one network in the search, for each of them (repeatable)",
+    )
+
+
+def take_weights(arguments: argparse.Namespace) -> dict[str, str]:
+    """The weights by network; those for all networks become the setting of that name, as if only they were given."""
+    by_network: dict[str, str] = {}
+    for text in arguments.network_weights:
+        name, file = network_weights(text)
+        if name is None:
+            arguments.weights = file
+        else:
+            by_network[name] = file
+    return by_network
+
+
+def take_space(arguments: argparse.Namespace) -> dict[str, Parameter]:
+    """The flags with ranges and lists, removed from the arguments."""
+    space: dict[str, Parameter] = {}
+    for name, value in list(vars(arguments).items()):
+        parameter = parse_parameter(name, value) if isinstance(value, str) else None
+        if parameter is not None:
+            space[name] = parameter
+            delattr(arguments, name)
+    return space
 
 
 def import_from_here(config: TrainingConfig) -> None:

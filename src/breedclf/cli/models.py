@@ -1,17 +1,21 @@
-"""`breedclf models add|list|show|promote|rollback|alias|remove|gc`: models with versions in a folder."""
+"""`breedclf models add|list|show|compare|promote|rollback|alias|remove|gc`: models with versions in a folder."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from breedclf.backends.registry import backend_names
+from breedclf.cli import models_compare, models_sagemaker
 from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.models_push import HELP as PUSH_HELP
+from breedclf.cli.models_push import add_arguments as push_arguments
+from breedclf.cli.models_push import run as push
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import path_argument, user_path
@@ -28,11 +32,13 @@ _ACTIONS = {
     "add": "copy a model into the store as the next version of a name",
     "list": "show the versions of all models",
     "show": "show a model's versions and history, or where one version comes from",
+    "compare": models_compare.HELP,
     "promote": "make a version live, if it passes the gate, and update its endpoint without a failed request",
     "rollback": "make the previous version live again, and update its endpoint",
     "alias": "let an alias of your own name a version",
     "remove": "remove a version that no alias names and no endpoint serves",
     "gc": "delete files that no version uses",
+    "push": PUSH_HELP,
 }
 _GATE = ("baseline", "max_drop", "max_megabytes")
 
@@ -41,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
-        _ARGUMENTS.get(name, lambda _: None)(action)
+        if name in _ARGUMENTS:
+            _ARGUMENTS[name](action)
         action.add_argument(
             "--store",
             type=path_argument,
@@ -50,9 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"folder of the models (default: {DEFAULT_STORE})",
         )
         add_common_options(action)
+    add_common_options(models_sagemaker.add_arguments(actions))
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.action == "compare":
+        return models_compare.run(arguments, console)
+    if arguments.action == models_sagemaker.ACTION:
+        return models_sagemaker.run(arguments, console)
     store = ModelStore(arguments.store)
     _RUN[arguments.action](store, arguments, console)
     return 0
@@ -64,7 +76,7 @@ def _add_arguments(action: argparse.ArgumentParser) -> None:
         "words",
         nargs="+",
         metavar="NAME MODEL",
-        help="name of the model, and its directory (OUT/model of a training run, or OUT)",
+        help="name of the model, and its directory (OUT/model, or OUT of `train`)",
     )
     action.add_argument("--name", metavar="NAME", help="the name, if only MODEL is given before")
     action.add_argument("--notes", default="", metavar="TEXT", help="free text, shown by list")
@@ -126,14 +138,16 @@ def _remove_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("version", metavar="VERSION", help="number or alias of a version")
 
 
-_ARGUMENTS = {
+_ARGUMENTS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "add": _add_arguments,
     "list": _list_arguments,
     "show": _show_arguments,
+    "compare": models_compare.add_arguments,
     "promote": _promote_arguments,
     "rollback": _rollback_arguments,
     "alias": _alias_arguments,
     "remove": _remove_arguments,
+    "push": push_arguments,
 }
 
 
@@ -245,6 +259,7 @@ _RUN = {
     "alias": _alias,
     "remove": _remove,
     "gc": _gc,
+    "push": push,
 }
 
 

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breedclf.cli.common import add_common_options
 from breedclf.cli.console import Console
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument, user_path
-from breedclf.model_store.store import DEFAULT_STORE, ModelStore
+from breedclf.model_store.store import ModelStore
 from breedclf.text.plain_json import plain_json
 from breedclf.text.printable import visible_name
 
 if TYPE_CHECKING:
     from breedclf.model_store.comparison import ModelComparison
 
+HELP = "compare two versions, or two model directories, on the same images"
 JSON_FILE, REPORT_FILE = "comparison.json", "report.html"
 _CLASSES_SHOWN = 5
 _SETTINGS: dict[str, tuple[str, ...]] = {
@@ -31,9 +31,8 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 _USAGE = "NAME A B DATA, or DIR_A DIR_B DATA"
 
 
-def add_arguments(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `compare` to the actions of `breedclf models`."""
-    compare = actions.add_parser("compare", help="compare two models on the same images")
+def add_arguments(compare: argparse.ArgumentParser) -> None:
+    """The arguments of this action of `breedclf models`, which adds those of all its actions."""
     compare.add_argument(
         "models",
         metavar="NAME A B DATA",
@@ -41,11 +40,13 @@ def add_arguments(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="name of a model, two of its versions or aliases, and a folder or table of images; or two model "
         "directories and the images",
     )
-    compare.add_argument("--data", metavar="DIR|TABLE", dest="images", help="the images, in place of the last argument")
     compare.add_argument(
-        "--store", type=path_argument, metavar="DIR", default=DEFAULT_STORE,
-        help=f"folder of the models (default: {DEFAULT_STORE})",
-    )  # fmt: skip
+        "--data",
+        type=path_argument,
+        metavar="DIR|TABLE",
+        dest="images",
+        help="the images, in place of the last argument",
+    )
     compare.add_argument(
         "--output",
         type=path_argument,
@@ -53,8 +54,13 @@ def add_arguments(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
         dest="folder",
         help=f"write {REPORT_FILE}, which shows the images that the models predict differently, and {JSON_FILE}",
     )
+    compare.add_argument(
+        "--explain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show in the report what speaks for both answers; up to 24 images pass through both networks again",
+    )
     add_settings_flags(compare, EvaluationConfig, _SETTINGS)
-    add_common_options(compare)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -73,7 +79,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     document, text = comparison.to_dict(), _as_text(comparison)
     if folder is not None:
         report = folder / REPORT_FILE
-        comparison.report(report)
+        comparison.report(report, explain=arguments.explain)
         document["report"], text = str(report), f"{text}\nreport: {report}"
         write_output(folder / JSON_FILE, plain_json(document, indent=2) + "\n", "make room, or choose another --output")
     console.result(document, text)
@@ -81,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _compared(
-    words: Sequence[str], images: str | None, store: ModelStore
+    words: Sequence[str], images: Path | None, store: ModelStore
 ) -> tuple[tuple[str, str] | None, tuple[Path, Path], Path]:
     """How the two models are shown, their directories, and the images.
 
@@ -113,8 +119,7 @@ def _as_text(comparison: ModelComparison) -> str:
         f"difference: {100 * comparison.difference:+.2f} points (95% interval {100 * low:+.2f} to {100 * high:+.2f})"
     )
     lines.append(f"both correct: {comparison.both:,}, neither: {comparison.neither:,}")
-    changed = [each for each in comparison.classes if each.only_first or each.only_second]
-    if changed:
+    if changed := comparison.changed_classes:
         lines.append("classes that changed most:")
         lines += [
             f"  {visible_name(each.label)}: {each.only_second} mended, {each.only_first} broken, of {each.count}"

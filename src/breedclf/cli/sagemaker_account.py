@@ -38,6 +38,9 @@ def add_action(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--older-than", type=float, metavar="DAYS", help="only what is older")
         parser.add_argument("--stop-running", action="store_true", help="also stop jobs and searches that are running")
         parser.add_argument(
+            "--registry", action="store_true", help="also delete model package groups, with all their packages"
+        )
+        parser.add_argument(
             "--storage", action="store_true", help="also delete what is left in S3 and nothing in SageMaker refers to"
         )
         parser.add_argument(
@@ -107,6 +110,7 @@ def _clean(arguments: argparse.Namespace, console: Console) -> int:
         everyones=arguments.everyones,
         older_than_days=arguments.older_than,
         stop_running=arguments.stop_running,
+        registry=arguments.registry,
         folders=leftovers if arguments.storage else (),
     )
     stays = _stays(todo, inventory.owner, () if arguments.storage else leftovers)

@@ -13,14 +13,21 @@ from breedclf.api.tuning import TuningJob
 from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.console import Console
-from breedclf.cli.flags import add_data_argument, add_settings_flags, data_arguments, import_from_here, training_config
+from breedclf.cli.flags import (
+    add_data_argument,
+    add_network_weights,
+    add_settings_flags,
+    data_arguments,
+    import_from_here,
+    take_space,
+    take_weights,
+    training_config,
+)
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
-from breedclf.tuning.flag_values import network_weights, parse_parameter
-from breedclf.tuning.space import Parameter
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import confirmation_line, trial_table, value_text
 
@@ -62,15 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
     search.add_argument("--report", type=path_argument, metavar="FILE", help="HTML report (default: OUT/tuning.html)")
     add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "resume", "weights"])
-    networks = parser.add_argument_group("weights")
-    networks.add_argument(
-        "--weights",
-        action="append",
-        metavar="WEIGHTS|NAME=FILE",
-        dest="network_weights",
-        default=[],
-        help="as for train; or the weights of one network in the search, for each of them (repeatable)",
-    )
+    add_network_weights(parser)
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -98,8 +97,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
-    weights = _take_weights(arguments)
-    space = _take_space(arguments)
+    weights = take_weights(arguments)
+    space = take_space(arguments)
+    if not space:
+        raise ConfigError(
+            "nothing to search for: give at least one setting a range or a list, as in --learning-rate 0.005:0.01 or "
+            "--batch-size 32,64"
+        )
     config = training_config(arguments)
     return TuningJob(
         config,
@@ -121,34 +125,6 @@ def _tuning_job(arguments: argparse.Namespace) -> TuningJob:
         confirm_seeds=arguments.confirm_seeds,
         weights=weights,
     )
-
-
-def _take_weights(arguments: argparse.Namespace) -> dict[str, str]:
-    """The weights by network; those for all networks become the setting of that name, as if only they were given."""
-    by_network: dict[str, str] = {}
-    for text in arguments.network_weights:
-        name, file = network_weights(text)
-        if name is None:
-            arguments.weights = file
-        else:
-            by_network[name] = file
-    return by_network
-
-
-def _take_space(arguments: argparse.Namespace) -> dict[str, Parameter]:
-    """The flags with ranges and lists, removed from the arguments."""
-    space: dict[str, Parameter] = {}
-    for name, value in list(vars(arguments).items()):
-        parameter = parse_parameter(name, value) if isinstance(value, str) else None
-        if parameter is not None:
-            space[name] = parameter
-            delattr(arguments, name)
-    if not space:
-        raise ConfigError(
-            "nothing to search for: give at least one setting a range or a list, as in --learning-rate 0.005:0.01 or "
-            "--batch-size 32,64"
-        )
-    return space
 
 
 def _backend(name: str | None) -> Backend | None:

@@ -20,6 +20,7 @@ from breedclf.evaluation.report import Provenance, evaluation_page
 from breedclf.evaluation.thumbnails import Thumbnails
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
+from breedclf.inference.readme.measured import dataset_name
 from breedclf.inference.scoring import Scoring
 from breedclf.text.printable import storable
 from breedclf.training.results.output_folder import own_output
@@ -123,7 +124,9 @@ def evaluate(
     images = origin.images(split, card, on_bad_image)
     others = None if unlike is None else unlike_images(unlike, on_bad_image)
     folder = own_output(_beside(artifact) / f"evaluation-{images.name}" if output is None else output)
-    result = measured(scoring, images, origin.root, on_bad_image, others, reuse.coverage)
+    result = measured(scoring, images, origin.root, on_bad_image, others, reuse.coverage).model_copy(
+        update={"weights_sha256": card.weights_sha256, "data": dataset_name(origin.shown)}
+    )
     provenance = Provenance(
         model=storable(str(artifact)),
         data=storable(origin.shown),

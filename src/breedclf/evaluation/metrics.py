@@ -85,7 +85,8 @@ class Evaluation(Result):
     `known_share` is the share of the images that aren't answered "none of these", by distance and by `min_confidence`;
     it and `refused` are None if the model has no feature bank. `unlike` and `coverage` are None unless asked for.
     `views` are those whose probabilities were averaged, "plain", or "plain" and "mirrored"; each took one pass.
-    `report` and `features` describe the evaluation itself, and aren't in metrics.json.
+    `weights_sha256` is the SHA-256 of the model's weights, and `data` the name of the dataset's folder, or the kind of
+    images that a program gave. `report` and `features` describe the evaluation itself, and aren't in metrics.json.
     """
 
     split: str = ""
@@ -110,6 +111,8 @@ class Evaluation(Result):
     unlike: Unlike | None = None
     calibration: CalibrationResult | None = None
     coverage: CoverageResult | None = None
+    weights_sha256: str | None = None
+    data: str | None = None
     report: str | None = None
     features: UsedFeatures | None = None
 

@@ -1,42 +1,22 @@
-"""What all parts of an evaluation share: their base class, and the interval of a proportion."""
+"""What all parts of an evaluation share: their base class, their arrays, and the interval of a proportion."""
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from breedclf.reporting.proportion import NORMAL_95, wilson_interval
+
+__all__ = ["NORMAL_95", "Probabilities", "Result", "Targets", "wilson_interval"]
+
 Probabilities = npt.NDArray[np.floating]
 Targets = npt.NDArray[np.integer]
-
-NORMAL_95 = 1.959963984540054
 
 
 class Result(BaseModel):
     """Base class of the parts of an evaluation; field names are the keys of its JSON."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def wilson_interval(correct: int, count: int) -> tuple[float, float]:
-    """The 95% Wilson score interval of a proportion; it is also valid for few images, and for 0% and 100%.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
-
-    Raises:
-        ValueError: `count` isn't positive, or `correct` isn't from 0 to `count`.
-
-    Example:
-        >>> tuple(round(bound, 4) for bound in wilson_interval(47, 50))
-        (0.8378, 0.9794)
-    """
-    if count < 1 or not 0 <= correct <= count:
-        raise ValueError(f"{correct} of {count} is not a proportion")
-    share, square = correct / count, NORMAL_95**2
-    center = (share + square / (2 * count)) / (1 + square / count)
-    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
-    # At the ends the formula gives 0 and 1 up to rounding, which must not cut off the proportion itself.
-    return (0.0 if correct == 0 else center - half, 1.0 if correct == count else center + half)

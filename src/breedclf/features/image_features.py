@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from torch import nn
@@ -116,3 +116,25 @@ class FeaturePass:
                 log.warning("stored features can't be read (%s); computing them again", error)
         computed = extractor.extract(EncodedImages(images), view=view, title=title)
         return computed, FeatureCounts(computed=len(computed.kept))
+
+    def is_that_of(self, other: FeaturePass) -> bool:
+        """Whether both compute the same features, as those of two models that differ in their heads alone."""
+        return self._computes == other._computes
+
+    @property
+    def _computes(self) -> tuple[object, ...]:
+        backbone = self.backbone
+        return backbone.fingerprint, backbone.preprocessing, backbone.engine, self.compute, self.chunk_size
+
+
+@dataclass(frozen=True)
+class RepeatedPass(FeaturePass):
+    """A pass for several models: the features of the images that passed last are returned again."""
+
+    last: dict[int, tuple[SplitImages, Features, FeatureCounts]] = field(default_factory=dict, repr=False)
+
+    def features(self, images: SplitImages, title: str = "features", view: int = 0) -> tuple[Features, FeatureCounts]:
+        """As of `FeaturePass`."""
+        if view not in self.last or self.last[view][0] is not images:
+            self.last[view] = (images, *super().features(images, title, view))
+        return self.last[view][1:]

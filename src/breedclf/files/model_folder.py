@@ -15,6 +15,7 @@ log: logging.Logger = logging.getLogger(__name__)
 CARD_FILE = "breedclf.json"
 WEIGHTS_FILE = "model.safetensors"
 BANK_FILE = "feature_bank.safetensors"
+README_FILE = "README.md"
 MODEL_FOLDER = "model"
 
 

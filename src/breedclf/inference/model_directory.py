@@ -27,12 +27,13 @@ from breedclf.config.saved import from_saved
 from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError
 from breedclf.files.disk import writing
-from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, README_FILE, WEIGHTS_FILE
 from breedclf.files.s3_uri import only_in_s3
 from breedclf.files.tensor_files import save_tensors
 from breedclf.inference.calibration import Calibration
 from breedclf.inference.conformal import ConformalQuantiles
 from breedclf.inference.feature_bank import BankRecord, FeatureBank, LimitedBank
+from breedclf.inference.readme.text import readme_text
 from breedclf.inference.started_from import StartedFrom
 from breedclf.models.backbones.backbone import Backbone, StateDict, find_backbone
 from breedclf.models.backbones.record import BackboneRecord
@@ -166,6 +167,7 @@ def write_artifact(
             values = plain_values(written.model_dump(mode="json", exclude=unused))
             text = json.dumps(values, indent=2, ensure_ascii=False)
             (fresh / CARD_FILE).write_text(text + "\n", encoding="utf-8")
+            (fresh / README_FILE).write_text(readme_text(written), encoding="utf-8")
             for name, text in (beside or {}).items():
                 (staging / name).write_text(text, encoding="utf-8")
             _put_in_place(fresh, folder, staging / f"{folder.name}.old")

@@ -173,8 +173,7 @@ class Scoring:
         title = f"{title}, {VIEW_NAMES[view]}" if view else title
         scores, distances, kept = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
         bad, counts = dict[int, str](), FeatureCounts()
-        for part in _parts(len(images)):
-            some = images if len(part) == len(images) else ChosenImages(images, part)
+        for part, some in in_parts(images):
             features, used = self.features.features(some, title, view)
             of_some = self._of_features(features.values)
             scores.append(of_some[0])
@@ -230,6 +229,9 @@ class Scoring:
         return scores, distances
 
 
-def _parts(count: int) -> Iterator[range]:
+def in_parts(images: SplitImages) -> Iterator[tuple[range, SplitImages]]:
+    """The positions and the images of parts whose features fit in memory."""
+    count = len(images)
     for start in range(0, max(1, count), IMAGES_AT_A_TIME):
-        yield range(start, min(start + IMAGES_AT_A_TIME, count))
+        part = range(start, min(start + IMAGES_AT_A_TIME, count))
+        yield part, images if len(part) == count else ChosenImages(images, part)

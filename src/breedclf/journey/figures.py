@@ -43,6 +43,18 @@ class Epoch(_Frozen):
     valid_accuracy: float | None = None
 
 
+class SeedTrial(_Frozen):
+    """A trial that was run with other seeds: the mean and standard deviation of its objective, and whether its
+    difference from the best trial may be chance.
+    """
+
+    name: str
+    mean: float | None = None
+    spread: float | None = None
+    p_value: float | None = None
+    is_level: bool = False
+
+
 class Issue(_Frozen):
     """An issue that a rule of the profiler found."""
 

@@ -6,17 +6,19 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from breedclf.backends.registry import backend_of
-from breedclf.config import TrainingConfig, nearest
+from breedclf.config import TrainingConfig
 from breedclf.errors import BreedclfError, ConfigError, GateError
 from breedclf.jobs import Backend
-from breedclf.journey.record import JourneyRecord, Outcome, StepRecord, inputs_digest
+from breedclf.journey.leftovers import remove_leftovers
+from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
+from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
+from breedclf.journey.result import PAGE_FILE, JourneyResult, result_of
 from breedclf.journey.settings import STEPS, JourneySettings
 from breedclf.journey.step import JourneyContext, Step
 from breedclf.journey.steps.backbones import Backbones
@@ -31,74 +33,27 @@ from breedclf.journey.steps.profile import Profile
 from breedclf.journey.steps.register import Register
 from breedclf.journey.steps.review import Review
 from breedclf.journey.steps.tune import Tune
+from breedclf.model_store.folder import StoreFolder
+from breedclf.reporting.formats import seconds as shown_seconds
 from breedclf.training.results.output_folder import own_output
 
 log: logging.Logger = logging.getLogger(__name__)
 
-PAGE_FILE = "journey.html"
 _ALL: tuple[Step, ...] = (
     Check(), Backbones(), Tune(), Best(), Profile(), Evaluate(), Review(), GateStep(), Register(), Deploy(), Predict(),
     CleanUp(),
 )  # fmt: skip
+_NEEDS = {step.name: step.needs for step in _ALL}
 
 Progress = Callable[[str, str], None]
 """Called with the name of a step and a line about it."""
 
 
-@dataclass(frozen=True)
-class JourneyResult:
-    """What a journey found.
-
-    Args:
-        steps: all steps that have run, in order.
-        best: the hyperparameters of the best trial.
-        accuracy: on the test split, from 0 to 1; None if it wasn't evaluated.
-        model: the model directory.
-        report: the page.
-        seconds: of this run.
-    """
-
-    steps: tuple[StepRecord, ...]
-    best: Mapping[str, Any]
-    accuracy: float | None
-    model: Path
-    report: Path
-    seconds: float
-
-    @property
-    def refused(self) -> bool:
-        """Whether the gate refused the model."""
-        return any(step.status == "Refused" for step in self.steps)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields of `breedclf journey --json`."""
-        return {
-            "steps": [
-                {
-                    "name": step.name,
-                    "status": step.status,
-                    "seconds": round(step.seconds, 3),
-                    "report": step.outcome.report,
-                    "headline": step.outcome.headline,
-                    "values": step.outcome.values,
-                    "python": step.python,
-                    "command": step.command,
-                }
-                for step in self.steps
-            ],
-            "best": dict(self.best),
-            "accuracy": self.accuracy,
-            "model": str(self.model),
-            "report": str(self.report),
-            "seconds": round(self.seconds, 3),
-        }
-
-
 class Journey:
     """Check the data, tune, take the best, profile, evaluate, review, register, deploy and predict.
 
-    Each step is recorded when it is done. A journey that was interrupted continues after its last step, and repeats a
-    step only if something that it depends on has changed.
+    Each step is recorded when it is done. A journey that was interrupted continues with that step, and repeats others
+    only if something that they depend on has changed.
 
     Args:
         config: the training settings, with the dataset; or all settings of the journey.
@@ -130,10 +85,35 @@ class Journey:
             self.settings = JourneySettings(training=config, **settings)
         self.backend: Backend | None = None if backend in (None, "inline") else backend_of(backend)
 
+    def __repr__(self) -> str:
+        return f"Journey(data={str(self.settings.data)!r}, output={str(self.settings.output)!r})"
+
     @property
     def page(self) -> Path:
         """The page about the journey."""
         return self.settings.output / PAGE_FILE
+
+    def plan(self, *, first: str | None = None, only: str | None = None) -> JourneyPlan:
+        """What `run` would do, how long it took before, and what it costs at most on a paid backend.
+
+        Nothing is started or written.
+
+        Raises:
+            ConfigError: a setting is wrong, or `only` needs an earlier step.
+        """
+        choice = Choice(first, only)
+        choice.check(STEPS)
+        context = self._context()
+        running: set[str] = set()
+        steps = []
+        for step in _ALL:
+            decision = _decide(step, context, choice, running)
+            if decision.runs:
+                running.add(step.name)
+            duration = context.record.durations.get(step.name)
+            cost = step.cost(context) if decision.runs else None
+            steps.append(PlannedStep(step.name, step.title, decision.runs, decision.reason, duration, cost))
+        return JourneyPlan(tuple(steps))
 
     def run(
         self, *, first: str | None = None, only: str | None = None, progress: Progress | None = None
@@ -148,91 +128,139 @@ class Journey:
         Raises:
             GateError: the gate refuses the model; the live one stays.
             ConfigError: a setting is wrong, another journey is writing to this output, or `only` needs an earlier step.
+            DiskError: the store can't be written.
             BreedclfError: a step failed; the next run continues with it.
+            KeyboardInterrupt: Ctrl-C; the next run continues with the step that was interrupted.
         """
         started = time.perf_counter()
+        choice = Choice(first, only)
+        choice.check(STEPS)
         tell = progress or (lambda step, line: log.info("%s: %s", step, line))
-        for name in (first, only):
-            if name is not None and name not in STEPS:
-                raise ConfigError(f"unknown step {name!r}: {nearest(name, STEPS)}")
         with _claimed(self.settings.output):
-            context = JourneyContext(self.settings, self.backend, JourneyRecord.load(self.settings.output))
+            remove_leftovers(self.settings.output)
+            with StoreFolder(self.settings.store).locked():
+                pass  # refuse a store that can't be written before hours of work
+            context = self._context()
             try:
-                self._take(context, first, only, tell)
+                self._take(context, choice, tell)
             finally:
                 if context.endpoint is not None and not self.settings.keep:
                     context.endpoint.delete()
-                self._write_page(context)
-        result = self._result(context, time.perf_counter() - started)
-        if result.refused:
-            refusal = next(step for step in result.steps if step.status == "Refused")
-            raise GateError(refusal.outcome.headline)
-        return result
+        return result_of(context.record, context.folder, time.perf_counter() - started)
 
-    def _take(self, context: JourneyContext, first: str | None, only: str | None, tell: Progress) -> None:
-        again = False
-        before = ""
+    def to_sagemaker_pipeline(self) -> str:
+        """The search as a SageMaker pipeline: the JSON definition for CreatePipeline.
+
+        Its steps are the tuning job of this search and the registration of the best model as a model package; with
+        `gate.baseline`, the best objective, which must be `valid_accuracy`, must be at least that. The other steps of
+        a journey aren't part of it. Code and dataset are uploaded; nothing is started.
+
+        Raises:
+            ConfigError: the backend isn't SageMaker's, or a pipeline doesn't support the settings.
+            DataError: training on the images would fail.
+        """
+        from breedclf.journey.sagemaker_pipeline import sagemaker_pipeline
+
+        return sagemaker_pipeline(self.settings, self.backend)
+
+    def _context(self) -> JourneyContext:
+        return JourneyContext(self.settings, self.backend, JourneyRecord.load(self.settings.output))
+
+    def _take(self, context: JourneyContext, choice: Choice, tell: Progress) -> None:
+        running: set[str] = set()
         for step in _ALL:
-            inputs = inputs_digest({"before": before, **step.inputs(context)})
-            done = context.record.step(step.name)
-            again = again or step.name == first
-            wanted = step.name == only if only is not None else True
-            fresh = done is not None and done.status != "Failed" and done.inputs == inputs
-            if not wanted or (fresh and not again and done and step.is_intact(context, done.outcome)):
-                before = inputs
+            decision = _decide(step, context, choice, running)
+            if not decision.runs:
                 continue
-            if done is not None and not again and done.inputs != inputs:
-                tell(step.name, "its inputs have changed since: it runs again, and so do the steps after it")
-            self._run(step, context, inputs, tell)
-            before = inputs
-            taken = context.record.step(step.name)
-            if taken is not None and taken.status == "Refused":
-                return
+            running.add(step.name)
+            again = "" if decision.reason == "not done yet" else f" ({decision.reason})"
+            tell(step.name, f"{step.title}{again} ...")
+            context.repeated = step.name in (choice.first, choice.only)
+            try:
+                taken = self._run(step, context)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(
+                    f"interrupted in step {step.name}: repeat the command to continue there ({context.folder})"
+                ) from interrupt
+            tell(step.name, f"{taken.outcome.headline} ({shown_seconds(taken.seconds)})")
+            if taken.status == "Refused":
+                raise GateError(taken.outcome.headline)
 
-    def _run(self, step: Step, context: JourneyContext, inputs: str, tell: Progress) -> None:
+    def _run(self, step: Step, context: JourneyContext) -> StepRecord:
+        """Run a step; the steps that use its result have to run again, also if this process is killed."""
+        inputs = dict(step.inputs(context))
+        intent = dict(step.intent(context))
+        context.record = context.record.without(dependents(step.name, _NEEDS))
+        self._save(step, context, inputs, Outcome(headline="Running.", values=intent, status="InProgress"))
         started = time.perf_counter()
         try:
-            outcome = step.run(context)
+            if step.needs_images and not context.has_images:
+                outcome = Outcome(headline="Skipped: the images are in S3, not on this machine.", status="Skipped")
+            else:
+                outcome = step.run(context)
         except BreedclfError as error:
-            outcome = Outcome(headline=str(error), status="Failed")
-            self._save(step, context, inputs, outcome, time.perf_counter() - started)
+            failed = Outcome(headline=str(error), values=intent, status="Failed")
+            self._save(step, context, inputs, failed, time.perf_counter() - started)
             raise
-        self._save(step, context, inputs, outcome, time.perf_counter() - started)
-        tell(step.name, outcome.headline)
+        return self._save(step, context, inputs, outcome, time.perf_counter() - started)
 
-    def _save(self, step: Step, context: JourneyContext, inputs: str, outcome: Outcome, seconds: float) -> None:
-        order = tuple(each.name for each in _ALL)
+    def _save(
+        self, step: Step, context: JourneyContext, inputs: dict[str, Any], outcome: Outcome, seconds: float = 0.0
+    ) -> StepRecord:
+        status = outcome.status
         taken = StepRecord(
-            name=step.name,
-            status=outcome.status,
-            inputs=inputs,
-            seconds=seconds,
-            outcome=outcome,
-            python="",
-            command="",
+            name=step.name, status=status, inputs=inputs, seconds=seconds, outcome=outcome, python="", command=""
         )
-        context.record = context.record.with_step(taken, order)
-        alone = step.alone(context)
-        taken = taken.model_copy(update={"python": alone.python, "command": alone.command})
-        context.record = context.record.with_step(taken, order)
+        context.record = context.record.with_step(taken, STEPS)
+        if status not in ("InProgress", "Failed"):
+            alone = step.alone(context)
+            taken = taken.model_copy(update={"python": alone.python, "command": alone.command})
+            context.record = context.record.ended(taken, STEPS)
         context.record.save(context.folder)
         self._write_page(context)
+        return taken
 
     def _write_page(self, context: JourneyContext) -> None:
         from breedclf.journey.page import write_page
 
         write_page(self.page, context)
 
-    def _result(self, context: JourneyContext, seconds: float) -> JourneyResult:
-        best = context.found("tune").get("best", {})
-        return JourneyResult(
-            steps=context.record.steps,
-            best=best.get("hyperparameters", {}),
-            accuracy=context.found("evaluate").get("accuracy"),
-            model=context.folder / "model",
-            report=self.page,
-            seconds=seconds,
-        )
+
+def _decide(step: Step, context: JourneyContext, choice: Choice, running: set[str]) -> Decision:
+    """Decide on a step by its record.
+
+    Raises:
+        ConfigError: the step is to run alone, and a step that it needs isn't done.
+    """
+    done = context.record.step(step.name)
+    if choice.only == step.name:
+        _require_needs(step, context)
+    known = done is not None and not running.intersection(step.needs)
+    situation = Situation(
+        name=step.name,
+        needs=step.needs,
+        status=None if done is None else done.status,
+        changes=step.changes(context, done.inputs) if known and done is not None else (),
+        intact=done is not None and step.is_intact(context, done.outcome),
+        this_run=step.this_run,
+    )
+    return decide(situation, choice, STEPS, running)
+
+
+def _require_needs(step: Step, context: JourneyContext) -> None:
+    """Check that what a step needs is there.
+
+    Raises:
+        ConfigError: it isn't.
+    """
+    for name in step.needs:
+        done = context.record.step(name)
+        if done is None or done.status not in ("Completed", "Skipped"):
+            why = "hasn't run yet" if done is None else "was interrupted" if done.status == "InProgress" else "failed"
+            raise ConfigError(
+                f"--only {step.name} needs step {name!r}, which {why} in {context.folder}: "
+                f"repeat the command without --only, or with --from {name}"
+            )
 
 
 @contextmanager
@@ -248,6 +276,8 @@ def _claimed(output: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise ConfigError(f"another journey is writing to {output}: wait for it, or choose another --output") from error
+    except (OSError, NotImplementedError) as error:
+        log.warning("%s: its disk doesn't support locks (%s); make sure that no other journey uses it", output, error)
     try:
         yield
     finally:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -47,13 +46,16 @@ class Outcome(BaseModel):
 
 
 class StepRecord(BaseModel):
-    """A step that has run: with what inputs, how long it took, what came of it, and how to repeat it alone."""
+    """A step that has run: with what inputs, how long it took, what came of it, and how to repeat it alone.
+
+    A step that is `InProgress` in the file of an ended process was interrupted.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     name: str
     status: StepStatus
-    inputs: str
+    inputs: dict[str, Any]
     seconds: float
     outcome: Outcome
     python: str
@@ -61,12 +63,16 @@ class StepRecord(BaseModel):
 
 
 class JourneyRecord(BaseModel):
-    """The contents of `journey.json`: the steps in the order of the journey."""
+    """The contents of `journey.json`: the steps in the order of the journey.
+
+    `durations` are the seconds of each step when it last ran, also of those that have to run again.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
 
     schema_version: int = SCHEMA_VERSION
     steps: tuple[StepRecord, ...] = ()
+    durations: dict[str, float] = Field(default_factory=dict)
 
     def step(self, name: str) -> StepRecord | None:
         """The record of a step; None if it hasn't run."""
@@ -76,6 +82,15 @@ class JourneyRecord(BaseModel):
         """The record with this step added or replaced."""
         steps = {each.name: each for each in self.steps} | {step.name: step}
         return self.model_copy(update={"steps": tuple(steps[name] for name in order if name in steps)})
+
+    def without(self, names: Collection[str]) -> JourneyRecord:
+        """The record without these steps, which will have to run again."""
+        return self.model_copy(update={"steps": tuple(step for step in self.steps if step.name not in names)})
+
+    def ended(self, step: StepRecord, order: tuple[str, ...]) -> JourneyRecord:
+        """The record with a step that has ended, and its duration."""
+        durations = {**self.durations, step.name: step.seconds}
+        return self.with_step(step, order).model_copy(update={"durations": durations})
 
     @classmethod
     def load(cls, folder: Path) -> JourneyRecord:
@@ -106,8 +121,3 @@ class JourneyRecord(BaseModel):
         path = folder / FILE_NAME
         with writing(path, "make room, then repeat the command: it continues after the last step"):
             write_atomic(path, plain_json(self.model_dump(mode="json"), indent=2) + "\n", sync=True)
-
-
-def inputs_digest(values: Mapping[str, Any]) -> str:
-    """A digest of what a step depends on: equal inputs give equal digests."""
-    return hashlib.sha256(plain_json(sorted(values.items())).encode()).hexdigest()[:16]

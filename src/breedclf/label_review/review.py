@@ -12,7 +12,7 @@ from breedclf.data.given_images import GivenImages
 from breedclf.errors import ConfigError, DataError
 from breedclf.label_review.images import ReviewedImages, reviewed_images
 from breedclf.label_review.left_out import LeftOut
-from breedclf.label_review.precision import Judged, judged, probability_wrong
+from breedclf.label_review.precision import Judged, judged, label_noise, probability_wrong
 from breedclf.label_review.result import RANKS, NearDuplicates, Neighbor, Outlier, Review, Suspect, TwinEffect
 from breedclf.label_review.similarity import NEIGHBORS, Similarities, connected
 
@@ -69,7 +69,10 @@ def review(
     can_judge = _can_judge(labels, groups)
     accuracy = float((result.probabilities.argmax(1) == labels)[can_judge].mean()) if can_judge.any() else 0.0
     refused = _refusal(labels, can_judge, accuracy, min_accuracy)
-    wrong = np.zeros(len(labels)) if refused else probability_wrong(heads, labels, result, config.split_seed)
+    noise = None if refused else label_noise(heads, labels, result, config.split_seed)
+    wrong = (
+        np.zeros(len(labels)) if noise is None else probability_wrong(heads, labels, result, noise, config.split_seed)
+    )
     order = np.argsort(result.confidence(labels), kind="stable")
     rows = [int(row) for row in order if can_judge[row] and wrong[row] >= max(min_probability, 1e-6)]
     chances = wrong[rows]
@@ -80,7 +83,7 @@ def review(
         outliers=[_outlier(found, similar, row) for row in similar.outliers()],
         refused=refused,
         accuracy=accuracy,
-        error_rate=None if refused else result.error_rate,
+        error_rate=None if noise is None else noise.error_rate,
         expected_precision=float(chances.mean()) if rows else None,
         precision_at={first: float(chances[:first].mean()) for first in RANKS if first <= len(rows)},
         near_duplicates_from=least,

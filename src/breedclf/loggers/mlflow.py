@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from breedclf._version import __version__
+from breedclf.loggers.mlflow_connection import connection, experiment_id, experiment_name, require_mlflow
 from breedclf.loggers.run_logger import RunLogger, RunStatus, metrics_of, run_name, settings_of
-from breedclf.runtime.extras import require_extra
-from breedclf.runtime.process_wide import ProcessWide
 from breedclf.text.json_lines import read_json_lines
 from breedclf.text.printable import storable
 from breedclf.training.hooks import EpochRecord, TrainingPlan
@@ -24,18 +21,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 RUN_FILE = "mlflow-run.json"
-DEFAULT_EXPERIMENT = "breedclf"
 _STATUS = {"Completed": "FINISHED", "Failed": "FAILED", "Stopped": "KILLED"}
-# By default, MLflow retries for minutes if a server is down, which would delay training.
-_TIMEOUTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 _MAX_PARAMS_AT_A_TIME = 100
-# These log each failed attempt, each new table, and (SageMaker's plugin) each request to other servers.
-_VERBOSE_LOGGERS = (
-    "urllib3.connectionpool",
-    "alembic",
-    "mlflow.store.db.utils",
-    "mlflow.tracking.request_header.registry",
-)
 
 
 class MLflowLogger(RunLogger):
@@ -69,11 +56,8 @@ class MLflowLogger(RunLogger):
         tags: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        require_extra("mlflow", purpose="logging to MLflow", install='"breedclf[mlflow]"')
-        if (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "").startswith("arn:"):
-            require_extra("sagemaker_mlflow", purpose="an ARN as MLflow's tracking URI", install="sagemaker-mlflow")
-        experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or DEFAULT_EXPERIMENT
-        self._run = _Run(tracking_uri, experiment, run_name, dict(tags or {}), clock)
+        require_mlflow(tracking_uri, "logging to MLflow")
+        self._run = _Run(tracking_uri, experiment_name(experiment), run_name, dict(tags or {}), clock)
         super().__init__("MLflow", self._run)
 
     @property
@@ -106,13 +90,13 @@ class _Run:
         from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
-        with self._connection():
+        with connection(self._tracking_uri):
             self._client = MlflowClient(tracking_uri=self._tracking_uri)
             if self._resume(plan):
                 return
             tags = {"mlflow.source.name": "breedclf", "breedclf.version": __version__, **self._tags}
             run = self._client.create_run(
-                _experiment_id(self._client, self._experiment), run_name=self._name or run_name(plan), tags=tags
+                experiment_id(self._client, self._experiment), run_name=self._name or run_name(plan), tags=tags
             )
             self.run_id = run.info.run_id
             params = [Param(name, str(value)) for name, value in settings_of(plan).items()]
@@ -163,7 +147,7 @@ class _Run:
         metrics = [
             Metric(name, value, now, epoch.epoch) for epoch in epochs for name, value in metrics_of(epoch).items()
         ]
-        with self._connection():
+        with connection(self._tracking_uri):
             self._client.log_batch(self.run_id, metrics=metrics)
 
     def finish(self, result: FitResult) -> None:
@@ -174,80 +158,17 @@ class _Run:
             Metric(f"best_{name}", value, now, result.best_epoch) for name, value in metrics_of(result.best).items()
         ]
         metrics.append(Metric("best_epoch", result.best_epoch, now, result.best_epoch))
-        with self._connection():
+        with connection(self._tracking_uri):
             self._client.log_batch(
                 self.run_id, metrics=metrics, tags=[RunTag("artifact", storable(str(result.artifact)))]
             )
 
     def close(self, status: RunStatus) -> None:
-        with self._connection():
+        with connection(self._tracking_uri):
             self._client.set_terminated(self.run_id, status=_STATUS[status])
-
-    @contextmanager
-    def _connection(self) -> Iterator[None]:
-        with _quiet_and_impatient():
-            if self._tracking_uri is not None and self._tracking_uri.startswith("arn:"):
-                with _global_tracking_uri(self._tracking_uri):
-                    yield
-            else:
-                yield
 
 
 def _saved_runs(plan: TrainingPlan) -> dict[str, str]:
     """The runs of the checkpoints, by tracking URI and experiment; empty if their file is damaged."""
     found = None if plan.checkpoints is None else next(read_json_lines(plan.checkpoints / RUN_FILE), None)
     return found if isinstance(found, dict) else {}
-
-
-def _experiment_id(client: Any, name: str) -> str:
-    """Find or create the experiment of this name; another process may create it at the same time."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    return str(found.experiment_id)
-
-
-def _silence_and_hurry() -> Callable[[], object]:
-    ours = {name: value for name, value in _TIMEOUTS.items() if name not in os.environ}
-    os.environ.update(ours)
-    levels = {logger: logger.level for logger in map(logging.getLogger, _VERBOSE_LOGGERS)}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-
-    def undo() -> None:
-        for name in ours:
-            os.environ.pop(name, None)
-        for logger, level in levels.items():
-            logger.setLevel(level)
-
-    return undo
-
-
-_quiet_and_impatient = ProcessWide(_silence_and_hurry)
-"""Silences MLflow's loggers, and limits retries to a few seconds unless the user configured them."""
-
-
-@contextmanager
-def _global_tracking_uri(tracking_uri: str) -> Iterator[None]:
-    """Set the tracking URI for the whole process, since SageMaker's plugin reads the ARN from there."""
-    import mlflow
-
-    variable = os.environ.get("MLFLOW_TRACKING_URI")
-    is_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
-    before = mlflow.get_tracking_uri() if is_set else None
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
-        if variable is None:
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = variable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from breedclf.evaluation.paired import LEVEL, equals, mcnemar, paired_difference
 from breedclf.evaluation.result import wilson_interval
 from breedclf.files.disk import write_output
 from breedclf.files.paths import StrPath, user_path
+from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
     from breedclf.config import Device, Precision
@@ -50,11 +51,12 @@ class ClassWins:
 
 @dataclass(frozen=True)
 class ComparedImages:
-    """What a report needs besides the figures: the two model directories, and the images, whose shown names start at
-    `root`.
+    """What a report needs besides the figures: the two model directories, the names of classes by label, and the
+    images, whose shown names start at `root`.
     """
 
     models: tuple[Path, Path]
+    class_names: Mapping[str, str]
     images: SplitImages
     root: Path
     device: Device = "auto"
@@ -106,6 +108,11 @@ class ModelComparison:
         return f"{self.better} is better on {self.count:,} images: {what}"
 
     @property
+    def changed_classes(self) -> Sequence[ClassWins]:
+        """The classes with images that exactly one model predicts correctly, the largest change first."""
+        return [each for each in self.classes if each.only_first or each.only_second]
+
+    @property
     def better(self) -> str | None:
         """The better model as shown to people; None if the difference may be chance."""
         if self.p_value >= LEVEL:
@@ -121,8 +128,16 @@ class ModelComparison:
             "flipped": [vars(each) | {"mended": each.mended} for each in self.flipped],
         }
 
-    def report(self, path: StrPath) -> None:
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.model_store.comparison_report import comparison_view
+
+        return comparison_view(self)
+
+    def report(self, path: StrPath, *, explain: bool = True) -> None:
         """Write an HTML report: the verdict, wins by class, and the images that exactly one model predicts correctly.
+
+        With `explain`, it shows what speaks for both answers; up to 24 images pass through both networks again.
 
         Raises:
             ConfigError: the file can't be written.
@@ -130,7 +145,9 @@ class ModelComparison:
         """
         from breedclf.model_store.comparison_report import comparison_page
 
-        write_output(user_path(path, "report"), comparison_page(self), "make room, or choose another --output")
+        write_output(
+            user_path(path, "report"), comparison_page(self, explain=explain), "make room, or choose another --output"
+        )
 
 
 def compared(
@@ -139,7 +156,7 @@ def compared(
     targets: NDArray[np.integer],
     first: NDArray[np.integer],
     second: NDArray[np.integer],
-    images: Sequence[str],
+    image_name: Callable[[int], str],
     skipped: Sequence[str] = (),
     sources: ComparedImages | None = None,
 ) -> ModelComparison:
@@ -150,7 +167,7 @@ def compared(
         labels: of the classes.
         targets: the index of each image's class [N].
         first, second: the indices that the models predict [N].
-        images: the path of each image.
+        image_name: the path of the image at a position, relative to the dataset.
         skipped: the reasons of unreadable images.
         sources: what a report needs besides.
 
@@ -180,14 +197,14 @@ def compared(
         neither=neither,
         p_value=mcnemar(only_a, only_b),
         difference=(only_b - only_a) / count,
-        difference_interval=paired_difference_interval(only_a, only_b, count),
+        difference_interval=paired_difference_interval(both, only_a, only_b, neither),
         accuracy_a=(both + only_a) / count,
         accuracy_b=(both + only_b) / count,
         interval_a=wilson_interval(both + only_a, count),
         interval_b=wilson_interval(both + only_b, count),
         classes=tuple(sorted(wins, key=lambda each: (-abs(each.only_second - each.only_first), each.label))),
         flipped=tuple(
-            FlippedImage(images[i], labels[targets[i]], labels[first[i]], labels[second[i]])
+            FlippedImage(image_name(i), labels[targets[i]], labels[first[i]], labels[second[i]])
             for i in np.flatnonzero(right_a != right_b).tolist()
         ),
         skipped=tuple(skipped),

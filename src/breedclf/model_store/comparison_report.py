@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,10 +29,11 @@ from breedclf.reporting.blocks import (
 )
 from breedclf.reporting.charts import Bar, bar_chart, stacked_bar_chart
 from breedclf.reporting.formats import percent, whole
+from breedclf.reporting.notebook import notebook_view
 
 SHOWN = 12
 """Images shown of those that were mended, and of those that were broken; the others are listed."""
-_ROWS, _BARS, _SKIPPED_SHOWN = 500, 25, 50
+_ROWS, _BARS, _SKIPPED_SHOWN, _CLASSES_IN_VIEW = 500, 25, 50, 8
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_a
     tone, heading, sentences = _verdict(comparison)
     mended = [each for each in comparison.flipped if each.mended]
     broken = [each for each in comparison.flipped if not each.mended]
-    first, second = (_shown(comparison.sources, some[:SHOWN], explain=explain) for some in (mended, broken))
+    first, second = (_shown(comparison.sources, _spread(some), explain=explain) for some in (mended, broken))
     return render_page(
-        f"{comparison.a} and {comparison.b}",
+        "Comparison of two models",
         [
             _figures(comparison),
             _flipped(comparison, "Mended", mended, first),
@@ -67,22 +68,37 @@ def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_a
             _reading(comparison),
             *_skipped(comparison),
         ],
-        subtitle=f"Two models on the same {_images(comparison.count)}",
+        subtitle=f"{comparison.a} and {comparison.b} on the same {_images(comparison.count)}",
         summary=[callout(tone, heading, *sentences), tiles(_headline(comparison))],
         made_by=f"breedclf {__version__}",
         made_at=made_at,
     )
 
 
+def comparison_view(comparison: ModelComparison) -> str:
+    """What a notebook shows of a comparison."""
+    changed, class_name = comparison.changed_classes[:_CLASSES_IN_VIEW], _class_names(comparison)
+    columns: list[Column | str] = [
+        "Class", Column("Mended", True, whole), Column("Broken", True, whole), Column("Images", True, whole),
+    ]  # fmt: skip
+    rows = [(class_name(each.label), each.only_second, each.only_first, each.count) for each in changed]
+    return notebook_view(
+        f"{comparison.a} and {comparison.b}",
+        comparison.verdict,
+        tiles(_headline(comparison)),
+        details("Classes that changed most", table("", columns, rows)),
+    )
+
+
 def _verdict(comparison: ModelComparison) -> tuple[Tone, str, list[str]]:
-    heading = comparison.verdict[0].upper() + comparison.verdict[1:] + "."
+    heading = f"{comparison.verdict}."
     low, high = comparison.difference_interval
     interval = (
         f"The difference in accuracy, {comparison.b} minus {comparison.a}, is between {points(low)} and "
         f"{points(high)} percentage points (95% confidence)."
     )
     if comparison.better is None:
-        return "issue", heading, [interval, "The difference may be chance: more images would show smaller ones."]
+        return "info", heading, [interval, "The difference may be chance: more images would show smaller ones."]
     return ("ok" if comparison.better == comparison.b else "bad"), heading, [interval]
 
 
@@ -133,6 +149,12 @@ def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, e
     )
 
 
+def _spread(flipped: Sequence[FlippedImage]) -> list[FlippedImage]:
+    """At most `SHOWN`, at equal distances, so that they are of many classes."""
+    shown = min(SHOWN, len(flipped))
+    return [flipped[number * len(flipped) // shown] for number in range(shown)]
+
+
 def _maps(sources: ComparedImages, which: int, positions: Sequence[int], answers: Sequence[str]) -> AnswerMaps:
     return answer_maps(
         sources.models[which],
@@ -155,12 +177,16 @@ def _flipped(
     if shown is not None:
         with_maps = any(each.jpegs for each in shown.maps)
         blocks.append(gallery(_items(comparison, shown), per_row=3 if with_maps and not reasons else None))
-    rows = [(each.image, each.label, each.first, each.second) for each in flipped[:_ROWS]]
+    class_name = _class_names(comparison)
+    rows = [
+        (each.image, class_name(each.label), class_name(each.first), class_name(each.second))
+        for each in flipped[:_ROWS]
+    ]
     columns = ["Image", "Class", comparison.a, comparison.b]
     blocks.append(details(f"All {whole(len(flipped))} as a table", table(heading, columns, rows)))
     lead = f"Images that {right} predicts correctly, and {wrong} doesn't."
     if len(flipped) > SHOWN and shown is not None:
-        lead += f" The first {SHOWN} of {whole(len(flipped))} are shown."
+        lead += f" {SHOWN} of {whole(len(flipped))} are shown, spread over all."
     if shown is not None and shown.maps[0].jpegs and shown.maps[1].jpegs:
         exact = all(each.is_exact for each in shown.maps)
         lead += " In the cropped images, yellow places speak most for the model's answer" + (
@@ -170,26 +196,30 @@ def _flipped(
 
 
 def _items(comparison: ModelComparison, shown: ShownImages) -> list[GalleryImage]:
-    items = []
+    items, class_name = [], _class_names(comparison)
+    with_maps = any(maps.jpegs for maps in shown.maps)
     for at, (each, jpeg) in enumerate(zip(shown.flipped, shown.jpegs, strict=True)):
-        answers = [f"{comparison.a}: {each.first}", f"{comparison.b}: {each.second}"]
-        items.append(
-            GalleryImage(jpeg, f"{each.image}: {', '.join(answers)}", [f"Class {each.label}", *answers, each.image])
-        )
-        for name, answer, maps in zip((comparison.a, comparison.b), (each.first, each.second), shown.maps, strict=True):
+        answers = [f"{comparison.a}: {class_name(each.first)}", f"{comparison.b}: {class_name(each.second)}"]
+        lines = [class_name(each.label), *([] if with_maps else answers), each.image]
+        items.append(GalleryImage(jpeg, f"{each.image}: {', '.join(answers)}", lines))
+        for answer, maps in zip(answers, shown.maps, strict=True):
             if maps.jpegs:
-                lines = [f"{name}: why {answer}", maps.method]
-                items.append(GalleryImage(maps.jpegs[at], f"{each.image}: why {name} predicts {answer}", lines))
+                items.append(GalleryImage(maps.jpegs[at], f"{each.image}: why {answer}", [answer]))
     return items
 
 
+def _class_names(comparison: ModelComparison) -> Callable[[str], str]:
+    known = {} if comparison.sources is None else comparison.sources.class_names
+    return lambda label: known.get(label, label)
+
+
 def _by_class(comparison: ModelComparison) -> Section:
-    changed = [each for each in comparison.classes if each.only_first or each.only_second]
+    changed, class_name = comparison.changed_classes, _class_names(comparison)
     if not changed:
         return Section("By class", ["Both models predict the same images of each class correctly."])
     chart = stacked_bar_chart(
         "Images that exactly one model predicts correctly",
-        [each.label for each in changed],
+        [class_name(each.label) for each in changed],
         {
             f"mended: only {comparison.b} is right": [each.only_second for each in changed],
             f"broken: only {comparison.a} is right": [each.only_first for each in changed],
@@ -203,7 +233,7 @@ def _by_class(comparison: ModelComparison) -> Section:
         Column("Net", True, _signed),
     ]  # fmt: skip
     rows = [
-        (each.label, each.count, each.only_second, each.only_first, each.only_second - each.only_first)
+        (class_name(each.label), each.count, each.only_second, each.only_first, each.only_second - each.only_first)
         for each in changed
     ]
     listing = details(f"Table of {whole(len(rows))} classes", table("Changes by class", columns, rows))
@@ -218,7 +248,7 @@ def _reading(comparison: ModelComparison) -> Section:
         [
             bullets(
                 [
-                    "p is the probability that two equally good models differ by at least this much on so many images "
+                    "p is the probability that two equally good models differ by at least this much on as many images "
                     f"with different answers. Below {LEVEL:g} the difference is hardly chance. A large p-value doesn't "
                     "say that the models are equally good: it may be that there are too few images.",
                     "The interval says how large the difference in accuracy may be. It takes into account that both "

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from breedclf.errors import ArtifactError, ConfigError
-from breedclf.files.model_folder import BANK_FILE, CARD_FILE, WEIGHTS_FILE
-from breedclf.model_store.records import Lineage
+from pydantic import ValidationError
 
-README_FILE = "README.md"
+from breedclf.config.base import explain
+from breedclf.errors import ArtifactError, ConfigError
+from breedclf.files.model_folder import BANK_FILE, CARD_FILE, README_FILE, WEIGHTS_FILE
+from breedclf.model_store.records import Lineage
+from breedclf.text.plain_json import plain_values
+
+_TABLES = ("metrics", "training", "start_from", "calibration", "feature_bank")
 METRICS_FILE = "metrics.json"  # `evaluate` writes it
 
 
@@ -30,6 +35,9 @@ def card_of(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} can't be read: {error}; train again, or restore it from a copy") from error
     if not isinstance(card, dict) or not isinstance(card.get("labels"), list) or "weights_sha256" not in card:
         raise ArtifactError(f"{path} is not a model card of breedclf")
+    for name in _TABLES:
+        if not isinstance(card.get(name) or {}, dict):
+            raise ArtifactError(f"{path} is not a model card of breedclf: {name} is {card[name]!r}")
     return card
 
 
@@ -54,7 +62,7 @@ def check_whole(folder: Path, card: Mapping[str, Any], sha256: Mapping[str, str]
     """
     expected = {WEIGHTS_FILE: card["weights_sha256"]}
     if bank := card.get("feature_bank"):
-        expected[BANK_FILE] = bank["sha256"]
+        expected[BANK_FILE] = bank.get("sha256")
     for name, wanted in expected.items():
         if sha256[name] != wanted:
             raise ArtifactError(
@@ -68,6 +76,7 @@ def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Li
 
     Raises:
         ConfigError: a field is unknown.
+        ArtifactError: a value has the wrong type.
     """
     if unknown := sorted(known.keys() - Lineage.model_fields.keys()):
         raise ConfigError(f"lineage has no field {unknown[0]!r}; there are: {', '.join(Lineage.model_fields)}")
@@ -84,10 +93,14 @@ def lineage_of(folder: Path, card: Mapping[str, Any], **known: str | None) -> Li
         "profile": _beside(folder, "profile/profile.json"),
         "evaluation": None if evaluation is None else str(evaluation.parent),
     }
-    return Lineage(**values | {name: value for name, value in known.items() if value is not None})
+    values |= {name: value for name, value in known.items() if value is not None}
+    try:
+        return Lineage(**plain_values(values))
+    except ValidationError as error:
+        raise ArtifactError(f"{folder}: {explain(error, Lineage.model_fields)}") from error
 
 
-def config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def config_changes(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[object, object]]:
     """The training settings that differ between two versions, by name: the values before and after.
 
     Example:
@@ -105,7 +118,8 @@ def evaluation_of(folder: Path, card: Mapping[str, Any]) -> Path | None:
     if metrics is None or not _is_of(metrics, card):
         return None
     is_newer = file.stat().st_mtime >= (folder / CARD_FILE).stat().st_mtime
-    return file if card.get("calibration") or is_newer else None  # a temperature identifies the model
+    names_model = metrics.get("weights_sha256") or card.get("calibration")  # a temperature identifies the model
+    return file if names_model or is_newer else None
 
 
 def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float]:
@@ -131,7 +145,12 @@ def measured(card: Mapping[str, Any], evaluation: str | None) -> dict[str, float
 
 
 def _is_of(metrics: Mapping[str, Any], card: Mapping[str, Any]) -> bool:
-    """Whether an evaluation is of the model with this card: it has the same classes and the same temperature."""
+    """Whether an evaluation is of the model with this card: of the same classes and weights.
+
+    Evaluations of older versions don't have the SHA-256 of the weights; the temperature has to be the same.
+    """
+    if weights := metrics.get("weights_sha256"):
+        return metrics.get("labels") == card.get("labels") and bool(weights == card["weights_sha256"])
     ours, theirs = card.get("calibration") or {}, metrics.get("calibration") or {}
     same_temperature = ours.get("temperature") == theirs.get("temperature")
     return metrics.get("labels") == card.get("labels") and same_temperature
@@ -152,4 +171,4 @@ def _values(file: Path) -> dict[str, Any] | None:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -7,7 +7,6 @@ finds out which model the endpoint serves, and moves the aliases accordingly.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,7 +80,7 @@ class Promoter:
         if record.endpoint is None:
             return None
         endpoint = _attached(record.endpoint)
-        return None if is_gone(endpoint) else endpoint
+        return endpoint if why_gone(endpoint) is None else None
 
     def _checks(
         self,
@@ -90,29 +89,33 @@ class Promoter:
         gate: Gate,
         data: StrPath | LabeledImages | Mapping[str, LabeledImages] | None,
     ) -> list[GateCheck]:
-        accuracy, most_frequent, against = _recorded_accuracy(chosen), chosen.metrics.get("most_frequent", 0.0), None
-        files = self.folder.object(chosen.digest)
-        if data is not None and record.live not in (None, chosen.version):
-            from breedclf.model_store.compare import compare_models
+        accuracy, most_frequent = _recorded_accuracy(chosen), chosen.metrics.get("most_frequent", 0.0)
+        is_live, figures = record.live == chosen.version, None
+        if data is not None:
+            from breedclf.model_store.gate_figures import gate_figures
 
-            live = record.version(record.live)
-            names = f"{record.name} {live.version}", f"{record.name} {chosen.version}"
-            against = compare_models(self.folder.object(live.digest), files, data, names=names)
-            accuracy = against.accuracy_b, *against.interval_b
-            most_frequent = max(each.count for each in against.classes) / against.count
-        elif data is not None:
-            from breedclf.evaluation.evaluate import evaluate
-
-            with tempfile.TemporaryDirectory() as output:
-                measured = evaluate(files, data, output=output)
-            accuracy, most_frequent = (measured.accuracy, *measured.accuracy_interval), measured.majority_share
+            live = None if is_live or record.live is None else record.version(record.live)
+            figures = gate_figures(
+                self.folder.object(chosen.digest),
+                data,
+                live=None if live is None else self.folder.object(live.digest),
+                names=(f"{record.name} {live.version if live else ''}", f"{record.name} {chosen.version}"),
+            )
+            accuracy, most_frequent = figures.accuracy, figures.most_frequent
         if accuracy is None and gate.baseline is not None:
             raise ConfigError(
                 f"baseline={gate.baseline:g}: version {chosen.version} of {record.name!r} was added without an "
                 "evaluation; give the images to measure it on (data, or --data DIR)"
             )
+        not_compared = f"version {chosen.version} is live already" if is_live else ""
         return gate_checks(
-            gate, accuracy=accuracy, most_frequent=most_frequent, megabytes=chosen.megabytes, against_live=against
+            gate,
+            accuracy=accuracy,
+            most_frequent=most_frequent,
+            megabytes=chosen.megabytes,
+            against_live=None if figures is None else figures.against_live,
+            not_compared=not_compared or ("" if figures is None else figures.not_compared),
+            parity=None if figures is None else figures.parity,
         )
 
     def _endpoint_of(self, record: ModelRecord, chosen: ModelVersion) -> Endpoint | None:
@@ -123,13 +126,14 @@ class Promoter:
         """
         if record.endpoint is None:
             return None
-        if (found := self.serving(record)) is None:
+        found = _attached(record.endpoint)
+        if (reason := why_gone(found)) is not None:
             where = "" if record.endpoint.backend == "local" else f" --backend {record.endpoint.backend}"
             raise EndpointError(
                 f"endpoint {record.endpoint.name!r} of model {record.name!r} on the backend {record.endpoint.backend} "
                 f"is gone, and {_stays(record)}: deploy again (breedclf deploy "
                 f"{self.folder.object(chosen.digest)} --name {record.endpoint.name}{where}) and repeat this, or move "
-                "only the alias with --no-endpoint (alias_only=True)"
+                f"only the alias with --no-endpoint (alias_only=True); the backend says: {reason}"
             )
         return found
 
@@ -170,9 +174,11 @@ class Promoter:
         try:
             endpoint.update(self.folder.object(chosen.digest))
         except BreedclfError as error:
+            then = "the next promotion finds out whether it serves it"
             if _keeps(_described(endpoint), promotion):
                 self._note(record.name, None)
-            raise EndpointError(f"version {chosen.version} of {record.name!r}: {error}; {_stays(record)}") from error
+                then = _stays(record)
+            raise EndpointError(f"version {chosen.version} of {record.name!r}: {error}; {then}") from error
 
     def _note(self, name: str, promotion: Promotion | None) -> None:
         with self.folder.locked():
@@ -188,24 +194,22 @@ class Promoter:
         promotion = record.promoting
         if promotion is None:
             return record
-        known = endpoint is not None and (endpoint.name, endpoint.backend.name) == (
-            promotion.endpoint.name,
-            promotion.endpoint.backend,
-        )
-        asked = endpoint if endpoint is not None and known else _attached(promotion.endpoint)
+        where = promotion.endpoint
+        is_given = endpoint is not None and (endpoint.name, endpoint.backend.name) == (where.name, where.backend)
+        asked = endpoint if endpoint is not None and is_given else _attached(where)
         serves_it = self._serves(asked, promotion)
-        outcome = f"endpoint {asked.name} {'serves it' if serves_it else 'does not serve it'}"
+        outcome = "serves it, so it is live" if serves_it else "does not serve it, so it is undone"
         log.warning(
-            "the promotion of version %d of %s was interrupted; %s, so it is %s",
+            "the promotion of version %d of %s was interrupted; endpoint %s %s",
             promotion.version,
             name,
+            asked.name,
             outcome,
-            "live" if serves_it else "undone",
         )
         with self.folder.locked():
             now = self.folder.load(name)
             if serves_it:
-                served = promotion.endpoint.model_copy(update={"version": promotion.version})
+                served = where.model_copy(update={"version": promotion.version})
                 now = now.with_live(promotion.version, self._now(), f"{promotion.reason} (interrupted)")
                 now = now.model_copy(update={"endpoint": served})
             self.folder.save(now.model_copy(update={"promoting": None}))
@@ -214,7 +218,7 @@ class Promoter:
     def _serves(self, endpoint: Endpoint, promotion: Promotion) -> bool:
         """Whether an endpoint serves the version of an interrupted promotion."""
         self.clock.sleep(SETTLE_SECONDS)
-        if is_gone(endpoint) or endpoint.status is EndpointStatus.FAILED:
+        if why_gone(endpoint) is not None or endpoint.status is EndpointStatus.FAILED:
             return False
         return endpoint.wait().describe().generation == promotion.generation + 1
 
@@ -222,17 +226,18 @@ class Promoter:
         return datetime.fromtimestamp(self.clock.time(), UTC)
 
 
-def is_gone(endpoint: Endpoint) -> bool:
-    """Whether there is no such endpoint.
+def why_gone(endpoint: Endpoint) -> str | None:
+    """The message that there is no such endpoint; None if there is one.
 
     Raises:
         BreedclfError: its backend can't be reached.
     """
     try:
         endpoint.describe()
-    except EndpointError:
-        return all(each.name != endpoint.name for each in endpoint.backend.list_endpoints())
-    return False
+    except EndpointError as error:
+        if all(each.name != endpoint.name for each in endpoint.backend.list_endpoints()):
+            return str(error)
+    return None
 
 
 def _attached(where: EndpointOfModel) -> Endpoint:

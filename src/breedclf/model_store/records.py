@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from breedclf.errors import ConfigError
+from breedclf.text.html_repr import html_repr
 
 SCHEMA_VERSION = 1
 LIVE, PREVIOUS = "live", "previous"
@@ -59,6 +60,16 @@ class ModelVersion(_Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     lineage: Lineage = Lineage()
 
+    def with_more(self, metrics: dict[str, float], lineage: Lineage, notes: str) -> ModelVersion:
+        """The version with what has become known since it was added, such as an evaluation."""
+        found = {name: value for name, value in lineage.model_dump().items() if value}
+        changes = {
+            "metrics": self.metrics | metrics,
+            "lineage": self.lineage.model_copy(update=found),
+            "notes": notes or self.notes,
+        }
+        return self.model_copy(update=changes)
+
 
 class EndpointOfModel(_Frozen):
     """The endpoint of a model, and the version that it serves; 0 if that isn't known."""
@@ -103,6 +114,15 @@ class ModelRecord(_Frozen):
     promoting: Promotion | None = None
     history: tuple[AliasChange, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"ModelRecord({self.name!r}, {len(self.versions)} versions, live: {self.live})"
+
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.model_store.view import record_view
+
+        return record_view(self, datetime.now(UTC))
+
     @model_validator(mode="after")
     def _aliases_name_versions(self) -> Self:
         numbers = [version.version for version in self.versions]
@@ -119,7 +139,7 @@ class ModelRecord(_Frozen):
         Raises:
             ConfigError: there is none.
         """
-        number = self.aliases.get(which) if isinstance(which, str) and not which.isdigit() else int(which)
+        number = self.aliases.get(which) if isinstance(which, str) and not which.isdecimal() else int(which)
         for each in self.versions:
             if each.version == number:
                 return each
@@ -131,6 +151,14 @@ class ModelRecord(_Frozen):
     def live(self) -> int | None:
         """The number of the live version, None if there is none."""
         return self.aliases.get(LIVE)
+
+    def with_version(self, version: ModelVersion) -> ModelRecord:
+        """The record with this version, in place of the one with the same number if there is one."""
+        others = [each for each in self.versions if each.version != version.version]
+        versions = tuple(sorted([*others, version], key=lambda each: each.version))
+        return self.model_copy(
+            update={"versions": versions, "next_version": max(self.next_version, version.version + 1)}
+        )
 
     def aliases_of(self, version: int) -> list[str]:
         """The aliases of a version, in alphabetical order."""
@@ -176,7 +204,7 @@ def check_alias(name: str) -> str:
         ConfigError: `promote` and `rollback` move it, it is a number, or it isn't a valid name.
     """
     check_model_name(name)
-    if name in (LIVE, PREVIOUS) or name.isdigit():
+    if name in (LIVE, PREVIOUS) or name.isdecimal():
         raise ConfigError(f"alias {name!r}: choose another name; promote and rollback move live and previous")
     return name
 

@@ -25,9 +25,14 @@ from breedclf.model_store.records import (
     check_model_name,
     check_removable,
 )
+from breedclf.text.html_repr import html_repr
+from breedclf.text.printable import storable
 
 if TYPE_CHECKING:
     from breedclf.api.endpoint import Endpoint
+    from breedclf.backends.sagemaker.backend import SageMakerBackend
+    from breedclf.backends.sagemaker.model_packages.packages import RegisteredPackage
+    from breedclf.config import OnBadImage
     from breedclf.data.labeled_images import LabeledImages
     from breedclf.model_store.comparison import ModelComparison
 
@@ -59,6 +64,12 @@ class ModelStore:
     def __repr__(self) -> str:
         return f"ModelStore({str(self._folder.path)!r})"
 
+    @html_repr
+    def _repr_html_(self) -> str:
+        from breedclf.model_store.view import store_view
+
+        return store_view(self)
+
     @property
     def path(self) -> Path:
         """The folder."""
@@ -79,7 +90,10 @@ class ModelStore:
         return self._folder.load(name)
 
     def add(self, model: object, *, name: str, notes: str = "", **lineage: str | None) -> ModelVersion:
-        """Copy a model into the store as the next version of `name`; a model that is a version already is that version.
+        """Copy a model into the store as the next version of `name`.
+
+        A model that is a version already stays that version; its notes, and what was found out about it since, such as
+        an evaluation, are added to it.
 
         Args:
             model: a model directory, or a job, a `FitResult` or a classifier that has one.
@@ -102,23 +116,25 @@ class ModelStore:
         with self._folder.locked():
             record = self._folder.find(name) or ModelRecord(name=name)
             self._folder.put(source, sha256)
-            for known in record.versions:
-                if known.digest == digest:
-                    return known
-            version = ModelVersion(
-                version=record.next_version,
-                digest=digest,
-                added=self._now(),
-                source=str(source),
-                architecture=str(card.get("architecture", "")),
-                classes=len(card["labels"]),
-                megabytes=sum((source / file).stat().st_size for file in sha256) / 1e6,
-                notes=notes,
-                metrics=metrics,
-                lineage=origin,
+            known = next((each for each in record.versions if each.digest == digest), None)
+            version = (
+                ModelVersion(
+                    version=record.next_version,
+                    digest=digest,
+                    added=self._now(),
+                    source=storable(str(source)),
+                    architecture=str(card.get("architecture", "")),
+                    classes=len(card["labels"]),
+                    megabytes=sum((source / file).stat().st_size for file in sha256) / 1e6,
+                    notes=storable(notes),
+                    metrics=metrics,
+                    lineage=origin,
+                )
+                if known is None
+                else known.with_more(metrics, origin, storable(notes))
             )
-            changes = {"versions": (*record.versions, version), "next_version": version.version + 1}
-            self._folder.save(record.model_copy(update=changes))
+            if version != known:
+                self._folder.save(record.with_version(version))
         return version
 
     def model_directory(self, name: str, version: int | str = LIVE) -> Path:
@@ -141,6 +157,8 @@ class ModelStore:
         *,
         data: StrPath | LabeledImages | Mapping[str, LabeledImages],
         split: str = "test",
+        labels: StrPath | None = None,
+        on_bad_image: OnBadImage = "error",
     ) -> ModelComparison:
         """Compare two versions on the same images.
 
@@ -149,6 +167,8 @@ class ModelStore:
             a, b: numbers or aliases of two versions.
             data: a dataset folder, a table, or labeled images; see `evaluate`.
             split: train, valid, test or `all`.
+            labels: a table of the labels, if `data` is a folder without class folders.
+            on_bad_image: `error` stops at an unreadable image, `skip` leaves it out for both.
 
         Raises:
             ConfigError: there is no such version.
@@ -160,7 +180,39 @@ class ModelStore:
         versions = record.version(a), record.version(b)
         first, second = (self._folder.object(each.digest) for each in versions)
         shown = f"{name} {versions[0].version}", f"{name} {versions[1].version}"
-        return compare_models(first, second, data, names=shown, split=split)
+        return compare_models(first, second, data, names=shown, split=split, labels=labels, on_bad_image=on_bad_image)
+
+    def to_mlflow(
+        self, name: str, version: int | str = LIVE, *, tracking_uri: str | None = None, experiment: str | None = None
+    ) -> str:
+        """Register a version in MLflow's model registry, with its aliases, its metrics, and its lineage as tags.
+
+        The files are artifacts of a run of their own. A version that is registered already isn't uploaded again; its
+        aliases are moved to it.
+
+        Args:
+            name: of the model, here and in MLflow.
+            version: its number, or an alias.
+            tracking_uri: of the MLflow server or database (default: that of `MLFLOW_TRACKING_URI`).
+            experiment: of the run, created if it doesn't exist (default: as with `MLflowLogger`).
+
+        Returns:
+            The number of the version in MLflow.
+
+        Raises:
+            MissingExtraError: MLflow isn't installed.
+            ConfigError: there is no such version.
+            PublishError: MLflow refuses, or can't be reached; the run is marked as failed.
+
+        Example:
+            >>> store.to_mlflow("dogs", tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+            '1'
+            >>> folder = mlflow.artifacts.download_artifacts("models:/dogs@live")  # doctest: +SKIP
+            >>> Classifier(folder).predict("dog.jpg")  # doctest: +SKIP
+        """
+        from breedclf.model_store.mlflow import register_in_mlflow
+
+        return register_in_mlflow(self, name, version, tracking_uri=tracking_uri, experiment=experiment)
 
     def promote(
         self,
@@ -233,6 +285,29 @@ class ModelStore:
                 raise ConfigError(f"model {name!r} has no alias {alias!r}; there are: {known}")
             number = None if version is None else record.version(version).version
             self._folder.save(record.moved({alias: number}, self._now(), "alias"))
+
+    def to_sagemaker(
+        self, name: str, version: int | str = LIVE, *, backend: SageMakerBackend, group: str | None = None
+    ) -> RegisteredPackage:
+        """Register a version as a model package in SageMaker's model registry, once.
+
+        The live version is approved; other versions wait for a manual approval.
+
+        Args:
+            name: of the model.
+            version: its number, or an alias.
+            backend: the account and the settings of the serving image.
+            group: the model package group; by default it has the name of the model.
+
+        Raises:
+            ConfigError: there is no such version, it isn't a SageMaker backend, or the group's name isn't valid.
+            BreedclfError: SageMaker or S3 refuses.
+        """
+        from breedclf.model_store.sagemaker import push_to_sagemaker
+
+        record = self.record(name)
+        chosen = record.version(version)
+        return push_to_sagemaker(record, chosen, self._folder.object(chosen.digest), backend=backend, group=group)
 
     def remove(self, name: str, version: int | str) -> ModelVersion:
         """Remove a version; its files are removed by `collect_garbage`.

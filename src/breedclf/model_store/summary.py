@@ -18,7 +18,7 @@ def version_rows(record: ModelRecord, now: datetime) -> list[tuple[str, ...]]:
             str(version.version),
             ", ".join(record.aliases_of(version.version)),
             version.architecture,
-            test_accuracy(version),
+            measured_accuracy(version),
             _share(version, "valid_accuracy"),
             plain(version.megabytes, 3),
             age((now - version.added).total_seconds()),
@@ -28,7 +28,7 @@ def version_rows(record: ModelRecord, now: datetime) -> list[tuple[str, ...]]:
     ]
 
 
-def test_accuracy(version: ModelVersion) -> str:
+def measured_accuracy(version: ModelVersion) -> str:
     """The accuracy on test images with its interval, a dash if it wasn't measured."""
     low, high = _share(version, "test_accuracy_low"), _share(version, "test_accuracy_high")
     return _share(version, "test_accuracy") + ("" if ABSENT in (low, high) else f" ({low} to {high})")
@@ -77,7 +77,7 @@ def facts_of(record: ModelRecord, version: ModelVersion) -> list[tuple[str, str]
         ("aliases", ", ".join(record.aliases_of(version.version)) or "none"),
         ("added", f"{version.added:%Y-%m-%d %H:%M:%S} UTC from {version.source}"),
         ("model", f"{version.architecture}, {version.classes:,} classes, {plain(version.megabytes, 3)} MB"),
-        ("test accuracy", test_accuracy(version)),
+        ("test accuracy", measured_accuracy(version)),
         ("valid accuracy", _share(version, "valid_accuracy")),
     ]
     return [*facts, ("notes", version.notes)] if version.notes else facts

@@ -46,7 +46,10 @@ class Trial(BaseModel):
 
 
 class Verification(BaseModel):
-    """All trials of one session, the recommended changes, and their speedup."""
+    """All trials of one session, the recommended changes, and their speedup.
+
+    `images` is the maximum number of images of each split that the runs trained on; None if nothing was measured.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
@@ -54,6 +57,44 @@ class Verification(BaseModel):
     recommended: dict[str, Any] = Field(default_factory=dict)
     speedup: float = 1.0
     sentence: str = ""
+    images: int | None = None
+
+
+def runs_needed(changes: int, repeats: int) -> int:
+    """The most runs that verifying this many changes takes: all alone, the best together, and one again.
+
+    Example:
+        >>> runs_needed(changes=3, repeats=5)
+        41
+    """
+    if changes == 0:
+        return 0
+    return 1 + repeats * (changes + 1) + (4 * repeats if changes > 1 else 0)
+
+
+def images_within(seconds: float, runs: int, tried: tuple[int, float], *, most: int) -> int | None:
+    """How many images of each split a run may train on, so that all runs take about `seconds`.
+
+    A run is taken to be in proportion to its images, which it is at most: a part of it is the same for any number.
+
+    Args:
+        seconds: for all runs.
+        runs: how many there are.
+        tried: the smallest number of images, and the seconds of a run on them.
+        most: the answer isn't above it.
+
+    Returns:
+        The number; None if even the smallest one takes more than twice as long.
+
+    Example:
+        >>> images_within(60, runs=30, tried=(8, 0.5), most=256)
+        32
+        >>> images_within(60, runs=30, tried=(8, 3.0), most=256), images_within(60, runs=30, tried=(8, 5.0), most=256)
+        (8, None)
+    """
+    smallest, each = tried
+    share = seconds / (runs * each)
+    return None if share < 0.5 else min(most, max(smallest, int(smallest * share)))
 
 
 def judge(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,15 @@ from breedclf.data.layout.names import is_image_name
 from breedclf.errors import BreedclfError
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
-from breedclf.profiling.verified import Trial, Verification, conclude, confirm, judge
+from breedclf.profiling.verified import (
+    Trial,
+    Verification,
+    conclude,
+    confirm,
+    images_within,
+    judge,
+    runs_needed,
+)
 
 if TYPE_CHECKING:
     from breedclf.data.given_images import GivenImages
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
 
 REPEATS = 5
 MOST_IMAGES = 256
+_FEWEST_IMAGES = 8
 # Settings that affect what is learned: advice may mention them, but speed recommendations never include them.
 LEARNING_SETTINGS = frozenset(
     {
@@ -154,10 +166,52 @@ def _trial(change: dict[str, Any], before: list[float], after: list[float], fail
     return trial
 
 
-def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most_images: int = MOST_IMAGES) -> Run:
+def images_in_time(
+    config: TrainingConfig,
+    images: GivenImages | None,
+    make_run: Callable[[int], Run],
+    *,
+    changes: int,
+    repeats: int,
+    seconds: float,
+    most: int,
+) -> int | None:
+    """How many images of each split runs may train on within about `seconds`, by a short run; None if too few.
+
+    Args:
+        config: settings of the unchanged run.
+        images: labeled images in place of the folder of `config`.
+        make_run: makes a run on this many images of each split, at least one of each class.
+        changes: how many are to be verified.
+        repeats: runs per variant.
+        seconds: for all runs.
+        most: the answer isn't above it.
+    """
+    from breedclf.data.training_data import load_data
+
+    smallest = max(_FEWEST_IMAGES, len(load_data(config, images).labels))
+    tried = smallest, _wall_seconds(make_run(smallest), config)
+    return images_within(seconds, runs_needed(changes, repeats), tried, most=most)
+
+
+def _wall_seconds(run: Run, config: TrainingConfig) -> float:
+    """The duration of a second run, which has everything loaded."""
+    run(config)
+    started = time.perf_counter()
+    run(config)
+    return time.perf_counter() - started
+
+
+def timed_fit(
+    config: TrainingConfig,
+    images: GivenImages | None = None,
+    *,
+    most_images: int = MOST_IMAGES,
+    folder: Path | None = None,
+) -> Run:
     """Make a `run` for `verify`: trains on a sample of the images, with an empty feature store.
 
-    Each run uses temporary folders of its own.
+    Each run uses temporary folders of its own, in `folder` or where the system has them.
     """
     from breedclf.data.training_data import load_data
     from breedclf.training.fit import fit
@@ -169,12 +223,12 @@ def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most
     given = None if images is None else {split.name: SplitSource(split, data.labels) for split in splits}
 
     def run(changed: TrainingConfig) -> float:
-        with tempfile.TemporaryDirectory(prefix="breedclf-verify-") as temporary:
-            folder = None if given is not None else Path(temporary, "data")
-            for split in splits if folder is not None else ():
+        with tempfile.TemporaryDirectory(prefix="breedclf-verify-", dir=folder) as temporary:
+            linked = None if given is not None else Path(temporary, "data")
+            for split in splits if linked is not None else ():
                 _link(split, Path(temporary, "data", split.name))
             own = changed.replace(
-                data=folder,
+                data=linked,
                 labels=None,
                 output=Path(temporary, "out"),
                 feature_store=None,
@@ -182,9 +236,22 @@ def timed_fit(config: TrainingConfig, images: GivenImages | None = None, *, most
                 profile="off",
                 resume=False,
             )
-            return fit(own, given, run_cache=cache).seconds
+            with _quiet():
+                return fit(own, given, run_cache=cache).seconds
 
     return run
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log only warnings: dozens of runs log the same lines."""
+    logger = logging.getLogger("breedclf")
+    before = logger.level
+    logger.setLevel(max(logging.WARNING, before))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @dataclass(frozen=True)

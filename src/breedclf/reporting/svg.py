@@ -75,8 +75,8 @@ def polyline(points: Iterable[tuple[float, float]], css: str, tip: str = "", **a
 
 
 def text_width(text: str) -> float:
-    """Estimate the width of a text in pixels."""
-    return len(text) * FONT_PX * _MEAN_GLYPH
+    """Estimate the width of a text in pixels; a percent sign is much wider than other glyphs."""
+    return (len(text) + 0.6 * text.count("%")) * FONT_PX * _MEAN_GLYPH
 
 
 def shorten(text: str, room: float) -> str:

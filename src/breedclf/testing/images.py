@@ -17,9 +17,10 @@ from breedclf.errors import ConfigError
 from breedclf.files.paths import StrPath
 
 Plane = NDArray[np.float32]
-Mask = NDArray[np.bool_]
 
 _TINT = 35.0
+_INKED = (0.4, 0.5)
+"""The share of an image that its pattern covers, the same range for all: otherwise a color histogram would show it."""
 
 
 def write_image_set(
@@ -34,9 +35,9 @@ def write_image_set(
 ) -> Path:
     """Write a dataset in the layout `train|valid|test/001.Stripes/0001.jpg` and return its folder.
 
-    The classes are patterns. Colors, scale, position, rotation, brightness and noise of each image are random and
-    independent of its class, so only shape and arrangement distinguish the classes. The same arguments give the same
-    images.
+    The classes are patterns. Colors, inked share, scale, position, rotation, brightness and noise of each image are
+    random and independent of its class, so only shape and arrangement distinguish the classes. The same arguments give
+    the same images.
 
     Args:
         folder: where to write; it is created, and must not contain these splits yet.
@@ -75,7 +76,8 @@ def write_image_set(
 
 def draw_image(pattern: str, random: np.random.Generator, *, size_px: int = 128) -> Image.Image:
     """Draw one RGB image of a pattern of PATTERNS, size_px high and wide."""
-    shape = PATTERNS[pattern](random, size_px)
+    values = PATTERNS[pattern](random, size_px)
+    shape = values < np.quantile(values, random.uniform(*_INKED))
     dark, light = _tinted(random, 10, 80), _tinted(random, 160, 245)
     ink, paper = (dark, light) if random.random() < 0.5 else (light, dark)
     image = np.where(shape[..., None], ink, paper)
@@ -113,56 +115,58 @@ def _part(values: Plane) -> Plane:
     return values - np.floor(values)
 
 
-def _patches(random: np.random.Generator, size_px: int, cells: int, resampling: Image.Resampling) -> Mask:
-    """Irregular patches: noise of `cells` x `cells`, enlarged and thresholded."""
-    noise = Image.fromarray(random.integers(0, 256, (cells, cells), dtype=np.uint8))
-    return np.asarray(noise.resize((size_px, size_px), resampling)) > 127
+def _noise(random: np.random.Generator, size_px: int, cells: int, resampling: Image.Resampling) -> Plane:
+    """Irregular patches: noise of `cells` x `cells`, enlarged."""
+    noise = Image.fromarray(random.random((cells, cells), dtype=np.float32))
+    return np.asarray(noise.resize((size_px, size_px), resampling), np.float32)
 
 
-def _stripes(random: np.random.Generator, size_px: int) -> Mask:
+def _stripes(random: np.random.Generator, size_px: int) -> Plane:
     across, _ = _turned_plane(random, size_px, 2.5, 4)
-    return _part(across) < random.uniform(0.4, 0.6)
+    return _part(across)
 
 
-def _checkers(random: np.random.Generator, size_px: int) -> Mask:
+def _checkers(random: np.random.Generator, size_px: int) -> Plane:
     across, down = _turned_plane(random, size_px, 7, 12)
-    even: Mask = (np.floor(across) + np.floor(down)) % 2 == 0
-    return even
+    values: Plane = np.sin(np.pi * across) * np.sin(np.pi * down)
+    return values
 
 
-def _triangle(random: np.random.Generator, size_px: int) -> Mask:
+def _triangle(random: np.random.Generator, size_px: int) -> Plane:
     """One large triangle."""
     across, down = _turned_plane(random, size_px, 4, 5)
-    return (np.abs(across) < 0.6 * (1.2 - down)) & (down > -1)
+    values: Plane = np.maximum(np.abs(across) / np.float32(0.6) + down, -2 * down)
+    return values
 
 
-def _speckle(random: np.random.Generator, size_px: int) -> Mask:
-    return _patches(random, size_px, int(random.integers(56, 68)), Image.Resampling.BICUBIC)
+def _speckle(random: np.random.Generator, size_px: int) -> Plane:
+    return _noise(random, size_px, int(random.integers(56, 68)), Image.Resampling.BICUBIC)
 
 
-def _sand(random: np.random.Generator, size_px: int) -> Mask:
-    return _patches(random, size_px, 128, Image.Resampling.NEAREST)
+def _sand(random: np.random.Generator, size_px: int) -> Plane:
+    return _noise(random, size_px, 128, Image.Resampling.NEAREST)
 
 
-def _rings(random: np.random.Generator, size_px: int) -> Mask:
+def _rings(random: np.random.Generator, size_px: int) -> Plane:
     across, down = _turned_plane(random, size_px, 4, 7)
-    return _part(np.hypot(across, down)) < random.uniform(0.4, 0.6)
+    return _part(np.hypot(across, down))
 
 
-def _dots(random: np.random.Generator, size_px: int) -> Mask:
+def _dots(random: np.random.Generator, size_px: int) -> Plane:
     """Round spots in rows; every other row is shifted by half a period."""
     across, down = _turned_plane(random, size_px, 9, 14)
     shift = np.where(np.floor(down) % 2, 0.5, 0).astype(np.float32)
-    spots: Mask = np.hypot(_part(across + shift) - 0.5, _part(down) - 0.5) < random.uniform(0.2, 0.3)
-    return spots
+    values: Plane = np.hypot(_part(across + shift) - 0.5, _part(down) - 0.5)
+    return values
 
 
-def _lattice(random: np.random.Generator, size_px: int) -> Mask:
+def _lattice(random: np.random.Generator, size_px: int) -> Plane:
     across, down = _turned_plane(random, size_px, 9, 14)
-    return np.minimum(_part(across), _part(down)) < random.uniform(0.12, 0.2)
+    values: Plane = np.minimum(_part(across), _part(down))
+    return values
 
 
-PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
+PATTERNS: dict[str, Callable[[np.random.Generator, int], Plane]] = {
     "Stripes": _stripes,
     "Checkers": _checkers,
     "Triangle": _triangle,
@@ -172,7 +176,9 @@ PATTERNS: dict[str, Callable[[np.random.Generator, int], Mask]] = {
     "Dots": _dots,
     "Lattice": _lattice,
 }
-"""The patterns by class name; a dataset of N classes uses the first N."""
+"""The patterns by class name: a value per pixel, of which the lowest ones are inked. A dataset of N classes uses the
+first N.
+"""
 
 
 class HostileImages(NamedTuple):

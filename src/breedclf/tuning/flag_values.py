@@ -53,6 +53,27 @@ def parse_parameter(name: str, text: str) -> Parameter | None:
     return None
 
 
+def parameter_of(name: str, given: object) -> object:
+    """A parameter of a space as files and Python give it: text as on the command line, a list of choices, or itself.
+
+    Raises:
+        ConfigError: text or a list isn't valid.
+
+    Example:
+        >>> str(parameter_of("batch_size", [32, 64])), str(parameter_of("epochs", "2:4"))
+        ('32, 64', '2 to 4')
+    """
+    if isinstance(given, list | tuple):
+        return Categorical(*given)
+    found = parse_parameter(name, given) if isinstance(given, str) else given
+    if found is None or isinstance(given, bool | int | float):
+        raise ConfigError(
+            f"{name}={given!r}: in a space, write a range or a list of choices (in YAML, a range of whole numbers "
+            "needs quotes: '2:4')"
+        )
+    return found
+
+
 def network_weights(text: str) -> tuple[str | None, str]:
     """Parse `NAME=FILE`: a network and its weights; a network of None for weights of all, also if their path has a `=`.
 

@@ -13,6 +13,7 @@ from breedclf.backends.sagemaker.endpoints.end_schedule import schedule_request
 from tests.backends.conftest import Clients
 from tests.backends.emulator.answers import answer_faults, checks_of
 from tests.backends.emulator.test_model_packages import package_request
+from tests.backends.emulator.test_pipelines import FAIL, definition, finished
 from tests.backends.emulator.test_serving import in_service, upload_echo
 from tests.backends.emulator.test_tuning import ended
 from tests.backends.sagemaker.job_requests import ROLE, model_request, script_job, tuning_job, variant, wait_for_job
@@ -66,6 +67,7 @@ def test_answers_of_every_operation_match_botocores_model(
     tune_and_ask(quick_client, quick_bucket)
     serve_and_ask(quick_client, quick_bucket)
     register_and_ask(quick_client, quick_bucket)
+    run_a_pipeline_and_ask(quick_client)
     for name in ("shaped", "shaped-long"):
         sagemaker.delete_training_job(TrainingJobName=name)
     assert logs.describe_log_groups()["logGroups"]
@@ -89,6 +91,21 @@ def register_and_ask(client: Clients, bucket: str) -> None:
     assert sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
     sagemaker.delete_model_package(ModelPackageName=arn)
     sagemaker.delete_model_package_group(**group)
+
+
+def run_a_pipeline_and_ask(client: Clients) -> None:
+    sagemaker, pipeline = client("sagemaker"), {"PipelineName": "shaped"}
+    text = definition([FAIL])
+    sagemaker.create_pipeline(**pipeline, PipelineDefinition=text, RoleArn=ROLE)
+    sagemaker.update_pipeline(**pipeline, PipelineDescription="for a test")
+    execution = {"PipelineExecutionArn": sagemaker.start_pipeline_execution(**pipeline)["PipelineExecutionArn"]}
+    assert finished(client, execution["PipelineExecutionArn"])["PipelineExecutionStatus"] == "Failed"
+    assert holds(sagemaker.describe_pipeline(**pipeline), {"PipelineDefinition": text, "PipelineStatus": "Active"})
+    assert sagemaker.list_pipelines()["PipelineSummaries"]
+    assert sagemaker.list_pipeline_executions(**pipeline)["PipelineExecutionSummaries"]
+    assert sagemaker.list_pipeline_execution_steps(**execution)["PipelineExecutionSteps"]
+    sagemaker.stop_pipeline_execution(**execution)
+    sagemaker.delete_pipeline(**pipeline)
 
 
 def train_and_ask(client: Clients, bucket: str) -> None:

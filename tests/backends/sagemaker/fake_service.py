@@ -195,6 +195,7 @@ class FakeSageMaker:
                 "TransformJobSummaries", lambda _asked: list(self.things["TransformJob"].values())
             ),
             "list_models": Pages("Models", lambda _asked: list(self.things["Model"].values())),
+            "list_model_package_groups": Pages("ModelPackageGroupSummaryList", lambda _asked: []),
             "list_tags": Pages("Tags", self._tags_of),
             "search": Pages("Results", self._found),
         }[operation]

@@ -24,6 +24,7 @@ from breedclf.backends.sagemaker.endpoints.served_model import ServedModel, answ
 from breedclf.cli import main
 from breedclf.errors import ArtifactError, BreedclfError, ConfigError, EndpointError, ModelError
 from breedclf.jobs.endpoints import EndpointStatus
+from breedclf.model_store.store import ModelStore
 from tests.backends.sagemaker.contexts import ROLE, backend_at
 from tests.serving.conftest import draw, encode, write_tiny_model
 
@@ -265,7 +266,13 @@ def test_the_snippets_of_the_documentation_run(
         (tmp_path / "runs" / name / "model").symlink_to(folder)
     (tmp_path / "dog.jpg").write_bytes(PICTURE)
     monkeypatch.chdir(tmp_path)
+    store = ModelStore("runs/models")
+    store.promote("dogs", store.add(model, name="dogs").version)
+    names: dict[str, Any] = {}
     for snippet in snippets:
-        exec(snippet.replace("my-bucket", bucket), {})
+        exec(snippet.replace("my-bucket", bucket), names)
+    container = names["client"].describe_model(ModelName="dogs-1")["PrimaryContainer"]
+    assert container["ModelPackageName"] == names["package"].arn
+    names["client"].delete_model(ModelName="dogs-1")
     assert best(model) in capsys.readouterr().out
     assert left_over(backend) == []

@@ -38,7 +38,7 @@ def test_switched_off_there_is_neither_and_training_is_the_same(patterns: Path, 
     assert [each.valid_loss for each in on.history] == [each.valid_loss for each in off.history]
     card, plain = read_card(on.artifact), read_card(off.artifact)
     assert (plain.calibration, plain.conformal, plain.feature_bank) == (None, None, None)
-    assert {path.name for path in off.artifact.iterdir()} == {"model.safetensors", "breedclf.json"}
+    assert {path.name for path in off.artifact.iterdir()} == {"model.safetensors", "breedclf.json", "README.md"}
     assert card.calibration is not None
     assert card.feature_bank is not None
     assert card.calibration.nll_before == pytest.approx(on.best.valid_loss, rel=1e-3)

@@ -162,6 +162,7 @@ _CREATED = (
     "CreateEndpointConfig",
     "CreateEndpoint",
     "CreateModelPackageGroup",
+    "CreatePipeline",
     "AddTags",
 )
 RULES = (

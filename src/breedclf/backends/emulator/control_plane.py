@@ -19,6 +19,8 @@ from breedclf.backends.emulator.jobs.transform import TRANSFORM_GROUP, Transform
 from breedclf.backends.emulator.jobs.tuning import TuningJobs
 from breedclf.backends.emulator.jobs.tuning_runs import TuningRuns
 from breedclf.backends.emulator.logs import TRAINING_GROUP, Logs, Stream
+from breedclf.backends.emulator.pipelines.executions import Executions
+from breedclf.backends.emulator.pipelines.operations import Pipelines
 from breedclf.backends.emulator.protocol import Answer, Call, json_answer, not_emulated
 from breedclf.backends.emulator.s3.objects import Objects
 from breedclf.backends.emulator.s3.storage import Storage
@@ -64,6 +66,8 @@ class ControlPlane:
         self.schedules: Schedules = Schedules(self.store, self.endpoints)
         tuning = TuningJobs(self.store, training, self.searches)
         packages = ModelPackages(self.store, storage)
+        self.pipelines: Executions = Executions(self.store, self._called)
+        pipelines = Pipelines(self.store, self.pipelines)
         models, tags, logs = (
             Models(self.store, storage, packages),
             Tags(self.store, training.describe, lambda: self.faults.lags),
@@ -107,6 +111,16 @@ class ControlPlane:
             "DescribeTransformJob": self.transforms.describe,
             "ListTransformJobs": self.transforms.list,
             "StopTransformJob": self.transforms.stop,
+            "CreatePipeline": pipelines.create,
+            "DescribePipeline": pipelines.describe,
+            "ListPipelines": pipelines.list_pipelines,
+            "UpdatePipeline": pipelines.update,
+            "DeletePipeline": pipelines.delete,
+            "StartPipelineExecution": pipelines.start,
+            "DescribePipelineExecution": pipelines.describe_execution,
+            "ListPipelineExecutions": pipelines.list_executions,
+            "ListPipelineExecutionSteps": pipelines.list_steps,
+            "StopPipelineExecution": pipelines.stop,
             "AddTags": tags.add,
             "ListTags": tags.list,
             "DeleteTags": tags.delete,
@@ -124,7 +138,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Resume the jobs and endpoints of an earlier emulator."""
-        for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules):
+        for part in (self.runs, self.searches, self.endpoints, self.transforms, self.schedules, self.pipelines):
             part.resume()
 
     def close(self, *, end_jobs: bool = False) -> None:
@@ -133,7 +147,7 @@ class ControlPlane:
             self.searches.end_all()
             self.runs.end_all()
             self.searches.await_end()
-        for part in (self.schedules, self.searches, self.runs, self.transforms, self.endpoints):
+        for part in (self.schedules, self.pipelines, self.searches, self.runs, self.transforms, self.endpoints):
             part.close()
 
     def answer(self, call: Call, body: bytes, parameters: Mapping[str, Any]) -> Answer:
@@ -149,6 +163,11 @@ class ControlPlane:
             raise not_emulated(call.service, call.operation)
         check_request(call.service, call.operation, parameters, call.region)
         return json_answer(operation(parameters, call.region))
+
+    def _called(self, operation: str, parameters: Mapping[str, Any], region: str) -> dict[str, Any]:
+        """The response to a step of a pipeline, whose request is checked as a client's is."""
+        check_request("sagemaker", operation, parameters, region)
+        return self.operations["sagemaker"][operation](parameters, region)
 
     def invoke(self, call: Call, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """The answer of a model.

@@ -72,13 +72,23 @@ PACKAGE_GROUP = Kind(
     missing=("ValidationException", "ModelPackageGroup {arn} does not exist."),
     taken=("ValidationException", "Model Package Group already exists: {arn}"),
 )
+PIPELINE = Kind(
+    "pipelines",
+    "pipeline",
+    missing=("ResourceNotFound", "Pipeline '{arn}' does not exist."),
+    taken=(
+        "ValidationException",
+        "Pipeline names must be unique within an AWS account and region. Pipeline with name ({name}) already exists.",
+    ),
+)
+EXECUTION = Kind("pipeline-executions", "pipeline-execution")
 SCHEDULE = Kind(
     "schedules",
     "scheduler:schedule/default",
     missing=("ResourceNotFoundException", "Schedule {name} does not exist."),
     taken=("ConflictException", "Schedule {name} already exists."),
 )
-KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT, PACKAGE_GROUP)
+KINDS = (TRAINING, TUNING, TRANSFORM, MODEL, CONFIG, ENDPOINT, PACKAGE_GROUP, PIPELINE)
 
 
 @dataclass

@@ -29,8 +29,8 @@ _INVALID = {"ValidationException", "ValidationError"}
 _MISSING = {"ResourceNotFound", "ResourceNotFoundException", "NoSuchEntity", "NoSuchKey", "NotFound", "404"}
 _TAKEN = {"ResourceInUse", "ResourceInUseException", "ConflictException"}
 _NAME_ONLY = re.compile(
-    "Describe(TrainingJob|HyperParameterTuningJob|TransformJob|Model|EndpointConfig|Endpoint)"
-    "|ListTags|DeleteModel|DeleteEndpointConfig"
+    "Describe(TrainingJob|HyperParameterTuningJob|TransformJob|Model|EndpointConfig|Endpoint|ModelPackageGroup)"
+    "|ListTags|DeleteModel|DeleteEndpointConfig|DeleteModelPackageGroup"
 )
 _DENIED_ACTION = re.compile(r"perform: ([a-z0-9\-]+:[A-Za-z*]+)")
 

@@ -1,4 +1,4 @@
-"""The page about a journey: one HTML file that tells it step by step, with the figures of every step."""
+"""The page about a journey: one HTML file with its story, step by step, and the figures of every step."""
 
 from breedclf.journey.page.write import write_page
 

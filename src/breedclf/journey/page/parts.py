@@ -92,7 +92,7 @@ def duration(value: float) -> str:
         >>> duration(0.004), duration(3.1416), duration(75)
         ('< 0.1 s', '3.1 s', '1 min 15 s')
     """
-    if 0 <= value < 0.05:
+    if 0 < value < 0.05:
         return "< 0.1 s"
     return f"{value:.1f} s" if value < 59.95 else formats.seconds(value)
 

@@ -17,7 +17,7 @@ Block = Markup | str
 
 MOST_WORST = 4
 _MOST_PAIRS = 5
-_LARGEST_MATRIX = 25
+_LARGEST_MATRIX = 12
 
 
 def accuracy_blocks(_step: StepRecord, material: Material) -> Iterator[Block]:

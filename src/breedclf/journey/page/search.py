@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 from pydantic import ValidationError
 
-from breedclf.journey.figures import Epoch, Issue, ProfileFigures, TriedChange, parsed
+from breedclf.journey.figures import Epoch, Issue, ProfileFigures, SeedTrial, TriedChange, parsed
 from breedclf.journey.page.material import Material
 from breedclf.journey.record import StepRecord
 from breedclf.reporting.blocks import Column, Tile, bullets, callout, details, table, tiles
-from breedclf.reporting.charts import Series, donut_chart, line_chart
+from breedclf.reporting.charts import Bar, Series, bar_chart, donut_chart, line_chart
 from breedclf.reporting.formats import percent, plain, seconds
 from breedclf.tuning.analysis import accuracy_interval, level_with_best
 from breedclf.tuning.report import history_chart, parallel_chart
@@ -25,7 +26,7 @@ Block = Markup | str
 _MOST_TRIALS = 24
 
 
-def search_blocks(_step: StepRecord, material: Material) -> Iterator[Block]:
+def search_blocks(step: StepRecord, material: Material) -> Iterator[Block]:
     """Every trial as a line from its settings to its outcome, in order of time, and in a table."""
     study = material.study
     if study is None:
@@ -35,6 +36,36 @@ def search_blocks(_step: StepRecord, material: Material) -> Iterator[Block]:
         yield parallel_chart(study, study.best)
     yield history_chart(study)
     yield _trials(study)
+    if isinstance(confirmation := step.outcome.values.get("confirmation"), Mapping):
+        yield from _other_seeds(confirmation, study)
+
+
+def _other_seeds(confirmation: Mapping[str, Any], study: Study) -> Iterator[Block]:
+    """The best trials with other seeds: by how much chance alone changes their objective, and which are level."""
+    trials = parsed(SeedTrial, confirmation.get("trials"))
+    numbers = {trial.name: trial.index + 1 for trial in study.trials}
+    columns: list[Column | str] = [
+        "Trial", Column("Mean", True, _four_digits), Column("Standard deviation", True, _four_digits),
+        Column("p-value", True, lambda value: plain(value, 2)), "Compared with the best",
+    ]  # fmt: skip
+    best = confirmation.get("best")
+    rows = [
+        (
+            numbers.get(each.name, each.name), each.mean, each.spread, each.p_value,
+            "the best" if each.name == best else "level: may be chance" if each.is_level else "different",
+        )
+        for each in trials
+    ]  # fmt: skip
+    yield Markup("<h3>The best again, with other seeds</h3>")
+    yield (
+        f"The seed decides the order of the images. The best {len(trials)} trials were run again with "
+        f"{len(confirmation.get('seeds') or ())} other seeds: a difference no larger than that between seeds is noise."
+    )
+    yield table(f"{study.request.objective} with other seeds", columns, rows)
+
+
+def _four_digits(value: float) -> str:
+    return f"{value:.4f}"
 
 
 def _trials(study: Study) -> Markup:
@@ -45,7 +76,7 @@ def _trials(study: Study) -> Markup:
             Column(name, numeric=not isinstance(given, Categorical), format=value_text)
             for name, given in request.space.items()
         ),
-        Column(request.objective, True, lambda value: f"{value:.4f}"),
+        Column(request.objective, True, _four_digits),
         Column("Validation accuracy", True, percent),
         Column("Time", True, seconds),
     ]
@@ -130,6 +161,9 @@ def time_blocks(step: StepRecord, _material: Material) -> Iterator[Block]:
         yield callout("issue", _count(len(figures.issues), "issue"), bullets(map(_issue, figures.issues)))
     if figures.time:
         yield donut_chart("Time of the run", figures.time, format=seconds)
+    if run := [each for each in figures.tried if each.after > 0]:
+        bars = [Bar("unchanged", run[0].before), *(Bar(each.name, each.after) for each in run)]
+        yield bar_chart("Advice, tried and measured", bars, format=seconds)
     if figures.tried:
         yield _tried(figures)
 
@@ -148,7 +182,8 @@ def _tried(figures: ProfileFigures) -> Markup:
         for each in figures.tried
     ]
     return details(
-        f"{_count(len(figures.tried), 'change')} tried and measured", table("Advice, tried and measured", heads, rows)
+        f"{_count(len(figures.tried), 'change')} tried and measured",
+        table("Medians of runs with and without each change", heads, rows),
     )
 
 

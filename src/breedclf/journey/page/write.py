@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from breedclf._version import __version__
+from breedclf.api.tuning import TuningJob
 from breedclf.data.split import ImageFiles
 from breedclf.data.thumbnails import thumbnail
 from breedclf.errors import BreedclfError
@@ -20,7 +21,6 @@ from breedclf.journey.page.quality import MOST_WORST
 from breedclf.journey.page.story import journey_page
 from breedclf.journey.step import JourneyContext
 from breedclf.model_store.store import ModelStore
-from breedclf.tuning.study import StudyFolder
 
 Found = TypeVar("Found")
 
@@ -47,7 +47,7 @@ def gathered(context: JourneyContext) -> Material:
     return Material(
         name=settings.model_name,
         data=str(settings.data),
-        study=_if_readable(StudyFolder(context.folder / "tuning" / "tuning" / name).load) if name else None,
+        study=_if_readable(lambda: TuningJob.look(name, home=context.folder)) if name else None,
         evaluation=evaluation if context.record.step("evaluate") else None,
         model=_if_readable(lambda: ModelStore(settings.store).record(settings.model_name)) if registered else None,
         jpegs=dict(_jpegs(context, evaluation)),
@@ -70,12 +70,17 @@ def _jpegs(context: JourneyContext, evaluation: Evaluation | None) -> Iterator[t
     data = context.settings.data
     root = data if data.is_dir() else data.parent
     for name in _image_names(context, evaluation):
-        if (jpeg := _small_copy(context.folder, root / name)) is not None:
+        if (jpeg := _small_copy(context.folder, _found(name, root))) is not None:
             yield name, jpeg
     for answer in context.found("predict").get("images", ()):
         for explained in parsed(ExplainedImage, [answer.get("explanation")]):
             if (jpeg := _if_readable((context.folder / explained.file).read_bytes)) and len(jpeg) <= _LARGEST_JPEG:
                 yield explained.file, jpeg
+
+
+def _found(name: str, root: Path) -> Path:
+    """The file of an image, whose name is relative to the dataset, or to the working directory as the dataset is."""
+    return inside if (inside := root / name).is_file() else Path(name)
 
 
 def _image_names(context: JourneyContext, evaluation: Evaluation | None) -> Iterator[str]:

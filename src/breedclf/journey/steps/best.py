@@ -8,9 +8,14 @@ from breedclf.api.model_files import place_model
 from breedclf.config import TrainingConfig
 from breedclf.journey.figures import epochs_of
 from breedclf.journey.record import Outcome
+from breedclf.journey.result import MODEL_FOLDER
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
+from breedclf.journey.steps.shown import backend_flag, backend_python, command
 from breedclf.journey.steps.tune import search_of
+from breedclf.model_store.folder import digest_of, sha256_of
+from breedclf.model_store.lineage import card_of, files_of
+from breedclf.tuning.space import with_weights
 
 
 class Best(Step):
@@ -18,25 +23,32 @@ class Best(Step):
 
     name = "best"
     title = "Take the best model"
+    needs = ("tune",)
     files = ("model/breedclf.json",)
 
     def run(self, context: JourneyContext) -> Outcome:
         best = search_of(context).best
         artifact = best.artifact
         model = place_model(artifact, model_of(context))
-        values = {"model": str(model), "epochs": epochs_of(artifact.parent)}
+        digest = digest_of(sha256_of(model, files_of(model, card_of(model))))
+        values = {"model": str(model), "digest": digest, "epochs": epochs_of(artifact.parent)}
         return Outcome(headline=f"The model of {best.name} is in {context.shown(model)}.", values=values)
 
     def alone(self, context: JourneyContext) -> Alone:
-        name = context.found("tune").get("name", "NAME")
-        return Alone(f"TuningJob.attach({name!r}).best.artifact", f"breedclf tune --resume {name}")
+        name, home = context.found("tune")["name"], str(context.folder)
+        resumed = command("breedclf", "tune", flags={"resume": name, **backend_flag(context.backend)})
+        return Alone(
+            f"TuningJob.attach({name!r}, home={home!r}{backend_python(context.backend)}).best.artifact",
+            f"BREEDCLF_HOME={command(home)} {resumed}",
+        )
 
 
 def model_of(context: JourneyContext) -> Path:
     """The model directory of the journey."""
-    return context.folder / "model"
+    return context.folder / MODEL_FOLDER
 
 
 def best_training(context: JourneyContext) -> TrainingConfig:
     """The settings of the best trial."""
-    return training_with_backbone(context).replace(**context.found("tune")["best"]["hyperparameters"])
+    values = context.found("tune")["best"]["hyperparameters"]
+    return training_with_backbone(context).replace(**with_weights(values, context.settings.weights))

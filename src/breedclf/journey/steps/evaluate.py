@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-
 from breedclf.evaluation.evaluate import evaluate
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
+from breedclf.journey.steps.shown import command, settings_shown
+
+_SETTINGS = ("labels", "on_bad_image", "cache_dir", "feature_cache", "feature_store", "verify_files")
 
 
 class Evaluate(Step):
@@ -15,18 +16,14 @@ class Evaluate(Step):
 
     name = "evaluate"
     title = "Evaluate"
+    needs = ("best",)
     files = ("evaluation/metrics.json", "evaluation/report.html")
+    needs_images = True
 
     def run(self, context: JourneyContext) -> Outcome:
-        training = context.settings.training
-        found = evaluate(
-            model_of(context),
-            context.settings.data,
-            labels=training.labels,
-            output=context.folder / "evaluation",
-            on_bad_image=training.on_bad_image,
-            cache_dir=training.cache_dir,
-        )
+        output = context.folder / "evaluation"
+        given = settings_shown(context.settings.training, only=_SETTINGS)
+        found = evaluate(model_of(context), context.settings.data, output=output, **given)
         low, high = found.accuracy_interval
         return Outcome(
             headline=f"{found.accuracy:.1%} of {found.count:,} test images are correct "
@@ -38,11 +35,16 @@ class Evaluate(Step):
                 "most_frequent": max(each.support for each in found.per_class) / found.count,
             },
             figures=(Figure(label="Test accuracy", value=f"{found.accuracy:.1%}", note=f"{low:.1%} to {high:.1%}"),),
-            report=context.shown(context.folder / "evaluation" / "report.html"),
+            report=context.shown(output / "report.html"),
         )
 
     def alone(self, context: JourneyContext) -> Alone:
         model, data = str(model_of(context)), str(context.settings.data)
+        given = {
+            "output": str(context.folder / "evaluation"),
+            **settings_shown(context.settings.training, only=_SETTINGS),
+        }
+        words = ", ".join(f"{name}={value!r}" for name, value in given.items())
         return Alone(
-            f"breedclf.evaluate({model!r}, {data!r})", f"breedclf evaluate {shlex.quote(model)} {shlex.quote(data)}"
+            f"evaluate({model!r}, {data!r}, {words})", command("breedclf", "evaluate", model, data, flags=given)
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ from breedclf.journey.figures import save_explanation
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
+from breedclf.journey.steps.deploy import endpoint_of
+from breedclf.journey.steps.shown import command
 
 
 class Predict(Step):
@@ -20,16 +21,18 @@ class Predict(Step):
 
     name = "predict"
     title = "Predict"
+    needs = ("best", "deploy")
     this_run = True
+    needs_images = True
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         return {"images": context.settings.images}
 
     def run(self, context: JourneyContext) -> Outcome:
-        assert context.endpoint is not None
+        endpoint = endpoint_of(context)
         shown = list[dict[str, Any]]()
         for path, label in _images(context):
-            prediction = context.endpoint.predict(path)
+            prediction = endpoint.predict(path)
             best = prediction.best
             shown.append(
                 {
@@ -39,7 +42,7 @@ class Predict(Step):
                     "known": prediction.known,
                     "predictions": [each.to_dict() for each in prediction.top(3)],
                     "explanation": save_explanation(
-                        context.endpoint, path, context.folder, f"explanations/{len(shown) + 1}.jpg"
+                        endpoint, path, context.folder, f"explanations/{len(shown) + 1}.jpg"
                     ),
                 }
             )
@@ -54,7 +57,7 @@ class Predict(Step):
         shown: Sequence[Mapping[str, Any]] = context.found("predict").get("images", [])
         image = str(shown[0]["path"]) if shown else "IMAGE"
         model = str(model_of(context))
-        return Alone(f"endpoint.predict({image!r})", f"breedclf predict {shlex.quote(model)} {shlex.quote(image)}")
+        return Alone(f"Classifier({model!r}).predict({image!r})", command("breedclf", "predict", model, image))
 
 
 def _images(context: JourneyContext) -> list[tuple[Path, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from breedclf.errors import BreedclfError
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.best import model_of
+from breedclf.journey.steps.shown import command
 from breedclf.model_store.store import ModelStore
 
 
@@ -18,6 +18,7 @@ class Register(Step):
 
     name = "register"
     title = "Register"
+    needs = ("best", "gate")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         return {"store": str(context.settings.store), "name": context.settings.model_name}
@@ -44,7 +45,7 @@ class Register(Step):
         try:
             store = ModelStore(context.settings.store)
             return store.model_directory(outcome.values["name"], outcome.values["version"]).is_dir()
-        except BreedclfError:
+        except (BreedclfError, KeyError):
             return False
 
     def alone(self, context: JourneyContext) -> Alone:
@@ -52,5 +53,5 @@ class Register(Step):
         store = str(settings.store)
         return Alone(
             f"ModelStore({store!r}).add({model!r}, name={settings.model_name!r})",
-            f"breedclf models add {settings.model_name} {shlex.quote(model)} --store {shlex.quote(store)}",
+            command("breedclf", "models", "add", settings.model_name, model, flags={"store": store}),
         )

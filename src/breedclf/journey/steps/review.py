@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-
 from breedclf.journey.figures import suspect_images
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
+from breedclf.journey.steps.shown import command, config_python, settings_shown
 from breedclf.label_review.review import review
+
+_FLAGS = (
+    "architecture", "weights", "accept_license", "labels", "valid_share", "test_share", "split_seed", "dct_scaling",
+    "cache_dir", "feature_cache", "feature_store", "verify_files", "device", "precision",
+)  # fmt: skip
 
 
 class Review(Step):
@@ -16,7 +20,9 @@ class Review(Step):
 
     name = "review"
     title = "Review the labels"
+    needs = ("backbones",)
     files = ("review.html",)
+    needs_images = True
 
     def run(self, context: JourneyContext) -> Outcome:
         found = review(training_with_backbone(context))
@@ -38,5 +44,9 @@ class Review(Step):
         )
 
     def alone(self, context: JourneyContext) -> Alone:
-        data = str(context.settings.data)
-        return Alone(f"breedclf.review(TrainingConfig(data={data!r}))", f"breedclf data review {shlex.quote(data)}")
+        training = training_with_backbone(context)
+        flags = settings_shown(training, only=_FLAGS)
+        return Alone(
+            f"review({config_python(training)}).report('review.html')",
+            command("breedclf", "data", "review", context.settings.data, flags=flags),
+        )

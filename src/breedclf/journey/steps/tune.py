@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
+import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from breedclf.api.search_setup import studies_folder
 from breedclf.api.tuning import TuningJob
-from breedclf.errors import ConfigError
-from breedclf.journey.record import Figure, Outcome, inputs_digest
-from breedclf.journey.settings import plain
+from breedclf.jobs import Backend, PlanningBackend
+from breedclf.jobs.plan import Plan
+from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
-from breedclf.journey.steps.backbones import training_with_backbone
+from breedclf.journey.steps.backbones import learned, training_with_backbone
+from breedclf.journey.steps.shown import (
+    backend_flag,
+    backend_python,
+    command,
+    config_python,
+    settings_shown,
+    space_flags,
+    space_python,
+)
 from breedclf.tuning.confirmation import Confirmation
+from breedclf.tuning.native import NativeTuning
+from breedclf.tuning.study import StudyFolder
 from breedclf.tuning.table import value_text
 
 _CONFIRM_SEEDS = 5
@@ -24,20 +35,35 @@ class Tune(Step):
 
     name = "tune"
     title = "Search hyperparameters"
+    needs = ("backbones",)
     files = ("tuning", "tuning.html")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         settings = context.settings
         return {
-            "training": plain(training_with_backbone(context)),
-            "space": {name: each.model_dump(mode="json") for name, each in settings.space.items()},
+            "training": learned(training_with_backbone(context)),
+            "space": space_flags(settings.space),
+            "strategy": settings.search_strategy,
             "max_jobs": settings.max_jobs,
+            "search_seed": settings.search_seed,
+            "weights": settings.weights,
             "confirm_seeds": confirm_seeds_of(context),
             "backend": None if context.backend is None else context.backend.name,
         }
 
+    def intent(self, context: JourneyContext) -> Mapping[str, Any]:
+        """The name of the search: that of an interrupted one with the same inputs, or a new one."""
+        before = context.record.step(self.name)
+        if before is not None and before.status in ("InProgress", "Failed") and not context.repeated:
+            name = before.outcome.values["name"]
+            study = _study_folder(context, name)
+            failed = study.exists() and study.load().status == "Failed"
+            if not failed and not self.changes(context, before.inputs):
+                return {"name": name}
+        return {"name": f"journey-{secrets.token_hex(6)}"}
+
     def run(self, context: JourneyContext) -> Outcome:
-        tuning = search_of(context)
+        tuning = _run_to_its_end(context)
         study = tuning.study
         report = tuning.report(context.folder / "tuning.html")
         best = tuning.best
@@ -63,44 +89,71 @@ class Tune(Step):
             report=context.shown(report),
         )
 
+    def cost(self, context: JourneyContext) -> Plan | None:
+        return _new_search(context, "journey-plan").plan() if isinstance(context.backend, PlanningBackend) else None
+
     def alone(self, context: JourneyContext) -> Alone:
-        data = str(context.settings.data)
-        space = " ".join(
-            f"--{name.replace('_', '-')} {','.join(value_text(each) for each in getattr(given, 'values', ()))}"
-            for name, given in context.settings.space.items()
-        )
-        seeds = confirm_seeds_of(context)
-        argument, again = (f", confirm_seeds={seeds}", f" --confirm-seeds {seeds}") if seeds else ("", "")
+        settings, training = context.settings, training_with_backbone(context)
+        given: dict[str, object] = {"strategy": settings.search_strategy, "seed": settings.search_seed}
+        if settings.max_jobs is not None:
+            given["max_jobs"] = settings.max_jobs
+        if seeds := confirm_seeds_of(context):
+            given["confirm_seeds"] = seeds
+        if is_packed(context.backend):
+            given["packed"] = True
+        weights = f", weights={settings.weights!r}" if settings.weights else ""
+        words = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        given["search_seed"] = given.pop("seed")
+        files = [word for name, file in settings.weights.items() for word in ("--weights", f"{name}={file}")]
+        shown = {name: value for name, value in settings_shown(training).items() if name not in settings.space}
+        flags = {**space_flags(settings.space), **given, **shown, **backend_flag(context.backend)}
         return Alone(
-            f"TuningJob(TrainingConfig(data={data!r}), space, strategy='grid'{argument}).run().wait()",
-            f"breedclf tune {shlex.quote(data)} --strategy grid {space}{again}",
+            f"TuningJob({config_python(training)}, {space_python(settings.space)}, {training.objective!r}, {words}"
+            f"{weights}{backend_python(context.backend)}).run().wait()",
+            command("breedclf", "tune", settings.data, *files, flags=flags),
         )
+
+
+def is_packed(backend: Backend | None) -> bool:
+    """Whether a search is one job: where jobs run, and the backend has no searches of its own."""
+    return backend is not None and not isinstance(backend, NativeTuning)
 
 
 def search_of(context: JourneyContext) -> TuningJob:
-    """The search of these inputs, run to its end; one that was interrupted continues."""
+    """The search of this journey.
+
+    Raises:
+        ConfigError: its folder was deleted.
+    """
+    return TuningJob.attach(context.found("tune")["name"], backend=context.backend, home=context.folder)
+
+
+def _study_folder(context: JourneyContext, name: str) -> StudyFolder:
+    return StudyFolder(studies_folder(context.backend, context.folder) / name)
+
+
+def _run_to_its_end(context: JourneyContext) -> TuningJob:
+    name = context.found("tune")["name"]
+    if _study_folder(context, name).exists():
+        return search_of(context).wait()
+    return _new_search(context, name).run().wait()
+
+
+def _new_search(context: JourneyContext, name: str) -> TuningJob:
     settings = context.settings
-    name = f"journey-{inputs_digest(Tune().inputs(context))}"
-    home = _home(context)
-    try:
-        return TuningJob.attach(name, backend=context.backend, home=home).wait()
-    except ConfigError:
-        if (home / name).exists():
-            raise
-    return (
-        TuningJob(
-            training_with_backbone(context),
-            settings.space,
-            settings.training.objective,
-            strategy="grid",
-            max_jobs=settings.max_jobs,
-            confirm_seeds=confirm_seeds_of(context),
-            backend=context.backend,
-            name=name,
-            home=home,
-        )
-        .run()
-        .wait()
+    return TuningJob(
+        training_with_backbone(context),
+        settings.space,
+        settings.training.objective,
+        strategy=settings.search_strategy,
+        max_jobs=settings.max_jobs,
+        confirm_seeds=confirm_seeds_of(context),
+        seed=settings.search_seed,
+        backend=context.backend,
+        packed=is_packed(context.backend),
+        name=name,
+        home=context.folder,
+        weights=settings.weights or None,
     )
 
 
@@ -119,7 +172,3 @@ def _confirmed(confirmation: Confirmation | None) -> str:
         return f" With {seeds} other seeds, it is significantly better than the next {len(confirmation.trials) - 1}."
     others = "one other trial is" if level == 1 else f"{level} other trials are"
     return f" With {seeds} other seeds, {others} level with it: the difference may be chance."
-
-
-def _home(context: JourneyContext) -> Path:
-    return context.folder / "tuning"

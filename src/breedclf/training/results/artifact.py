@@ -12,6 +12,7 @@ from breedclf.config.files import render_settings
 from breedclf.data.training_data import TrainingData
 from breedclf.features.sources import Sources
 from breedclf.inference.model_directory import write_artifact
+from breedclf.inference.readme.measured import COUNTS_KEY
 from breedclf.jobs import RESULT_FILE
 from breedclf.models.model import Model
 from breedclf.text.plain_json import plain_json, plain_values
@@ -60,6 +61,7 @@ def write_results(
         DiskError: the disk refuses; the files that were there before stay.
     """
     images = described_images(data, sources.data_fingerprint)
+    counts = {"train": len(sources.first.targets), "valid": len(sources.valid.targets)}
     card = {
         "architecture": config.architecture,
         "labels": data.labels,
@@ -70,7 +72,7 @@ def write_results(
             {"valid_loss": result.best.valid_loss, "valid_accuracy": result.best.valid_accuracy, **result.best.metrics}
         ),
         "data_fingerprint": sources.data_fingerprint,
-        "training": config.to_dict() | images | {"best_epoch": result.best_epoch},
+        "training": config.to_dict() | images | {"best_epoch": result.best_epoch, COUNTS_KEY: counts},
         "backbone": model.pretrained.record,
         "start_from": None if start is None else start.record,
         "calibration": trust.calibration,

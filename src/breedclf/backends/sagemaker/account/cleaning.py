@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from breedclf.backends.sagemaker.account.inventory import Folder, Inventory, Thing, kind_of
+from breedclf.backends.sagemaker.account.inventory import Folder, Inventory, Thing
+from breedclf.backends.sagemaker.account.kinds import REGISTRY, kind_of
 from breedclf.errors import BreedclfError
 
 _DAY_SECONDS = 86_400.0
@@ -34,9 +35,12 @@ def cleaning(
     everyones: bool = False,
     older_than_days: float | None = None,
     stop_running: bool = False,
+    registry: bool = False,
     folders: Sequence[Folder] = (),
 ) -> Cleaning:
     """Plan a clean-up: delete endpoints, configurations and models, and stop running jobs if `stop_running`.
+
+    The model registry, which costs nothing, stays unless `registry`.
 
     Jobs that have ended cost nothing and stay as a record. Only resources with the tag of `owner` are affected, unless
     `everyones`, which includes those without an owner tag.
@@ -44,7 +48,7 @@ def cleaning(
     selected = [each for each in things if everyones or (owner is not None and each.owner == owner)]
     due = [each for each in selected if older_than_days is None or now - each.created > older_than_days * _DAY_SECONDS]
     stopped = [each for each in due if stop_running and each.runs and kind_of(each.kind).stop is not None]
-    deleted = [each for each in due if kind_of(each.kind).delete is not None]
+    deleted = [each for each in due if kind_of(each.kind).delete is not None and (registry or each.kind != REGISTRY)]
     left = [each for each in things if each not in stopped and each not in deleted]
     return Cleaning(tuple(stopped), tuple(deleted), tuple(left), tuple(folders))
 

@@ -10,6 +10,15 @@ from typing import Any, Self
 
 from botocore.exceptions import ClientError
 
+from breedclf.backends.sagemaker.account.kinds import (
+    DESCRIPTIONS,
+    KINDS,
+    LISTINGS,
+    OPERATIONS,
+    Kind,
+    arn_key,
+    kind_of,
+)
 from breedclf.backends.sagemaker.aws_errors import error_message, is_missing, may_have_ended, translate_aws_errors
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.cost.rates import Use
@@ -25,54 +34,6 @@ _DAY_SECONDS = 86_400.0
 _THREADS = 8
 _RUNNING = ("InProgress", "Stopping")
 _PARTS = ("code", "data", "weights", "jobs", "models")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of resource, and the operations that list, delete and stop it.
-
-    Jobs have no `delete`, since `breedclf jobs clean` deletes them. Resources are deleted in the order of `KINDS`:
-    endpoints before their configurations and models.
-    """
-
-    word: str
-    listing: str
-    summaries: str
-    name: str
-    status: str | None = None
-    delete: str | None = None
-    stop: str | None = None
-
-
-KINDS = (
-    Kind("endpoint", "list_endpoints", "Endpoints", "EndpointName", "EndpointStatus", "delete_endpoint"),
-    Kind(
-        "endpoint-config",
-        "list_endpoint_configs",
-        "EndpointConfigs",
-        "EndpointConfigName",
-        None,
-        "delete_endpoint_config",
-    ),
-    Kind("model", "list_models", "Models", "ModelName", None, "delete_model"),
-    Kind(
-        "tuning-job",
-        "list_hyper_parameter_tuning_jobs",
-        "HyperParameterTuningJobSummaries",
-        "HyperParameterTuningJobName",
-        "HyperParameterTuningJobStatus",
-        stop="stop_hyper_parameter_tuning_job",
-    ),
-    Kind(
-        "transform-job",
-        "list_transform_jobs",
-        "TransformJobSummaries",
-        "TransformJobName",
-        "TransformJobStatus",
-        stop="stop_transform_job",
-    ),
-)
-TRAINING = Kind("training-job", "search", "Results", "TrainingJobName", "TrainingJobStatus", stop="stop_training_job")
 
 
 @dataclass(frozen=True)
@@ -139,7 +100,8 @@ class Inventory:
     def leftovers(self) -> list[Folder]:
         """Folders in S3 that nothing in SageMaker refers to anymore.
 
-        These are archives that no model uses, and the output of deleted jobs and of batch transforms that have ended.
+        These are archives that no model and no model package uses, and the output of deleted jobs and of batch
+        transforms that have ended.
         """
         used = {uri.rpartition("/")[0] for uri in self._model_archives()}
         jobs = {thing.name for thing in self.things() if thing.kind != "transform-job" or thing.runs}
@@ -166,6 +128,12 @@ class Inventory:
                 described = self._client.describe_model(ModelName=each["ModelName"])
                 for container in [described.get("PrimaryContainer", {}), *described.get("Containers", ())]:
                     yield container.get("ModelDataUrl", "")
+        with translate_aws_errors("listing model packages", as_=BreedclfError):
+            for page in self._client.get_paginator("list_model_packages").paginate(ModelPackageType="Both"):
+                for each in page["ModelPackageSummaryList"]:
+                    described = self._client.describe_model_package(ModelPackageName=each["ModelPackageArn"])
+                    for container in described.get("InferenceSpecification", {}).get("Containers", ()):
+                        yield container.get("ModelDataUrl", "")
 
     def stop(self, thing: Thing) -> None:
         """Stop a job; does nothing if it has ended.
@@ -178,7 +146,7 @@ class Inventory:
             self._send(f"stopping {thing.kind} {thing.name}", kind.stop, thing)
 
     def delete(self, thing: Thing) -> None:
-        """Delete an endpoint, a configuration or a model; does nothing if it is already gone.
+        """Delete an endpoint, a configuration, a model or a model package group; does nothing if it is already gone.
 
         Raises:
             JobError: SageMaker refuses.
@@ -190,7 +158,7 @@ class Inventory:
     def _send(self, action: str, operation: str, thing: Thing) -> None:
         with translate_aws_errors(action, as_=JobError):
             try:
-                _OPERATIONS[operation](self._client, thing.name)
+                OPERATIONS[operation](self._client, thing.name)
             except ClientError as error:
                 if not (may_have_ended(error) and self._is_over(thing)):
                     raise
@@ -199,7 +167,7 @@ class Inventory:
     def _is_over(self, thing: Thing) -> bool:
         """Whether it is gone, or a job that has ended."""
         try:
-            described = _DESCRIPTIONS[thing.kind](self._client, thing.name)
+            described = DESCRIPTIONS[thing.kind](self._client, thing.name)
         except ClientError as error:
             if is_missing(error):
                 return True
@@ -210,7 +178,7 @@ class Inventory:
     def _of(self, kind: Kind) -> list[Thing]:
         listed = list(self._listed(kind))
         with ThreadPoolExecutor(_THREADS) as pool:
-            tags = list(pool.map(lambda each: self._tags(each[_arn_key(kind)]), listed))
+            tags = list(pool.map(lambda each: self._tags(each[arn_key(kind)]), listed))
         things = [
             self._thing(kind, each, found.get(OWNER_TAG))
             for each, found in zip(listed, tags, strict=True)
@@ -220,7 +188,7 @@ class Inventory:
 
     def _listed(self, kind: Kind) -> Iterable[Mapping[str, Any]]:
         with translate_aws_errors(f"listing {kind.word}s", as_=BreedclfError):
-            for page in _LISTINGS[kind.listing](self._client):
+            for page in LISTINGS[kind.listing](self._client):
                 yield from page[kind.summaries]
 
     def _tags(self, arn: str) -> dict[str, str]:
@@ -294,42 +262,3 @@ class Inventory:
     def _rate(self, use: Use, machine: str) -> float | None:
         found = self._context.rates.instance_hour(self._context.region, use, machine)
         return None if found is None else found.usd
-
-
-# Each call is written out, so that a test can compare the calls with the policies.
-_LISTINGS: dict[str, Callable[[Any], Iterable[Mapping[str, Any]]]] = {
-    "list_endpoints": lambda client: client.get_paginator("list_endpoints").paginate(),
-    "list_endpoint_configs": lambda client: client.get_paginator("list_endpoint_configs").paginate(),
-    "list_models": lambda client: client.get_paginator("list_models").paginate(),
-    "list_transform_jobs": lambda client: client.get_paginator("list_transform_jobs").paginate(),
-    "list_hyper_parameter_tuning_jobs": lambda client: client.get_paginator(
-        "list_hyper_parameter_tuning_jobs"
-    ).paginate(),
-}
-_OPERATIONS: dict[str, Callable[[Any, str], Any]] = {
-    "delete_endpoint": lambda client, name: client.delete_endpoint(EndpointName=name),
-    "delete_endpoint_config": lambda client, name: client.delete_endpoint_config(EndpointConfigName=name),
-    "delete_model": lambda client, name: client.delete_model(ModelName=name),
-    "stop_training_job": lambda client, name: client.stop_training_job(TrainingJobName=name),
-    "stop_transform_job": lambda client, name: client.stop_transform_job(TransformJobName=name),
-    "stop_hyper_parameter_tuning_job": lambda client, name: client.stop_hyper_parameter_tuning_job(
-        HyperParameterTuningJobName=name
-    ),
-}
-_DESCRIPTIONS: dict[str, Callable[[Any, str], Mapping[str, Any]]] = {
-    "endpoint": lambda client, name: client.describe_endpoint(EndpointName=name),
-    "endpoint-config": lambda client, name: client.describe_endpoint_config(EndpointConfigName=name),
-    "model": lambda client, name: client.describe_model(ModelName=name),
-    "training-job": lambda client, name: client.describe_training_job(TrainingJobName=name),
-    "tuning-job": lambda client, name: client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
-    "transform-job": lambda client, name: client.describe_transform_job(TransformJobName=name),
-}
-
-
-def kind_of(word: str) -> Kind:
-    """The kind with this name."""
-    return next(kind for kind in (*KINDS, TRAINING) if kind.word == word)
-
-
-def _arn_key(kind: Kind) -> str:
-    return kind.name.removesuffix("Name") + "Arn"

@@ -26,6 +26,7 @@ _CREATED = {
     "CreateModel": ("model",),
     "CreateEndpointConfig": ("endpoint-config",),
     "CreateEndpoint": ("endpoint", "endpoint-config"),
+    "CreateModelPackageGroup": ("model-package-group",),
     "AddTags": (),
 }
 _CHANGED = {
@@ -38,8 +39,11 @@ _CHANGED = {
     "DeleteEndpointConfig": ("endpoint-config",),
     "DeleteEndpoint": ("endpoint",),
     "InvokeEndpoint": ("endpoint",),
+    "DeleteModelPackageGroup": ("model-package-group",),
     "AddTags": (),
 }
+# Packages have no tags of their own.
+_PACKAGES = ("CreateModelPackage", "DescribeModelPackage", "UpdateModelPackage", "DeleteModelPackage")
 _DESCRIBED = {
     "DescribeTrainingJob": ("training-job",),
     "DescribeHyperParameterTuningJob": ("hyper-parameter-tuning-job",),
@@ -48,6 +52,7 @@ _DESCRIBED = {
     "DescribeModel": ("model",),
     "DescribeEndpointConfig": ("endpoint-config",),
     "DescribeEndpoint": ("endpoint",),
+    "DescribeModelPackageGroup": ("model-package-group",),
 }
 _LISTED = (
     "ListHyperParameterTuningJobs",
@@ -55,10 +60,20 @@ _LISTED = (
     "ListModels",
     "ListEndpointConfigs",
     "ListEndpoints",
+    "ListModelPackageGroups",
+    "ListModelPackages",
     "ListTags",
     "Search",
 )
-_KINDS = ("training-job", "hyper-parameter-tuning-job", "transform-job", "model", "endpoint-config", "endpoint")
+_KINDS = (
+    "training-job",
+    "hyper-parameter-tuning-job",
+    "transform-job",
+    "model",
+    "endpoint-config",
+    "endpoint",
+    "model-package-group",
+)
 _LOG_GROUPS = ("TrainingJobs", "TransformJobs", "Endpoints")
 _CALLER_LOGS = ("logs:DescribeLogStreams", "logs:GetLogEvents", "logs:DeleteLogStream")
 _CALLER_OBJECTS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload")
@@ -192,6 +207,7 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
         _allow("MakeTagged", _actions(_CREATED), scope.sagemaker(_KINDS), tagged),
         _allow("ChangeOwn", _actions(_CHANGED), scope.sagemaker(_KINDS), own),
         _allow("LookAt", _actions(_DESCRIBED), scope.sagemaker(_KINDS)),
+        _allow("UsePackages", _actions(_PACKAGES), scope.sagemaker(["model-package", "model-package-group"])),
         _allow("List", [*_actions(_LISTED), "sts:GetCallerIdentity"], ["*"]),
         _allow("ReadAndWriteBelowPrefix", _CALLER_OBJECTS, scope.objects("")),
         *_bucket(settings, scope),

@@ -1,0 +1,1 @@
+"""SageMaker pipelines in the emulator."""

@@ -1,0 +1,1 @@
+"""The SageMaker Model Registry: versions of models as model packages."""
