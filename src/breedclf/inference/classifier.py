@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from operator import length_hint
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import torch
 from torch import nn
@@ -17,19 +16,15 @@ from breedclf.config import Device, Precision
 from breedclf.config.aliases import accept_old_keywords
 from breedclf.config.evaluation import PredictionConfig
 from breedclf.data.any_image import AnyImage, given_image, is_one_image, several_images
-from breedclf.data.preprocessing import Preprocessing
 from breedclf.errors import ArtifactError, ConfigError, ImageError
 from breedclf.files.paths import StrPath, user_path
 from breedclf.inference.batches import Batch, batches, input_of, thumbnail
 from breedclf.inference.conformal import check_coverage
-from breedclf.inference.feature_bank import FeatureBank
-from breedclf.inference.model_directory import ModelCard, read_artifact, read_bank
+from breedclf.inference.loaded_model import LoadedModel
+from breedclf.inference.model_directory import read_artifact
 from breedclf.inference.prediction import NONE_OF_THESE, Prediction, RankedClass
 from breedclf.inference.ranking import check_finite, ranked_prediction
 from breedclf.models.backbones.backbone import find_backbone
-from breedclf.models.network import for_inference
-from breedclf.runtime.device import Compute, compute_for
-from breedclf.runtime.forking import check_usable
 from breedclf.runtime.row_buffer import RowBuffer
 
 if TYPE_CHECKING:
@@ -52,7 +47,7 @@ ImageLike = AnyImage
 OnError = Literal["raise", "return"]
 
 
-class Classifier:
+class Classifier(LoadedModel):
     """A trained model, loaded from its model directory and checked.
 
     Args:
@@ -82,19 +77,8 @@ class Classifier:
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size={batch_size}: choose 1 or more")
-        self.artifact: Path = user_path(model, "model")
-        self.card: ModelCard
-        self.card, state = read_artifact(self.artifact)
+        super().__init__(user_path(model, "model"), device, precision, tta=PredictionConfig(tta=tta).tta)
         self.batch_size = batch_size
-        self.tta: bool = PredictionConfig(tta=tta).tta
-        self.compute: Compute = compute_for(device, precision)
-        backbone = find_backbone(self.card.architecture)
-        network = backbone.network_from(state).requires_grad_(False)
-        head = network.get_submodule(backbone.head).to(device=self.compute.device, dtype=self.compute.dtype)
-        network.set_submodule(backbone.head, nn.Identity())
-        self._network: nn.Sequential = nn.Sequential(for_inference(network, self.compute), head)
-        bank = read_bank(self.artifact, self.card, backbone.features)
-        self._bank: FeatureBank | None = None if bank is None else bank.to(self.compute.device)
 
     def __repr__(self) -> str:
         return (
@@ -111,22 +95,6 @@ class Classifier:
             stacklevel=2,
         )
         return self._network
-
-    @property
-    def parts(self) -> tuple[nn.Module, nn.Linear]:
-        """The network for inference in two parts, in the classifier's precision: from `normalized` to features, and
-        from these to scores."""
-        return self._network[0], self._head
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """How an image becomes an input: sizes, cropping, `mean` and `std`."""
-        return self.card.preprocessing
-
-    @property
-    def precision(self) -> str:
-        """The precision of the network: fp32 or bf16."""
-        return self.compute.precision
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -342,28 +310,6 @@ class Classifier:
         """
         return ranked_prediction(self.card, probabilities)
 
-    def _outputs(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The probabilities float32 [N, C] on the CPU, and the features float32 [N, D] on the device, of crops."""
-        features = self._forward(self._network[0], inputs)
-        return self._averaged(features, inputs), features
-
-    def _averaged(self, features: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """The probabilities float32 [N, C] on the CPU; with `tta` their mean with those of the mirror images."""
-        probabilities = self._probabilities(features)
-        if self.tta:
-            mirrored = self._probabilities(self._forward(self._network[0], inputs.flip(3)))
-            probabilities = torch.stack([probabilities, mirrored]).mean(0)
-        return probabilities.cpu()
-
-    @torch.inference_mode()
-    def _probabilities(self, features: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = self._head(features.to(self.compute.dtype))
-        return torch.softmax(scores.float(), dim=1)
-
-    @property
-    def _head(self) -> nn.Linear:
-        return cast(nn.Linear, self._network[1])
-
     def _batches(self, images: Iterable[AnyImage]) -> Iterator[Batch]:
         """Batches without unreadable images: their error is raised."""
         for batch in batches(images, self.preprocessing, self.batch_size):
@@ -384,14 +330,3 @@ class Classifier:
                     yield image.error
                 else:
                     raise image.error
-
-    @torch.inference_mode()
-    def _forward(self, network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
-        """The output of the network or a part of it, float32 on the device."""
-        output: torch.Tensor = network(self.normalized(crops))
-        return output.float()
-
-    def normalized(self, inputs: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """The network's input for images that are already cropped, uint8 [N, 3, crop, crop], on the device."""
-        check_usable(self.compute.device.type)
-        return self.preprocessing.normalize(inputs.to(self.compute.device), dtype or self.compute.dtype)
