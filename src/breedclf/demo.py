@@ -221,7 +221,6 @@ def journey_settings(config: DemoConfig, data: Path) -> JourneySettings:
     return JourneySettings(
         training=training,
         space=space,
-        confirm_seeds=0 if random else None,  # each seed would be another network, with other features
         store=config.output / "models",
         name="" if config.data else "patterns",
         output=config.output,

@@ -158,9 +158,15 @@ def _new_search(context: JourneyContext, name: str) -> TuningJob:
 
 
 def confirm_seeds_of(context: JourneyContext) -> int:
-    """How many other seeds the best trials are run with; as jobs, these runs take too long to be the default."""
-    given = context.settings.confirm_seeds
-    return (_CONFIRM_SEEDS if context.backend is None else 0) if given is None else given
+    """How many other seeds the best trials are run with.
+
+    None by default as jobs, which take too long, and with random weights, where each seed is another network.
+    """
+    settings = context.settings
+    if settings.confirm_seeds is not None:
+        return settings.confirm_seeds
+    is_quick = context.backend is None and training_with_backbone(context).weights.lower() != "none"
+    return _CONFIRM_SEEDS if is_quick else 0
 
 
 def _confirmed(confirmation: Confirmation | None) -> str:
