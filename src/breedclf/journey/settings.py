@@ -92,7 +92,7 @@ class JourneySettings(Settings):
         default=None,
         ge=0,
         le=MAX_CONFIRM_SEEDS,
-        description="run the best trials with this many other seeds, too (default: 5; 0 as jobs or with random weights)",
+        description="other seeds to run the best trials with (default: 5; 0 as jobs and with random weights)",
     )
     candidates: tuple[str, ...] = Field(default=(), description="backbones to compare before the search")
     budget_seconds: float | None = Field(default=None, gt=0, description="time for comparing backbones")
