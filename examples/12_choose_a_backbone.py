@@ -26,7 +26,8 @@ def main(*argv: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out"
         if arguments.data:
-            config = TrainingConfig(data=arguments.data, output=output)
+            data = arguments.data
+            config = TrainingConfig(data=data, output=output)
         else:
             data = write_image_set(Path(folder) / "images", classes=3, train=10, valid=5, test=5, size_px=96)
             config = TrainingConfig(data=data, output=output, weights="none", cache_dir=Path(folder) / "cache")
@@ -44,7 +45,7 @@ def main(*argv: str) -> None:
         comparison.report(arguments.report or Path(folder) / "report.html")
 
         result = Trainer(comparison.best.config).fit()  # finds its features in the store
-        accuracy = evaluate(result.artifact, config.data).accuracy
+        accuracy = evaluate(result.artifact, data).accuracy
         print(f"trained in {result.seconds:.1f} s; test accuracy {accuracy:.1%}")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from breedclf import Categorical, Journey, JourneySettings, ModelStore, TrainingConfig
 from breedclf.journey.settings import SEED_GRID
 from breedclf.testing.images import write_image_set
+from breedclf.tuning.space import Parameter
 
 
 def main() -> None:
@@ -21,6 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
+        space: dict[str, Parameter]
         output = arguments.output or Path(folder) / "journey"
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights)

@@ -51,9 +51,9 @@ class NetworkWithBank(ExportedNetwork):
 
     def __init__(self, network: nn.Module, head: str, bank: FeatureBank, card: ModelCard) -> None:
         super().__init__(network, card.preprocessing)
-        self.head = network.get_submodule(head)
+        self.head: nn.Module = network.get_submodule(head)
         self.network.set_submodule(head, nn.Identity())
-        self.distances = BankModule(bank)
+        self.distances: BankModule = BankModule(bank)
         self._threshold = 2.0 if card.feature_bank is None else card.feature_bank.threshold
         self._min_confidence = card.min_confidence
 

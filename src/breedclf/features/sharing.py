@@ -18,6 +18,7 @@ from breedclf.errors import DataError
 from breedclf.features.digests import ContentDigests
 from breedclf.features.found import FeatureBuffer, FoundFeatures
 from breedclf.features.pass_share import PassShare, Together, ignore
+from breedclf.features.store.index import Rows
 from breedclf.features.store.reading import ShardReader
 from breedclf.features.store.row_type import RowType, as_bytes
 from breedclf.features.store_access import StoreAccess
@@ -44,16 +45,18 @@ class Sharing:
     """
 
     def __init__(self, share: PassShare, together: Together, access: StoreAccess, digests: NDArray[np.uint8]) -> None:
-        self.together, self.access = together, access
-        self.rows = access.find(digests)
+        self.together: Together = together
+        self.access: StoreAccess = access
+        self.rows: Rows = access.find(digests)
         """Where this process has the features of the images."""
-        self.buffer = FeatureBuffer(int((self.rows.shards == -1).sum()))
+        self.buffer: FeatureBuffer = FeatureBuffer(int((self.rows.shards == -1).sum()))
         """Has the features that aren't in the folder."""
         self.bad: dict[int, str] = {}
         """Why images can't be read."""
         self.changed: set[int] = set()
         """Images whose content changed while they were read: they count with the digests of their new contents."""
-        self.passed = self.computed = 0
+        self.passed: int = 0
+        self.computed: int = 0
         """How many images were read for computing, and how many were computed, in all processes."""
         self._share, self._leads = share, False
         self._digests, self._given = digests, digests

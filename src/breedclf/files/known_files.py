@@ -105,7 +105,9 @@ class KnownFiles:
     def __init__(
         self, database: Path, max_bytes: int, *, verify: bool = False, clock_ns: Callable[[], int] = time.time_ns
     ) -> None:
-        self.database, self.verify, self.clock_ns = database, verify, clock_ns
+        self.database: Path = database
+        self.verify: bool = verify
+        self.clock_ns: Callable[[], int] = clock_ns
         self._max_bytes = max_bytes
         self._connection: sqlite3.Connection | None = None
         self._pending: dict[_Key, _Row | None] = {}

@@ -80,7 +80,7 @@ class Journey:
         if space is not None:
             settings["space"] = dict(space)
         if isinstance(config, JourneySettings):
-            self.settings = config.replace(**settings) if settings else config
+            self.settings: JourneySettings = config.replace(**settings) if settings else config
         else:
             self.settings = JourneySettings(training=config, **settings)
         self.backend: Backend | None = None if backend in (None, "inline") else backend_of(backend)

@@ -40,6 +40,8 @@ class DatasetImages:
     """The items of a dataset, one at a time: such datasets expect to be read by one thread of a process."""
 
     def __init__(self, dataset: Any, found: ClassLabels) -> None:
+        self.labels: Sequence[str]
+        self.targets: Sequence[int]
         self.labels, self.targets = found
         self._dataset = dataset
         self._lock: tuple[int, threading.Lock] = (0, threading.Lock())
@@ -71,6 +73,8 @@ class ImagePaths:
     """Image files with their classes."""
 
     def __init__(self, paths: Sequence[Path], found: ClassLabels) -> None:
+        self.labels: Sequence[str]
+        self.targets: Sequence[int]
         self.labels, self.targets = found
         self.paths = paths
 

@@ -58,7 +58,8 @@ class FeatureSet:
     def __init__(
         self, folder: Path, spec: FeatureSpec, on_close: Callable[[set[int], bool], None] = lambda *_: None
     ) -> None:
-        self.folder, self.spec = folder, spec
+        self.folder: Path = folder
+        self.spec: FeatureSpec = spec
         self.row_type: RowType | None = None
         self.used_shards: set[int] = set()
         self._on_close = on_close

@@ -35,7 +35,7 @@ class UseMark:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / f"{this_machine()}~{os.getpid()}-{secrets.token_hex(4)}.use"
+        self.path: Path = folder / f"{this_machine()}~{os.getpid()}-{secrets.token_hex(4)}.use"
         self._lock = FileLock(self.path)
         self._lock.acquire()
 

@@ -20,7 +20,8 @@ class ShardReader:
     """Reads features of one type; a shard that was opened stays readable when its file is deleted."""
 
     def __init__(self, folder: Path, row_type: RowType) -> None:
-        self.folder, self.row_type = folder, row_type
+        self.folder: Path = folder
+        self.row_type: RowType = row_type
         self._files: dict[int, int] = {}
         weakref.finalize(self, _close, self._files)
 

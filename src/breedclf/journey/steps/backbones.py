@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.config import TrainingConfig
 from breedclf.config.base import Decides, fields_that_decide
@@ -29,7 +29,7 @@ class Backbones(Step):
 
     name = "backbones"
     title = "Compare backbones"
-    needs = ("check",)
+    needs: ClassVar[tuple[str, ...]] = ("check",)
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         settings = context.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from breedclf.api.model_files import place_model
 from breedclf.config import TrainingConfig
@@ -23,8 +24,8 @@ class Best(Step):
 
     name = "best"
     title = "Take the best model"
-    needs = ("tune",)
-    files = ("model/breedclf.json",)
+    needs: ClassVar[tuple[str, ...]] = ("tune",)
+    files: ClassVar[tuple[str, ...]] = ("model/breedclf.json",)
 
     def run(self, context: JourneyContext) -> Outcome:
         best = search_of(context).best

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.journey.record import Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
@@ -16,7 +16,7 @@ class CleanUp(Step):
 
     name = "clean-up"
     title = "Clean up"
-    needs = ("deploy",)
+    needs: ClassVar[tuple[str, ...]] = ("deploy",)
     this_run = True
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:

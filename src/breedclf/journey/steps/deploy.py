@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.api.deployment import Deployment, serving_backend
 from breedclf.api.endpoint import Endpoint
@@ -33,7 +33,7 @@ class Deploy(Step):
 
     name = "deploy"
     title = "Deploy"
-    needs = ("register",)
+    needs: ClassVar[tuple[str, ...]] = ("register",)
     this_run = True
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from breedclf.evaluation.evaluate import evaluate
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
@@ -16,8 +18,8 @@ class Evaluate(Step):
 
     name = "evaluate"
     title = "Evaluate"
-    needs = ("best",)
-    files = ("evaluation/metrics.json", "evaluation/report.html")
+    needs: ClassVar[tuple[str, ...]] = ("best",)
+    files: ClassVar[tuple[str, ...]] = ("evaluation/metrics.json", "evaluation/report.html")
     needs_images = True
 
     def run(self, context: JourneyContext) -> Outcome:

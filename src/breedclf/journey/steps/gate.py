@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.errors import ConfigError
 from breedclf.files.disk import write_output
@@ -27,7 +27,7 @@ class GateStep(Step):
 
     name = "gate"
     title = "Gate"
-    needs = ("best", "evaluate")
+    needs: ClassVar[tuple[str, ...]] = ("best", "evaluate")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         return {"gate": plain(context.settings.gate), "live": _compared_with(context)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.evaluation.images import origin_of
 from breedclf.inference.model_directory import read_card
@@ -21,7 +21,7 @@ class Predict(Step):
 
     name = "predict"
     title = "Predict"
-    needs = ("best", "deploy")
+    needs: ClassVar[tuple[str, ...]] = ("best", "deploy")
     this_run = True
     needs_images = True
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.api.profiling import ProfilingSession
 from breedclf.api.trainer import Trainer
@@ -28,8 +28,8 @@ class Profile(Step):
 
     name = "profile"
     title = "Debug and profile"
-    needs = ("tune",)
-    files = ("profile/profile.json", "profile/report.html")
+    needs: ClassVar[tuple[str, ...]] = ("tune",)
+    files: ClassVar[tuple[str, ...]] = ("profile/profile.json", "profile/report.html")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         settings = context.settings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.errors import BreedclfError
 from breedclf.journey.record import Figure, Outcome
@@ -18,7 +18,7 @@ class Register(Step):
 
     name = "register"
     title = "Register"
-    needs = ("best", "gate")
+    needs: ClassVar[tuple[str, ...]] = ("best", "gate")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         return {"store": str(context.settings.store), "name": context.settings.model_name}

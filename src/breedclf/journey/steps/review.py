@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from breedclf.journey.figures import suspect_images
 from breedclf.journey.record import Figure, Outcome
 from breedclf.journey.step import Alone, JourneyContext, Step
@@ -20,8 +22,8 @@ class Review(Step):
 
     name = "review"
     title = "Review the labels"
-    needs = ("backbones",)
-    files = ("review.html",)
+    needs: ClassVar[tuple[str, ...]] = ("backbones",)
+    files: ClassVar[tuple[str, ...]] = ("review.html",)
     needs_images = True
 
     def run(self, context: JourneyContext) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from breedclf.api.search_setup import studies_folder
 from breedclf.api.tuning import TuningJob
@@ -35,8 +35,8 @@ class Tune(Step):
 
     name = "tune"
     title = "Search hyperparameters"
-    needs = ("backbones",)
-    files = ("tuning", "tuning.html")
+    needs: ClassVar[tuple[str, ...]] = ("backbones",)
+    files: ClassVar[tuple[str, ...]] = ("tuning", "tuning.html")
 
     def inputs(self, context: JourneyContext) -> Mapping[str, Any]:
         settings = context.settings

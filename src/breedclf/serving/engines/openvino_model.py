@@ -63,7 +63,7 @@ class WholeModel(nn.Module):
 
     def __init__(self, network: nn.Module, head: str, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.head = network.get_submodule(head)
+        self.head: nn.Module = network.get_submodule(head)
         network.set_submodule(head, nn.Identity())
         self.network = network
         self.scale = nn.Buffer(torch.tensor(preprocessing.std).view(1, 3, 1, 1) * 255)
