@@ -9,9 +9,7 @@ import tempfile
 from pathlib import Path
 
 from breedclf import Categorical, Journey, JourneySettings, ModelStore, TrainingConfig
-from breedclf.journey.settings import SEED_GRID
 from breedclf.testing.images import write_image_set
-from breedclf.tuning.space import Parameter
 
 
 def main() -> None:
@@ -22,22 +20,20 @@ def main() -> None:
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as folder:
-        space: dict[str, Parameter]
         output = arguments.output or Path(folder) / "journey"
         if arguments.data:
             config = TrainingConfig(data=arguments.data, weights=arguments.weights)
-            space = dict(SEED_GRID)
         else:
             data = write_image_set(Path(folder) / "images", classes=3, train=16, valid=8, test=12, size_px=96)
             config = TrainingConfig(data=data, architecture="resnet18", weights="none", feature_bank=False)
-            space = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(20)}
-
         settings = JourneySettings(
-            training=config, space=space, name="example", store=output / "models", output=output, verify=False
+            training=config, name="example", store=output / "models", output=output, verify=False
         )
+        if not arguments.data:  # random weights learn more slowly
+            settings = settings.replace(space={"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(20)})
         take(settings)
         print("\nwith a third learning rate:")
-        take(settings.replace(space=space | {"learning_rate": Categorical(0.005, 0.01, 0.02)}))
+        take(settings.replace(space=settings.space | {"learning_rate": Categorical(0.005, 0.01, 0.02)}))
 
         record = ModelStore(output / "models").record("example")
         print("\nversions:", ", ".join(f"{each.version} {record.aliases_of(each.version)}" for each in record.versions))

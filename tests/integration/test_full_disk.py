@@ -82,7 +82,7 @@ def test_a_model_that_cannot_be_written(tmp_path: Path, states: list[StateDict],
     ("options", "reason"),
     [
         ("size=60m", "the disk is full, or has no more inodes"),
-        ("size=200m,nr_inodes=5", "the disk is full, or has no more inodes"),
+        ("size=200m,nr_inodes=6", "the disk is full, or has no more inodes"),
     ],
 )
 def test_a_disk_that_is_full(
