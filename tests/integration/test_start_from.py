@@ -231,8 +231,8 @@ def test_a_run_that_is_not_better_says_so(
 ) -> None:
     same = with_classes(images, tmp_path / "data", {label: label for label in labels_of(images)[:3]})
     with caplog.at_level(logging.INFO, logger="breedclf"):
-        continued(three, same, tmp_path / "worse", learning_rate=50, epochs=1)
-        continued(three, same, tmp_path / "better", epochs=6)
+        worse = continued(three, same, tmp_path / "worse", learning_rate=50, epochs=1)
+        continued(worse, same, tmp_path / "better", epochs=2, learning_rate=0.5)
     reports = [record for record in caplog.records if " before, " in record.getMessage()]
     assert [record.levelname for record in reports] == ["WARNING", "INFO"]
     assert "no epoch is better than the model of start_from by valid_loss" in reports[0].getMessage()
