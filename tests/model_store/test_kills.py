@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import random
 import signal
 import time
@@ -79,8 +78,7 @@ def killed(processes: ForkServerContext, tmp_path: Path, kills: int, writers: in
             started.append(process)
         time.sleep(chance.uniform(0.0, 0.2))
         for process in started:
-            assert process.pid is not None
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             process.join()
             assert process.exitcode == -signal.SIGKILL, "it ended by itself"
         check_whole(path)

@@ -181,8 +181,16 @@ class Promoter:
             raise EndpointError(f"version {chosen.version} of {record.name!r}: {error}; {then}") from error
 
     def _note(self, name: str, promotion: Promotion | None) -> None:
+        """Note what is being promoted, from when on it can't be removed.
+
+        Raises:
+            ConfigError: another process has removed it meanwhile.
+        """
         with self.folder.locked():
-            self.folder.save(self.folder.load(name).model_copy(update={"promoting": promotion}))
+            record = self.folder.load(name)
+            if promotion is not None:
+                record.version(promotion.version)
+            self.folder.save(record.model_copy(update={"promoting": promotion}))
 
     def _settled(self, name: str, endpoint: Endpoint | None) -> ModelRecord:
         """The record, after an interrupted promotion was finished or undone by what the endpoint serves.

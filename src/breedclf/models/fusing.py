@@ -67,7 +67,9 @@ def fused(network: nn.Module, recorded: fx.Graph) -> fx.GraphModule:
     The results are equal up to rounding: a sum is rounded once, after the addition, and not before it too.
     """
     _Fusing(network, recorded).run()
-    return fx.GraphModule(network, recorded)
+    module = fx.GraphModule(network, recorded)
+    module.graph.owning_module = None  # else its weights would stay in memory until garbage is collected
+    return module
 
 
 class _Fusing:

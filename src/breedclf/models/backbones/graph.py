@@ -24,11 +24,14 @@ def graph_of(network: nn.Module) -> fx.Graph | None:
     """
     if isinstance(network, fx.GraphModule):
         return network.graph
+    tracer = _Tracer()
     try:
         with _ONE_AT_A_TIME:
-            graph = _Tracer().trace(network, _defaults(network))
+            graph = tracer.trace(network, _defaults(network))
     except Exception:  # noqa: BLE001 - tracing runs the network's own code on placeholders, which may raise anything
         return None
+    finally:
+        tracer.forget()
     _remove_checks(graph)
     return graph
 
@@ -39,6 +42,11 @@ class _Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__()
         self._thread = threading.get_ident()
+
+    def forget(self) -> None:
+        """Drop the network: a tracer refers to itself, so that its weights would stay until garbage is collected."""
+        self.root = nn.Module()
+        self.tensor_attrs = {}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 - the base class's
         if isinstance(m, (nn.Sequential, nn.ModuleList)):
