@@ -56,7 +56,8 @@ def train(images: Path, weights_of: Callable[[str], Path], tmp_path_factory: pyt
             "epochs": 2,
             "batch_size": 4,
             "chunk_size": 8,
-            "learning_rate": LEARNING.get(architecture, 0.5) / find_backbone(architecture).features,  # scores of about 1
+            # Scores of about 1.
+            "learning_rate": LEARNING.get(architecture, 0.5) / find_backbone(architecture).features,
             "device": "cpu",
             "workers": 0,
             "output": tmp_path_factory.mktemp("run"),
