@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from breedclf.backends.emulator.jobs.training import TrainingJobs
@@ -21,37 +19,28 @@ from breedclf.backends.emulator.jobs.tuning_plan import (
 )
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.store import TRAINING, TUNING, Record, Store
+from breedclf.backends.emulator.watching import POLL_SECONDS, Watching
 from breedclf.errors import BreedclfError
 from breedclf.tuning.stopping import Ending, ending_of, falls_behind
 from breedclf.tuning.strategies import NotYet, Plan, propose
 from breedclf.tuning.trials import Direction, Trial, best_trial
 
-_POLL_SECONDS = 0.2
 _END_SECONDS = 10.0
-
-log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass
-class TuningRuns:
+class TuningRuns(Watching):
     """Runs each tuning job in a thread; its state is in the store, so that another emulator can resume it."""
 
     store: Store
     training: TrainingJobs
     jobs: TrainingRuns
-    _closing: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    what = "tuning job"
 
     def resume(self) -> None:
         """Resume the running tuning jobs of an earlier emulator."""
         for record in self._running():
             self.start(record["name"])
-
-    def start(self, name: str) -> None:
-        """Execute a tuning job in the background."""
-        thread = threading.Thread(target=self._drive, args=(name,), name=f"tuning {name}", daemon=True)
-        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
-        thread.start()
 
     def end_all(self) -> None:
         """Ask every tuning job to stop, so that none starts another training job."""
@@ -62,26 +51,12 @@ class TuningRuns:
         """Wait until the tuning jobs have ended."""
         until = time.monotonic() + _END_SECONDS
         while self._running() and time.monotonic() < until:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _running(self) -> list[Record]:
         return [record for record in self.store.all(TUNING) if not record.get("ended")]
 
-    def close(self) -> None:
-        """Stop watching the tuning jobs; `resume` finds them."""
-        self._closing.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _drive(self, name: str) -> None:
-        try:
-            while not self._closing.is_set() and self._step(name):
-                self._closing.wait(_POLL_SECONDS)
-        except Exception as error:
-            log.exception("tuning job %s can't continue", name)
-            self._end(name, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
-
-    def _step(self, name: str) -> bool:
+    def _advance(self, name: str) -> bool:
         """Update the children, stop and start those that are due; False once the tuning job has ended."""
         record = self.store.find(TUNING, name)
         if record is None or record.get("ended"):
@@ -180,6 +155,9 @@ class TuningRuns:
 
     def _write(self, name: str, trials: Sequence[Trial]) -> None:
         self.store.change(TUNING, name, trials=[trial.model_dump(mode="json") for trial in trials])
+
+    def _fail(self, name: str, reason: str) -> None:
+        self._end(name, "Failed", reason)
 
     def _end(self, name: str, status: str, failure: str | None = None) -> None:
         changes: dict[str, Any] = {"status": status, "ended": self.store.clock(), "failure_reason": failure}

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import secrets
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from breedclf.backends.emulator.pipelines.definition import OPERATIONS, Step, holds, resolved, steps_of
 from breedclf.backends.emulator.protocol import ServiceError
 from breedclf.backends.emulator.store import EXECUTION, Record, Store
+from breedclf.backends.emulator.watching import Watching
 
-_POLL_SECONDS = 0.2
 _MAX_JOB_NAME = 32
 _BEST_JOBS = 100
 
 CallOperation = Callable[[str, Mapping[str, Any], str], dict[str, Any]]
 """Calls an operation of SageMaker with parameters in a region, as a client would."""
 
-log: logging.Logger = logging.getLogger(__name__)
-
 
 @dataclass
-class Executions:
+class Executions(Watching):
     """Runs each execution in a thread; its state is in the store, so that another emulator can resume it.
 
     `steps` of a record are those that have started, by name: `type`, `status`, `started`, `ended`, `reason`, `job`, and
@@ -34,34 +30,13 @@ class Executions:
 
     store: Store
     call: CallOperation
-    _closing: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    what = "pipeline execution"
 
     def resume(self) -> None:
         """Resume the executions of an earlier emulator."""
         for record in self.store.all(EXECUTION):
             if not record.get("ended"):
                 self.start(record["name"])
-
-    def start(self, name: str) -> None:
-        """Run an execution in the background."""
-        thread = threading.Thread(target=self._drive, args=(name,), name=f"pipeline {name}", daemon=True)
-        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
-        thread.start()
-
-    def close(self) -> None:
-        """Stop watching the executions; `resume` finds them."""
-        self._closing.set()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _drive(self, name: str) -> None:
-        try:
-            while not self._closing.is_set() and self._advance(name):
-                self._closing.wait(_POLL_SECONDS)
-        except Exception as error:
-            log.exception("pipeline execution %s can't continue", name)
-            self._end(name, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
 
     def _advance(self, name: str) -> bool:
         """Start, update or finish the current step; False once the execution has ended."""
@@ -176,6 +151,9 @@ class Executions:
         state = record["steps"].get(step["Name"]) or {"type": step["Type"], "started": self.store.clock()}
         steps = {**record["steps"], step["Name"]: {**state, **changes}}
         self.store.change(EXECUTION, record["name"], steps=steps)
+
+    def _fail(self, name: str, reason: str) -> None:
+        self._end(name, "Failed", reason)
 
     def _end(self, name: str, status: str, reason: str | None = None) -> bool:
         self.store.change(EXECUTION, name, status=status, ended=self.store.clock(), failure_reason=reason)
