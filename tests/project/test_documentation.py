@@ -144,7 +144,7 @@ def test_every_verb_has_a_section() -> None:
     sections = set(
         re.findall(r"^```\{command\} (\w+)", (PROJECT_ROOT / "docs/reference/cli.md").read_text(), re.MULTILINE)
     )
-    assert sections == {verb for verb in COMMANDS if (PROJECT_ROOT / f"src/breedclf/cli/{verb}.py").exists()}
+    assert sections == set(COMMANDS)
 
 
 def test_every_dependency_has_its_reason_and_its_pin() -> None:
