@@ -18,7 +18,7 @@ from breedclf.testing.images import write_image_set
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from tests.serving.browser import Browser, browser, find_chromium  # noqa: E402
+from tests.browser import Browser, browser, find_chromium  # noqa: E402
 
 WIDTH_PX = 1000
 NETWORK = {"architecture": "resnet18", "weights": "none"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from tests.browser import Browser, browser, find_chromium
 from tests.toolkit import install_toolkit
 
 # Workers that run side by side share the cores; torch reads this when it is loaded, and so do child processes.
@@ -52,6 +53,16 @@ def _own_logging() -> None:
     for name, each in logging.root.manager.loggerDict.items():
         if name.split(".")[0] == "breedclf" and isinstance(each, logging.Logger):
             each.disabled = False
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A page in a headless browser; tests that need it are skipped where there is none."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium on this machine")
+    with browser(program) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

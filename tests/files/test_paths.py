@@ -398,6 +398,6 @@ def test_images_of_the_home_folder_are_found(home: Path) -> None:
 
 def test_all_modules_that_take_paths_from_the_command_line_are_imported() -> None:
     """Every module of a command is covered by the tests above."""
-    modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"console", "flags", "common"}
+    modules = {each.name for each in pkgutil.iter_modules(cli.__path__)} - {"terminal", "flags", "common"}
     parts = {each for each in modules if each.startswith("models_")}
     assert modules - parts - {"sagemaker_account", "review"} == set(COMMANDS)

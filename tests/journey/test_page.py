@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
 from breedclf.journey.settings import STEPS
 from breedclf.testing.pages import read_page
 from tests.journey.page_examples import JPEG, REPORTS, evaluation, finished, material, values_of_steps
-from tests.serving.browser import Browser, browser, find_chromium
+from tests.browser import Browser
 
 
 def _problems(html: str) -> list[str]:
@@ -217,15 +216,6 @@ TOO_FAINT = """
   }).map(node => node.textContent.trim().slice(0, 60));
 })()
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no chromium on this machine")
-    with browser(program) as started:
-        yield started
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,11 @@ from breedclf.profiling.report import render_report
 from breedclf.profiling.rules import check
 from tests.profiling import planted_profiles as planted
 from tests.profiling.planted_faults import FAULTS
-from tests.serving.browser import Browser, browser, find_chromium
+from tests.browser import Browser
 
 SCREENSHOTS = os.environ.get("SCREENSHOT_DIR")
 # Milliseconds since the start of navigation. Layout is forced, so that the page is complete and isn't only read.
 OPENED_MS = "document.body.getBoundingClientRect().height > 0 ? performance.now() : 1e9"
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no chromium on this machine")
-    with browser(program) as started:
-        yield started
 
 
 def write_report(path: Path, **parts: object) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,12 @@ from breedclf.serving.engines.engine import TorchEngine
 from breedclf.serving.http.app import Service
 from breedclf.serving.http.web_page import PAGE_TYPES, page_file
 from breedclf.testing.pages import read_page
-from tests.serving.browser import Browser, browser, find_chromium
+from tests.browser import Browser
 from tests.serving.conftest import draw, encode, running, write_tiny_model
 
 TOKEN = "a-token-of-some-length"
 SHOWN = "!document.getElementById('result').hidden"
 SCREENSHOTS = os.environ.get("SCREENSHOT_DIR")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no chromium on this machine")
-    with browser(program) as started:
-        yield started
 
 
 def _file(folder: Path, name: str = "rex.png", seed: int = 5) -> Path:

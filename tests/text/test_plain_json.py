@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from breedclf.api.endpoint import prediction_of
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import EndpointError
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, SecondaryStatus
 from breedclf.jobs.endpoints import EngineChoice
@@ -37,7 +37,7 @@ def test_what_is_no_number_is_null() -> None:
 
 def test_commands_print_null_for_a_loss_that_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     job = JobDescription("job", JobStatus.FAILED, SecondaryStatus.FAILED, 1.0, metrics={"train_loss": math.nan})
-    Console(json=True).result(job.to_dict(), "")
+    Terminal(json=True).result(job.to_dict(), "")
     assert strictly(capsys.readouterr().out)["metrics"] == {"train_loss": None}  # type: ignore[index]
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol, cast
 
 import breedclf
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.config.aliases import renamed_flags
 from breedclf.errors import BreedclfError, ConfigError, DiskError
 from breedclf.files.disk import is_refusal, refusal
@@ -52,7 +52,7 @@ class Command(Protocol):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
-    def run(self, arguments: argparse.Namespace, console: Console) -> int: ...
+    def run(self, arguments: argparse.Namespace, terminal: Terminal) -> int: ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,17 +75,17 @@ def _main(argv: Sequence[str]) -> int:
         return error.exit_code
     arguments = _parser(argv).parse_args(argv)
     path = list(sys.path)
-    console = Console(json=arguments.json, quiet=arguments.quiet)
+    terminal = Terminal(json=arguments.json, quiet=arguments.quiet)
     try:
         with _log_on_stderr(quiet=arguments.quiet):
-            return _command(arguments.command).run(arguments, console)
+            return _command(arguments.command).run(arguments, terminal)
     except BreedclfError as error:
         if arguments.debug:
             raise
-        console.error(str(error))
+        terminal.error(str(error))
         return error.exit_code
     except KeyboardInterrupt as interrupt:  # its message says how to continue an interrupted run
-        console.error(str(interrupt) or "interrupted")
+        terminal.error(str(interrupt) or "interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # handled by `main`
         raise
@@ -96,7 +96,7 @@ def _main(argv: Sequence[str]) -> int:
             sys.stdout.flush()
         except OSError:
             _discard_output()
-        console.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
+        terminal.error(f"{error.filename or 'a file'} can't be written: {refusal(error)}; make room, then try again")
         return DiskError.exit_code
     finally:
         sys.path[:] = path

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
@@ -81,23 +81,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
-    return _list(arguments, console) if arguments.action == "list" else _compare(arguments, console)
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    return _list(arguments, terminal) if arguments.action == "list" else _compare(arguments, terminal)
 
 
-def _list(arguments: argparse.Namespace, console: Console) -> int:
+def _list(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backbones.catalogue import timm_backbones, torchvision_backbones
     from breedclf.backbones.text import list_text
 
     found = torchvision_backbones() if arguments.timm is None else timm_backbones(arguments.timm)
     more = "\ntop-1: published accuracy on ImageNet. Those of timm: breedclf backbones list --timm 'PATTERN'"
-    console.result(
+    terminal.result(
         {"backbones": [each.to_dict() for each in found]}, list_text(found) + ("" if arguments.timm else more)
     )
     return 0
 
 
-def _compare(arguments: argparse.Namespace, console: Console) -> int:
+def _compare(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backbones.budget import budget_in_seconds
     from breedclf.backbones.compare import compare_backbones
     from breedclf.backbones.text import comparison_text, next_command
@@ -120,7 +120,7 @@ def _compare(arguments: argparse.Namespace, console: Console) -> int:
     write_output(folder / JSON_FILE, plain_json(document, indent=2) + "\n", "make room, or choose another --output")
     comparison.report(report)
     text = f"{comparison_text(comparison)}\nreport: {report}\nnext: {next_command(comparison)}"
-    console.result(document, text)
+    terminal.result(document, text)
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.data.decoded_cache import ImageCache
 from breedclf.errors import ConfigError
 from breedclf.features.store.sets import StoredSet
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     store_uri = arguments.feature_store and whole_uri(arguments.feature_store)
     if store_uri and is_s3(store_uri):
         raise ConfigError(f"--feature-store={store_uri} is in S3: list or delete it with aws s3")
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     }
     if is_clearing:
         document["in_use"] = in_use
-    console.result(document, "\n".join(lines))
+    terminal.result(document, "\n".join(lines))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from breedclf.cli import EXIT_PROBLEMS_FOUND, review
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.config import nearest
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
@@ -46,18 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     match arguments.action:
         case "check":
-            return _check(arguments, console)
+            return _check(arguments, terminal)
         case "review":
-            return review.run(arguments, console)
+            return review.run(arguments, terminal)
         case "get":
-            return _get(arguments, console)
-    return _upload(arguments, console)
+            return _get(arguments, terminal)
+    return _upload(arguments, terminal)
 
 
-def _check(arguments: argparse.Namespace, console: Console) -> int:
+def _check(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.data_check import check
     from breedclf.data_check.text import as_text
 
@@ -67,30 +67,30 @@ def _check(arguments: argparse.Namespace, console: Console) -> int:
         tiny_px=arguments.tiny_px,
         cache_dir=arguments.cache_dir,
         fresh=arguments.fresh,
-        quiet=console.quiet,
+        quiet=terminal.quiet,
     )
-    console.result(examination.to_dict(), as_text(examination))
+    terminal.result(examination.to_dict(), as_text(examination))
     return 0 if examination.clean else EXIT_PROBLEMS_FOUND
 
 
-def _get(arguments: argparse.Namespace, console: Console) -> int:
+def _get(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.downloads import PUBLISHED, get
 
     if arguments.name not in PUBLISHED:
         raise ConfigError(f"unknown dataset {arguments.name!r}: {nearest(arguments.name, PUBLISHED)}")
     published = PUBLISHED[arguments.name]
-    console.note(f"{published.title}; {published.size_bytes / 1e6:,.0f} MB from {published.page}")
-    console.note(f"license: {published.license}")
-    fetched = get(published, arguments.output, quiet=console.quiet)
+    terminal.note(f"{published.title}; {published.size_bytes / 1e6:,.0f} MB from {published.page}")
+    terminal.note(f"license: {published.license}")
+    fetched = get(published, arguments.output, quiet=terminal.quiet)
     splits = ", ".join(f"{split} {count:,}" for split, count in fetched.splits.items())
     lines = [f"{sum(fetched.splits.values()):,} images of {fetched.classes} classes in {fetched.output} ({splits})"]
     if fetched.missing:
         lines.append(f"{len(fetched.missing)} listed images are not in the archives, such as {fetched.missing[0]}")
-    console.result(fetched.to_dict(), "\n".join([*lines, f"next: breedclf data check {fetched.output}"]))
+    terminal.result(fetched.to_dict(), "\n".join([*lines, f"next: breedclf data check {fetched.output}"]))
     return 0
 
 
-def _upload(arguments: argparse.Namespace, console: Console) -> int:
+def _upload(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backends.sagemaker.dataset import S3Dataset
 
     if not 1 <= arguments.threads <= 256:
@@ -103,12 +103,12 @@ def _upload(arguments: argparse.Namespace, console: Console) -> int:
         skip_bad=arguments.skip_bad,
         delete=arguments.delete,
         threads=arguments.threads,
-        progress=not console.quiet,
+        progress=not terminal.quiet,
     )
     sent = f"sent {dataset.sent_files:,} files, {dataset.sent_bytes / 1e6:,.1f} MB"
     there = f"{len(dataset.manifest.files):,} files, {dataset.manifest.size_bytes / 1e6:,.1f} MB"
     deleted = f", deleted {dataset.deleted_files:,}" if dataset.deleted_files else ""
-    console.result(
+    terminal.result(
         dataset.to_dict(),
         f"{dataset.uri}: {there}, verified; {sent}{deleted}\nnext: breedclf train {dataset.uri} --backend sagemaker",
     )

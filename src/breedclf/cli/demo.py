@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.demo import DemoConfig, DemoResult, run_demo
 from breedclf.text.printable import visible_name
@@ -14,10 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_flags(parser, DemoConfig, {"demo": DemoConfig.model_fields})
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     config = DemoConfig(**given_settings(arguments, DemoConfig))
-    result = run_demo(config, progress=lambda step, line: console.note(f"{step}: {line}"))
-    console.result(result.to_dict(), _as_text(result))
+    result = run_demo(config, progress=lambda step, line: terminal.note(f"{step}: {line}"))
+    terminal.result(result.to_dict(), _as_text(result))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from breedclf.api.deployment import Deployment, serving_backend
 from breedclf.backends.registry import backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
 from breedclf.serving.engines.flags import add_engine_flags, engine_choice
@@ -46,13 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_flags(parser)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.image_context is not None:
         from breedclf.backends.common.image_context import write_image_context
 
         files = write_image_context(arguments.model, arguments.image_context)
         text = f"wrote {', '.join(files)}\nnext: docker build -t classifier {arguments.image_context}"
-        console.result({"folder": str(arguments.image_context), "files": files}, text)
+        terminal.result({"folder": str(arguments.image_context), "files": files}, text)
         return 0
     backend = serving_backend(arguments.backend)
     choice = engine_choice(arguments)
@@ -74,13 +74,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             calibration=choice.calibration,
             max_accuracy_drop=choice.max_accuracy_drop,
         )
-        console.note(
+        terminal.note(
             f"starting endpoint {deployment.spec.name}; its predictions are compared with the classifier's first"
         )
         endpoint = deployment.deploy()
     known = endpoint.describe()
     flag = "" if arguments.backend == DEFAULT_BACKEND else f" --backend {arguments.backend}"
-    console.result(
+    terminal.result(
         {"endpoint": known.name, "url": known.url, "status": known.status, "expires": known.expires},
         f"endpoint {known.name} is {known.status}" + (f": {known.url}" if known.url else "") + "\n"
         f"predict:  breedclf predict --endpoint {known.name} dog.jpg{flag}\n"

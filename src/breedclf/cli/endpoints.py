@@ -7,7 +7,7 @@ import time
 
 from breedclf.api.deployment import Deployment, serving_backend
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
 
@@ -24,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     backend = serving_backend(arguments.backend)
     if arguments.action == "list":
         known = backend.list_endpoints()
         lines = [_as_text(each) for each in known] or ["no endpoints"]
-        console.result([each.to_dict() for each in known], "\n".join(lines))
+        terminal.result([each.to_dict() for each in known], "\n".join(lines))
         return 0
     names = arguments.names if arguments.action == "delete" else _overdue(backend.list_endpoints(), arguments)
     problems: dict[str, str] = {}
@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             deleted.append(name)
         except EndpointError as error:
             problems[name] = str(error)
-    console.result({"deleted": deleted, "problems": problems}, f"deleted {', '.join(deleted) or 'nothing'}")
+    terminal.result({"deleted": deleted, "problems": problems}, f"deleted {', '.join(deleted) or 'nothing'}")
     for message in problems.values():
-        console.error(message)
+        terminal.error(message)
     return EndpointError.exit_code if problems else 0
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import EVALUATION_GROUPS
@@ -33,14 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_flags(parser, EvaluationConfig, EVALUATION_GROUPS)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.evaluation.evaluate import evaluate
 
     config = EvaluationConfig(**given_settings(arguments, EvaluationConfig))
     result = evaluate(arguments.model, arguments.data, **_keywords(config))
     if count := len(result.skipped) + (len(result.unlike.skipped) if result.unlike else 0):
-        console.note(f"{count} unreadable image{' was' if count == 1 else 's were'} skipped; the report lists them")
-    console.result(result.model_dump(mode="json"), _as_text(result))
+        terminal.note(f"{count} unreadable image{' was' if count == 1 else 's were'} skipped; the report lists them")
+    terminal.result(result.model_dump(mode="json"), _as_text(result))
     return 0
 
 

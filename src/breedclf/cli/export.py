@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.files.paths import path_argument
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.exporting.export import export
 
     result = export(
@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         feature_bank=arguments.feature_bank,
     )
     if result.skipped:
-        console.note(f"{len(result.skipped)} unreadable images were skipped; the first: {result.skipped[0]}")
+        terminal.note(f"{len(result.skipped)} unreadable images were skipped; the first: {result.skipped[0]}")
     images = f"{result.images} {'synthetic ' if result.drawn else ''}images"
-    console.result(
+    terminal.result(
         result.to_dict(),
         f"compared on {images}: {result.comparison}\nmodel: {result.output} ({result.size_bytes / 1e6:.1f} MB)",
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.common import add_common_options, text_table
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
 from breedclf.jobs.handle import Job
@@ -43,52 +43,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     backend = backend_named(arguments.backend)
     match arguments.action:
         case "list":
-            _list(backend, console)
+            _list(backend, terminal)
         case "show":
-            _show(backend, _names(arguments), console)
+            _show(backend, _names(arguments), terminal)
         case "logs":
-            _logs(backend, _names(arguments), console, follow=arguments.follow)
+            _logs(backend, _names(arguments), terminal, follow=arguments.follow)
         case "stop":
-            _stop(backend, _names(arguments), console)
+            _stop(backend, _names(arguments), terminal)
         case "clean":
-            _clean(backend, arguments, console)
+            _clean(backend, arguments, terminal)
     return 0
 
 
-def _list(backend: Backend, console: Console) -> None:
+def _list(backend: Backend, terminal: Terminal) -> None:
     jobs = backend.list_jobs()
     rows = [("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS"), *(_row(job) for job in jobs)]
-    console.result(
-        {"jobs": [_document(job) for job in jobs]} if console.json else None,
+    terminal.result(
+        {"jobs": [_document(job) for job in jobs]} if terminal.json else None,
         text_table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
     )
 
 
-def _show(backend: Backend, names: Sequence[str], console: Console) -> None:
+def _show(backend: Backend, names: Sequence[str], terminal: Terminal) -> None:
     jobs = [backend.describe(name) for name in names]
     documents = [_document(job) for job in jobs]
-    console.result(documents[0] if len(documents) == 1 else documents, "\n\n".join(_as_text(job) for job in jobs))
+    terminal.result(documents[0] if len(documents) == 1 else documents, "\n\n".join(_as_text(job) for job in jobs))
 
 
-def _logs(backend: Backend, names: Sequence[str], console: Console, *, follow: bool) -> None:
+def _logs(backend: Backend, names: Sequence[str], terminal: Terminal, *, follow: bool) -> None:
     for name in names:
         lines = Job.attach(name, backend=backend).logs(follow=follow)
-        if console.json:
-            console.result({"name": name, "lines": list(lines)}, "")
+        if terminal.json:
+            terminal.result({"name": name, "lines": list(lines)}, "")
         else:
             for line in lines:
-                console.line(line)
+                terminal.line(line)
 
 
-def _stop(backend: Backend, names: Sequence[str], console: Console) -> None:
+def _stop(backend: Backend, names: Sequence[str], terminal: Terminal) -> None:
     for name in names:
         backend.stop(name)
     jobs = [backend.describe(name) for name in names]
-    console.result(
+    terminal.result(
         {"jobs": [_document(job) for job in jobs]},
         "\n".join(
             f"{job.name} has ended: {job.status}" if job.status.is_final else f"asked {job.name} to stop"
@@ -97,7 +97,7 @@ def _stop(backend: Backend, names: Sequence[str], console: Console) -> None:
     )
 
 
-def _clean(backend: Backend, arguments: argparse.Namespace, console: Console) -> None:
+def _clean(backend: Backend, arguments: argparse.Namespace, terminal: Terminal) -> None:
     names = list(arguments.names)
     if arguments.older_than is not None:
         before = time.time() - arguments.older_than * _DAY_SECONDS
@@ -107,7 +107,7 @@ def _clean(backend: Backend, arguments: argparse.Namespace, console: Console) ->
     names = list(dict.fromkeys(names))
     for name in names:
         backend.delete(name)
-    console.result({"deleted": names}, f"deleted {len(names)} job(s)")
+    terminal.result({"deleted": names}, f"deleted {len(names)} job(s)")
 
 
 def _names(arguments: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import (
     add_data_argument,
     add_network_weights,
@@ -102,17 +102,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_weights(parser)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     journey = Journey(journey_settings(arguments), backend=arguments.backend)
     if arguments.dry_run:
         plan = journey.plan(first=arguments.first, only=arguments.only)
-        console.result(plan.to_dict(), _plan_text(plan, journey))
+        terminal.result(plan.to_dict(), _plan_text(plan, journey))
         return 0
-    console.note(f"output: {journey.settings.output} (if this is interrupted, the same command continues it)")
+    terminal.note(f"output: {journey.settings.output} (if this is interrupted, the same command continues it)")
     result = journey.run(
-        first=arguments.first, only=arguments.only, progress=lambda step, line: console.note(f"{step}: {line}")
+        first=arguments.first, only=arguments.only, progress=lambda step, line: terminal.note(f"{step}: {line}")
     )
-    console.result(result.to_dict(), _text(result))
+    terminal.result(result.to_dict(), _text(result))
     return 0
 
 

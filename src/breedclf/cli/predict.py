@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.config.evaluation import PredictionConfig
 from breedclf.config.groups import PREDICTION_GROUPS
@@ -58,7 +58,7 @@ def _how_many(text: str) -> int:
     return number
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     given = given_settings(arguments, PredictionConfig)
     explained: Sequence[dict[str, Any]] = ()
     if arguments.endpoint is not None:
@@ -80,10 +80,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     answers = [_answer(image, result, arguments.top) for image, result in zip(images, results, strict=True)]
     for answer, more in zip(answers, explained, strict=False):
         answer |= more
-    console.result(answers, "\n".join(_as_text(answer) for answer in answers))
+    terminal.result(answers, "\n".join(_as_text(answer) for answer in answers))
     failed = [answer["error"] for answer in answers if "error" in answer]
     for message in failed:
-        console.error(message)
+        terminal.error(message)
     return ImageError.exit_code if failed else 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, training_config
 from breedclf.config import TrainingConfig, nearest
 from breedclf.config.groups import TRAINING_GROUPS
@@ -62,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data", "profile", "resume"])
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.what[0] == "diff":
-        return _diff(arguments.what[1:], console)
+        return _diff(arguments.what[1:], terminal)
     if len(arguments.what) > 1:
         raise ConfigError(f"one run at a time, not {len(arguments.what)}; to compare two: breedclf profile diff A B")
     also = _changes(arguments.also)
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     text = "\n".join(_line(finding) for finding in findings)
     if verified:
         text += f"\nverified: {verified.sentence}"
-    console.result(document, f"{text}\nreport: {output / 'report.html'}")
+    terminal.result(document, f"{text}\nreport: {output / 'report.html'}")
     return 0
 
 
@@ -164,7 +164,7 @@ def _changes(words: list[str]) -> list[dict[str, str]]:
     return changes
 
 
-def _diff(places: list[str], console: Console) -> int:
+def _diff(places: list[str], terminal: Terminal) -> int:
     if len(places) != 2:
         raise ConfigError(f"breedclf profile diff takes two recorded runs, not {len(places)}")
     before, after = (ProfilingSession.attach(place).profile for place in places)
@@ -172,7 +172,7 @@ def _diff(places: list[str], console: Console) -> int:
     document = difference.model_dump(mode="json")
     for change, values in zip(difference.changes, document["changes"], strict=True):
         values["ratio"] = change.ratio
-    console.result(document, as_text(difference))
+    terminal.result(document, as_text(difference))
     return 0
 
 

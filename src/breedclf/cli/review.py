@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from breedclf.cli import EXIT_PROBLEMS_FOUND
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
@@ -71,7 +71,7 @@ def add_arguments(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_common_options(review)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Review, write the results, and apply moves if asked to."""
     from breedclf.files.disk import write_output
     from breedclf.label_review.review import review
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     found = review(config, min_accuracy=arguments.min_accuracy, min_probability=arguments.min_probability)
     report = folder / REPORT_FILE
     found.report(report)
-    moves = _write_moves(found, folder, console)
+    moves = _write_moves(found, folder, terminal)
     document = {**found.to_dict(), "report": str(report), "moves": str(moves)}
     text = f"{as_text(found)}\nreport: {report}\nmoves: {moves}"
     if arguments.apply is not None:
@@ -94,11 +94,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         document["applied"] = str(applied)
         text += f"\nnew folder: {applied}"
     write_output(folder / JSON_FILE, plain_json(document, indent=2) + "\n", "make room, or choose another --output")
-    console.result(document, text)
+    terminal.result(document, text)
     return 0 if found.clean else EXIT_PROBLEMS_FOUND
 
 
-def _write_moves(found: Review, folder: Path, console: Console) -> Path:
+def _write_moves(found: Review, folder: Path, terminal: Terminal) -> Path:
     """Write the proposed moves; a table that is there already may be edited, and stays."""
     from breedclf.label_review.moves import moves_of, moves_text
 
@@ -107,5 +107,5 @@ def _write_moves(found: Review, folder: Path, console: Console) -> Path:
         found.moves(path)
         return path
     found.moves(folder / NEW_MOVES_FILE)
-    console.note(f"{path} is there already and stays, since it may be edited; new proposals: {folder / NEW_MOVES_FILE}")
+    terminal.note(f"{path} is there already and stays, since it may be edited; new proposals: {folder / NEW_MOVES_FILE}")
     return path

@@ -9,7 +9,7 @@ import threading
 
 from breedclf.cli import sagemaker_account
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.files.paths import path_argument
 
 
@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     if arguments.action == "emulate":
-        return _emulate(arguments, console)
-    return sagemaker_account.run_action(arguments, console)
+        return _emulate(arguments, terminal)
+    return sagemaker_account.run_action(arguments, terminal)
 
 
-def _emulate(arguments: argparse.Namespace, console: Console) -> int:
+def _emulate(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backends.emulator.access.keys import shell_lines
     from breedclf.backends.emulator.server import emulator
     from breedclf.backends.local.backend import LocalBackend
@@ -55,7 +55,7 @@ def _emulate(arguments: argparse.Namespace, console: Console) -> int:
     with emulator(local, port=arguments.port, s3_endpoint=arguments.s3_endpoint, end_jobs=ends_jobs) as running:
         signal.signal(signal.SIGTERM, lambda *_: ended.set())
         file = running.environment_file
-        console.result(
+        terminal.result(
             {"url": running.url, "environment": running.environment, "environment_file": str(file)},
             f"emulating SageMaker on {running.url}; press Ctrl-C to stop. In another terminal, paste these "
             f"lines, or run `. {shlex.quote(str(file))}`:\n\n{shell_lines(running.environment)}",
@@ -63,5 +63,5 @@ def _emulate(arguments: argparse.Namespace, console: Console) -> int:
         try:
             ended.wait()
         except KeyboardInterrupt:
-            console.note("stopping, with all jobs" if ends_jobs else "stopping; jobs go on")
+            terminal.note("stopping, with all jobs" if ends_jobs else "stopping; jobs go on")
     return 0

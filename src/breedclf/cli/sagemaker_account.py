@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def add_action(name: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
 
 
-def run_action(arguments: argparse.Namespace, console: Console) -> int:
+def run_action(arguments: argparse.Namespace, terminal: Terminal) -> int:
     """Do one of the actions and return the exit code."""
     if arguments.action == "policy":
-        return _policy(arguments, console)
-    return _list(arguments, console) if arguments.action == "list" else _clean(arguments, console)
+        return _policy(arguments, terminal)
+    return _list(arguments, terminal) if arguments.action == "list" else _clean(arguments, terminal)
 
 
-def _policy(arguments: argparse.Namespace, console: Console) -> int:
+def _policy(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backends.sagemaker.account.policy import (
         SCHEDULER,
         Scope,
@@ -81,11 +81,11 @@ def _policy(arguments: argparse.Namespace, console: Console) -> int:
         policies |= {"end-trust": trust_policy(SCHEDULER), "end-role": end_role_policy(scope)}
     chosen = next((name for name in ("trust", "role", "caller") if getattr(arguments, name)), None)
     document: Any = policies if chosen is None else policies[chosen]
-    console.result(document, json.dumps(document, indent=2))
+    terminal.result(document, json.dumps(document, indent=2))
     return 0
 
 
-def _list(arguments: argparse.Namespace, console: Console) -> int:
+def _list(arguments: argparse.Namespace, terminal: Terminal) -> int:
     inventory, now = _inventory(arguments), time.time()
     things, folders = inventory.things(), inventory.folders()
     document = {
@@ -94,11 +94,11 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     }
     lines = [_as_text(thing, now) for thing in things] or ["nothing in SageMaker"]
     lines += [_sized(folder) for folder in folders]
-    console.result(document, "\n".join(lines))
+    terminal.result(document, "\n".join(lines))
     return 0
 
 
-def _clean(arguments: argparse.Namespace, console: Console) -> int:
+def _clean(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.backends.sagemaker.account.cleaning import clean, cleaning
 
     inventory, now = _inventory(arguments), time.time()
@@ -115,15 +115,15 @@ def _clean(arguments: argparse.Namespace, console: Console) -> int:
     )
     stays = _stays(todo, inventory.owner, () if arguments.storage else leftovers)
     if todo.is_empty or arguments.dry_run:
-        console.result(_document(todo, {}, dry_run=arguments.dry_run), "\n".join([*_todo_lines(todo), *stays]))
+        terminal.result(_document(todo, {}, dry_run=arguments.dry_run), "\n".join([*_todo_lines(todo), *stays]))
         return 0
     if not arguments.yes:
-        _confirm([*_todo_lines(todo), *stays], console)
+        _confirm([*_todo_lines(todo), *stays], terminal)
     problems = clean(inventory, todo)
     document = _document(todo, problems, dry_run=False)
-    console.result(document, "\n".join([*(f"stopped {each}" for each in document["stopped"]), *_done_lines(document)]))
+    terminal.result(document, "\n".join([*(f"stopped {each}" for each in document["stopped"]), *_done_lines(document)]))
     for what, message in problems.items():
-        console.error(f"{what}: {message}")
+        terminal.error(f"{what}: {message}")
     return JobError.exit_code if problems else 0
 
 
@@ -167,13 +167,13 @@ def _document(todo: Cleaning, problems: Mapping[str, str], *, dry_run: bool) -> 
     }
 
 
-def _confirm(lines: Sequence[str], console: Console) -> None:
+def _confirm(lines: Sequence[str], terminal: Terminal) -> None:
     """Show what would be done and let the person decide.
 
     Raises:
         ConfigError: nobody is there to ask, or the answer isn't yes.
     """
-    if console.json or not sys.stdin.isatty():
+    if terminal.json or not sys.stdin.isatty():
         raise ConfigError("nothing was deleted: see what would be with --dry-run, and confirm it with --yes")
     print("\n".join(lines), file=sys.stderr)
     print("Delete and stop these? [y/N] ", end="", file=sys.stderr, flush=True)

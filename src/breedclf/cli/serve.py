@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.files.paths import path_argument
 from breedclf.runtime.quick_exit import ended_by_sigterm
 from breedclf.serving.engines.flags import add_engine_flags, engine_choice
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine_flags(parser)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     with ended_by_sigterm():
-        return _serve(arguments, console)
+        return _serve(arguments, terminal)
 
 
-def _serve(arguments: argparse.Namespace, console: Console) -> int:
+def _serve(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.inference.model_directory import read_card
     from breedclf.serving.logs import log_as_json
     from breedclf.serving.server import TOKEN_VARIABLE, Address, default_port, serve
@@ -60,7 +60,7 @@ def _serve(arguments: argparse.Namespace, console: Console) -> int:
     log_as_json()
 
     def ready(url: str) -> None:
-        console.result(
+        terminal.result(
             {"url": url, "model": str(arguments.model), "classes": len(card.labels)},
             f"serving {arguments.model} ({len(card.labels)} classes): open {url} in a browser; press Ctrl-C to stop",
         )

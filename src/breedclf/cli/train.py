@@ -8,7 +8,7 @@ from typing import Any
 from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.trainer import Trainer
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, data_arguments, training_config
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
@@ -26,17 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_flags(parser, TrainingConfig, TRAINING_GROUPS, leave_out=["data"])
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     config = training_config(arguments)
     if arguments.backend is not None:
-        document = _train_as_job(config, arguments, console)
+        document = _train_as_job(config, arguments, terminal)
     elif arguments.job_name is not None:
         raise ConfigError(f"--job-name {arguments.job_name}: only a job has a name; add --backend")
     else:
         document = Trainer(config).fit().to_dict()
     best = EpochRecord.from_dict(document["history"][document["best_epoch"] - 1])
     own = "".join(f", {name} {value:.4f}" for name, value in best.metrics.items())
-    console.result(
+    terminal.result(
         document,
         f"best epoch {best.epoch}: valid accuracy {best.valid_accuracy:.1%}, valid loss {best.valid_loss:.4f}{own}\n"
         f"model: {document['artifact']} ({document['seconds']:.1f} s)\n"
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, console: Console) -> dict[str, Any]:
+def _train_as_job(config: TrainingConfig, arguments: argparse.Namespace, terminal: Terminal) -> dict[str, Any]:
     """Train as a job and wait; its files are copied only to an output that was named."""
     job, result = fit_on_backend(
         config,
         backend_named(arguments.backend),
         name=arguments.job_name,
-        progress=not console.quiet,
+        progress=not terminal.quiet,
         fetch="output" in config.model_fields_set,
     )
     return result.to_dict() | {"job": job.name}

@@ -12,7 +12,7 @@ from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
 from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import (
     add_data_argument,
     add_network_weights,
@@ -72,16 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_weights(parser)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     output = _checked_output(arguments)
-    progress = not console.quiet
+    progress = not terminal.quiet
     if arguments.carry_on:
         backend = _backend(_backend_of(arguments))
         tuning = TuningJob.attach(arguments.carry_on, backend=backend)
         import_from_here(tuning.study.request.config)
     else:
         tuning = _tuning_job(arguments)
-        console.note(f"tuning job {tuning.name}")
+        terminal.note(f"tuning job {tuning.name}")
         tuning.run(progress=progress)
     tuning.wait(progress=progress, check=False)
     study = tuning.study
@@ -89,9 +89,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     best = None if study.best is None else tuning.best
     model = None if best is None else place_model(best.artifact, output / _MODEL)
     document = _document(study, best, model) | {"report": str(report)}
-    console.result(document, _text(study, best, model, report))
+    terminal.result(document, _text(study, best, model, report))
     if best is None:
-        console.error(failure_message(study))
+        terminal.error(failure_message(study))
         return JobFailedError.exit_code
     return 0
 

@@ -27,7 +27,7 @@ from breedclf.backends.local.backend import LocalBackend
 from tests.backends.conftest import Clients, asked
 from tests.backends.emulator.test_serving import upload_echo
 from tests.backends.sagemaker.job_requests import model_request, script_job, variant
-from tests.serving.browser import browser, find_chromium
+from tests.browser import browser, find_chromium
 from tests.waiting import until
 
 FOREIGN = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from breedclf.cli.common import add_common_options
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.models import compare, promote, push, sagemaker, stored
 from breedclf.files.paths import path_argument
 from breedclf.model_store.store import DEFAULT_STORE, ModelStore
@@ -36,6 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_common_options(action)
 
 
-def run(arguments: argparse.Namespace, console: Console) -> int:
-    _ACTIONS[arguments.action].run(ModelStore(arguments.store), arguments, console)
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    _ACTIONS[arguments.action].run(ModelStore(arguments.store), arguments, terminal)
     return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.model_store.store import ModelStore
 
 
@@ -19,5 +19,5 @@ class ModelsAction:
     """An action; `add_arguments` adds its flags, and `run` takes the store of `--store`."""
 
     help: str
-    run: Callable[[ModelStore, argparse.Namespace, Console], None]
+    run: Callable[[ModelStore, argparse.Namespace, Terminal], None]
     add_arguments: Callable[[argparse.ArgumentParser], None] = no_arguments

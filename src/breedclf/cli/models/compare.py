@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.cli.models.action import ModelsAction
 from breedclf.config import EvaluationConfig
@@ -63,7 +63,7 @@ def _add_arguments(compare: argparse.ArgumentParser) -> None:
     add_settings_flags(compare, EvaluationConfig, _SETTINGS)
 
 
-def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _run(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     """Compare, and write the report if asked to."""
     from breedclf.files.disk import write_output
     from breedclf.model_store.compare import compare_models
@@ -75,14 +75,14 @@ def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> 
     keywords = {name: getattr(config, name) for group in _SETTINGS.values() for name in group}
     comparison = compare_models(first, second, data, names=names, **keywords)
     if comparison.skipped:
-        console.note(f"{len(comparison.skipped)} unreadable images were skipped")
+        terminal.note(f"{len(comparison.skipped)} unreadable images were skipped")
     document, text = comparison.to_dict(), _as_text(comparison)
     if folder is not None:
         report = folder / REPORT_FILE
         comparison.report(report, explain=arguments.explain)
         document["report"], text = str(report), f"{text}\nreport: {report}"
         write_output(folder / JSON_FILE, plain_json(document, indent=2) + "\n", "make room, or choose another --output")
-    console.result(document, text)
+    terminal.result(document, text)
 
 
 def _compared(

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.cli.models.action import ModelsAction
 from breedclf.errors import ConfigError
@@ -54,7 +54,7 @@ def _rollback_arguments(action: argparse.ArgumentParser) -> None:
     _endpoint_arguments(action)
 
 
-def _promote(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _promote(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     gate = Gate(**{name: value for name, value in given_settings(arguments, Gate).items() if name in _GATE})
     reason = {} if arguments.reason is None else {"reason": arguments.reason}
     checks = store.promote(
@@ -68,17 +68,17 @@ def _promote(store: ModelStore, arguments: argparse.Namespace, console: Console)
     )
     record = store.record(arguments.name)
     lines = [f"  passed  {check.name}: {check.detail}" for check in checks]
-    console.result(
+    terminal.result(
         {**_state(record), "checks": [check.to_dict() for check in checks]},
         "\n".join([f"{record.name}: {state_of(record)}", *lines]),
     )
 
 
-def _rollback(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _rollback(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     reason = {} if arguments.reason is None else {"reason": arguments.reason}
     store.rollback(arguments.name, endpoint=_endpoint(arguments), alias_only=arguments.no_endpoint, **reason)
     record = store.record(arguments.name)
-    console.result(_state(record), f"{record.name}: {state_of(record)}")
+    terminal.result(_state(record), f"{record.name}: {state_of(record)}")
 
 
 def _endpoint(arguments: argparse.Namespace) -> Endpoint | None:

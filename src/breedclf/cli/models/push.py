@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
@@ -38,7 +38,7 @@ def _add_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("--message", metavar="TEXT", help="message of the commit")
 
 
-def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _run(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     """Publish; the token is that of HF_TOKEN or of `hf auth login`."""
     from breedclf.evaluation.model_card import model_card
     from breedclf.model_store.cards import stored_card
@@ -58,7 +58,7 @@ def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> 
     else:
         raise ConfigError(f"models push got {' '.join(arguments.words)!r}; the usage is {_USAGE}")
     page = push_to_hub(folder, repository, readme=readme, private=not arguments.public, message=arguments.message)
-    console.result({"repository": repository, "url": page}, f"model: {page}")
+    terminal.result({"repository": repository, "url": page}, f"model: {page}")
 
 
 ACTION = ModelsAction("publish a version, or a model directory, on Hugging Face", _run, _add_arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
 from breedclf.model_store.records import LIVE
 from breedclf.model_store.store import ModelStore
@@ -21,12 +21,12 @@ def _add_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("--region", metavar="REGION", help="AWS region (default: that of the session)")
 
 
-def _run(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _run(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     from breedclf.backends.registry import backend_named
 
     backend: Any = backend_named("sagemaker", region=arguments.region)
     package = store.to_sagemaker(arguments.name, arguments.version, backend=backend, group=arguments.group)
-    console.result(package.to_dict(), _text(package))
+    terminal.result(package.to_dict(), _text(package))
 
 
 def _text(package: RegisteredPackage) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from breedclf.cli.common import text_table
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
@@ -59,30 +59,30 @@ def _remove_arguments(action: argparse.ArgumentParser) -> None:
     action.add_argument("version", metavar="VERSION", help="number or alias of a version")
 
 
-def _add(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _add(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     name, model = name_and_model(arguments.words, arguments.name)
     known = {each.version for each in store.record(name).versions} if name in store.names else set()
     version = store.add(model, name=name, notes=arguments.notes)
     what = f"is already version {version.version}" if version.version in known else f"is version {version.version}"
     flag = _store_flag(store)
-    console.result(
+    terminal.result(
         _document(store.record(name), version),
         f"{model} {what} of {name}\nnext: breedclf models promote {name} {version.version}{flag}",
     )
 
 
-def _list(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _list(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     records = [store.record(name) for name in arguments.names or store.names]
     rows = [(record.name, *row) for record in records for row in version_rows(record, datetime.now(UTC))]
     none = f"no models in {store.path}; `breedclf models add NAME MODEL{_store_flag(store)}` adds one"
     text = text_table([_heads("name", *COLUMNS), *rows]) if rows else none
-    console.result({"models": [_record_document(record) for record in records]}, text)
+    terminal.result({"models": [_record_document(record) for record in records]}, text)
 
 
-def _show(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _show(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     record = store.record(arguments.name)
     if arguments.version is not None:
-        _show_version(store, record, arguments, console)
+        _show_version(store, record, arguments, terminal)
         return
     if arguments.against is not None:
         raise ConfigError("--against compares two versions: name both, as in models show NAME 2 --against 1")
@@ -90,10 +90,10 @@ def _show(store: ModelStore, arguments: argparse.Namespace, console: Console) ->
     table = text_table([_heads(*COLUMNS), *rows]) if rows else "no versions"
     history = [f"  {line}" for line in history_lines(record)]
     parts = [f"{record.name}: {state_of(record)}", table, *(["history", *history] if history else [])]
-    console.result(_record_document(record), "\n".join(parts))
+    terminal.result(_record_document(record), "\n".join(parts))
 
 
-def _show_version(store: ModelStore, record: ModelRecord, arguments: argparse.Namespace, console: Console) -> None:
+def _show_version(store: ModelStore, record: ModelRecord, arguments: argparse.Namespace, terminal: Terminal) -> None:
     version = record.version(arguments.version)
     directory = str(store.model_directory(record.name, version.version))
     document = {**_document(record, version), "directory": directory}
@@ -105,30 +105,30 @@ def _show_version(store: ModelStore, record: ModelRecord, arguments: argparse.Na
         document["against"] = {"version": other.version, "changes": changes}
         lines = [f"  {name}: {before!r} -> {after!r}" for name, (before, after) in changes.items()]
         text += "\n".join([f"\nsettings that differ from version {other.version}:", *(lines or ["  none"])])
-    console.result(document, text)
+    terminal.result(document, text)
 
 
-def _alias(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _alias(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     if arguments.delete == (arguments.version is not None):
         raise ConfigError("models alias: give the version that the alias names, or --delete")
     store.alias(arguments.name, arguments.alias, arguments.version)
     number = store.record(arguments.name).aliases.get(arguments.alias)
     shown = f"is version {number} of {arguments.name}" if number else f"of {arguments.name} is deleted"
-    console.result({"name": arguments.name, "alias": arguments.alias, "version": number}, f"{arguments.alias} {shown}")
+    terminal.result({"name": arguments.name, "alias": arguments.alias, "version": number}, f"{arguments.alias} {shown}")
 
 
-def _remove(store: ModelStore, arguments: argparse.Namespace, console: Console) -> None:
+def _remove(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     version = store.remove(arguments.name, arguments.version)
-    console.result(
+    terminal.result(
         _document(store.record(arguments.name), version),
         f"removed version {version.version} of {arguments.name}; "
         f"`breedclf models gc{_store_flag(store)}` deletes its files",
     )
 
 
-def _gc(store: ModelStore, _: argparse.Namespace, console: Console) -> None:
+def _gc(store: ModelStore, _: argparse.Namespace, terminal: Terminal) -> None:
     removed = store.collect_garbage()
-    console.result({"removed": removed}, "\n".join(["removed:", *removed]) if removed else "nothing to remove")
+    terminal.result({"removed": removed}, "\n".join(["removed:", *removed]) if removed else "nothing to remove")
 
 
 def name_and_model(words: Sequence[str], name: str | None) -> tuple[str, str]:

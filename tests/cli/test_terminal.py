@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from breedclf.cli import COMMANDS, main
-from breedclf.cli.console import Console
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import DataError
 from breedclf.text.plain_json import plain_values
 from breedclf.text.printable import VisibleFormatter, storable, visible, visible_name
@@ -52,17 +52,17 @@ def test_text_that_no_encoding_writes_is_written_as_its_bytes() -> None:
 
 
 def test_results_notes_and_errors_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    console = Console()
-    console.result(None, NASTY)
-    console.note(NASTY)
-    console.error(NASTY)
+    terminal = Terminal()
+    terminal.result(None, NASTY)
+    terminal.note(NASTY)
+    terminal.error(NASTY)
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err
     assert captured.out == visible(NASTY) + "\n"
 
 
 def test_json_is_ascii_that_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(json=True).result({"path": NASTY}, "")
+    Terminal(json=True).result({"path": NASTY}, "")
     out = capsys.readouterr().out
     assert out.isascii()
     assert "\\udc" not in out
@@ -98,10 +98,10 @@ def test_a_plain_c_locale_gets_all_answers() -> None:
     code = r"""
         import logging
         from breedclf.cli import _log_on_stderr
-        from breedclf.cli.console import Console
+        from breedclf.cli.terminal import Terminal
         from breedclf.text.printable import any_encoding
         with any_encoding(), _log_on_stderr(quiet=False):
-            Console().result(None, "ants \U0001f41c \udce9")
+            Terminal().result(None, "ants \U0001f41c \udce9")
             logging.getLogger("breedclf").info("ants \U0001f41c \udce9")
         """
     done = python(code, LC_ALL="C", LANG="C")
@@ -121,7 +121,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_on_a_terminal_a_job_s_lines_are_harmless_and_elsewhere_as_they_were() -> None:
-    code = r"from breedclf.cli.console import Console; Console().line('10%\r20%\r100% \x1b[31mred')"
+    code = r"from breedclf.cli.terminal import Terminal; Terminal().line('10%\r20%\r100% \x1b[31mred')"
     piped = subprocess.run([*RUN, code], capture_output=True, timeout=LIMIT_SECONDS, check=True).stdout
     assert piped == b"10%\r20%\r100% \x1b[31mred\n"
     reader, writer = pty.openpty()

@@ -14,7 +14,7 @@ from breedclf.text.printable import visible
 
 
 @dataclass(frozen=True)
-class Console:
+class Terminal:
     """A command's output: `result` is what was asked for, `note` and `error` are for the person watching."""
 
     json: bool = False
