@@ -14,8 +14,8 @@ from breedclf.journey.page.story import journey_page, state_of
 from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
 from breedclf.journey.settings import STEPS
 from breedclf.testing.pages import read_page
-from tests.journey.page_examples import JPEG, REPORTS, evaluation, finished, material, values_of_steps
 from tests.browser import Browser
+from tests.journey.page_examples import JPEG, REPORTS, evaluation, finished, material, values_of_steps
 
 
 def _problems(html: str) -> list[str]:

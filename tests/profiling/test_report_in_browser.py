@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from breedclf.profiling.report import render_report
 from breedclf.profiling.rules import check
+from tests.browser import Browser
 from tests.profiling import planted_profiles as planted
 from tests.profiling.planted_faults import FAULTS
-from tests.browser import Browser
 
 SCREENSHOTS = os.environ.get("SCREENSHOT_DIR")
 # Milliseconds since the start of navigation. Layout is forced, so that the page is complete and isn't only read.

@@ -40,6 +40,7 @@ COMMANDS = {
     "deploy": "deploy a model as an endpoint, after checking its predictions",
     "endpoints": "list, delete or clean up endpoints",
     "models": "store models with versions, compare them, and decide which one is live",
+    "console": "jobs, searches, endpoints and models in a browser",
     "sagemaker": "emulate Amazon SageMaker on this machine; print policies, list and clean an account",
     "cache": "list or clear the caches",
     "tune": "search for the best hyperparameters and save the best model",

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from breedclf.cli.common import add_common_options
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.terminal import Terminal
 from breedclf.demo import DemoConfig, DemoResult, run_demo
 from breedclf.text.printable import visible_name
 

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.terminal import Terminal
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import EVALUATION_GROUPS
 from breedclf.files.paths import path_argument

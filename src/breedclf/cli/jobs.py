@@ -14,6 +14,7 @@ from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
 from breedclf.jobs.handle import Job
+from breedclf.overview.jobs import job_view, job_views, rows
 
 _DAY_SECONDS = 86_400
 
@@ -60,11 +61,13 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _list(backend: Backend, terminal: Terminal) -> None:
-    jobs = backend.list_jobs()
-    rows = [("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS"), *(_row(job) for job in jobs)]
+    jobs = job_views(backend)
+    heads = ("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS")
     terminal.result(
-        {"jobs": [_document(job) for job in jobs]} if terminal.json else None,
-        text_table(rows) if jobs else "no jobs; `breedclf train DIR --backend local` starts one",
+        {"jobs": [job.to_dict() for job in jobs]} if terminal.json else None,
+        text_table([heads, *rows(jobs, _moment)])
+        if jobs
+        else "no jobs; `breedclf train DIR --backend local` starts one",
     )
 
 
@@ -117,13 +120,7 @@ def _names(arguments: argparse.Namespace) -> list[str]:
 
 
 def _document(job: JobDescription) -> dict[str, Any]:
-    return {**job.to_dict(), "seconds": job.seconds}
-
-
-def _row(job: JobDescription) -> tuple[str, ...]:
-    seconds = "" if job.seconds is None else f"{job.seconds:.1f}"
-    status = ("Damaged", "-") if job.details.get("damaged") else (str(job.status), str(job.secondary_status))
-    return (job.name, *status, _moment(job.created), seconds)
+    return job_view(job).to_dict()
 
 
 def _as_text(job: JobDescription) -> str:

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import (
     add_data_argument,
     add_network_weights,
@@ -15,6 +14,7 @@ from breedclf.cli.flags import (
     take_weights,
     training_config,
 )
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.files.paths import path_argument

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
+from breedclf.cli.terminal import Terminal
 from breedclf.config.evaluation import PredictionConfig
 from breedclf.config.groups import PREDICTION_GROUPS
 from breedclf.errors import ConfigError, DataError, ImageError, ModelError

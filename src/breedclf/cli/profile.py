@@ -9,8 +9,8 @@ from typing import Any
 
 from breedclf.api.profiling import ProfilingSession
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, training_config
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig, nearest
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.data.tables.places import is_table

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from breedclf.cli import EXIT_PROBLEMS_FOUND
 from breedclf.cli.common import add_common_options
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, training_config
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError
@@ -107,5 +107,7 @@ def _write_moves(found: Review, folder: Path, terminal: Terminal) -> Path:
         found.moves(path)
         return path
     found.moves(folder / NEW_MOVES_FILE)
-    terminal.note(f"{path} is there already and stays, since it may be edited; new proposals: {folder / NEW_MOVES_FILE}")
+    terminal.note(
+        f"{path} is there already and stays, since it may be edited; new proposals: {folder / NEW_MOVES_FILE}"
+    )
     return path

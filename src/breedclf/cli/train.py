@@ -8,8 +8,8 @@ from typing import Any
 from breedclf.api.fit_on_backend import fit_on_backend
 from breedclf.api.trainer import Trainer
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_data_argument, add_settings_flags, data_arguments, training_config
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError

@@ -12,7 +12,6 @@ from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
 from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import (
     add_data_argument,
     add_network_weights,
@@ -23,6 +22,7 @@ from breedclf.cli.flags import (
     take_weights,
     training_config,
 )
+from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
 from breedclf.errors import ConfigError, JobFailedError

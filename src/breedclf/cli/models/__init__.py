@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from breedclf.cli.common import add_common_options
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.models import compare, promote, push, sagemaker, stored
+from breedclf.cli.terminal import Terminal
 from breedclf.files.paths import path_argument
 from breedclf.model_store.store import DEFAULT_STORE, ModelStore
 

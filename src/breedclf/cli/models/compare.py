@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.cli.models.action import ModelsAction
+from breedclf.cli.terminal import Terminal
 from breedclf.config import EvaluationConfig
 from breedclf.config.groups import FEATURE_REUSE_GROUPS
 from breedclf.errors import ConfigError

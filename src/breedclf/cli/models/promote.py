@@ -6,9 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from breedclf.backends.registry import backend_names
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.flags import add_settings_flags, given_settings
 from breedclf.cli.models.action import ModelsAction
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
 from breedclf.model_store.gate import Gate

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import path_argument, user_path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
+from breedclf.cli.terminal import Terminal
 from breedclf.model_store.records import LIVE
 from breedclf.model_store.store import ModelStore
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from breedclf.cli.common import text_table
-from breedclf.cli.terminal import Terminal
 from breedclf.cli.models.action import ModelsAction
+from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import user_path

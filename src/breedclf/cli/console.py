@@ -1,0 +1,61 @@
+"""`breedclf console`: jobs, searches, endpoints and models in a browser."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from breedclf.backends.registry import backend_named, backend_names
+from breedclf.cli.terminal import Terminal
+from breedclf.files.paths import path_argument
+from breedclf.model_store.store import DEFAULT_STORE
+from breedclf.overview.overview import DEFAULT_RUNS, Overview, places_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=0, metavar="PORT", help="port, 0 for any free one (default: 0)")
+    parser.add_argument(
+        "--home", type=path_argument, metavar="DIR", help="folder of jobs (default: BREEDCLF_HOME, or .breedclf)"
+    )
+    parser.add_argument(
+        "--runs",
+        type=path_argument,
+        default=DEFAULT_RUNS,
+        metavar="DIR",
+        help="folder of journeys and reports (default: runs)",
+    )
+    parser.add_argument(
+        "--store",
+        type=path_argument,
+        default=DEFAULT_STORE,
+        metavar="DIR",
+        help="folder of models (default: runs/models)",
+    )
+    parser.add_argument(
+        "--backend",
+        action="append",
+        metavar="|".join(backend_names()),
+        help="where jobs run; repeat it to show several (default: local)",
+    )
+    parser.add_argument("--read-only", action="store_true", help="show everything, do nothing")
+    parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
+
+
+def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from breedclf.console.server import run_console
+
+    names: list[str] = list(dict.fromkeys(arguments.backend or ["local"]))
+    overviews = {name: overview_of(name, arguments.home, arguments.runs, arguments.store) for name in names}
+
+    def ready(address: str) -> None:
+        terminal.result({"url": address}, f"console: {address}")
+        terminal.note("press Ctrl-C to end it; jobs go on")
+
+    run_console(overviews, port=arguments.port, read_only=arguments.read_only, ready=ready)
+    return 0
+
+
+def overview_of(name: str, home: Path | None, runs: Path, store: Path) -> Overview:
+    """The overview of a backend by name."""
+    backend = backend_named(name) if home is None else backend_named(name, home=home)
+    return Overview(backend, places_of(backend, home=home, runs=runs, store=store))

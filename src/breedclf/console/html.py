@@ -1,0 +1,95 @@
+"""The parts of console pages that reports don't have: badges of a status, times in the reader's zone, buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from breedclf.console.content import Action, Links
+from breedclf.overview.looks import Look
+from breedclf.reporting.blocks import callout
+from breedclf.reporting.formats import seconds as as_duration
+
+_TONES = {
+    "Completed": "ok",
+    "InService": "ok",
+    "Failed": "bad",
+    "Damaged": "bad",
+    "Refused": "bad",
+    "Stopped": "issue",
+    "Stopping": "issue",
+    "RollingBack": "issue",
+}
+
+
+@cache
+def environment() -> Environment:
+    """The templates of the console, which may include those of reports."""
+    return Environment(
+        loader=ChoiceLoader(
+            [PackageLoader("breedclf.console", "templates"), PackageLoader("breedclf.reporting", "templates")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, **values: object) -> Markup:
+    """Render a template of the console with escaping."""
+    return Markup(environment().get_template(template).render(**values))
+
+
+def badge(status: str) -> Markup:
+    """A status in SageMaker's words; its color only repeats the word."""
+    return Markup('<span class="badge tone-{}">{}</span>').format(_TONES.get(status, "info"), status)
+
+
+def moment(seconds: float | None) -> Markup:
+    """A time: UTC without scripts, the reader's own zone with them."""
+    if seconds is None:
+        return Markup("–")
+    at = datetime.fromtimestamp(seconds, UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        at.isoformat(timespec="milliseconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    )
+
+
+def running(started: float | None, ended: float | None) -> Markup:
+    """A duration; that of something that hasn't ended counts up in the browser."""
+    if started is None:
+        return Markup("–")
+    if ended is None:
+        at = datetime.fromtimestamp(started, UTC)
+        text = at.strftime("since %Y-%m-%d %H:%M UTC")
+        return Markup('<time class="since" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
+    return Markup("{}").format(as_duration(max(0.0, ended - started)))
+
+
+def link(address: str, text: object) -> Markup:
+    """A link."""
+    return Markup('<a href="{}">{}</a>').format(address, text)
+
+
+def code(text: str, *, label: str = "") -> Markup:
+    """Code or a command that can be copied."""
+    return render("code.html.j2", text=text, label=label)
+
+
+def actions(choices: Sequence[Action], links: Links) -> Markup:
+    """Buttons, each with the command that does the same; only the commands where nothing may be done."""
+    return render("actions.html.j2", actions=choices, may_act=links.may_act)
+
+
+def problem(look: Look[Any]) -> Markup:
+    """Why the last look failed; nothing if it succeeded."""
+    if not look.problem:
+        return Markup("")
+    known = Markup("Below is what was seen at {}.").format(moment(look.time)) if look.value is not None else ""
+    return callout("bad", "The backend can't be asked", look.problem, *([known] if known else []))

@@ -1,0 +1,28 @@
+"""The lists of `/api/NAME` as JSON: the same documents as the command line's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from breedclf.errors import JobError
+from breedclf.overview.looks import Look
+from breedclf.overview.overview import Overview
+
+
+class _Listed(Protocol):
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+T = TypeVar("T", bound=Iterable[_Listed])
+
+
+def _documents(look: Look[T]) -> list[dict[str, Any]]:
+    if look.value is None:
+        raise JobError(look.problem)
+    return [each.to_dict() for each in look.value]
+
+
+LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
+    "jobs": lambda overview: _documents(overview.jobs()),
+}

@@ -1,0 +1,9 @@
+"""One module per kind of page; `PAGES` are in the order of the navigation."""
+
+from __future__ import annotations
+
+from breedclf.console.content import Page
+from breedclf.console.pages.job import JobPage
+from breedclf.console.pages.jobs import JobsPage
+
+PAGES: tuple[Page, ...] = (JobsPage(), JobPage())

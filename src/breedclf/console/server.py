@@ -1,0 +1,66 @@
+"""The console's process: listens on loopback, prints its address, and ends without interrupting any job."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from socket import socket
+
+import uvicorn
+
+from breedclf.console.app import Console, create_app
+from breedclf.overview.overview import Overview
+from breedclf.serving.server import listen, url_of
+
+HOST = "127.0.0.1"
+_SHUTDOWN_SECONDS = 1
+
+
+def run_console(
+    overviews: Mapping[str, Overview],
+    *,
+    port: int = 0,
+    read_only: bool = False,
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve the console until Ctrl-C or SIGTERM.
+
+    Args:
+        overviews: what is shown, by the name of its backend; the first is the default.
+        port: the port; 0 for any that is free.
+        read_only: refuse all actions.
+        ready: called with the address, which contains the token.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    token = secrets.token_urlsafe(24)
+    with listen(HOST, port) as listener:
+        address = url_of(listener)
+        console = Console(overviews, token, listener.getsockname()[1], read_only)
+        server = ConsoleServer(console)
+        ready(f"{address}/?token={token}")
+        server.run([listener])
+
+
+class ConsoleServer(uvicorn.Server):
+    """uvicorn that ends the events of open pages first."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        super().__init__(
+            uvicorn.Config(
+                create_app(console),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await self._console.live.close()
+        await super().shutdown(sockets)

@@ -1,0 +1,24 @@
+// Times in the reader's zone and language; what is still running counts up.
+
+const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export function showTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (time.classList.contains("since")) {
+      time.textContent = duration(Math.max(0, (Date.now() - at) / 1000));
+      time.title = `since ${format.format(at)}`;
+    } else if (!time.dataset.shown) {
+      time.dataset.shown = "1";
+      time.title = time.textContent;
+      time.textContent = format.format(at);
+    }
+  }
+}
+
+function duration(seconds) {
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
