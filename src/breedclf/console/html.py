@@ -72,6 +72,15 @@ def running(started: float | None, ended: float | None) -> Markup:
     return Markup("{}").format(as_duration(max(0.0, ended - started)))
 
 
+def left(until: float | None) -> Markup:
+    """The time that is left, which counts down in the browser."""
+    if until is None:
+        return Markup("–")
+    at = datetime.fromtimestamp(until, UTC)
+    text = at.strftime("until %Y-%m-%d %H:%M UTC")
+    return Markup('<time class="until" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
+
+
 def link(address: str, text: object) -> Markup:
     """A link."""
     return Markup('<a href="{}">{}</a>').format(address, text)

@@ -9,6 +9,7 @@ from breedclf.backends.common.folder import home_folder
 from breedclf.jobs import Backend, JobDescription, MetricRecord
 from breedclf.jobs.protocols import HomeBackend, PacedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Look, Looks
 
@@ -56,6 +57,14 @@ class Overview:
     def log(self, name: str) -> Look[str]:
         """The end of a job's log."""
         return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0])
+
+    def endpoints(self) -> Look[tuple[EndpointView, ...]]:
+        """All endpoints, oldest first."""
+        return self.looks.look("endpoints", lambda: endpoint_views(self.backend, self.places.store))
+
+    def endpoint(self, name: str) -> Look[EndpointView]:
+        """One endpoint, the requests of its last hour, and what it costs."""
+        return self.looks.look(("endpoint", name), lambda: endpoint_view(self.backend, name, self.places.store))
 
     def _description(self, name: str) -> JobDescription:
         return self.backend.describe(name)

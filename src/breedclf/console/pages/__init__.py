@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from breedclf.console.content import Page
+from breedclf.console.pages.endpoint import EndpointPage
+from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.jobs import JobsPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage())
+PAGES: tuple[Page, ...] = (JobsPage(), JobPage(), EndpointsPage(), EndpointPage())
