@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Tile, callout, facts, tiles
 from breedclf.reporting.charts import Series, line_chart
 from breedclf.reporting.formats import percent, whole
+from breedclf.serving.http.web_page import page_part
 
 
 class EndpointPage:
@@ -38,6 +40,7 @@ class EndpointPage:
             [
                 Fragment("problem", html.problem(look)),
                 Fragment("state", _state(endpoint, backend, links)),
+                Fragment("try", _try(endpoint, backend, links)),
                 Fragment("requests", _requests(endpoint)),
                 Fragment("charts", _charts(endpoint.activity, minute)),
             ],
@@ -94,6 +97,23 @@ def _delete(endpoint: EndpointView, backend: str) -> Action:
         {"name": name},
         ["breedclf", "endpoints", "delete", name, "--backend", backend],
         f"Delete {name}? It answers what it has accepted; then nobody can reach it any more.",
+    )
+
+
+def _try(endpoint: EndpointView, backend: str, links: Links) -> Markup:
+    """Where an image is chosen; it stays the same while the endpoint answers, so that an answer isn't lost."""
+    why = "It can be tried once it is in service." if endpoint.description.status is EndpointStatus.CREATING else ""
+    return html.render(
+        "try.html.j2",
+        name=endpoint.name,
+        may_try=endpoint.serves and links.is_live and links.may_act,
+        choice=Markup(page_part("choice")),  # the project's own file
+        answer=Markup(page_part("answer")),
+        why=why or ("" if endpoint.serves else "It gives no answers now."),
+        code=html.code(
+            shlex.join(["breedclf", "predict", "--endpoint", endpoint.name, "--backend", backend, "dog.jpg"]),
+            label="Command",
+        ),
     )
 
 
