@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from breedclf.api.deployment import serving_backend
 from breedclf.api.endpoint import Endpoint
 from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.backends.registry import backend_named
+from breedclf.cli import main
 from tests.browser import Browser
 from tests.console.running import Running, running_console
 from tests.overview.test_endpoints import NOW, endpoint_in, line
@@ -153,3 +156,68 @@ def test_an_endpoint_is_deleted_by_button_and_dialog(tmp_path: Path, chromium: B
         chromium.until("document.getElementById('endpoints')?.textContent.includes('No endpoints')")
     assert backend.list_endpoints() == []
     assert [text for text in chromium.messages if not text.startswith("asked ")] == []
+
+
+def test_requests_are_passed_on_with_their_limits_and_errors(served: Served) -> None:
+    there = "/api/endpoints/dogs/invocations"
+    jpeg = {"content-type": "image/jpeg"}
+    body = encode(draw(5, width=640, height=480), "PNG")
+    with served.running.client() as client:
+        found = client.post(there, content=body, params={"top": "2"}, headers={"content-type": "image/png"})
+        assert (found.status_code, len(found.json()["predictions"])) == (200, 2)
+        mismatch = client.post(there, content=body, headers=jpeg)
+        assert mismatch.status_code == 415
+        assert mismatch.json()["error"]["message"].startswith("the body is PNG, not JPEG as in Content-Type image/jpeg")
+        assert client.post(there, content=b"x" * ((6 << 20) + 1), headers=jpeg).status_code == 413
+        assert client.post(there, content=b"x" * (13 << 20), headers=jpeg).status_code == 413
+        assert client.post(there, content=b"", headers=jpeg).status_code == 400
+        heic = client.post(there, content=b"\0\0\0\x18ftypheic", headers={"content-type": "image/heic"})
+        assert (heic.status_code, "isn't supported" in heic.json()["error"]["message"]) == (415, True)
+        unknown = client.post(there, content=body, params={"explain": "1", "class": "<b>"})
+        assert "<b>" in unknown.json()["error"]["message"]
+        too_long = client.post(there, content=body, params={"explain": "1", "class": "é" * 300}, headers=jpeg)
+        assert (too_long.status_code, "1,024" in too_long.json()["error"]["message"]) == (400, True)
+        gone = client.post("/api/endpoints/cats/invocations", content=body, headers=jpeg)
+        assert (gone.status_code, "there is no endpoint 'cats'" in gone.json()["error"]["message"]) == (404, True)
+        assert client.post("/api/endpoints/..%2fx/invocations", content=body, headers=jpeg).status_code == 404
+        assert client.get("/api/endpoints/dogs/about").json()["distance"]["kept_share"] == 0.95
+        assert client.get("/api/endpoints/cats/about").status_code == 404
+    served.running.console.read_only = True
+    try:
+        with served.running.client() as client:
+            assert client.post(there, content=body, headers=jpeg).status_code == 403
+            page = client.get("/endpoints/dogs").text
+    finally:
+        served.running.console.read_only = False
+    assert "data-endpoint" not in page
+    assert "breedclf predict --endpoint dogs --backend local dog.jpg" in page
+
+
+def test_a_server_that_says_nothing_and_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("breedclf.console.predicting.PREDICTION_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent, running_console(tmp_path) as running:
+        port = silent.getsockname()[1]
+        endpoint_in(tmp_path / "home", "silent", url=f"http://127.0.0.1:{port}")
+        endpoint_in(tmp_path / "home", "orphan", alive=False, url="http://127.0.0.1:1")
+        with running.client() as client:
+            late = client.post("/api/endpoints/silent/invocations", content=b"x")
+            assert (late.status_code, "gave no answer within 0.3 s" in late.text) == (502, True)
+            assert client.get("/api/endpoints/silent/about").json()["explains"] is True
+            gone = client.post("/api/endpoints/orphan/invocations", content=b"x")
+            assert (gone.status_code, "its supervisor is gone" in gone.text) == (502, True)
+            deleted = client.post("/api/actions/delete-endpoint", json={"name": "orphan"})
+            assert deleted.json() == {"done": "Deleted orphan", "next": "/endpoints"}
+            assert client.post("/api/actions/delete-endpoint", json={"name": "orphan"}).status_code == 409
+            assert [each["name"] for each in client.get("/api/endpoints").json()] == ["silent"]
+
+
+def test_the_command_that_the_page_shows_does_the_same(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BREEDCLF_HOME", str(served.folder.path.parent.parent))
+    command = ["predict", "--endpoint", "dogs", "--backend", "local", str(photo(tmp_path)), "--json"]
+    assert main(command) == 0
+    by_command = json.loads(capsys.readouterr().out)[0]
+    with served.running.client() as client:
+        found = client.post("/api/endpoints/dogs/invocations", content=photo(tmp_path).read_bytes()).json()
+    assert by_command["predictions"] == found["predictions"][:5]
