@@ -58,7 +58,12 @@ class JobStore:
         """What the job was submitted with, and the folders it left."""
         folder = self._folder(name)
         state = folder.read()
-        places = {"model": folder.model, "output": folder.output_data, "checkpoints": folder.checkpoints}
+        places = {
+            "model": folder.model,
+            "output": folder.output_data,
+            "profile": folder.output_data / "profile",
+            "checkpoints": folder.checkpoints,
+        }
         return JobRecord(state.spec, state.options, {what: path for what, path in places.items() if _is_filled(path)})
 
     def metric_history(self, name: str) -> list[MetricRecord]:
