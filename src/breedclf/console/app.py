@@ -29,6 +29,8 @@ from breedclf.console.live import MOST_PAGES, LivePages
 from breedclf.console.pages import PAGES
 from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError
+from breedclf.jobs import check_name
+from breedclf.overview.logs import whole_log
 from breedclf.overview.looks import Seen
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import callout
@@ -161,6 +163,13 @@ def create_app(console: Console) -> Starlette:
         done = await perform(request.path_params["name"], overview, fields)
         return JSONResponse({"done": done.text, "next": done.next})
 
+    def job_log(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        name = check_name(request.path_params["name"])
+        overview.backend.describe(name)
+        headers = {"content-disposition": f'attachment; filename="{name}.log.txt"'}
+        return StreamingResponse(whole_log(overview.backend, name), media_type="text/plain", headers=headers)
+
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in ASSET_TYPES:
@@ -171,6 +180,7 @@ def create_app(console: Console) -> Starlette:
         routes=[
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
+            Route("/jobs/{name}/log.txt", job_log),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),

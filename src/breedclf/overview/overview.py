@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
-from breedclf.jobs import Backend, JobDescription, MetricRecord
+from breedclf.errors import JobError
+from breedclf.jobs import Backend, JobDescription, JobRecord, MetricRecord, RecordingBackend
 from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.jobs import JobView, job_view, job_views
+from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
 
 DEFAULT_RUNS = Path("runs")
@@ -46,24 +48,41 @@ class Overview:
         return self.looks.look("jobs", lambda: job_views(self.backend), self.stamp())
 
     def job(self, name: str) -> Look[JobView]:
-        """One job."""
+        """One job; a damaged one is shown as such."""
         return self.looks.look(("job", name), lambda: job_view(self._description(name)), self.stamp(name))
+
+    def job_record(self, name: str) -> Look[JobRecord]:
+        """What a job was submitted with; no value on backends that don't store it."""
+        backend = self.backend
+        if not isinstance(backend, RecordingBackend):
+            return Look(None, self.clock.time())
+        return self.looks.look(("job-record", name), lambda: backend.record(name))
 
     def metrics(self, name: str) -> Look[list[MetricRecord]]:
         """What a job has reported so far, in order."""
         return self.looks.look(("metrics", name), lambda: self.backend.metric_history(name), self.stamp(name))
 
-    def log(self, name: str) -> Look[str]:
+    def log(self, name: str) -> Look[LogView]:
         """The end of a job's log."""
-        return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0], self.stamp(name))
+        return self.looks.look(("log", name), lambda: log_end(self.backend, name), self.stamp(name))
+
+    def log_part(self, name: str, position: int) -> Look[LogView]:
+        """A part of a job's log, from a position."""
+        return self.looks.look(("log", name, position), lambda: log_part(self.backend, name, position))
 
     def stamp(self, name: str | None = None) -> Stamp | None:
-        """What tells cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
+        """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 
     def _description(self, name: str) -> JobDescription:
-        return self.backend.describe(name)
+        try:
+            return self.backend.describe(name)
+        except JobError:
+            for job in self.jobs().value or ():
+                if job.name == name and job.is_damaged:
+                    return job.description
+            raise
 
 
 def places_of(backend: Backend, *, home: Path | None, runs: Path, store: Path) -> Places:

@@ -12,6 +12,7 @@ from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
+from breedclf.jobs.protocols import JobRecord, LogTail
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 
@@ -57,6 +58,22 @@ class StoredBackend:
             JobError: there is no such job.
         """
         return self._jobs.read_log(name, position)
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, at most `max_bytes` of them; positions are bytes.
+
+        Raises:
+            JobError: there is no such job.
+        """
+        return self._jobs.log_tail(name, max_bytes)
+
+    def record(self, name: str) -> JobRecord:
+        """What the job was submitted with, and the folders it left so far.
+
+        Raises:
+            JobError: there is no such job, or its state is damaged.
+        """
+        return self._jobs.record(name)
 
     def metric_history(self, name: str) -> list[MetricRecord]:
         """Everything that the job's metric lines reported, in order.

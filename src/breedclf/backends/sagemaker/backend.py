@@ -22,7 +22,7 @@ from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
 from breedclf.errors import EndpointError
 from breedclf.files.paths import StrPath
-from breedclf.jobs import JobDescription, JobSpec, MetricRecord
+from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
 from breedclf.jobs.plan import Plan
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -179,6 +179,10 @@ class SageMakerBackend:
     def read_log(self, name: str, position: int = 0) -> tuple[str, int]:
         """The job's log from a position (0 is the start), and the position of its end."""
         return self._jobs.read_log(name, position)
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, in one or two calls however long it is."""
+        return self._jobs.log_tail(name, max_bytes)
 
     def metric_history(self, name: str) -> list[MetricRecord]:
         """All metrics that the job reported, in order."""

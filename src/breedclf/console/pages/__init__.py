@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from breedclf.console.content import Page
 from breedclf.console.pages.job import JobPage
+from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage())
+PAGES: tuple[Page, ...] = (JobsPage(), JobPage(), JobLogPage())
