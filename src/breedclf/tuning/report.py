@@ -19,9 +19,8 @@ from breedclf.tuning.sections import (
     settings_section,
     summary_blocks,
 )
-from breedclf.tuning.space import Categorical
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import value_text
+from breedclf.tuning.table import trial_columns
 from breedclf.tuning.trials import Trial
 
 
@@ -57,7 +56,7 @@ def _jobs(study: Study, best: Trial | None) -> Section:
     columns: list[Column | str] = [
         Column("training job"),
         Column("status"),
-        *(Column(name, numeric=not isinstance(p, Categorical), format=value_text) for name, p in request.space.items()),
+        *trial_columns(request.space),
         Column(request.objective, numeric=True, format=lambda value: f"{value:.4f}"),
         Column("validation accuracy", numeric=True, format=formats.percent),
         Column("started (UTC)"),

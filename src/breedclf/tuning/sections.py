@@ -9,10 +9,11 @@ from breedclf.reporting.blocks import Tile, Tone, callout, details, facts, tiles
 from breedclf.tuning.analysis import accuracy_interval, importances, level_with_best
 from breedclf.tuning.charts import accuracy_chart, curves_chart, history_chart, importance_chart, parallel_chart
 from breedclf.tuning.study import Study
-from breedclf.tuning.table import value_text
+from breedclf.tuning.table import confirmation_line, value_text
 from breedclf.tuning.trials import Trial, ranked
 
 _FEW_IMAGES = 500
+_NAMED = 4
 
 
 def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
@@ -44,6 +45,25 @@ def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
     if study.reason:
         blocks.append(f"Reason for the end of the search: {study.reason}.")
     return blocks
+
+
+def level_sentence(study: Study) -> list[str]:
+    """Which trials can't be distinguished from the best one, in words; nothing if that isn't known."""
+    if study.confirmation is not None:
+        line = confirmation_line(study.confirmation)
+        return [f"{line[0].upper()}{line[1:]}."]
+    best, count = study.best, study.valid_count
+    others = len(ranked(study.trials)) - 1
+    if best is None or others < 1 or not count or "valid_accuracy" not in best.metrics:
+        return []
+    level = level_with_best(study.trials, study.request.direction, count)
+    if not level:
+        return [f"On {count} validation images, its accuracy is significantly better than that of the other {others}."]
+    names = ", ".join(trial.name for trial in level[:_NAMED]) + (", ..." if len(level) > _NAMED else "")
+    return [
+        f"Level with {len(level)} of the other {others}, whose accuracy isn't significantly worse on {count} "
+        f"validation images: {names}."
+    ]
 
 
 def history_section(study: Study) -> Section:

@@ -5,5 +5,7 @@ from __future__ import annotations
 from breedclf.console.content import Page
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.search import SearchPage
+from breedclf.console.pages.searches import SearchesPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage())
+PAGES: tuple[Page, ...] = (JobsPage(), JobPage(), SearchesPage(), SearchPage())
