@@ -187,7 +187,7 @@ def with_listed(stored: Sequence[SearchView], listed: Sequence[NativeSummary], b
 
 
 def is_run_by_itself(view: SearchView, backend: Backend) -> bool:
-    """Whether the backend runs the search as a whole, so that it has to be asked how it stands."""
+    """Whether the backend runs the search as a whole, so that it has to be asked for its state."""
     packed = view.study is not None and view.study.request.packed
     return isinstance(backend, NativeTuning) and view.backend == backend.name and not packed
 
@@ -198,7 +198,7 @@ def listed_searches(backend: Backend) -> tuple[NativeSummary, ...]:
 
 
 def asked_search(backend: Backend, name: str, stored: SearchView | None) -> SearchView:
-    """A search that the backend runs as a whole, as it stands there.
+    """The present state of a search that the backend runs as a whole.
 
     Raises:
         BreedclfError: there is none of this name, or the backend can't be asked.
@@ -234,7 +234,7 @@ def choose_searches(searches: Sequence[SearchView], choice: Choice) -> ChosenSea
 
 
 def trials_in_order(study: Study, *, as_started: bool = False) -> list[Trial]:
-    """The trials, best first, unless they should stand as they started."""
+    """The trials, best first, unless they should be as they started."""
     return list(study.trials) if as_started else best_first(study.trials, study.request.direction)
 
 

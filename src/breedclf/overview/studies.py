@@ -15,7 +15,7 @@ from breedclf.errors import BreedclfError
 from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
-_NOT_A_NUMBER = "its objective isn't a finite number, so it isn't ranked"
+_NOT_FINITE = "its objective isn't a finite number, so it isn't ranked"
 
 AnyTrial = TypeVar("AnyTrial", bound=Trial)
 
@@ -95,6 +95,8 @@ def _read(folder: StudyFolder) -> ReadStudy:
         study = _finite(folder.load())
     except BreedclfError as error:
         return ReadStudy(None, str(error))
+    if study.request.name != folder.path.name:
+        return ReadStudy(None, f"{folder.file} is that of {study.request.name!r}: rename its folder to that")
     for run in study.runs:
         if missing := [name for name in study.request.space if name not in run.hyperparameters]:
             return ReadStudy(None, f"{folder.file} is damaged: {run.name} has no value of {', '.join(missing)}")
@@ -109,13 +111,12 @@ def _finite(study: Study) -> Study:
 
 def _finite_trial(trial: AnyTrial) -> AnyTrial:
     is_odd = trial.objective is not None and not math.isfinite(trial.objective)
-    values = [*trial.history, *trial.metrics.values()]
-    if not is_odd and all(map(math.isfinite, values)):
+    if not is_odd and all(map(math.isfinite, [*trial.history, *trial.metrics.values()])):
         return trial
     changes: dict[str, object] = {
-        "history": tuple(value for value in trial.history if math.isfinite(value)),
+        "history": tuple(filter(math.isfinite, trial.history)),
         "metrics": {name: value for name, value in trial.metrics.items() if math.isfinite(value)},
     }
     if is_odd:
-        changes |= {"objective": None, "note": trial.note or _NOT_A_NUMBER}
+        changes |= {"objective": None, "note": trial.note or _NOT_FINITE}
     return trial.model_copy(update=changes)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from breedclf.console import html
 from breedclf.console.content import Action, Content, Fragment, Links, Parameters
 from breedclf.console.pages.searches import duration, progress, where
-from breedclf.errors import JobError
+from breedclf.errors import ConfigError, JobError
 from breedclf.overview.overview import Overview
 from breedclf.overview.search_commands import resume_command, stop_command, train_command, train_python
 from breedclf.overview.searches import INTERRUPTED, SearchView, trials_in_order
@@ -185,9 +185,13 @@ def _alone(study: Study) -> Markup:
     best = study.best
     if best is None:
         return Markup("")
-    line = train_command(study, best)
+    try:
+        line, python = train_command(study, best), train_python(study, best)
+    except ConfigError as error:
+        problem = callout("bad", "This version can't train with these settings", str(error))
+        return Markup("<h2>Train with the best settings</h2>{}").format(problem)
     blocks = [
-        html.code(train_python(study, best), label="Python that trains with the best settings"),
+        html.code(python, label="Python that trains with the best settings"),
         as_block("The images were given by a program: give the same ones as `images`.")
         if line is None
         else html.code(line, label="Command that trains with the best settings"),
