@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from breedclf.console.threads import in_thread
 from breedclf.errors import ConfigError
 from breedclf.overview.overview import Overview
+from breedclf.overview.search_commands import stop_search
 
 Fields = Mapping[str, str]
 
@@ -35,6 +36,7 @@ async def perform(name: str, overview: Overview, fields: Fields) -> Done:
         raise ConfigError(f"action {name} needs the field {missing}") from None
     finally:
         overview.looks.forget()
+        overview.folder_looks.forget()
 
 
 def _stop_job(overview: Overview, fields: Fields) -> Done:
@@ -47,7 +49,15 @@ def _delete_job(overview: Overview, fields: Fields) -> Done:
     return Done(f"Deleted {fields['name']}", next="/jobs")
 
 
+def _stop_search(overview: Overview, fields: Fields) -> Done:
+    found = overview.search(fields["name"])
+    if found.value is None:
+        raise ConfigError(found.problem)
+    return Done(stop_search(found.value, overview.backend))
+
+
 ACTIONS: dict[str, Callable[[Overview, Fields], Done]] = {
     "stop-job": _stop_job,
     "delete-job": _delete_job,
+    "stop-search": _stop_search,
 }

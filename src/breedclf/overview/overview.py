@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from breedclf.backends.common.folder import home_folder
 from breedclf.errors import JobError
@@ -13,6 +14,16 @@ from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
+from breedclf.overview.searches import (
+    SearchView,
+    asked_search,
+    is_run_by_itself,
+    listed_searches,
+    stored_searches,
+    with_listed,
+)
+from breedclf.overview.studies import Studies, study_homes
+from breedclf.tuning.native import ListedTunings, NativeTuning
 
 DEFAULT_RUNS = Path("runs")
 
@@ -38,10 +49,13 @@ class Overview:
     places: Places
     clock: Clock = SYSTEM_CLOCK
     looks: Looks = field(init=False)
+    folder_looks: Looks = field(init=False)
+    studies: Studies = field(default_factory=Studies, init=False)
 
     def __post_init__(self) -> None:
         pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
         self.looks = Looks(pace, clock=self.clock)
+        self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
 
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
@@ -74,6 +88,35 @@ class Overview:
         """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
+
+    def stored_searches(self) -> Look[tuple[SearchView, ...]]:
+        """The searches in folders of this machine, oldest first."""
+        return self.folder_looks.look("searches", self._stored_searches)
+
+    def searches(self) -> Look[tuple[SearchView, ...]]:
+        """All searches, oldest first; without those that only the backend knows, if it can't be asked."""
+        stored = self.stored_searches()
+        if not isinstance(self.backend, ListedTunings):
+            return stored
+        listed: Look[Any] = self.looks.look("tunings", lambda: listed_searches(self.backend))
+        return replace(listed, value=with_listed(stored.value or (), listed.value or (), self.backend.name))
+
+    def search(self, name: str) -> Look[SearchView]:
+        """One search; one that the backend runs as a whole is asked for there."""
+        look = self.stored_searches()
+        stored = next((each for each in look.value or () if each.name == name), None)
+        if stored is not None and (not stored.is_active or not is_run_by_itself(stored, self.backend)):
+            return Look(stored, look.time)
+        if stored is None and not isinstance(self.backend, NativeTuning):
+            return Look(
+                None, look.time, f"no search {name!r} in {self.places.home} or the journeys of {self.places.runs}"
+            )
+        asked = self.looks.look(("search", name), lambda: asked_search(self.backend, name, stored))
+        return asked if asked.value is not None or stored is None else replace(asked, value=stored)
+
+    def _stored_searches(self) -> tuple[SearchView, ...]:
+        homes = study_homes(self.places.home, self.places.runs)
+        return stored_searches(self.backend, homes, self.studies)
 
     def _description(self, name: str) -> JobDescription:
         try:

@@ -26,7 +26,7 @@ from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
 from breedclf.jobs.plan import Plan
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
-from breedclf.tuning.native import NativeDescription, NativeSearch
+from breedclf.tuning.native import NativeDescription, NativeSearch, NativeSummary
 from breedclf.tuning.search_request import SearchRequest
 
 if TYPE_CHECKING:
@@ -230,6 +230,10 @@ class SageMakerBackend:
     def describe_tuning(self, name: str) -> NativeDescription | None:
         """The state of a tuning job with all its training jobs, oldest first; None if there is none of that name."""
         return self._tuning.describe_tuning(name)
+
+    def list_tunings(self) -> list[NativeSummary]:
+        """All tuning jobs in the account and region, those of other programs included, without their training jobs."""
+        return self._tuning.list_tunings()
 
     def stop_tuning(self, name: str) -> None:
         """Stop a tuning job and its training jobs; does nothing if it has ended or doesn't exist."""

@@ -6,5 +6,13 @@ from breedclf.console.content import Page
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.search import SearchPage
+from breedclf.console.pages.searches import SearchesPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage(), JobLogPage())
+PAGES: tuple[Page, ...] = (
+    JobsPage(),
+    JobPage(),
+    JobLogPage(),
+    SearchesPage(),
+    SearchPage(),
+)
