@@ -26,4 +26,5 @@ def _documents(look: Look[T]) -> list[dict[str, Any]]:
 LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
     "tunings": lambda overview: _documents(overview.searches()),
+    "endpoints": lambda overview: _documents(overview.endpoints()),
 }

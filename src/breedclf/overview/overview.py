@@ -11,6 +11,7 @@ from breedclf.errors import JobError
 from breedclf.jobs import Backend, JobDescription, JobRecord, MetricRecord, RecordingBackend
 from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
@@ -117,6 +118,14 @@ class Overview:
     def _stored_searches(self) -> tuple[SearchView, ...]:
         homes = study_homes(self.places.home, self.places.runs)
         return stored_searches(self.backend, homes, self.studies)
+
+    def endpoints(self) -> Look[tuple[EndpointView, ...]]:
+        """All endpoints, oldest first."""
+        return self.looks.look("endpoints", lambda: endpoint_views(self.backend, self.places.store))
+
+    def endpoint(self, name: str) -> Look[EndpointView]:
+        """One endpoint, the requests of its last hour, and what it costs."""
+        return self.looks.look(("endpoint", name), lambda: endpoint_view(self.backend, name, self.places.store))
 
     def _description(self, name: str) -> JobDescription:
         try:

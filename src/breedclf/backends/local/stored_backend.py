@@ -11,6 +11,7 @@ from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
+from breedclf.jobs.endpoint_activity import EndpointActivity
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
 from breedclf.jobs.protocols import JobRecord, LogTail
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -170,3 +171,11 @@ class StoredBackend:
         return self._endpoints.invoke(
             name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
         )
+
+    def endpoint_activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour, by the endpoint's log.
+
+        Raises:
+            EndpointError: the log can't be read.
+        """
+        return self._endpoints.activity(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from breedclf.console.content import Page
+from breedclf.console.pages.endpoint import EndpointPage
+from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
@@ -15,4 +17,6 @@ PAGES: tuple[Page, ...] = (
     JobLogPage(),
     SearchesPage(),
     SearchPage(),
+    EndpointsPage(),
+    EndpointPage(),
 )
