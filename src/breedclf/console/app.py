@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route, compile_path
 
 from breedclf.console.actions import perform
-from breedclf.console.content import Content, Page, ServerLinks
+from breedclf.console.content import Content, Fragment, Page, ServerLinks
 from breedclf.console.guard import Guard
 from breedclf.console.html import render
 from breedclf.console.lists import LISTS
@@ -32,6 +32,7 @@ ASSET_TYPES = {
     "console.css": "text/css",
     "console.js": "text/javascript",
     "live.js": "text/javascript",
+    "keeping.js": "text/javascript",
     "times.js": "text/javascript",
     "actions.js": "text/javascript",
 }
@@ -145,6 +146,7 @@ def create_app(console: Console) -> Starlette:
         exception_handlers={BreedclfError: _failed, HTTPException: _refused},
     )
     app.router.redirect_slashes = False
+    app.state.console = console
     return app
 
 
@@ -159,7 +161,7 @@ def whole_page(console: Console, target: str, content: Content, cursor: str) -> 
             links=console.links(backend),
             navigation=navigation(),
             current=current_entry(urlsplit(target).path),
-            backends=list(console.overviews),
+            backends=[(name, console.links(name).to("/jobs")) for name in console.overviews],
             backend=backend,
             target=target,
             cursor=cursor,
@@ -221,4 +223,9 @@ def _refused(request: Request, error: Exception) -> Response:
 def _problem(request: Request, status: int, text: str) -> Response:
     if _wants_json(request):
         return JSONResponse({"error": text}, status)
-    return HTMLResponse(str(render("problem.html.j2", text=text, navigation=navigation())), status)
+    console: Console = request.app.state.console
+    known = request.query_params.get("backend", "") in console.overviews
+    target = f"/?{urlencode({'backend': request.query_params['backend']})}" if known else "/"
+    title = "Not found" if status == 404 else "This can't be shown"
+    content = Content(title, [Fragment("problem", render("problem.html.j2", text=text))])
+    return HTMLResponse(whole_page(console, target, content, ""), status)

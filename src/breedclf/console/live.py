@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import escape
 
-from breedclf.console.content import Content
+from breedclf.console.content import TAB, Content
 from breedclf.overview.changes import ChangeLog
 
 Make = Callable[[str], Content]
@@ -112,7 +112,7 @@ class LivePages:
             await asyncio.sleep(max(MIN_PAUSE_SECONDS, took * open_pages / MAX_SHARE))
 
     async def _update(self, topic: _Topic, content: Content) -> None:
-        fragments = {"subtitle": str(escape(content.subtitle))}
+        fragments = {TAB: content.tab, "subtitle": str(escape(content.subtitle))}
         fragments |= {each.name: str(each.html) for each in content.fragments}
         topic.fragments = fragments
         if topic.changes.update(fragments):
