@@ -56,6 +56,13 @@ def export_console(overviews: Mapping[str, Overview], folder: Path) -> Exported:
     return Exported(folder, len(export.written))
 
 
+def addresses(overview: Overview, backend: str = "") -> Iterator[Address]:
+    """The address of each page that its kind lists."""
+    for page in PAGES:
+        for parameters in page.all(overview):
+            yield _address(backend, page, parameters)
+
+
 def _snapshot(overview: Overview) -> Overview:
     """The same overview, which looks at each thing once, so that the pages agree."""
     snapshot = replace(overview)
@@ -106,9 +113,7 @@ class _Export:
 
     def _listed(self) -> Iterator[Address]:
         for name, overview in self.overviews.items():
-            for page in PAGES:
-                for parameters in page.all(overview):
-                    yield _address("" if name == self.first else name, page, parameters)
+            yield from addresses(overview, "" if name == self.first else name)
 
     def _content(self, address: Address, links: StaticLinks, *, is_listed: bool) -> Content | None:
         """A page; None if it was only linked to, and doesn't exist or is one of the choices that aren't exported."""
