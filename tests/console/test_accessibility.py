@@ -161,5 +161,5 @@ def test_times_are_in_the_zone_of_the_reader(running: Running, chromium: Browser
 
 def test_the_tab_says_how_the_job_is_and_an_error_has_a_way_on(running: Running, chromium: Browser) -> None:
     chromium.open(running.page("/jobs/no-such-job"))
-    assert chromium.run("document.title") == "Not found · breedclf"
+    assert chromium.run("document.title") == "This can't be shown · breedclf"
     assert chromium.run("document.querySelectorAll('header nav a').length") >= 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from breedclf.console.threads import in_thread
 from breedclf.errors import ConfigError
 from breedclf.overview.overview import Overview
 
@@ -30,7 +30,7 @@ async def perform(name: str, overview: Overview, fields: Fields) -> Done:
     if name not in ACTIONS:
         raise ConfigError(f"no action {name!r}; there are {', '.join(ACTIONS)}")
     try:
-        return await asyncio.to_thread(ACTIONS[name], overview, fields)
+        return await in_thread(ACTIONS[name], overview, fields)
     except KeyError as missing:
         raise ConfigError(f"action {name} needs the field {missing}") from None
     finally:

@@ -88,8 +88,11 @@ def actions(choices: Sequence[Action], links: Links) -> Markup:
 
 
 def problem(look: Look[Any]) -> Markup:
-    """Why the last look failed; nothing if it succeeded."""
+    """Why the last look failed, or that it is still to come; nothing if it succeeded."""
     if not look.problem:
         return Markup("")
+    if look.is_waiting:
+        due = "" if look.due is None else Markup("The next look is at {}.").format(moment(look.due))
+        return callout("info", "Waiting for the backend", look.problem, *([due] if due else []))
     known = Markup("Below is what was seen at {}.").format(moment(look.time)) if look.value is not None else ""
     return callout("bad", "The backend can't be asked", look.problem, *([known] if known else []))

@@ -10,7 +10,7 @@ import uvicorn
 
 from breedclf.console.app import Console, create_app
 from breedclf.overview.overview import Overview
-from breedclf.serving.server import listen, url_of
+from breedclf.serving.listening import listen, url_of
 
 HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 1

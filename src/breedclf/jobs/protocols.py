@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -71,6 +72,17 @@ class PacedBackend(Protocol):
     @property
     def poll_seconds(self) -> float:
         """The minimum number of seconds between two polls."""
+
+
+@runtime_checkable
+class StampedBackend(Protocol):
+    """A backend that can tell cheaply whether something may have changed since it was last asked."""
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """A value that differs once a job, its metrics or its log differ; without a name, once the list of jobs does.
+
+        A job whose processes were killed is noticed only when it is described.
+        """
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
 from breedclf.jobs import Backend, JobDescription, MetricRecord
-from breedclf.jobs.protocols import HomeBackend, PacedBackend
+from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.jobs import JobView, job_view, job_views
-from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Look, Looks
+from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
 
 DEFAULT_RUNS = Path("runs")
 
@@ -28,8 +28,8 @@ class Places:
 class Overview:
     """What is on a backend and in its folders; each method returns its latest look.
 
-    A service is asked at most four times a minute in all, a backend on this machine whenever its last answer is older
-    than 0.4 seconds.
+    A service is asked at its own pace, SageMaker at most four times a minute in all; a backend on this machine whenever
+    its last answer is older than 0.4 seconds.
     """
 
     backend: Backend
@@ -38,24 +38,29 @@ class Overview:
     looks: Looks = field(init=False)
 
     def __post_init__(self) -> None:
-        paced = isinstance(self.backend, PacedBackend)
-        self.looks = Looks(SERVICE_PACE if paced else LOCAL_PACE, clock=self.clock)
+        pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
+        self.looks = Looks(pace, clock=self.clock)
 
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
-        return self.looks.look("jobs", lambda: job_views(self.backend))
+        return self.looks.look("jobs", lambda: job_views(self.backend), self.stamp())
 
     def job(self, name: str) -> Look[JobView]:
         """One job."""
-        return self.looks.look(("job", name), lambda: job_view(self._description(name)))
+        return self.looks.look(("job", name), lambda: job_view(self._description(name)), self.stamp(name))
 
     def metrics(self, name: str) -> Look[list[MetricRecord]]:
         """What a job has reported so far, in order."""
-        return self.looks.look(("metrics", name), lambda: self.backend.metric_history(name))
+        return self.looks.look(("metrics", name), lambda: self.backend.metric_history(name), self.stamp(name))
 
     def log(self, name: str) -> Look[str]:
         """The end of a job's log."""
-        return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0])
+        return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0], self.stamp(name))
+
+    def stamp(self, name: str | None = None) -> Stamp | None:
+        """What tells cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
+        backend = self.backend
+        return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 
     def _description(self, name: str) -> JobDescription:
         return self.backend.describe(name)

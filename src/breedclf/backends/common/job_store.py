@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,22 @@ from breedclf.errors import ConfigError, JobError
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.jobs.handle import Clock, require_ended
 
+FileStamp = tuple[int, int, int] | None
+
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
 log: logging.Logger = logging.getLogger(__name__)
+
+
+def file_stamp(file: Path) -> FileStamp:
+    """Time, size and inode of a file; None if there is none. A file that is replaced has another inode."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class JobStore:
@@ -28,6 +40,7 @@ class JobStore:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
         self._clock = clock
+        self._ended: dict[str, tuple[FileStamp, JobDescription]] = {}
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.
@@ -45,15 +58,28 @@ class JobStore:
         warning.
         """
         found = []
+        ended: dict[str, tuple[FileStamp, JobDescription]] = {}
         for folder in folders_of_jobs(self._home):
             try:
-                description = folder.read_description()
+                file = file_stamp(folder.state_file)
+                known = self._ended.get(folder.name)
+                description = known[1] if known is not None and known[0] == file else folder.read_description()
+                if description.status.is_final and file is not None:
+                    ended[folder.name] = file, description
                 found.append(description if description.status.is_final else self.describe(folder.name))
             except DamagedJobError as error:
                 found.append(folder.damaged(str(error)))
             except (JobError, ConfigError) as error:
                 log.warning("job skipped: %s", error)
+        self._ended = ended
         return sorted(found, key=lambda description: (description.created, description.name))
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """Times and sizes of the files of a job, or of the states of all jobs."""
+        if name is None:
+            return tuple((each.name, file_stamp(each.state_file)) for each in folders_of_jobs(self._home))
+        folder = self._folder(name)
+        return tuple(file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file))
 
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""

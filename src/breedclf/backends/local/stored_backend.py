@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar
 
@@ -64,6 +65,10 @@ class StoredBackend:
             JobError: there is no such job.
         """
         return self._jobs.metric_history(name)
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """Times and sizes of the files of a job, or of the states of all jobs."""
+        return self._jobs.stamp(name)
 
     def stop(self, name: str) -> None:
         """Ask the job to end: SIGTERM, then, after the grace period, SIGKILL to everything it started.
