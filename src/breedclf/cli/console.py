@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from breedclf.backends.registry import backend_named, backend_names
@@ -38,20 +39,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where jobs run; repeat it to show several (default: local)",
     )
     parser.add_argument("--read-only", action="store_true", help="show everything, do nothing")
+    parser.add_argument(
+        "--export",
+        type=path_argument,
+        metavar="DIR",
+        help="write all pages as files into a new folder, instead of serving them",
+    )
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    from breedclf.console.server import run_console
-
     names: list[str] = list(dict.fromkeys(arguments.backend or ["local"]))
     overviews = {name: overview_of(name, arguments.home, arguments.runs, arguments.store) for name in names}
+    if arguments.export is not None:
+        return _export(overviews, arguments.export, terminal)
+    from breedclf.console.server import run_console
 
     def ready(address: str) -> None:
         terminal.result({"url": address}, f"console: {address}")
         terminal.note("press Ctrl-C to end it; jobs go on")
 
     run_console(overviews, port=arguments.port, read_only=arguments.read_only, ready=ready)
+    return 0
+
+
+def _export(overviews: Mapping[str, Overview], folder: Path, terminal: Terminal) -> int:
+    from breedclf.console.export import export_console
+
+    exported = export_console(overviews, folder)
+    index = exported.folder / "index.html"
+    terminal.result(
+        {"folder": str(exported.folder), "pages": exported.pages}, f"exported: {index} ({exported.pages} pages)"
+    )
     return 0
 
 

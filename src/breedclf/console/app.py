@@ -42,6 +42,7 @@ ASSET_TYPES = {
     "console.css": "text/css",
     "console.js": "text/javascript",
     "live.js": "text/javascript",
+    "keeping.js": "text/javascript",
     "stream.js": "text/javascript",
     "stream-worker.js": "text/javascript",
     "times.js": "text/javascript",
@@ -117,7 +118,9 @@ def problem_content(error: Exception, seen: Seen) -> tuple[Content, int]:
         text = callout("info", "Waiting for the backend", str(error), *([due] if due else []))
         return Content("Waiting", [Fragment("problem", text)]), 503
     if isinstance(error, BreedclfError):
-        return Content("This can't be shown", [Fragment("problem", callout("bad", "What is wrong", str(error)))]), 404
+        way_on = "The pages named above list what there is."
+        text = callout("bad", "What is wrong", str(error), way_on)
+        return Content("This can't be shown", [Fragment("problem", text)]), 404
     text = callout("bad", "This page can't be made", "The terminal in which the console runs says why.")
     return Content("This can't be shown", [Fragment("problem", text)]), 500
 
@@ -206,6 +209,7 @@ def create_app(console: Console) -> Starlette:
         exception_handlers={BreedclfError: _failed, HTTPException: _refused},
     )
     app.router.redirect_slashes = False
+    app.state.console = console
     return app
 
 
@@ -247,7 +251,7 @@ def whole_page(console: Console, target: str, content: Content, cursor: str) -> 
             links=console.links(backend),
             navigation=navigation(),
             current=current_entry(path),
-            backends=list(console.overviews),
+            backends=[(name, console.links(name).to("/jobs")) for name in console.overviews],
             backend=backend,
             target=target,
             cursor=cursor,
@@ -312,4 +316,5 @@ def _refused(request: Request, error: Exception) -> Response:
 def _problem(request: Request, status: int, text: str) -> Response:
     if _wants_json(request):
         return JSONResponse({"error": text}, status)
-    return HTMLResponse(str(render("problem.html.j2", text=text, navigation=navigation())), status)
+    content = Content("This can't be shown", [Fragment("problem", callout("bad", "What is wrong", text))])
+    return HTMLResponse(whole_page(request.app.state.console, "/", content, ""), status)
