@@ -24,6 +24,7 @@ from breedclf.console.html import render
 from breedclf.console.lists import LISTS
 from breedclf.console.live import LivePages
 from breedclf.console.pages import PAGES
+from breedclf.console.reports import report_routes
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.overview.overview import Overview
 from breedclf.text.plain_json import plain_json
@@ -136,6 +137,7 @@ def create_app(console: Console) -> Starlette:
         routes=[
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
+            *report_routes(console.overview),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
+from breedclf.errors import ProfileError
 from breedclf.jobs import Backend, JobDescription, MetricRecord
 from breedclf.jobs.protocols import HomeBackend, PacedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Look, Looks
+from breedclf.overview.profiles import Profiles, ProfileView, ReadProfile
 
 DEFAULT_RUNS = Path("runs")
+_RUN_FILES = frozenset({"profile.json", "journey.json"})
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,14 @@ class Overview:
     places: Places
     clock: Clock = SYSTEM_CLOCK
     looks: Looks = field(init=False)
+    folder_looks: Looks = field(init=False)
+    run_folders: WatchedFolders = field(init=False)
+    recorded: Profiles = field(init=False)
 
     def __post_init__(self) -> None:
+        self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
+        self.run_folders = WatchedFolders(self.places.runs, _RUN_FILES)
+        self.recorded = Profiles(self.backend, self.run_folders, self.places.runs)
         paced = isinstance(self.backend, PacedBackend)
         self.looks = Looks(SERVICE_PACE if paced else LOCAL_PACE, clock=self.clock)
 
@@ -56,6 +66,21 @@ class Overview:
     def log(self, name: str) -> Look[str]:
         """The end of a job's log."""
         return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0])
+
+    def profiles(self) -> Look[tuple[ProfileView, ...]]:
+        """Recorded runs of jobs and of the folder of runs, newest first; without the jobs if they can't be listed."""
+        jobs = [job.description for job in self.jobs().value or ()]
+        return self.folder_looks.look("profiles", lambda: self.recorded.all(jobs))
+
+    def profile(self, name: str) -> Look[ReadProfile]:
+        """One recorded run, by its name in `profiles`."""
+        return self.folder_looks.look(("profile", name), lambda: self._read_profile(name))
+
+    def _read_profile(self, name: str) -> ReadProfile:
+        view = next((each for each in self.profiles().value or () if each.name == name), None)
+        if view is None:
+            raise ProfileError(f"there is no profile {name}: it was deleted, or its job left none")
+        return self.recorded.read(view)
 
     def _description(self, name: str) -> JobDescription:
         return self.backend.describe(name)

@@ -5,5 +5,7 @@ from __future__ import annotations
 from breedclf.console.content import Page
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.profile import ProfilePage
+from breedclf.console.pages.profiles import ProfilesPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage())
+PAGES: tuple[Page, ...] = (JobsPage(), JobPage(), ProfilesPage(), ProfilePage())
