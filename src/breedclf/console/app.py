@@ -28,6 +28,7 @@ from breedclf.console.lists import LISTS
 from breedclf.console.live import MOST_PAGES, LivePages
 from breedclf.console.pages import PAGES
 from breedclf.console.predicting import about, predicted
+from breedclf.console.reports import report_routes
 from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs import check_name
@@ -198,6 +199,7 @@ def create_app(console: Console) -> Starlette:
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
             Route("/jobs/{name}/log.txt", job_log),
+            *report_routes(console.overview),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),

@@ -14,6 +14,7 @@ from breedclf.console.content import Action, Links
 from breedclf.overview.looks import Look
 from breedclf.reporting.blocks import callout
 from breedclf.reporting.formats import seconds as as_duration
+from breedclf.reporting.page import Section, as_block
 
 _TONES = {
     "Completed": "ok",
@@ -99,6 +100,13 @@ def code(text: str, *, label: str = "") -> Markup:
 def actions(choices: Sequence[Action], links: Links) -> Markup:
     """Buttons, each with the command that does the same; only the commands where nothing may be done."""
     return render("actions.html.j2", actions=choices, may_act=links.may_act)
+
+
+def section(content: Section) -> Markup:
+    """A section of a report: its heading, its introduction and its blocks."""
+    lead = Markup('<p class="lead">{}</p>').format(content.lead) if content.lead else ""
+    blocks = Markup("").join(as_block(each) for each in content.blocks)
+    return Markup('<h2>{}</h2>{}<div class="blocks">{}</div>').format(content.heading, lead, blocks)
 
 
 def problem(look: Look[Any]) -> Markup:

@@ -170,3 +170,15 @@ class PlanningBackend(Protocol[Planned, PlanType]):
 
     def plan(self, what: Planned, *, dry_run: bool = False) -> PlanType:
         """The estimate; nothing is started. With `dry_run` the exact requests are printed, too."""
+
+
+@runtime_checkable
+class OutputHereBackend(Protocol):
+    """A backend that has the output of jobs on this machine, or copies of it."""
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder on this machine for a job's output, also while it runs; it may not exist, and nothing is fetched.
+
+        Raises:
+            ConfigError: the job's name isn't valid.
+        """

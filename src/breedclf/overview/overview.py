@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.common.folder import home_folder
-from breedclf.errors import JobError
+from breedclf.errors import JobError, ProfileError
 from breedclf.jobs import Backend, JobDescription, JobRecord, MetricRecord, RecordingBackend
 from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
+from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
+from breedclf.overview.profiles import Profiles, ProfileView, ReadProfile
 from breedclf.overview.searches import (
     SearchView,
     asked_search,
@@ -27,6 +29,7 @@ from breedclf.overview.studies import Studies, study_homes
 from breedclf.tuning.native import ListedTunings, NativeTuning
 
 DEFAULT_RUNS = Path("runs")
+_RUN_FILES = frozenset({"profile.json", "journey.json"})
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,15 @@ class Overview:
     looks: Looks = field(init=False)
     folder_looks: Looks = field(init=False)
     studies: Studies = field(default_factory=Studies, init=False)
+    run_folders: WatchedFolders = field(init=False)
+    recorded: Profiles = field(init=False)
 
     def __post_init__(self) -> None:
         pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
         self.looks = Looks(pace, clock=self.clock)
         self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
+        self.run_folders = WatchedFolders(self.places.runs, _RUN_FILES)
+        self.recorded = Profiles(self.backend, self.run_folders, self.places.runs)
 
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
@@ -126,6 +133,21 @@ class Overview:
     def endpoint(self, name: str) -> Look[EndpointView]:
         """One endpoint, the requests of its last hour, and what it costs."""
         return self.looks.look(("endpoint", name), lambda: endpoint_view(self.backend, name, self.places.store))
+
+    def profiles(self) -> Look[tuple[ProfileView, ...]]:
+        """Recorded runs of jobs and of the folder of runs, newest first; without the jobs if they can't be listed."""
+        jobs = [job.description for job in self.jobs().value or ()]
+        return self.folder_looks.look("profiles", lambda: self.recorded.all(jobs))
+
+    def profile(self, name: str) -> Look[ReadProfile]:
+        """One recorded run, by its name in `profiles`."""
+        return self.folder_looks.look(("profile", name), lambda: self._read_profile(name))
+
+    def _read_profile(self, name: str) -> ReadProfile:
+        view = next((each for each in self.profiles().value or () if each.name == name), None)
+        if view is None:
+            raise ProfileError(f"there is no profile {name}: it was deleted, or its job left none")
+        return self.recorded.read(view)
 
     def _description(self, name: str) -> JobDescription:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar
 
-from breedclf.backends.common.folder import home_folder
+from breedclf.backends.common.folder import home_folder, job_folder
 from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
@@ -111,6 +111,10 @@ class StoredBackend:
             JobError: the job hasn't ended.
         """
         return self._jobs.output(name)
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder of everything else that a job writes, also while it runs."""
+        return job_folder(self.home, job.name).output_data
 
     def delete(self, name: str) -> None:
         """Delete a job that has ended, and everything it wrote.

@@ -208,6 +208,10 @@ class SageMakerBackend:
         """
         return self._jobs.output(name)
 
+    def output_here(self, job: JobDescription) -> Path:
+        """The local folder that `output` fills; nothing is downloaded."""
+        return self._jobs.output_here(job)
+
     def delete(self, name: str) -> None:
         """Delete a job that has ended: its output in S3, its log (if permitted) and its record.
 

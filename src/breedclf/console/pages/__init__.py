@@ -8,6 +8,8 @@ from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.profile import ProfilePage
+from breedclf.console.pages.profiles import ProfilesPage
 from breedclf.console.pages.search import SearchPage
 from breedclf.console.pages.searches import SearchesPage
 
@@ -17,6 +19,8 @@ PAGES: tuple[Page, ...] = (
     JobLogPage(),
     SearchesPage(),
     SearchPage(),
+    ProfilesPage(),
+    ProfilePage(),
     EndpointsPage(),
     EndpointPage(),
 )
