@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.backends.registry import backend_named, backend_names
@@ -32,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of models (default: runs/models)",
     )
     parser.add_argument(
+        "--data",
+        type=path_argument,
+        action="append",
+        default=[],
+        metavar="DIR|TABLE",
+        help="show this dataset, also if nothing uses it; repeat it for several",
+    )
+    parser.add_argument(
         "--backend",
         action="append",
         metavar="|".join(backend_names()),
@@ -45,7 +54,9 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     from breedclf.console.server import run_console
 
     names: list[str] = list(dict.fromkeys(arguments.backend or ["local"]))
-    overviews = {name: overview_of(name, arguments.home, arguments.runs, arguments.store) for name in names}
+    overviews = {
+        name: overview_of(name, arguments.home, arguments.runs, arguments.store, arguments.data) for name in names
+    }
 
     def ready(address: str) -> None:
         terminal.result({"url": address}, f"console: {address}")
@@ -55,7 +66,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def overview_of(name: str, home: Path | None, runs: Path, store: Path) -> Overview:
+def overview_of(name: str, home: Path | None, runs: Path, store: Path, data: Sequence[Path] = ()) -> Overview:
     """The overview of a backend by name."""
     backend = backend_named(name) if home is None else backend_named(name, home=home)
-    return Overview(backend, places_of(backend, home=home, runs=runs, store=store))
+    return Overview(backend, places_of(backend, home=home, runs=runs, store=store, data=data))

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
+from breedclf.console.done import Done, Fields
+from breedclf.console.stored_actions import STORED_ACTIONS
 from breedclf.errors import ConfigError
 from breedclf.overview.overview import Overview
-
-Fields = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What an action has done, and the page to go to next, if another."""
-
-    text: str
-    next: str = ""
 
 
 async def perform(name: str, overview: Overview, fields: Fields) -> Done:
@@ -34,7 +25,7 @@ async def perform(name: str, overview: Overview, fields: Fields) -> Done:
     except KeyError as missing:
         raise ConfigError(f"action {name} needs the field {missing}") from None
     finally:
-        overview.looks.forget()
+        overview.forget()
 
 
 def _stop_job(overview: Overview, fields: Fields) -> Done:
@@ -50,4 +41,5 @@ def _delete_job(overview: Overview, fields: Fields) -> Done:
 ACTIONS: dict[str, Callable[[Overview, Fields], Done]] = {
     "stop-job": _stop_job,
     "delete-job": _delete_job,
+    **STORED_ACTIONS,
 }

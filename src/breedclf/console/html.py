@@ -87,6 +87,11 @@ def actions(choices: Sequence[Action], links: Links) -> Markup:
     return render("actions.html.j2", actions=choices, may_act=links.may_act)
 
 
+def field_action(action: Action, links: Links, *, field: str, label: str, most: int) -> Markup:
+    """A button with an input of at most `most` characters, which becomes the action's field of this name."""
+    return render("field_action.html.j2", action=action, may_act=links.may_act, field=field, label=label, most=most)
+
+
 def problem(look: Look[Any]) -> Markup:
     """Why the last look failed; nothing if it succeeded."""
     if not look.problem:

@@ -25,4 +25,6 @@ def _documents(look: Look[T]) -> list[dict[str, Any]]:
 
 LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
+    "models": lambda overview: _documents(overview.models()),
+    "datasets": lambda overview: _documents(overview.datasets()),
 }
