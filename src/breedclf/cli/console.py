@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from breedclf.backends.registry import backend_named, backend_names
@@ -33,6 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of models (default: runs/models)",
     )
     parser.add_argument(
+        "--data",
+        type=path_argument,
+        action="append",
+        default=[],
+        metavar="DIR|TABLE",
+        help="show this dataset, also if nothing uses it; repeat it for several",
+    )
+    parser.add_argument(
         "--backend",
         action="append",
         metavar="|".join(backend_names()),
@@ -50,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     names: list[str] = list(dict.fromkeys(arguments.backend or ["local"]))
-    overviews = {name: overview_of(name, arguments.home, arguments.runs, arguments.store) for name in names}
+    overviews = {
+        name: overview_of(name, arguments.home, arguments.runs, arguments.store, arguments.data) for name in names
+    }
     if arguments.export is not None:
         return _export(overviews, arguments.export, terminal)
     from breedclf.console.server import run_console
@@ -74,7 +84,7 @@ def _export(overviews: Mapping[str, Overview], folder: Path, terminal: Terminal)
     return 0
 
 
-def overview_of(name: str, home: Path | None, runs: Path, store: Path) -> Overview:
+def overview_of(name: str, home: Path | None, runs: Path, store: Path, data: Sequence[Path] = ()) -> Overview:
     """The overview of a backend by name."""
     backend = backend_named(name) if home is None else backend_named(name, home=home)
-    return Overview(backend, places_of(backend, home=home, runs=runs, store=store))
+    return Overview(backend, places_of(backend, home=home, runs=runs, store=store, data=data))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from breedclf.api.deployment import serving_backend
 from breedclf.api.endpoint import Endpoint
+from breedclf.console.done import Done, Fields
+from breedclf.console.stored_actions import STORED_ACTIONS
 from breedclf.console.threads import in_thread
 from breedclf.errors import ConfigError, EndpointError
 from breedclf.jobs.endpoints import EndpointStatus, ServingBackend
@@ -14,16 +15,6 @@ from breedclf.overview.overview import Overview
 from breedclf.overview.search_commands import stop_search
 
 _DELETE_SECONDS = 20.0
-
-Fields = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What an action has done, and the page to go to next, if another."""
-
-    text: str
-    next: str = ""
 
 
 async def perform(name: str, overview: Overview, fields: Fields) -> Done:
@@ -40,8 +31,7 @@ async def perform(name: str, overview: Overview, fields: Fields) -> Done:
     except KeyError as missing:
         raise ConfigError(f"action {name} needs the field {missing}") from None
     finally:
-        overview.looks.forget()
-        overview.folder_looks.forget()
+        overview.forget()
 
 
 def _stop_job(overview: Overview, fields: Fields) -> Done:
@@ -82,4 +72,5 @@ ACTIONS: dict[str, Callable[[Overview, Fields], Done]] = {
     "delete-job": _delete_job,
     "stop-search": _stop_search,
     "delete-endpoint": _delete_endpoint,
+    **STORED_ACTIONS,
 }

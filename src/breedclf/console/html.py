@@ -109,6 +109,11 @@ def section(content: Section) -> Markup:
     return Markup('<h2>{}</h2>{}<div class="blocks">{}</div>').format(content.heading, lead, blocks)
 
 
+def field_action(action: Action, links: Links, *, field: str, label: str, most: int) -> Markup:
+    """A button with an input of at most `most` characters, which becomes the action's field of this name."""
+    return render("field_action.html.j2", action=action, may_act=links.may_act, field=field, label=label, most=most)
+
+
 def problem(look: Look[Any]) -> Markup:
     """Why the last look failed, or that it is still to come; nothing if it succeeded."""
     if not look.problem:

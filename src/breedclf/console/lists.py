@@ -27,4 +27,6 @@ LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
     "tunings": lambda overview: _documents(overview.searches()),
     "endpoints": lambda overview: _documents(overview.endpoints()),
+    "models": lambda overview: _documents(overview.models()),
+    "datasets": lambda overview: _documents(overview.datasets()),
 }

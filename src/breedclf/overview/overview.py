@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from breedclf.backends.common.folder import home_folder
-from breedclf.errors import JobError, ProfileError
+from breedclf.errors import ConfigError, JobError, ProfileError
 from breedclf.jobs import Backend, JobDescription, JobRecord, MetricRecord, RecordingBackend
 from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
+from breedclf.model_store.store import ModelStore
+from breedclf.overview.comparisons import Comparisons
+from breedclf.overview.dataset_contents import Contents, ContentsReader
+from breedclf.overview.dataset_findings import Findings
+from breedclf.overview.dataset_images import DatasetImages
+from breedclf.overview.datasets import DatasetView, Uses, dataset_views
 from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
 from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
+from breedclf.overview.models import ModelView, model_view, model_views
 from breedclf.overview.profiles import Profiles, ProfileView, ReadProfile
 from breedclf.overview.searches import (
     SearchView,
@@ -26,6 +34,7 @@ from breedclf.overview.searches import (
     with_listed,
 )
 from breedclf.overview.studies import Studies, study_homes
+from breedclf.overview.tasks import Tasks, TaskView
 from breedclf.tuning.native import ListedTunings, NativeTuning
 
 DEFAULT_RUNS = Path("runs")
@@ -34,11 +43,15 @@ _RUN_FILES = frozenset({"profile.json", "journey.json"})
 
 @dataclass(frozen=True)
 class Places:
-    """Folders on this machine: searches are in `home`, journeys and reports in `runs`, models in `store`."""
+    """Folders on this machine: searches are in `home`, journeys and reports in `runs`, models in `store`.
+
+    `data` are datasets that are shown also if nothing uses them.
+    """
 
     home: Path
     runs: Path
     store: Path
+    data: tuple[Path, ...] = ()
 
 
 @dataclass
@@ -58,12 +71,22 @@ class Overview:
     run_folders: WatchedFolders = field(init=False)
     recorded: Profiles = field(init=False)
 
+    findings: Findings = field(init=False)
+    comparisons: Comparisons = field(init=False)
+    images: DatasetImages = field(default_factory=DatasetImages)
+    _uses: Uses = field(default_factory=Uses)
+    _contents: ContentsReader = field(default_factory=ContentsReader)
+    _tasks: Tasks = field(init=False)
+
     def __post_init__(self) -> None:
         pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
         self.looks = Looks(pace, clock=self.clock)
         self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
         self.run_folders = WatchedFolders(self.places.runs, _RUN_FILES)
         self.recorded = Profiles(self.backend, self.run_folders, self.places.runs)
+        self.findings = Findings(self.places.home, self.places.runs)
+        self.comparisons = Comparisons(self.places.runs)
+        self._tasks = Tasks(self.places.home)
 
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
@@ -149,6 +172,50 @@ class Overview:
             raise ProfileError(f"there is no profile {name}: it was deleted, or its job left none")
         return self.recorded.read(view)
 
+    def models(self) -> Look[tuple[ModelView, ...]]:
+        """All models of the store, by name."""
+        return self.folder_looks.look("models", lambda: model_views(self._store))
+
+    def model(self, name: str) -> Look[ModelView]:
+        """One model of the store."""
+        return self.folder_looks.look(("model", name), lambda: model_view(self._store, name))
+
+    def datasets(self) -> Look[tuple[DatasetView, ...]]:
+        """All datasets that something on this machine names."""
+        return self.folder_looks.look("datasets", self._datasets)
+
+    def dataset(self, key: str) -> DatasetView:
+        """The dataset with this key.
+
+        Raises:
+            ConfigError: none is known.
+        """
+        found = next((each for each in self.datasets().value or () if each.key == key), None)
+        if found is None:
+            raise ConfigError(f"no dataset {key}: nothing names it any more; `breedclf console --data DIR` adds one")
+        return found
+
+    def contents(self, dataset: DatasetView) -> Look[Contents]:
+        """What is in the folder of a dataset."""
+        return self.folder_looks.look(("contents", dataset.path), lambda: self._contents.of(dataset.path))
+
+    def tasks(self) -> Look[tuple[TaskView, ...]]:
+        """The commands that consoles of this home have started, the latest first."""
+        return self.folder_looks.look("tasks", self._tasks.all)
+
+    def forget(self) -> None:
+        """Let the next looks ask, as after an action."""
+        self.looks.forget()
+        self.folder_looks.forget()
+
+    @property
+    def _store(self) -> ModelStore:
+        return ModelStore(self.places.store)
+
+    def _datasets(self) -> tuple[DatasetView, ...]:
+        places, models = self.places, self.models().value or ()
+        return dataset_views(self._uses.of(places.home, places.runs, models, places.data))
+
     def _description(self, name: str) -> JobDescription:
         try:
             return self.backend.describe(name)
@@ -159,8 +226,8 @@ class Overview:
             raise
 
 
-def places_of(backend: Backend, *, home: Path | None, runs: Path, store: Path) -> Places:
+def places_of(backend: Backend, *, home: Path | None, runs: Path, store: Path, data: Sequence[Path] = ()) -> Places:
     """The folders of a backend: `home`, or the backend's own, or the default one."""
     if home is None and isinstance(backend, HomeBackend):
         home = backend.home
-    return Places(home_folder(home), runs, store)
+    return Places(home_folder(home), runs, store, tuple(data))

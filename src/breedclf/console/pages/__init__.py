@@ -8,10 +8,13 @@ from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.model import ModelPage
+from breedclf.console.pages.models import ModelsPage
 from breedclf.console.pages.profile import ProfilePage
 from breedclf.console.pages.profiles import ProfilesPage
 from breedclf.console.pages.search import SearchPage
 from breedclf.console.pages.searches import SearchesPage
+from breedclf.console.pages.version import VersionPage
 
 PAGES: tuple[Page, ...] = (
     JobsPage(),
@@ -23,4 +26,7 @@ PAGES: tuple[Page, ...] = (
     ProfilePage(),
     EndpointsPage(),
     EndpointPage(),
+    ModelsPage(),
+    VersionPage(),
+    ModelPage(),
 )
