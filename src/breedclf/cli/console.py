@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from breedclf.backends.registry import backend_named, backend_names
 from breedclf.cli.terminal import Terminal
+from breedclf.errors import ConfigError
 from breedclf.files.paths import path_argument
 from breedclf.model_store.store import DEFAULT_STORE
 from breedclf.overview.overview import DEFAULT_RUNS, Overview, places_of
@@ -38,21 +41,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where jobs run; repeat it to show several (default: local)",
     )
     parser.add_argument("--read-only", action="store_true", help="show everything, do nothing")
-    parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="don't open a browser (none is opened with --json either)"
+    )
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    from breedclf.console.browser import opened_in_browser
     from breedclf.console.server import run_console
 
-    names: list[str] = list(dict.fromkeys(arguments.backend or ["local"]))
-    overviews = {name: overview_of(name, arguments.home, arguments.runs, arguments.store) for name in names}
+    if not 0 <= arguments.port <= 65_535:
+        raise ConfigError(f"--port {arguments.port}: choose one from 1 to 65535, or 0 for any free port")
+    overviews = overviews_of(arguments.backend or ["local"], arguments.home, arguments.runs, arguments.store)
+    with contextlib.ExitStack() as until_the_end:
 
-    def ready(address: str) -> None:
-        terminal.result({"url": address}, f"console: {address}")
-        terminal.note("press Ctrl-C to end it; jobs go on")
+        def ready(address: str) -> None:
+            terminal.result({"url": address}, f"console: {address}")
+            terminal.note("press Ctrl-C to end it; jobs go on")
+            if not arguments.no_browser and not arguments.json:
+                until_the_end.enter_context(opened_in_browser(address))
 
-    run_console(overviews, port=arguments.port, read_only=arguments.read_only, ready=ready)
+        run_console(overviews, port=arguments.port, read_only=arguments.read_only, ready=ready)
     return 0
+
+
+def overviews_of(names: Sequence[str], home: Path | None, runs: Path, store: Path) -> dict[str, Overview]:
+    """The overviews of backends by the names that pages show; one of each name."""
+    found = [overview_of(name, home, runs, store) for name in dict.fromkeys(names)]
+    return {overview.label: overview for overview in found}
 
 
 def overview_of(name: str, home: Path | None, runs: Path, store: Path) -> Overview:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
 from breedclf.jobs import Backend, JobDescription, MetricRecord
-from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
+from breedclf.jobs.protocols import HomeBackend, LabeledBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
@@ -41,6 +41,11 @@ class Overview:
         pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
         self.looks = Looks(pace, clock=self.clock)
 
+    @property
+    def label(self) -> str:
+        """What pages call the backend."""
+        return self.backend.label if isinstance(self.backend, LabeledBackend) else self.backend.name
+
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
         return self.looks.look("jobs", lambda: job_views(self.backend), self.stamp())
@@ -58,7 +63,7 @@ class Overview:
         return self.looks.look(("log", name), lambda: self.backend.read_log(name)[0], self.stamp(name))
 
     def stamp(self, name: str | None = None) -> Stamp | None:
-        """What tells cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
+        """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 

@@ -40,7 +40,7 @@ class JobPage:
                 Fragment("log", _log(overview.log(name).value or "")),
                 Fragment("settings", _settings(job)),
             ],
-            Markup("Job on {}").format(overview.backend.name),
+            Markup("Job on {}").format(overview.label),
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
