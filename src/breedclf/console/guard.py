@@ -132,6 +132,7 @@ class Guard:
             response: Response = RedirectResponse(address, 303)
         else:
             leading = f'<meta http-equiv="refresh" content="0; url={escape(address)}">'
-            response = HTMLResponse(f"<!doctype html>{leading}<link rel="icon" href="data:,"><title>breedclf</title>")
+            icon = '<link rel="icon" href="data:,">'
+            response = HTMLResponse(f"<!doctype html>{leading}{icon}<title>breedclf</title>")
         response.set_cookie(cookie_name(self._port), self._token, httponly=True, samesite="strict", path="/")
         return response
