@@ -87,6 +87,15 @@ class StampedBackend(Protocol):
 
 
 @runtime_checkable
+class LabeledBackend(Protocol):
+    """A backend that is shown under another name than the one that selects it."""
+
+    @property
+    def label(self) -> str:
+        """What pages call it, such as "emulator" for the SageMaker backend with the URL of one."""
+
+
+@runtime_checkable
 class DelayedBackend(Protocol):
     """A backend whose last log lines and metrics may arrive some seconds after the job has ended."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from breedclf.backends.common.folder import home_folder
 from breedclf.errors import ConfigError, JobError, ProfileError
 from breedclf.jobs import Backend, JobDescription, JobRecord, MetricRecord, RecordingBackend
-from breedclf.jobs.protocols import HomeBackend, PacedBackend, StampedBackend
+from breedclf.jobs.protocols import HomeBackend, LabeledBackend, PacedBackend, StampedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.model_store.store import ModelStore
 from breedclf.overview.comparisons import Comparisons
@@ -88,6 +88,11 @@ class Overview:
         self.comparisons = Comparisons(self.places.runs)
         self._tasks = Tasks(self.places.home)
 
+    @property
+    def label(self) -> str:
+        """What pages call the backend."""
+        return self.backend.label if isinstance(self.backend, LabeledBackend) else self.backend.name
+
     def jobs(self) -> Look[tuple[JobView, ...]]:
         """All jobs, oldest first."""
         return self.looks.look("jobs", lambda: job_views(self.backend), self.stamp())
@@ -117,6 +122,7 @@ class Overview:
 
     def stamp(self, name: str | None = None) -> Stamp | None:
         """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
+        """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 

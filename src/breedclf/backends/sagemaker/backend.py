@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -99,6 +100,12 @@ class SageMakerBackend:
 
     def __repr__(self) -> str:
         return f"SageMakerBackend(region={self.settings.region!r}, bucket={self.settings.bucket!r})"
+
+    @property
+    def label(self) -> str:
+        """What pages call it: "emulator" if its calls go to one, otherwise "sagemaker"."""
+        url = self.settings.endpoint_url or os.environ.get("AWS_ENDPOINT_URL")
+        return "emulator" if url else self.name
 
     @property
     def context(self) -> AwsContext:

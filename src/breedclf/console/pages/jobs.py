@@ -33,7 +33,7 @@ class JobsPage:
                 Fragment("jobs", _table(chosen, links)),
                 Fragment("pages", _pages(choice, chosen, links)),
             ],
-            f"{chosen.count} of {len(look.value or ())} jobs on {overview.backend.name}",
+            f"{chosen.count} of {len(look.value or ())} jobs on {overview.label}",
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
