@@ -13,7 +13,7 @@ import pytest
 
 from breedclf.api.training_job import training_spec
 from breedclf.backends.common.folder import DamagedJobError, JobFolder, create_job_folder, job_folder
-from breedclf.backends.registry import backend_named
+from breedclf.backends.local.backend import LocalBackend
 from breedclf.cli import train
 from breedclf.cli.flags import training_config
 from breedclf.config import TrainingConfig
@@ -81,7 +81,7 @@ def test_losses_share_a_chart_and_epochs_are_the_axis() -> None:
         ("Accuracy", ["valid_accuracy"]),
     ]
     assert (found.groups[0].curves[0].x, found.groups[0].curves[0].y) == ((1, 2), (3.0, 1.0))
-    assert found.last == {"epoch": 2, "best_epoch": 2}
+    assert found.last == {"best_epoch": 2}
 
 
 def test_metrics_without_epochs_are_drawn_by_report() -> None:
@@ -123,6 +123,7 @@ def test_the_end_of_a_log_of_a_gigabyte_is_read_alone(tmp_path: Path) -> None:
     end = log_end(backend, "job")
     assert end.lines[-2:] == ("epoch 1", "done \xe9")
     assert (end.size, end.hidden) == (folder.log_file.stat().st_size, 1)
+    assert end.size is not None
     assert end.position == end.size - len(END)
     last = log_part(backend, "job", (end.size - 1) // PART_BYTES * PART_BYTES)
     assert last.after is None
@@ -169,7 +170,12 @@ def test_ended_jobs_are_read_again_only_if_they_changed(tmp_path: Path, monkeypa
     assert [each.name for each in backend.list_jobs()] == ["a", "b"]
     read: list[str] = []
     original: Callable[[JobFolder], JobDescription] = JobFolder.read_description
-    monkeypatch.setattr(JobFolder, "read_description", lambda self: (read.append(self.name), original(self))[1])
+
+    def counted(folder: JobFolder) -> JobDescription:
+        read.append(folder.name)
+        return original(folder)
+
+    monkeypatch.setattr(JobFolder, "read_description", counted)
     backend.list_jobs()
     assert read == []
     job_folder(tmp_path / "home", "b").state_file.write_text("{")
@@ -294,4 +300,4 @@ def test_a_record_names_channels_and_folders(tmp_path: Path) -> None:
     )
     folder.state_file.write_text("{")
     with pytest.raises(DamagedJobError):
-        backend_named("local", home=tmp_path / "home").record("job")
+        LocalBackend(tmp_path / "home").record("job")

@@ -28,7 +28,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.jobs import check_name
 from breedclf.overview.logs import whole_log
 from breedclf.overview.overview import Overview
-from breedclf.text.plain_json import plain_json
+from breedclf.text.plain_json import plain_json_parts
 
 ASSET_TYPES = {
     "console.css": "text/css",
@@ -118,7 +118,7 @@ def create_app(console: Console) -> Starlette:
         if name not in LISTS:
             raise HTTPException(404, f"no list {name}; there are {', '.join(LISTS)}")
         overview = console.overview(request.query_params.get("backend", ""))
-        return Response(plain_json(LISTS[name](overview)), media_type="application/json")
+        return StreamingResponse(plain_json_parts(LISTS[name](overview)), media_type="application/json")
 
     async def action(request: Request) -> Response:
         if console.read_only:
