@@ -37,7 +37,7 @@ from breedclf.overview.looks import Seen
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import callout
 from breedclf.serving.http.web_page import SHARED_SCRIPTS, page_file
-from breedclf.text.plain_json import plain_json
+from breedclf.text.plain_json import plain_json_parts
 
 ASSET_TYPES = {
     "console.css": "text/css",
@@ -161,7 +161,8 @@ def create_app(console: Console) -> Starlette:
         if name not in LISTS:
             raise HTTPException(404, f"no list {name}; there are {', '.join(LISTS)}")
         overview = console.overview(request.query_params.get("backend", ""))
-        return Response(plain_json(await in_thread(LISTS[name], overview)), media_type="application/json")
+        documents = await in_thread(LISTS[name], overview)
+        return StreamingResponse(plain_json_parts(documents), media_type="application/json")
 
     async def action(request: Request) -> Response:
         if console.read_only:

@@ -85,7 +85,7 @@ def metrics_of(records: Sequence[MetricRecord]) -> Metrics:
         for name, found in points.items()
         if len(found) > 1
     }
-    rest = {name: value for name, value in last.items() if name not in curves}
+    rest = {name: value for name, value in last.items() if name not in curves and not (curves and name == _EPOCH)}
     return Metrics(_grouped(curves), rest, _EPOCH if by_epoch else "report")
 
 
@@ -128,7 +128,7 @@ def _grouped(curves: Mapping[str, Curve]) -> tuple[CurveGroup, ...]:
         names = [name for name in left if name == word or name.endswith(f"_{word}")]
         if names:
             groups.append(CurveGroup(title, tuple(left.pop(name) for name in sorted(names))))
-    others = [CurveGroup(name.replace("_", " "), (left[name],)) for name in sorted(left)]
+    others = [CurveGroup(name.replace("_", " ").capitalize(), (left[name],)) for name in sorted(left)]
     return (*groups, *others)
 
 

@@ -63,7 +63,8 @@ def log_part(backend: Backend, name: str, position: int) -> LogView:
     if not isinstance(backend, TailingBackend) or (size := backend.log_tail(name, 0).size) is None:
         text, after = backend.read_log(name, position)
         return _view(text, position, after if text else None, None)
-    position = max(0, min(position, size - 1))
+    if position >= size:
+        position = max(0, size - 1) // PART_BYTES * PART_BYTES
     start = max(0, position - 1)
     raw = backend.read_log(name, start)[0].encode("utf-8", errors="replace")
     begin = 0 if position == 0 else raw.find(b"\n", 0, PART_BYTES) + 1 or position - start

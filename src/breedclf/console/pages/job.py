@@ -40,7 +40,7 @@ class JobPage:
         subtitle = Markup("Job on {}, {}").format(overview.label, job.status)
         if job.is_damaged:
             return Content(
-                name, [Fragment("problem", html.problem(look)), Fragment("state", _state(job, links))], subtitle
+                name, [Fragment("problem", html.problem(look)), Fragment("state", _state(job, None, links))], subtitle
             )
         records = overview.metrics(name).value or []
         record = overview.job_record(name).value
@@ -48,10 +48,10 @@ class JobPage:
             name,
             [
                 Fragment("problem", html.problem(look)),
-                Fragment("state", _state(job, links)),
+                Fragment("state", _state(job, record, links)),
                 Fragment("progress", _progress(job, records)),
                 Fragment("curves", _curves(metrics_of(records), job)),
-                Fragment("log", _log(name, overview.log(name), links)),
+                Fragment("log", _log(job, overview.log(name), links)),
                 Fragment("transitions", _transitions(job)),
                 Fragment("repeat", _repeat(record, overview.backend.name)),
                 Fragment("files", _files(job, record)),
@@ -64,7 +64,7 @@ class JobPage:
         return [{"name": job.name} for job in overview.jobs().value or ()]
 
 
-def _state(job: JobView, links: Links) -> Markup:
+def _state(job: JobView, record: JobRecord | None, links: Links) -> Markup:
     found = job.description
     pairs: list[tuple[str, object]] = [
         ("status", html.badge(job.status)),
@@ -76,6 +76,8 @@ def _state(job: JobView, links: Links) -> Markup:
         pairs.append(("search", html.link(links.to(f"/searches/{job.search}"), job.search)))
     if found.failure_reason:
         pairs.append(("failure reason", Markup('<span class="reason">{}</span>').format(found.failure_reason)))
+    if record is not None and "profile" in record.folders:
+        pairs.append(("profile", html.link(links.to(f"/profiles/{job.name}"), "where its time went")))
     if (code := found.details.get("exit_code")) is not None:
         pairs.append(("exit code", code))
     return Markup("<h2>State</h2>{}{}").format(facts(pairs), html.actions(_actions(job), links))
@@ -146,15 +148,15 @@ def _curves(metrics: Metrics, job: JobView) -> Markup:
     return Markup("<h2>Metrics</h2>{}").format(Markup("").join(parts))
 
 
-def _log(name: str, look: Look[LogView], links: Links) -> Markup:
+def _log(job: JobView, look: Look[LogView], links: Links) -> Markup:
     if look.value is None:
         return Markup("<h2>Log</h2><p>{}</p>").format(look.problem)
     log = look.value
     shown = Markup('<div class="log"><pre tabindex="0" aria-label="End of the log">{}</pre></div>').format(
-        "\n".join(log.lines) or "Nothing written yet."
+        "\n".join(log.lines) or ("Nothing written yet." if job.is_active else "The log is empty.")
     )
-    whole = html.link(links.to(f"/jobs/{name}/log"), "Whole log") if links.is_live and log.position != 0 else ""
-    download = html.link(links.to(f"/jobs/{name}/log.txt"), "Download") if links.is_live else ""
+    whole = html.link(links.to(f"/jobs/{job.name}/log"), "Whole log") if links.is_live and log.position != 0 else ""
+    download = html.link(links.to(f"/jobs/{job.name}/log.txt"), "Download") if links.is_live else ""
     links_line = Markup('<p class="pages">{} {}</p>').format(whole, download) if links.is_live else Markup("")
     return Markup("<h2>Log</h2>{}{}").format(shown, links_line)
 
