@@ -62,10 +62,7 @@ def test_the_best_trial_comes_first_with_its_verdict(searched: Searched) -> None
     text = read_page(page).text
     assert text.index("Verdict") < text.index("Progress") < text.index("Trials, best valid_loss first")
     assert f"learning_rate {best.hyperparameters['learning_rate']}" in text
-    assert (
-        f"Level with 2 of the other 2 trials ({others}), whose accuracy isn't significantly worse on {study.valid_count}"
-        in text
-    )
+    assert f"Level with 2 of the other 2 trials ({others}), whose accuracy isn't significantly worse" in text
     assert "(best)" in text
     table = text[text.index("Trials, best valid_loss first") :]
     order = sorted(study.trials, key=lambda trial: trial.objective or 0.0)
