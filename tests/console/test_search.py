@@ -187,13 +187,13 @@ def test_a_trial_appears_without_a_reload_and_the_search_is_stopped(tmp_path: Pa
             assert "InProgress" in chromium.run("document.getElementById('state').textContent")
             add_trial(folder, 0.0625)
             for part in ("verdict", "trials", "history"):
-                chromium.until(f"document.getElementById('{part}').textContent.includes('0.062')", seconds=10)
-        chromium.until("document.getElementById('state').textContent.includes('No process drives')", seconds=10)
+                chromium.until(f"document.getElementById('{part}').textContent.includes('0.062')", seconds=30)
+        chromium.until("document.getElementById('state').textContent.includes('No process drives')", seconds=30)
         chromium.run("document.querySelector('button[data-action=stop-search]').click()")
         chromium.until("document.getElementById('question').open")
         assert "tune --stop dogs" in chromium.run("document.getElementById('question-command').textContent")
         chromium.run("document.querySelector('#question .danger').click()")
-        chromium.until("document.getElementById('message').textContent === 'stopped dogs'", seconds=10)
-        chromium.until("document.getElementById('state').textContent.includes('Stopped')", seconds=10)
+        chromium.until("document.getElementById('message').textContent === 'stopped dogs'", seconds=30)
+        chromium.until("document.getElementById('state').textContent.includes('Stopped')", seconds=30)
     assert folder.load().status == "Stopped"
     assert [line for line in chromium.messages if not line.startswith("asked ")] == []
