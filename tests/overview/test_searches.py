@@ -170,6 +170,13 @@ def test_pages_of_a_list() -> None:
     assert choose_searches(found, Choice(words="4")).count == 1
 
 
+@pytest.mark.parametrize("name", ["..", ".", "", "a/../dogs", "dogs\0", "../tuning/dogs", "x" * 300])
+def test_only_a_name_is_a_search(tmp_path: Path, name: str) -> None:
+    plant(tmp_path / "home", "dogs")
+    look = overview_in(tmp_path).search(name)
+    assert look.value is None and "no search" in look.problem
+
+
 # Stopping
 
 

@@ -24,6 +24,7 @@ _TONES = {
     "Refused": "bad",
     "Stopped": "issue",
     "Stopping": "issue",
+    "Interrupted": "issue",
     "RollingBack": "issue",
 }
 

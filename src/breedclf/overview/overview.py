@@ -30,10 +30,11 @@ from breedclf.overview.searches import (
     asked_search,
     is_run_by_itself,
     listed_searches,
+    stored_search,
     stored_searches,
     with_listed,
 )
-from breedclf.overview.studies import Studies, study_homes
+from breedclf.overview.studies import Studies, StudyHome, study_homes
 from breedclf.overview.tasks import Tasks, TaskView
 from breedclf.tuning.native import ListedTunings, NativeTuning
 
@@ -140,20 +141,23 @@ class Overview:
 
     def search(self, name: str) -> Look[SearchView]:
         """One search; one that the backend runs as a whole is asked for there."""
-        look = self.stored_searches()
-        stored = next((each for each in look.value or () if each.name == name), None)
+        look: Look[Any] = self.folder_looks.look(
+            ("search", name), lambda: stored_search(self.backend, self._homes(), self.studies, name)
+        )
+        stored: SearchView | None = look.value
         if stored is not None and (not stored.is_active or not is_run_by_itself(stored, self.backend)):
-            return Look(stored, look.time)
+            return look
         if stored is None and not isinstance(self.backend, NativeTuning):
-            return Look(
-                None, look.time, f"no search {name!r} in {self.places.home} or the journeys of {self.places.runs}"
-            )
-        asked = self.looks.look(("search", name), lambda: asked_search(self.backend, name, stored))
+            where = f"{self.places.home} or the journeys of {self.places.runs}"
+            return replace(look, value=None, problem=f"no search {name!r} in {where}")
+        asked: Look[Any] = self.looks.look(("search", name), lambda: asked_search(self.backend, name, stored))
         return asked if asked.value is not None or stored is None else replace(asked, value=stored)
 
     def _stored_searches(self) -> tuple[SearchView, ...]:
-        homes = study_homes(self.places.home, self.places.runs)
-        return stored_searches(self.backend, homes, self.studies)
+        return stored_searches(self.backend, self._homes(), self.studies)
+
+    def _homes(self) -> list[StudyHome]:
+        return study_homes(self.places.home, self.places.runs)
 
     def endpoints(self) -> Look[tuple[EndpointView, ...]]:
         """All endpoints, oldest first."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from breedclf.api.tuning import TuningJob
 from breedclf.backends.common.folder import HOME_VARIABLE, home_folder
+from breedclf.config import TrainingConfig
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend
+from breedclf.journey.settings import plain
 from breedclf.journey.steps.shown import command, settings_shown
 from breedclf.overview.searches import SearchView
 from breedclf.tuning.native import NativeTuning
@@ -48,17 +52,23 @@ def resume_command(view: SearchView) -> list[str]:
 def train_command(study: Study, trial: Trial) -> str | None:
     """The command that trains with the settings of a trial; None if its images are those of a program."""
     config = study.request.config_of(trial)
-    return None if config.data is None else command("breedclf", "train", config.data, flags=settings_shown(config))
+    return None if config.data is None else command("breedclf", "train", config.data, flags=_settings(study, config))
 
 
 def train_python(study: Study, trial: Trial) -> str:
     """The Python that trains with the settings of a trial."""
     config = study.request.config_of(trial)
-    shown = {} if config.data is None else {"data": str(config.data)}
-    lines = [f"    {name}={value!r}," for name, value in {**shown, **settings_shown(config)}.items()]
+    data = {} if config.data is None else {"data": str(config.data)}
+    lines = [f"    {name}={value!r}," for name, value in {**data, **_settings(study, config)}.items()]
     images = ", images=images" if config.data is None else ""
     text = ["from breedclf import Trainer, TrainingConfig", "", "config = TrainingConfig(", *lines, ")"]
     return "\n".join([*text, f"result = Trainer(config{images}).fit()"])
+
+
+def _settings(study: Study, config: TrainingConfig) -> dict[str, Any]:
+    """The settings that were searched, and others that differ from their defaults."""
+    shown, values = settings_shown(config), plain(config)
+    return {name: values[name] for name in values if name in shown or name in study.request.space}
 
 
 def _home(view: SearchView) -> list[str]:

@@ -19,6 +19,7 @@ from breedclf.tuning.trials import Trial, best_first
 INTERRUPTED = "Interrupted"
 DAMAGED = "Damaged"
 _NO_KEY = "00000000"
+_MOST_CHARS = 63  # of a name on a service; folders of this machine have shorter ones
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,14 @@ def stored_searches(backend: Backend, homes: Iterable[StudyHome], studies: Studi
     ]
     studies.keep_only(view.home.folder(view.name).file for view in views if view.home is not None)
     return tuple(sorted(views, key=_age))
+
+
+def stored_search(backend: Backend, homes: Iterable[StudyHome], studies: Studies, name: str) -> SearchView | None:
+    """The search of this name in a folder of this machine; None if there is none."""
+    if not 0 < len(name) <= _MOST_CHARS or name in (".", "..") or any(each in name for each in "/\\\0"):
+        return None
+    folders = ((home, home.folder(name)) for home in homes)
+    return next((_stored(home, folder, studies, backend) for home, folder in folders if folder.exists()), None)
 
 
 def with_listed(stored: Sequence[SearchView], listed: Sequence[NativeSummary], backend: str) -> tuple[SearchView, ...]:

@@ -13,11 +13,11 @@ from breedclf.tuning.table import confirmation_line, value_text
 from breedclf.tuning.trials import Trial, ranked
 
 _FEW_IMAGES = 500
-_NAMED = 4
+_NAMED = 8
 
 
-def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
-    """The best hyperparameters, or why there are none, and headline figures."""
+def summary_blocks(study: Study, best: Trial | None, *, status: str = "") -> list[Markup | str]:
+    """The best hyperparameters, or why there are none, and headline figures; `status` if more is known of that."""
     counts = {status: sum(t.status == status for t in study.trials) for status in ("Completed", "Failed", "Stopped")}
     seconds = sum(trial.seconds or 0.0 for trial in study.trials)
     jobs = Tile("training jobs", str(len(study.trials)), f"{counts['Completed']} completed, {counts['Failed']} failed")
@@ -40,7 +40,7 @@ def summary_blocks(study: Study, best: Trial | None) -> list[Markup | str]:
         level, count = len(study.confirmation.level_with), len(study.confirmation.trials)
         seeds = f"of {count} confirmed with {len(study.confirmation.seeds)} other seeds"
         headline.append(Tile("trials level with it", str(level), seeds))
-    headline += [jobs, Tile("total job time", formats.seconds(seconds), f"search: {study.status}")]
+    headline += [jobs, Tile("total job time", formats.seconds(seconds), f"search: {status or study.status}")]
     blocks += [callout("ok", "Best hyperparameters", values), tiles(headline)]
     if study.reason:
         blocks.append(f"Reason for the end of the search: {study.reason}.")
@@ -59,11 +59,9 @@ def level_sentence(study: Study) -> list[str]:
     level = level_with_best(study.trials, study.request.direction, count)
     if not level:
         return [f"On {count} validation images, its accuracy is significantly better than that of the other {others}."]
-    names = ", ".join(trial.name for trial in level[:_NAMED]) + (", ..." if len(level) > _NAMED else "")
-    return [
-        f"Level with {len(level)} of the other {others}, whose accuracy isn't significantly worse on {count} "
-        f"validation images: {names}."
-    ]
+    names = ", ".join(str(trial.index + 1) for trial in level[:_NAMED]) + (", ..." if len(level) > _NAMED else "")
+    which = f"trial {names}" if len(level) == 1 else f"{len(level)} of the other {others} trials ({names})"
+    return [f"Level with {which}, whose accuracy isn't significantly worse on {count} validation images."]
 
 
 def history_section(study: Study) -> Section:

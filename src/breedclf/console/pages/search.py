@@ -31,7 +31,6 @@ from breedclf.tuning.sections import (
 )
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import trial_columns
-from breedclf.tuning.trials import Trial
 
 _STARTED = "started"
 
@@ -69,7 +68,7 @@ def _verdict(view: SearchView) -> Markup:
     if study is None:
         heading = "Another program's search" if view.summary is not None else "The state of this search can't be read"
         return Markup("<h2>Verdict</h2>{}").format(callout("bad", heading, view.reason))
-    blocks = [*summary_blocks(study, study.best), *level_sentence(study)]
+    blocks = [*summary_blocks(study, study.best, status=view.status), *level_sentence(study)]
     return Markup("<h2>Verdict</h2>{}").format(Markup("").join(map(as_block, blocks)))
 
 
@@ -148,18 +147,20 @@ def _trials(view: SearchView, study: Study, backend: str, links: Links, *, as_st
         Column("status"),
         Column("started"),
         Column("time", numeric=True),
+        Column("name"),
     ]
     with_jobs = view.backend == backend and not request.packed
     trials = trials_in_order(study, as_started=as_started)
     rows = [
         [
-            _name(trial, is_best=trial is best, address=links.to(f"/jobs/{trial.name}") if with_jobs else None),
+            Markup("<strong>{}</strong> (best)").format(trial.index + 1) if trial is best else trial.index + 1,
             trial.objective,
             *(trial.hyperparameters[name] for name in request.space),
             trial.metrics.get("valid_accuracy"),
             html.badge(trial.status),
             html.moment(trial.started),
             html.running(trial.started, trial.ended) if view.is_followed or trial.ended else None,
+            html.link(links.to(f"/jobs/{trial.name}"), trial.name) if with_jobs else trial.name,
         ]
         for trial in trials
     ]
@@ -171,14 +172,11 @@ def _trials(view: SearchView, study: Study, backend: str, links: Links, *, as_st
     if reasons:
         blocks.append(details(f"{len(reasons)} not completed or not ranked", bullets(reasons)))
     if links.is_live and len(trials) > 1:
-        address = links.to(f"/searches/{view.name}", order="" if as_started else _STARTED)
-        blocks.insert(0, as_block(html.link(address, "Best first" if as_started else "As they started")))
+        other = links.to(f"/searches/{view.name}", order="" if as_started else _STARTED)
+        first: Markup | str = html.link(other, "Best first") if as_started else "Best first"
+        second: Markup | str = "as they started" if as_started else html.link(other, "as they started")
+        blocks.insert(0, Markup("<p>{}, or {}</p>").format(first, second))
     return Markup("<h2>Trials</h2>{}").format(Markup("").join(blocks))
-
-
-def _name(trial: Trial, *, is_best: bool, address: str | None) -> Markup:
-    text = Markup("{}").format(trial.name) if address is None else html.link(address, trial.name)
-    return Markup("<strong>{}</strong> (best)").format(text) if is_best else text
 
 
 def _alone(study: Study) -> Markup:

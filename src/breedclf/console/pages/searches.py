@@ -11,7 +11,7 @@ from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
 from breedclf.overview.jobs import Choice
 from breedclf.overview.overview import Overview
-from breedclf.overview.searches import ChosenSearches, SearchView, choose_searches
+from breedclf.overview.searches import DAMAGED, ChosenSearches, SearchView, choose_searches
 from breedclf.reporting import formats
 from breedclf.reporting.blocks import Column, table
 from breedclf.tuning.table import value_text
@@ -109,6 +109,8 @@ def duration(view: SearchView) -> Markup:
 
 def where(view: SearchView, links: Links) -> Markup | str:
     """Where its trials run, and the journey that it is part of."""
+    if view.status == DAMAGED:
+        return "–"
     place = "in one process" if view.backend is None else f"on {view.backend}"
     if view.home is None or not view.home.journey:
         return place
