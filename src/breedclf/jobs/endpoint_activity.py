@@ -39,6 +39,7 @@ class ActivityMinute:
 class EndpointActivity:
     """The requests of the last hour; `minutes` has those with requests, oldest first.
 
+    `latency` is None where only that of each minute is known.
     `is_complete` is False where there were too many requests to read them all. `last_request` is the time of the
     last request of all, in seconds since 1970 (UTC), None if there was none or it isn't known.
     """

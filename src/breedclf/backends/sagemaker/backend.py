@@ -24,6 +24,7 @@ from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
 from breedclf.errors import EndpointError
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord
+from breedclf.jobs.endpoint_activity import EndpointActivity, EndpointCost
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
 from breedclf.jobs.plan import Plan
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -340,6 +341,14 @@ class SageMakerBackend:
         return self._endpoints.invoke(
             name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
         )
+
+    def endpoint_activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour by CloudWatch; EndpointError without permission cloudwatch:GetMetricData."""
+        return self._endpoints.figures.activity(name)
+
+    def endpoint_cost(self, name: str) -> EndpointCost:
+        """What the endpoint's present machines cost, from its creation to now; EndpointError if there is none."""
+        return self._endpoints.figures.cost(name)
 
     def transform_images(
         self, artifact: Path, images: Iterable[tuple[str, bytes]]

@@ -75,7 +75,7 @@ def _state(endpoint: EndpointView, backend: str, links: Links) -> Markup:
 def _reason(endpoint: EndpointView) -> Markup:
     reason = endpoint.description.failure_reason
     if endpoint.description.rolled_back:
-        return callout("issue", "The last update was rolled back; the model before it answers", reason or "")
+        return callout("issue", "The last update was rolled back; the previous model answers", reason or "")
     if not reason:
         return Markup("")
     if endpoint.description.status is EndpointStatus.DELETING:
@@ -139,6 +139,13 @@ def _figures(activity: EndpointActivity) -> Markup:
         Tile("requests", whole(activity.requests), "" if activity.is_complete else "the latest; there were more"),
         Tile("error rate", percent(activity.error_rate or 0.0), refused if errors else ""),
     ]
+    last_minute = activity.minutes[-1].latency if activity.minutes else None
+    if activity.latency is None and last_minute is not None:
+        note = "in the last minute with requests"
+        found += [
+            Tile("median latency", _milliseconds(last_minute.p50), note),
+            Tile("99% are faster than", _milliseconds(last_minute.p99), note),
+        ]
     if activity.latency is not None:
         found += [
             Tile("median latency", _milliseconds(activity.latency.p50), "in the model's server"),

@@ -18,12 +18,11 @@ _COLUMNS: tuple[Column | str, ...] = (
     "name",
     "status",
     "model",
-    "url",
-    Column("requests in the last hour", numeric=True),
+    "time to live",
+    Column("requests (last hour)", numeric=True),
     Column("errors", numeric=True),
     Column("median latency", numeric=True),
     "created",
-    "time to live",
 )
 _EMPTY = "No endpoints: `breedclf deploy MODEL --detach` starts one."
 
@@ -65,12 +64,11 @@ def _row(each: EndpointView, links: Links) -> list[Markup | str | None]:
         html.link(links.to(f"/endpoints/{each.name}"), each.name),
         html.badge(each.status),
         model_of(each, links),
-        each.description.url,
+        html.left(each.description.expires),
         None if activity is None else whole(activity.requests),
         None if rate is None else percent(rate),
         None if latency is None else f"{latency.p50:g} ms",
         html.moment(each.description.created),
-        html.left(each.description.expires),
     ]
 
 
