@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from breedclf.errors import JobError
-from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Looks, Pace, seen_looks
+from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Look, Looks, Pace, seen_looks
 
 
 @dataclass
@@ -45,13 +45,13 @@ class Service:
         return ask
 
 
-def settled(looks: Looks, key: str, service: Service) -> int | None:
+def settled(looks: Looks, key: str, service: Service) -> Look[int]:
     """Look twice, with the answer of the first look in between: later answers come aside."""
     looks.look(key, service.ask(key))
     for thread in threading.enumerate():
         if thread.daemon and "_answer_aside" in thread.name:
             thread.join(10)
-    return looks.look(key, service.ask(key)).value
+    return looks.look(key, service.ask(key))
 
 
 def test_a_result_is_reused_until_it_is_old() -> None:
@@ -111,18 +111,17 @@ def test_a_page_that_is_opened_first_is_asked_at_once_beside_open_ones() -> None
 def test_failures_are_shown_beside_what_was_known_and_asked_for_ever_later() -> None:
     clock, service = Clock(), Service()
     looks = Looks(SERVICE_PACE, clock=clock)
-    assert settled(looks, "a", service) == 1
+    assert settled(looks, "a", service).value == 1
     service.fails = JobError("ExpiredToken: sign in again")
     for _ in range(3000):
         settled(looks, "a", service)
         clock.now += 0.4
-    look = looks.look("a", service.ask("a"))
+    look = settled(looks, "a", service)
     assert (look.value, look.problem) == (1, "ExpiredToken: sign in again")
     assert 1200 / 120 <= len(service.asked) <= 1200 / 120 + 5
     service.fails = None
     clock.now += 121
-    settled(looks, "a", service)
-    assert looks.look("a", service.ask("a")).problem == ""
+    assert settled(looks, "a", service).problem == ""
 
 
 def test_an_answer_that_takes_long_is_awaited_for_a_moment_and_seen_when_it_comes() -> None:

@@ -27,11 +27,16 @@ from breedclf.console.html import moment, render
 from breedclf.console.lists import LISTS
 from breedclf.console.live import MOST_PAGES, LivePages
 from breedclf.console.pages import PAGES
+from breedclf.console.predicting import about, predicted
+from breedclf.console.reports import report_routes
 from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError
+from breedclf.jobs import check_name
+from breedclf.overview.logs import whole_log
 from breedclf.overview.looks import Seen
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import callout
+from breedclf.serving.http.web_page import SHARED_SCRIPTS, page_file
 from breedclf.text.plain_json import plain_json
 
 ASSET_TYPES = {
@@ -43,6 +48,8 @@ ASSET_TYPES = {
     "stream-worker.js": "text/javascript",
     "times.js": "text/javascript",
     "actions.js": "text/javascript",
+    "try.js": "text/javascript",
+    **dict.fromkeys(SHARED_SCRIPTS, "text/javascript"),
 }
 _MAX_ACTION_BYTES = 64 << 10
 
@@ -164,6 +171,23 @@ def create_app(console: Console) -> Starlette:
         done = await perform(request.path_params["name"], overview, fields)
         return JSONResponse({"done": done.text, "next": done.next})
 
+    def job_log(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        name = check_name(request.path_params["name"])
+        overview.backend.describe(name)
+        headers = {"content-disposition": f'attachment; filename="{name}.log.txt"'}
+        return StreamingResponse(whole_log(overview.backend, name), media_type="text/plain", headers=headers)
+
+    async def invocations(request: Request) -> Response:
+        if console.read_only:
+            raise HTTPException(403, "this console was started with --read-only")
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await predicted(overview, request.path_params["name"], request)
+
+    async def about_endpoint(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await about(overview, request.path_params["name"])
+
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in ASSET_TYPES:
@@ -174,9 +198,13 @@ def create_app(console: Console) -> Starlette:
         routes=[
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
+            Route("/jobs/{name}/log.txt", job_log),
+            *report_routes(console.overview),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),
+            Route("/api/endpoints/{name}/invocations", invocations, methods=["POST"]),
+            Route("/api/endpoints/{name}/about", about_endpoint),
             Route("/api/{name}", listing),
         ],
         middleware=[Middleware(Guard, token=console.token, port=console.port)],
@@ -249,7 +277,9 @@ def current_entry(path: str) -> str:
 def asset_bytes(name: str) -> bytes:
     """A style sheet or script of the pages."""
     if name == "console.css":
-        return str(render("console.css.j2")).encode()
+        return str(render("console.css.j2")).encode() + b"\n" + page_file("answer.css")
+    if name in SHARED_SCRIPTS:
+        return page_file(name)
     return files("breedclf.console").joinpath("static", name).read_bytes()
 
 

@@ -25,4 +25,6 @@ def _documents(look: Look[T]) -> list[dict[str, Any]]:
 
 LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
+    "tunings": lambda overview: _documents(overview.searches()),
+    "endpoints": lambda overview: _documents(overview.endpoints()),
 }

@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 from breedclf.console.content import Page
+from breedclf.console.pages.endpoint import EndpointPage
+from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
+from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.profile import ProfilePage
+from breedclf.console.pages.profiles import ProfilesPage
+from breedclf.console.pages.search import SearchPage
+from breedclf.console.pages.searches import SearchesPage
 
-PAGES: tuple[Page, ...] = (JobsPage(), JobPage())
+PAGES: tuple[Page, ...] = (
+    JobsPage(),
+    JobPage(),
+    JobLogPage(),
+    SearchesPage(),
+    SearchPage(),
+    ProfilesPage(),
+    ProfilePage(),
+    EndpointsPage(),
+    EndpointPage(),
+)
