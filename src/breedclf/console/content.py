@@ -29,7 +29,7 @@ class Fragment:
 class Content:
     """A page: its title, one line about it, and its fragments from top to bottom.
 
-    `state` says in a word or two how things are, such as "Training 45%": it stands first in the browser's tab.
+    `state` says in a word or two how things are, such as "Training 45%": it comes first in the browser's tab.
     """
 
     title: str
