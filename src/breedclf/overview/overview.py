@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from breedclf.backends.common.folder import home_folder
-from breedclf.errors import ProfileError
+from breedclf.errors import ConfigError, ProfileError
 from breedclf.jobs import Backend, JobDescription, MetricRecord
 from breedclf.jobs.protocols import HomeBackend, PacedBackend
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
+from breedclf.overview.journeys import Journeys, JourneyView
 from breedclf.overview.looks import LOCAL_PACE, SERVICE_PACE, Look, Looks
 from breedclf.overview.profiles import Profiles, ProfileView, ReadProfile
 
@@ -43,10 +44,12 @@ class Overview:
     folder_looks: Looks = field(init=False)
     run_folders: WatchedFolders = field(init=False)
     recorded: Profiles = field(init=False)
+    journeys_here: Journeys = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
         self.run_folders = WatchedFolders(self.places.runs, _RUN_FILES)
+        self.journeys_here = Journeys(self.run_folders, self.places.runs)
         self.recorded = Profiles(self.backend, self.run_folders, self.places.runs)
         paced = isinstance(self.backend, PacedBackend)
         self.looks = Looks(SERVICE_PACE if paced else LOCAL_PACE, clock=self.clock)
@@ -81,6 +84,20 @@ class Overview:
         if view is None:
             raise ProfileError(f"there is no profile {name}: it was deleted, or its job left none")
         return self.recorded.read(view)
+
+    def journeys(self) -> Look[tuple[JourneyView, ...]]:
+        """Journeys in the folder of runs, those that changed last first."""
+        return self.folder_looks.look("journeys", self.journeys_here.all)
+
+    def journey(self, name: str) -> Look[JourneyView]:
+        """One journey, by its name in `journeys`."""
+        return self.folder_looks.look(("journey", name), lambda: self._read_journey(name))
+
+    def _read_journey(self, name: str) -> JourneyView:
+        view = self.journeys_here.one(name)
+        if view is None:
+            raise ConfigError(f"there is no journey {name} in {self.places.runs}")
+        return view
 
     def _description(self, name: str) -> JobDescription:
         return self.backend.describe(name)
