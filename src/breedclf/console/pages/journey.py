@@ -87,7 +87,7 @@ def _state(view: JourneyView, links: Links) -> Markup:
 
 
 def _verdict(view: JourneyView) -> Markup:
-    """Where it stands, in one sentence."""
+    """How far it is, in one sentence."""
     step, again = view.now, "The same `breedclf journey` command continues there."
     total, done = len(view.steps), view.done
     if view.state == "Damaged":
