@@ -208,7 +208,7 @@ class Journeys:
 
 
 def _runs(record: JourneyRecord) -> bool | None:
-    """Whether a process runs the journey; None if that can't be told, as for records of earlier versions."""
+    """Whether a process runs the journey; None if that isn't known, as for records of earlier versions."""
     if record.run_by is not None:
         return record.run_by.is_alive
     return None if any(step.status == "InProgress" for step in record.steps) else False
