@@ -22,6 +22,7 @@ _TONES = {
     "Failed": "bad",
     "Damaged": "bad",
     "Refused": "bad",
+    "Interrupted": "issue",
     "Stopped": "issue",
     "Stopping": "issue",
     "Interrupted": "issue",
