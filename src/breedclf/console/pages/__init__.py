@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from breedclf.console.content import Page
+from breedclf.console.pages.data import DataPage
+from breedclf.console.pages.dataset import DatasetPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.jobs import JobsPage
 from breedclf.console.pages.model import ModelPage
@@ -15,4 +17,6 @@ PAGES: tuple[Page, ...] = (
     ModelsPage(),
     ModelPage(),
     VersionPage(),
+    DataPage(),
+    DatasetPage(),
 )
