@@ -107,6 +107,7 @@ def test_a_dataset_is_checked_in_a_browser_and_the_result_outlives_the_console(
         command = chromium.run("document.querySelector('[data-action=check-data] ~ code').textContent")
         assert command == f"breedclf data check '{data}'"
         chromium.run("document.querySelector('[data-action=check-data]').click()")
+        chromium.until("document.getElementById('message').textContent.includes('Checking')")
     with running_console(tmp_path) as running, running.client() as client:
         until(lambda: all_ended(running))
         text = read_page(client.get(f"/data/{key}").text).text
