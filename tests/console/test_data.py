@@ -78,7 +78,7 @@ def test_a_review_is_shown_with_thumbnails_of_the_dataset_alone(tmp_path: Path, 
         assert "is outside this dataset" in text
         assert "can't be decoded" in text
         assert "wrong with 87%" in text
-        assert "1 groups" in text
+        assert "1 group of images" in text
         assert f"breedclf data review '{data}' --architecture resnet18" not in text, "its weights aren't known"
         assert "-corrected" in text
         assert MARKUP not in page

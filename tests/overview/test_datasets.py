@@ -125,6 +125,21 @@ def test_a_folder_is_listed_again_only_when_it_changes(tmp_path: Path, monkeypat
     assert "table" in reader.of(str(tmp_path / "table.csv")).note
 
 
+def test_ten_thousand_images_are_counted_and_then_only_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for label in range(20):
+        folder = tmp_path / f"d/train/{label:02}"
+        folder.mkdir(parents=True)
+        for number in range(500):
+            (folder / f"{number}.jpg").touch()
+    reader = ContentsReader()
+    found = reader.of(str(tmp_path / "d"))
+    assert (found.images, len(found.classes)) == (10_000, 20)
+    monkeypatch.setattr(dataset_contents, "read_contents", None)
+    assert reader.of(str(tmp_path / "d")) is found
+
+
 def test_results_of_checks_and_reviews_are_found(tmp_path: Path) -> None:
     home, runs, data = tmp_path / "home", tmp_path / "runs", tmp_path / "dogs"
     key = key_of(str(data))

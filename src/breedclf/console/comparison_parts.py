@@ -46,7 +46,7 @@ def comparison_parts(overview: Overview, record: ModelRecord, parameters: Parame
         *fragments,
         Fragment("differences", _differences(first, second)),
         Fragment("compare", html.actions(_actions(overview, record, chosen), links)),
-        Fragment("comparing", tasks_part("Comparison under way", comparing, links)),
+        Fragment("comparing", tasks_part("Comparison started here", comparing, links)),
         Fragment("comparison", _compared(overview, record, chosen, recorded)),
     ]
 
@@ -170,8 +170,12 @@ def _flipped(overview: Overview, data: str, comparison: ModelComparison, *, mend
         heading,
         lead,
         thumbnails(overview.images, data, shown) if data else "",
-        details(f"The first {whole(len(rows))} of {whole(len(flipped))} as a table", listing),
+        details(_all_or_first(len(rows), len(flipped)), listing),
     )
+
+
+def _all_or_first(shown: int, count: int) -> str:
+    return f"All {whole(count)} as a table" if shown == count else f"The first {whole(shown)} as a table"
 
 
 def _image(comparison: ModelComparison, image: FlippedImage) -> Thumbnail:

@@ -41,7 +41,7 @@ def _summary(review: ReviewFindings) -> Markup:
         ("reviewed", html.moment(review.time)),
         ("images", whole(review.images)),
         ("suspects", whole(len(review.suspects))),
-        ("near duplicates", f"{whole(len(review.near_duplicates))} groups"),
+        ("near duplicates", _counted(len(review.near_duplicates), "group")),
         ("outliers", whole(len(review.outliers))),
     ]
     if review.expected_precision is not None:
@@ -123,7 +123,7 @@ def _duplicates(images: DatasetImages, dataset: DatasetView, review: ReviewFindi
             )
         )
     return Markup('<h2>Near duplicates</h2><p>{}</p><div class="groups">{}</div>').format(
-        _some(len(parts), len(groups), "groups of images that are probably one photo"), Markup("").join(parts)
+        _some(len(parts), len(groups), "group", "of images that are probably one photo"), Markup("").join(parts)
     )
 
 
@@ -135,7 +135,7 @@ def _outliers(images: DatasetImages, dataset: DatasetView, review: ReviewFinding
         for each in review.outliers[:_OUTLIERS]
     ]
     return Markup("<h2>Outliers</h2><p>{}</p>{}").format(
-        _some(len(shown), len(review.outliers), "images far from all others"),
+        _some(len(shown), len(review.outliers), "image", "far from all others"),
         thumbnails(images, dataset.path, shown),
     )
 
@@ -167,5 +167,9 @@ def _moves_table(review: ReviewFindings) -> Markup:
     return details(f"The first {whole(len(rows))} moves", table("Moves", columns, rows))
 
 
-def _some(shown: int, count: int, what: str) -> str:
-    return f"{whole(count)} {what}" + (f"; {whole(shown)} are shown." if shown < count else ".")
+def _some(shown: int, count: int, what: str, which: str) -> str:
+    return f"{_counted(count, what)} {which}" + (f"; {whole(shown)} are shown." if shown < count else ".")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{whole(count)} {what}" + ("" if count == 1 else "s")

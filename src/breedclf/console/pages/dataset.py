@@ -41,8 +41,8 @@ class DatasetPage:
         fragments = [
             Fragment("state", _state(dataset, contents, links)),
             Fragment("actions", _actions(overview, dataset, links)),
-            Fragment("checking", tasks_part("Check under way", checks, links)),
-            Fragment("reviewing", tasks_part("Review under way", reviews, links)),
+            Fragment("checking", tasks_part("Check started here", checks, links)),
+            Fragment("reviewing", tasks_part("Review started here", reviews, links)),
             Fragment("check", _check(check)),
             *([] if review is None else review_parts(overview, dataset, review, parameters, links)),
             Fragment("classes", _classes(contents)),

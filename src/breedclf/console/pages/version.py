@@ -47,7 +47,7 @@ class VersionPage:
             [
                 Fragment("state", _state(overview, record, version, links)),
                 Fragment("actions", _promotion(overview, record, version, links)),
-                Fragment("tasks", tasks_part("Promotions from here", promotions, links, promotion_result)),
+                Fragment("tasks", tasks_part("Promotions started here", promotions, links, promotion_result)),
                 Fragment("alias", _alias(overview, record, version, links)),
                 Fragment("metrics", _metrics(version)),
                 Fragment("lineage", _lineage(overview, version, links)),
