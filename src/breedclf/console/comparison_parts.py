@@ -16,9 +16,10 @@ from breedclf.model_store.comparison import FlippedImage, ModelComparison
 from breedclf.model_store.comparison_parts import SHOWN, by_class, figures, headline, spread, verdict_of
 from breedclf.model_store.records import PREVIOUS, ModelRecord, ModelVersion
 from breedclf.overview.comparisons import COMPARE, RecordedComparison, subject_of
-from breedclf.overview.datasets import DatasetView, whole_path
+from breedclf.overview.datasets import DatasetView
 from breedclf.overview.models import data_of, differences
 from breedclf.overview.overview import Overview
+from breedclf.overview.whole_paths import whole_path
 from breedclf.reporting.blocks import Column, callout, details, table, tiles
 from breedclf.reporting.formats import plain, whole
 from breedclf.reporting.page import Section, as_block
