@@ -22,7 +22,6 @@ _TONES = {
     "Failed": "bad",
     "Damaged": "bad",
     "Refused": "bad",
-    "Interrupted": "issue",
     "Stopped": "issue",
     "Stopping": "issue",
     "Interrupted": "issue",

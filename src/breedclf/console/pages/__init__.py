@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from breedclf.console.content import Page
+from breedclf.console.pages.data import DataPage
+from breedclf.console.pages.dataset import DatasetPage
 from breedclf.console.pages.endpoint import EndpointPage
 from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
@@ -31,6 +33,8 @@ PAGES: tuple[Page, ...] = (
     ModelsPage(),
     VersionPage(),
     ModelPage(),
+    DataPage(),
+    DatasetPage(),
     JourneysPage(),
     JourneyPage(),
 )
