@@ -18,6 +18,8 @@ from breedclf.api.endpoint import Endpoint
 from breedclf.backends.local.endpoint_folder import EndpointFolder
 from breedclf.backends.registry import backend_named
 from breedclf.cli import main
+from breedclf.model_store.folder import StoreFolder
+from breedclf.model_store.records import EndpointOfModel, ModelRecord
 from tests.browser import Browser
 from tests.console.running import Running, running_console
 from tests.overview.test_endpoints import NOW, endpoint_in, line
@@ -50,8 +52,12 @@ def test_the_pages_show_what_is_there(tmp_path: Path) -> None:
     endpoint_in(tmp_path / "home", "orphan", alive=False)
     broken = endpoint_in(tmp_path / "home", "broken")
     (broken.path / "endpoint.json").write_text("{<script>alert(1)</script>")
+    served_by = EndpointOfModel(name="dogs", backend="local", version=3)
+    with StoreFolder(tmp_path / "models").locked():
+        StoreFolder(tmp_path / "models").save(ModelRecord(name="breeds", endpoint=served_by))
     with running_console(tmp_path) as running, running.client() as client:
         page = client.get("/endpoints").text
+        assert '<a href="/models/breeds/3">breeds version 3</a>' in page
         assert all(name in page for name in ("dogs", "orphan", "broken", "Damaged", "InService", "1 of 3 in service"))
         assert "&lt;b&gt;torch&lt;/b&gt;" in client.get("/endpoints/dogs").text
         assert "its supervisor is gone" in client.get("/endpoints/orphan").text

@@ -168,9 +168,9 @@ def create_app(console: Console) -> Starlette:
         if console.read_only:
             raise HTTPException(403, "this console was started with --read-only")
         fields = await _fields(request)
-        overview = console.overview(request.query_params.get("backend", ""))
-        done = await perform(request.path_params["name"], overview, fields)
-        return JSONResponse({"done": done.text, "next": done.next})
+        backend = request.query_params.get("backend", "")
+        done = await perform(request.path_params["name"], console.overview(backend), fields)
+        return JSONResponse({"done": done.text, "next": done.next and console.links(backend).to(done.next)})
 
     def job_log(request: Request) -> Response:
         overview = console.overview(request.query_params.get("backend", ""))

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from breedclf.api.deployment import serving_backend
 from breedclf.api.explained import explanation_attributes
+from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError, EndpointError, ModelError
 from breedclf.jobs import is_name
 from breedclf.jobs.endpoints import ServingBackend, terms_of
@@ -34,13 +34,13 @@ async def predicted(overview: Overview, name: str, request: Request) -> Response
     kind = request.headers.get("content-type") or _SNIFFED
     try:
         attributes = attributes_of(request.query_params)
-        answer = await run_in_threadpool(_invoke, backend, name, body, kind, attributes)
+        answer = await in_thread(_invoke, backend, name, body, kind, attributes)
     except ModelError as error:
         return _problem(_status_of(error), _message_of(error))
     except ConfigError as error:
         return _problem(400, str(error))
     except EndpointError as error:
-        gone = not await run_in_threadpool(_exists, backend, name)
+        gone = not await in_thread(_exists, backend, name)
         return _problem(404 if gone else 502, str(error))
     except BreedclfError as error:
         return _problem(502, str(error))
@@ -54,7 +54,7 @@ async def about(overview: Overview, name: str) -> Response:
     def ask() -> dict[str, Any]:
         return about_model(backend, backend.describe_endpoint(name).url).to_dict()
 
-    return JSONResponse(await run_in_threadpool(ask))
+    return JSONResponse(await in_thread(ask))
 
 
 def attributes_of(query: Mapping[str, str]) -> str:

@@ -77,7 +77,6 @@ def model_of(each: EndpointView, links: Links) -> Markup | str:
     generation = f"generation {each.description.generation}" if each.description.generation else "–"
     if each.model is None:
         return generation
-    version = f" version {each.model.version}" if each.model.version else ""
-    return Markup("{}, {}").format(
-        html.link(links.to(f"/models/{each.model.name}"), f"{each.model.name}{version}"), generation
-    )
+    name, version = each.model.name, each.model.version
+    page, text = (f"/models/{name}/{version}", f"{name} version {version}") if version else (f"/models/{name}", name)
+    return Markup("{}, {}").format(html.link(links.to(page), text), generation)
