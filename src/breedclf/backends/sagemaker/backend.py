@@ -173,11 +173,7 @@ class SageMakerBackend:
         self._jobs.submit(spec)
 
     def describe(self, name: str) -> JobDescription:
-        """The current description of a job.
-
-        Raises:
-            JobError: there is no such job, or it can't be described.
-        """
+        """The current description of a job; JobError if there is none, or it can't be described."""
         return self._jobs.describe(name)
 
     def list_jobs(self) -> list[JobDescription]:
@@ -209,11 +205,7 @@ class SageMakerBackend:
         return self._jobs.artifact(name)
 
     def output(self, name: str) -> Path:
-        """Local folder with everything else that the job wrote, downloaded once.
-
-        Raises:
-            JobError: the job hasn't ended.
-        """
+        """Local folder with everything else that the job wrote, downloaded once; JobError if it hasn't ended."""
         return self._jobs.output(name)
 
     def output_here(self, job: JobDescription) -> Path:
