@@ -310,7 +310,8 @@ def test_only_changes_that_apply_are_candidates() -> None:
     assert {"pin_memory": True} in candidates(TrainingConfig(data="x", pin_memory=False), on_gpu, check(on_gpu))
 
 
-@pytest.mark.slow  # it compares durations
+@pytest.mark.slow
+@pytest.mark.alone  # it compares durations
 def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Path) -> None:
     base = config(pictures, tmp_path, feature_cache=False, epochs=4)
     run = timed_fit(base, most_images=4)

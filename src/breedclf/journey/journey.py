@@ -221,7 +221,7 @@ class Journey:
         return taken
 
     def _write_page(self, context: JourneyContext) -> None:
-        from breedclf.journey.page import write_page
+        from breedclf.journey.page.write import write_page
 
         write_page(self.page, context)
 
