@@ -10,6 +10,8 @@ from breedclf.console.pages.endpoints import EndpointsPage
 from breedclf.console.pages.job import JobPage
 from breedclf.console.pages.job_log import JobLogPage
 from breedclf.console.pages.jobs import JobsPage
+from breedclf.console.pages.journey import JourneyPage
+from breedclf.console.pages.journeys import JourneysPage
 from breedclf.console.pages.model import ModelPage
 from breedclf.console.pages.models import ModelsPage
 from breedclf.console.pages.profile import ProfilePage
@@ -33,4 +35,6 @@ PAGES: tuple[Page, ...] = (
     ModelPage(),
     DataPage(),
     DatasetPage(),
+    JourneysPage(),
+    JourneyPage(),
 )

@@ -146,6 +146,7 @@ def known_names(overview: Overview) -> Known:
     return Known(
         jobs=frozenset(job.name for job in jobs),
         searches=frozenset(search.name for search in overview.searches().value or ()),
+        journeys={whole_path(each.folder): each.name for each in overview.journeys().value or ()},
         profiles={whole_path(each.folder): each.name for each in overview.profiles().value or ()},
         data={each.path: each.key for each in overview.datasets().value or ()},
     )
