@@ -22,7 +22,9 @@ from breedclf.overview.dataset_contents import ContentsReader
 from breedclf.overview.dataset_findings import Findings, review_folder
 from breedclf.overview.dataset_images import SIDE_PX, DatasetImages, path_inside
 from breedclf.overview.datasets import DatasetView, Use, Uses, dataset_views, job_use, key_of
+from breedclf.overview.journeys import JourneyView
 from breedclf.overview.models import model_views
+from tests.console.running import overview_in
 from tests.model_store.stored import write_model
 
 
@@ -58,6 +60,10 @@ def write_journey(folder: Path, data: Path) -> None:
     JourneyRecord(steps=(step,)).save(folder)
 
 
+def journeys_in(runs: Path) -> tuple[JourneyView, ...]:
+    return overview_in(runs.parent).journeys().value or ()
+
+
 def test_datasets_are_found_by_all_that_name_them(tmp_path: Path) -> None:
     home, runs, dogs = tmp_path / "home", tmp_path / "runs", tmp_path / "dogs"
     submit(home, "dogs-1", dogs, 1.0, **{"breedclf-tuning": "dogs"})
@@ -70,17 +76,17 @@ def test_datasets_are_found_by_all_that_name_them(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models")
     store.add(write_model(tmp_path / "run/model"), name="cats", data="s3://bucket/cats")
     uses = Uses()
-    found = dataset_views(uses.of(home, runs, model_views(store), [tmp_path / "given"]))
+    found = dataset_views(uses.of(home, journeys_in(runs), model_views(store), [tmp_path / "given"]))
     assert [view.name for view in found] == ["birds", "cats", "dogs", "given"]
     by_name = {view.name: view for view in found}
     assert by_name["dogs"].searches == ["dogs"]
-    assert by_name["dogs"].named("journey") == ["one"]
+    assert by_name["dogs"].named("journey") == ["runs.one"]
     assert by_name["cats"].is_remote
     assert not by_name["birds"].is_here
     assert by_name["cats"].path == "s3://bucket/cats"
     shutil.rmtree(home / "jobs/birds")
-    assert "birds" not in {view.name for view in dataset_views(uses.of(home, runs, (), ()))}
-    assert list(Uses().of(tmp_path / "no", tmp_path / "no", (), ())) == []
+    assert "birds" not in {view.name for view in dataset_views(uses.of(home, (), (), ()))}
+    assert list(Uses().of(tmp_path / "no", (), (), ())) == []
 
 
 @pytest.mark.parametrize(
@@ -144,12 +150,12 @@ def test_results_of_checks_and_reviews_are_found(tmp_path: Path) -> None:
     home, runs, data = tmp_path / "home", tmp_path / "runs", tmp_path / "dogs"
     key = key_of(str(data))
     findings = Findings(home, runs)
-    assert findings.check(str(data), ()) is None
+    assert findings.check(str(data), (), ()) is None
     assert findings.review(str(data), key) is None
     write_journey(runs / "one", data)
-    check = findings.check(str(data), ())
+    check = findings.check(str(data), (), journeys_in(runs))
     assert check is not None
-    assert (check.source, check.images, len(check.problems)) == ("journey one", 5, 2)
+    assert (check.source, check.images, len(check.problems)) == ("by journey one", 5, 2)
     suspect = {
         "path": "a/1.png", "split": "train", "given": "a", "proposed": "b", "probability_wrong": 0.9,
         "neighbours": [{"path": "b/1.png", "class": "b", "similarity": 0.99}],

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from breedclf.overview.datasets import journeys_in
+from breedclf.overview.datasets import checked, journey_data
+from breedclf.overview.journeys import JourneyView
 from breedclf.overview.parsed_files import ParsedFiles
 from breedclf.overview.tasks import OUTPUT_FILE, TaskView
 from breedclf.overview.whole_paths import whole_path
@@ -118,14 +119,14 @@ class Findings:
     )
     _reviews: ParsedFiles[ReviewFindings] = field(default_factory=lambda: ParsedFiles(review_findings))
 
-    def check(self, path: str, tasks: Iterable[TaskView]) -> CheckFindings | None:
+    def check(self, path: str, tasks: Iterable[TaskView], journeys: Iterable[JourneyView]) -> CheckFindings | None:
         """The latest check of a dataset: one that was started here, or that of a journey."""
         for task in tasks:
             if (task.kind, task.subject, task.status) == (CHECK, path, "Completed"):
                 found = self._checks.of(task.folder / OUTPUT_FILE)
                 if found is not None:
                     return found
-        return journey_check(path, self.runs)
+        return journey_check(path, journeys)
 
     def review(self, path: str, key: str) -> ReviewFindings | None:
         """The latest review of a dataset: one that was started here, or one in the folder of runs."""
@@ -161,18 +162,17 @@ def check_findings(values: Mapping[str, Any], source: str, time: float | None) -
     )
 
 
-def journey_check(path: str, runs: Path) -> CheckFindings | None:
-    """The check of a journey with this dataset, of the last of them by name."""
-    found = None
-    for folder, record in journeys_in(runs):
-        step = record.step("check")
-        if step is None or whole_path(str(step.inputs.get("dataset", ""))) != path:
+def journey_check(path: str, journeys: Iterable[JourneyView]) -> CheckFindings | None:
+    """The check of the journey with this dataset that changed last; `journeys` are in this order."""
+    for journey in journeys:
+        step, data = checked(journey), journey_data(journey)
+        if step is None or not data or whole_path(data) != path:
             continue
         try:
-            found = check_findings(step.outcome.values, f"journey {folder.name}", None)
+            return check_findings(step.outcome.values, f"by journey {journey.title}", None)
         except (KeyError, TypeError, ValueError):
             continue
-    return found
+    return None
 
 
 def review_findings(file: Path, values: Mapping[str, Any]) -> ReviewFindings:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from breedclf.backends.common.folder import folders_of_jobs
-from breedclf.errors import BreedclfError
 from breedclf.files.s3_uri import is_s3
 from breedclf.jobs.spec import DATA_CHANNEL, WEIGHTS_CHANNEL
-from breedclf.journey.record import JourneyRecord
+from breedclf.journey.record import StepRecord
+from breedclf.overview.journeys import JourneyView
 from breedclf.overview.models import ModelView
 from breedclf.overview.parsed_files import read_object
 from breedclf.overview.whole_paths import whole_path
 
-MAX_JOURNEYS = 500
 _DIGEST_CHARS = 8
 _PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_JOB_BYTES = 4 << 20
@@ -121,11 +120,13 @@ class Uses:
 
     _jobs: dict[Path, tuple[int, Use | None]] = field(default_factory=dict)
 
-    def of(self, home: Path, runs: Path, models: Iterable[ModelView], given: Sequence[Path]) -> Iterator[Use]:
-        """The uses by jobs in `home`, journeys in `runs`, and models, and the folders that were given."""
+    def of(
+        self, home: Path, journeys: Iterable[JourneyView], models: Iterable[ModelView], given: Sequence[Path]
+    ) -> Iterator[Use]:
+        """The uses by jobs in `home`, journeys and models, and the folders that were given."""
         yield from (Use("option", str(path), str(path)) for path in given)
         yield from self._of_jobs(home)
-        yield from journey_uses(runs)
+        yield from journey_uses(journeys)
         yield from model_uses(models)
 
     def _of_jobs(self, home: Path) -> Iterator[Use]:
@@ -172,23 +173,19 @@ def model_uses(models: Iterable[ModelView]) -> Iterator[Use]:
                 yield Use("model", model.name, version.lineage.data, "", version.architecture, shown)
 
 
-def journey_uses(runs: Path) -> Iterator[Use]:
-    """The datasets of the journeys in a folder; damaged records are left out."""
-    for folder, record in journeys_in(runs):
-        check = record.step("check")
-        data = None if check is None else check.inputs.get("dataset")
-        if isinstance(data, str):
-            yield Use("journey", folder.name, data)
+def journey_uses(journeys: Iterable[JourneyView]) -> Iterator[Use]:
+    """The datasets of journeys; those whose records are damaged name none."""
+    for journey in journeys:
+        if data := journey_data(journey):
+            yield Use("journey", journey.name, data)
 
 
-def journeys_in(runs: Path) -> Iterator[tuple[Path, JourneyRecord]]:
-    """The folders of journeys right below a folder, and what they have done."""
-    try:
-        folders = sorted(each for each in runs.iterdir() if (each / "journey.json").is_file())
-    except OSError:
-        return
-    for folder in folders[:MAX_JOURNEYS]:
-        try:
-            yield folder, JourneyRecord.load(folder)
-        except BreedclfError:
-            continue
+def journey_data(journey: JourneyView) -> str:
+    """The dataset of a journey; empty if it isn't known."""
+    check = checked(journey)
+    return "" if check is None else str(check.inputs.get("dataset") or "")
+
+
+def checked(journey: JourneyView) -> StepRecord | None:
+    """The step of a journey that checks the dataset, None if it hasn't run."""
+    return next((step.record for step in journey.steps if step.name == "check"), None)

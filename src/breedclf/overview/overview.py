@@ -15,7 +15,7 @@ from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 from breedclf.model_store.store import ModelStore
 from breedclf.overview.comparisons import Comparisons
 from breedclf.overview.dataset_contents import Contents, ContentsReader
-from breedclf.overview.dataset_findings import Findings
+from breedclf.overview.dataset_findings import CheckFindings, Findings, ReviewFindings
 from breedclf.overview.dataset_images import DatasetImages
 from breedclf.overview.datasets import DatasetView, Uses, dataset_views
 from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
@@ -216,6 +216,14 @@ class Overview:
         """The commands that consoles of this home have started, the latest first."""
         return self.folder_looks.look("tasks", self._tasks.all)
 
+    def check_of(self, dataset: DatasetView) -> CheckFindings | None:
+        """The latest check of a dataset."""
+        return self.findings.check(dataset.path, self.tasks().value or (), self.journeys().value or ())
+
+    def review_of(self, dataset: DatasetView) -> ReviewFindings | None:
+        """The latest review of a dataset."""
+        return self.findings.review(dataset.path, dataset.key)
+
     def forget(self) -> None:
         """Let the next looks ask, as after an action."""
         self.looks.forget()
@@ -226,8 +234,8 @@ class Overview:
         return ModelStore(self.places.store)
 
     def _datasets(self) -> tuple[DatasetView, ...]:
-        places, models = self.places, self.models().value or ()
-        return dataset_views(self._uses.of(places.home, places.runs, models, places.data))
+        journeys, models = self.journeys().value or (), self.models().value or ()
+        return dataset_views(self._uses.of(self.places.home, journeys, models, self.places.data))
 
     def journeys(self) -> Look[tuple[JourneyView, ...]]:
         """Journeys in the folder of runs, those that changed last first."""

@@ -11,7 +11,6 @@ from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
 from breedclf.overview.datasets import DatasetView
 from breedclf.overview.overview import Overview
-from breedclf.overview.tasks import TaskView
 from breedclf.reporting.blocks import Column, table
 from breedclf.reporting.formats import whole
 
@@ -47,8 +46,7 @@ def _table(overview: Overview, datasets: Sequence[DatasetView], links: Links) ->
     columns: list[Column | str] = [
         "name", Column("images", numeric=True), Column("classes", numeric=True), "used by", "check", "labels", "path",
     ]  # fmt: skip
-    tasks = overview.tasks().value or ()
-    rows = [_row(overview, dataset, tasks, links) for dataset in datasets[:_SHOWN]]
+    rows = [_row(overview, dataset, links) for dataset in datasets[:_SHOWN]]
     empty = "No datasets yet: train on one, or start the console with --data DIR."
     rest = f"{len(datasets) - _SHOWN:,} more aren't listed." if len(datasets) > _SHOWN else ""
     return Markup("{}{}").format(
@@ -56,10 +54,10 @@ def _table(overview: Overview, datasets: Sequence[DatasetView], links: Links) ->
     )
 
 
-def _row(overview: Overview, dataset: DatasetView, tasks: Sequence[TaskView], links: Links) -> list[object]:
+def _row(overview: Overview, dataset: DatasetView, links: Links) -> list[object]:
     contents = overview.contents(dataset).value if dataset.is_here else None
-    check = overview.findings.check(dataset.path, tasks)
-    review = overview.findings.review(dataset.path, dataset.key)
+    check = overview.check_of(dataset)
+    review = overview.review_of(dataset)
     counted = contents is not None and contents.classes
     found = None if review is None else len(review.suspects)
     return [

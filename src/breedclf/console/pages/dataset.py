@@ -33,8 +33,8 @@ class DatasetPage:
         dataset = overview.dataset(parameters["key"])
         tasks = overview.tasks().value or ()
         contents = overview.contents(dataset).value if dataset.is_here else None
-        check = overview.findings.check(dataset.path, tasks)
-        review = overview.findings.review(dataset.path, dataset.key)
+        check = overview.check_of(dataset)
+        review = overview.review_of(dataset)
         checks, reviews = (
             [task for task in tasks if (task.kind, task.subject) == (kind, dataset.path)] for kind in (CHECK, REVIEW)
         )

@@ -20,6 +20,7 @@ from breedclf.model_store.store import ModelStore
 from breedclf.model_store.summary import lineage_facts
 from breedclf.overview.models import Known, origins_of
 from breedclf.overview.overview import Overview
+from breedclf.overview.whole_paths import whole_path
 from breedclf.reporting.blocks import Column, facts, table
 from breedclf.reporting.formats import plain
 
@@ -144,7 +145,9 @@ def known_names(overview: Overview) -> Known:
     jobs = overview.jobs().value or ()
     return Known(
         jobs=frozenset(job.name for job in jobs),
-        searches=frozenset(job.search for job in jobs if job.search),
+        searches=frozenset(search.name for search in overview.searches().value or ()),
+        journeys={whole_path(each.folder): each.name for each in overview.journeys().value or ()},
+        profiles={whole_path(each.folder): each.name for each in overview.profiles().value or ()},
         data={each.path: each.key for each in overview.datasets().value or ()},
     )
 
