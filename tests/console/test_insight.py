@@ -8,10 +8,11 @@ import httpx2
 
 from breedclf.console.reports import REPORT_POLICY
 from breedclf.jobs import JobStatus
+from breedclf.journey.record import Outcome, RunBy
 from breedclf.testing.pages import read_page
 from tests.browser import Browser
 from tests.console.running import add_job, running_console
-from tests.overview.planted import VERIFIED, add_profile, clean_profile, empty_profile, slow_profile
+from tests.overview.planted import DEAD, VERIFIED, add_journey, add_profile, clean_profile, empty_profile, slow_profile
 
 NASTY = "<img src=x onerror=alert(1)>"
 
@@ -100,3 +101,75 @@ def test_a_report_opens_from_its_profile(tmp_path: Path, chromium: Browser) -> N
         assert chromium.run("document.documentElement.scrollWidth <= innerWidth") is True
         assert chromium.run("document.styleSheets.length") == 1
     assert errors(chromium) == []
+
+
+def test_a_journey_is_shown_with_its_steps_and_reports(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "dogs"
+    add_journey(folder)
+    (folder / "tuning.html").write_text("<!doctype html><title>the search</title>")
+    (folder / "journey.html").write_text('<!doctype html><a href="tuning.html">the search</a>')
+    slow_profile().save(folder / "profile" / "profile.json")
+    (tmp_path / "runs" / "secret.html").write_text("secret")
+    with running_console(tmp_path) as running, running.client() as client:
+        assert "12 of 12" in shown(client.get("/journeys"))
+        page = client.get("/journeys/runs.dogs")
+        text = shown(page)
+        assert "All steps are done" in text
+        assert "12. The end" in text
+        assert "breedclf tune insects --learning-rate" in text
+        assert "Advice, tried and measured" in text
+        for link in ("/profiles/runs.dogs.profile", "/searches/journey-1", "/models/insects", "/endpoints/insects-1"):
+            assert f'href="{link}"' in page.text
+        report = client.get("/journeys/runs.dogs/files/tuning.html")
+        assert report.status_code == 200
+        assert "sandbox" in report.headers["content-security-policy"]
+        for path in (
+            "../secret.html",
+            "%2e%2e/secret.html",
+            "..%2fsecret.html",
+            "journey.json",
+            "evaluation/report.html",
+        ):
+            assert client.get(f"/journeys/runs.dogs/files/{path}").status_code == 404
+        assert client.get("/journeys/runs.none/files/tuning.html").status_code == 404
+
+
+def test_a_damaged_journey_has_a_page_and_markup_is_text(tmp_path: Path) -> None:
+    record = add_journey(tmp_path / "runs" / "dogs", last="check", status="Failed")
+    failed = record.steps[0].model_copy(update={"outcome": Outcome(headline=NASTY, status="Failed")})
+    record.model_copy(update={"steps": (failed,)}).save(tmp_path / "runs" / "dogs")
+    (tmp_path / "runs" / "bad").mkdir()
+    (tmp_path / "runs" / "bad" / "journey.json").write_text("{")
+    with running_console(tmp_path) as running, running.client() as client:
+        for page in ("/journeys", "/journeys/runs.dogs"):
+            assert NASTY not in client.get(page).text
+            assert "onerror" in shown(client.get(page))
+        assert "Its record can't be read" in shown(client.get("/journeys/runs.bad"))
+        assert client.get("/journeys/runs.none").status_code == 404
+
+
+def test_a_step_is_seen_as_it_changes(tmp_path: Path, chromium: Browser) -> None:
+    folder = tmp_path / "runs" / "dogs"
+    here = RunBy.this_process()
+    add_journey(folder, last="backbones", status="InProgress", run_by=here)
+    chromium.messages.clear()
+    with running_console(tmp_path) as running:
+        chromium.open(running.page("/journeys/runs.dogs"), width=390)
+        chromium.until("document.getElementById('connection').textContent === 'live'")
+        state = "document.getElementById('state').textContent"
+        assert "in step 2, the backbone: 1 of 12" in chromium.run(state)
+        add_journey(folder, last="tune", status="InProgress", run_by=here)
+        chromium.until(f"{state}.includes('in step 3, the search: 2 of 12')", seconds=10)
+        assert chromium.run("document.querySelector('#step-tune time.since') !== null") is True
+        assert chromium.run("document.documentElement.scrollWidth <= innerWidth") is True
+        add_journey(folder, last="tune", status="InProgress", run_by=DEAD)
+        chromium.until(f"{state}.includes('Interrupted in step 3')", seconds=10)
+        add_journey(folder)
+        (folder / "journey.html").write_text('<!doctype html><a href="tuning.html">the search</a>')
+        (folder / "tuning.html").write_text("<!doctype html><title>the search</title><script>document.title=1</script>")
+        chromium.until("document.querySelector('#state a[href$=\"journey.html\"]') !== null", seconds=10)
+        chromium.run("document.querySelector('#state a[href$=\"journey.html\"]').click()")
+        chromium.until("document.querySelector('a[href=\"tuning.html\"]') !== null")
+        chromium.run("document.querySelector('a').click()")
+        chromium.until("document.title === 'the search'")
+    assert [line for line in errors(chromium) if "script" not in line] == []

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from breedclf.backends.common.folder import JobFolder
+from breedclf.journey.record import JourneyRecord, Outcome, RunBy, StepStatus
 from breedclf.profiling.profile import JobInfo, Profile
 from breedclf.profiling.verified import Trial, Verification
+from tests.journey.page_examples import finished
 from tests.profiling import planted_faults
 from tests.profiling import planted_profiles as planted
 
@@ -43,3 +45,20 @@ def add_profile(job: JobFolder, profile: Profile) -> Path:
     folder = job.output_data / "profile"
     folder.mkdir(parents=True, exist_ok=True)
     return profile.save(folder)
+
+
+DEAD = RunBy.this_process().model_copy(update={"create_time": 1.0})
+"""A process that is gone: its number is in use, its start time isn't."""
+
+
+def add_journey(
+    folder: Path, *, last: str = "clean-up", status: StepStatus = "Completed", run_by: RunBy | None = None
+) -> JourneyRecord:
+    """Write the record of a journey up to a step."""
+    record = finished(last=last, status=status).model_copy(update={"run_by": run_by, "durations": {"tune": 12.5}})
+    if status == "InProgress":
+        running = record.steps[-1].model_copy(update={"outcome": Outcome(headline="Running.", status="InProgress")})
+        record = record.model_copy(update={"steps": (*record.steps[:-1], running)})
+    folder.mkdir(parents=True, exist_ok=True)
+    record.save(folder)
+    return record

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from breedclf import ModelStore
 from breedclf.cli import main
 from breedclf.errors import ArtifactError
+from breedclf.model_store.comparison import compared
 from breedclf.model_store.records import EndpointOfModel, ModelRecord
 from breedclf.overview.comparisons import Comparisons, comparison_of
 from breedclf.overview.models import Known, differences, endpoint_of, job_of, model_view, model_views, origins_of
+from breedclf.text.plain_json import plain_json
 from tests.model_store.stored import write_model
 
 
@@ -70,19 +73,15 @@ def test_what_differs(store: ModelStore) -> None:
 
 
 def test_a_comparison_is_read_as_it_was_written(tmp_path: Path) -> None:
-    values = {
-        "a": "dogs 1", "b": "dogs 2", "count": 10, "both": 6, "only_a": 1, "only_b": 2, "neither": 1, "p_value": 1.0,
-        "difference": 0.1, "difference_interval": [-0.2, 0.4], "accuracy_a": 0.7, "accuracy_b": 0.8,
-        "interval_a": [0.4, 0.9], "interval_b": [0.5, 0.9], "verdict": "", "skipped": [],
-        "classes": [{"label": "<b>", "count": 5, "only_first": 1, "only_second": 2}],
-        "flipped": [{"image": "test/x/1.jpg", "label": "x", "first": "y", "second": "x", "mended": True}],
-    }  # fmt: skip
+    targets, first, second = (np.array(each) for each in ([0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 1, 0]))
+    written = compared(("dogs 1", "dogs 2"), ["<b>", "x"], targets, first, second, lambda at: f"test/{at}.jpg", ["why"])
+    values = json.loads(plain_json(written.to_dict()))
     for name, text in (("good", json.dumps(values)), ("damaged", "{"), ("other", json.dumps({"a": 1}))):
         (tmp_path / name).mkdir()
         (tmp_path / name / "comparison.json").write_text(text)
     found = Comparisons(tmp_path).of("dogs", 2, 1, ())
-    assert [each.comparison for each in found] == [comparison_of(values)]
-    assert found[0].comparison.flipped[0].mended
+    assert [each.comparison for each in found] == [written]
+    assert [each.mended for each in found[0].comparison.flipped] == [True, False]
     assert "can't be distinguished" in found[0].comparison.verdict
     assert Comparisons(tmp_path).of("cats", 2, 1, ()) == []
     with pytest.raises(ValueError, match="at least one image"):

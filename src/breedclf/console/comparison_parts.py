@@ -16,9 +16,10 @@ from breedclf.model_store.comparison import FlippedImage, ModelComparison
 from breedclf.model_store.comparison_parts import SHOWN, by_class, figures, headline, spread, verdict_of
 from breedclf.model_store.records import PREVIOUS, ModelRecord, ModelVersion
 from breedclf.overview.comparisons import COMPARE, RecordedComparison, subject_of
-from breedclf.overview.datasets import DatasetView, whole_path
+from breedclf.overview.datasets import DatasetView
 from breedclf.overview.models import data_of, differences
 from breedclf.overview.overview import Overview
+from breedclf.overview.whole_paths import whole_path
 from breedclf.reporting.blocks import Column, callout, details, table, tiles
 from breedclf.reporting.formats import plain, whole
 from breedclf.reporting.page import Section, as_block
@@ -46,7 +47,7 @@ def comparison_parts(overview: Overview, record: ModelRecord, parameters: Parame
         *fragments,
         Fragment("differences", _differences(first, second)),
         Fragment("compare", html.actions(_actions(overview, record, chosen), links)),
-        Fragment("comparing", tasks_part("Comparison under way", comparing, links)),
+        Fragment("comparing", tasks_part("Comparison started here", comparing, links)),
         Fragment("comparison", _compared(overview, record, chosen, recorded)),
     ]
 
@@ -170,8 +171,12 @@ def _flipped(overview: Overview, data: str, comparison: ModelComparison, *, mend
         heading,
         lead,
         thumbnails(overview.images, data, shown) if data else "",
-        details(f"The first {whole(len(rows))} of {whole(len(flipped))} as a table", listing),
+        details(_all_or_first(len(rows), len(flipped)), listing),
     )
+
+
+def _all_or_first(shown: int, count: int) -> str:
+    return f"All {whole(count)} as a table" if shown == count else f"The first {whole(shown)} as a table"
 
 
 def _image(comparison: ModelComparison, image: FlippedImage) -> Thumbnail:

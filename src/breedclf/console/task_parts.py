@@ -14,17 +14,19 @@ from breedclf.reporting.blocks import callout
 Result = Callable[[TaskView], Markup | str]
 
 
-def tasks_part(heading: str, tasks: Iterable[TaskView], links: Links, result: Result = lambda _: "") -> Markup:
+def tasks_part(heading: str, tasks: Iterable[TaskView], links: Links, result: Result | None = None) -> Markup:
     """Those that run, and the latest that ended; nothing if there are none.
 
     Args:
         heading: of the part.
         tasks: of one subject, the latest first.
         links: where pages are.
-        result: what is shown of a completed task, such as its verdict.
+        result: what is shown of a completed task; None if another part of the page shows its result.
     """
     known = list(tasks)
     ended = [task for task in known if not task.is_active][:1]
+    if result is None:
+        ended = [task for task in ended if task.status != "Completed"]
     shown = [*(task for task in known if task.is_active), *ended]
     if not shown:
         return Markup("")
@@ -32,7 +34,7 @@ def tasks_part(heading: str, tasks: Iterable[TaskView], links: Links, result: Re
     return Markup('<h2>{}</h2><div class="tasks">{}</div>').format(heading, parts)
 
 
-def _task(task: TaskView, links: Links, result: Result) -> Markup:
+def _task(task: TaskView, links: Links, result: Result | None) -> Markup:
     line = Markup('<p class="task-line">{} <span>{}</span> <span>{}</span> <code>{}</code></p>').format(
         html.badge(task.status),
         html.moment(task.started),
@@ -43,8 +45,8 @@ def _task(task: TaskView, links: Links, result: Result) -> Markup:
     log = task.log().strip()
     if task.status == "Failed":
         parts.append(callout("bad", "It failed", _reason(log) or "It ended without saying why."))
-    elif task.status == "Completed" and (found := result(task)):
-        parts.append(Markup("{}").format(found))
+    elif task.status == "Completed" and result is not None:
+        parts.append(Markup("{}").format(result(task)))
     if log and (task.is_active or task.status == "Failed"):
         parts.append(Markup('<div class="log"><pre tabindex="0" aria-label="Output">{}</pre></div>').format(log))
     if task.is_active:

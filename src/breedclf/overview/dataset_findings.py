@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from breedclf.overview.datasets import journeys_in, whole_path
+from breedclf.overview.datasets import journeys_in
 from breedclf.overview.parsed_files import ParsedFiles
 from breedclf.overview.tasks import OUTPUT_FILE, TaskView
+from breedclf.overview.whole_paths import whole_path
 
 CHECK, REVIEW = "check", "review"
 """The kinds of tasks whose results these are; their subject is the dataset's path."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,11 +11,12 @@ from typing import Any
 
 from breedclf.backends.common.folder import folders_of_jobs
 from breedclf.errors import BreedclfError
-from breedclf.files.s3_uri import is_s3, whole_uri
+from breedclf.files.s3_uri import is_s3
 from breedclf.jobs.spec import DATA_CHANNEL, WEIGHTS_CHANNEL
 from breedclf.journey.record import JourneyRecord
 from breedclf.overview.models import ModelView
 from breedclf.overview.parsed_files import read_object
+from breedclf.overview.whole_paths import whole_path
 
 MAX_JOURNEYS = 500
 _DIGEST_CHARS = 8
@@ -103,18 +103,12 @@ def dataset_views(uses: Iterable[Use]) -> tuple[DatasetView, ...]:
     return tuple(sorted(views, key=lambda view: (view.name.casefold(), view.path)))
 
 
-def whole_path(data: str) -> str:
-    """A dataset's path, absolute and without `.` and `..`, or its S3 URI."""
-    path = Path(data)
-    return whole_uri(path) if is_s3(path) else os.path.normpath(path.absolute())
-
-
 def key_of(path: str) -> str:
     """The key of a dataset in addresses: its name in plain characters, and a digest of its path.
 
     Example:
         >>> key_of("/data/my dogs")
-        'my-dogs-c4bbb22e'
+        'my-dogs-85e702d0'
     """
     digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:_DIGEST_CHARS]
     name = _PLAIN.sub("-", path.rstrip("/").rpartition("/")[2])[:40].strip("-.")

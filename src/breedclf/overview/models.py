@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from breedclf.errors import BreedclfError, ConfigError
 from breedclf.model_store.lineage import config_changes
 from breedclf.model_store.records import ModelRecord, ModelVersion
 from breedclf.model_store.store import ModelStore
+from breedclf.overview.whole_paths import whole_path
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ def record_document(record: ModelRecord) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Known:
-    """The names of what can be linked to; `data` are keys of datasets by their paths."""
+    """What can be linked to: names of jobs and searches, and names in addresses by folder of the others."""
 
     jobs: Collection[str] = ()
     searches: Collection[str] = ()
-    journeys: Collection[str] = ()
-    profiles: Collection[str] = ()
-    data: Mapping[str, str] | None = None
+    journeys: Mapping[str, str] = field(default_factory=dict)
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def origins_of(version: ModelVersion, known: Known) -> list[Origin]:
     found = [
         Origin("job", job, _page("/jobs", job, known.jobs)) if job else None,
         _named("search", lineage.tuning_job, "/searches", known.searches),
-        _data(lineage.data, known.data or {}),
-        _folder("journey", lineage.journey, "/journeys", known.journeys),
-        _folder("profile", lineage.profile, "/profiles", known.profiles),
+        _placed("data", lineage.data, "/data", known.data),
+        _placed("journey", lineage.journey, "/journeys", known.journeys),
+        _placed("profile", lineage.profile, "/profiles", known.profiles),
         Origin("evaluation", lineage.evaluation) if lineage.evaluation else None,
         Origin("review", lineage.review) if lineage.review else None,
     ]
@@ -156,15 +157,12 @@ def _named(kind: str, name: str | None, path: str, known: Collection[str]) -> Or
     return Origin(kind, name, _page(path, name, known)) if name else None
 
 
-def _folder(kind: str, folder: str | None, path: str, known: Collection[str]) -> Origin | None:
-    return Origin(kind, folder, _page(path, Path(folder).name, known)) if folder else None
-
-
-def _data(path: str | None, keys: Mapping[str, str]) -> Origin | None:
-    if not path:
+def _placed(kind: str, folder: str | None, path: str, names: Mapping[str, str]) -> Origin | None:
+    """Something in a folder, whose page has the name that the folder has among `names`."""
+    if not folder:
         return None
-    key = keys.get(path, "")
-    return Origin("data", path, f"/data/{key}" if key else "")
+    name = names.get(whole_path(folder), "")
+    return Origin(kind, folder, f"{path}/{name}" if name else "")
 
 
 def _page(path: str, name: str, known: Collection[str]) -> str:

@@ -21,6 +21,7 @@ from breedclf.overview.datasets import DatasetView, Uses, dataset_views
 from breedclf.overview.endpoints import EndpointView, endpoint_view, endpoint_views
 from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
+from breedclf.overview.journeys import Journeys, JourneyView
 from breedclf.overview.logs import LogView, log_end, log_part
 from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
 from breedclf.overview.models import ModelView, model_view, model_views
@@ -71,6 +72,7 @@ class Overview:
     studies: Studies = field(default_factory=Studies, init=False)
     run_folders: WatchedFolders = field(init=False)
     recorded: Profiles = field(init=False)
+    journeys_here: Journeys = field(init=False)
 
     findings: Findings = field(init=False)
     comparisons: Comparisons = field(init=False)
@@ -84,6 +86,7 @@ class Overview:
         self.looks = Looks(pace, clock=self.clock)
         self.folder_looks = Looks(LOCAL_PACE, clock=self.clock)
         self.run_folders = WatchedFolders(self.places.runs, _RUN_FILES)
+        self.journeys_here = Journeys(self.run_folders, self.places.runs)
         self.recorded = Profiles(self.backend, self.run_folders, self.places.runs)
         self.findings = Findings(self.places.home, self.places.runs)
         self.comparisons = Comparisons(self.places.runs)
@@ -225,6 +228,20 @@ class Overview:
     def _datasets(self) -> tuple[DatasetView, ...]:
         places, models = self.places, self.models().value or ()
         return dataset_views(self._uses.of(places.home, places.runs, models, places.data))
+
+    def journeys(self) -> Look[tuple[JourneyView, ...]]:
+        """Journeys in the folder of runs, those that changed last first."""
+        return self.folder_looks.look("journeys", self.journeys_here.all)
+
+    def journey(self, name: str) -> Look[JourneyView]:
+        """One journey, by its name in `journeys`."""
+        return self.folder_looks.look(("journey", name), lambda: self._read_journey(name))
+
+    def _read_journey(self, name: str) -> JourneyView:
+        view = self.journeys_here.one(name)
+        if view is None:
+            raise ConfigError(f"there is no journey {name} in {self.places.runs}")
+        return view
 
     def _description(self, name: str) -> JobDescription:
         try:

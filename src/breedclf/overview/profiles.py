@@ -90,7 +90,7 @@ class ReadProfile:
 
 
 def verdict_of(profile: Profile, findings: Sequence[Finding], verification: Verification | None) -> Verdict:
-    """Decide what stands first.
+    """Decide what is shown first.
 
     A measured gain comes first, then the issues: those with settings to try, then those with other advice.
     """

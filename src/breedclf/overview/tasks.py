@@ -43,7 +43,7 @@ class TaskView:
 
     @property
     def name(self) -> str:
-        """The name of its folder, which begins with the time at which it was started."""
+        """The name of its folder: the time at which it was started, and random characters."""
         return self.folder.name
 
     @property

@@ -44,7 +44,7 @@ class ModelPage:
         promotions = [task for task in tasks if (task.kind, task.subject) == (PROMOTION, name)]
         fragments = [
             Fragment("state", _state(overview, record, links)),
-            Fragment("tasks", tasks_part("Promotions from here", promotions, links, promotion_result)),
+            Fragment("tasks", tasks_part("Promotions started here", promotions, links, promotion_result)),
             Fragment("versions", _versions(record, links)),
             *comparison_parts(overview, record, parameters, links),
             Fragment("history", _history(record)),

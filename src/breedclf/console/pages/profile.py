@@ -31,13 +31,15 @@ class ProfilePage:
         if look.value is None:
             raise ProfileError(look.problem)
         found = look.value
+        sections = _sections(found)
         return Content(
             f"Profile of {found.view.title}",
             [
                 Fragment("problem", html.problem(look)),
                 Fragment("verdict", _verdict(found)),
+                *sections[:1],
                 Fragment("about", _about(found.view, links)),
-                *_sections(found),
+                *sections[1:],
             ],
             subtitle(found.profile) if found.profile is not None else "",
         )

@@ -18,7 +18,6 @@ from breedclf.errors import ConfigError
 from breedclf.model_store.records import LIVE, MAX_NAME_CHARS, PREVIOUS, ModelRecord, ModelVersion
 from breedclf.model_store.store import ModelStore
 from breedclf.model_store.summary import lineage_facts
-from breedclf.overview.datasets import whole_path
 from breedclf.overview.models import Known, origins_of
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Column, facts, table
@@ -47,7 +46,7 @@ class VersionPage:
             [
                 Fragment("state", _state(overview, record, version, links)),
                 Fragment("actions", _promotion(overview, record, version, links)),
-                Fragment("tasks", tasks_part("Promotions from here", promotions, links, promotion_result)),
+                Fragment("tasks", tasks_part("Promotions started here", promotions, links, promotion_result)),
                 Fragment("alias", _alias(overview, record, version, links)),
                 Fragment("metrics", _metrics(version)),
                 Fragment("lineage", _lineage(overview, version, links)),
@@ -134,21 +133,19 @@ def _metrics(version: ModelVersion) -> Markup:
 def _lineage(overview: Overview, version: ModelVersion, links: Links) -> Markup:
     pairs: list[tuple[str, object]] = [
         (each.kind, html.link(links.to(each.path), each.text) if each.path else each.text)
-        for each in origins_of(version, known_names(overview, version))
+        for each in origins_of(version, known_names(overview))
     ]
     pairs += [(name, value) for name, value in lineage_facts(version) if name not in _LINKED]
     return Markup("<h2>Where it comes from</h2>{}").format(facts(pairs))
 
 
-def known_names(overview: Overview, version: ModelVersion) -> Known:
-    """What a version's lineage can be linked to: what is there."""
+def known_names(overview: Overview) -> Known:
+    """What the lineage of a version can be linked to: what is there."""
     jobs = overview.jobs().value or ()
-    data = version.lineage.data
-    keys = {each.path: each.key for each in overview.datasets().value or ()}
     return Known(
         jobs=frozenset(job.name for job in jobs),
         searches=frozenset(job.search for job in jobs if job.search),
-        data={data: keys.get(whole_path(data), "")} if data else {},
+        data={each.path: each.key for each in overview.datasets().value or ()},
     )
 
 
