@@ -84,7 +84,7 @@ def serving(page: Browser) -> None:
 
 def console(page: Browser) -> None:
     """A search of six trials, a job that runs, and an endpoint that is given an image."""
-    data = write_image_set(Path("dogImages"), train=40, valid=30, size_px=256)
+    data = write_image_set(Path("images"), train=24, valid=20, test=4)
     backend = LocalBackend(Path("home"))
     cache = {"cache_dir": Path("cache"), **NETWORK}
     space = {"learning_rate": Continuous(0.001, 0.05), "batch_size": Categorical(32, 64)}

@@ -15,11 +15,11 @@ from breedclf.console.static_links import Address
 from breedclf.jobs import JobStatus
 from tests.browser import Browser
 from tests.console.axe import install_axe, violations
+from tests.console.everything import plant_everything
 from tests.console.running import Running, add_job, running_console
 
 WIDE, PHONE = 1300, 390
 ZOOMED = 320  # a window of 1280 pixels at 400%
-LONG_NAME = "a-name-of-sixty-three-characters-which-is-what-sagemaker-permits"[:63]
 _FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
 
 
@@ -40,11 +40,9 @@ def axe(shared_folder: Path, project_root: Path) -> str:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A console of jobs in each state, one of them with a long name."""
+    """A console with something of each kind."""
     folder = tmp_path_factory.mktemp("console")
-    for index, status in enumerate(JobStatus):
-        add_job(folder, f"dogs-{index}", status=status, epochs=4, log="epoch 1/4\n" * 40)
-    add_job(folder, LONG_NAME, epochs=2, log=f"{'x' * 5000}\n")
+    plant_everything(folder)
     with running_console(folder) as started:
         yield started
 

@@ -45,6 +45,7 @@ class EndpointPage:
                 Fragment("charts", _charts(endpoint.activity, minute)),
             ],
             Markup("Endpoint on {}").format(backend),
+            endpoint.status,
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:

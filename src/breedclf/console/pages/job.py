@@ -58,6 +58,7 @@ class JobPage:
                 Fragment("settings", _settings(job)),
             ],
             subtitle,
+            job.doing if job.is_active else job.status,
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:

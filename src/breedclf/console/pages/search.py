@@ -57,7 +57,7 @@ class SearchPage:
         else:
             as_started = parameters.get("order") == _STARTED
             fragments += _about(view, view.study, overview.backend.name, links, as_started=as_started)
-        return Content(name, fragments, Markup("Search {}").format(where(view, links)))
+        return Content(name, fragments, Markup("Search {}").format(where(view, links)), view.status)
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
         return [{"name": view.name} for view in overview.searches().value or ()]
