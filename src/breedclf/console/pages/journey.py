@@ -161,8 +161,8 @@ def _related(step: StepView, view: JourneyView, overview: Overview, links: Links
             yield "profile", html.link(links.to(f"/profiles/{name}"), "the whole profile")
     for job in (values.get("job"), _best(values)):
         if job:
-            jobs = {each.name for each in overview.jobs().value or ()}
-            yield "job", html.link(links.to(f"/jobs/{job}"), job) if job in jobs else str(job)
+            is_there = overview.job(str(job)).value is not None
+            yield "job", html.link(links.to(f"/jobs/{job}"), job) if is_there else str(job)
     if step.name == "register" and (name := values.get("name")):
         version = values.get("version")
         yield "model", html.link(links.to(f"/models/{name}"), f"{name}, version {version}")
