@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import pytest
 
+from breedclf import Categorical, GateError, Journey, TrainingConfig
 from breedclf.console.reports import REPORT_POLICY
 from breedclf.jobs import JobStatus
 from breedclf.journey.record import Outcome, RunBy
 from breedclf.testing.pages import read_page
 from tests.browser import Browser
 from tests.console.running import add_job, running_console
+from tests.journey.images import write_red_and_blue
 from tests.overview.planted import DEAD, VERIFIED, add_journey, add_profile, clean_profile, empty_profile, slow_profile
+from tests.waiting import until
 
 NASTY = "<img src=x onerror=alert(1)>"
 
@@ -173,3 +178,36 @@ def test_a_step_is_seen_as_it_changes(tmp_path: Path, chromium: Browser) -> None
         chromium.run("document.querySelector('a').click()")
         chromium.until("document.title === 'the search'")
     assert [line for line in errors(chromium) if "script" not in line] == []
+
+
+@pytest.mark.slow
+def test_a_real_journey_is_watched_to_its_end(tmp_path: Path, chromium: Browser) -> None:
+    images = write_red_and_blue(tmp_path / "images")
+    training = TrainingConfig(data=images, architecture="resnet18", weights="none", epochs=2)
+    journey = Journey(
+        training,
+        space={"learning_rate": Categorical(0.005)},
+        verify=False,
+        output=tmp_path / "runs" / "colors",
+        store=tmp_path / "models",
+        gate={"baseline": 0.999999},  # it refuses, so that nothing is deployed
+    )
+    with running_console(tmp_path) as running, ThreadPoolExecutor(1) as thread:
+        running_journey = thread.submit(journey.run)
+        until(lambda: (tmp_path / "runs" / "colors" / "journey.json").exists())
+        chromium.open(running.page("/journeys/runs.colors"))
+        chromium.run(
+            "window.seen = []; new MutationObserver(() => seen.push(document.getElementById('state').textContent))"
+            ".observe(document.getElementById('content'), {childList: true, subtree: true})"
+        )
+        with pytest.raises(GateError):
+            running_journey.result()
+        chromium.until("document.getElementById('state').textContent.includes('gate refused')", seconds=10)
+        seen = " ".join(chromium.run("seen"))
+        assert "Under way in step 3, the search" in seen
+        assert "Under way in step 5, where time goes" in seen
+        assert "Interrupted" not in seen
+        chromium.run("document.querySelector('a[href=\"/profiles/runs.colors.profile\"]').click()")
+        chromium.until("document.querySelector('#part-timeline svg') !== null", seconds=10)
+        report = chromium.run("document.getElementById('about').textContent")
+        assert "runs/colors/profile" in report

@@ -180,7 +180,11 @@ class Overview:
         return self.folder_looks.look(("profile", name), lambda: self._read_profile(name))
 
     def _read_profile(self, name: str) -> ReadProfile:
-        view = next((each for each in self.profiles().value or () if each.name == name), None)
+        job = None if "." in name else self.job(name).value
+        if job is not None:
+            view = self.recorded.of_job(job.description)
+        else:
+            view = next((each for each in self.recorded.of_runs() if each.name == name), None)
         if view is None:
             raise ProfileError(f"there is no profile {name}: it was deleted, or its job left none")
         return self.recorded.read(view)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,20 +127,28 @@ class Profiles:
     _verdicts: dict[tuple[Path, Signature], Verdict] = field(default_factory=dict)
     _read: OrderedDict[tuple[Path, Signature], ReadProfile] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reader: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="profiles"))
+    _reading: Future[None] | None = None
 
     def all(self, jobs: Iterable[JobDescription]) -> tuple[ProfileView, ...]:
         """The recorded runs of these jobs and of the folder of runs, newest first."""
-        views = [view for job in jobs if (view := self._of_job(job)) is not None]
-        for folder in self.runs.holding(FILE_NAME):
-            name = key_of(folder, self.root)
-            title = str(folder.relative_to(self.root))
-            if (view := _view(name, title if title != "." else folder.name, folder / FILE_NAME)) is not None:
-                views.append(view)
+        views = [view for job in jobs if (view := self.of_job(job)) is not None]
+        views += self.of_runs()
         return tuple(sorted(views, key=lambda view: (-view.changed, view.name)))
+
+    def of_runs(self) -> list[ProfileView]:
+        """The recorded runs of the folder of runs."""
+        views = []
+        for folder in self.runs.holding(FILE_NAME):
+            shown = str(folder.relative_to(self.root))
+            title = folder.absolute().name if shown == "." else shown
+            if (view := _view(key_of(folder, self.root), title, folder / FILE_NAME)) is not None:
+                views.append(view)
+        return views
 
     def read(self, view: ProfileView) -> ReadProfile:
         """A recorded run with its findings; one that can't be read says so in its verdict."""
-        key = (view.path, view.signature)
+        key = _key(view)
         with self._lock:
             if key in self._read:
                 self._read.move_to_end(key)
@@ -151,19 +160,32 @@ class Profiles:
             self._verdicts[key] = found.verdict
             return found
 
-    def verdicts(self, views: Iterable[ProfileView], *, seconds: float | None = None) -> dict[str, Verdict]:
-        """The verdicts of recorded runs, by name; those that would take longer than this are left out for now."""
-        found, until = dict[str, Verdict](), time.monotonic() + (float("inf") if seconds is None else seconds)
-        has_read = False
-        for view in views:
-            known = self._verdicts.get((view.path, view.signature))
-            if known is None and (not has_read or time.monotonic() < until):
-                known, has_read = self.read(view).verdict, True
-            if known is not None:
-                found[view.name] = known
-        return found
+    def verdicts(self, views: Sequence[ProfileView], *, seconds: float | None = None) -> dict[str, Verdict]:
+        """The verdicts of recorded runs, by name.
 
-    def _of_job(self, job: JobDescription) -> ProfileView | None:
+        With a time limit, those that would take longer are left out and read in the background.
+        """
+        until = time.monotonic() + (float("inf") if seconds is None else seconds)
+        for view in views:
+            if time.monotonic() >= until:
+                break
+            self._read_verdict(view)
+        missing = [view for view in views if _key(view) not in self._verdicts]
+        with self._lock:
+            if missing and (self._reading is None or self._reading.done()):
+                self._reading = self._reader.submit(self._read_verdicts, missing)
+        return {view.name: self._verdicts[_key(view)] for view in views if _key(view) in self._verdicts}
+
+    def _read_verdicts(self, views: Sequence[ProfileView]) -> None:
+        for view in views:
+            self._read_verdict(view)
+
+    def _read_verdict(self, view: ProfileView) -> None:
+        if _key(view) not in self._verdicts:
+            self._verdicts[_key(view)] = _read(view).verdict
+
+    def of_job(self, job: JobDescription) -> ProfileView | None:
+        """The recorded run of a job; None if it left none, or none is on this machine."""
         if not isinstance(self.backend, OutputHereBackend) or job.details.get("damaged"):
             return None
         key = (job.name, job.created)
@@ -185,6 +207,10 @@ class Profiles:
         if view is None:
             self._paths.pop(key, None)
         return view
+
+
+def _key(view: ProfileView) -> tuple[Path, Signature]:
+    return view.path, view.signature
 
 
 def _view(name: str, title: str, path: Path, *, job: str = "", is_active: bool = False) -> ProfileView | None:

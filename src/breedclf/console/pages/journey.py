@@ -76,7 +76,6 @@ def _state(view: JourneyView, links: Links) -> Markup:
     pairs: list[tuple[str, object]] = [
         ("status", html.badge(view.state)),
         ("recorded", html.moment(view.changed)),
-        ("files", str(view.folder)),
     ]
     if view.steps:
         seconds = sum(step.record.seconds for step in view.steps if step.record is not None)
@@ -135,7 +134,8 @@ def _step(number: int, step: StepView, view: JourneyView, overview: Overview, li
     report = links.to(report_path(view, step.report)) if links.is_live and step.report else None
     state = "running" if running else step.state.lower()
     parts: list[Markup | str] = [state_line(_tone(step), state, time, report)]
-    parts.append(step.headline)
+    if not running:
+        parts.append(step.headline)
     if record.outcome.figures:
         parts.append(tiles(Tile(each.label, each.value, each.note) for each in record.outcome.figures))
     if step.name == "profile" and step.state == "Completed":
@@ -161,8 +161,8 @@ def _related(step: StepView, view: JourneyView, overview: Overview, links: Links
             yield "profile", html.link(links.to(f"/profiles/{name}"), "the whole profile")
     for job in (values.get("job"), _best(values)):
         if job:
-            jobs = {each.name for each in overview.jobs().value or ()}
-            yield "job", html.link(links.to(f"/jobs/{job}"), job) if job in jobs else str(job)
+            is_there = overview.job(str(job)).value is not None
+            yield "job", html.link(links.to(f"/jobs/{job}"), job) if is_there else str(job)
     if step.name == "register" and (name := values.get("name")):
         version = values.get("version")
         yield "model", html.link(links.to(f"/models/{name}"), f"{name}, version {version}")
