@@ -18,6 +18,8 @@ from breedclf.jobs.handle import Clock, require_ended
 
 FileStamp = tuple[int, int, int] | None
 
+_ALIVE_SECONDS, _CHANGED_SECONDS = 3.0, 0.5
+_RECENT_SECONDS = 2.0  # within which a folder may change again without another time
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
@@ -41,6 +43,7 @@ class JobStore:
         self._home = home
         self._clock = clock
         self._ended: dict[str, tuple[FileStamp, JobDescription]] = {}
+        self._open: tuple[Path, ...] = ()
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.
@@ -49,7 +52,14 @@ class JobStore:
             JobError: there is no such job, or another version of breedclf wrote it.
         """
         folder = self._folder(name)
-        return self.refresh(folder, folder.read()).description
+        file = file_stamp(folder.state_file)
+        known = self._ended.get(name)
+        if known is not None and known[0] == file:
+            return known[1]
+        description = self.refresh(folder, folder.read()).description
+        if description.status.is_final:
+            self._ended[name] = file, description
+        return description
 
     def describe_all(self) -> list[JobDescription]:
         """All jobs in the home folder, oldest first.
@@ -59,7 +69,8 @@ class JobStore:
         """
         found = []
         ended: dict[str, tuple[FileStamp, JobDescription]] = {}
-        for folder in folders_of_jobs(self._home):
+        folders = folders_of_jobs(self._home)
+        for folder in folders:
             try:
                 file = file_stamp(folder.state_file)
                 known = self._ended.get(folder.name)
@@ -72,14 +83,29 @@ class JobStore:
             except (JobError, ConfigError) as error:
                 log.warning("job skipped: %s", error)
         self._ended = ended
+        self._open = tuple(each.state_file for each in folders if each.name not in ended)
         return sorted(found, key=lambda description: (description.created, description.name))
 
     def stamp(self, name: str | None = None) -> Hashable:
-        """Times and sizes of the files of a job, or of the states of all jobs."""
+        """Times and sizes of the files of a job, or of the folder of jobs and the states of those that may change.
+
+        While one hasn't ended, the stamp changes every three seconds as well: its processes may have been killed.
+        """
         if name is None:
-            return tuple((each.name, file_stamp(each.state_file)) for each in folders_of_jobs(self._home))
+            jobs = file_stamp(self._home / "jobs")
+            is_recent = jobs is not None and abs(self._clock.time() - jobs[0] / 1e9) < _RECENT_SECONDS
+            return jobs, tuple(file_stamp(each) for each in self._open), self._age(fast=is_recent, over=not self._open)
         folder = self._folder(name)
-        return tuple(file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file))
+        state, events, log_file = (
+            file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
+        )
+        known = self._ended.get(name)
+        return state, events, log_file, self._age(over=known is not None and known[0] == state)
+
+    def _age(self, *, over: bool, fast: bool = False) -> int:
+        """A number that changes every three seconds, or half a second after a change; 0 if all is over."""
+        seconds = _CHANGED_SECONDS if fast else _ALIVE_SECONDS
+        return 0 if over and not fast else 1 + int(self._clock.monotonic() / seconds)
 
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""
