@@ -39,6 +39,7 @@ NAMES = (
     "tables",
     "trust",
     "label_review",
+    "console",
 )
 REPEATED = (*SPEED, "scale", "trust")
 GROUPS = {"all": NAMES, "speed": SPEED}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +37,12 @@ class Running:
 
 
 @contextmanager
-def running_console(folder: Path, *, read_only: bool = False) -> Iterator[Running]:
-    """A console of the local backend in `folder`/home, with runs and models beside it."""
+def running_console(
+    folder: Path, *, read_only: bool = False, others: Mapping[str, Overview] | None = None
+) -> Iterator[Running]:
+    """A console of the local backend in `folder`/home, with runs and models beside it, and of others by name."""
     with listen("127.0.0.1", 0) as listener:
-        console = Console({"local": overview_in(folder)}, TOKEN, listener.getsockname()[1], read_only)
+        console = Console({"local": overview_in(folder), **(others or {})}, TOKEN, listener.getsockname()[1], read_only)
         server = ConsoleServer(console)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()

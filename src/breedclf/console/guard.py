@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from breedclf.console.peers import is_of_this_user
 from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_valid
 
 SECURITY_HEADERS = {
@@ -108,6 +109,9 @@ class Guard:
 
         headers, query = Headers(scope=scope), QueryParams(scope["query_string"])
         refused = refusal(scope["method"], headers, query, token=self._token, port=self._port)
+        client = scope.get("client")
+        if refused is None and client is not None and not is_of_this_user(client[1], self._port):
+            refused = Refusal(403, "this console belongs to another user of this machine")
         if refused is not None:
             await self._refuse(scope, refused)(scope, receive, send_guarded)
         elif "token" in query and not scope["path"].startswith(("/api/", "/events")):

@@ -22,7 +22,8 @@ _PAUSE_SECONDS = 0.4
 _LONGEST_PAUSE_SECONDS = 5.0
 _SHARE = 0.03  # of a core, for all pages of a backend, on average
 _MOST_CREDIT_SECONDS = 1.0
-_REMADE_SECONDS = 10.0  # after which a page is made again in any case, one of them at a time
+_REMADE_SECONDS = 10.0  # after which a page is made again in any case
+_BETWEEN_REMADE_SECONDS = 3.0
 _KEPT_SECONDS = 30.0
 _MOST_TOPICS = 300
 
@@ -93,6 +94,7 @@ class LivePages:
         self._topics: dict[str, _Topic] = {}
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._logged: set[str] = set()
+        self._remade = 0.0
         self.closing: asyncio.Event = asyncio.Event()
 
     @property
@@ -196,7 +198,10 @@ class LivePages:
         """The pages that have to be made again, and the seconds of a core that this took."""
         started = time.thread_time()
         oldest = min((before.time for _, before in pages if before is not None), default=0.0)
-        due = oldest if oldest < time.monotonic() - _REMADE_SECONDS else None
+        now = time.monotonic()
+        due = None
+        if oldest < now - _REMADE_SECONDS and self._remade < now - _BETWEEN_REMADE_SECONDS:
+            due, self._remade = oldest, now
         made = {}
         for target, before in pages:
             if before is None or before.time == due or not before.seen.is_current():

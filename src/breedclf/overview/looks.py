@@ -17,7 +17,7 @@ from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 T = TypeVar("T")
 Stamp = Callable[[], Hashable]
 
-_TRUSTED_SECONDS = 5.0  # for which an equal stamp means an equal result
+_TRUSTED_SECONDS = 60.0  # for which an equal stamp means an equal result
 _WANTED_SECONDS = 5.0  # within which open pages look again
 _MOST_ENTRIES = 64  # beyond which those that nobody wants are dropped
 _NEVER = float("-inf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class JobList:
     home: Path
     describe: Callable[[str], JobDescription]
     _known: dict[str, _Known] = field(default_factory=dict)
+    _unfinished: tuple[str, ...] = ()
 
     def read(self) -> list[JobDescription]:
         """All jobs, oldest first; a damaged one is Failed and has `details["damaged"]`.
@@ -47,11 +48,18 @@ class JobList:
             if description is not None:
                 found.append(description)
         self._known = now
+        self._unfinished = tuple(each.name for each in found if each.name not in now)
         return sorted(found, key=lambda description: (description.created, description.name))
 
-    def stamp(self) -> Hashable:
-        """What identifies the contents of the state files of all jobs."""
-        return tuple(_state_files(jobs_root(self.home)))
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The names of the jobs that hadn't ended when they were read last."""
+        return self._unfinished
+
+    def is_over(self, name: str) -> bool:
+        """Whether the job had ended when it was read last, and its file hasn't changed since."""
+        known = self._known.get(name)
+        return known is not None and known[0] == _stat(f"{jobs_root(self.home)}/{name}/job.json")
 
     def _read(self, name: str, stat: _Stat) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)

@@ -19,6 +19,8 @@ from breedclf.jobs.protocols import JobRecord, LogTail
 
 FileStamp = tuple[int, int, int] | None
 
+_ALIVE_SECONDS, _CHANGED_SECONDS = 3.0, 0.5
+_RECENT_SECONDS = 2.0  # within which a folder may change again without another time
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
@@ -48,7 +50,14 @@ class JobStore:
             JobError: there is no such job, or another version of breedclf wrote it.
         """
         folder = self._folder(name)
-        return self.refresh(folder, folder.read()).description
+        file = file_stamp(folder.state_file)
+        known = self._ended.get(name)
+        if known is not None and known[0] == file:
+            return known[1]
+        description = self.refresh(folder, folder.read()).description
+        if description.status.is_final:
+            self._ended[name] = file, description
+        return description
 
     def describe_all(self) -> list[JobDescription]:
         """All jobs in the home folder, oldest first.
@@ -59,11 +68,26 @@ class JobStore:
         return self._list.read()
 
     def stamp(self, name: str | None = None) -> Hashable:
-        """Times and sizes of the files of a job, or of the states of all jobs."""
+        """Times and sizes of the files of a job, or of the folder of jobs and the states of those that may change.
+
+        While one hasn't ended, the stamp changes every three seconds as well: its processes may have been killed.
+        """
         if name is None:
-            return self._list.stamp()
+            jobs = file_stamp(self._home / "jobs")
+            is_recent = jobs is not None and abs(self._clock.time() - jobs[0] / 1e9) < _RECENT_SECONDS
+            unfinished = self._list.unfinished
+            stamps = tuple(file_stamp(self._folder(each).state_file) for each in unfinished)
+            return jobs, stamps, self._age(fast=is_recent, over=not unfinished)
         folder = self._folder(name)
-        return tuple(file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file))
+        state, events, log_file = (
+            file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
+        )
+        return state, events, log_file, self._age(over=self._list.is_over(name))
+
+    def _age(self, *, over: bool, fast: bool = False) -> int:
+        """A number that changes every three seconds, or half a second after a change; 0 if all is over."""
+        seconds = _CHANGED_SECONDS if fast else _ALIVE_SECONDS
+        return 0 if over and not fast else 1 + int(self._clock.monotonic() / seconds)
 
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""
