@@ -25,4 +25,8 @@ def _documents(look: Look[T]) -> Iterable[dict[str, Any]]:
 
 LISTS: dict[str, Callable[[Overview], Iterable[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
+    "tunings": lambda overview: _documents(overview.searches()),
+    "endpoints": lambda overview: _documents(overview.endpoints()),
+    "models": lambda overview: _documents(overview.models()),
+    "datasets": lambda overview: _documents(overview.datasets()),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -73,6 +73,26 @@ class PacedBackend(Protocol):
     @property
     def poll_seconds(self) -> float:
         """The minimum number of seconds between two polls."""
+
+
+@runtime_checkable
+class StampedBackend(Protocol):
+    """A backend that can tell cheaply whether something may have changed since it was last asked."""
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """A value that differs once a job, its metrics or its log differ; without a name, once the list of jobs does.
+
+        A job whose processes were killed is noticed only when it is described.
+        """
+
+
+@runtime_checkable
+class LabeledBackend(Protocol):
+    """A backend that is shown under another name than the one that selects it."""
+
+    @property
+    def label(self) -> str:
+        """What pages call it, such as "emulator" for the SageMaker backend with the URL of one."""
 
 
 @runtime_checkable
@@ -159,3 +179,15 @@ class PlanningBackend(Protocol[Planned, PlanType]):
 
     def plan(self, what: Planned, *, dry_run: bool = False) -> PlanType:
         """The estimate; nothing is started. With `dry_run` the exact requests are printed, too."""
+
+
+@runtime_checkable
+class OutputHereBackend(Protocol):
+    """A backend that has the output of jobs on this machine, or copies of it."""
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder on this machine for a job's output, also while it runs; it may not exist, and nothing is fetched.
+
+        Raises:
+            ConfigError: the job's name isn't valid.
+        """

@@ -281,6 +281,15 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
     return target
 
 
+def folders_of_jobs(home: Path) -> list[JobFolder]:
+    """The folders of all jobs, in no particular order."""
+    try:
+        with os.scandir(jobs_root(home)) as entries:
+            return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
 def jobs_root(home: Path) -> Path:
     """The folder of the folders of jobs."""
     return home / "jobs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,6 +48,10 @@ class JobList:
                 found.append(description)
         self._known = now
         return sorted(found, key=lambda description: (description.created, description.name))
+
+    def stamp(self) -> Hashable:
+        """What identifies the contents of the state files of all jobs."""
+        return tuple(_state_files(jobs_root(self.home)))
 
     def _read(self, name: str, stat: _Stat) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)

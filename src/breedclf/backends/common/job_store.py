@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,20 @@ from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStat
 from breedclf.jobs.handle import Clock, require_ended
 from breedclf.jobs.protocols import JobRecord, LogTail
 
+FileStamp = tuple[int, int, int] | None
+
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
+
+
+def file_stamp(file: Path) -> FileStamp:
+    """Time, size and inode of a file; None if there is none. A file that is replaced has another inode."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class JobStore:
@@ -45,6 +57,13 @@ class JobStore:
         warning. An ended job is read again only if its file has changed.
         """
         return self._list.read()
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """Times and sizes of the files of a job, or of the states of all jobs."""
+        if name is None:
+            return self._list.stamp()
+        folder = self._folder(name)
+        return tuple(file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file))
 
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""

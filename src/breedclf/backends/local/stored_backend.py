@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar
 
-from breedclf.backends.common.folder import home_folder
+from breedclf.backends.common.folder import home_folder, job_folder
 from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
+from breedclf.jobs.endpoint_activity import EndpointActivity
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
 from breedclf.jobs.protocols import JobRecord, LogTail
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
@@ -82,6 +84,10 @@ class StoredBackend:
         """
         return self._jobs.metric_history(name)
 
+    def stamp(self, name: str | None = None) -> Hashable:
+        """Times and sizes of the files of a job, or of the states of all jobs."""
+        return self._jobs.stamp(name)
+
     def stop(self, name: str) -> None:
         """Ask the job to end: SIGTERM, then, after the grace period, SIGKILL to everything it started.
 
@@ -105,6 +111,10 @@ class StoredBackend:
             JobError: the job hasn't ended.
         """
         return self._jobs.output(name)
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder of everything else that a job writes, also while it runs."""
+        return job_folder(self.home, job.name).output_data
 
     def delete(self, name: str) -> None:
         """Delete a job that has ended, and everything it wrote.
@@ -165,3 +175,11 @@ class StoredBackend:
         return self._endpoints.invoke(
             name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
         )
+
+    def endpoint_activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour, by the endpoint's log.
+
+        Raises:
+            EndpointError: the log can't be read.
+        """
+        return self._endpoints.activity(name)

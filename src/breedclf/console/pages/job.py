@@ -37,7 +37,7 @@ class JobPage:
         if look.value is None:
             raise JobError(look.problem)
         job = look.value
-        subtitle = Markup("Job on {}, {}").format(overview.backend.name, job.status)
+        subtitle = Markup("Job on {}, {}").format(overview.label, job.status)
         if job.is_damaged:
             return Content(
                 name, [Fragment("problem", html.problem(look)), Fragment("state", _state(job, None, links))], subtitle

@@ -35,7 +35,7 @@ class JobsPage:
                 Fragment("jobs", _table(chosen, links)),
                 Fragment("pages", _pages(choice, chosen, links)),
             ],
-            _told(chosen.count, len(look.value or ()), overview.backend.name),
+            _told(chosen.count, len(look.value or ()), overview.label),
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:

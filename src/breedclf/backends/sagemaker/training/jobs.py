@@ -179,11 +179,15 @@ class TrainingJobs:
         answer = self._answer(name)
         description = description_of(answer)
         require_ended(description)
-        folder = self._folder(description) / "output"
+        folder = self.output_here(description)
         if not fetch_archive(self._context.storage, f"{job_uri(answer)}/output/output.tar.gz", folder):
             folder.mkdir(parents=True, exist_ok=True)
         fetch_debugger(self._context.storage, answer, folder)
         return folder
+
+    def output_here(self, description: JobDescription) -> Path:
+        """The local folder that `output` fills; nothing is downloaded."""
+        return self._folder(description) / "output"
 
     def delete(self, name: str) -> None:
         """Delete a job that has ended: its output in S3, its log (if permitted) and its record.
