@@ -47,6 +47,10 @@ def test_list_show_logs_and_clean(submit: Submit, capsys: pytest.CaptureFixture[
         ["good", "Completed"],
         ["bad", "Failed"],
     ]
+    for words in (["bad"], ["--status", "failed"], ["--newest", "1"], ["a", "--status", "Failed"]):
+        assert [line.split()[0] for line in said(capsys, "list", *words).splitlines()[1:]] == ["bad"], words
+    assert said(capsys, "list", "epochs=9") == "none of 2 jobs match\n"
+    assert "list at least one job" in said(capsys, "list", "--newest", "0", code=2)
     shown = said(capsys, "show", "bad")
     assert "reason: the job's process ended with exit code 2" in shown
     assert "epoch = 3" in shown

@@ -130,8 +130,12 @@ def test_the_end_of_a_log_of_a_gigabyte_is_read_alone(tmp_path: Path) -> None:
     assert last.lines[-1] == "done \xe9"
 
 
-def test_the_parts_of_a_log_hold_each_line_once(tmp_path: Path) -> None:
-    lines = [f"line {number} " + "é" * (number % 300) for number in range(2_000)]
+UNEVEN = [f"line {number} " + "é" * (number % 300) for number in range(2_000)]
+EVEN = [f"{number:063}" for number in range(3 * PART_BYTES // 64)]  # a part starts where a line does
+
+
+@pytest.mark.parametrize("lines", [UNEVEN, EVEN], ids=["uneven", "even"])
+def test_the_parts_of_a_log_hold_each_line_once(tmp_path: Path, lines: list[str]) -> None:
     add_job(tmp_path, "job", log="\n".join(lines) + "\n")
     backend = overview_in(tmp_path).backend
     found: list[str] = []

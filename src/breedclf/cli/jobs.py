@@ -14,7 +14,7 @@ from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
 from breedclf.jobs.handle import Job
-from breedclf.overview.jobs import job_view, job_views, rows
+from breedclf.overview.jobs import Choice, choose, job_view, job_views, rows
 
 _DAY_SECONDS = 86_400
 
@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(parser))
     for name, help_text in _ACTIONS.items():
         action = actions.add_parser(name, help=help_text, description=help_text, allow_abbrev=False)
-        if name != "list":
+        if name == "list":
+            words = "part of a name, a search or a setting's value; or SETTING=VALUE; all of them must match"
+            action.add_argument("words", metavar="WORD", nargs="*", help=words)
+            action.add_argument("--status", metavar="STATUS", default="", help="only jobs with this status, or Damaged")
+            action.add_argument("--newest", type=int, metavar="N", help="only the N newest of them")
+        else:
             action.add_argument("names", metavar="NAME", nargs="*", help="name of a job")
         if name == "logs":
             action.add_argument("-f", "--follow", action="store_true", help="follow until the job has ended")
@@ -48,7 +53,7 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     backend = backend_named(arguments.backend)
     match arguments.action:
         case "list":
-            _list(backend, terminal)
+            _list(backend, arguments, terminal)
         case "show":
             _show(backend, _names(arguments), terminal)
         case "logs":
@@ -60,14 +65,19 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _list(backend: Backend, terminal: Terminal) -> None:
-    jobs = job_views(backend)
+def _list(backend: Backend, arguments: argparse.Namespace, terminal: Terminal) -> None:
+    if arguments.newest is not None and arguments.newest < 1:
+        raise ConfigError(f"--newest {arguments.newest}: list at least one job")
+    everything = job_views(backend)
+    size = arguments.newest or max(1, len(everything))
+    jobs = choose(everything, Choice(" ".join(arguments.words), arguments.status, size=size)).jobs[::-1]
     heads = ("NAME", "STATUS", "NOW", "CREATED (UTC)", "SECONDS")
+    none = "no jobs; `breedclf train DIR --backend local` starts one"
+    if everything:
+        none = f"none of {len(everything)} jobs match"
     terminal.result(
         {"jobs": [job.to_dict() for job in jobs]} if terminal.json else None,
-        text_table([heads, *rows(jobs, _moment)])
-        if jobs
-        else "no jobs; `breedclf train DIR --backend local` starts one",
+        text_table([heads, *rows(jobs, _moment)]) if jobs else none,
     )
 
 

@@ -99,7 +99,7 @@ def choose(jobs: Sequence[JobView], choice: Choice) -> Chosen:
     statuses: dict[str, int] = {}
     for job in matching:
         statuses[job.status] = statuses.get(job.status, 0) + 1
-    found = [job for job in matching if choice.status in ("", job.status)]
+    found = [job for job in matching if choice.status.casefold() in ("", job.status.casefold())]
     pages = max(1, -(-len(found) // choice.size))
     page = min(max(1, choice.page), pages)
     return Chosen(tuple(found[(page - 1) * choice.size : page * choice.size]), len(found), page, pages, statuses)

@@ -167,6 +167,10 @@ def test_a_log_can_be_read_on_from_another_process(backend: SageMakerBackend, tm
     other = SageMakerBackend(settings=backend.settings, clients=backend.clients, home=tmp_path / "other")
     assert other.read_log("read-on", end) == ("", end)
     assert other.read_log("read-on", 0)[0] == whole[: len(other.read_log("read-on", 0)[0])]
+    tail = other.log_tail("read-on", 200)
+    assert 0 < len(tail.text) <= 200
+    assert whole.endswith(tail.text)
+    assert tail.size is None
 
 
 def test_where_the_log_may_not_be_read_the_last_metrics_are_still_known(
