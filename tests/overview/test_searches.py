@@ -10,13 +10,15 @@ import pytest
 
 from breedclf import TrainingConfig, TuningJob
 from breedclf.cli import main
+from breedclf.console.content import ServerLinks
+from breedclf.console.pages.search import SearchPage
 from breedclf.errors import BreedclfError, ConfigError
 from breedclf.overview.jobs import Choice
 from breedclf.overview.overview import Overview, places_of
 from breedclf.overview.search_commands import resume_command, stop_command, stop_search, train_command
 from breedclf.overview.searches import SearchView, choose_searches
 from breedclf.overview.studies import Studies
-from breedclf.tuning.native import NativeSummary
+from breedclf.tuning.native import NativeDescription, NativeSummary, NativeTrial
 from breedclf.tuning.study import StudyFolder
 from tests.console.running import overview_in
 from tests.fakes import FakeClock
@@ -224,9 +226,17 @@ def test_a_search_of_jobs_stops_its_jobs(data: Path, tmp_path: Path) -> None:
 
 
 class Listing(NativeBackend):
-    """Lists its searches and one of another program."""
+    """Lists its searches and one of another program, which it describes if `is_described`."""
 
     is_down = False
+    is_described = False
+
+    def describe_tuning(self, name: str) -> NativeDescription | None:
+        if name != "foreign":
+            return super().describe_tuning(name)
+        trial = NativeTrial("foreign-1", "Completed", {"eta": "<0.3>"}, CREATED, 0.5, CREATED, CREATED + 5)
+        described = NativeDescription("foreign", "InProgress", CREATED, trials=(trial,), best="foreign-1")
+        return described if self.is_described else None
 
     def list_tunings(self) -> list[NativeSummary]:
         if self.is_down:
@@ -247,6 +257,19 @@ def test_searches_of_a_service_are_listed_and_asked_for(data: Path, tmp_path: Pa
     assert overview.search("foreign").problem.startswith("no search 'foreign'")
     assert stop_search(found["foreign"], backend) == "asked foreign to stop"
     assert stop_command(found["foreign"])[-4:] == ["--stop", "foreign", "--backend", "bookkeeping"]
+
+
+def test_the_trials_of_another_programs_search_are_shown(tmp_path: Path) -> None:
+    backend = Listing(tmp_path, losses)
+    backend.is_described = True
+    content = SearchPage().content(overview_of(backend), {"name": "foreign"}, ServerLinks())
+    parts = {fragment.name: str(fragment.html) for fragment in content.fragments}
+    assert "Another program" in parts["verdict"]
+    assert "no tuning job &#39;foreign&#39;" in parts["verdict"]
+    assert "eta &lt;0.3&gt;" in parts["trials"]
+    assert "<strong>foreign-1</strong> (best)" in parts["trials"]
+    assert "1 done" in parts["state"]
+    assert "tune --stop foreign --backend bookkeeping" in parts["state"]
 
 
 def test_a_service_that_cant_be_reached_hides_no_search(data: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ class PackedDriver:
 
     def begin(self, on_change: OnChange) -> Study:
         study = self.folder.load()
-        if _describe(self.backend, _packed_name(study)) is None:
+        if _describe(self.backend, packed_name(study)) is None:
             self.backend.submit(_packed_spec(study))
         on_change(study)
         return study
@@ -154,7 +154,7 @@ class PackedDriver:
         study = self.begin(on_change)
         if not study.is_over:
             study = _repeated(self._step, on_change, self.backend, self.clock)
-        _join(self.backend, [_packed_name(study)])
+        _join(self.backend, [packed_name(study)])
         return study
 
     def artifact(self, trial: str) -> Path:
@@ -162,15 +162,15 @@ class PackedDriver:
         best = study.best
         if best is None or best.name != trial:
             raise JobError(f"the model of {trial} wasn't saved: a packed search saves only that of its best trial")
-        return self.backend.artifact(_packed_name(study))
+        return self.backend.artifact(packed_name(study))
 
     def job(self, trial: str) -> str | None:  # noqa: ARG002
-        return _packed_name(self.folder.load())
+        return packed_name(self.folder.load())
 
     def _step(self) -> Study:
         study = self.folder.load()
         if self.folder.stop_file.exists():
-            self.backend.stop(_packed_name(study))
+            self.backend.stop(packed_name(study))
         now = self._snapshot(study)
         if now != study:
             self.folder.save(now)
@@ -178,7 +178,7 @@ class PackedDriver:
 
     def _snapshot(self, study: Study) -> Study:
         """The study as the job reported it so far."""
-        name = _packed_name(study)
+        name = packed_name(study)
         description = self.backend.describe(name)  # first, so that everything written until now is read below
         self.clock.sleep(seconds_until_complete(self.backend, description, self.clock.time()))
         reported = study_from_lines(iterate_lines(self._log(name)), study)
@@ -309,13 +309,14 @@ def _is_result(name: str) -> bool:
     return name not in ("epoch", "images_per_second") and not name.startswith("best_")
 
 
-def _packed_name(study: Study) -> str:
+def packed_name(study: Study) -> str:
+    """The name of the job that runs all trials of a packed search."""
     return f"{study.request.name}-all-{study.key}"
 
 
 def _packed_spec(study: Study) -> JobSpec:
     """One job with the search's settings among its hyperparameters."""
-    spec = search_spec(study.request, _packed_name(study))
+    spec = search_spec(study.request, packed_name(study))
     return spec.replace(hyperparameters={**spec.hyperparameters, **packed_pairs(study)})
 
 

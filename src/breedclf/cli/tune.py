@@ -9,6 +9,7 @@ from typing import Any
 
 from breedclf.api.best_trial import BestTrial
 from breedclf.api.model_files import place_model
+from breedclf.api.search_setup import studies_folder
 from breedclf.api.tuning import TuningJob
 from breedclf.api.tuning_output import failure_message
 from breedclf.backends.registry import DEFAULT_BACKEND, backend_named, backend_names
@@ -26,13 +27,21 @@ from breedclf.cli.flags import (
 from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
-from breedclf.errors import ConfigError, JobError, JobFailedError
+from breedclf.errors import BreedclfError, ConfigError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
-from breedclf.model_store.store import DEFAULT_STORE
-from breedclf.overview.overview import DEFAULT_RUNS, Overview, places_of
+from breedclf.overview.overview import DEFAULT_RUNS
 from breedclf.overview.search_commands import stop_search
-from breedclf.overview.searches import rows
+from breedclf.overview.searches import (
+    asked_search,
+    listed_searches,
+    rows,
+    stored_search,
+    stored_searches,
+    with_listed,
+)
+from breedclf.overview.studies import Studies, StudyHome, study_homes
+from breedclf.tuning.native import NativeSummary
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import confirmation_line, trial_table, value_text
 
@@ -108,34 +117,38 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _list(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    look = _overview(arguments).searches()
-    if look.problem:
-        terminal.error(look.problem)
-    found = look.value or ()
+    backend = _listed_backend(arguments)
+    stored, listed, problem = stored_searches(backend, _homes(backend), Studies()), tuple[NativeSummary, ...](), None
+    try:
+        listed = listed_searches(backend)
+    except BreedclfError as error:  # searches in folders of this machine are shown all the same
+        problem = error
+        terminal.error(str(error))
+    found = with_listed(stored, listed, backend.name)
     heads = ("NAME", "STATUS", "TRIALS", "OBJECTIVE", "BEST", "CREATED (UTC)", "SECONDS")
     none = "no tuning jobs; `breedclf tune DIR --learning-rate 0.005:0.01` starts one"
     terminal.result(
         {"tunings": [view.to_dict() for view in found]} if terminal.json else None,
         text_table([heads, *rows(found, moment)]) if found else none,
     )
-    return JobError.exit_code if look.problem else 0
+    return 0 if problem is None else problem.exit_code
 
 
 def _stop(arguments: argparse.Namespace, terminal: Terminal) -> int:
-    overview = _overview(arguments)
-    look = overview.search(arguments.to_stop)
-    if look.value is None:
-        raise ConfigError(look.problem)
-    backend = overview.backend if look.value.backend is None else backend_named(look.value.backend)
-    done = stop_search(look.value, backend)
-    terminal.result({"name": look.value.name, "done": done}, done)
+    backend, name = _listed_backend(arguments), arguments.to_stop
+    view = stored_search(backend, _homes(backend), Studies(), name) or asked_search(backend, name, None)
+    done = stop_search(view, backend if view.backend is None else backend_named(view.backend))
+    terminal.result({"name": view.name, "done": done}, done)
     return 0
 
 
-def _overview(arguments: argparse.Namespace) -> Overview:
-    """What there is on the backend, or on this machine where trials run in this process."""
-    backend = _backend(arguments.backend) or backend_named(DEFAULT_BACKEND)
-    return Overview(backend, places_of(backend, home=None, runs=DEFAULT_RUNS, store=DEFAULT_STORE))
+def _listed_backend(arguments: argparse.Namespace) -> Backend:
+    """The backend, or this machine's where trials run in this process."""
+    return _backend(arguments.backend) or backend_named(DEFAULT_BACKEND)
+
+
+def _homes(backend: Backend) -> list[StudyHome]:
+    return study_homes(studies_folder(backend, None).parent, DEFAULT_RUNS)
 
 
 def _tuning_job(arguments: argparse.Namespace) -> TuningJob:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+from breedclf.api.tuning_drivers import packed_name
 from breedclf.console import html
 from breedclf.console.content import Action, Content, Fragment, Links, Parameters
 from breedclf.console.pages.searches import duration, progress, where
@@ -50,7 +51,7 @@ class SearchPage:
         fragments = [
             Fragment("problem", html.problem(look)),
             Fragment("verdict", _verdict(view)),
-            Fragment("state", _state(view, links)),
+            Fragment("state", _state(view, overview.backend.name, links)),
         ]
         if view.study is None:
             fragments.append(Fragment("trials", _listed(view)))
@@ -72,7 +73,7 @@ def _verdict(view: SearchView) -> Markup:
     return Markup("<h2>Verdict</h2>{}").format(Markup("").join(map(as_block, blocks)))
 
 
-def _state(view: SearchView, links: Links) -> Markup:
+def _state(view: SearchView, backend: str, links: Links) -> Markup:
     counts = ", ".join(f"{count} {status}" for status, count in view.counts.items())
     pairs: list[tuple[str, object]] = [
         ("status", html.badge(view.status)),
@@ -84,6 +85,9 @@ def _state(view: SearchView, links: Links) -> Markup:
     if view.study is not None and view.study.seed_runs:
         over = sum(run.is_over for run in view.study.seed_runs)
         pairs.insert(2, ("runs with other seeds", f"{over} of {len(view.study.seed_runs)} done"))
+    if view.study is not None and view.study.request.packed and view.backend == backend:
+        name = packed_name(view.study)
+        pairs.append(("job", html.link(links.to(f"/jobs/{name}"), name)))
     if view.home is not None:
         pairs.append(("folder", str(view.home.folder(view.name).path)))
     blocks = [facts(pairs)]

@@ -138,6 +138,21 @@ def test_it_is_described_with_all_its_trainings(service, tmp_path) -> None:
     assert described.trials[1].failure_reason == "AlgorithmError: out of memory"
 
 
+def test_all_tuning_jobs_are_listed_without_their_trainings(service, tmp_path) -> None:
+    made = tuning_jobs(service, tmp_path)
+    assert made.list_tunings() == []
+    made.create_tuning(search())
+    counters = {"Completed": 2, "InProgress": 1, "NonRetryableError": 1, "RetryableError": 1, "Stopped": 0}
+    service.tuning["dogs"] |= {
+        "TrainingJobStatusCounters": counters,
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 4, "MaxParallelTrainingJobs": 2},
+    }
+    [listed] = made.list_tunings()
+    assert (listed.name, listed.status, listed.created, listed.ended) == ("dogs", "InProgress", service.now, None)
+    assert listed.planned == 4
+    assert listed.counts == {"Completed": 2, "InProgress": 1, "Stopped": 0, "Failed": 2}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
