@@ -87,6 +87,7 @@ def test_a_review_is_shown_with_thumbnails_of_the_dataset_alone(tmp_path: Path, 
         assert last.count('class="near"') == 6
         assert client.get(f"/data/{key}", params={"suspects": "9" * 4000}).status_code == 200
         assert "30 suspects" in client.get("/data").text
+        assert f'<a href="/data/{key}">' in client.get("/jobs/dogs-1").text
         shutil.rmtree(data)
         gone = client.get(f"/data/{key}")
         assert gone.status_code == 200

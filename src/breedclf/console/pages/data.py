@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
 from breedclf.overview.datasets import DatasetView
 from breedclf.overview.overview import Overview
+from breedclf.overview.whole_paths import whole_path
 from breedclf.reporting.blocks import Column, table
 from breedclf.reporting.formats import whole
 
@@ -74,6 +76,13 @@ def _row(overview: Overview, dataset: DatasetView, links: Links) -> list[object]
 def where_is(dataset: DatasetView) -> str:
     """Why a dataset can't be examined on this machine."""
     return "in S3" if dataset.is_remote else "no longer there"
+
+
+def dataset_link(overview: Overview, path: str | Path, links: Links) -> Markup | str:
+    """The path of a dataset as a link to its page, if it is known."""
+    whole = whole_path(path)
+    known = next((each for each in overview.datasets().value or () if each.path == whole), None)
+    return str(path) if known is None else html.link(links.to(f"/data/{known.key}"), path)
 
 
 def uses_part(dataset: DatasetView, links: Links, *, most: int) -> Markup:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from breedclf.console import html
 from breedclf.console.content import Action, Content, Fragment, Links, Parameters
+from breedclf.console.pages.data import dataset_link
 from breedclf.errors import JobError
 from breedclf.jobs import JobRecord, MetricRecord
 from breedclf.overview.job_metrics import Metrics, Progress, metrics_of, progress_of
@@ -54,7 +55,7 @@ class JobPage:
                 Fragment("log", _log(job, overview.log(name), links)),
                 Fragment("transitions", _transitions(job)),
                 Fragment("repeat", _repeat(record, overview.backend.name)),
-                Fragment("files", _files(job, record)),
+                Fragment("files", _files(overview, job, record, links)),
                 Fragment("settings", _settings(job)),
             ],
             subtitle,
@@ -188,11 +189,12 @@ def _repeat(record: JobRecord | None, backend: str) -> Markup:
     )
 
 
-def _files(job: JobView, record: JobRecord | None) -> Markup:
+def _files(overview: Overview, job: JobView, record: JobRecord | None, links: Links) -> Markup:
     pairs: list[tuple[str, object]] = []
     if record is not None:
         pairs += [(f"{name} folder", str(path)) for name, path in record.folders.items()]
-        pairs += [(f"channel {name}", str(path)) for name, path in sorted(record.spec.channels.items())]
+        channels = sorted(record.spec.channels.items())
+        pairs += [(f"channel {name}", dataset_link(overview, path, links)) for name, path in channels]
         pairs += [(name, value) for name in ("cores", "gpus") if (value := record.options.get(name)) is not None]
         pairs.append(("time limit", as_duration(record.spec.max_runtime_seconds)))
         if record.spec.spot:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
+from breedclf.console.pages.data import dataset_link
 from breedclf.errors import ConfigError
 from breedclf.journey.page.material import Material
 from breedclf.journey.page.parts import StepItem, alone, duration, row_of_items, state_line
@@ -151,7 +152,7 @@ def _related(step: StepView, view: JourneyView, overview: Overview, links: Links
     """Pages of what the step's values name; plain text of what isn't there any more."""
     values = step.values
     if step.name == "check" and step.record is not None and (data := step.record.inputs.get("dataset")):
-        yield "data", str(data)
+        yield "data", dataset_link(overview, str(data), links)
     if step.name == "tune" and (name := values.get("name")):
         yield "search", html.link(links.to(f"/searches/{name}"), name)
     if step.name == "profile":
