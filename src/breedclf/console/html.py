@@ -22,9 +22,9 @@ _TONES = {
     "Failed": "bad",
     "Damaged": "bad",
     "Refused": "bad",
-    "Interrupted": "issue",
     "Stopped": "issue",
     "Stopping": "issue",
+    "Interrupted": "issue",
     "RollingBack": "issue",
 }
 
@@ -57,10 +57,15 @@ def moment(seconds: float | None) -> Markup:
     """A time: UTC without scripts, the reader's own zone with them."""
     if seconds is None:
         return Markup("–")
-    at = datetime.fromtimestamp(seconds, UTC)
+    at = _at(seconds)
     return Markup('<time datetime="{}">{}</time>').format(
         at.isoformat(timespec="milliseconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
     )
+
+
+def _at(seconds: float) -> datetime:
+    """A time, within the years that a clock that is wrong may name."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), 253_402_300_799.0), UTC)
 
 
 def running(started: float | None, ended: float | None) -> Markup:
@@ -68,10 +73,19 @@ def running(started: float | None, ended: float | None) -> Markup:
     if started is None:
         return Markup("–")
     if ended is None:
-        at = datetime.fromtimestamp(started, UTC)
+        at = _at(started)
         text = at.strftime("since %Y-%m-%d %H:%M UTC")
         return Markup('<time class="since" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
     return Markup("{}").format(as_duration(max(0.0, ended - started)))
+
+
+def left(until: float | None) -> Markup:
+    """The time that is left, which counts down in the browser."""
+    if until is None:
+        return Markup("–")
+    at = datetime.fromtimestamp(until, UTC)
+    text = at.strftime("until %Y-%m-%d %H:%M UTC")
+    return Markup('<time class="until" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
 
 
 def link(address: str, text: object) -> Markup:
@@ -96,9 +110,17 @@ def section(content: Section) -> Markup:
     return Markup('<h2>{}</h2>{}<div class="blocks">{}</div>').format(content.heading, lead, blocks)
 
 
+def field_action(action: Action, links: Links, *, field: str, label: str, most: int) -> Markup:
+    """A button with an input of at most `most` characters, which becomes the action's field of this name."""
+    return render("field_action.html.j2", action=action, may_act=links.may_act, field=field, label=label, most=most)
+
+
 def problem(look: Look[Any]) -> Markup:
-    """Why the last look failed; nothing if it succeeded."""
+    """Why the last look failed, or that it is still to come; nothing if it succeeded."""
     if not look.problem:
         return Markup("")
+    if look.is_waiting:
+        due = "" if look.due is None else Markup("The next look is at {}.").format(moment(look.due))
+        return callout("info", "Waiting for the backend", look.problem, *([due] if due else []))
     known = Markup("Below is what was seen at {}.").format(moment(look.time)) if look.value is not None else ""
     return callout("bad", "The backend can't be asked", look.problem, *([known] if known else []))

@@ -32,12 +32,13 @@ from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.training.recent import CONSISTENT_SECONDS, RecentJobs
 from breedclf.backends.sagemaker.training.results import fetch_archive, fetch_debugger, job_uri
 from breedclf.errors import BreedclfError, ConfigError, JobError
-from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name, seconds_until_complete
+from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord, check_name, seconds_until_complete
 from breedclf.jobs.handle import require_ended
 
 log: logging.Logger = logging.getLogger(__name__)
 
 _CONSISTENT_PAUSE_SECONDS = 1.0
+_TAIL_LINES = 500
 
 
 class TrainingJobs:
@@ -114,6 +115,14 @@ class TrainingJobs:
             self._answer(name)
         events, after = self._logs.read(name, position, created=self._created[name])
         return "".join(f"{event.message}\n" for event in events), after
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, at most `max_bytes` of them; CloudWatch doesn't tell the log's length."""
+        if name not in self._created:
+            self._answer(name)
+        events = self._logs.tail(name, _TAIL_LINES, created=self._created[name])
+        text = "".join(f"{event.message}\n" for event in events)
+        return LogTail(text if len(text) <= max_bytes else text[-max_bytes:].partition("\n")[2])
 
     def metric_history(self, name: str) -> list[MetricRecord]:
         """All metrics that the job reported, in order.
