@@ -56,10 +56,24 @@ class JobList:
         """The names of the jobs that hadn't ended when they were read last."""
         return self._unfinished
 
-    def is_over(self, name: str) -> bool:
-        """Whether the job had ended when it was read last, and its file hasn't changed since."""
-        known = self._known.get(name)
-        return known is not None and known[0] == _stat(f"{jobs_root(self.home)}/{name}/job.json")
+    def ended(self, name: str) -> JobDescription | None:
+        """The description of a job that had ended when it was read last, if its file hasn't changed since."""
+        stat, description = self._known.get(name, (None, None))
+        return description if stat is not None and stat == self._stat_of(name) else None
+
+    def read_one(self, name: str, read: Callable[[], JobDescription]) -> JobDescription:
+        """The description of a job, read unless it is known that it has ended; a damaged one is always read."""
+        known = self.ended(name)
+        if known is not None and not known.details.get("damaged"):
+            return known
+        stat = self._stat_of(name)
+        description = read()
+        if description.status.is_final:
+            self._known[name] = (stat, _shared(description))
+        return description
+
+    def _stat_of(self, name: str) -> _Stat:
+        return _stat(f"{jobs_root(self.home)}/{name}/job.json")
 
     def _read(self, name: str, stat: _Stat) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)

@@ -50,14 +50,7 @@ class JobStore:
             JobError: there is no such job, or another version of breedclf wrote it.
         """
         folder = self._folder(name)
-        file = file_stamp(folder.state_file)
-        known = self._ended.get(name)
-        if known is not None and known[0] == file:
-            return known[1]
-        description = self.refresh(folder, folder.read()).description
-        if description.status.is_final:
-            self._ended[name] = file, description
-        return description
+        return self._list.read_one(name, lambda: self.refresh(folder, folder.read()).description)
 
     def describe_all(self) -> list[JobDescription]:
         """All jobs in the home folder, oldest first.
@@ -82,7 +75,7 @@ class JobStore:
         state, events, log_file = (
             file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
         )
-        return state, events, log_file, self._age(over=self._list.is_over(name))
+        return state, events, log_file, self._age(over=self._list.ended(name) is not None)
 
     def _age(self, *, over: bool, fast: bool = False) -> int:
         """A number that changes every three seconds, or half a second after a change; 0 if all is over."""
