@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from breedclf import ModelStore
 from breedclf.backends.common.folder import JobFolder
 from breedclf.backends.registry import backend_named
 from breedclf.jobs import JobSpec, JobStatus
@@ -15,6 +16,7 @@ from breedclf.overview.logs import PART_BYTES
 from breedclf.testing.pages import read_page
 from tests.browser import Browser
 from tests.console.running import add_job, overview_in, running_console
+from tests.model_store.stored import write_model
 
 SCRIPT = """
 import sys
@@ -144,3 +146,12 @@ def test_an_epoch_that_ends_is_seen_in_an_open_page(tmp_path: Path, chromium: Br
         chromium.until("document.querySelector('#curves figure') !== null", seconds=10)
         chromium.until("document.querySelector('#log pre').textContent.endsWith('epoch 2')", seconds=10)
     assert [line for line in chromium.messages if not line.startswith("asked ")] == []
+
+
+def test_a_job_leads_to_the_versions_of_its_model(tmp_path: Path) -> None:
+    source = write_model(add_job(tmp_path, "dogs").model, b"1")
+    ModelStore(tmp_path / "models").add(source, name="hounds")
+    add_job(tmp_path, "cats")
+    with running_console(tmp_path) as running, running.client() as client:
+        assert '<a href="/models/hounds/1">hounds, version 1</a>' in client.get("/jobs/dogs").text
+        assert "/models/hounds" not in client.get("/jobs/cats").text

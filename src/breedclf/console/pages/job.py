@@ -16,6 +16,7 @@ from breedclf.overview.job_metrics import Metrics, Progress, metrics_of, progres
 from breedclf.overview.jobs import JobView
 from breedclf.overview.logs import LogView
 from breedclf.overview.looks import Look
+from breedclf.overview.models import job_of
 from breedclf.overview.overview import Overview
 from breedclf.overview.repeating import repeating
 from breedclf.reporting.blocks import Column, details, facts, table
@@ -49,7 +50,7 @@ class JobPage:
             name,
             [
                 Fragment("problem", html.problem(look)),
-                Fragment("state", _state(job, record, links)),
+                Fragment("state", _state(job, record, links, _versions(overview, job))),
                 Fragment("progress", _progress(job, records)),
                 Fragment("curves", _curves(metrics_of(records), job)),
                 Fragment("log", _log(job, overview.log(name), links)),
@@ -66,7 +67,15 @@ class JobPage:
         return [{"name": job.name} for job in overview.jobs().value or ()]
 
 
-def _state(job: JobView, record: JobRecord | None, links: Links) -> Markup:
+def _versions(overview: Overview, job: JobView) -> list[tuple[str, int]]:
+    """The stored versions, by model and number, that the job trained."""
+    if job.is_active:
+        return []
+    records = [model.record for model in overview.models().value or () if model.record is not None]
+    return [(each.name, one.version) for each in records for one in each.versions if job_of(one.source) == job.name]
+
+
+def _state(job: JobView, record: JobRecord | None, links: Links, versions: Sequence[tuple[str, int]] = ()) -> Markup:
     found = job.description
     pairs: list[tuple[str, object]] = [
         ("status", html.badge(job.status)),
@@ -80,6 +89,10 @@ def _state(job: JobView, record: JobRecord | None, links: Links) -> Markup:
         pairs.append(("failure reason", Markup('<span class="reason">{}</span>').format(found.failure_reason)))
     if record is not None and "profile" in record.folders:
         pairs.append(("profile", html.link(links.to(f"/profiles/{job.name}"), "where its time went")))
+    pairs += [
+        ("stored as", html.link(links.to(f"/models/{name}/{version}"), f"{name}, version {version}"))
+        for name, version in versions
+    ]
     if (code := found.details.get("exit_code")) is not None:
         pairs.append(("exit code", code))
     return Markup("<h2>State</h2>{}{}").format(facts(pairs), html.actions(_actions(job), links))
