@@ -50,14 +50,7 @@ class JobStore:
             JobError: there is no such job, or another version of breedclf wrote it.
         """
         folder = self._folder(name)
-        file = file_stamp(folder.state_file)
-        known = self._ended.get(name)
-        if known is not None and known[0] == file:
-            return known[1]
-        description = self.refresh(folder, folder.read()).description
-        if description.status.is_final:
-            self._ended[name] = file, description
-        return description
+        return self.refresh(folder, folder.read()).description
 
     def describe_all(self) -> list[JobDescription]:
         """All jobs in the home folder, oldest first.
