@@ -153,7 +153,7 @@ def test_the_list_is_searched_and_damage_hides_nothing(tmp_path: Path) -> None:
     assert "3 of 3 searches" in text
     assert "Damaged" in text
     assert "3 of 10" in text
-    assert 'href="/journeys/journey"' in list_of(tmp_path)
+    assert 'href="/journeys/runs.journey"' in list_of(tmp_path)
     assert 'href="/searches/good"' not in list_of(tmp_path, words="journey")
     assert 'href="/searches/bad"' not in list_of(tmp_path, status="Completed")
     assert "can't be read" in read_page(page_of(tmp_path, "bad")).text

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from breedclf.api.search_setup import STUDIES
 from breedclf.errors import BreedclfError
+from breedclf.overview.folders import key_of
 from breedclf.tuning.study import Study, StudyFolder
 from breedclf.tuning.trials import Trial
 
@@ -22,10 +23,11 @@ AnyTrial = TypeVar("AnyTrial", bound=Trial)
 
 @dataclass(frozen=True)
 class StudyHome:
-    """A folder with searches below it: a home, or the output of a journey of this name."""
+    """A folder with searches below it: a home, or the output of a journey of this name, with the key of its page."""
 
     path: Path
     journey: str = ""
+    journey_key: str = ""
 
     def folder(self, name: str) -> StudyFolder:
         """The folder of a search."""
@@ -86,7 +88,7 @@ def study_homes(home: Path, runs: Path) -> list[StudyHome]:
         names = sorted(entry.name for entry in os.scandir(runs) if (Path(entry.path) / STUDIES).is_dir())
     except OSError:
         names = []
-    journeys = [StudyHome(runs.absolute() / name, name) for name in names]
+    journeys = [StudyHome(runs.absolute() / name, name, key_of(runs / name, runs)) for name in names]
     return [StudyHome(home), *(each for each in journeys if each.path != home)]
 
 

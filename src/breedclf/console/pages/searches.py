@@ -114,7 +114,7 @@ def where(view: SearchView, links: Links) -> Markup | str:
     place = "in one process" if view.backend is None else f"on {view.backend}"
     if view.home is None or not view.home.journey:
         return place
-    journey = html.link(links.to(f"/journeys/{view.home.journey}"), view.home.journey)
+    journey = html.link(links.to(f"/journeys/{view.home.journey_key}"), view.home.journey)
     return Markup("{}, in the journey {}").format(place, journey)
 
 
