@@ -151,24 +151,27 @@ def _step(number: int, step: StepView, view: JourneyView, overview: Overview, li
 def _related(step: StepView, view: JourneyView, overview: Overview, links: Links) -> Iterator[tuple[str, Markup | str]]:
     """Pages of what the step's values name; plain text of what isn't there any more."""
     values = step.values
+
+    def linked(is_there: bool, path: str, text: object) -> Markup | str:
+        return html.link(links.to(path), text) if is_there else str(text)
+
     if step.name == "check" and step.record is not None and (data := step.record.inputs.get("dataset")):
         yield "data", dataset_link(overview, str(data), links)
     if step.name == "tune" and (name := values.get("name")):
-        yield "search", html.link(links.to(f"/searches/{name}"), name)
-    if step.name == "profile":
-        folder = view.folder / "profile"
-        if (folder / "profile.json").is_file():
-            name = key_of(folder, overview.places.runs)
-            yield "profile", html.link(links.to(f"/profiles/{name}"), "the whole profile")
+        searches = overview.stored_searches().value or ()
+        yield "search", linked(any(each.name == name for each in searches), f"/searches/{name}", name)
+    if step.name == "profile" and (view.folder / "profile" / "profile.json").is_file():
+        key = key_of(view.folder / "profile", overview.places.runs)
+        yield "profile", linked(True, f"/profiles/{key}", "the whole profile")
     for job in (values.get("job"), _best(values)):
         if job:
-            is_there = overview.job(str(job)).value is not None
-            yield "job", html.link(links.to(f"/jobs/{job}"), job) if is_there else str(job)
+            yield "job", linked(overview.job(str(job)).value is not None, f"/jobs/{job}", job)
     if step.name == "register" and (name := values.get("name")):
-        version = values.get("version")
-        yield "model", html.link(links.to(f"/models/{name}"), f"{name}, version {version}")
+        is_there = any(each.name == name for each in overview.models().value or ())
+        yield "model", linked(is_there, f"/models/{name}", f"{name}, version {values.get('version')}")
     if step.name == "deploy" and (name := values.get("endpoint")):
-        yield "endpoint", html.link(links.to(f"/endpoints/{name}"), name)
+        endpoints = overview.endpoints().value or ()
+        yield "endpoint", linked(any(each.name == name for each in endpoints), f"/endpoints/{name}", name)
 
 
 def _best(values: dict[str, object]) -> object:
