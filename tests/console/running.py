@@ -16,7 +16,7 @@ from breedclf.console.app import Console
 from breedclf.console.server import ConsoleServer
 from breedclf.jobs import JobSpec, JobStatus, SecondaryStatus
 from breedclf.overview.overview import Overview, places_of
-from breedclf.serving.server import listen, url_of
+from breedclf.serving.listening import listen, url_of
 
 TOKEN = "a-token-of-some-length"
 

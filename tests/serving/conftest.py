@@ -25,7 +25,8 @@ from breedclf.inference.feature_bank import FeatureBank, LimitedBank
 from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.backbones.backbone import find_backbone
 from breedclf.serving.http.app import Service
-from breedclf.serving.server import Server, listen, url_of
+from breedclf.serving.listening import listen, url_of
+from breedclf.serving.server import Server
 from tests.waiting import until
 
 CLASSES = ("Affenpinscher", "Beagle", "Wélsh <Corgi>", "Dhole", "Ékszer", "Fox", "Golden")

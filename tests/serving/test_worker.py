@@ -21,7 +21,7 @@ from tests.waiting import until
 
 FORKS = """
 import os, sys
-from breedclf.serving.server import listen
+from breedclf.serving.listening import listen
 with listen("127.0.0.1", 0) as listener:
     place, inherited = listener.fileno(), listener.get_inheritable()
     child = os.fork()

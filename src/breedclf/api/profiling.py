@@ -21,6 +21,7 @@ from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import open_profile, open_remote_profile
+from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
 from breedclf.profiling.verified import Verification, check_repeats
 from breedclf.text.html_repr import html_repr
 
@@ -257,7 +258,10 @@ class ProfilingSession:
         return path
 
     def save(self, folder: StrPath) -> Path:
-        """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder."""
+        """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder.
+
+        What was verified is in verification.json.
+        """
         from breedclf.profiling.readers.aws_report import write_rule_reports
 
         folder = user_path(folder, "folder")
@@ -266,6 +270,10 @@ class ProfilingSession:
         if self._operator_events or not (folder / TRACE_FILE).exists():
             write_trace(self.profile, folder / TRACE_FILE, self._operator_events)
         write_rule_reports(self.findings, folder / RULES_FOLDER)
+        if self.verification is not None:
+            self.verification.save(folder)
+        else:
+            (folder / VERIFICATION_FILE).unlink(missing_ok=True)  # of another profile, which was here before
         return folder
 
     def _load(self, job: Job) -> Self:

@@ -10,6 +10,7 @@ from breedclf.jobs import Backend
 
 DEFAULT_BACKEND = "local"
 _CLASS_OF = {
+    "emulator": "breedclf.backends.sagemaker.emulated:EmulatorBackend",
     "inline": "breedclf.backends.inline:InlineBackend",
     "local": "breedclf.backends.local.backend:LocalBackend",
     "sagemaker": "breedclf.backends.sagemaker.backend:SageMakerBackend",

@@ -3,37 +3,53 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote
 
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route, compile_path
+from starlette.types import Receive, Scope, Send
 
 from breedclf.console.actions import perform
-from breedclf.console.content import Content, Page, ServerLinks
+from breedclf.console.content import Content, Fragment, Page, ServerLinks
 from breedclf.console.guard import Guard
-from breedclf.console.html import render
+from breedclf.console.html import moment, render
 from breedclf.console.lists import LISTS
-from breedclf.console.live import LivePages
+from breedclf.console.live import MOST_PAGES, LivePages
 from breedclf.console.pages import PAGES
+from breedclf.console.predicting import about, predicted
+from breedclf.console.reports import report_routes
+from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError
+from breedclf.jobs import check_name
+from breedclf.overview.logs import whole_log
+from breedclf.overview.looks import Seen
 from breedclf.overview.overview import Overview
-from breedclf.text.plain_json import plain_json
+from breedclf.reporting.blocks import callout
+from breedclf.serving.http.web_page import SHARED_SCRIPTS, page_file
+from breedclf.text.plain_json import plain_json_parts
 
 ASSET_TYPES = {
     "console.css": "text/css",
     "console.js": "text/javascript",
     "live.js": "text/javascript",
+    "keeping.js": "text/javascript",
+    "stream.js": "text/javascript",
+    "stream-worker.js": "text/javascript",
     "times.js": "text/javascript",
     "actions.js": "text/javascript",
+    "try.js": "text/javascript",
+    **dict.fromkeys(SHARED_SCRIPTS, "text/javascript"),
 }
 _MAX_ACTION_BYTES = 64 << 10
 
@@ -49,7 +65,7 @@ class Console:
     live: LivePages = field(init=False)
 
     def __post_init__(self) -> None:
-        self.live = LivePages(lambda target: self.content(target)[0])
+        self.live = LivePages(lambda target: self.content(target)[0], problem_content, lambda target: self.lane(target))
 
     def overview(self, backend: str) -> Overview:
         """The overview of a backend; that of the first if the name is empty.
@@ -73,11 +89,41 @@ class Console:
         Raises:
             BreedclfError: there is no such page.
         """
-        parts = urlsplit(target)
-        query = dict(parse_qsl(parts.query))
-        page, parameters = page_at(parts.path)
+        path, query = split_target(target)
+        page, parameters = page_at(path)
         backend = query.get("backend", "")
         return page.content(self.overview(backend), {**query, **parameters}, self.links(backend)), page
+
+    def lane(self, target: str) -> str:
+        """The backend that the page of an address shows."""
+        return split_target(target)[1].get("backend", "") or next(iter(self.overviews))
+
+
+def split_target(target: str) -> tuple[str, dict[str, str]]:
+    """The path of an address, decoded, and its query."""
+    path, _, query = target.partition("?")
+    return unquote(path), dict(parse_qsl(query))
+
+
+def target_of(request: Request) -> str:
+    """The address of a page as the browser sent it, without the host."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    query = request.url.query
+    return raw.decode("latin-1") + (f"?{query}" if query else "")
+
+
+def problem_content(error: Exception, seen: Seen) -> tuple[Content, int]:
+    """What is shown in place of a page that can't be made, and its HTTP status, until the page can be made."""
+    if seen.is_waiting:
+        due = "" if seen.due is None else Markup("The next look is at {}.").format(moment(seen.due))
+        text = callout("info", "Waiting for the backend", str(error), *([due] if due else []))
+        return Content("Waiting", [Fragment("problem", text)]), 503
+    if isinstance(error, BreedclfError):
+        way_on = "The pages named above list what there is."
+        text = callout("bad", "What is wrong", str(error), way_on)
+        return Content("This can't be shown", [Fragment("problem", text)]), 404
+    text = callout("bad", "This page can't be made", "The terminal in which the console runs says why.")
+    return Content("This can't be shown", [Fragment("problem", text)]), 500
 
 
 def page_at(path: str) -> tuple[Page, dict[str, str]]:
@@ -101,22 +147,22 @@ def create_app(console: Console) -> Starlette:
         return RedirectResponse(PAGES[0].path, 303)
 
     async def page(request: Request) -> Response:
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        content, cursor = await console.live.page(target)
-        return HTMLResponse(whole_page(console, target, content, cursor))
+        target = target_of(request)
+        made, cursor = await console.live.page(target)
+        return HTMLResponse(whole_page(console, target, made.content, cursor), made.status)
 
     async def events(request: Request) -> Response:
-        target = request.query_params.get("target", "")
-        page_at(urlsplit(target).path)
-        cursor = request.headers.get("last-event-id") or request.query_params.get("cursor", "")
-        return StreamingResponse(console.live.follow(target, cursor), media_type="text/event-stream")
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        return EventResponse(console.live.follow(pages_to_follow(request)), media_type="text/event-stream")
 
-    def listing(request: Request) -> Response:
+    async def listing(request: Request) -> Response:
         name = request.path_params["name"]
         if name not in LISTS:
             raise HTTPException(404, f"no list {name}; there are {', '.join(LISTS)}")
         overview = console.overview(request.query_params.get("backend", ""))
-        return Response(plain_json(LISTS[name](overview)), media_type="application/json")
+        documents = await in_thread(LISTS[name], overview)
+        return StreamingResponse(plain_json_parts(documents), media_type="application/json")
 
     async def action(request: Request) -> Response:
         if console.read_only:
@@ -125,6 +171,23 @@ def create_app(console: Console) -> Starlette:
         overview = console.overview(request.query_params.get("backend", ""))
         done = await perform(request.path_params["name"], overview, fields)
         return JSONResponse({"done": done.text, "next": done.next})
+
+    def job_log(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        name = check_name(request.path_params["name"])
+        overview.backend.describe(name)
+        headers = {"content-disposition": f'attachment; filename="{name}.log.txt"'}
+        return StreamingResponse(whole_log(overview.backend, name), media_type="text/plain", headers=headers)
+
+    async def invocations(request: Request) -> Response:
+        if console.read_only:
+            raise HTTPException(403, "this console was started with --read-only")
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await predicted(overview, request.path_params["name"], request)
+
+    async def about_endpoint(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await about(overview, request.path_params["name"])
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -136,33 +199,66 @@ def create_app(console: Console) -> Starlette:
         routes=[
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
+            Route("/jobs/{name}/log.txt", job_log),
+            *report_routes(console.overview),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),
+            Route("/api/endpoints/{name}/invocations", invocations, methods=["POST"]),
+            Route("/api/endpoints/{name}/about", about_endpoint),
             Route("/api/{name}", listing),
         ],
         middleware=[Middleware(Guard, token=console.token, port=console.port)],
         exception_handlers={BreedclfError: _failed, HTTPException: _refused},
     )
     app.router.redirect_slashes = False
+    app.state.console = console
     return app
+
+
+class EventResponse(StreamingResponse):
+    """A stream whose generator ends with it, also if the client vanishes while it waits."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self.body_iterator.aclose()  # type: ignore[attr-defined]
+
+
+def pages_to_follow(request: Request) -> list[tuple[str, str]]:
+    """The addresses and cursors of `?target=...&cursor=...`, repeated for several pages.
+
+    Raises:
+        ConfigError: there is no such page, or there are too many.
+    """
+    targets, cursors = (request.query_params.getlist(name) for name in ("target", "cursor"))
+    if last := request.headers.get("last-event-id"):
+        cursors = last.split(",")
+    if not 0 < len(targets) <= MOST_PAGES:
+        raise ConfigError(f"events follow 1 to {MOST_PAGES} pages: repeat target=PATH&cursor=CURSOR for each")
+    for target in targets:
+        page_at(split_target(target)[0])
+    return [(target, cursors[at] if at < len(cursors) else "") for at, target in enumerate(targets)]
 
 
 def whole_page(console: Console, target: str, content: Content, cursor: str) -> str:
     """The HTML of a page on the server."""
-    query = dict(parse_qsl(urlsplit(target).query))
-    backend = query.get("backend", "") or next(iter(console.overviews))
+    path, query = split_target(target)
+    backend = query.get("backend", "")
+    backend = backend if backend in console.overviews else next(iter(console.overviews))
     return str(
         render(
             "page.html.j2",
             content=content,
             links=console.links(backend),
             navigation=navigation(),
-            current=current_entry(urlsplit(target).path),
-            backends=list(console.overviews),
+            current=current_entry(path),
+            backends=[(name, console.links(name).to("/jobs")) for name in console.overviews],
             backend=backend,
             target=target,
             cursor=cursor,
+            now=time.time(),
             assets="/static/",
         )
     )
@@ -182,7 +278,9 @@ def current_entry(path: str) -> str:
 def asset_bytes(name: str) -> bytes:
     """A style sheet or script of the pages."""
     if name == "console.css":
-        return str(render("console.css.j2")).encode()
+        return str(render("console.css.j2")).encode() + b"\n" + page_file("answer.css")
+    if name in SHARED_SCRIPTS:
+        return page_file(name)
     return files("breedclf.console").joinpath("static", name).read_bytes()
 
 
@@ -221,4 +319,5 @@ def _refused(request: Request, error: Exception) -> Response:
 def _problem(request: Request, status: int, text: str) -> Response:
     if _wants_json(request):
         return JSONResponse({"error": text}, status)
-    return HTMLResponse(str(render("problem.html.j2", text=text, navigation=navigation())), status)
+    content = Content("This can't be shown", [Fragment("problem", callout("bad", "What is wrong", text))])
+    return HTMLResponse(whole_page(request.app.state.console, "/", content, ""), status)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from html import escape
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.datastructures import Headers, QueryParams
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breedclf.serving.http.access import LOCAL_NAMES, host_is_allowed, token_is_valid
@@ -109,8 +110,8 @@ class Guard:
         refused = refusal(scope["method"], headers, query, token=self._token, port=self._port)
         if refused is not None:
             await self._refuse(scope, refused)(scope, receive, send_guarded)
-        elif "token" in query and not scope["path"].startswith("/api/"):
-            await self._with_cookie(scope, query)(scope, receive, send_guarded)
+        elif "token" in query and not scope["path"].startswith(("/api/", "/events")):
+            await self._with_cookie(scope, headers, query)(scope, receive, send_guarded)
         else:
             await self._app(scope, receive, send_guarded)
 
@@ -119,10 +120,19 @@ class Guard:
             return JSONResponse({"error": refused.reason}, refused.status)
         return PlainTextResponse(refused.reason + "\n", refused.status)
 
-    def _with_cookie(self, scope: Scope, query: QueryParams) -> Response:
-        """The same page without the token in its address, where history, logs and bookmarks would keep it."""
+    def _with_cookie(self, scope: Scope, headers: Headers, query: QueryParams) -> Response:
+        """The same page without the token in its address, where history, logs and bookmarks would keep it.
+
+        A browser that comes from elsewhere, as from a file, sends strict cookies only to where our own page leads it.
+        """
         rest = urlencode([(name, value) for name, value in query.multi_items() if name != "token"])
-        path = "/" + scope["path"].lstrip("/")  # `//host` would lead to another one
-        response = RedirectResponse(path + (f"?{rest}" if rest else ""), 303)
+        path = quote("/" + scope["path"].lstrip("/"))  # `//host` would lead to another one
+        address = path + (f"?{rest}" if rest else "")
+        if headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+            response: Response = RedirectResponse(address, 303)
+        else:
+            leading = f'<meta http-equiv="refresh" content="0; url={escape(address)}">'
+            icon = '<link rel="icon" href="data:,">'
+            response = HTMLResponse(f"<!doctype html>{leading}{icon}<title>breedclf</title>")
         response.set_cookie(cookie_name(self._port), self._token, httponly=True, samesite="strict", path="/")
         return response

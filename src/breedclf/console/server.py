@@ -10,10 +10,12 @@ import uvicorn
 
 from breedclf.console.app import Console, create_app
 from breedclf.overview.overview import Overview
-from breedclf.serving.server import listen, url_of
+from breedclf.serving.http.connections import PatientProtocol, most_connections
+from breedclf.serving.listening import listen, url_of
 
 HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 1
+_MAX_HEADER_BYTES = 64 << 10
 
 
 def run_console(
@@ -48,9 +50,12 @@ class ConsoleServer(uvicorn.Server):
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        PatientProtocol.most = most_connections()
         super().__init__(
             uvicorn.Config(
                 create_app(console),
+                http=PatientProtocol,
+                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
                 ws="none",
                 lifespan="off",
                 log_config=None,

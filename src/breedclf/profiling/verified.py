@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, ProfileError
+from breedclf.files.disk import write_atomic
 
 MIN_GAIN = 0.02
 MIN_REPEATS = 5
+FILE_NAME = "verification.json"
 FAILED = "could not be run: "
 
 
@@ -59,6 +62,25 @@ class Verification(BaseModel):
     speedup: float = 1.0
     sentence: str = ""
     images: int | None = None
+
+    def save(self, folder: Path) -> Path:
+        """Write `verification.json` into a profile's folder."""
+        write_atomic(folder / FILE_NAME, self.model_dump_json())
+        return folder / FILE_NAME
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """What was verified of the profile in a folder; None if nothing was.
+
+        Raises:
+            ProfileError: the file is damaged.
+        """
+        try:
+            return cls.model_validate_json((folder / FILE_NAME).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise ProfileError(f"{folder / FILE_NAME} can't be read: {error}") from error
 
 
 def runs_needed(changes: int, repeats: int) -> int:

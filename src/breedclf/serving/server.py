@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from breedclf.serving.engines.memory import share_freed_memory
 from breedclf.serving.http.access import allowed_hosts, check_exposure, check_origins
 from breedclf.serving.http.app import Service, create_app
 from breedclf.serving.http.connections import PatientProtocol, most_connections
+from breedclf.serving.listening import listen, url_of
 from breedclf.serving.requests import STUCK_SECONDS, Pipeline
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -77,42 +77,6 @@ def default_port() -> int:
     return int(text)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Raises:
-        ConfigError: the port is in use, or the address isn't this machine's.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Only with an explicit TCP protocol does asyncio set TCP_NODELAY; without it, small responses are delayed by 40 ms.
-    server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((host, port))
-        server.listen(1024)
-    except OSError as error:
-        server.close()
-        reason = error.strerror or str(error)
-        raise ConfigError(f"can't listen on {host} port {port}: {reason}; choose another with --port") from error
-    keep_private(server)
-    return server
-
-
-def keep_private(listener: socket.socket) -> None:
-    """Keep child processes from inheriting a listening socket, which would keep its port in use."""
-    listener.set_inheritable(False)
-    _LISTENERS.add(listener)
-
-
-def _close_listeners() -> None:
-    for listener in list(_LISTENERS):
-        listener.close()
-
-
-_LISTENERS: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_close_listeners)
-
-
 def serve(
     model: Path,
     address: Address,
@@ -144,12 +108,6 @@ def serve(
             server.run([listener])
     if server.failure is not None:
         raise server.failure
-
-
-def url_of(listener: socket.socket) -> str:
-    """The URL of a listening socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class Server(uvicorn.Server):

@@ -21,9 +21,10 @@ from breedclf.runtime.quick_exit import leave
 from breedclf.serving.engines.flags import add_engine_flags, engine_choice
 from breedclf.serving.engines.memory import share_freed_memory
 from breedclf.serving.http.app import Service
+from breedclf.serving.listening import keep_private, listen, url_of
 from breedclf.serving.logs import log_as_json
 from breedclf.serving.parity import check_parity
-from breedclf.serving.server import Server, keep_private, listen, url_of
+from breedclf.serving.server import Server
 
 ACCEPT = "accept"
 READY = "ready"

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
-from breedclf.backends.common.folder import DamagedJobError, JobFolder, JobState, folders_of_jobs, job_folder
+from breedclf.backends.common.folder import JobFolder, JobState, job_folder
+from breedclf.backends.common.job_list import JobList
 from breedclf.backends.common.locks import is_locked, try_lock
 from breedclf.backends.common.processes import Identity, kill_job
-from breedclf.errors import ConfigError, JobError
+from breedclf.errors import JobError
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.jobs.handle import Clock, require_ended
+from breedclf.jobs.protocols import JobRecord, LogTail
+
+FileStamp = tuple[int, int, int] | None
 
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
-log: logging.Logger = logging.getLogger(__name__)
+
+def file_stamp(file: Path) -> FileStamp:
+    """Time, size and inode of a file; None if there is none. A file that is replaced has another inode."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class JobStore:
@@ -28,6 +39,7 @@ class JobStore:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
         self._clock = clock
+        self._list = JobList(home, self.describe)
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.
@@ -42,22 +54,36 @@ class JobStore:
         """All jobs in the home folder, oldest first.
 
         A damaged job is Failed and has `details["damaged"]`. Jobs of another version of breedclf are skipped with a
-        warning.
+        warning. An ended job is read again only if its file has changed.
         """
-        found = []
-        for folder in folders_of_jobs(self._home):
-            try:
-                description = folder.read_description()
-                found.append(description if description.status.is_final else self.describe(folder.name))
-            except DamagedJobError as error:
-                found.append(folder.damaged(str(error)))
-            except (JobError, ConfigError) as error:
-                log.warning("job skipped: %s", error)
-        return sorted(found, key=lambda description: (description.created, description.name))
+        return self._list.read()
+
+    def stamp(self, name: str | None = None) -> Hashable:
+        """Times and sizes of the files of a job, or of the states of all jobs."""
+        if name is None:
+            return self._list.stamp()
+        folder = self._folder(name)
+        return tuple(file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file))
 
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""
         return self.existing(name).read_log(position)
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log."""
+        return self.existing(name).log_tail(max_bytes)
+
+    def record(self, name: str) -> JobRecord:
+        """What the job was submitted with, and the folders it left."""
+        folder = self._folder(name)
+        state = folder.read()
+        places = {
+            "model": folder.model,
+            "output": folder.output_data,
+            "profile": folder.output_data / "profile",
+            "checkpoints": folder.checkpoints,
+        }
+        return JobRecord(state.spec, state.options, {what: path for what, path in places.items() if _is_filled(path)})
 
     def metric_history(self, name: str) -> list[MetricRecord]:
         """Everything that the job's metric lines reported, in order."""
@@ -163,3 +189,10 @@ class JobStore:
 
     def _folder(self, name: str) -> JobFolder:
         return job_folder(self._home, name)
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return any(path.iterdir())
+    except OSError:
+        return False

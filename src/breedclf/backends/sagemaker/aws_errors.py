@@ -19,10 +19,9 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
-from breedclf.backends.sagemaker.clients import RETRIES
+from breedclf.backends.sagemaker.clients import EXPIRED, RETRIES
 from breedclf.errors import BreedclfError, ConfigError
 
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 _THROTTLED = {"ThrottlingException", "Throttling", "SlowDown", "TooManyRequestsException"}
 _INVALID = {"ValidationException", "ValidationError"}
@@ -75,7 +74,7 @@ def translate_aws_errors(action: str, *, as_: type[BreedclfError]) -> Iterator[N
 def explain(error: ClientError) -> str:
     """The message of AWS with a remedy for common errors."""
     code, message = error_code(error), error_message(error)
-    if code in _EXPIRED:
+    if code in EXPIRED:
         return f"the AWS credentials have expired ({message}); sign in again (`aws sso login`); running jobs continue"
     if "cross-account pass role" in message.lower():
         return f"the role belongs to another account than the credentials ({message}); use a role of the same account"

@@ -9,12 +9,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ConnectionClosedError, NoRegionError
+from botocore.exceptions import BotoCoreError, ConnectionClosedError, NoCredentialsError, NoRegionError
 
 from breedclf._version import __version__
 from breedclf.errors import ConfigError
 
 RETRIES = 8
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+_UNKNOWN_KEYS = frozenset({"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId"})
 _RETRIES_OF = {"sagemaker-runtime": 0}  # invocations are retried within the caller's own timeout
 _TRUNCATED_PAUSE_SECONDS = 0.5
 _SMALL_BODY_BYTES = 1 << 20
@@ -25,7 +27,9 @@ _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 class AwsClients:
     """Clients by service name, created on first use and shared by all threads.
 
-    `endpoint_url` applies to every service; without it, boto3's own settings decide (`AWS_ENDPOINT_URL`).
+    `endpoint_url` applies to every service; without it, boto3's own settings decide (`AWS_ENDPOINT_URL`). After AWS has
+    refused the credentials as expired or unknown, and while there are none, they are read again for the next call,
+    unless the session was made with keys.
 
     Raises:
         ConfigError: no region is configured.
@@ -34,8 +38,10 @@ class AwsClients:
     session: boto3.Session
     region: str | None = None
     endpoint_url: str | None = None
+    retries: int = RETRIES
     _made: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _is_refused: bool = field(default=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process gets the profile and region, and finds the credentials itself.
@@ -49,15 +55,15 @@ class AwsClients:
                 "this backend can't be pickled: its boto3.Session was made with keys, which the pickle would contain; "
                 "use a profile or environment variables, or make the backend in the other process"
             )
-        profile = self.session.profile_name if self.session.profile_name in self.session.available_profiles else None
-        return _clients_for, (profile, self.session.region_name, self.region, self.endpoint_url)
+        return _clients_for, (_profile_of(self.session), self.session.region_name, self.region, self.endpoint_url)
 
     def __call__(self, service: str) -> Any:
         """The client of a service, such as "sagemaker", "sagemaker-runtime", "s3", "logs", "iam" or "sts"."""
         with self._lock:
+            self._renew()
             if service not in self._made:
                 config = Config(
-                    retries={"mode": "standard", "max_attempts": _RETRIES_OF.get(service, RETRIES)},
+                    retries={"mode": "standard", "max_attempts": _RETRIES_OF.get(service, self.retries)},
                     connect_timeout=_CONNECT_SECONDS,
                     read_timeout=_READ_SECONDS,
                     max_pool_connections=32,
@@ -74,7 +80,34 @@ class AwsClients:
                 events = self._made[service].meta.events
                 events.register("needs-retry", _retry_truncated)
                 events.register_last("before-call.s3", _skip_expect_header)
+                events.register("after-call", self._note_refusal)
+                events.register("after-call-error", self._note_missing)
             return self._made[service]
+
+    def _renew(self) -> None:
+        """Read the credentials of this machine again if the present ones are of no use."""
+        if not self._is_refused:
+            return
+        credentials = self.session.get_credentials()
+        self._is_refused = False
+        if credentials is None or credentials.method != "explicit":
+            self.session = _session_like(self.session)
+            self._made.clear()
+
+    def _note_missing(self, exception: Exception, **_: Any) -> None:
+        self._is_refused |= isinstance(exception, NoCredentialsError)
+
+    def _note_refusal(self, parsed: Any, **_: Any) -> None:
+        code = parsed.get("Error", {}).get("Code")
+        self._is_refused |= code in EXPIRED or code in _UNKNOWN_KEYS
+
+
+def _profile_of(session: boto3.Session) -> str | None:
+    return session.profile_name if session.profile_name in session.available_profiles else None
+
+
+def _session_like(session: boto3.Session) -> boto3.Session:
+    return boto3.Session(profile_name=_profile_of(session), region_name=session.region_name)
 
 
 def _clients_for(profile: str | None, session_region: str | None, region: str | None, url: str | None) -> AwsClients:
