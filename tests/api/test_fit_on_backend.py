@@ -20,10 +20,10 @@ from breedclf.jobs import Backend, JobSpec
 from breedclf.training.hooks import TrainingHook
 from breedclf.training.results.result import FitResult
 from tests.backends.test_training_job import weights_of
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 from tests.waiting import PATIENCE_SECONDS, until
 
-QUICK_CPU = {**QUICK, "device": "cpu", "epochs": 2, "on_bad_image": "skip"}
+QUICK_CPU = {**RESNET, "device": "cpu", "epochs": 2, "on_bad_image": "skip"}
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from breedclf.training.results.result import FitResult
 from breedclf.tuning.search_request import SearchRequest
 from tests.backends.sagemaker.contexts import backend_at
 from tests.backends.test_training_job import weights_of
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 OWN_CODE = (Path(__file__).resolve().parents[1] / "own_code.py").read_text(encoding="utf-8")
 MODULES = {
@@ -63,7 +63,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def config(images: Path, modules: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingConfig:
     file = modules / "elsewhere/sampler-of-mine.py"
     output = tmp_path_factory.mktemp("here") / "out"
-    settings = {**QUICK, "data": images, "output": output, "device": "cpu", "epochs": 2, "batch_size": 8}
+    settings = {**RESNET, "data": images, "output": output, "device": "cpu", "epochs": 2, "batch_size": 8}
     return TrainingConfig(**settings, **OWN, sampler=f"{file}:balanced")  # type: ignore[arg-type]
 
 
@@ -181,7 +181,7 @@ def test_the_command_line_imports_from_the_current_folder(
 def test_resuming_refuses_changed_code_but_not_other_metrics(images: Path, tmp_path: Path) -> None:
     file = tmp_path / "edited.py"
     file.write_text(OWN_CODE)
-    settings = {**QUICK, "data": images, "device": "cpu", "output": tmp_path / "out"}
+    settings = {**RESNET, "data": images, "device": "cpu", "output": tmp_path / "out"}
     config = TrainingConfig(**settings, epochs=1, loss=f"{file}:milder", metrics=f"{file}:accuracy")  # type: ignore[arg-type]
     Trainer(config).fit()
     longer = config.replace(epochs=2)
@@ -198,7 +198,7 @@ def test_resuming_refuses_changed_code_but_not_other_metrics(images: Path, tmp_p
 def test_a_model_never_imports_the_code_that_trained_it(images: Path, tmp_path: Path) -> None:
     file = tmp_path / "traced.py"
     file.write_text(f"{OWN_CODE}\nopen({str(tmp_path / 'trace')!r}, 'a').close()\n")
-    settings = {**QUICK, "data": images, "device": "cpu", "output": tmp_path / "out", "epochs": 1}
+    settings = {**RESNET, "data": images, "device": "cpu", "output": tmp_path / "out", "epochs": 1}
     result = Trainer(TrainingConfig(**settings, loss=f"{file}:milder")).fit()  # type: ignore[arg-type]
     (tmp_path / "trace").unlink()
     file.write_text("raise SystemExit\n")

@@ -20,7 +20,7 @@ from breedclf.training.fit import FitResult
 from tests.backends.conftest import Clients
 from tests.backends.sagemaker.contexts import backend_at
 from tests.backends.test_training_job import weights_of
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def old(images: Path) -> FitResult:
     data = shutil.copytree(images, images.parent / "two")
     for split in data.iterdir():
         shutil.rmtree(max(split.iterdir()))
-    return Trainer(TrainingConfig(data=data, output=images.parent / "old", **QUICK)).fit()  # type: ignore[arg-type]
+    return Trainer(TrainingConfig(data=data, output=images.parent / "old", **RESNET)).fit()  # type: ignore[arg-type]
 
 
 def settings(images: Path, old: FitResult) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from breedclf.inference.readme.text import readme_text
 from breedclf.models.backbones.record import BackboneRecord
 from breedclf.text.markdown import markdown_text
 from breedclf.text.printable import visible_name
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 HOSTILE = (
     "---",
@@ -189,7 +189,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     """The output folder of a training run, and the evaluation that is beside its model."""
     folder = tmp_path_factory.mktemp("run")
     images = write_patterns(folder / "patterns", counts={"train": 6, "valid": 3, "test": 4})
-    quick: dict[str, Any] = {**QUICK, "epochs": 1}
+    quick: dict[str, Any] = {**RESNET, "epochs": 1}
     result = Trainer(TrainingConfig(data=images, output=folder / "run", **quick)).fit()
     before = (result.artifact / "README.md").read_bytes()
     found = evaluate(result.artifact, images, explain=False)

@@ -19,7 +19,7 @@ from breedclf.models.backbones.backbone import find_backbone
 from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
 from breedclf.tuning.scores_file import read_scores
 from breedclf.tuning.study import Study
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 SPACE = {"learning_rate": Categorical(0.005, 0.01)}
 
@@ -33,7 +33,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def search(images: Path, **settings: Any) -> TuningJob:
-    quick = {**QUICK, "weights": str(images.parent / "weights.pth")}
+    quick = {**RESNET, "weights": str(images.parent / "weights.pth")}
     config = TrainingConfig(data=images, cache_dir=images.parent / "cache", epochs=2, **quick)
     values = {"strategy": "grid", "name": "study", "confirm_seeds": 2, **settings}
     return TuningJob(config, SPACE, **values)

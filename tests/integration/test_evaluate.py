@@ -120,7 +120,9 @@ def test_command_tells_people_the_outcome_and_where_the_report_lies(
 
 def test_other_splits_and_all(trained: Trained, tmp_path: Path) -> None:
     result, data = trained
-    train, every = (evaluate(result.artifact, data, split=name, output=tmp_path / name) for name in ("train", "all"))
+    train, every = (
+        evaluate(result.artifact, data, split=name, output=tmp_path / name, explain=False) for name in ("train", "all")
+    )
     assert (train.count, every.count) == (16, 32)
 
 
@@ -128,8 +130,8 @@ def test_order_and_number_of_class_folders_do_not_matter(trained: Trained, image
     result, data = trained
     shutil.rmtree(images / "test" / "001.Lying")
     shutil.rmtree(images / "train")
-    alone = evaluate(result.artifact, images, output=tmp_path / "alone")
-    both = evaluate(result.artifact, data, output=tmp_path / "both")
+    alone = evaluate(result.artifact, images, output=tmp_path / "alone", explain=False)
+    both = evaluate(result.artifact, data, output=tmp_path / "both", explain=False)
     assert alone.per_class[1].recall == both.per_class[1].recall
     assert (alone.count, alone.per_class[0].support, alone.per_class[0].recall) == (4, 0, None)
     assert "1 class of the model has no images here: Lying." in read_page(Path(alone.report or "").read_text()).text
@@ -139,9 +141,9 @@ def test_a_folder_without_splits_is_divided_as_the_training_divided_it(tmp_path:
     flat = write_patterns(tmp_path / "flat", counts={"train": 10}) / "train"
     config = TrainingConfig(data=flat, output=tmp_path / "out", epochs=1, test_share=0.4, split_seed=3, **QUICK)
     artifact = Trainer(config).fit().artifact
-    test, valid, train = (evaluate(artifact, flat, split=name) for name in ("test", "valid", "train"))
+    test, valid, train = (evaluate(artifact, flat, split=name, explain=False) for name in ("test", "valid", "train"))
     assert (test.count, valid.count, train.count) == (8, 4, 8)
-    assert evaluate(artifact, flat, split="all").count == 20
+    assert evaluate(artifact, flat, split="all", explain=False).count == 20
 
 
 def _end(*words: object) -> int:

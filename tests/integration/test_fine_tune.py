@@ -22,10 +22,10 @@ from breedclf.training.fit import fit
 from breedclf.training.hooks import StepRecord, TrainingHook
 from breedclf.training.interruption import TrainingInterrupted
 from breedclf.training.lr_finder import curve
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 FINE = {
-    **QUICK,
+    **RESNET,
     "precision": "fp32",
     "device": "cpu",
     "profile": "off",

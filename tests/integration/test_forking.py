@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from breedclf.training.fit import FitResult
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
 
@@ -175,7 +175,7 @@ report({
 def told_of(program: str, trained: tuple[FitResult, Path], folder: Path) -> dict[str, str]:
     """What each child of that program told, by its name."""
     result, data = trained
-    settings: dict[str, Any] = {**QUICK, "device": "cpu", "precision": "fp32"}
+    settings: dict[str, Any] = {**RESNET, "device": "cpu", "precision": "fp32"}
     given = {"model": str(result.artifact), "data": str(data), "folder": str(folder), "settings": settings}
     done = subprocess.run(
         [sys.executable, "-c", HELPERS + program, json.dumps(given)],

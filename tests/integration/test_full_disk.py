@@ -26,7 +26,7 @@ from breedclf.files.disk import refusal, write_atomic, write_output
 from breedclf.inference.model_directory import read_artifact, write_artifact
 from breedclf.models.backbones.backbone import StateDict, find_backbone
 from breedclf.training.fit import FitResult
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests limit what a process may write")
 
@@ -152,7 +152,7 @@ def test_what_jobs_and_endpoints_keep_is_whole_or_not_there(tmp_path: Path) -> N
 def test_a_training_that_cannot_leave_its_model(trained: tuple[FitResult, Path], tmp_path: Path) -> None:
     """In a process of its own, from its first file on."""
     _, data = trained
-    settings = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items()]
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in RESNET.items()]
     words = ["train", str(data), *settings, "--epochs=1", "--device=cpu", f"--output={tmp_path}/out"]
     limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); {RUN}"
     done = subprocess.run(

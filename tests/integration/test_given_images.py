@@ -36,7 +36,7 @@ from breedclf.data.images import ImageLike
 from breedclf.errors import ConfigError
 from breedclf.profiling.verify import timed_fit
 from breedclf.tuning.study import StudyFolder
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 40, 40, 3), dtype=np.uint8)
 LABELS = ["lying", "standing"] * 6
@@ -63,7 +63,7 @@ class Source:
 
 
 def settings(folder: Path, **changes: Any) -> TrainingConfig:
-    return TrainingConfig(**{**QUICK, "output": folder / "out", "cache_dir": folder / "cache", "epochs": 1, **changes})
+    return TrainingConfig(**{**RESNET, "output": folder / "out", "cache_dir": folder / "cache", "epochs": 1, **changes})
 
 
 def head_of(result: FitResult) -> torch.Tensor:

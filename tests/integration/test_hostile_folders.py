@@ -22,13 +22,13 @@ from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.loop import train
 from breedclf.training.task import TrainingTask
 from tests.hostile_images import write
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 QUICK_FLAGS = ["--architecture", "resnet18", "--weights", "none", "--epochs", "1", "--chunk-size", "8", "--json"]
 
 
 def config_of(data: Path, output: Path, **settings: Any) -> TrainingConfig:
-    return TrainingConfig(data=data, output=output, profile="off", **{**QUICK, **settings})
+    return TrainingConfig(data=data, output=output, profile="off", **{**RESNET, **settings})
 
 
 def labels_of(artifact: Path) -> list[str]:

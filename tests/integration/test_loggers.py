@@ -27,7 +27,7 @@ from breedclf.loggers.run_logger import RunLogger, RunStatus
 from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, TrainingHook, TrainingPlan
 from tests import own_code
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/breeds"
 OWN = {"accuracy": own_code.accuracy, "recall": own_code.missing_recall}
@@ -46,7 +46,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def config(pictures: Path, output: Path, **settings: object) -> TrainingConfig:
-    return TrainingConfig(data=pictures, output=output, **{**QUICK, "profile": "off", **settings})
+    return TrainingConfig(data=pictures, output=output, **{**RESNET, "profile": "off", **settings})
 
 
 def runs(uri: str, experiment: str) -> list[Run]:

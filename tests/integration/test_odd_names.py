@@ -16,7 +16,7 @@ from breedclf.api.trainer import Trainer
 from breedclf.api.transform import transform
 from breedclf.backends.inline import InlineBackend
 from breedclf.inference.model_directory import read_card
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 NOT_UTF_8 = os.fsdecode(b"caf\xe9-")
 CLASSES = {"001.Lying": "001.ants 🐜", "002.Standing": "002.be\x1b[2Jes"}
@@ -134,7 +134,7 @@ def test_a_batch_prediction_keeps_every_name(trained: tuple[Path, str], data: Pa
 
 
 def test_a_job_goes_on_to_its_end(data: Path, tmp_path: Path) -> None:
-    config = TrainingConfig(data=data, epochs=1, on_bad_image="skip", **QUICK)
+    config = TrainingConfig(data=data, epochs=1, on_bad_image="skip", **RESNET)
     job = Trainer(config, backend=InlineBackend(tmp_path)).submit().wait()
     assert read_card(job.artifact).training["epochs"] == 1
     assert any(line.startswith("breedclf-metrics {") for line in job.logs()), "its metrics are read from its log"

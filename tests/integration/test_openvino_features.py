@@ -22,7 +22,7 @@ from breedclf.errors import ConfigError, DataError, WeightsError
 from breedclf.features.openvino import engine_name, sample_of
 from breedclf.models.state_file import read_state
 from tests.conftest import PROJECT_ROOT
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 WITH_OPENVINO = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None or importlib.util.find_spec("nncf") is None,
@@ -31,7 +31,7 @@ WITH_OPENVINO = pytest.mark.skipif(
 
 
 def config(data: Path, output: Path, **settings: object) -> TrainingConfig:
-    return TrainingConfig(data=data, output=output, **{**QUICK, **settings})
+    return TrainingConfig(data=data, output=output, **{**RESNET, **settings})
 
 
 def head_of(config: TrainingConfig) -> torch.Tensor:
@@ -50,7 +50,7 @@ def test_the_head_is_torchs_but_for_rounding(patterns: Path, tmp_path: Path) -> 
 @WITH_OPENVINO
 @pytest.mark.slow
 def test_int8_trains_when_it_costs_little_and_prints_nothing_among_the_answers(patterns: Path, tmp_path: Path) -> None:
-    settings = [f"--{name.replace('_', '-')}={value}" for name, value in QUICK.items() if not isinstance(value, bool)]
+    settings = [f"--{name.replace('_', '-')}={value}" for name, value in RESNET.items() if not isinstance(value, bool)]
     command = ["train", str(patterns), *settings, "--engine=openvino", "--precision=int8", "--max-accuracy-drop=0.9"]
     done = subprocess.run(
         [sys.executable, "-m", "breedclf", *command, f"--output={tmp_path}", "--json"], capture_output=True, text=True

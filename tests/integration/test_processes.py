@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from breedclf import TrainingConfig
 from breedclf.training.distributed import started_by_torchrun
 from breedclf.training.fit import fit
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's processes need POSIX")
 
 SETTINGS: dict[str, Any] = {
-    **QUICK,
+    **RESNET,
     "precision": "fp32",
     "device": "cpu",
     "epochs": 2,

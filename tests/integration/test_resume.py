@@ -30,7 +30,7 @@ from breedclf.training.fit import fit
 from breedclf.training.hooks import EpochRecord, StepRecord, TrainingHook
 from breedclf.training.interruption import TrainingInterrupted
 from breedclf.training.results.output_folder import LOCK_FILE
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="these tests send signals")
 
@@ -50,7 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(pictures: Path, cache: Path, tmp_path: Path) -> TrainingConfig:
     settings: dict[str, Any] = {
-        **QUICK,
+        **RESNET,
         "epochs": EPOCHS,
         "batch_size": 4,
         "deterministic": True,

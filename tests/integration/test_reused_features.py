@@ -28,7 +28,7 @@ from breedclf.models.backbones.backbone import find_backbone
 from breedclf.models.state_dict import fingerprint
 from breedclf.models.weights import load_pretrained
 from breedclf.training.lr_finder import find_learning_rate
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 PASS = "through the backbone"
 
@@ -49,7 +49,7 @@ def run(finished: Path, tmp_path: Path) -> TrainingConfig:
 
 
 def config_in(root: Path, data: Path) -> TrainingConfig:
-    return TrainingConfig(data=data, output=root / "out", cache_dir=root / "cache", epochs=1, **QUICK)
+    return TrainingConfig(data=data, output=root / "out", cache_dir=root / "cache", epochs=1, **RESNET)
 
 
 def evaluated(run: TrainingConfig, split: str = "test", **settings: Any) -> tuple[Evaluation, bytes]:

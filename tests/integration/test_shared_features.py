@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from breedclf import TrainingConfig
 from breedclf.training.fit import fit
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,7 +25,7 @@ pytestmark = [
 ]
 
 SETTINGS: dict[str, Any] = {
-    **QUICK,
+    **RESNET,
     "precision": "fp32",
     "device": "cpu",
     "epochs": 1,

@@ -21,7 +21,7 @@ from breedclf.training.fit import FitResult
 from breedclf.training.hooks import EpochRecord, TrainingHook
 from breedclf.training.start_model import start_weights
 from breedclf.tuning.space import Categorical
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import RESNET
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def three(images: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """A model of the first three classes."""
     root = tmp_path_factory.mktemp("three")
     data = with_classes(images, root / "data", {label: label for label in labels_of(images)[:3]})
-    return Trainer(TrainingConfig(data=data, output=root / "out", epochs=4, calibration=False, **QUICK)).fit()  # type: ignore[arg-type]
+    return Trainer(TrainingConfig(data=data, output=root / "out", epochs=4, calibration=False, **RESNET)).fit()  # type: ignore[arg-type]
 
 
 def continued(three: FitResult, data: Path, output: Path, **settings: Any) -> FitResult:
@@ -142,7 +142,7 @@ def test_no_class_in_common_is_a_new_head_on_the_model_s_backbone(
             data=data,
             output=tmp_path / "b",
             calibration=False,
-            **{**QUICK, "weights": str(three.artifact / "model.safetensors")},
+            **{**RESNET, "weights": str(three.artifact / "model.safetensors")},
         )
     ).fit()
     assert torch.equal(head_of(result.artifact), head_of(other.artifact))
@@ -155,7 +155,7 @@ def test_the_features_are_those_of_the_original_weights(
     images: Path, three: FitResult, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache = tmp_path / "cache"
-    Trainer(TrainingConfig(data=images, output=tmp_path / "a", cache_dir=cache, **QUICK)).fit()  # type: ignore[arg-type]
+    Trainer(TrainingConfig(data=images, output=tmp_path / "a", cache_dir=cache, **RESNET)).fit()  # type: ignore[arg-type]
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="breedclf"):
         continued(three, images, tmp_path / "b", cache_dir=cache)

@@ -13,12 +13,12 @@ from breedclf.backends.common.bundle import ARCHIVE, breedclf_bundle, store_bund
 from breedclf.backends.common.container import make_tree
 from breedclf.backends.common.folder import JobFolder
 from breedclf.jobs.metric_lines import TRAINING_METRICS, match_metrics
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 
 def test_the_toolkit_installs_the_bundle_and_trains(toolkit: Path, tmp_path: Path) -> None:
     pictures = write_patterns(tmp_path / "pictures")
-    config = TrainingConfig(data=pictures, device="cpu", epochs=2, **QUICK)
+    config = TrainingConfig(data=pictures, device="cpu", epochs=2, **RESNET)
     spec = training_spec(config, name="job")
     folder = JobFolder(tmp_path / "job")
     archive = store_bundle(breedclf_bundle(), tmp_path) / ARCHIVE
@@ -53,7 +53,7 @@ def test_the_toolkit_installs_the_bundle_and_trains(toolkit: Path, tmp_path: Pat
 
 def test_the_toolkit_reports_what_our_entry_says_of_a_failure(toolkit: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    config = TrainingConfig(data=tmp_path / "empty", device="cpu", **QUICK)
+    config = TrainingConfig(data=tmp_path / "empty", device="cpu", **RESNET)
     folder = JobFolder(tmp_path / "job")
     archive = store_bundle(breedclf_bundle(), tmp_path) / ARCHIVE
     make_tree(folder, training_spec(config, name="job"), archive)

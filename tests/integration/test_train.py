@@ -233,7 +233,7 @@ def test_below_min_confidence_it_is_none_of_these(patterns: Path, tmp_path: Path
 
 
 def quick_flags(output: Path) -> list[str]:
-    return ["--architecture", "resnet18", "--weights", "none", "--output", str(output), "--epochs", "1"]
+    return ["--architecture", "shufflenet_v2_x0_5", "--weights", "none", "--output", str(output), "--epochs", "1"]
 
 
 def test_train_and_predict_by_command(patterns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,7 +281,8 @@ def test_bad_folders_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_weights_that_overflow_are_named_with_the_first_image(
     patterns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [*quick_flags(tmp_path / "out"), "--weights", str(_overflowing_weights(tmp_path)), "--precision", "bf16"]
+    weights = ["--architecture", "resnet18", "--weights", str(_overflowing_weights(tmp_path))]
+    flags = [*quick_flags(tmp_path / "out"), *weights, "--precision", "bf16"]
     assert main(["train", str(patterns), *flags]) == 3
     assert "0.png: the backbone (resnet18 huge.pth) computes NaN or infinite features" in capsys.readouterr().err
 
@@ -291,10 +292,10 @@ def test_the_cache_is_listed_and_cleared(patterns: Path, tmp_path: Path, capsys:
     assert main(["cache", "list", "--cache-dir", str(tmp_path / "cache"), "--json"]) == 0
     [entry] = [each for each in json.loads(capsys.readouterr().out)["entries"] if each["kind"] == "features"]
     assert (entry["kind"], entry["images"], entry["stages"], entry["view"]) == ("features", 24, "head", 0)
-    assert entry["backbone"].startswith("resnet18 ")
+    assert entry["backbone"].startswith("shufflenet_v2_x0_5 ")
     assert 0 < entry["size_bytes"] < 1_000_000
     assert main(["cache", "list", "--cache-dir", str(tmp_path / "cache")]) == 0
-    assert "24 images of resnet18 none, head, view 0" in capsys.readouterr().out
+    assert "24 images of shufflenet_v2_x0_5 none, head, view 0" in capsys.readouterr().out
     assert main(["cache", "clear", "--cache-dir", str(tmp_path / "cache")]) == 0
     assert "cache: deleted " in capsys.readouterr().out
     assert [path for path in (tmp_path / "cache" / "feature-store").rglob("*") if path.is_file()] == []

@@ -23,7 +23,7 @@ from breedclf.tuning.trials import Trial
 from tests.integration.conftest import QUICK, write_patterns
 
 SPACE = {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2, 3)}
-FLAGS = ["--architecture", "resnet18", "--weights", "none", "--chunk-size", "8"]
+FLAGS = ["--architecture", "shufflenet_v2_x0_5", "--weights", "none", "--chunk-size", "8"]
 FEATURE_PASS = "images through the backbone"
 
 
@@ -118,7 +118,8 @@ TUNER = """
 import sys
 from breedclf import Categorical, LocalBackend, TrainingConfig, TuningJob
 data, home = sys.argv[1:]
-config = TrainingConfig(data=data, cache_dir=f"{home}/cache", architecture="resnet18", weights="none", chunk_size=8)
+quick = {"architecture": "shufflenet_v2_x0_5", "weights": "none", "chunk_size": 8}
+config = TrainingConfig(data=data, cache_dir=f"{home}/cache", **quick)
 space = {"epochs": Categorical(2, 3)}
 backend = LocalBackend(home, cores=2)
 TuningJob(config, space, strategy="grid", name="study", max_parallel_jobs=2, backend=backend).run().wait()

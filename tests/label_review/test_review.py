@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from breedclf import Review, Trainer, TrainingConfig, from_arrays, review
 from breedclf.cli import main
 from breedclf.errors import BreedclfError, ConfigError, DataError
+from breedclf.label_review.text import as_text
 from breedclf.testing.pages import read_page
 from tests.integration.conftest import write_patterns
 
@@ -52,6 +54,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Review:
     return review(config_of(data, tmp_path_factory.mktemp("cache")))
+
+
+def test_one_of_a_kind_is_counted_in_the_singular(found: Review) -> None:
+    text = as_text(replace(found, near_duplicates=found.near_duplicates[:1], skipped=("a.png: empty",)))
+    assert "\n1 group of near duplicates, " in text
+    assert "\n1 image can't be read: a.png: empty" in text
+    assert "\n2 groups of near duplicates, " in as_text(replace(found, near_duplicates=found.near_duplicates[:1] * 2))
 
 
 def test_the_image_in_the_wrong_folder_is_the_first_suspect(found: Review) -> None:

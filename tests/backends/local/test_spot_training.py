@@ -12,7 +12,7 @@ from breedclf import LocalBackend, Trainer, TrainingConfig
 from breedclf.backends.common.folder import job_folder
 from breedclf.jobs import SecondaryStatus
 from tests.backends.conftest import processes_of
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the local backend needs POSIX processes")
@@ -31,7 +31,7 @@ def test_an_interrupted_spot_training_resumes_from_its_last_epoch(tmp_path: Path
         feature_cache=False,  # slow enough to be interrupted
         epochs=EPOCHS,
         deterministic=True,
-        **QUICK,  # type: ignore[arg-type]
+        **RESNET,  # type: ignore[arg-type]
     )
     backend = LocalBackend(tmp_path / "home", gpus=(), stop_grace_seconds=20)
     job = Trainer(config, backend=backend).submit(name="spot", spot=True)

@@ -14,7 +14,7 @@ from breedclf.inference.feature_bank import BANK_FILE
 from breedclf.inference.model_directory import read_card
 from breedclf.training.fit import FitResult, fit
 from breedclf.training.results.best_model import BestModelKeeper
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def patterns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(data: Path, output: Path, **others: object) -> TrainingConfig:
-    values: dict[str, Any] = {**QUICK, "epochs": 2, "precision": "fp32", **others}
+    values: dict[str, Any] = {**RESNET, "epochs": 2, "precision": "fp32", **others}
     return TrainingConfig(data=data, output=output, **values)
 
 

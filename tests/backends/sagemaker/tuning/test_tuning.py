@@ -21,7 +21,7 @@ from breedclf.backends.sagemaker.backend import SageMakerBackend
 from breedclf.cli import main
 from breedclf.errors import ConfigError
 from tests.backends.sagemaker.contexts import IMAGE, ROLE, backend_at
-from tests.integration.conftest import QUICK, write_patterns
+from tests.integration.conftest import RESNET, write_patterns
 
 pytestmark = pytest.mark.slow  # each test needs the native search of the fixture
 
@@ -125,7 +125,7 @@ def test_another_machine_finds_the_search_and_its_best_by_name(searched: Searche
 
 
 def test_the_name_is_taken_and_nothing_else_starts(searched: Searched, tmp_path: Path) -> None:
-    config = TrainingConfig(data=searched.images, **QUICK)
+    config = TrainingConfig(data=searched.images, **RESNET)
     other = TuningJob(
         config, {"epochs": Categorical(4, 5)}, strategy="grid", name="patterns", backend=searched.backend(tmp_path)
     )
@@ -136,7 +136,7 @@ def test_the_name_is_taken_and_nothing_else_starts(searched: Searched, tmp_path:
 def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path: Path) -> None:
     backend = searched.backend(tmp_path)
     name = f"sdk-{secrets.token_hex(3)}"
-    config = TrainingConfig(data=searched.images, **QUICK)
+    config = TrainingConfig(data=searched.images, **RESNET)
     tuning = TuningJob(
         config,
         {"learning_rate": Categorical(0.005, 0.01), "epochs": Categorical(2, 3)},
@@ -165,7 +165,7 @@ def test_the_sdk_s_own_tuner_starts_the_same_search(searched: Searched, tmp_path
 
 def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path) -> None:
     backend = searched.backend(tmp_path)
-    config = TrainingConfig(data=searched.images, **QUICK)
+    config = TrainingConfig(data=searched.images, **RESNET)
     tuning = TuningJob(
         config,
         {"epochs": Categorical(2, 3)},
@@ -183,7 +183,7 @@ def test_a_packed_search_is_one_training_job(searched: Searched, tmp_path: Path)
 
 
 def test_the_plan_of_a_search_and_its_exact_request(searched: Searched, tmp_path: Path, capsys: Any) -> None:
-    config = TrainingConfig(data=searched.images, **QUICK)
+    config = TrainingConfig(data=searched.images, **RESNET)
     tuning = TuningJob(config, SPACE, strategy="grid", name="planned", backend=searched.backend(tmp_path))
     plan = tuning.plan(dry_run=True)
     [call] = json.loads(capsys.readouterr().out)
