@@ -109,6 +109,7 @@ def console(page: Browser) -> None:
             save(page, "console-endpoint.png", height=1200)
         finally:
             job.stop()
+            job.wait()
 
 
 def open_live(page: Browser, url: str) -> None:
