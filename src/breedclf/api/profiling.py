@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,8 +194,9 @@ class ProfilingSession:
         Args:
             repeats: at least 5.
             also: other changes to try, such as `{"compile_network": True}`, which isn't tried otherwise.
-            max_seconds: about how long it may take; short runs find the number of images for which it does. If it is
-                too short for any, nothing is measured, and the result says so.
+            max_seconds: no run starts later; short runs find the number of images for which there is time. If it is
+                too short for any, nothing is measured. If the time is over before the end, because the machine has
+                become slower, only what was run often enough is recommended. The result says so in both cases.
             folder: for temporary files; it must exist. By default they are where the system has them.
 
         Raises:
@@ -202,6 +204,7 @@ class ProfilingSession:
         """
         from breedclf.profiling.verify import candidates, images_in_time, timed_fit, verify
 
+        started = time.monotonic()
         check_repeats(repeats)
         place = None if folder is None else user_path(folder, "folder")
         config = self._config()
@@ -229,7 +232,11 @@ class ProfilingSession:
             )
             self.verification = Verification(sentence=sentence)
         else:
-            found = verify(config, changes, make_run(count), repeats=repeats)
+
+            def is_over() -> bool:
+                return max_seconds is not None and time.monotonic() > started + max_seconds
+
+            found = verify(config, changes, make_run(count), repeats=repeats, is_over=is_over)
             self.verification = found.model_copy(update={"images": count if changes else None})
         return self.verification
 

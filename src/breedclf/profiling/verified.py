@@ -15,6 +15,7 @@ from breedclf.files.disk import write_atomic
 MIN_GAIN = 0.02
 MIN_REPEATS = 5
 FILE_NAME = "verification.json"
+FAILED = "could not be run: "
 
 
 def check_repeats(repeats: int) -> None:
@@ -178,13 +179,44 @@ def confirm(concluded: Verification, again: Trial) -> Verification:
         >>> confirm(once, judge("a", {"workers": 2}, [10.0, 10.1], [10.0, 10.1])).recommended
         {}
     """
-    confirmation = again.model_copy(update={"note": "best change, measured again"})
+    (best, *_) = (trial for trial in concluded.trials if trial.changes == concluded.recommended)
+    confirmation = again.model_copy(update={"note": again.note or "best change, measured again"})
     trials = (*concluded.trials, confirmation)
     if again.kept:
         sentence = f"{_claim(again)}, measured again after selection."
         return concluded.model_copy(update={"trials": trials, "speedup": again.speedup, "sentence": sentence})
+    if is_short(again, best.repeats):
+        sentence = f"{_claim(best)}: faster, but there was no time to measure it again. Keep the settings."
+        return Verification(trials=trials, sentence=sentence)
     sentence = f"{_claim(again)}: faster at first, but not when measured again. Keep the settings."
     return Verification(trials=trials, sentence=sentence)
+
+
+def is_short(trial: Trial, repeats: int) -> bool:
+    """Whether there was no time for all runs of a change; one that couldn't be run needs no more."""
+    return trial.repeats < repeats and not trial.note.startswith(FAILED)
+
+
+def curtailed(found: Verification, *, changes: int, repeats: int) -> Verification:
+    """The same, whose sentence says how much was measured when the time was over; unchanged if it was all.
+
+    Args:
+        found: the outcome, whose first trials are those of each change alone.
+        changes: how many were to be measured.
+        repeats: runs of each that were to be measured.
+
+    Example:
+        >>> short = judge("a", {"workers": 2}, [10.0], [6.0]).model_copy(update={"kept": False})
+        >>> curtailed(conclude([short]), changes=1, repeats=5).sentence
+        'No change is recommended: the time was over when 0 of 1 changes had been run 5 times.'
+    """
+    whole = changes - sum(is_short(trial, repeats) for trial in found.trials[:changes])
+    if not any(is_short(trial, repeats) for trial in found.trials):
+        return found
+    told = f"he time was over when {whole} of {changes} changes had been run {repeats} times."
+    measured = whole == changes or any(trial.kept for trial in found.trials)
+    sentence = f"{found.sentence} T{told}" if measured else f"No change is recommended: t{told}"
+    return found.model_copy(update={"sentence": sentence})
 
 
 def _claim(trial: Trial) -> str:
