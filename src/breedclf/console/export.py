@@ -145,8 +145,9 @@ class _Export:
             made=html.moment(overview.clock.time()),
             version=__version__,
         )
-        text = without_scripts_buttons(text)
-        (self.folder / address.file).write_text(text, encoding="utf-8", errors="backslashreplace")
+        (self.folder / address.file).write_text(
+            without_scripts_buttons(text), encoding="utf-8", errors="backslashreplace"
+        )
         self.written[address.file] = address
 
     def _write_index(self, listed: list[Address]) -> None:
