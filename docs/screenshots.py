@@ -105,10 +105,11 @@ def console(page: Browser) -> None:
             save(page, "console-search.png", height=1300)
             open_live(page, running.page("/endpoints/dogs"))
             page.choose("input[type=file]", next((data / "test").rglob("*.jpg")).resolve())
-            page.until("document.querySelectorAll('main img, main canvas').length > 0")
+            page.until("!document.getElementById('result').hidden")
             save(page, "console-endpoint.png", height=1200)
         finally:
             job.stop()
+            job.wait()
 
 
 def open_live(page: Browser, url: str) -> None:

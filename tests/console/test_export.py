@@ -60,7 +60,7 @@ def test_pages_are_sound_and_can_do_nothing(exported: Path) -> None:
         text = page.read_text(encoding="utf-8")
         problems = [each for each in read_page(text).problems if "is external" not in each]
         assert problems == [], page.name
-        for word in ("<form", "<script", "<button", "data-action", "token=", "http:", "https:", "onclick"):
+        for word in ("<form", "<script", "<button", "data-action", "token=", "onclick", " style="):
             assert word not in text, (page.name, word)
         assert "default-src 'none'" in unescape(text)
     job = (exported / "jobs.dogs-1.html").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from breedclf.console import html
 from breedclf.console.app import asset_bytes, current_entry, navigation, page_at
 from breedclf.console.content import Content, Fragment, Page
 from breedclf.console.pages import PAGES
-from breedclf.console.static_links import Address, StaticLinks, address_of, without_links
+from breedclf.console.static_links import Address, StaticLinks, address_of, without_links, without_scripts_buttons
 from breedclf.errors import BreedclfError
 from breedclf.files.whole_folder import replacing_folder
 from breedclf.overview.looks import Looks, Pace
@@ -145,7 +145,9 @@ class _Export:
             made=html.moment(overview.clock.time()),
             version=__version__,
         )
-        (self.folder / address.file).write_text(text, encoding="utf-8", errors="backslashreplace")
+        (self.folder / address.file).write_text(
+            without_scripts_buttons(text), encoding="utf-8", errors="backslashreplace"
+        )
         self.written[address.file] = address
 
     def _write_index(self, listed: list[Address]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from html import unescape
 
 _SLUG_CHARACTERS = 60
+_COPY_BUTTON = re.compile(r'<button type="button" class="copy"[^>]*>[^<]*</button>')
 _ANCHOR = re.compile(r'<a\b[^>]*?\shref="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 
 
@@ -84,3 +85,8 @@ def without_links(html: str, is_missing: Callable[[str], bool]) -> str:
         return match[2] if is_missing(unescape(match[1]).partition("#")[0]) else match[0]
 
     return _ANCHOR.sub(kept, html)
+
+
+def without_scripts_buttons(html: str) -> str:
+    """The page without the buttons that scripts show, which an export doesn't have."""
+    return _COPY_BUTTON.sub("", html)
