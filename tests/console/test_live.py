@@ -1,0 +1,59 @@
+"""Open pages: restarts of the console, and what changed while a page was asleep."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from markupsafe import Markup
+
+from breedclf.console.content import Content, Fragment
+from breedclf.console.live import LivePages
+from breedclf.overview.looks import Seen
+from tests.browser import Browser
+from tests.console.running import add_job, running_console
+
+
+def test_a_page_says_that_the_console_was_restarted(tmp_path: Path, chromium: Browser) -> None:
+    add_job(tmp_path, "first")
+    with running_console(tmp_path) as running:
+        chromium.open(running.page("/jobs"))
+        chromium.until("document.getElementById('connection').textContent === 'live'")
+        chromium.call("Network.clearBrowserCookies")  # as if its token were another one now
+        running.console.live.closing.set()  # ends the events
+        for topic in running.console.live._topics.values():
+            for follower in topic.followers:
+                follower.set()
+        chromium.until("document.getElementById('connection').textContent.includes('was restarted')")
+
+
+def test_what_changed_while_a_page_was_asleep_comes_by_its_cursor() -> None:
+    text = {"a": "1", "b": "1"}
+
+    def make(_: str) -> Content:
+        return Content("Page", [Fragment(name, Markup(value)) for name, value in text.items()])
+
+    def problem(error: Exception, _: Seen) -> tuple[Content, int]:
+        raise error
+
+    async def check() -> None:
+        live = LivePages(make, problem, lambda _: "lane")
+        _, cursor = await live.page("/page")
+        text["b"] = "2"
+        stream = live.follow([("/page", cursor)])
+        messages = [await anext(stream), await anext(stream)]
+        assert messages[0].startswith("retry: ")
+        assert '"changed": {"b": "2"}, "removed": []' in messages[1]
+        asleep = messages[1].partition("id: ")[2].partition("\n")[0]
+        await stream.aclose()  # type: ignore[attr-defined]
+        text.pop("a")
+        await live.page("/page")
+        stream = live.follow([("/page", asleep), ("/page", "of-another-console")])
+        messages = [await anext(stream) for _ in range(3)]
+        assert '"page": 0' in messages[1]
+        assert '"changed": {}, "removed": ["a"]' in messages[1]
+        assert '"changed": {"title": "Page", "subtitle": "", "b": "2"}' in messages[2]
+        await stream.aclose()  # type: ignore[attr-defined]
+        await live.close()
+
+    asyncio.run(check())
