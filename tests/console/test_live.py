@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from markupsafe import Markup
@@ -12,6 +14,14 @@ from breedclf.console.live import LivePages
 from breedclf.overview.looks import Seen
 from tests.browser import Browser
 from tests.console.running import add_job, running_console
+from tests.waiting import PATIENCE_SECONDS
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_page_says_that_the_console_was_restarted(tmp_path: Path, chromium: Browser) -> None:
@@ -25,6 +35,22 @@ def test_a_page_says_that_the_console_was_restarted(tmp_path: Path, chromium: Br
             for follower in topic.followers:
                 follower.set()
         chromium.until("document.getElementById('connection').textContent.includes('was restarted')")
+
+
+def test_a_client_that_vanishes_is_no_follower_and_a_wrong_address_is_not_kept(tmp_path: Path) -> None:
+    add_job(tmp_path, "first")
+    with running_console(tmp_path) as running:
+        live = running.console.live
+        with running.client() as client:
+            for _ in range(3):
+                with client.stream("GET", "/events", params={"target": ["/jobs", "/jobs/first"]}) as events:
+                    next(events.iter_lines())
+                    until(lambda: live.followed == 2)
+                until(lambda: live.followed == 0)
+            client.get("/events", params={"target": "/nowhere"})
+            client.head("/events", params={"target": "/jobs?words=nobody"})
+        until(lambda: live.followed == 0)
+        assert live.known == 2
 
 
 def test_what_changed_while_a_page_was_asleep_comes_by_its_cursor() -> None:

@@ -48,7 +48,7 @@ def run_console(
 class ConsoleProtocol(PatientProtocol):
     """A browser that closes its side is gone, and follows no page any more."""
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         return False
 
 
