@@ -45,16 +45,23 @@ def run_console(
         server.run([listener])
 
 
+class ConsoleProtocol(PatientProtocol):
+    """A browser that closes its side is gone, and follows no page any more."""
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        return False
+
+
 class ConsoleServer(uvicorn.Server):
     """uvicorn that ends the events of open pages first."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        PatientProtocol.most = most_connections()
+        ConsoleProtocol.most = most_connections()
         super().__init__(
             uvicorn.Config(
                 create_app(console),
-                http=PatientProtocol,
+                http=ConsoleProtocol,
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
                 ws="none",
                 lifespan="off",
