@@ -88,7 +88,7 @@ def origins_of(version: ModelVersion, known: Known) -> list[Origin]:
 
     Example:
         >>> from breedclf.model_store.records import Lineage
-        >>> values = {"version": 1, "digest": "0" * 64, "added": 0, "source": "/home/jobs/a-1/output/model"}
+        >>> values = {"version": 1, "digest": "0" * 64, "added": 0, "source": "/data/jobs/a-1/output/model"}
         >>> lineage = Lineage(tuning_job="a")
         >>> version = ModelVersion(**values, architecture="", classes=2, megabytes=1, lineage=lineage)
         >>> [each.path for each in origins_of(version, Known(jobs=["a-1"], searches=["a"]))]
@@ -122,7 +122,7 @@ def job_of(source: str) -> str:
     """The job that wrote a model, by the folder that it was added from; empty if it wasn't a job's.
 
     Example:
-        >>> job_of("/home/me/.breedclf/jobs/dogs-3/output/model"), job_of("runs/dogs/model")
+        >>> job_of("/data/.breedclf/jobs/dogs-3/output/model"), job_of("runs/dogs/model")
         ('dogs-3', '')
     """
     parts = Path(source).parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -62,25 +62,6 @@ class Verification(BaseModel):
     speedup: float = 1.0
     sentence: str = ""
     images: int | None = None
-
-    def save(self, folder: Path) -> Path:
-        """Write `verification.json` into a profile's folder."""
-        write_atomic(folder / FILE_NAME, self.model_dump_json())
-        return folder / FILE_NAME
-
-    @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """What was verified of the profile in a folder; None if nothing was.
-
-        Raises:
-            ProfileError: the file is damaged.
-        """
-        try:
-            return cls.model_validate_json((folder / FILE_NAME).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise ProfileError(f"{folder / FILE_NAME} can't be read: {error}") from error
 
 
 def runs_needed(changes: int, repeats: int) -> int:
@@ -226,3 +207,23 @@ def _claim(trial: Trial) -> str:
 def _spread(values: Any) -> float:
     low, high = np.percentile(values, [25, 75])
     return float(high - low) / 2
+
+
+def write_verification(verification: Verification, folder: Path) -> Path:
+    """Write `verification.json` into a profile's folder."""
+    write_atomic(folder / FILE_NAME, verification.model_dump_json())
+    return folder / FILE_NAME
+
+
+def read_verification(folder: Path) -> Verification | None:
+    """What was verified of the profile in a folder; None if nothing was.
+
+    Raises:
+        ProfileError: the file is damaged.
+    """
+    try:
+        return Verification.model_validate_json((folder / FILE_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise ProfileError(f"{folder / FILE_NAME} can't be read: {error}") from error
