@@ -12,13 +12,24 @@ from pathlib import Path
 
 from PIL import Image
 
-from breedclf import Categorical, Deployment, Journey, LocalBackend, ProfilingSession, Trainer, TrainingConfig
+from breedclf import (
+    Categorical,
+    Continuous,
+    Deployment,
+    Journey,
+    LocalBackend,
+    ProfilingSession,
+    Trainer,
+    TrainingConfig,
+    TuningJob,
+)
 from breedclf.testing.images import write_image_set
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
 from tests.browser import Browser, browser, find_chromium  # noqa: E402
+from tests.console.running import running_console  # noqa: E402
 
 WIDTH_PX = 1000
 NETWORK = {"architecture": "resnet18", "weights": "none"}
@@ -71,7 +82,41 @@ def serving(page: Browser) -> None:
         save(page, "serving-page.png", height=1010)
 
 
-SHOTS = {"journey": journey, "profiling": profiling, "serving": serving}
+def console(page: Browser) -> None:
+    """A search of six trials, a job that runs, and an endpoint that is given an image."""
+    data = write_image_set(Path("dogImages"), train=40, valid=30, size_px=256)
+    backend = LocalBackend(Path("home"))
+    cache = {"cache_dir": Path("cache"), **NETWORK}
+    space = {"learning_rate": Continuous(0.001, 0.05), "batch_size": Categorical(32, 64)}
+    config = TrainingConfig(data=data, epochs=8, **cache)
+    search = TuningJob(config, space, max_jobs=6, backend=backend, name="dogs-search").run().wait()
+    job = Trainer(TrainingConfig(data=data, epochs=5000, **cache), backend=backend).submit(name="dogs")
+    with (
+        Deployment(search.best.artifact, backend=backend, name="dogs").deploy(),
+        running_console(Path.cwd()) as running,
+    ):
+        try:
+            open_live(page, running.page("/jobs/dogs"))
+            page.until("document.querySelectorAll('#curves svg').length > 0")
+            save(page, "console-job.png", height=1100)
+            open_live(page, running.page("/jobs"))
+            save(page, "console.png", height=700)
+            open_live(page, running.page("/searches/dogs-search"))
+            save(page, "console-search.png", height=1300)
+            open_live(page, running.page("/endpoints/dogs"))
+            page.choose("input[type=file]", next((data / "test").rglob("*.jpg")).resolve())
+            page.until("document.querySelectorAll('main img, main canvas').length > 0")
+            save(page, "console-endpoint.png", height=1200)
+        finally:
+            job.stop()
+
+
+def open_live(page: Browser, url: str) -> None:
+    page.open(url, width=1200)
+    page.until("document.getElementById('connection').textContent === 'live'")
+
+
+SHOTS = {"console": console, "journey": journey, "profiling": profiling, "serving": serving}
 
 
 def save(page: Browser, name: str, *, height: int) -> None:

@@ -53,11 +53,15 @@ class Browser:
                 return result
 
     def open(self, url: str, *, width: int = 1000, height: int = 900, dark: bool = False) -> None:
+        self.look(width=width, height=height, dark=dark)
+        self.call("Page.navigate", url=url)
+        self.until("document.readyState === 'complete'")
+
+    def look(self, *, width: int = 1000, height: int = 900, dark: bool = False) -> None:
+        """Change the window and the colors of the page that is open."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=url)
-        self.until("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         done = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
@@ -76,7 +80,7 @@ class Browser:
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
 
     def press(self, key: str) -> None:
-        codes = {"Tab": 9, "Enter": 13, " ": 32}
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
         text = {"Enter": "\r", " ": " "}.get(key, "")
         for kind in ("keyDown", "keyUp"):
             extra = {"text": text} if text and kind == "keyDown" else {}

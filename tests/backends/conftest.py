@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import psutil
 import pytest
 import urllib3
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
+from botocore.loaders import Loader, create_loader
 
 from breedclf.backends.common.processes import MARK
 from breedclf.backends.emulator.server import Emulator
@@ -30,6 +32,25 @@ from breedclf.testing.backend_cases import script_source
 from tests.backends.emulator.answers import checked_answers, checks_of
 from tests.serving.conftest import model, other_model
 from tests.waiting import PATIENCE_SECONDS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_of_services_read_once() -> Iterator[None]:
+    """All sessions of boto3 share what they read of AWS's models, which takes longer than most tests of one call."""
+    loaders: dict[Any, Loader] = {}
+
+    def register(session: botocore.session.Session) -> None:
+        def loader() -> Loader:
+            path = session.get_config_variable("data_path")
+            if path not in loaders:
+                loaders[path] = create_loader(path)
+            return loaders[path]
+
+        session._components.lazy_register_component("data_loader", loader)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session.Session, "_register_data_loader", register)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -163,8 +184,10 @@ def quick_bucket(quick_client: Clients) -> str:
 
 
 def clients_at(emulator: Emulator) -> Clients:
+    session = emulator.session()
+
     def client(service: str, **arguments: Any) -> Any:
-        return emulator.session().client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
+        return session.client(service, endpoint_url=emulator.url, region_name=REGION, **arguments)
 
     return client
 

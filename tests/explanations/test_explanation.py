@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from breedclf.api.explained import EndpointExplanation
 from breedclf.errors import ConfigError, ImageError
 from breedclf.explanations.border import UNIFORM_BORDER_SHARE, border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.explainer import Explainer
 from breedclf.explanations.explanation import Explanation
 from breedclf.explanations.overlay import overlay, sequential_colors
+from breedclf.files.typed import typed
+from breedclf.serving.explaining import document_of
 from breedclf.testing.images import PATTERNS, draw_image
+from breedclf.testing.pages import read_page
 from tests.explanations.conftest import NAMES, ClassifierOf, crops
 
 IMAGE = draw_image(next(iter(PATTERNS)), np.random.default_rng(0))
@@ -48,6 +52,18 @@ def test_a_difference_is_a_new_explanation(explained: Explanation) -> None:
     assert np.allclose(difference.values, -explained.of("Harrier").difference("Beagle").values, atol=1e-6)
     with pytest.raises(ConfigError, match="this is a difference of two classes"):
         difference.difference("Whippet")
+
+
+@pytest.mark.parametrize("other", [None, "Harrier"])
+def test_a_notebook_shows_the_same_of_an_endpoints_explanation(explained: Explanation, other: str | None) -> None:
+    here = explained if other is None else explained.difference(other)
+    document = document_of(here)
+    there = typed(EndpointExplanation, {**document, "rows": document["values"]})
+    assert there._repr_html_() == here._repr_html_()
+    words = read_page(here._repr_html_()).text
+    assert f"Why {here}" in words
+    assert "class activation map, exact" in words
+    assert ("Difference of scores" in words) == (other is not None)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_what_runs_again_and_why(journey: MakeJourney, tmp_path: Path) -> None:
     strict = {"gate": {"baseline": 0.99}}
     first = run_until_the_gate(journey(**strict))
     assert first.started == ["check", "backbones", "tune", "best", "profile", "evaluate", "review", "gate"]
+    assert not (tmp_path / "out" / "profile" / "model").exists(), "only the best model is kept"
 
     again = run_until_the_gate(journey(**strict))
     assert again.started == ["gate"]

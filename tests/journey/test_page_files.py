@@ -9,8 +9,7 @@ import pytest
 
 from breedclf.config import TrainingConfig
 from breedclf.journey.figures import MOST_EXAMPLES, epochs_of, example_images
-from breedclf.journey.page import write_page
-from breedclf.journey.page.write import gathered
+from breedclf.journey.page.write import gathered, write_page
 from breedclf.journey.settings import JourneySettings
 from breedclf.journey.step import JourneyContext
 from breedclf.testing.images import write_image_set

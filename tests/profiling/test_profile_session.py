@@ -288,6 +288,59 @@ def test_a_change_that_cannot_run_is_said_so() -> None:
     assert found.recommended == {}
 
 
+@pytest.mark.parametrize(
+    ("most", "repeats", "recommended", "told"),
+    [
+        pytest.param(
+            1,
+            [0, 0],
+            {},
+            "No change is recommended: the time was over when 0 of 2 changes had been run 5 times.",
+            id="after the warm-up",
+        ),
+        pytest.param(
+            9,
+            [3, 2],
+            {},
+            "No change is recommended: the time was over when 0 of 2 changes had been run 5 times.",
+            id="in the rounds",
+        ),
+        pytest.param(
+            16,
+            [5, 5, 0],
+            {},
+            "workers = 2: 10.00 s -> 6.00 s (1.67x), n = 5: faster, but there was no time to measure it again. Keep "
+            "the settings. The time was over when 2 of 2 changes had been run 5 times.",
+            id="before it is confirmed",
+        ),
+        pytest.param(
+            26,
+            [5, 5, 5],
+            {"workers": 2},
+            "workers = 2: 10.00 s -> 6.00 s (1.67x), n = 5, measured again after selection.",
+            id="at the end",
+        ),
+    ],
+)
+def test_no_run_starts_when_the_time_is_over_and_the_outcome_says_what_was_measured(
+    most: int, repeats: list[int], recommended: dict[str, int], told: str
+) -> None:
+    runs: list[int] = []
+
+    def run(changed: TrainingConfig) -> float:
+        runs.append(changed.workers or 0)
+        return {0: 10.0, 2: 6.0, 4: 10.0}[runs[-1]]
+
+    changes = [{"workers": 2}, {"workers": 4}]
+    base = TrainingConfig(data="x", workers=0)
+    found = verify(base, changes, run, is_over=lambda: len(runs) >= most)
+    assert len(runs) == most
+    assert [trial.repeats for trial in found.trials] == repeats
+    assert found.recommended == recommended
+    assert found.sentence.endswith(told)
+    assert [trial.kept for trial in found.trials if trial.repeats < 5] == [False] * sum(each < 5 for each in repeats)
+
+
 def test_only_changes_that_apply_are_candidates() -> None:
     profile = Profile(
         job=JobInfo(name="run", start=0.0, end=1.0, cores={"local": 2}), loader=Loader(workers=0, batch_size=32)
@@ -310,7 +363,8 @@ def test_only_changes_that_apply_are_candidates() -> None:
     assert {"pin_memory": True} in candidates(TrainingConfig(data="x", pin_memory=False), on_gpu, check(on_gpu))
 
 
-@pytest.mark.slow  # it compares durations
+@pytest.mark.slow
+@pytest.mark.alone  # it compares durations
 def test_a_real_run_is_verified_and_its_claim_holds(pictures: Path, tmp_path: Path) -> None:
     base = config(pictures, tmp_path, feature_cache=False, epochs=4)
     run = timed_fit(base, most_images=4)

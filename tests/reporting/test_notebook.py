@@ -107,7 +107,7 @@ def test_a_prediction_shows_its_image_and_the_best_classes(tmp_path: Path) -> No
     photo = tmp_path / "big.png"
     Image.new("RGB", (3000, 2000), "red").save(photo)
     html = check(Prediction(ranked, image=photo)._repr_html_())
-    assert html.count('class="bar"') == 5
+    assert html.count('class="share-bar"') == 5
     encoded = re.search(r'base64,([^"]+)"', html)
     assert encoded is not None
     with Image.open(BytesIO(base64.b64decode(encoded[1]))) as shown:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from breedclf.errors import ConfigError
+from breedclf.explanations.facts import ExplanationFacts
 from breedclf.inference.prediction import Prediction
 from breedclf.text.html_repr import html_repr
 
@@ -65,15 +66,10 @@ class EndpointExplanation:
     def _repr_html_(self) -> str:
         from breedclf.explanations.view import explanation_view
 
-        return explanation_view(
-            self.image(),
-            class_name=self.class_name,
-            other=self.other,
-            method=self.method,
-            is_exact=self.exact,
-            score=self.score,
-            border_share=self.border_share,
+        shown = ExplanationFacts(
+            self.class_name, self.label, self.other, self.method, self.exact, self.score, self.border_share
         )
+        return explanation_view(self.image(), shown)
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import open_profile, open_remote_profile
+from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
 from breedclf.profiling.verified import Verification, check_repeats
 from breedclf.text.html_repr import html_repr
 
@@ -192,8 +194,9 @@ class ProfilingSession:
         Args:
             repeats: at least 5.
             also: other changes to try, such as `{"compile_network": True}`, which isn't tried otherwise.
-            max_seconds: about how long it may take; short runs find the number of images for which it does. If it is
-                too short for any, nothing is measured, and the result says so.
+            max_seconds: no run starts later; short runs find the number of images for which there is time. If it is
+                too short for any, nothing is measured. If the time is over before the end, because the machine has
+                become slower, only what was run often enough is recommended. The result says so in both cases.
             folder: for temporary files; it must exist. By default they are where the system has them.
 
         Raises:
@@ -201,6 +204,7 @@ class ProfilingSession:
         """
         from breedclf.profiling.verify import candidates, images_in_time, timed_fit, verify
 
+        started = time.monotonic()
         check_repeats(repeats)
         place = None if folder is None else user_path(folder, "folder")
         config = self._config()
@@ -228,7 +232,11 @@ class ProfilingSession:
             )
             self.verification = Verification(sentence=sentence)
         else:
-            found = verify(config, changes, make_run(count), repeats=repeats)
+
+            def is_over() -> bool:
+                return max_seconds is not None and time.monotonic() > started + max_seconds
+
+            found = verify(config, changes, make_run(count), repeats=repeats, is_over=is_over)
             self.verification = found.model_copy(update={"images": count if changes else None})
         return self.verification
 
@@ -250,7 +258,10 @@ class ProfilingSession:
         return path
 
     def save(self, folder: StrPath) -> Path:
-        """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder."""
+        """Write report.html, profile.json, trace.json and AWS-shaped rule files into a folder.
+
+        What was verified is in verification.json.
+        """
         from breedclf.profiling.readers.aws_report import write_rule_reports
 
         folder = user_path(folder, "folder")
@@ -259,6 +270,10 @@ class ProfilingSession:
         if self._operator_events or not (folder / TRACE_FILE).exists():
             write_trace(self.profile, folder / TRACE_FILE, self._operator_events)
         write_rule_reports(self.findings, folder / RULES_FOLDER)
+        if self.verification is not None:
+            self.verification.save(folder)
+        else:
+            (folder / VERIFICATION_FILE).unlink(missing_ok=True)  # of another profile, which was here before
         return folder
 
     def _load(self, job: Job) -> Self:

@@ -79,7 +79,14 @@ class InProcessDriver:
         self._images = images
 
     def begin(self, on_change: OnChange) -> Study:
-        return self.carry_on(on_change)
+        return self._stopped(on_change) if self._folder.stop_file.exists() else self.carry_on(on_change)
+
+    def _stopped(self, on_change: OnChange) -> Study:
+        """End a search that no process runs, without loading what training needs."""
+        study = self._folder.load().ended_unexpectedly("Stopped", "stopped by the user")
+        self._folder.save(study)
+        on_change(study)
+        return study
 
     def carry_on(self, on_change: OnChange) -> Study:
         with ending_at_once():

@@ -6,10 +6,11 @@ import argparse
 import time
 
 from breedclf.api.deployment import Deployment, serving_backend
-from breedclf.cli.common import add_common_options
+from breedclf.cli.common import add_common_options, text_table
 from breedclf.cli.terminal import Terminal
 from breedclf.errors import EndpointError
 from breedclf.jobs.endpoints import EndpointDescription, EndpointStatus
+from breedclf.overview.endpoints import endpoint_views, rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     backend = serving_backend(arguments.backend)
     if arguments.action == "list":
-        known = backend.list_endpoints()
-        lines = [_as_text(each) for each in known] or ["no endpoints"]
-        terminal.result([each.to_dict() for each in known], "\n".join(lines))
+        known = endpoint_views(backend)
+        heads = ("NAME", "STATUS", "URL", "ENDS IN", "WHY")
+        text = text_table([heads, *rows(known, time.time())]) if known else "no endpoints"
+        terminal.result([each.to_dict() for each in known], text)
         return 0
     names = arguments.names if arguments.action == "delete" else _overdue(backend.list_endpoints(), arguments)
     problems: dict[str, str] = {}
@@ -55,9 +57,3 @@ def _overdue(known: list[EndpointDescription], arguments: argparse.Namespace) ->
         or (each.expires is not None and each.expires <= now)
         or (limit is not None and now - each.created > limit)
     ]
-
-
-def _as_text(each: EndpointDescription) -> str:
-    left = "" if each.expires is None else f"  ends in {max(0, each.expires - time.time()) / 60:.0f} min"
-    why = f"  {each.failure_reason}" if each.failure_reason else ""
-    return f"{each.name}  {each.status}  {each.url or '-'}{left}{why}"

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="S",
         default=argparse.SUPPRESS,
-        help="about how long that may take (default: 90)",
+        help="how long that may take (default: 90)",
     )
     gate = parser.add_argument_group("gate")
     gate.add_argument(

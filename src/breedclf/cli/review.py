@@ -87,7 +87,12 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
     report = folder / REPORT_FILE
     found.report(report)
     moves = _write_moves(found, folder, terminal)
-    document = {**found.to_dict(), "report": str(report), "moves": str(moves)}
+    document = {
+        "folder": None if config.data is None else str(config.data.absolute()),
+        **found.to_dict(),
+        "report": str(report),
+        "moves": str(moves),
+    }
     text = f"{as_text(found)}\nreport: {report}\nmoves: {moves}"
     if arguments.apply is not None:
         applied = found.apply(arguments.apply, arguments.moves or folder / MOVES_FILE)

@@ -11,7 +11,8 @@ from breedclf.api.best_trial import BestTrial
 from breedclf.api.model_files import place_model
 from breedclf.api.tuning import TuningJob
 from breedclf.api.tuning_output import failure_message
-from breedclf.backends.registry import backend_named, backend_names
+from breedclf.backends.registry import DEFAULT_BACKEND, backend_named, backend_names
+from breedclf.cli.common import moment, text_table
 from breedclf.cli.flags import (
     add_data_argument,
     add_network_weights,
@@ -25,9 +26,13 @@ from breedclf.cli.flags import (
 from breedclf.cli.terminal import Terminal
 from breedclf.config import TrainingConfig
 from breedclf.config.groups import TRAINING_GROUPS
-from breedclf.errors import ConfigError, JobFailedError
+from breedclf.errors import ConfigError, JobError, JobFailedError
 from breedclf.files.paths import path_argument, user_path
 from breedclf.jobs import Backend
+from breedclf.model_store.store import DEFAULT_STORE
+from breedclf.overview.overview import DEFAULT_RUNS, Overview, places_of
+from breedclf.overview.search_commands import stop_search
+from breedclf.overview.searches import rows
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import confirmation_line, trial_table, value_text
 
@@ -65,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     search.add_argument("--name", metavar="NAME", help="name of the tuning job (default: made from the time)")
     search.add_argument("--resume", metavar="NAME", dest="carry_on", help="continue the tuning job of this name")
+    search.add_argument("--list", action="store_true", dest="listed", help="list all tuning jobs")
+    search.add_argument("--stop", metavar="NAME", dest="to_stop", help="stop the tuning job of this name")
     search.add_argument("--backend", metavar="|".join(backend_names()), default="inline", help="where trials run")
     search.add_argument("--packed", action="store_true", help="run the whole search as one job")
     search.add_argument("--report", type=path_argument, metavar="FILE", help="HTML report (default: OUT/tuning.html)")
@@ -73,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    if arguments.listed:
+        return _list(arguments, terminal)
+    if arguments.to_stop is not None:
+        return _stop(arguments, terminal)
     output = _checked_output(arguments)
     progress = not terminal.quiet
     if arguments.carry_on:
@@ -94,6 +105,37 @@ def run(arguments: argparse.Namespace, terminal: Terminal) -> int:
         terminal.error(failure_message(study))
         return JobFailedError.exit_code
     return 0
+
+
+def _list(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    look = _overview(arguments).searches()
+    if look.problem:
+        terminal.error(look.problem)
+    found = look.value or ()
+    heads = ("NAME", "STATUS", "TRIALS", "OBJECTIVE", "BEST", "CREATED (UTC)", "SECONDS")
+    none = "no tuning jobs; `breedclf tune DIR --learning-rate 0.005:0.01` starts one"
+    terminal.result(
+        {"tunings": [view.to_dict() for view in found]} if terminal.json else None,
+        text_table([heads, *rows(found, moment)]) if found else none,
+    )
+    return JobError.exit_code if look.problem else 0
+
+
+def _stop(arguments: argparse.Namespace, terminal: Terminal) -> int:
+    overview = _overview(arguments)
+    look = overview.search(arguments.to_stop)
+    if look.value is None:
+        raise ConfigError(look.problem)
+    backend = overview.backend if look.value.backend is None else backend_named(look.value.backend)
+    done = stop_search(look.value, backend)
+    terminal.result({"name": look.value.name, "done": done}, done)
+    return 0
+
+
+def _overview(arguments: argparse.Namespace) -> Overview:
+    """What there is on the backend, or on this machine where trials run in this process."""
+    backend = _backend(arguments.backend) or backend_named(DEFAULT_BACKEND)
+    return Overview(backend, places_of(backend, home=None, runs=DEFAULT_RUNS, store=DEFAULT_STORE))
 
 
 def _tuning_job(arguments: argparse.Namespace) -> TuningJob:

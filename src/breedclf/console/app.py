@@ -27,21 +27,29 @@ from breedclf.console.html import moment, render
 from breedclf.console.lists import LISTS
 from breedclf.console.live import MOST_PAGES, LivePages
 from breedclf.console.pages import PAGES
+from breedclf.console.predicting import about, predicted
+from breedclf.console.reports import report_routes
 from breedclf.console.threads import in_thread
 from breedclf.errors import BreedclfError, ConfigError
+from breedclf.jobs import check_name
+from breedclf.overview.logs import whole_log
 from breedclf.overview.looks import Seen
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import callout
-from breedclf.text.plain_json import plain_json
+from breedclf.serving.http.web_page import SHARED_SCRIPTS, page_file
+from breedclf.text.plain_json import plain_json_parts
 
 ASSET_TYPES = {
     "console.css": "text/css",
     "console.js": "text/javascript",
     "live.js": "text/javascript",
+    "keeping.js": "text/javascript",
     "stream.js": "text/javascript",
     "stream-worker.js": "text/javascript",
     "times.js": "text/javascript",
     "actions.js": "text/javascript",
+    "try.js": "text/javascript",
+    **dict.fromkeys(SHARED_SCRIPTS, "text/javascript"),
 }
 _MAX_ACTION_BYTES = 64 << 10
 
@@ -111,7 +119,9 @@ def problem_content(error: Exception, seen: Seen) -> tuple[Content, int]:
         text = callout("info", "Waiting for the backend", str(error), *([due] if due else []))
         return Content("Waiting", [Fragment("problem", text)]), 503
     if isinstance(error, BreedclfError):
-        return Content("This can't be shown", [Fragment("problem", callout("bad", "What is wrong", str(error)))]), 404
+        way_on = "The pages named above list what there is."
+        text = callout("bad", "What is wrong", str(error), way_on)
+        return Content("This can't be shown", [Fragment("problem", text)]), 404
     text = callout("bad", "This page can't be made", "The terminal in which the console runs says why.")
     return Content("This can't be shown", [Fragment("problem", text)]), 500
 
@@ -151,7 +161,8 @@ def create_app(console: Console) -> Starlette:
         if name not in LISTS:
             raise HTTPException(404, f"no list {name}; there are {', '.join(LISTS)}")
         overview = console.overview(request.query_params.get("backend", ""))
-        return Response(plain_json(await in_thread(LISTS[name], overview)), media_type="application/json")
+        documents = await in_thread(LISTS[name], overview)
+        return StreamingResponse(plain_json_parts(documents), media_type="application/json")
 
     async def action(request: Request) -> Response:
         if console.read_only:
@@ -160,6 +171,23 @@ def create_app(console: Console) -> Starlette:
         overview = console.overview(request.query_params.get("backend", ""))
         done = await perform(request.path_params["name"], overview, fields)
         return JSONResponse({"done": done.text, "next": done.next})
+
+    def job_log(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        name = check_name(request.path_params["name"])
+        overview.backend.describe(name)
+        headers = {"content-disposition": f'attachment; filename="{name}.log.txt"'}
+        return StreamingResponse(whole_log(overview.backend, name), media_type="text/plain", headers=headers)
+
+    async def invocations(request: Request) -> Response:
+        if console.read_only:
+            raise HTTPException(403, "this console was started with --read-only")
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await predicted(overview, request.path_params["name"], request)
+
+    async def about_endpoint(request: Request) -> Response:
+        overview = console.overview(request.query_params.get("backend", ""))
+        return await about(overview, request.path_params["name"])
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -171,15 +199,20 @@ def create_app(console: Console) -> Starlette:
         routes=[
             Route("/", first),
             *(Route(each.path, page) for each in PAGES),
+            Route("/jobs/{name}/log.txt", job_log),
+            *report_routes(console.overview),
             Route("/events", events),
             Route("/static/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),
+            Route("/api/endpoints/{name}/invocations", invocations, methods=["POST"]),
+            Route("/api/endpoints/{name}/about", about_endpoint),
             Route("/api/{name}", listing),
         ],
         middleware=[Middleware(Guard, token=console.token, port=console.port)],
         exception_handlers={BreedclfError: _failed, HTTPException: _refused},
     )
     app.router.redirect_slashes = False
+    app.state.console = console
     return app
 
 
@@ -221,7 +254,7 @@ def whole_page(console: Console, target: str, content: Content, cursor: str) -> 
             links=console.links(backend),
             navigation=navigation(),
             current=current_entry(path),
-            backends=list(console.overviews),
+            backends=[(name, console.links(name).to("/jobs")) for name in console.overviews],
             backend=backend,
             target=target,
             cursor=cursor,
@@ -245,7 +278,9 @@ def current_entry(path: str) -> str:
 def asset_bytes(name: str) -> bytes:
     """A style sheet or script of the pages."""
     if name == "console.css":
-        return str(render("console.css.j2")).encode()
+        return str(render("console.css.j2")).encode() + b"\n" + page_file("answer.css")
+    if name in SHARED_SCRIPTS:
+        return page_file(name)
     return files("breedclf.console").joinpath("static", name).read_bytes()
 
 
@@ -284,4 +319,5 @@ def _refused(request: Request, error: Exception) -> Response:
 def _problem(request: Request, status: int, text: str) -> Response:
     if _wants_json(request):
         return JSONResponse({"error": text}, status)
-    return HTMLResponse(str(render("problem.html.j2", text=text, navigation=navigation())), status)
+    content = Content("This can't be shown", [Fragment("problem", callout("bad", "What is wrong", text))])
+    return HTMLResponse(whole_page(request.app.state.console, "/", content, ""), status)

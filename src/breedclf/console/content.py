@@ -13,6 +13,8 @@ from markupsafe import Markup
 from breedclf.overview.overview import Overview
 
 Parameters = Mapping[str, str]
+TAB = ":tab"
+"""The name under which open pages are sent the title of their tab; no fragment is called so."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,20 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Content:
-    """A page: its title, one line about it, and its fragments from top to bottom."""
+    """A page: its title, one line about it, and its fragments from top to bottom.
+
+    `state` says in a word or two how things are, such as "Training 45%": it comes first in the browser's tab.
+    """
 
     title: str
     fragments: Sequence[Fragment]
     subtitle: Markup | str = ""
+    state: str = ""
+
+    @property
+    def tab(self) -> str:
+        """The title in the browser's tab."""
+        return " · ".join(part for part in (self.state, self.title, "breedclf") if part)
 
 
 @dataclass(frozen=True)

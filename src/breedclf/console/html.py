@@ -14,6 +14,7 @@ from breedclf.console.content import Action, Links
 from breedclf.overview.looks import Look
 from breedclf.reporting.blocks import callout
 from breedclf.reporting.formats import seconds as as_duration
+from breedclf.reporting.page import Section, as_block
 
 _TONES = {
     "Completed": "ok",
@@ -23,6 +24,7 @@ _TONES = {
     "Refused": "bad",
     "Stopped": "issue",
     "Stopping": "issue",
+    "Interrupted": "issue",
     "RollingBack": "issue",
 }
 
@@ -55,10 +57,15 @@ def moment(seconds: float | None) -> Markup:
     """A time: UTC without scripts, the reader's own zone with them."""
     if seconds is None:
         return Markup("–")
-    at = datetime.fromtimestamp(seconds, UTC)
+    at = _at(seconds)
     return Markup('<time datetime="{}">{}</time>').format(
         at.isoformat(timespec="milliseconds"), at.strftime("%Y-%m-%d %H:%M:%S UTC")
     )
+
+
+def _at(seconds: float) -> datetime:
+    """A time, within the years that a clock that is wrong may name."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), 253_402_300_799.0), UTC)
 
 
 def running(started: float | None, ended: float | None) -> Markup:
@@ -66,10 +73,19 @@ def running(started: float | None, ended: float | None) -> Markup:
     if started is None:
         return Markup("–")
     if ended is None:
-        at = datetime.fromtimestamp(started, UTC)
+        at = _at(started)
         text = at.strftime("since %Y-%m-%d %H:%M UTC")
         return Markup('<time class="since" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
     return Markup("{}").format(as_duration(max(0.0, ended - started)))
+
+
+def left(until: float | None) -> Markup:
+    """The time that is left, which counts down in the browser."""
+    if until is None:
+        return Markup("–")
+    at = datetime.fromtimestamp(until, UTC)
+    text = at.strftime("until %Y-%m-%d %H:%M UTC")
+    return Markup('<time class="until" datetime="{}">{}</time>').format(at.isoformat(timespec="milliseconds"), text)
 
 
 def link(address: str, text: object) -> Markup:
@@ -85,6 +101,18 @@ def code(text: str, *, label: str = "") -> Markup:
 def actions(choices: Sequence[Action], links: Links) -> Markup:
     """Buttons, each with the command that does the same; only the commands where nothing may be done."""
     return render("actions.html.j2", actions=choices, may_act=links.may_act)
+
+
+def section(content: Section) -> Markup:
+    """A section of a report: its heading, its introduction and its blocks."""
+    lead = Markup('<p class="lead">{}</p>').format(content.lead) if content.lead else ""
+    blocks = Markup("").join(as_block(each) for each in content.blocks)
+    return Markup('<h2>{}</h2>{}<div class="blocks">{}</div>').format(content.heading, lead, blocks)
+
+
+def field_action(action: Action, links: Links, *, field: str, label: str, most: int) -> Markup:
+    """A button with an input of at most `most` characters, which becomes the action's field of this name."""
+    return render("field_action.html.j2", action=action, may_act=links.may_act, field=field, label=label, most=most)
 
 
 def problem(look: Look[Any]) -> Markup:

@@ -17,12 +17,16 @@ class _Listed(Protocol):
 T = TypeVar("T", bound=Iterable[_Listed])
 
 
-def _documents(look: Look[T]) -> list[dict[str, Any]]:
+def _documents(look: Look[T]) -> Iterable[dict[str, Any]]:
     if look.value is None:
         raise JobError(look.problem)
-    return [each.to_dict() for each in look.value]
+    return (each.to_dict() for each in look.value)
 
 
-LISTS: dict[str, Callable[[Overview], list[dict[str, Any]]]] = {
+LISTS: dict[str, Callable[[Overview], Iterable[dict[str, Any]]]] = {
     "jobs": lambda overview: _documents(overview.jobs()),
+    "tunings": lambda overview: _documents(overview.searches()),
+    "endpoints": lambda overview: _documents(overview.endpoints()),
+    "models": lambda overview: _documents(overview.models()),
+    "datasets": lambda overview: _documents(overview.datasets()),
 }

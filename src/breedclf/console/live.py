@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import escape
 
-from breedclf.console.content import Content
+from breedclf.console.content import TAB, Content
 from breedclf.console.threads import in_thread
 from breedclf.overview.changes import ChangeLog
 from breedclf.overview.looks import Seen, seen_looks
@@ -56,7 +56,7 @@ class _Topic:
     def update(self, made: Made) -> None:
         """Take a page that was made, and wake its followers if it differs."""
         content = made.content
-        fragments = {"title": str(escape(content.title)), "subtitle": str(escape(content.subtitle))}
+        fragments = {TAB: content.tab, "title": str(escape(content.title)), "subtitle": str(escape(content.subtitle))}
         fragments |= {each.name: str(each.html) for each in content.fragments}
         self.made, self.fragments = made, fragments
         if self.changes.update(fragments):

@@ -15,6 +15,7 @@ from breedclf.errors import ConfigError
 from breedclf.explanations.border import border_share
 from breedclf.explanations.classes import ClassNames
 from breedclf.explanations.evidence import ClassMap, Evidence
+from breedclf.explanations.facts import ExplanationFacts
 from breedclf.explanations.overlay import SHOWN_PX, overlay, small_jpeg
 from breedclf.inference.prediction import Prediction
 from breedclf.text.html_repr import html_repr
@@ -136,19 +137,10 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as JSON values, without the map."""
-        return {
-            "class_name": self.class_name,
-            "label": self.label,
-            **({} if self.other is None else {"other": self.other}),
-            "method": self.method,
-            "exact": self.is_exact,
-            "score": self.score,
-            "border_share": self.border_share,
-        }
+        return self._facts().to_dict()
 
     def __str__(self) -> str:
-        versus = "" if self.other is None else f" and not {self.other}"
-        return f"{self.class_name}{versus}"
+        return self._facts().compared
 
     def __repr__(self) -> str:
         height, width = self.values.shape
@@ -158,14 +150,11 @@ class Explanation:
     def _repr_html_(self) -> str:
         from breedclf.explanations.view import explanation_view
 
-        return explanation_view(
-            self.image(),
-            class_name=self.class_name,
-            other=self.other,
-            method=self.method,
-            is_exact=self.is_exact,
-            score=self.score,
-            border_share=self.border_share,
+        return explanation_view(self.image(), self._facts())
+
+    def _facts(self) -> ExplanationFacts:
+        return ExplanationFacts(
+            self.class_name, self.label, self.other, self.method, self.is_exact, self.score, self.border_share
         )
 
     def _parts(self) -> tuple[Evidence, ClassNames]:

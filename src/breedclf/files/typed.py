@@ -20,6 +20,9 @@ Moment = Annotated[float, (0, 253_402_300_800)]
 """Seconds since 1970 (UTC) up to the year 9999."""
 
 
+_PLAIN = (str, float, int, bool)
+
+
 def typed(kind: type[T], values: object) -> T:
     """Make a dataclass from a mapping of its fields; unknown fields, such as those of later versions, are ignored.
 
@@ -45,9 +48,7 @@ def unknown_fields(kind: Any, values: object, *other: str, name: str = "") -> It
         >>> list(unknown_fields(MetricRecord, {"time": 3, "values": {"loss": 1.0}, "unit": "s"}))
         ['unit']
     """
-    kind = next(
-        (each for each in (kind, *typing.get_args(kind)) if is_dataclass(each) or typing.is_typeddict(each)), None
-    )
+    kind = _with_fields(kind)
     if kind is None or not isinstance(values, Mapping):
         return
     hints = _hints(kind)
@@ -59,6 +60,8 @@ def unknown_fields(kind: Any, values: object, *other: str, name: str = "") -> It
 
 
 def _made(kind: Any, value: Any, name: str) -> Any:
+    if type(value) is kind and kind in _PLAIN:
+        return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
@@ -82,6 +85,8 @@ def _made(kind: Any, value: Any, name: str) -> Any:
         if not isinstance(value, Mapping):
             raise _wrong(name, "an object", value)
         if origin is not None:
+            if inner == (str, str) and all(type(key) is type(each) is str for key, each in value.items()):
+                return dict(value)  # the usual case, in a tenth of the time
             return {_made(inner[0], key, name): _made(inner[1], each, _below(name, key)) for key, each in value.items()}
         return kind(**_fields_of(kind, value, name))
     return _plain(kind, value, name)
@@ -115,6 +120,14 @@ def _wrong(name: str, expected: str, value: Any) -> ValueError:
 
 def _below(name: str, field: object) -> str:
     return f"{name}.{field}" if name else str(field)
+
+
+@cache
+def _with_fields(kind: Any) -> Any:
+    """The first type with fields among a type and those that it is made of; None if there is none."""
+    return next(
+        (each for each in (kind, *typing.get_args(kind)) if is_dataclass(each) or typing.is_typeddict(each)), None
+    )
 
 
 @cache

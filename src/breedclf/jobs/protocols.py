@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -115,6 +116,54 @@ class JoiningBackend(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class LogTail:
+    """The end of a log: its text, where it starts, and how long the log is, in the positions of `read_log`.
+
+    `position` and `size` are None for a service that doesn't tell.
+    """
+
+    text: str
+    position: int | None = None
+    size: int | None = None
+
+
+@runtime_checkable
+class TailingBackend(Protocol):
+    """A backend that reads the end of a log without the rest of it, and reads on from any position."""
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of a job's log, about `max_bytes` at most.
+
+        Raises:
+            JobError: there is no such job, or its log can't be read.
+        """
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What a backend stores of a job besides its description.
+
+    `options` are specific to the backend; `folders` are those that the job has filled so far, by what they hold.
+    """
+
+    spec: JobSpec
+    options: Mapping[str, Any]
+    folders: Mapping[str, Path]
+
+
+@runtime_checkable
+class RecordingBackend(Protocol):
+    """A backend that stores the specifications of its jobs."""
+
+    def record(self, name: str) -> JobRecord:
+        """What a job was submitted with, and the folders it left.
+
+        Raises:
+            JobError: there is no such job, or its state is damaged.
+        """
+
+
 @runtime_checkable
 class HomeBackend(Protocol):
     """A backend that stores files on this machine, below its `home`."""
@@ -130,3 +179,15 @@ class PlanningBackend(Protocol[Planned, PlanType]):
 
     def plan(self, what: Planned, *, dry_run: bool = False) -> PlanType:
         """The estimate; nothing is started. With `dry_run` the exact requests are printed, too."""
+
+
+@runtime_checkable
+class OutputHereBackend(Protocol):
+    """A backend that has the output of jobs on this machine, or copies of it."""
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder on this machine for a job's output, also while it runs; it may not exist, and nothing is fetched.
+
+        Raises:
+            ConfigError: the job's name isn't valid.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from breedclf.backends.registry import backend_of
 from breedclf.config import TrainingConfig
-from breedclf.errors import BreedclfError, ConfigError, GateError
+from breedclf.errors import BreedclfError, ConfigError, DiskError, GateError
 from breedclf.jobs import Backend
 from breedclf.journey.leftovers import remove_leftovers
 from breedclf.journey.plan import Choice, Decision, JourneyPlan, PlannedStep, Situation, decide, dependents
-from breedclf.journey.record import JourneyRecord, Outcome, StepRecord
+from breedclf.journey.record import JourneyRecord, Outcome, RunBy, StepRecord
 from breedclf.journey.result import PAGE_FILE, JourneyResult, result_of
 from breedclf.journey.settings import STEPS, JourneySettings
 from breedclf.journey.step import JourneyContext, Step
@@ -141,9 +141,11 @@ class Journey:
             with StoreFolder(self.settings.store).locked():
                 pass  # refuse a store that can't be written before hours of work
             context = self._context()
+            context.record = context.record.model_copy(update={"run_by": RunBy.this_process()})
             try:
                 self._take(context, choice, tell)
             finally:
+                _say_that_it_ended(context)
                 if context.endpoint is not None and not self.settings.keep:
                     context.endpoint.delete()
         return result_of(context.record, context.folder, time.perf_counter() - started)
@@ -221,9 +223,17 @@ class Journey:
         return taken
 
     def _write_page(self, context: JourneyContext) -> None:
-        from breedclf.journey.page import write_page
+        from breedclf.journey.page.write import write_page
 
         write_page(self.page, context)
+
+
+def _say_that_it_ended(context: JourneyContext) -> None:
+    """Record that no process runs the journey any more; a full disk must not hide why it ended."""
+    context.record = context.record.model_copy(update={"run_by": None})
+    if context.record.steps:
+        with suppress(DiskError):
+            context.record.save(context.folder)
 
 
 def _decide(step: Step, context: JourneyContext, choice: Choice, running: set[str]) -> Decision:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from breedclf.backends.common.processes import Identity
 from breedclf.errors import ConfigError
 from breedclf.files.disk import write_atomic, writing
 from breedclf.text.plain_json import plain_json
@@ -62,10 +65,32 @@ class StepRecord(BaseModel):
     command: str
 
 
+class RunBy(BaseModel):
+    """The process that runs a journey, and its machine; `create_time` is in seconds since 1970."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
+
+    pid: int
+    create_time: float
+    host: str
+
+    @classmethod
+    def this_process(cls) -> RunBy:
+        """This one."""
+        own = Identity.of(os.getpid())
+        return cls(pid=own.pid, create_time=own.create_time, host=platform.node())
+
+    @property
+    def is_alive(self) -> bool | None:
+        """Whether it is still there; None if it is on another machine."""
+        return Identity(self.pid, self.create_time).is_alive if self.host == platform.node() else None
+
+
 class JourneyRecord(BaseModel):
     """The contents of `journey.json`: the steps in the order of the journey.
 
-    `durations` are the seconds of each step when it last ran, also of those that have to run again.
+    `durations` are the seconds of each step when it last ran, also of those that have to run again. `run_by` is the
+    process that runs it; None after it has ended, unless it was killed.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="ignore")
@@ -73,6 +98,7 @@ class JourneyRecord(BaseModel):
     schema_version: int = SCHEMA_VERSION
     steps: tuple[StepRecord, ...] = ()
     durations: dict[str, float] = Field(default_factory=dict)
+    run_by: RunBy | None = None
 
     def step(self, name: str) -> StepRecord | None:
         """The record of a step; None if it hasn't run."""

@@ -98,7 +98,7 @@ class JourneySettings(Settings):
     budget_seconds: float | None = Field(default=None, gt=0, description="time for comparing backbones")
     verify: bool = Field(default=True, description="measure whether the profiler's advice helps")
     verify_seconds: float = Field(
-        default=90.0, gt=0, description="about how long that may take: it chooses the number of images"
+        default=90.0, gt=0, description="how long that may take: it chooses the number of images, and ends the runs"
     )
     gate: Gate = Field(default_factory=Gate, description="what a model must fulfill before it is deployed")
     store: OutputPath = Field(default=Path("runs/models"), validate_default=True, description="folder of the models")

@@ -50,7 +50,11 @@ def _headline(review: Review) -> list[Tile]:
     expected = "" if review.expected_precision is None else f"{percent(review.expected_precision)} expected to be wrong"
     return [
         Tile("Suspects", "–" if review.refused else whole(len(review.suspects)), expected),
-        Tile("Near duplicates", whole(len(review.near_duplicates)), f"groups, {whole(across)} across splits"),
+        Tile(
+            "Near duplicates",
+            whole(len(review.near_duplicates)),
+            f"{'group' if len(review.near_duplicates) == 1 else 'groups'}, {whole(across)} across splits",
+        ),
         Tile("Outliers", whole(len(review.outliers)), "images unlike all others"),
         Tile("Predicted as labeled", percent(review.accuracy), "by heads trained on the other images"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from breedclf.label_review.result import Review
+from breedclf.text.counts import counted
 
 _SHOWN = 20
 
@@ -47,15 +48,17 @@ def as_text(review: Review) -> str:
         lines.append(f"  and {more} more")
     if review.near_duplicates:
         across = sum(each.across_splits for each in review.near_duplicates)
-        lines.append(f"{len(review.near_duplicates)} groups of near duplicates, {across} of them across splits")
+        lines.append(
+            f"{counted(len(review.near_duplicates), 'group')} of near duplicates, {across} of them across splits"
+        )
         for near in review.near_duplicates[:_SHOWN]:
             mark = " (across splits)" if near.across_splits else ""
             lines.append(f"  {' = '.join(near.paths[:4])}: similarity {near.similarity:.3f}{mark}")
     if effect := effect_text(review):
         lines.append(effect)
     if review.outliers:
-        lines.append(f"{len(review.outliers)} images unlike all others")
+        lines.append(f"{counted(len(review.outliers), 'image')} unlike all others")
         lines += [f"  {each.path}: distance {each.distance:.3f}" for each in review.outliers[:_SHOWN]]
     if review.skipped:
-        lines.append(f"{len(review.skipped)} images can't be read: {'; '.join(review.skipped[:3])}")
+        lines.append(f"{counted(len(review.skipped), 'image')} can't be read: {'; '.join(review.skipped[:3])}")
     return "\n".join(lines)

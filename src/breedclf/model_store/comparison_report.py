@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,15 +10,23 @@ from markupsafe import Markup
 
 from breedclf._version import __version__
 from breedclf.evaluation.maps import AnswerMaps, answer_maps
-from breedclf.evaluation.paired import LEVEL, equals, p_text
+from breedclf.evaluation.paired import LEVEL, equals
 from breedclf.evaluation.thumbnails import Thumbnails
 from breedclf.model_store.comparison import ComparedImages, FlippedImage, ModelComparison
+from breedclf.model_store.comparison_parts import (
+    SHOWN,
+    by_class,
+    class_names,
+    figures,
+    headline,
+    images_text,
+    spread,
+    verdict_of,
+)
 from breedclf.reporting import Section, render_page
 from breedclf.reporting.blocks import (
     Column,
     GalleryImage,
-    Tile,
-    Tone,
     bullets,
     callout,
     details,
@@ -27,13 +35,10 @@ from breedclf.reporting.blocks import (
     table,
     tiles,
 )
-from breedclf.reporting.charts import Bar, bar_chart, stacked_bar_chart
-from breedclf.reporting.formats import percent, whole
+from breedclf.reporting.formats import whole
 from breedclf.reporting.notebook import notebook_view
 
-SHOWN = 12
-"""Images shown of those that were mended, and of those that were broken; the others are listed."""
-_ROWS, _BARS, _SKIPPED_SHOWN, _CLASSES_IN_VIEW = 500, 25, 50, 8
+_ROWS, _SKIPPED_SHOWN, _CLASSES_IN_VIEW = 500, 50, 8
 
 
 @dataclass(frozen=True)
@@ -54,22 +59,22 @@ def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_a
         ImageError: an image was changed meanwhile.
         ArtifactError: a model was.
     """
-    tone, heading, sentences = _verdict(comparison)
+    tone, heading, sentences = verdict_of(comparison)
     mended = [each for each in comparison.flipped if each.mended]
     broken = [each for each in comparison.flipped if not each.mended]
-    first, second = (_shown(comparison.sources, _spread(some), explain=explain) for some in (mended, broken))
+    first, second = (_shown(comparison.sources, spread(some), explain=explain) for some in (mended, broken))
     return render_page(
         "Comparison of two models",
         [
-            _figures(comparison),
+            figures(comparison),
             _flipped(comparison, "Mended", mended, first),
             _flipped(comparison, "Broken", broken, second),
-            _by_class(comparison),
+            by_class(comparison),
             _reading(comparison),
             *_skipped(comparison),
         ],
-        subtitle=f"{comparison.a} and {comparison.b} on the same {_images(comparison.count)}",
-        summary=[callout(tone, heading, *sentences), tiles(_headline(comparison))],
+        subtitle=f"{comparison.a} and {comparison.b} on the same {images_text(comparison.count)}",
+        summary=[callout(tone, heading, *sentences), tiles(headline(comparison))],
         made_by=f"breedclf {__version__}",
         made_at=made_at,
     )
@@ -77,7 +82,7 @@ def comparison_page(comparison: ModelComparison, *, explain: bool = True, made_a
 
 def comparison_view(comparison: ModelComparison) -> str:
     """What a notebook shows of a comparison."""
-    changed, class_name = comparison.changed_classes[:_CLASSES_IN_VIEW], _class_names(comparison)
+    changed, class_name = comparison.changed_classes[:_CLASSES_IN_VIEW], class_names(comparison)
     columns: list[Column | str] = [
         "Class", Column("Mended", True, whole), Column("Broken", True, whole), Column("Images", True, whole),
     ]  # fmt: skip
@@ -85,52 +90,9 @@ def comparison_view(comparison: ModelComparison) -> str:
     return notebook_view(
         f"{comparison.a} and {comparison.b}",
         comparison.verdict,
-        tiles(_headline(comparison)),
+        tiles(headline(comparison)),
         details("Classes that changed most", table("", columns, rows)),
     )
-
-
-def _verdict(comparison: ModelComparison) -> tuple[Tone, str, list[str]]:
-    heading = f"{comparison.verdict}."
-    low, high = comparison.difference_interval
-    interval = (
-        f"The difference in accuracy, {comparison.b} minus {comparison.a}, is between {points(low)} and "
-        f"{points(high)} percentage points (95% confidence)."
-    )
-    if comparison.better is None:
-        return "info", heading, [interval, "The difference may be chance: more images would show smaller ones."]
-    return ("ok" if comparison.better == comparison.b else "bad"), heading, [interval]
-
-
-def _headline(comparison: ModelComparison) -> list[Tile]:
-    low, high = comparison.difference_interval
-    return [
-        Tile("Mended", whole(comparison.only_b), f"only {comparison.b} is right"),
-        Tile("Broken", whole(comparison.only_a), f"only {comparison.a} is right"),
-        Tile("Difference", f"{points(comparison.difference)} points", f"95% interval {points(low)} to {points(high)}"),
-        Tile("p", p_text(comparison.p_value), "McNemar's exact test, two-sided"),
-    ]
-
-
-def _figures(comparison: ModelComparison) -> Section:
-    bars = [
-        Bar(name, accuracy, *interval, note=f"of {whole(comparison.count)}")
-        for name, accuracy, interval in (
-            (comparison.a, comparison.accuracy_a, comparison.interval_a),
-            (comparison.b, comparison.accuracy_b, comparison.interval_b),
-        )
-    ]
-    counts = table(
-        "Images by which model is right",
-        ["", Column(f"{comparison.b} right", True, whole), Column(f"{comparison.b} wrong", True, whole)],
-        [
-            (f"{comparison.a} right", comparison.both, comparison.only_a),
-            (f"{comparison.a} wrong", comparison.only_b, comparison.neither),
-        ],
-    )
-    chart = bar_chart("Accuracy, with 95% intervals", bars, format=percent, maximum=1, full=True)
-    lead = "Only the images on which the models differ say which one is better."
-    return Section("Both models", [counts, chart], lead=lead)
 
 
 def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, explain: bool) -> ShownImages | None:
@@ -147,12 +109,6 @@ def _shown(sources: ComparedImages | None, flipped: Sequence[FlippedImage], *, e
         if explain
         else (AnswerMaps(), AnswerMaps()),
     )
-
-
-def _spread(flipped: Sequence[FlippedImage]) -> list[FlippedImage]:
-    """At most `SHOWN`, at equal distances, so that they are of many classes."""
-    shown = min(SHOWN, len(flipped))
-    return [flipped[number * len(flipped) // shown] for number in range(shown)]
 
 
 def _maps(sources: ComparedImages, which: int, positions: Sequence[int], answers: Sequence[str]) -> AnswerMaps:
@@ -177,7 +133,7 @@ def _flipped(
     if shown is not None:
         with_maps = any(each.jpegs for each in shown.maps)
         blocks.append(gallery(_items(comparison, shown), per_row=3 if with_maps and not reasons else None))
-    class_name = _class_names(comparison)
+    class_name = class_names(comparison)
     rows = [
         (each.image, class_name(each.label), class_name(each.first), class_name(each.second))
         for each in flipped[:_ROWS]
@@ -196,7 +152,7 @@ def _flipped(
 
 
 def _items(comparison: ModelComparison, shown: ShownImages) -> list[GalleryImage]:
-    items, class_name = [], _class_names(comparison)
+    items, class_name = [], class_names(comparison)
     with_maps = any(maps.jpegs for maps in shown.maps)
     for at, (each, jpeg) in enumerate(zip(shown.flipped, shown.jpegs, strict=True)):
         answers = [f"{comparison.a}: {class_name(each.first)}", f"{comparison.b}: {class_name(each.second)}"]
@@ -206,40 +162,6 @@ def _items(comparison: ModelComparison, shown: ShownImages) -> list[GalleryImage
             if maps.jpegs:
                 items.append(GalleryImage(maps.jpegs[at], f"{each.image}: why {answer}", [answer]))
     return items
-
-
-def _class_names(comparison: ModelComparison) -> Callable[[str], str]:
-    known = {} if comparison.sources is None else comparison.sources.class_names
-    return lambda label: known.get(label, label)
-
-
-def _by_class(comparison: ModelComparison) -> Section:
-    changed, class_name = comparison.changed_classes, _class_names(comparison)
-    if not changed:
-        return Section("By class", ["Both models predict the same images of each class correctly."])
-    chart = stacked_bar_chart(
-        "Images that exactly one model predicts correctly",
-        [class_name(each.label) for each in changed],
-        {
-            f"mended: only {comparison.b} is right": [each.only_second for each in changed],
-            f"broken: only {comparison.a} is right": [each.only_first for each in changed],
-        },
-        format=whole,
-        most=_BARS,
-        full=True,
-    )
-    columns: list[Column | str] = [
-        "Class", Column("Images", True, whole), Column("Mended", True, whole), Column("Broken", True, whole),
-        Column("Net", True, _signed),
-    ]  # fmt: skip
-    rows = [
-        (class_name(each.label), each.count, each.only_second, each.only_first, each.only_second - each.only_first)
-        for each in changed
-    ]
-    listing = details(f"Table of {whole(len(rows))} classes", table("Changes by class", columns, rows))
-    same = len(comparison.classes) - len(changed)
-    lead = "The largest changes first." + (f" {whole(same)} of the classes have none." if same else "")
-    return Section("By class", [chart, listing], lead=lead)
 
 
 def _reading(comparison: ModelComparison) -> Section:
@@ -274,21 +196,3 @@ def _skipped(comparison: ModelComparison) -> list[Section]:
     more = len(comparison.skipped) - _SKIPPED_SHOWN
     listed = [*comparison.skipped[:_SKIPPED_SHOWN], *([f"and {more} more"] if more > 0 else [])]
     return [Section("Skipped images", [bullets(listed)])]
-
-
-def points(share: float) -> str:
-    """A difference of shares as percentage points with a sign.
-
-    Example:
-        >>> points(0.0031), points(-0.02)
-        ('+0.31', '−2.00')
-    """
-    return f"{100 * share:+.2f}".replace("-", "−")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.0f}".replace("-", "−") if value else "0"
-
-
-def _images(count: int) -> str:
-    return f"{whole(count)} image" + ("" if count == 1 else "s")

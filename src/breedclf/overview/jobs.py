@@ -50,7 +50,11 @@ class JobView:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which jobs of a list are wanted: words in their names or searches, a status, and a page of `size`, from 1."""
+    """Which jobs of a list are wanted: words, a status, and a page of `size`, from 1.
+
+    Each word is part of a job's name, of its search or of a hyperparameter's value, or it is NAME=VALUE: a
+    hyperparameter and the whole of its value.
+    """
 
     words: str = ""
     status: str = ""
@@ -91,7 +95,7 @@ def choose(jobs: Sequence[JobView], choice: Choice) -> Chosen:
         1
     """
     words = choice.words.casefold().split()
-    matching = [job for job in reversed(jobs) if all(word in _text(job) for word in words)]
+    matching = [job for job in reversed(jobs) if all(_has(job, word) for word in words)]
     statuses: dict[str, int] = {}
     for job in matching:
         statuses[job.status] = statuses.get(job.status, 0) + 1
@@ -115,5 +119,21 @@ def rows(jobs: Iterable[JobView], moment: Any) -> list[tuple[str, ...]]:
     ]
 
 
-def _text(job: JobView) -> str:
-    return f"{job.name} {job.search}".casefold()
+def _has(job: JobView, word: str) -> bool:
+    if word in job.name.casefold() or word in job.search.casefold():
+        return True
+    pairs = job.description.hyperparameters
+    name, is_pair, wanted = word.partition("=")
+    if is_pair:
+        return _same(pairs.get(name.replace("-", "_"), ""), wanted)
+    return any(word in value.casefold() for value in pairs.values())
+
+
+def _same(value: str, wanted: str) -> bool:
+    """Whether a hyperparameter has this value; 0.010 is 0.01, and quotes around texts don't count."""
+    if value.casefold().strip('"') == wanted:
+        return True
+    try:
+        return float(value) == float(wanted)
+    except ValueError:
+        return False

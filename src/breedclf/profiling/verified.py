@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from breedclf.errors import ConfigError
+from breedclf.errors import ConfigError, ProfileError
+from breedclf.files.disk import write_atomic
 
 MIN_GAIN = 0.02
 MIN_REPEATS = 5
+FILE_NAME = "verification.json"
+FAILED = "could not be run: "
 
 
 def check_repeats(repeats: int) -> None:
@@ -58,6 +62,25 @@ class Verification(BaseModel):
     speedup: float = 1.0
     sentence: str = ""
     images: int | None = None
+
+    def save(self, folder: Path) -> Path:
+        """Write `verification.json` into a profile's folder."""
+        write_atomic(folder / FILE_NAME, self.model_dump_json())
+        return folder / FILE_NAME
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """What was verified of the profile in a folder; None if nothing was.
+
+        Raises:
+            ProfileError: the file is damaged.
+        """
+        try:
+            return cls.model_validate_json((folder / FILE_NAME).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise ProfileError(f"{folder / FILE_NAME} can't be read: {error}") from error
 
 
 def runs_needed(changes: int, repeats: int) -> int:
@@ -156,13 +179,44 @@ def confirm(concluded: Verification, again: Trial) -> Verification:
         >>> confirm(once, judge("a", {"workers": 2}, [10.0, 10.1], [10.0, 10.1])).recommended
         {}
     """
-    confirmation = again.model_copy(update={"note": "best change, measured again"})
+    (best, *_) = (trial for trial in concluded.trials if trial.changes == concluded.recommended)
+    confirmation = again.model_copy(update={"note": again.note or "best change, measured again"})
     trials = (*concluded.trials, confirmation)
     if again.kept:
         sentence = f"{_claim(again)}, measured again after selection."
         return concluded.model_copy(update={"trials": trials, "speedup": again.speedup, "sentence": sentence})
+    if is_short(again, best.repeats):
+        sentence = f"{_claim(best)}: faster, but there was no time to measure it again. Keep the settings."
+        return Verification(trials=trials, sentence=sentence)
     sentence = f"{_claim(again)}: faster at first, but not when measured again. Keep the settings."
     return Verification(trials=trials, sentence=sentence)
+
+
+def is_short(trial: Trial, repeats: int) -> bool:
+    """Whether there was no time for all runs of a change; one that couldn't be run needs no more."""
+    return trial.repeats < repeats and not trial.note.startswith(FAILED)
+
+
+def curtailed(found: Verification, *, changes: int, repeats: int) -> Verification:
+    """The same, whose sentence says how much was measured when the time was over; unchanged if it was all.
+
+    Args:
+        found: the outcome, whose first trials are those of each change alone.
+        changes: how many were to be measured.
+        repeats: runs of each that were to be measured.
+
+    Example:
+        >>> short = judge("a", {"workers": 2}, [10.0], [6.0]).model_copy(update={"kept": False})
+        >>> curtailed(conclude([short]), changes=1, repeats=5).sentence
+        'No change is recommended: the time was over when 0 of 1 changes had been run 5 times.'
+    """
+    whole = changes - sum(is_short(trial, repeats) for trial in found.trials[:changes])
+    if not any(is_short(trial, repeats) for trial in found.trials):
+        return found
+    told = f"he time was over when {whole} of {changes} changes had been run {repeats} times."
+    measured = whole == changes or any(trial.kept for trial in found.trials)
+    sentence = f"{found.sentence} T{told}" if measured else f"No change is recommended: t{told}"
+    return found.model_copy(update={"sentence": sentence})
 
 
 def _claim(trial: Trial) -> str:

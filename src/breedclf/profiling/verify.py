@@ -17,10 +17,12 @@ from breedclf.errors import BreedclfError
 from breedclf.profiling.profile import Profile
 from breedclf.profiling.rules import Finding
 from breedclf.profiling.verified import (
+    FAILED,
     Trial,
     Verification,
     conclude,
     confirm,
+    curtailed,
     images_within,
     judge,
     runs_needed,
@@ -104,7 +106,12 @@ def candidates(
 
 
 def verify(
-    config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, *, repeats: int = REPEATS
+    config: TrainingConfig,
+    changes: Sequence[dict[str, Any]],
+    run: Run,
+    *,
+    repeats: int = REPEATS,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Verification:
     """Measure each change against the unchanged run.
 
@@ -117,31 +124,42 @@ def verify(
         changes: the settings to change, one variant each.
         run: trains with the given settings and returns seconds.
         repeats: runs per variant.
+        is_over: whether the time is over: no run starts any more. Changes that were run fewer times by then, and one
+            that wasn't measured again, aren't recommended.
     """
     if not changes:
         return conclude([])
     run(config)
-    trials = _trials(config, changes, run, repeats)
+    found = _verified(config, changes, run, repeats, is_over)
+    return curtailed(found, changes=len(changes), repeats=repeats) if is_over() else found
+
+
+def _verified(
+    config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, repeats: int, is_over: Callable[[], bool]
+) -> Verification:
+    trials = _trials(config, changes, run, repeats, is_over)
     paid = [trial for trial in trials if trial.kept]
     combined = None
     together: dict[str, Any] = {}
     for trial in sorted(paid, key=lambda trial: -trial.speedup):
         together = {**trial.changes, **together}
     if len(paid) > 1 and together not in [trial.changes for trial in paid]:
-        combined = _trials(config, [together], run, repeats)[0]
+        combined = _trials(config, [together], run, repeats, is_over)[0]
     concluded = conclude(trials, combined)
     if len(trials) == 1 or not concluded.recommended or (combined and concluded.recommended == combined.changes):
         return concluded
-    return confirm(concluded, _trials(config, [concluded.recommended], run, repeats)[0])
+    return confirm(concluded, _trials(config, [concluded.recommended], run, repeats, is_over)[0])
 
 
-def _trials(config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, repeats: int) -> list[Trial]:
+def _trials(
+    config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run, repeats: int, is_over: Callable[[], bool]
+) -> list[Trial]:
     times: list[list[float]] = [[] for _ in range(len(changes) + 1)]
     failures: dict[int, str] = {}
     variants: list[tuple[int, dict[str, Any]]] = list(enumerate([{}, *changes]))
     for repeat in range(repeats):
         for number, change in variants if repeat % 2 == 0 else reversed(variants):
-            if number in failures:
+            if number in failures or is_over():
                 continue
             try:
                 times[number].append(run(config.replace(**change)))
@@ -149,17 +167,23 @@ def _trials(config: TrainingConfig, changes: Sequence[dict[str, Any]], run: Run,
                 if number == 0:
                     raise
                 failures[number] = str(error)
-    return [_trial(change, times[0], times[number], failures.get(number)) for number, change in enumerate(changes, 1)]
+    return [
+        _trial(change, times[0], times[number], repeats, failures.get(number))
+        for number, change in enumerate(changes, 1)
+    ]
 
 
-def _trial(change: dict[str, Any], before: list[float], after: list[float], failure: str | None) -> Trial:
+def _trial(change: dict[str, Any], before: list[float], after: list[float], repeats: int, failure: str | None) -> Trial:
     name = ", ".join(f"{key} = {value}" for key, value in change.items())
-    if failure is not None:
-        failed = judge(name, change, before, before, f"could not be run: {failure}")
-        return failed.model_copy(
-            update={"after": 0.0, "after_spread": 0.0, "speedup": 0.0, "repeats": len(after), "kept": False}
-        )
+    if failure is not None or not after or not before:
+        note = "not run: the time was over" if failure is None else f"{FAILED}{failure}"
+        failed = judge(name, change, before or [1.0], before or [1.0], note)
+        unknown = {"after": 0.0, "after_spread": 0.0, "speedup": 0.0, "repeats": len(after), "kept": False}
+        return failed.model_copy(update=unknown if before else {**unknown, "before": 0.0})
     trial = judge(name, change, before, after)
+    if trial.repeats < repeats:
+        note = f"run {trial.repeats} of {repeats} times: the time was over"
+        return trial.model_copy(update={"kept": False, "note": note})
     if learned := LEARNING_SETTINGS & change.keys():
         note = f"{', '.join(sorted(learned))} also affects what is learned, so it is not recommended: tune it instead"
         return trial.model_copy(update={"kept": False, "note": note})

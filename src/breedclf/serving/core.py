@@ -29,6 +29,7 @@ _OTHER_SPELLINGS = {
     "image/*": SNIFFED,
 }
 ATTRIBUTES_HEADER = "x-amzn-sagemaker-custom-attributes"
+PARITY_ID = "parity-check"  # the request id of the checks before a deployment, which aren't counted as requests
 
 _TOP = re.compile(r"(?:^|[,;&\s])top=([^,;&\s]*)")
 _MAX_SHOWN_CHARS = 60

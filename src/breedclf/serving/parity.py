@@ -16,7 +16,7 @@ from breedclf.errors import ParityError
 from breedclf.inference.classifier import Classifier
 from breedclf.inference.model_directory import ModelCard
 from breedclf.inference.prediction import Prediction
-from breedclf.serving.core import JSON
+from breedclf.serving.core import JSON, PARITY_ID
 
 if TYPE_CHECKING:
     import urllib3
@@ -154,9 +154,8 @@ def sample_images() -> list[tuple[str, bytes]]:
 
 
 def _post(pool: urllib3.PoolManager, url: str, kind: str, body: bytes) -> str:
-    response = pool.request(
-        "POST", f"{url}/invocations", body=body, headers={"Content-Type": kind}, timeout=_TIMEOUT_SECONDS
-    )
+    headers = {"Content-Type": kind, "X-Request-Id": PARITY_ID}
+    response = pool.request("POST", f"{url}/invocations", body=body, headers=headers, timeout=_TIMEOUT_SECONDS)
     text = response.data.decode()
     if response.status != 200:
         raise ParityError(f"sample {kind}: the server responded with {response.status}: {text[:300]}")

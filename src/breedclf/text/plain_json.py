@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from breedclf.text.printable import storable
@@ -18,6 +19,21 @@ def plain_json(document: Any, *, indent: int | None = None) -> str:
         '{"loss": null, "epoch": 1}'
     """
     return json.dumps(plain_values(document), indent=indent, allow_nan=False)
+
+
+def plain_json_parts(documents: Iterable[Any], *, size: int = 100) -> Iterator[str]:
+    """The text of `plain_json(list(documents))` in parts of `size` documents, between which other threads may run.
+
+    Example:
+        >>> list(plain_json_parts([1, 2, 3], size=2))
+        ['[1, 2', ', 3', ']']
+    """
+    iterator = iter(documents)
+    start = "["
+    while part := list(islice(iterator, size)):
+        yield start + plain_json(part)[1:-1]
+        start = ", "
+    yield "]" if start == ", " else "[]"
 
 
 def plain_values(document: Any) -> Any:

@@ -17,6 +17,11 @@ _UNDECODED = re.compile("[\ud800-\udfff]")
 # the direction of text, which can make a line read differently.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
+# Escape sequences of terminals: colors and cursors (CSI), titles and links (OSC and other strings), and two-byte ones.
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]{0,32}[ -/]{0,8}[@-~]|\x1b[\]PX^_][^\x07\x1b\n]{0,2000}(?:\x07|\x1b\\)|\x1b[ -/]{0,4}[0-~]"
+)
+
 
 def storable(text: str) -> str:
     """Escape undecodable bytes as `\\xNN`, so that the text can be encoded.
@@ -46,6 +51,32 @@ def visible_name(name: str) -> str:
         'dog\\\\ncat'
     """
     return visible(name.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def without_terminal_codes(text: str) -> str:
+    """Lines as a terminal would leave them: escape sequences are gone, and of a line that was drawn over, as progress
+    bars are, its last state remains. Other control characters are escaped.
+
+    Example:
+        >>> without_terminal_codes("10%\\r55%\\r100%\\n\\x1b[31mred\\x1b[0m\\x07")
+        '100%\\nred\\\\x07'
+    """
+    plain = _ESCAPES.sub("", text).replace("\r\n", "\n")
+    return visible("\n".join(_last_state(line) if "\r" in line or "\b" in line else line for line in plain.split("\n")))
+
+
+def _last_state(line: str) -> str:
+    states = [state for state in line.split("\r") if state.strip()]
+    last = states[-1] if states else ""
+    if "\b" not in last:
+        return last
+    shown: list[str] = []
+    for char in last:
+        if char != "\b":
+            shown.append(char)
+        elif shown:
+            shown.pop()
+    return "".join(shown)
 
 
 class VisibleFormatter(logging.Formatter):

@@ -81,6 +81,26 @@ class NativeDescription:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class NativeSummary:
+    """One entry of a backend's list of such searches; `counts` are the numbers of trials by status."""
+
+    name: str
+    status: Status
+    created: float
+    ended: float | None = None
+    planned: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ListedTunings(Protocol):
+    """A backend that lists the searches it runs as a whole, those of other programs included."""
+
+    def list_tunings(self) -> list[NativeSummary]:
+        """All such searches, without their trials."""
+
+
 @runtime_checkable
 class NativeTuning(Backend, Protocol):
     """A backend that runs a whole search by itself, even if no client is connected.

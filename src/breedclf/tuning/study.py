@@ -120,6 +120,11 @@ class StudyFolder:
         return self.path / "stop"
 
     @property
+    def lock_file(self) -> Path:
+        """Locked by the process that drives the search."""
+        return self.path / "tuner.lock"
+
+    @property
     def _remedy(self) -> str:
         return f"restore {self.file}, or delete its folder and start the search again"
 
@@ -182,7 +187,7 @@ class StudyFolder:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         # A process that was killed while starting a job briefly leaves the lock to the child process: wait for that.
-        lock = FileLock(self.path / "tuner.lock", timeout=_LOCK_SECONDS)
+        lock = FileLock(self.lock_file, timeout=_LOCK_SECONDS)
         try:
             lock.acquire()
         except Timeout as error:

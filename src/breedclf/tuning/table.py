@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
+from breedclf.reporting.blocks import Column
 from breedclf.tuning.confirmation import Confirmation, ConfirmedTrial
-from breedclf.tuning.space import Value
+from breedclf.tuning.space import Categorical, Parameter, Value
 from breedclf.tuning.study import Study
 from breedclf.tuning.trials import SeedRun, Trial
 
@@ -122,6 +123,11 @@ def trial_line(trial: Trial, study: Study) -> str:
     if isinstance(trial, SeedRun):
         values, position = f"seed {trial.seed}  {values}", "again"
     return f"{position:>6}  {trial.name}  {trial.status}  {values}  {outcome}"
+
+
+def trial_columns(space: Mapping[str, Parameter]) -> list[Column]:
+    """A column of a report's table for each hyperparameter."""
+    return [Column(name, not isinstance(each, Categorical), value_text) for name, each in space.items()]
 
 
 def value_text(value: Value) -> str:

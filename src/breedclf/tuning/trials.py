@@ -103,6 +103,17 @@ def ranked(trials: Iterable[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.status == "Completed" and trial.objective is not None]
 
 
+def best_first(trials: Iterable[Trial], direction: Direction) -> list[Trial]:
+    """The trials ordered by objective; then those without one, in the order in which they started."""
+    sign = 1 if direction == "minimize" else -1
+
+    def place(trial: Trial) -> tuple[bool, float, int]:
+        value = trial.objective if trial.status == "Completed" else None
+        return value is None, 0.0 if value is None else sign * value, trial.index
+
+    return sorted(trials, key=place)
+
+
 def best_so_far(trials: Sequence[Trial], direction: Direction) -> list[float | None]:
     """For each trial, in order, the best objective among completed trials up to it."""
     found = []

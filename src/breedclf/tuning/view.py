@@ -5,7 +5,8 @@ from __future__ import annotations
 from breedclf.reporting import formats
 from breedclf.reporting.blocks import Column, details, table
 from breedclf.reporting.notebook import notebook_view
-from breedclf.tuning.report import history_chart, summary_blocks
+from breedclf.tuning.charts import history_chart
+from breedclf.tuning.sections import summary_blocks
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import value_text
 

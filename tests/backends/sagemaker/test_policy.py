@@ -28,7 +28,7 @@ from breedclf.files.s3_uri import S3Location
 ROLE = "arn:aws:iam::111122223333:role/breedclf"
 END_ROLE = "arn:aws:iam::111122223333:role/breedclf-end"
 MAX_CHARS = 6_144  # of a managed policy, blanks not counted
-SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "sts", "scheduler")
+SERVICES = ("sagemaker", "sagemaker-runtime", "s3", "logs", "cloudwatch", "sts", "scheduler")
 # What IAM calls the permissions of operations that aren't named like them; None needs no permission of its own.
 IAM_NAMES: dict[str, str | None] = {
     "sagemaker-runtime:InvokeEndpoint": "sagemaker:InvokeEndpoint",

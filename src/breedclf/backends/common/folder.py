@@ -19,6 +19,7 @@ from breedclf.files.private_folder import make_private
 from breedclf.files.typed import typed, unknown_fields
 from breedclf.files.unknown_keys import warn_of_unknown_keys
 from breedclf.jobs import JobDescription, JobSpec, JobStatus, MetricRecord, SecondaryStatus, check_name
+from breedclf.jobs.protocols import LogTail
 from breedclf.text.json_lines import read_json_lines
 
 FORMAT_VERSION = 1
@@ -210,6 +211,22 @@ class JobFolder:
         whole = _without_partial_character(part)
         return whole.decode("utf-8", errors="replace"), position + len(whole)
 
+    def log_tail(self, max_bytes: int) -> LogTail:
+        """The last whole lines of the log, at most `max_bytes` of them; positions are bytes."""
+        try:
+            with self.log_file.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                start = max(0, size - max_bytes)
+                file.seek(start)
+                part = file.read(max_bytes)
+        except FileNotFoundError:
+            return LogTail("", 0, 0)
+        if start:
+            cut = part.find(b"\n") + 1
+            part, start = part[cut:], start + cut
+        whole = _without_partial_character(part)
+        return LogTail(whole.decode("utf-8", errors="replace"), start, size)
+
     def disk_usage(self) -> int:
         """Size of the folder in bytes."""
         files = (Path(parent) / name for parent, _, names in os.walk(self.path) for name in names)
@@ -222,7 +239,7 @@ def job_folder(home: Path, name: str) -> JobFolder:
     Raises:
         ConfigError: the name isn't valid.
     """
-    return JobFolder(_jobs_root(home) / check_name(name))
+    return JobFolder(jobs_root(home) / check_name(name))
 
 
 def home_folder(home: StrPath | None = None) -> Path:
@@ -246,7 +263,7 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
         tags=dict(spec.tags),
     ).entered(SecondaryStatus.STARTING, now, "the job's folder is ready")
     target = job_folder(home, spec.name)
-    fresh = JobFolder(_jobs_root(home) / f".new-{secrets.token_hex(6)}")
+    fresh = JobFolder(jobs_root(home) / f".new-{secrets.token_hex(6)}")
     try:
         make_private(home)
         fresh.path.mkdir(parents=True)
@@ -267,13 +284,14 @@ def create_job_folder(home: Path, spec: JobSpec, *, backend: str, options: Mappi
 def folders_of_jobs(home: Path) -> list[JobFolder]:
     """The folders of all jobs, in no particular order."""
     try:
-        with os.scandir(_jobs_root(home)) as entries:
+        with os.scandir(jobs_root(home)) as entries:
             return [JobFolder(Path(each.path)) for each in entries if each.is_dir() and not each.name.startswith(".")]
     except FileNotFoundError:
         return []
 
 
-def _jobs_root(home: Path) -> Path:
+def jobs_root(home: Path) -> Path:
+    """The folder of the folders of jobs."""
     return home / "jobs"
 
 

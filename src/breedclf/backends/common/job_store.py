@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
-from breedclf.backends.common.folder import DamagedJobError, JobFolder, JobState, folders_of_jobs, job_folder
+from breedclf.backends.common.folder import JobFolder, JobState, job_folder
+from breedclf.backends.common.job_list import JobList
 from breedclf.backends.common.locks import is_locked, try_lock
 from breedclf.backends.common.processes import Identity, kill_job
-from breedclf.errors import ConfigError, JobError
+from breedclf.errors import JobError
 from breedclf.jobs import JobDescription, JobStatus, MetricRecord, SecondaryStatus
 from breedclf.jobs.handle import Clock, require_ended
+from breedclf.jobs.protocols import JobRecord, LogTail
 
 FileStamp = tuple[int, int, int] | None
 
@@ -23,8 +24,6 @@ _RECENT_SECONDS = 2.0  # within which a folder may change again without another 
 _START_SECONDS = 60.0
 _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
-
-log: logging.Logger = logging.getLogger(__name__)
 
 
 def file_stamp(file: Path) -> FileStamp:
@@ -42,8 +41,8 @@ class JobStore:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
         self._clock = clock
+        self._list = JobList(home, self.describe)
         self._ended: dict[str, tuple[FileStamp, JobDescription]] = {}
-        self._open: tuple[Path, ...] = ()
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.
@@ -65,26 +64,9 @@ class JobStore:
         """All jobs in the home folder, oldest first.
 
         A damaged job is Failed and has `details["damaged"]`. Jobs of another version of breedclf are skipped with a
-        warning.
+        warning. An ended job is read again only if its file has changed.
         """
-        found = []
-        ended: dict[str, tuple[FileStamp, JobDescription]] = {}
-        folders = folders_of_jobs(self._home)
-        for folder in folders:
-            try:
-                file = file_stamp(folder.state_file)
-                known = self._ended.get(folder.name)
-                description = known[1] if known is not None and known[0] == file else folder.read_description()
-                if description.status.is_final and file is not None:
-                    ended[folder.name] = file, description
-                found.append(description if description.status.is_final else self.describe(folder.name))
-            except DamagedJobError as error:
-                found.append(folder.damaged(str(error)))
-            except (JobError, ConfigError) as error:
-                log.warning("job skipped: %s", error)
-        self._ended = ended
-        self._open = tuple(each.state_file for each in folders if each.name not in ended)
-        return sorted(found, key=lambda description: (description.created, description.name))
+        return self._list.read()
 
     def stamp(self, name: str | None = None) -> Hashable:
         """Times and sizes of the files of a job, or of the folder of jobs and the states of those that may change.
@@ -92,9 +74,8 @@ class JobStore:
         While one hasn't ended, the stamp changes every three seconds as well: its processes may have been killed.
         """
         if name is None:
-            jobs = file_stamp(self._home / "jobs")
-            is_recent = jobs is not None and abs(self._clock.time() - jobs[0] / 1e9) < _RECENT_SECONDS
-            return jobs, tuple(file_stamp(each) for each in self._open), self._age(fast=is_recent, over=not self._open)
+            is_recent = abs(self._clock.time() - self._list.changed) < _RECENT_SECONDS
+            return self._list.stamp(), self._age(fast=is_recent, over=self._list.is_over)
         folder = self._folder(name)
         state, events, log_file = (
             file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
@@ -110,6 +91,22 @@ class JobStore:
     def read_log(self, name: str, position: int) -> tuple[str, int]:
         """The job's log from a byte position, and the position to continue from."""
         return self.existing(name).read_log(position)
+
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log."""
+        return self.existing(name).log_tail(max_bytes)
+
+    def record(self, name: str) -> JobRecord:
+        """What the job was submitted with, and the folders it left."""
+        folder = self._folder(name)
+        state = folder.read()
+        places = {
+            "model": folder.model,
+            "output": folder.output_data,
+            "profile": folder.output_data / "profile",
+            "checkpoints": folder.checkpoints,
+        }
+        return JobRecord(state.spec, state.options, {what: path for what, path in places.items() if _is_filled(path)})
 
     def metric_history(self, name: str) -> list[MetricRecord]:
         """Everything that the job's metric lines reported, in order."""
@@ -215,3 +212,10 @@ class JobStore:
 
     def _folder(self, name: str) -> JobFolder:
         return job_folder(self._home, name)
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return any(path.iterdir())
+    except OSError:
+        return False

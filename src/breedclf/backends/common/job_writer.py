@@ -89,6 +89,8 @@ class JobWriter:
 
     def finish(self, exit_code: int, ending: Ending | None) -> None:
         """Pack what the job wrote and enter its final status; `ending` is None for a job that ended by itself."""
+        details = {**self.state.description.details, "exit_code": exit_code}
+        self.state = replace(self.state, description=replace(self.state.description, details=details))
         self.enter(SecondaryStatus.UPLOADING, "packing the job's files")
         folder = self._folder
         folder.archives.mkdir(exist_ok=True)

@@ -112,10 +112,14 @@ class Supervisor:
         self._folder = folder
         self._identity = Identity.of(os.getpid()).to_dict()
         self._parent = Identity.from_dict(order.parent) if order.parent else None
-        self._description = EndpointDescription(
-            folder.name, EndpointStatus.CREATING, order.created, expires=order.expires
-        )
         self._engine = EngineChoice.from_dict(order.engine)
+        self._description = EndpointDescription(
+            folder.name,
+            EndpointStatus.CREATING,
+            order.created,
+            expires=order.expires,
+            details={"engine": f"{self._engine.name} {self._engine.precision}", "idle_seconds": order.idle_seconds},
+        )
         self._tried = 0
         self._restarts = 0
         self._current: Worker | None = None

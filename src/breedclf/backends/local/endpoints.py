@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,12 @@ from breedclf.backends.common.locks import locked
 from breedclf.backends.common.model_files import require_model
 from breedclf.backends.common.processes import Identity, run_supervisor
 from breedclf.backends.local.endpoint_folder import EndpointFolder, Order, failed
+from breedclf.backends.local.request_tally import RequestTally
 from breedclf.errors import ConfigError, EndpointError, ModelError
+from breedclf.files.disk import refusal
 from breedclf.files.private_folder import make_private
 from breedclf.jobs import check_name, is_name
+from breedclf.jobs.endpoint_activity import EndpointActivity
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointStatus
 
 if TYPE_CHECKING:
@@ -171,6 +175,23 @@ class LocalEndpoints:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         raise EndpointError(f"endpoint {name} gave no answer within {timeout_seconds:g} s ({last})")
 
+    def activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour, by the endpoint's log.
+
+        Raises:
+            EndpointError: the log can't be read.
+        """
+        folder = self._folder(name)
+        last = folder.last_activity(0.0) or None
+        try:
+            return self._tallies[name].activity(folder.log_file, time.time(), last)
+        except OSError as error:
+            raise EndpointError(f"{folder.log_file} can't be read: {refusal(error)}") from error
+
+    @functools.cached_property
+    def _tallies(self) -> defaultdict[str, RequestTally]:
+        return defaultdict(RequestTally)
+
     @functools.cached_property
     def _pool(self) -> urllib3.PoolManager:
         import urllib3
@@ -200,9 +221,9 @@ class LocalEndpoints:
             state = folder.read_state()
             order = folder.read_order() if state is None else None
         except EndpointError as error:
-            return failed(
-                EndpointDescription(folder.name, EndpointStatus.FAILED, folder.path.stat().st_mtime), str(error)
-            )
+            created = folder.path.stat().st_mtime
+            damaged = EndpointDescription(folder.name, EndpointStatus.FAILED, created, details={"damaged": True})
+            return failed(damaged, str(error))
         if state is None:
             blank = EndpointDescription(folder.name, EndpointStatus.CREATING, order.created if order else 0.0)
             return blank if order else failed(blank, "it was never started; `breedclf endpoints reap` deletes it")

@@ -6,12 +6,14 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import ClassVar
 
-from breedclf.backends.common.folder import home_folder
+from breedclf.backends.common.folder import home_folder, job_folder
 from breedclf.backends.common.job_store import JobStore
 from breedclf.backends.local.endpoints import LocalEndpoints
 from breedclf.files.paths import StrPath
 from breedclf.jobs import JobDescription, MetricRecord
+from breedclf.jobs.endpoint_activity import EndpointActivity
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec
+from breedclf.jobs.protocols import JobRecord, LogTail
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
 
 
@@ -58,6 +60,22 @@ class StoredBackend:
         """
         return self._jobs.read_log(name, position)
 
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, at most `max_bytes` of them; positions are bytes.
+
+        Raises:
+            JobError: there is no such job.
+        """
+        return self._jobs.log_tail(name, max_bytes)
+
+    def record(self, name: str) -> JobRecord:
+        """What the job was submitted with, and the folders it left so far.
+
+        Raises:
+            JobError: there is no such job, or its state is damaged.
+        """
+        return self._jobs.record(name)
+
     def metric_history(self, name: str) -> list[MetricRecord]:
         """Everything that the job's metric lines reported, in order.
 
@@ -93,6 +111,10 @@ class StoredBackend:
             JobError: the job hasn't ended.
         """
         return self._jobs.output(name)
+
+    def output_here(self, job: JobDescription) -> Path:
+        """The folder of everything else that a job writes, also while it runs."""
+        return job_folder(self.home, job.name).output_data
 
     def delete(self, name: str) -> None:
         """Delete a job that has ended, and everything it wrote.
@@ -153,3 +175,11 @@ class StoredBackend:
         return self._endpoints.invoke(
             name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
         )
+
+    def endpoint_activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour, by the endpoint's log.
+
+        Raises:
+            EndpointError: the log can't be read.
+        """
+        return self._endpoints.activity(name)

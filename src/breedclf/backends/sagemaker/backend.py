@@ -23,11 +23,12 @@ from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.jobs import TuningJobs
 from breedclf.errors import EndpointError
 from breedclf.files.paths import StrPath
-from breedclf.jobs import JobDescription, JobSpec, MetricRecord
+from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord
+from breedclf.jobs.endpoint_activity import EndpointActivity, EndpointCost
 from breedclf.jobs.endpoints import EndpointDescription, EndpointSpec, EndpointTerms
 from breedclf.jobs.plan import Plan
 from breedclf.jobs.waiting import SYSTEM_CLOCK, Clock
-from breedclf.tuning.native import NativeDescription, NativeSearch
+from breedclf.tuning.native import NativeDescription, NativeSearch, NativeSummary
 from breedclf.tuning.search_request import SearchRequest
 
 if TYPE_CHECKING:
@@ -187,6 +188,10 @@ class SageMakerBackend:
         """The job's log from a position (0 is the start), and the position of its end."""
         return self._jobs.read_log(name, position)
 
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, in one or two calls however long it is."""
+        return self._jobs.log_tail(name, max_bytes)
+
     def metric_history(self, name: str) -> list[MetricRecord]:
         """All metrics that the job reported, in order."""
         return self._jobs.metric_history(name)
@@ -211,6 +216,10 @@ class SageMakerBackend:
         """
         return self._jobs.output(name)
 
+    def output_here(self, job: JobDescription) -> Path:
+        """The local folder that `output` fills; nothing is downloaded."""
+        return self._jobs.output_here(job)
+
     def delete(self, name: str) -> None:
         """Delete a job that has ended: its output in S3, its log (if permitted) and its record.
 
@@ -233,6 +242,10 @@ class SageMakerBackend:
     def describe_tuning(self, name: str) -> NativeDescription | None:
         """The state of a tuning job with all its training jobs, oldest first; None if there is none of that name."""
         return self._tuning.describe_tuning(name)
+
+    def list_tunings(self) -> list[NativeSummary]:
+        """All tuning jobs in the account and region, those of other programs included, without their training jobs."""
+        return self._tuning.list_tunings()
 
     def stop_tuning(self, name: str) -> None:
         """Stop a tuning job and its training jobs; does nothing if it has ended or doesn't exist."""
@@ -328,6 +341,14 @@ class SageMakerBackend:
         return self._endpoints.invoke(
             name, body, content_type=content_type, timeout_seconds=timeout_seconds, attributes=attributes
         )
+
+    def endpoint_activity(self, name: str) -> EndpointActivity:
+        """The requests of the last hour by CloudWatch; EndpointError without permission cloudwatch:GetMetricData."""
+        return self._endpoints.figures.activity(name)
+
+    def endpoint_cost(self, name: str) -> EndpointCost:
+        """What the endpoint's present machines cost, from its creation to now; EndpointError if there is none."""
+        return self._endpoints.figures.cost(name)
 
     def transform_images(
         self, artifact: Path, images: Iterable[tuple[str, bytes]]

@@ -6,7 +6,6 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from breedclf.cli.common import text_table
 from breedclf.cli.models.action import ModelsAction
@@ -15,12 +14,10 @@ from breedclf.errors import ConfigError
 from breedclf.files.model_folder import has_card, model_directory_at
 from breedclf.files.paths import user_path
 from breedclf.model_store.lineage import config_changes
-from breedclf.model_store.records import ModelRecord, ModelVersion
+from breedclf.model_store.records import ModelRecord
 from breedclf.model_store.store import DEFAULT_STORE, ModelStore
 from breedclf.model_store.summary import COLUMNS, facts_of, history_lines, lineage_facts, state_of, version_rows
-
-if TYPE_CHECKING:
-    pass
+from breedclf.overview.models import model_view, model_views, record_document, version_document
 
 
 def _add_arguments(action: argparse.ArgumentParser) -> None:
@@ -66,17 +63,18 @@ def _add(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -
     what = f"is already version {version.version}" if version.version in known else f"is version {version.version}"
     flag = _store_flag(store)
     terminal.result(
-        _document(store.record(name), version),
+        version_document(store.record(name), version),
         f"{model} {what} of {name}\nnext: breedclf models promote {name} {version.version}{flag}",
     )
 
 
 def _list(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
-    records = [store.record(name) for name in arguments.names or store.names]
+    views = [model_view(store, name) for name in arguments.names] if arguments.names else model_views(store)
+    records = [view.readable() for view in views]
     rows = [(record.name, *row) for record in records for row in version_rows(record, datetime.now(UTC))]
     none = f"no models in {store.path}; `breedclf models add NAME MODEL{_store_flag(store)}` adds one"
     text = text_table([_heads("name", *COLUMNS), *rows]) if rows else none
-    terminal.result({"models": [_record_document(record) for record in records]}, text)
+    terminal.result({"models": [view.to_dict() for view in views]}, text)
 
 
 def _show(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
@@ -90,13 +88,13 @@ def _show(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) 
     table = text_table([_heads(*COLUMNS), *rows]) if rows else "no versions"
     history = [f"  {line}" for line in history_lines(record)]
     parts = [f"{record.name}: {state_of(record)}", table, *(["history", *history] if history else [])]
-    terminal.result(_record_document(record), "\n".join(parts))
+    terminal.result(record_document(record), "\n".join(parts))
 
 
 def _show_version(store: ModelStore, record: ModelRecord, arguments: argparse.Namespace, terminal: Terminal) -> None:
     version = record.version(arguments.version)
     directory = str(store.model_directory(record.name, version.version))
-    document = {**_document(record, version), "directory": directory}
+    document = {**version_document(record, version), "directory": directory}
     facts = [*facts_of(record, version), *lineage_facts(version), ("files", directory)]
     text = f"{record.name} {version.version}\n{_aligned(facts)}"
     if arguments.against is not None:
@@ -120,7 +118,7 @@ def _alias(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal)
 def _remove(store: ModelStore, arguments: argparse.Namespace, terminal: Terminal) -> None:
     version = store.remove(arguments.name, arguments.version)
     terminal.result(
-        _document(store.record(arguments.name), version),
+        version_document(store.record(arguments.name), version),
         f"removed version {version.version} of {arguments.name}; "
         f"`breedclf models gc{_store_flag(store)}` deletes its files",
     )
@@ -168,15 +166,6 @@ def _heads(*names: str) -> list[str]:
 def _aligned(facts: Sequence[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in facts)
     return "\n".join(f"  {name.ljust(width)}  {value}" for name, value in facts)
-
-
-def _document(record: ModelRecord, version: ModelVersion) -> dict[str, Any]:
-    return {"name": record.name, **version.model_dump(mode="json"), "aliases": record.aliases_of(version.version)}
-
-
-def _record_document(record: ModelRecord) -> dict[str, Any]:
-    values = record.model_dump(mode="json", exclude={"schema_version", "next_version", "versions"})
-    return {**values, "versions": [_document(record, version) for version in reversed(record.versions)]}
 
 
 READING = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from markupsafe import Markup
@@ -12,7 +12,9 @@ from breedclf.console.content import Content, Fragment, Links, Parameters
 from breedclf.overview.jobs import Choice, Chosen, JobView, choose
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Column, table
-from breedclf.reporting.formats import plain
+from breedclf.reporting.formats import plain, whole
+
+_TELLING = ("epoch", "valid_accuracy", "valid_loss", "train_loss")
 
 
 class JobsPage:
@@ -33,12 +35,17 @@ class JobsPage:
                 Fragment("jobs", _table(chosen, links)),
                 Fragment("pages", _pages(choice, chosen, links)),
             ],
-            f"{chosen.count} of {len(look.value or ())} jobs on {overview.label}",
+            _told(chosen.count, len(look.value or ()), overview.label),
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
         del overview
         return [{}]
+
+
+def _told(count: int, all_jobs: int, backend: str) -> str:
+    shown = "" if count == all_jobs else f"{whole(count)} of "
+    return f"{shown}{whole(all_jobs)} job{'' if all_jobs == 1 else 's'} on {backend}"
 
 
 def _number(text: str) -> int:
@@ -65,7 +72,7 @@ def _table(chosen: Chosen, links: Links) -> Markup:
 
 def _row(job: JobView, links: Links) -> list[Markup | str]:
     description = job.description
-    metrics = ", ".join(f"{name} {plain(value)}" for name, value in sorted(description.metrics.items())[:3])
+    metrics = ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in _first(description.metrics))
     return [
         html.link(links.to(f"/jobs/{job.name}"), job.name),
         html.badge(job.status),
@@ -75,6 +82,12 @@ def _row(job: JobView, links: Links) -> list[Markup | str]:
         html.running(description.started, description.ended if not job.is_active else None),
         metrics or "–",
     ]
+
+
+def _first(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The three metrics that tell most of a job."""
+    order = {name: at for at, name in enumerate(_TELLING)}
+    return sorted(metrics.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))[:3]
 
 
 def _pages(choice: Choice, chosen: Chosen, links: Links) -> Markup:

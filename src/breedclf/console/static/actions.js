@@ -7,12 +7,14 @@ export async function act(button) {
   const { action, fields, question } = button.dataset;
   const command = button.parentElement.querySelector(".command")?.textContent ?? "";
   if (question && !(await confirmed(question, command))) return;
+  const given = JSON.parse(fields);
+  for (const input of button.closest(".action")?.querySelectorAll("input[name]") ?? []) given[input.name] = input.value;
   button.disabled = true;
   try {
     const response = await fetch(`/api/actions/${action}${location.search}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: fields,
+      body: JSON.stringify(given),
     });
     const answer = await response.json();
     say(response.ok ? answer.done : answer.error, !response.ok);

@@ -8,6 +8,8 @@ const main = document.getElementById("content");
 
 function prepare(root) {
   showTimes(root);
+  const form = root.querySelector("form[data-endpoint]");
+  if (form) import("./try.js").then((module) => module.offerTrying(form));
   for (const button of root.querySelectorAll(".copy")) button.hidden = !navigator.clipboard;
 }
 

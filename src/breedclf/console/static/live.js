@@ -1,9 +1,11 @@
 // Shows what changed in this page while it is visible, keeping focus, scroll and open parts. A hidden page isn't connected:
 // it continues from its cursor when it is shown again.
 
+import { restore, selects, state } from "./keeping.js";
 import { Stream } from "./stream.js";
 
 const status = document.getElementById("connection");
+const waiting = new Map();
 const STATES = {
   live: "live",
   lost: "connection lost; trying again",
@@ -29,6 +31,9 @@ export function follow(main, prepare) {
   document.addEventListener("visibilitychange", show);
   addEventListener("pagehide", () => link.hide());
   addEventListener("pageshow", (event) => { if (event.persisted) show(); });
+  document.addEventListener("selectionchange", () => {
+    for (const [name, html] of [...waiting]) replace(main, name, html, prepare);
+  });
   setInterval(() => link.isHere(), 15000);
   show();
 }
@@ -53,15 +58,16 @@ function connect(tell) {
   }
 }
 
-function say(state) {
+function say(state) { // a screen reader announces only that the connection is lost, and that it is back
+  if (state !== "live") status.setAttribute("role", "status");
   status.textContent = STATES[state] ?? "";
   status.classList.toggle("lost", state !== "live" && state !== "");
 }
 
 function replace(main, name, html, prepare) {
-  if (name === "title") {
-    document.getElementById("title").innerHTML = html;
-    document.title = `${document.getElementById("title").textContent} · breedclf`;
+  waiting.delete(name);
+  if (name === ":tab") {
+    document.title = html;
     return;
   }
   let section = document.getElementById(name);
@@ -71,42 +77,12 @@ function replace(main, name, html, prepare) {
     section.className = "fragment";
     main.append(section);
   }
+  if (selects(section)) { // text that somebody is about to copy stays until they have
+    waiting.set(name, html);
+    return;
+  }
   const kept = state(section);
   section.innerHTML = html;
   prepare(section);
   restore(section, kept);
-}
-
-function state(section) {
-  const scrolled = [...section.querySelectorAll("pre, .scroll")].map((each) => ({
-    top: each.scrollTop,
-    left: each.scrollLeft,
-    atEnd: each.scrollTop + each.clientHeight >= each.scrollHeight - 4,
-  }));
-  const open = [...section.querySelectorAll("details")].map((each) => each.open);
-  const focused = section.contains(document.activeElement) ? position(section, document.activeElement) : -1;
-  const inputs = [...section.querySelectorAll("input, select")].map((each) => each.value);
-  return { scrolled, open, focused, inputs };
-}
-
-function restore(section, { scrolled, open, focused, inputs }) {
-  section.querySelectorAll("pre, .scroll").forEach((each, index) => {
-    const before = scrolled[index];
-    if (!before) return;
-    each.scrollLeft = before.left;
-    each.scrollTop = before.atEnd ? each.scrollHeight : before.top;
-  });
-  section.querySelectorAll("details").forEach((each, index) => { each.open = open[index] ?? each.open; });
-  section.querySelectorAll("input, select").forEach((each, index) => {
-    if (inputs[index] !== undefined) each.value = inputs[index];
-  });
-  if (focused >= 0) focusable(section)[focused]?.focus({ preventScroll: true });
-}
-
-function position(section, element) {
-  return focusable(section).indexOf(element);
-}
-
-function focusable(section) {
-  return [...section.querySelectorAll("a[href], button, input, select, summary, [tabindex]")];
 }

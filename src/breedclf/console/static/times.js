@@ -11,6 +11,10 @@ export function showTimes(root) {
     if (time.classList.contains("since")) {
       time.textContent = duration(Math.max(0, (Date.now() + skew - at) / 1000));
       time.title = `since ${format.format(at)}`;
+    } else if (time.classList.contains("until")) {
+      const left = (at - Date.now()) / 1000;
+      time.textContent = left > 0 ? `${duration(left)} left` : "over";
+      time.title = `until ${format.format(at)}`;
     } else if (!time.dataset.shown) {
       time.dataset.shown = "1";
       time.title = time.textContent;

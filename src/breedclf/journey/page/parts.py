@@ -65,7 +65,17 @@ def row_of_steps(steps: Sequence[StepRecord], anchors: dict[str, str]) -> Markup
                 heading, anchors[name], _TONES[step.status], _MARKS[step.status], _WORDS[step.status], time_text(step)
             )
         )
+    return row_of_items(items)
+
+
+def row_of_items(items: Sequence[StepItem]) -> Markup:
+    """Steps side by side."""
     return _macro("steps", items)
+
+
+def state_line(tone: Tone, state: str, time: object, report: str | None) -> Markup:
+    """A state and a time, and a link to a report."""
+    return _macro("line", tone, state, time, report, "Full report")
 
 
 def step_line(step: StepRecord) -> Markup:

@@ -15,7 +15,7 @@ from breedclf.reporting.blocks import Column, Tile, bullets, callout, details, t
 from breedclf.reporting.charts import Bar, Series, bar_chart, donut_chart, line_chart
 from breedclf.reporting.formats import percent, plain, seconds
 from breedclf.tuning.analysis import accuracy_interval, level_with_best
-from breedclf.tuning.report import history_chart, parallel_chart
+from breedclf.tuning.charts import history_chart, parallel_chart
 from breedclf.tuning.space import Categorical
 from breedclf.tuning.study import Study
 from breedclf.tuning.table import value_text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from breedclf.api.network_check import check_network
 from breedclf.data_check import check
 from breedclf.data_check.result import FATAL, FATAL_UNLESS_SKIPPED, DatasetCheck
 from breedclf.errors import DataError
@@ -12,12 +13,14 @@ from breedclf.files.s3_uri import whole_uri
 from breedclf.journey.dataset import FileList, dataset_files
 from breedclf.journey.figures import example_images
 from breedclf.journey.record import Figure, Outcome
+from breedclf.journey.settings import JourneySettings
 from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.shown import command
+from breedclf.tuning.space import Categorical, with_weights
 
 
 class Check(Step):
-    """Decode every image, and stop at what would stop training."""
+    """Decode every image, and stop at what would stop training, such as weights that aren't there."""
 
     name = "check"
     title = "Check the dataset"
@@ -44,6 +47,7 @@ class Check(Step):
 
     def run(self, context: JourneyContext) -> Outcome:
         training = context.settings.training
+        _check_networks(context.settings)
         dataset_files(context.settings.data).save(context.folder)
         found = check(context.settings.data, labels=training.labels, cache_dir=training.cache_dir, quiet=True)
         _refuse(found, skips=training.on_bad_image == "skip")
@@ -63,6 +67,23 @@ class Check(Step):
         data, labels = str(context.settings.data), context.settings.training.labels
         shown = "" if labels is None else f", labels={str(labels)!r}"
         return Alone(f"check({data!r}{shown})", command("breedclf", "data", "check", data, flags={"labels": labels}))
+
+
+def _check_networks(settings: JourneySettings) -> None:
+    """Check that each network of later steps exists, with its weights.
+
+    Raises:
+        ConfigError: there is no such network, or it has no such stage to train.
+        MissingExtraError: a network is timm's, and timm isn't installed.
+        WeightsError: there are no such weights, or their license binds and isn't accepted.
+    """
+    searched = settings.space.get("architecture")
+    names = (
+        *(settings.candidates or (settings.training.architecture,)),
+        *(searched.values if isinstance(searched, Categorical) else ()),
+    )
+    for name in dict.fromkeys(map(str, names)):
+        check_network(settings.training.replace(**with_weights({"architecture": name}, settings.weights)))
 
 
 def _refuse(found: DatasetCheck, *, skips: bool) -> None:

@@ -53,6 +53,7 @@ class Profile(Step):
         elif context.settings.verify:
             measured = "The advice isn't measured: training runs on another machine, or the images are in S3."
         session.save(folder)
+        shutil.rmtree(folder / "model", ignore_errors=True)  # the search has made the same one
         issues = [finding.rule for finding in session.findings if finding.status == "issue"]
         verified = session.verification
         if verified is not None:

@@ -10,6 +10,7 @@ from breedclf.journey.step import Alone, JourneyContext, Step
 from breedclf.journey.steps.backbones import training_with_backbone
 from breedclf.journey.steps.shown import command, config_python, settings_shown
 from breedclf.label_review.review import review
+from breedclf.text.counts import counted
 
 _FLAGS = (
     "architecture", "weights", "accept_license", "labels", "valid_share", "test_share", "split_seed", "dct_scaling",
@@ -30,10 +31,10 @@ class Review(Step):
         found = review(training_with_backbone(context))
         report = context.folder / "review.html"
         found.report(report)
-        suspects = "labels aren't reviewed" if found.refused else f"{len(found.suspects)} suspicious labels"
+        suspects = "labels aren't reviewed" if found.refused else counted(len(found.suspects), "suspicious label")
         return Outcome(
-            headline=f"{suspects[0].upper()}{suspects[1:]}, {len(found.near_duplicates)} groups of near duplicates, "
-            f"{len(found.outliers)} outliers.",
+            headline=f"{suspects[0].upper()}{suspects[1:]}, {counted(len(found.near_duplicates), 'group')} "
+            f"of near duplicates, {counted(len(found.outliers), 'outlier')}.",
             values={
                 "suspects": len(found.suspects),
                 "near_duplicates": len(found.near_duplicates),

@@ -51,6 +51,18 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         >>> "Profile of demo" in render_report(profile, check(profile))
         True
     """
+    return render_page(
+        f"Profile of {profile.job.name}",
+        report_sections(profile, findings, verification),
+        subtitle=subtitle(profile),
+        summary=summary_blocks(profile, findings, verification),
+    )
+
+
+def report_sections(
+    profile: Profile, findings: Sequence[Finding], verification: Verification | None = None
+) -> list[Section]:
+    """The sections of the report, from what was verified to what the recording cost."""
     by_rule = {finding.rule: finding for finding in findings}
     data_sections = (
         _from_reports(profile, by_rule) if profile.job.source == "sagemaker report" else _from_data(profile, by_rule)
@@ -62,12 +74,7 @@ def render_report(profile: Profile, findings: Sequence[Finding], verification: V
         _rules_section(findings),
         overhead_section(profile),
     ]
-    return render_page(
-        f"Profile of {profile.job.name}",
-        [section for section in sections if section is not None],
-        subtitle=_subtitle(profile),
-        summary=summary_blocks(profile, findings, verification),
-    )
+    return [section for section in sections if section is not None]
 
 
 def _from_data(profile: Profile, by_rule: dict[str, Finding]) -> list[Section | None]:
@@ -93,7 +100,8 @@ def _from_reports(profile: Profile, by_rule: dict[str, Finding]) -> list[Section
     ]
 
 
-def _subtitle(profile: Profile) -> str:
+def subtitle(profile: Profile) -> str:
+    """How long the run took, and what recorded it, in one line."""
     if profile.job.source == "sagemaker report":
         return f"{duration(profile.job)}, from {count(len(profile.reported), 'SageMaker rule report')}"
     return (
@@ -107,15 +115,10 @@ def summary_blocks(
 ) -> list[Markup | str]:
     """The issues with their advice, what was verified, and headline figures."""
     issues = [finding for finding in findings if finding.status == "issue" and finding.rule != SUMMARY_RULE]
-    blocks: list[Markup | str] = []
-    if profile.job.status in ("Incomplete", "Failed", "Stopped"):
-        word = {"Incomplete": "did not finish", "Failed": "failed", "Stopped": "was stopped"}
-        blocks.append(
-            callout("bad", f"The run {word[profile.job.status]}", "The report covers what was recorded until then.")
-        )
+    blocks: list[Markup | str] = [*state_blocks(profile)]
     if issues:
         blocks.append(
-            callout("issue", count(len(issues), "issue"), bullets([_issue_text(finding) for finding in issues]))
+            callout("issue", count(len(issues), "issue"), bullets([issue_text(finding) for finding in issues]))
         )
     elif any(finding.status == "ok" for finding in findings):
         blocks.append(callout("ok", "No issues found", "Rules without data or not applicable are listed below."))
@@ -124,11 +127,26 @@ def summary_blocks(
     if verification and verification.recommended:
         changes = ", ".join(f"{name} = {value}" for name, value in verification.recommended.items())
         blocks.append(callout("ok", f"Measurably faster: {changes}", verification.sentence))
-    blocks.append(tiles(_tiles(profile, issues)))
+    blocks.append(headline(profile, issues))
     return blocks
 
 
-def _issue_text(finding: Finding) -> Markup:
+def state_blocks(profile: Profile) -> list[Markup]:
+    """That the run didn't end well, if so."""
+    words = {"Incomplete": "did not finish", "Failed": "failed", "Stopped": "was stopped"}
+    if profile.job.status not in words:
+        return []
+    heading = f"The run {words[profile.job.status]}"
+    return [callout("bad", heading, "The report covers what was recorded until then.")]
+
+
+def headline(profile: Profile, issues: Sequence[Finding]) -> Markup:
+    """The headline figures as tiles."""
+    return tiles(_tiles(profile, issues))
+
+
+def issue_text(finding: Finding) -> Markup:
+    """A finding in one line: the rule, its evidence, and its advice."""
     return Markup("<strong>{}</strong>: {}. <em>{}</em>").format(
         finding.rule, finding.evidence.rstrip("."), finding.advice
     )

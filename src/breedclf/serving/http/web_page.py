@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from breedclf.inference.model_directory import ModelCard
+if TYPE_CHECKING:
+    from breedclf.inference.model_directory import ModelCard
+
 
 PAGE_TYPES = {
     "index.html": "text/html",
     "page.css": "text/css",
+    "answer.css": "text/css",
     "page.js": "text/javascript",
+    "classify.js": "text/javascript",
+    "picture.js": "text/javascript",
     "answer.js": "text/javascript",
     "explanation.js": "text/javascript",
 }
+SHARED_SCRIPTS = ("classify.js", "picture.js", "answer.js", "explanation.js")
+"""The scripts that other pages use, too; their style sheet is answer.css, and their markup `page_part`."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -29,6 +36,18 @@ _HEADERS = {
 def page_file(name: str) -> bytes:
     """A file of the web page."""
     return files("breedclf.serving").joinpath("page", name).read_bytes()
+
+
+@cache
+def page_part(name: str) -> str:
+    """A part of the page's HTML: "choice", where an image is chosen or dropped, or "answer".
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    text = page_file("index.html").decode()
+    start = text.index(f"<!-- {name} -->")
+    return text[start : text.index("<!-- end -->", start)].partition("\n")[2]
 
 
 def page_response(name: str) -> Response:

@@ -34,8 +34,14 @@ function inWords(prediction) {
   return `${prediction.class_name}, ${percent.format(prediction.probability)}`;
 }
 
-function showImage(file) {
+// Frees the image that was shown last.
+export function forgetImage() {
   if (imageUrl) URL.revokeObjectURL(imageUrl);
+  imageUrl = null;
+}
+
+function showImage(file) {
+  forgetImage();
   imageUrl = URL.createObjectURL(file);
   byId("image").src = imageUrl;
   byId("image").alt = `The selected image: ${file.name || "pasted"}`;
@@ -48,7 +54,8 @@ function showText(id, text) {
 }
 
 function distanceWords(answer, about) {
-  if (answer.distance === undefined || !about.distance) return "";
+  if (answer.distance === undefined) return "";
+  if (!about.distance) return `Distance to the training images: ${distinct(answer.distance, answer.distance)[0]}.`;
   const { limit } = about.distance;
   const [shown, shownLimit] = distinct(answer.distance, limit);
   const compared = answer.distance <= limit ? "within" : "beyond";
@@ -80,11 +87,12 @@ function distinct(one, other) {
 // The gauge starts at 0 and is linear, so that lengths can be compared.
 function showGauge(answer, about, words) {
   byId("distance").hidden = !words;
-  if (!words) return;
+  byId("distance-words").textContent = words;
+  byId("distance-scale").hidden = !about.distance;
+  if (!words || !about.distance) return;
   const { limit, kept_share: kept, images } = about.distance;
   const end = Math.max(1.5 * limit, 1.1 * answer.distance, 0.01);
   const at = (value) => `${(100 * Math.max(0, value)) / end}%`;
-  byId("distance-words").textContent = words;
   byId("distance").classList.toggle("beyond", answer.distance > limit);
   byId("gauge-within").style.width = at(limit);
   byId("gauge-limit").style.left = at(limit);
@@ -103,7 +111,7 @@ function row(prediction) {
   name.textContent = prediction.class_name;
   share.className = "share";
   share.textContent = percent.format(prediction.probability);
-  bar.className = "bar";
+  bar.className = "share-bar";
   bar.setAttribute("aria-hidden", "true");
   bar.appendChild(document.createElement("span")).style.width = `${100 * prediction.probability}%`;
   item.append(name, share, bar);

@@ -80,4 +80,8 @@ function strongest(values) {
   return PLACES[third(row, values.length)][third(values[row].indexOf(most), values[row].length)];
 }
 
-for (const id of ["explain", "explain-class", "explain-against"]) byId(id).addEventListener("change", update);
+// Has the choices of the page show another map.
+export function watchChoices() {
+  explain = null;
+  for (const id of ["explain", "explain-class", "explain-against"]) byId(id).addEventListener("change", update);
+}

@@ -92,6 +92,19 @@ def objects(aws: FakeServing, backend: SageMakerBackend) -> set[str]:
     return {each["Key"] for each in aws.s3.list_objects_v2(Bucket=backend.settings.bucket).get("Contents", ())}
 
 
+def test_an_endpoint_has_a_price_by_its_machines(
+    aws: FakeServing, clock: FakeClock, bucket: str, model: Path, tmp_path: Path
+) -> None:
+    backend = with_settings(aws, clock, tmp_path, bucket=bucket, endpoint_instance_type="ml.m5.xlarge")
+    deployed(model, backend, clock)
+    clock.now += 7200
+    cost = backend.endpoint_cost("dogs")
+    assert cost.usd_per_hour is not None
+    assert cost.usd == pytest.approx(2 * cost.usd_per_hour, rel=0.1)
+    with pytest.raises(EndpointError, match="there is no endpoint 'cats'"):
+        backend.endpoint_cost("cats")
+
+
 def test_it_implements_the_protocols(backend: SageMakerBackend) -> None:
     assert isinstance(backend, ServingBackend)
     assert isinstance(backend, TransformBackend)

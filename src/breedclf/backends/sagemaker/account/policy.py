@@ -211,6 +211,7 @@ def caller_policy(settings: SageMakerSettings, scope: Scope) -> dict[str, Any]:
         _allow("List", [*_actions(_LISTED), "sts:GetCallerIdentity"], ["*"]),
         _allow("ReadAndWriteBelowPrefix", _CALLER_OBJECTS, scope.objects("")),
         *_bucket(settings, scope),
+        _allow("ReadMetrics", ["cloudwatch:GetMetricData"], ["*"]),
         _allow("ReadLogs", _CALLER_LOGS, scope.log_groups()),
         _allow("PassRole", ["iam:PassRole"], [scope.role], {"StringEquals": {"iam:PassedToService": _SERVICE}}),
     ]

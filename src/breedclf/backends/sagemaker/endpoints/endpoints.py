@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from breedclf.backends.sagemaker.aws_errors import may_be_taken, may_have_ended, translate_aws_errors, was_retried
 from breedclf.backends.sagemaker.context import AwsContext
 from breedclf.backends.sagemaker.endpoints.end_schedule import EndSchedule
+from breedclf.backends.sagemaker.endpoints.figures import EndpointFigures
 from breedclf.backends.sagemaker.endpoints.generations import create_with_model
 from breedclf.backends.sagemaker.endpoints.inspector import EndpointInspector, no_endpoint
 from breedclf.backends.sagemaker.endpoints.memory import check_memory
@@ -43,6 +44,7 @@ class Endpoints:
         self._context = context
         self._requests = requests
         self._inspector = EndpointInspector(context)
+        self.figures: EndpointFigures = EndpointFigures(context, self._inspector)
         self._ends = EndSchedule(context)
         self._just_created: dict[str, float] = {}
 

@@ -32,12 +32,13 @@ from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.training.recent import CONSISTENT_SECONDS, RecentJobs
 from breedclf.backends.sagemaker.training.results import fetch_archive, fetch_debugger, job_uri
 from breedclf.errors import BreedclfError, ConfigError, JobError
-from breedclf.jobs import JobDescription, JobSpec, MetricRecord, check_name, seconds_until_complete
+from breedclf.jobs import JobDescription, JobSpec, LogTail, MetricRecord, check_name, seconds_until_complete
 from breedclf.jobs.handle import require_ended
 
 log: logging.Logger = logging.getLogger(__name__)
 
 _CONSISTENT_PAUSE_SECONDS = 1.0
+_TAIL_LINES = 500
 
 
 class TrainingJobs:
@@ -115,6 +116,14 @@ class TrainingJobs:
         events, after = self._logs.read(name, position, created=self._created[name])
         return "".join(f"{event.message}\n" for event in events), after
 
+    def log_tail(self, name: str, max_bytes: int) -> LogTail:
+        """The last lines of the job's log, at most `max_bytes` of them; CloudWatch doesn't tell the log's length."""
+        if name not in self._created:
+            self._answer(name)
+        events = self._logs.tail(name, _TAIL_LINES, created=self._created[name])
+        text = "".join(f"{event.message}\n" for event in events)
+        return LogTail(text if len(text) <= max_bytes else text[-max_bytes:].partition("\n")[2])
+
     def metric_history(self, name: str) -> list[MetricRecord]:
         """All metrics that the job reported, in order.
 
@@ -170,11 +179,15 @@ class TrainingJobs:
         answer = self._answer(name)
         description = description_of(answer)
         require_ended(description)
-        folder = self._folder(description) / "output"
+        folder = self.output_here(description)
         if not fetch_archive(self._context.storage, f"{job_uri(answer)}/output/output.tar.gz", folder):
             folder.mkdir(parents=True, exist_ok=True)
         fetch_debugger(self._context.storage, answer, folder)
         return folder
+
+    def output_here(self, description: JobDescription) -> Path:
+        """The local folder that `output` fills; nothing is downloaded."""
+        return self._folder(description) / "output"
 
     def delete(self, name: str) -> None:
         """Delete a job that has ended: its output in S3, its log (if permitted) and its record.

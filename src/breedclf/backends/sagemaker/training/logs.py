@@ -64,6 +64,26 @@ class JobLogs:
         self._cache(job, after, tokens)
         return events, after
 
+    def tail(self, job: str, max_lines: int, *, created: float) -> list[LogEvent]:
+        """The last lines of the stream that was created last, without reading the others or what is before them.
+
+        Raises:
+            JobError: the log can't be read.
+        """
+        with translate_aws_errors(f"reading the log of job {job}", as_=JobError):
+            streams = list(self._streams(job, created))
+            if not streams:
+                return []
+            try:
+                answer = self.client().get_log_events(
+                    logGroupName=LOG_GROUP, logStreamName=streams[-1], startFromHead=False, limit=max_lines
+                )
+            except ClientError as error:
+                if is_missing(error):
+                    return []
+                raise
+            return _events(answer)
+
     def forget(self, job: str) -> None:
         """Drop the cached positions of a job."""
         with self._lock:
@@ -101,11 +121,7 @@ class JobLogs:
                     return []
                 raise
             tokens[stream] = answer["nextForwardToken"]
-            events = [
-                LogEvent(each["timestamp"] / 1_000, line)
-                for each in answer["events"]
-                for line in each["message"].split("\n")
-            ]
+            events = _events(answer)
             if events or answer["nextForwardToken"] == token:
                 return events
 
@@ -145,3 +161,9 @@ class JobLogs:
             self._marks.move_to_end((job, position))
             while len(self._marks) > _MAX_CACHED:
                 self._marks.popitem(last=False)
+
+
+def _events(answer: Mapping[str, Any]) -> list[LogEvent]:
+    return [
+        LogEvent(each["timestamp"] / 1_000, line) for each in answer["events"] for line in each["message"].split("\n")
+    ]

@@ -15,7 +15,7 @@ from breedclf.backends.sagemaker.training.preparation import TrainingRequests
 from breedclf.backends.sagemaker.tuning.request import STARTED_TAG, search_request, started_tag, tuning_request
 from breedclf.errors import ConfigError, JobError
 from breedclf.jobs.plan import ApiCall
-from breedclf.tuning.native import NativeDescription, NativeSearch, NativeTrial
+from breedclf.tuning.native import NativeDescription, NativeSearch, NativeSummary, NativeTrial
 from breedclf.tuning.search_request import SearchRequest
 from breedclf.tuning.trials import Status
 
@@ -77,6 +77,16 @@ class TuningJobs:
                 "objectives": found.get("ObjectiveStatusCounters", {}),
             },
         )
+
+    def list_tunings(self) -> list[NativeSummary]:
+        """All tuning jobs in the account and region, without their training jobs."""
+        pages = self._context.clients("sagemaker").get_paginator("list_hyper_parameter_tuning_jobs")
+        with translate_aws_errors("listing tuning jobs", as_=JobError):
+            return [
+                _listed(each)
+                for page in pages.paginate(PaginationConfig={"PageSize": _PAGE})
+                for each in page["HyperParameterTuningJobSummaries"]
+            ]
 
     def stop_tuning(self, name: str) -> None:
         """Stop a tuning job and its training jobs; does nothing if it has ended or doesn't exist."""
@@ -180,6 +190,20 @@ def _own(pairs: Mapping[str, str]) -> dict[str, str]:
 def _same_ranges(found: Mapping[str, Any], requested: Mapping[str, Any]) -> bool:
     names = ("Strategy", "ResourceLimits", "ParameterRanges", "RandomSeed")
     return all(found.get(name) == requested.get(name) for name in names)
+
+
+def _listed(summary: Mapping[str, Any]) -> NativeSummary:
+    status, counters = summary["HyperParameterTuningJobStatus"], summary.get("TrainingJobStatusCounters", {})
+    counts = {name: counters.get(name, 0) for name in ("Completed", "InProgress", "Stopped")}
+    counts["Failed"] = counters.get("NonRetryableError", 0) + counters.get("RetryableError", 0)
+    return NativeSummary(
+        name=summary["HyperParameterTuningJobName"],
+        status=_STATUSES.get(status, status),
+        created=epoch_seconds(summary["CreationTime"]),
+        ended=epoch_seconds(summary.get("HyperParameterTuningEndTime")),
+        planned=summary.get("ResourceLimits", {}).get("MaxNumberOfTrainingJobs"),
+        counts=counts,
+    )
 
 
 def _trial(summary: Mapping[str, Any]) -> NativeTrial:

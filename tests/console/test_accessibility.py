@@ -1,0 +1,165 @@
+"""The pages for everyone: axe-core finds nothing, the keyboard is enough, and nothing moves under the reader's eyes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import pytest
+from filelock import FileLock
+
+from breedclf.console.export import addresses
+from breedclf.console.static_links import Address
+from breedclf.jobs import JobStatus
+from tests.browser import Browser
+from tests.console.axe import install_axe, violations
+from tests.console.running import Running, add_job, running_console
+
+WIDE, PHONE = 1300, 390
+ZOOMED = 320  # a window of 1280 pixels at 400%
+LONG_NAME = "a-name-of-sixty-three-characters-which-is-what-sagemaker-permits"[:63]
+_FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex='0']"
+
+
+@pytest.fixture(scope="session")
+def axe(shared_folder: Path, project_root: Path) -> str:
+    """axe-core's script; tests that need it are skipped where npm can't get it."""
+    folder = shared_folder / "axe"
+    with FileLock(shared_folder / "axe.lock"):
+        if not (folder / "outcome.json").is_file():
+            outcome = install_axe(folder, project_root / ".venv-types" / "bin")
+            folder.mkdir(exist_ok=True)
+            (folder / "outcome.json").write_text(json.dumps(outcome))
+    script, problem = json.loads((folder / "outcome.json").read_text())
+    if problem:
+        pytest.skip(problem)
+    return str(script)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A console of jobs in each state, one of them with a long name."""
+    folder = tmp_path_factory.mktemp("console")
+    for index, status in enumerate(JobStatus):
+        add_job(folder, f"dogs-{index}", status=status, epochs=4, log="epoch 1/4\n" * 40)
+    add_job(folder, LONG_NAME, epochs=2, log=f"{'x' * 5000}\n")
+    with running_console(folder) as started:
+        yield started
+
+
+def target(address: Address) -> str:
+    return quote(address.path) + (f"?{urlencode(address.query)}" if address.query else "")
+
+
+def one_of_each_kind(running: Running) -> list[str]:
+    """At most three pages of each kind, and one that doesn't exist."""
+    found: dict[str, list[str]] = {}
+    for address in addresses(running.console.overview("")):
+        found.setdefault(address.path.rpartition("/")[0], []).append(target(address))
+    return [*(each for kind in found.values() for each in kind[-3:]), "/jobs/no-such-job"]
+
+
+def overflow(page: Browser) -> int:
+    """By how many pixels the page is wider than the window."""
+    return int(page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def test_axe_finds_nothing(running: Running, chromium: Browser, axe: str) -> None:
+    for path in one_of_each_kind(running):
+        chromium.open(running.page(path), width=WIDE)
+        assert violations(chromium, axe) == [], path
+        chromium.look(width=WIDE, dark=True)
+        assert violations(chromium, axe, rules=("color-contrast",)) == [], path
+        chromium.look(width=PHONE)
+        assert violations(chromium, axe) == [], path
+        assert overflow(chromium) <= 0, path
+        chromium.look(width=ZOOMED)
+        assert overflow(chromium) <= 0, (path, "zoomed")
+
+
+def test_axe_finds_nothing_where_there_is_nothing(tmp_path: Path, chromium: Browser, axe: str) -> None:
+    with running_console(tmp_path) as running:
+        for path in one_of_each_kind(running):
+            chromium.open(running.page(path), width=PHONE)
+            assert violations(chromium, axe) == [], path
+            assert overflow(chromium) <= 0, path
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(running: Running, chromium: Browser) -> None:
+    chromium.open(running.page("/jobs/dogs-2"))
+    everything = chromium.run(
+        f"[...document.querySelectorAll({_FOCUSABLE!r})].filter((each) => each.checkVisibility()).length"
+    )
+    chromium.run("window.reached = new Set(); true")
+    for _ in range(everything):
+        chromium.press("Tab")
+        assert chromium.run(
+            "reached.add(document.activeElement); getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        )
+    assert chromium.run("reached.size") == everything
+    assert chromium.run("[...reached][0].className") == "skip"
+
+
+def test_a_question_is_answered_by_keyboard_and_gives_the_focus_back(running: Running, chromium: Browser) -> None:
+    chromium.open(running.page("/jobs/dogs-2"))
+    chromium.run("document.querySelector('button.danger[data-action]').focus()")
+    chromium.press("Enter")
+    chromium.until("document.getElementById('question').open")
+    assert chromium.run("document.activeElement.textContent") == "Cancel"
+    chromium.press("Escape")
+    chromium.until("!document.getElementById('question').open")
+    assert chromium.run("document.activeElement.matches('button.danger[data-action]')")
+
+
+def test_focus_selection_and_layout_stay_while_the_page_changes(tmp_path: Path, chromium: Browser) -> None:
+    add_job(tmp_path, "first")
+    job = add_job(tmp_path, "going-on", status=JobStatus.IN_PROGRESS, epochs=4, log="epoch 1\n" * 60)
+    with running_console(tmp_path) as running:
+        chromium.open(running.page("/jobs"))
+        chromium.until("document.getElementById('connection').textContent === 'live'")
+        chromium.run("document.querySelector('a[href=\"/jobs/first\"]').focus()")
+        add_job(tmp_path, "second")  # a row above
+        chromium.until("document.getElementById('jobs').textContent.includes('second')", seconds=10)
+        assert chromium.run("document.activeElement.textContent") == "first"
+
+        chromium.open(running.page("/jobs/going-on"))
+        chromium.until("document.getElementById('connection').textContent === 'live'")
+        chromium.run("""
+            window.shifted = 0;
+            new PerformanceObserver((list) => { for (const each of list.getEntries()) shifted += each.value; })
+                .observe({ type: "layout-shift" });
+            document.querySelector("button[data-action]").focus();
+            getSelection().selectAllChildren(document.querySelector("#log pre"));
+        """)
+        with job.log_file.open("a", encoding="utf-8") as log:
+            log.write("the last line\n")
+        job.add_event("metrics", 1_800_000_009.0, values={"epoch": 5, "train_loss": 0.01})
+        chromium.until("document.getElementById('curves').textContent.includes('5')", seconds=10)
+        assert not chromium.run("document.getElementById('log').textContent.includes('the last line')")
+        assert chromium.run("getSelection().toString().length") > 100
+        chromium.run("getSelection().removeAllRanges()")
+        chromium.until("document.getElementById('log').textContent.includes('the last line')", seconds=10)
+        assert chromium.run("document.activeElement.dataset.action") == "stop-job"
+        assert chromium.run("shifted") == 0
+
+
+def test_times_are_in_the_zone_of_the_reader(running: Running, chromium: Browser) -> None:
+    chromium.call("Emulation.setTimezoneOverride", timezoneId="Asia/Tokyo")
+    try:
+        chromium.open(running.page("/jobs/dogs-2"))
+        chromium.until("document.querySelector('#state time').dataset.shown")
+        shown, title = chromium.run(
+            "[document.querySelector('#state time').textContent, document.querySelector('#state time').title]"
+        )
+    finally:
+        chromium.call("Emulation.setTimezoneOverride", timezoneId="")
+    assert title == "2027-01-15 08:00:00 UTC"
+    assert "5:00:00" in shown
+
+
+def test_the_tab_says_how_the_job_is_and_an_error_has_a_way_on(running: Running, chromium: Browser) -> None:
+    chromium.open(running.page("/jobs/no-such-job"))
+    assert chromium.run("document.title") == "This can't be shown · breedclf"
+    assert chromium.run("document.querySelectorAll('header nav a').length") >= 1

@@ -1,0 +1,5 @@
+"""The images that searches of tests are started with."""
+
+from tests.tuning.conftest import data
+
+__all__ = ["data"]
