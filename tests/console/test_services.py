@@ -16,7 +16,7 @@ import pytest
 from breedclf.backends.emulator.server import emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.registry import backend_named
-from breedclf.cli.console import overviews_of
+from breedclf.cli.console import Folders, overviews_of
 from breedclf.overview.overview import Overview, places_of
 from tests.console.running import Running, add_job, running_console
 from tests.waiting import PATIENCE_SECONDS
@@ -80,10 +80,10 @@ def test_sagemaker_at_the_address_of_an_emulator_is_shown_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    names = ["local", "sagemaker"]
-    assert list(overviews_of(names, tmp_path, tmp_path, tmp_path)) == ["local", "sagemaker"]
+    names, folders = ["local", "sagemaker"], Folders(tmp_path, tmp_path, tmp_path)
+    assert list(overviews_of(names, folders)) == ["local", "sagemaker"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    assert list(overviews_of([*names, "emulator"], tmp_path, tmp_path, tmp_path)) == ["local", "emulator"]
+    assert list(overviews_of([*names, "emulator"], folders)) == ["local", "emulator"]
 
 
 @contextmanager
