@@ -110,7 +110,7 @@ class Overview:
         backend = self.backend
         if not isinstance(backend, RecordingBackend):
             return Look(None, self.clock.time())
-        return self.looks.look(("job-record", name), lambda: backend.record(name))
+        return self.looks.look(("job-record", name), lambda: backend.record(name), self.stamp(name))
 
     def metrics(self, name: str) -> Look[list[MetricRecord]]:
         """What a job has reported so far, in order."""
@@ -126,7 +126,6 @@ class Overview:
 
     def stamp(self, name: str | None = None) -> Stamp | None:
         """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
-        """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 
