@@ -44,7 +44,8 @@ def test_a_client_that_vanishes_is_no_follower_and_a_wrong_address_is_not_kept(t
         with running.client() as client:
             for _ in range(3):
                 with client.stream("GET", "/events", params={"target": ["/jobs", "/jobs/first"]}) as events:
-                    next(events.iter_lines())
+                    lines = events.iter_lines()  # closes the stream when it is dropped
+                    next(lines)
                     until(lambda: live.followed == 2)
                 until(lambda: live.followed == 0)
             client.get("/events", params={"target": "/nowhere"})
@@ -78,7 +79,8 @@ def test_what_changed_while_a_page_was_asleep_comes_by_its_cursor() -> None:
         messages = [await anext(stream) for _ in range(3)]
         assert '"page": 0' in messages[1]
         assert '"changed": {}, "removed": ["a"]' in messages[1]
-        assert '"title": "Page", "subtitle": "", "b": "2"}' in messages[2]
+        assert '"title": "Page"' in messages[2]
+        assert '"b": "2"}' in messages[2]
         await stream.aclose()  # type: ignore[attr-defined]
         await live.close()
 

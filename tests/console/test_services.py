@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from breedclf.backends.emulator.server import emulator
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.backends.registry import backend_named
-from breedclf.cli.console import overviews_of
+from breedclf.cli.console import Folders, overviews_of
 from breedclf.overview.overview import Overview, places_of
 from tests.console.running import Running, add_job, running_console
 from tests.waiting import PATIENCE_SECONDS
@@ -47,9 +48,17 @@ def until_shown(running: Running, text: str, backend: str) -> None:
     ):
         deadline = time.monotonic() + PATIENCE_SECONDS
         for line in events.iter_lines():
-            if line.startswith("data: ") and text in json.dumps(json.loads(line[6:]).get("changed", "")):
+            if line.startswith("data: {") and text in json.dumps(json.loads(line[6:]).get("changed", "")):
                 return
             assert time.monotonic() < deadline, text
+
+
+def until_answered(client: httpx2.Client, backend: str) -> None:
+    """Ask for the list of jobs of a backend until it has no problem."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while 'id="problem" class="fragment"></section>' not in client.get("/jobs", params={"backend": backend}).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_an_emulator_is_found_shown_as_such_missed_when_it_ends_and_found_again(tmp_path: Path) -> None:
@@ -60,22 +69,21 @@ def test_an_emulator_is_found_shown_as_such_missed_when_it_ends_and_found_again(
     with running_console(tmp_path, others={"emulator": emulated}) as running, running.client() as client:
         until_shown(running, "sagemaker emulate", "emulator")
         with emulator(local):
-            until_shown(running, "0 of 0 jobs on emulator", "emulator")
-            assert "can't be asked" not in client.get("/jobs?backend=emulator").text
+            until_answered(client, "emulator")
         until_shown(running, "sagemaker emulate", "emulator")
         assert "dogs" in client.get("/jobs").text
         with emulator(local):  # with another port and other keys
-            until_shown(running, "0 of 0 jobs on emulator", "emulator")
+            until_answered(client, "emulator")
 
 
 def test_sagemaker_at_the_address_of_an_emulator_is_shown_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    names = ["local", "sagemaker"]
-    assert list(overviews_of(names, tmp_path, tmp_path, tmp_path)) == ["local", "sagemaker"]
+    names, folders = ["local", "sagemaker"], Folders(tmp_path, tmp_path, tmp_path)
+    assert list(overviews_of(names, folders)) == ["local", "sagemaker"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    assert list(overviews_of([*names, "emulator"], tmp_path, tmp_path, tmp_path)) == ["local", "emulator"]
+    assert list(overviews_of([*names, "emulator"], folders)) == ["local", "emulator"]
 
 
 @contextmanager
@@ -126,7 +134,7 @@ def test_expired_credentials_are_shown_with_what_to_do_and_new_ones_are_used(tmp
             until_shown(running, "aws sso login", "sagemaker")
             assert "dogs" in client.get("/jobs").text
             write_keys(tmp_path, "AKIANEW")
-            until_shown(running, "0 of 0 jobs", "sagemaker")
+            until_answered(client, "sagemaker")
 
 
 def test_a_service_that_does_not_answer_keeps_neither_other_pages_nor_the_end_waiting(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class Overview:
         backend = self.backend
         if not isinstance(backend, RecordingBackend):
             return Look(None, self.clock.time())
-        return self.looks.look(("job-record", name), lambda: backend.record(name))
+        return self.looks.look(("job-record", name), lambda: backend.record(name), self.stamp(name))
 
     def metrics(self, name: str) -> Look[list[MetricRecord]]:
         """What a job has reported so far, in order."""
@@ -125,7 +125,11 @@ class Overview:
         return self.looks.look(("log", name, position), lambda: log_part(self.backend, name, position))
 
     def stamp(self, name: str | None = None) -> Stamp | None:
+<<<<<<< HEAD
         """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
+=======
+        """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
+>>>>>>> live
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 

@@ -48,7 +48,7 @@ class EndpointsPage:
                     ),
                 ),
             ],
-            f"{sum(each.serves for each in known)} of {len(known)} in service on {overview.backend.name}",
+            f"{sum(each.serves for each in known)} of {len(known)} in service on {overview.label}",
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:

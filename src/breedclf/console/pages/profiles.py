@@ -39,7 +39,7 @@ class ProfilesPage:
                 Fragment("pages", _pages(page, pages, links)),
             ],
             Markup("{} recorded, of jobs on {} and of runs in {}").format(
-                len(views), overview.backend.name, str(overview.places.runs)
+                len(views), overview.label, str(overview.places.runs)
             ),
         )
 
