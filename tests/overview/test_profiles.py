@@ -14,7 +14,7 @@ from breedclf.overview.folders import WatchedFolders, key_of
 from breedclf.overview.overview import Overview
 from breedclf.overview.profiles import verdict_of
 from breedclf.profiling.rules import check
-from breedclf.profiling.verified import Verification
+from breedclf.profiling.verified import Verification, write_verification
 from tests.console.running import add_job, overview_in
 from tests.overview.planted import VERIFIED, add_profile, clean_profile, empty_profile, slow_profile
 from tests.profiling.rule_reports import write as write_rule_reports
@@ -98,7 +98,7 @@ def test_what_was_verified_is_stored_beside_the_profile(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "fast"
     slow_profile().save(folder / "profile.json")
     assert overview.profile("runs.fast").value is not None
-    VERIFIED.save(folder)
+    write_verification(VERIFIED, folder)
     overview.folder_looks.forget()
     found = overview.profile("runs.fast").value
     assert found is not None

@@ -22,7 +22,7 @@ from breedclf.profiling.report import render_report, write_trace
 from breedclf.profiling.rules import Finding, Rule, RuleChoice, check, choose_rules
 from breedclf.profiling.sources import open_profile, open_remote_profile
 from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
-from breedclf.profiling.verified import Verification, check_repeats
+from breedclf.profiling.verified import Verification, check_repeats, write_verification
 from breedclf.text.html_repr import html_repr
 
 if TYPE_CHECKING:
@@ -271,7 +271,7 @@ class ProfilingSession:
             write_trace(self.profile, folder / TRACE_FILE, self._operator_events)
         write_rule_reports(self.findings, folder / RULES_FOLDER)
         if self.verification is not None:
-            self.verification.save(folder)
+            write_verification(self.verification, folder)
         else:
             (folder / VERIFICATION_FILE).unlink(missing_ok=True)  # of another profile, which was here before
         return folder

@@ -125,11 +125,7 @@ class Overview:
         return self.looks.look(("log", name, position), lambda: log_part(self.backend, name, position))
 
     def stamp(self, name: str | None = None) -> Stamp | None:
-<<<<<<< HEAD
         """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
-=======
-        """What shows cheaply that a job, or the list of jobs, hasn't changed; None if the backend can't."""
->>>>>>> live
         backend = self.backend
         return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
 

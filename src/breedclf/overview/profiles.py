@@ -19,7 +19,7 @@ from breedclf.profiling.profile import FILE_NAME, Profile
 from breedclf.profiling.rules import Finding, check
 from breedclf.profiling.sources import find_profile, open_profile
 from breedclf.profiling.verified import FILE_NAME as VERIFICATION_FILE
-from breedclf.profiling.verified import Verification
+from breedclf.profiling.verified import Verification, read_verification
 from breedclf.reporting.blocks import Tone
 
 SUMMARY_RULE = "ProfilerReport"
@@ -248,7 +248,7 @@ def _read(view: ProfileView) -> ReadProfile:
     except _DAMAGE as error:
         return ReadProfile(view, Verdict("bad", "It can't be read", str(error) or type(error).__name__))
     try:
-        verification = Verification.load(view.folder)
+        verification = read_verification(view.folder)
     except ProfileError:
         verification = None  # the recording is there all the same
     return ReadProfile(view, verdict_of(profile, findings, verification), profile, findings, verification)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,11 +29,7 @@ class JobList:
     home: Path
     describe: Callable[[str], JobDescription]
     _known: dict[str, _Known] = field(default_factory=dict)
-<<<<<<< HEAD
-    _unfinished: tuple[str, ...] = ()
-=======
     _open: tuple[str, ...] = ()
->>>>>>> live
 
     def read(self) -> list[JobDescription]:
         """All jobs, oldest first; a damaged one is Failed and has `details["damaged"]`.
@@ -52,14 +48,24 @@ class JobList:
             if description is not None:
                 found.append(description)
         self._known = now
-<<<<<<< HEAD
-        self._unfinished = tuple(each.name for each in found if each.name not in now)
+        self._open = tuple(job.name for job in found if not job.status.is_final)
         return sorted(found, key=lambda description: (description.created, description.name))
 
     @property
-    def unfinished(self) -> tuple[str, ...]:
-        """The names of the jobs that hadn't ended when they were read last."""
-        return self._unfinished
+    def is_over(self) -> bool:
+        """Whether all jobs had ended when they were read."""
+        return not self._open
+
+    @property
+    def changed(self) -> float:
+        """When a job was added or removed, in seconds since 1970; 0 if there was none."""
+        found = _stat(str(jobs_root(self.home)))
+        return 0.0 if found is None else found[0] / 1e9
+
+    def stamp(self) -> Hashable:
+        """What identifies the folder of jobs, and the state files of those that hadn't ended when they were read."""
+        root = jobs_root(self.home)
+        return _stat(str(root)), tuple(_stat(f"{root}/{name}/job.json") for name in self._open)
 
     def ended(self, name: str) -> JobDescription | None:
         """The description of a job that had ended when it was read last, if its file hasn't changed since."""
@@ -79,26 +85,6 @@ class JobList:
 
     def _stat_of(self, name: str) -> _Stat:
         return _stat(f"{jobs_root(self.home)}/{name}/job.json")
-=======
-        self._open = tuple(job.name for job in found if not job.status.is_final)
-        return sorted(found, key=lambda description: (description.created, description.name))
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all jobs had ended when they were read."""
-        return not self._open
-
-    @property
-    def changed(self) -> float:
-        """When a job was added or removed, in seconds since 1970; 0 if there was none."""
-        found = _stat(str(jobs_root(self.home)))
-        return 0.0 if found is None else found[0] / 1e9
-
-    def stamp(self) -> Hashable:
-        """What identifies the folder of jobs, and the state files of those that hadn't ended when they were read."""
-        root = jobs_root(self.home)
-        return _stat(str(root)), tuple(_stat(f"{root}/{name}/job.json") for name in self._open)
->>>>>>> live
 
     def _read(self, name: str, stat: _Stat) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)

@@ -42,10 +42,6 @@ class JobStore:
         self._home = home
         self._clock = clock
         self._list = JobList(home, self.describe)
-<<<<<<< HEAD
-=======
-        self._ended: dict[str, tuple[FileStamp, JobDescription]] = {}
->>>>>>> live
 
     def describe(self, name: str) -> JobDescription:
         """The job's current state; a job whose supervisor is gone becomes Failed.
@@ -70,16 +66,8 @@ class JobStore:
         While one hasn't ended, the stamp changes every three seconds as well: its processes may have been killed.
         """
         if name is None:
-<<<<<<< HEAD
-            jobs = file_stamp(self._home / "jobs")
-            is_recent = jobs is not None and abs(self._clock.time() - jobs[0] / 1e9) < _RECENT_SECONDS
-            unfinished = self._list.unfinished
-            stamps = tuple(file_stamp(self._folder(each).state_file) for each in unfinished)
-            return jobs, stamps, self._age(fast=is_recent, over=not unfinished)
-=======
             is_recent = abs(self._clock.time() - self._list.changed) < _RECENT_SECONDS
             return self._list.stamp(), self._age(fast=is_recent, over=self._list.is_over)
->>>>>>> live
         folder = self._folder(name)
         state, events, log_file = (
             file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
