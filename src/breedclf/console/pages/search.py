@@ -31,6 +31,7 @@ from breedclf.tuning.sections import (
     summary_blocks,
 )
 from breedclf.tuning.study import Study
+from breedclf.tuning.trials import Trial
 from breedclf.tuning.table import trial_columns
 
 _STARTED = "started"
@@ -140,6 +141,14 @@ def _section(section: Section) -> Markup:
     )
 
 
+def _trial(trial: Trial, links: Links | None, *, is_best: bool) -> Markup:
+    """The number of a trial, which leads to its job where it has one."""
+    number: Markup | int = trial.index + 1
+    if links is not None:
+        number = html.link(links.to(f"/jobs/{trial.name}"), number)
+    return Markup("<strong>{}</strong> (best)").format(number) if is_best else Markup("{}").format(number)
+
+
 def _trials(view: SearchView, study: Study, backend: str, links: Links, *, as_started: bool) -> Markup:
     request, best = study.request, study.best
     objective = Column(request.objective, numeric=True, format=lambda value: f"{value:.4f}")
@@ -151,20 +160,18 @@ def _trials(view: SearchView, study: Study, backend: str, links: Links, *, as_st
         Column("status"),
         Column("started"),
         Column("time", numeric=True),
-        Column("name"),
     ]
     with_jobs = view.backend == backend and not request.packed
     trials = trials_in_order(study, as_started=as_started)
     rows = [
         [
-            Markup("<strong>{}</strong> (best)").format(trial.index + 1) if trial is best else trial.index + 1,
+            _trial(trial, links if with_jobs else None, is_best=trial is best),
             trial.objective,
             *(trial.hyperparameters[name] for name in request.space),
             trial.metrics.get("valid_accuracy"),
             html.badge(trial.status),
             html.moment(trial.started),
             html.running(trial.started, trial.ended) if view.is_followed or trial.ended else None,
-            html.link(links.to(f"/jobs/{trial.name}"), trial.name) if with_jobs else trial.name,
         ]
         for trial in trials
     ]
