@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from breedclf.backends.registry import backend_named, backend_names
-from breedclf.cli.common import add_common_options, text_table
+from breedclf.cli.common import add_common_options, moment, text_table
 from breedclf.cli.terminal import Terminal
 from breedclf.errors import ConfigError
 from breedclf.jobs import Backend, JobDescription
@@ -77,7 +76,7 @@ def _list(backend: Backend, arguments: argparse.Namespace, terminal: Terminal) -
         none = f"none of {len(everything)} jobs match"
     terminal.result(
         {"jobs": [job.to_dict() for job in jobs]} if terminal.json else None,
-        text_table([heads, *rows(jobs, _moment)]) if jobs else none,
+        text_table([heads, *rows(jobs, moment)]) if jobs else none,
     )
 
 
@@ -137,10 +136,6 @@ def _as_text(job: JobDescription) -> str:
     lines = [f"{job.name}: {job.status}, {job.secondary_status}"]
     if job.failure_reason:
         lines.append(f"  reason: {job.failure_reason}")
-    lines += [f"  {_moment(each.time)}  {each.status}: {each.message}" for each in job.transitions]
+    lines += [f"  {moment(each.time)}  {each.status}: {each.message}" for each in job.transitions]
     lines += [f"  {name} = {value:g}" for name, value in job.metrics.items()]
     return "\n".join(lines)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

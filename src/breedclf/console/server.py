@@ -12,6 +12,7 @@ from breedclf.console.app import Console, create_app
 from breedclf.overview.overview import Overview
 from breedclf.serving.http.connections import PatientProtocol, most_connections
 from breedclf.serving.listening import listen, url_of
+from breedclf.serving.uvicorn_config import quiet_config
 
 HOST = "127.0.0.1"
 _SHUTDOWN_SECONDS = 1
@@ -59,17 +60,11 @@ class ConsoleServer(uvicorn.Server):
         self._console = console
         ConsoleProtocol.most = most_connections()
         super().__init__(
-            uvicorn.Config(
+            quiet_config(
                 create_app(console),
                 http=ConsoleProtocol,
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+                grace_seconds=_SHUTDOWN_SECONDS,
             )
         )
 

@@ -21,6 +21,7 @@ from breedclf.jobs.endpoints import (
     terms_of,
 )
 from breedclf.model_store.store import ModelStore
+from breedclf.overview.described import Described
 
 _HERE = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
 _ABOUT_SECONDS, _MAX_ABOUT_BYTES = 2.0, 64 << 10
@@ -40,32 +41,16 @@ class StoredModel:
 
 
 @dataclass(frozen=True)
-class EndpointView:
+class EndpointView(Described[EndpointDescription]):
     """An endpoint, the requests of its last hour, what it costs, and its model in the store, as far as each is known.
 
     `problems` say why something that should be known isn't.
     """
 
-    description: EndpointDescription
     activity: EndpointActivity | None = None
     cost: EndpointCost | None = None
     model: StoredModel | None = None
     problems: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The endpoint's name."""
-        return self.description.name
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether its state can't be read."""
-        return bool(self.description.details.get("damaged"))
-
-    @property
-    def status(self) -> str:
-        """The status in SageMaker's words, or "Damaged"."""
-        return "Damaged" if self.is_damaged else str(self.description.status)
 
     @property
     def serves(self) -> bool:

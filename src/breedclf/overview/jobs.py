@@ -7,31 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from breedclf.jobs import Backend, JobDescription
+from breedclf.overview.described import Described
 
 TUNING_TAG = "breedclf-tuning"
 
 
 @dataclass(frozen=True)
-class JobView:
+class JobView(Described[JobDescription]):
     """A job in a list: its state, and the search that it belongs to, if any."""
 
-    description: JobDescription
     search: str = ""
-
-    @property
-    def name(self) -> str:
-        """The job's name."""
-        return self.description.name
-
-    @property
-    def is_damaged(self) -> bool:
-        """Whether its state can't be read."""
-        return bool(self.description.details.get("damaged"))
-
-    @property
-    def status(self) -> str:
-        """The status in SageMaker's words, or "Damaged"."""
-        return "Damaged" if self.is_damaged else str(self.description.status)
 
     @property
     def doing(self) -> str:

@@ -29,6 +29,7 @@ from breedclf.serving.http.app import Service, create_app
 from breedclf.serving.http.connections import PatientProtocol, most_connections
 from breedclf.serving.listening import listen, url_of
 from breedclf.serving.requests import STUCK_SECONDS, Pipeline
+from breedclf.serving.uvicorn_config import quiet_config
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -123,17 +124,11 @@ class Server(uvicorn.Server):
         self._loading: threading.Thread | None = None
         PatientProtocol.most = most_connections()
         super().__init__(
-            uvicorn.Config(
+            quiet_config(
                 create_app(service),
                 http=PatientProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                grace_seconds=DRAIN_SECONDS,
                 h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             )
         )

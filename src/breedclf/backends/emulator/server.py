@@ -20,6 +20,7 @@ from breedclf.backends.emulator.protocol import DEFAULT_REGION
 from breedclf.backends.emulator.s3.objects import MotoObjects, RemoteObjects
 from breedclf.backends.local.backend import LocalBackend
 from breedclf.errors import ConfigError, EndpointError
+from breedclf.serving.uvicorn_config import quiet_config
 
 HOST = "127.0.0.1"
 ENVIRONMENT_FILE = "environment.sh"
@@ -71,18 +72,7 @@ def emulator(
         url = f"http://{HOST}:{listener.getsockname()[1]}"
         plane = ControlPlane(Options(local, objects, credentials), url)
         running = Emulator(url, credentials, plane.store.root / ENVIRONMENT_FILE, plane)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(plane, objects),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        server = uvicorn.Server(quiet_config(create_app(plane, objects), grace_seconds=1))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), name="emulator", daemon=True)
         thread.start()
         try:

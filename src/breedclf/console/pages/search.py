@@ -31,8 +31,8 @@ from breedclf.tuning.sections import (
     summary_blocks,
 )
 from breedclf.tuning.study import Study
-from breedclf.tuning.trials import Trial
 from breedclf.tuning.table import trial_columns
+from breedclf.tuning.trials import Trial
 
 _STARTED = "started"
 
