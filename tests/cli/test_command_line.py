@@ -53,7 +53,7 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_command_names_the_nearest_or_lists_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unknown command 'trian': did you mean 'train'?" in _usage_error(capsys, "trian")
-    assert "valid names are backbones, cache, data, demo" in _usage_error(capsys, "xyz")
+    assert "valid names are backbones, cache, console, data, demo" in _usage_error(capsys, "xyz")
 
 
 def test_an_unknown_flag_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
