@@ -112,6 +112,35 @@ def test_a_question_is_answered_by_keyboard_and_gives_the_focus_back(running: Ru
     assert chromium.run("document.activeElement.matches('button.danger[data-action]')")
 
 
+def test_a_question_that_is_cancelled_and_asked_again_at_once_acts_once(running: Running, chromium: Browser) -> None:
+    chromium.open(running.page("/jobs/dogs-2"))
+    chromium.until("document.getElementById('connection').textContent === 'live'")
+    acted = chromium.run("""
+        (async () => {
+            let acted = 0;
+            window.fetch = async () => {
+                acted += 1;
+                return Response.json({ error: "not in a test" }, { status: 409 });
+            };
+            const button = document.querySelector("button.danger[data-action]");
+            const answer = (value) => document.querySelector(`#question [value=${value}]`).click();
+            const pause = () => new Promise((done) => setTimeout(done, 100));
+            const counts = [];
+            for (const wait of [async () => {}, pause]) {
+                button.click();
+                answer("no");
+                button.click();
+                await wait();
+                answer("yes");
+                await pause();
+                counts.push(acted);
+            }
+            return counts;
+        })()
+    """)
+    assert acted == [1, 2]
+
+
 def test_focus_selection_and_layout_stay_while_the_page_changes(tmp_path: Path, chromium: Browser) -> None:
     add_job(tmp_path, "first")
     job = add_job(tmp_path, "going-on", status=JobStatus.IN_PROGRESS, epochs=4, log="epoch 1\n" * 60)

@@ -153,5 +153,5 @@ def test_a_service_that_does_not_answer_keeps_neither_other_pages_nor_the_end_wa
             assert waiting.status_code == 503
             assert "answered yet" in waiting.text
             assert "dogs" in client.get("/jobs").text
-            assert client.get("/static/console.js").status_code == 200
+            assert client.get("/static/any/console.js").status_code == 200
         answered.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -193,7 +194,9 @@ def create_app(console: Console) -> Starlette:
         name = request.path_params["name"]
         if name not in ASSET_TYPES:
             raise HTTPException(404, f"no file {name}")
-        return Response(asset_bytes(name), media_type=ASSET_TYPES[name], headers={"cache-control": "no-cache"})
+        is_lasting = request.path_params["version"] == assets_version()
+        headers = {"cache-control": "max-age=31536000, immutable" if is_lasting else "no-cache"}
+        return Response(asset_bytes(name), media_type=ASSET_TYPES[name], headers=headers)
 
     app = Starlette(
         routes=[
@@ -202,7 +205,7 @@ def create_app(console: Console) -> Starlette:
             Route("/jobs/{name}/log.txt", job_log),
             *report_routes(console.overview),
             Route("/events", events),
-            Route("/static/{name}", asset),
+            Route("/static/{version}/{name}", asset),
             Route("/api/actions/{name}", action, methods=["POST"]),
             Route("/api/endpoints/{name}/invocations", invocations, methods=["POST"]),
             Route("/api/endpoints/{name}/about", about_endpoint),
@@ -259,7 +262,7 @@ def whole_page(console: Console, target: str, content: Content, cursor: str) -> 
             target=target,
             cursor=cursor,
             now=time.time(),
-            assets="/static/",
+            assets=f"/static/{assets_version()}/",
         )
     )
 
@@ -282,6 +285,15 @@ def asset_bytes(name: str) -> bytes:
     if name in SHARED_SCRIPTS:
         return page_file(name)
     return files("breedclf.console").joinpath("static", name).read_bytes()
+
+
+@cache
+def assets_version() -> str:
+    """Part of the addresses of style sheets and scripts, which browsers keep: another one when any of them differs."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted(ASSET_TYPES):
+        digest.update(asset_bytes(name))
+    return digest.hexdigest()
 
 
 async def _fields(request: Request) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from socket import socket
 
 import uvicorn
 
-from breedclf.console.app import Console, create_app
+from breedclf.console.app import Console, create_app, whole_page
+from breedclf.console.pages import PAGES
 from breedclf.overview.overview import Overview
 from breedclf.serving.http.connections import PatientProtocol, most_connections
 from breedclf.serving.listening import listen, url_of
@@ -42,8 +45,16 @@ def run_console(
         address = url_of(listener)
         console = Console(overviews, token, listener.getsockname()[1], read_only)
         server = ConsoleServer(console)
+        threading.Thread(target=look_ahead, args=(console,), daemon=True).start()
         ready(f"{address}/?token={token}")
         server.run([listener])
+
+
+def look_ahead(console: Console) -> None:
+    """Make the page that opens first, so that it is there when a browser asks: a long list of jobs is read slowly."""
+    target = PAGES[0].path
+    with contextlib.suppress(Exception):  # the page says what is wrong
+        whole_page(console, target, console.content(target)[0], "")
 
 
 class ConsoleProtocol(PatientProtocol):

@@ -20,6 +20,7 @@ Stamp = Callable[[], Hashable]
 _TRUSTED_SECONDS = 60.0  # for which an equal stamp means an equal result
 _WANTED_SECONDS = 5.0  # within which open pages look again
 _MOST_ENTRIES = 64  # beyond which those that nobody wants are dropped
+_MOST_STAMPS = 1000
 _NEVER = float("-inf")
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -262,6 +263,25 @@ class Looks:
                 return False
             self._asked.append((now, self._clock.time()))
             return True
+
+
+@dataclass
+class RecentStamps:
+    """Stamps by name, reused for half of a pace: the looks of a page, and of all pages made together, share them."""
+
+    clock: Clock = SYSTEM_CLOCK
+    _found: dict[str | None, tuple[float, Hashable]] = field(default_factory=dict)
+
+    def of(self, name: str | None, stamp: Callable[[str | None], Hashable]) -> Hashable:
+        """The stamp of this name; what it stands for may be newer, never older."""
+        now = self.clock.monotonic()
+        at, found = self._found.get(name, (_NEVER, None))
+        if not 0 <= now - at < LOCAL_PACE.seconds / 2:
+            if len(self._found) > _MOST_STAMPS:
+                self._found.clear()
+            found = stamp(name)
+            self._found[name] = now, found
+        return found
 
 
 def _stamped(stamp: Stamp | None) -> Hashable:

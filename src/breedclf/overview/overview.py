@@ -23,7 +23,7 @@ from breedclf.overview.folders import WatchedFolders
 from breedclf.overview.jobs import JobView, job_view, job_views
 from breedclf.overview.journeys import Journeys, JourneyView
 from breedclf.overview.logs import LogView, log_end, log_part
-from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, Stamp
+from breedclf.overview.looks import LOCAL_PACE, Look, Looks, Pace, RecentStamps, Stamp
 from breedclf.overview.models import ModelView, model_view, model_views
 from breedclf.overview.profiles import Profiles, ProfileView, ReadProfile
 from breedclf.overview.searches import (
@@ -80,6 +80,7 @@ class Overview:
     _uses: Uses = field(default_factory=Uses)
     _contents: ContentsReader = field(default_factory=ContentsReader)
     _tasks: Tasks = field(init=False)
+    _stamps: RecentStamps = field(init=False)
 
     def __post_init__(self) -> None:
         pace = Pace.of_service(self.backend.poll_seconds) if isinstance(self.backend, PacedBackend) else LOCAL_PACE
@@ -91,6 +92,7 @@ class Overview:
         self.findings = Findings(self.places.home, self.places.runs)
         self.comparisons = Comparisons(self.places.runs)
         self._tasks = Tasks(self.places.home)
+        self._stamps = RecentStamps(self.clock)
 
     @property
     def label(self) -> str:
@@ -127,7 +129,7 @@ class Overview:
     def stamp(self, name: str | None = None) -> Stamp | None:
         """A cheap sign that a job, or the list of jobs, hasn't changed; None if the backend has none."""
         backend = self.backend
-        return (lambda: backend.stamp(name)) if isinstance(backend, StampedBackend) else None
+        return (lambda: self._stamps.of(name, backend.stamp)) if isinstance(backend, StampedBackend) else None
 
     def stored_searches(self) -> Look[tuple[SearchView, ...]]:
         """The searches in folders of this machine, oldest first."""

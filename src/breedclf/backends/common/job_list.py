@@ -30,6 +30,10 @@ class JobList:
     describe: Callable[[str], JobDescription]
     _known: dict[str, _Known] = field(default_factory=dict)
     _open: tuple[str, ...] = ()
+    _root: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._root = str(jobs_root(self.home))
 
     def read(self) -> list[JobDescription]:
         """All jobs, oldest first; a damaged one is Failed and has `details["damaged"]`.
@@ -38,7 +42,7 @@ class JobList:
         """
         before, now = self._known, dict[str, _Known]()
         found = []
-        for name, stat in _state_files(jobs_root(self.home)):
+        for name, stat in _state_files(self._root):
             known = before.get(name)
             if known is None or known[0] != stat:
                 known = (stat, self._read(name, stat))
@@ -59,13 +63,12 @@ class JobList:
     @property
     def changed(self) -> float:
         """When a job was added or removed, in seconds since 1970; 0 if there was none."""
-        found = _stat(str(jobs_root(self.home)))
+        found = _stat(self._root)
         return 0.0 if found is None else found[0] / 1e9
 
     def stamp(self) -> Hashable:
         """What identifies the folder of jobs, and the state files of those that hadn't ended when they were read."""
-        root = jobs_root(self.home)
-        return _stat(str(root)), tuple(_stat(f"{root}/{name}/job.json") for name in self._open)
+        return _stat(self._root), tuple(self._stat_of(name) for name in self._open)
 
     def ended(self, name: str) -> JobDescription | None:
         """The description of a job that had ended when it was read last, if its file hasn't changed since."""
@@ -84,7 +87,7 @@ class JobList:
         return description
 
     def _stat_of(self, name: str) -> _Stat:
-        return _stat(f"{jobs_root(self.home)}/{name}/job.json")
+        return _stat(f"{self._root}/{name}/job.json")
 
     def _read(self, name: str, stat: _Stat) -> JobDescription | None:
         folder = JobFolder(jobs_root(self.home) / name)
@@ -103,7 +106,7 @@ class JobList:
             return None
 
 
-def _state_files(root: Path) -> list[tuple[str, _Stat]]:
+def _state_files(root: str) -> list[tuple[str, _Stat]]:
     """The name of each folder in `root`, and what identifies the content of its `job.json`; None if it has none."""
     try:
         with os.scandir(root) as entries:

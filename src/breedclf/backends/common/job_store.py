@@ -26,10 +26,10 @@ _EXIT_SECONDS = 3.0
 _POLL_SECONDS = 0.05
 
 
-def file_stamp(file: Path) -> FileStamp:
+def file_stamp(file: Path | str) -> FileStamp:
     """Time, size and inode of a file; None if there is none. A file that is replaced has another inode."""
     try:
-        found = file.stat()
+        found = os.stat(file)  # noqa: PTH116 - many are looked at often
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
@@ -68,10 +68,8 @@ class JobStore:
         if name is None:
             is_recent = abs(self._clock.time() - self._list.changed) < _RECENT_SECONDS
             return self._list.stamp(), self._age(fast=is_recent, over=self._list.is_over)
-        folder = self._folder(name)
-        state, events, log_file = (
-            file_stamp(each) for each in (folder.state_file, folder.events_file, folder.log_file)
-        )
+        folder = str(self._folder(name).path)
+        state, events, log_file = (file_stamp(f"{folder}/{each}") for each in ("job.json", "events.jsonl", "log.txt"))
         return state, events, log_file, self._age(over=self._list.ended(name) is not None)
 
     def _age(self, *, over: bool, fast: bool = False) -> int:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from markupsafe import Markup
 
 from breedclf.console import html
 from breedclf.console.content import Content, Fragment, Links, Parameters
+from breedclf.jobs import JobDescription
 from breedclf.overview.jobs import Choice, Chosen, JobView, choose
 from breedclf.overview.overview import Overview
 from breedclf.reporting.blocks import Column, table
 from breedclf.reporting.formats import plain, whole
 
+_Row = list[Markup | str]
+_MOST_ROWS = 1000
 _TELLING = ("epoch", "valid_accuracy", "valid_loss", "train_loss")
 
 
@@ -67,10 +71,33 @@ def _table(chosen: Chosen, links: Links) -> Markup:
         "last metrics",
     ]
     empty = "No jobs match." if chosen.statuses else "No jobs yet: `breedclf train DIR --backend local` starts one."
-    return table("Jobs, newest first", columns, [_row(job, links) for job in chosen.jobs], empty=empty)
+    return table("Jobs, newest first", columns, [_ROWS.of(job, links) for job in chosen.jobs], empty=empty)
 
 
-def _row(job: JobView, links: Links) -> list[Markup | str]:
+@dataclass
+class _Rows:
+    """Rows of jobs on the server: one of a job that has ended is made once."""
+
+    _made: dict[tuple[str, str], tuple[JobDescription, _Row]] = field(default_factory=dict)
+
+    def of(self, job: JobView, links: Links) -> _Row:
+        if job.is_active or not links.is_live:
+            return _row(job, links)
+        address = links.to("/jobs"), job.name
+        before = self._made.get(address)
+        if before is not None and before[0] is job.description:
+            return before[1]
+        if len(self._made) > _MOST_ROWS:
+            self._made.clear()
+        row = _row(job, links)
+        self._made[address] = job.description, row
+        return row
+
+
+_ROWS = _Rows()
+
+
+def _row(job: JobView, links: Links) -> _Row:
     description = job.description
     metrics = ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in _first(description.metrics))
     return [

@@ -26,13 +26,22 @@ export async function act(button) {
   }
 }
 
+// Whether the reader said yes to this question. Events of an earlier one may arrive while this one is open.
 function confirmed(question, command) {
+  if (dialog.open) return Promise.resolve(false);
   document.getElementById("question-text").textContent = question;
   document.getElementById("question-command").textContent = command;
-  dialog.returnValue = "no";
-  dialog.showModal();
+  const answered = new AbortController();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    const answer = (yes) => {
+      answered.abort();
+      resolve(yes);
+    };
+    const { signal } = answered;
+    dialog.addEventListener("submit", (event) => answer(event.submitter?.value === "yes"), { signal });
+    dialog.addEventListener("cancel", () => answer(false), { signal });
+    dialog.addEventListener("close", () => { if (!dialog.open) answer(false); }, { signal });
+    dialog.showModal();
   });
 }
 

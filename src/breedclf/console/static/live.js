@@ -40,7 +40,7 @@ export function follow(main, prepare) {
 
 function connect(tell) {
   try {
-    const worker = new SharedWorker("/static/stream-worker.js", { type: "module" });
+    const worker = new SharedWorker(new URL("./stream-worker.js", import.meta.url), { type: "module" });
     worker.port.addEventListener("message", ({ data }) => tell(data));
     worker.port.start();
     return {

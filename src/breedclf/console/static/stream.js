@@ -74,7 +74,7 @@ export class Stream {
     this.#failures += 1;
     let state = "lost";
     try {
-      const answer = await fetch("/static/console.css", { method: "HEAD", cache: "no-store" });
+      const answer = await fetch(new URL("./console.css", import.meta.url), { method: "HEAD", cache: "no-store" });
       if (answer.status === 401) state = "restarted";
     } catch {
       if (this.#failures > 3) state = "ended";
