@@ -108,6 +108,7 @@ def console(page: Browser) -> None:
             hide_folder(page)
             save(page, "console-search.png", height=1300)
             open_live(page, running.page("/endpoints/dogs"))
+            page.until("document.body.innerText.includes('Ready:')")
             page.choose("input[type=file]", next((data / "test").rglob("*.jpg")).resolve())
             page.until("!document.getElementById('result').hidden")
             hide_folder(page)
