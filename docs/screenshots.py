@@ -6,6 +6,7 @@ Needs chromium, and the development environment.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -98,14 +99,19 @@ def console(page: Browser) -> None:
         try:
             open_live(page, running.page("/jobs/dogs"))
             page.until("document.querySelectorAll('#curves svg').length > 0")
+            hide_folder(page)
             save(page, "console-job.png", height=1100)
             open_live(page, running.page("/jobs"))
+            hide_folder(page)
             save(page, "console.png", height=700)
             open_live(page, running.page("/searches/dogs-search"))
+            hide_folder(page)
             save(page, "console-search.png", height=1300)
             open_live(page, running.page("/endpoints/dogs"))
+            page.until("document.body.innerText.includes('Ready:')")
             page.choose("input[type=file]", next((data / "test").rglob("*.jpg")).resolve())
             page.until("!document.getElementById('result').hidden")
+            hide_folder(page)
             save(page, "console-endpoint.png", height=1200)
         finally:
             job.stop()
@@ -115,6 +121,17 @@ def console(page: Browser) -> None:
 def open_live(page: Browser, url: str) -> None:
     page.open(url, width=1200)
     page.until("document.getElementById('connection').textContent === 'live'")
+
+
+def hide_folder(page: Browser) -> None:
+    """Show paths of the temporary folder as those of a home folder."""
+    page.run(f"""
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {{
+            const text = texts.currentNode;
+            text.data = text.data.replaceAll({json.dumps(str(Path.cwd()))}, "~/dogs");
+        }}
+    """)
 
 
 SHOTS = {"console": console, "journey": journey, "profiling": profiling, "serving": serving}

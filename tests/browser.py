@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +23,69 @@ def find_chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-class Browser:
-    """One page of one browser; `messages` holds what its console and its policies had to say."""
+class _Pipe:
+    """The connection to a browser, which all of its pages share."""
 
-    def __init__(self, process: subprocess.Popen[bytes], to_browser: int, from_browser: int) -> None:
-        self._process = process
+    def __init__(self, to_browser: int, from_browser: int) -> None:
         self._out = to_browser
         self._in = from_browser
         self._rest = b""
         self._numbers = itertools.count(1)
-        self._session: str | None = None
-        self.messages: list[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "DOM", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.notes: dict[str, Callable[[dict[str, Any]], None]] = {}
 
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
+        """Call a method of a page, or of the browser; what pages have to say meanwhile goes to them."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": parameters}
-        if self._session:
-            message["sessionId"] = self._session
+        if session:
+            message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
+            if note := self.notes.get(answer.get("sessionId", "")):
+                note(answer)
             if answer.get("id") == number:
                 assert "error" not in answer, (method, answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
+
+    def _next(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            assert select.select([self._in], [], [], 60)[0], "the browser says nothing"
+            part = os.read(self._in, 1 << 20)
+            assert part, "the browser is gone"
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\0")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+
+class Browser:
+    """One page of one browser; `messages` holds what its console and its policies had to say."""
+
+    def __init__(self, pipe: _Pipe) -> None:
+        self._pipe = pipe
+        self._target = pipe.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = pipe.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
+        self.messages: list[str] = []
+        pipe.notes[self._session] = self._note
+        for domain in ("Page", "Runtime", "DOM", "Log", "Network"):
+            self.call(f"{domain}.enable")
+
+    def new_tab(self) -> Browser:
+        """Another tab of the same browser, which takes itself for visible and focused, as tabs of two windows do."""
+        tab = Browser(self._pipe)
+        tab.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        return tab
+
+    def close(self) -> None:
+        """Close the tab."""
+        del self._pipe.notes[self._session]
+        self._pipe.call("Target.closeTarget", targetId=self._target)
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Call a method of the page in the DevTools protocol."""
+        return self._pipe.call(method, self._session, **parameters)
 
     def open(self, url: str, *, width: int = 1000, height: int = 900, dark: bool = False) -> None:
         self.look(width=width, height=height, dark=dark)
@@ -97,19 +132,11 @@ class Browser:
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
         return [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]]
 
-    def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
-            assert select.select([self._in], [], [], 60)[0], "the browser says nothing"
-            part = os.read(self._in, 1 << 20)
-            assert part, "the browser is gone"
-            self._rest += part
-        line, _, self._rest = self._rest.partition(b"\0")
-        message: dict[str, Any] = json.loads(line)
+    def _note(self, message: dict[str, Any]) -> None:
         if message.get("method") in ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
             self.messages.append(json.dumps(message["params"])[:500])
         if message.get("method") == "Network.requestWillBeSent":
             self.messages.append("asked " + message["params"]["request"]["url"][:200])
-        return message
 
 
 @contextlib.contextmanager
@@ -130,7 +157,7 @@ def browser(program: str) -> Iterator[Browser]:
         os.close(its_in)
         os.close(its_out)
         try:
-            yield Browser(process, our_out, our_in)
+            yield Browser(_Pipe(our_out, our_in))
         finally:
             process.terminate()
             try:

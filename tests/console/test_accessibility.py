@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import unquote
 
 import pytest
 from filelock import FileLock
 
-from breedclf.console.export import addresses
-from breedclf.console.static_links import Address
+from breedclf.console.app import navigation, page_at
+from breedclf.console.pages import PAGES
 from breedclf.jobs import JobStatus
 from tests.browser import Browser
 from tests.console.axe import install_axe, violations
-from tests.console.everything import plant_everything
+from tests.console.everything import each_kind, plant_everything
 from tests.console.running import Running, add_job, running_console
 
 WIDE, PHONE = 1300, 390
@@ -39,24 +39,18 @@ def axe(shared_folder: Path, project_root: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A console with something of each kind."""
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with something of each kind."""
     folder = tmp_path_factory.mktemp("console")
     plant_everything(folder)
-    with running_console(folder) as started:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def running(everything: Path) -> Iterator[Running]:
+    """A console with something of each kind."""
+    with running_console(everything) as started:
         yield started
-
-
-def target(address: Address) -> str:
-    return quote(address.path) + (f"?{urlencode(address.query)}" if address.query else "")
-
-
-def one_of_each_kind(running: Running) -> list[str]:
-    """A page of each kind, and one that doesn't exist."""
-    found: dict[str, list[str]] = {}
-    for address in addresses(running.console.overview("")):
-        found.setdefault(address.path.rpartition("/")[0], []).append(target(address))
-    return [*(each for kind in found.values() for each in kind[-1:]), "/jobs/no-such-job"]
 
 
 def overflow(page: Browser) -> int:
@@ -64,24 +58,63 @@ def overflow(page: Browser) -> int:
     return int(page.run("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.slow
-def test_axe_finds_nothing(running: Running, chromium: Browser, axe: str) -> None:
-    for path in one_of_each_kind(running):
-        chromium.open(running.page(path), width=WIDE)
+def complaints(page: Browser, running: Running) -> list[str]:
+    """What the browser says about the page, and what the page asks for elsewhere."""
+    own = (f"asked {running.url}/", "asked data:", "asked blob:")
+    return [line for line in page.messages if not line.startswith(own)]
+
+
+def test_the_pages_are_of_each_kind(everything: Path, running: Running) -> None:
+    paths = [unquote(path.partition("?")[0]) for path in each_kind(everything)]
+    assert {page_at(path)[0] for path in paths} == set(PAGES)
+    with running.client() as client:
+        assert [client.get(path).status_code for path in each_kind(everything)] == [200] * (len(paths) - 1) + [404]
+
+
+def test_axe_and_the_browser_find_nothing(everything: Path, running: Running, chromium: Browser, axe: str) -> None:
+    chromium.open(running.page("/jobs"), width=WIDE)
+    for path in each_kind(everything):
+        chromium.messages.clear()
+        chromium.open(f"{running.url}{path}", width=WIDE)
         assert violations(chromium, axe) == [], path
-        chromium.look(width=WIDE, dark=True)
-        assert violations(chromium, axe, rules=("color-contrast",)) == [], path
+        assert overflow(chromium) <= 0, path
+        found = complaints(chromium, running)
+        if path == "/jobs/no-such-job":
+            assert len(found) == 1
+            assert "404" in found[0]
+        else:
+            assert found == [], path
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_in_the_dark_or_on_a_phone(
+    everything: Path, running: Running, chromium: Browser, axe: str
+) -> None:
+    for path in each_kind(everything):
+        chromium.open(running.page(path), width=WIDE, dark=True)
+        assert violations(chromium, axe) == [], (path, "dark")
         chromium.look(width=PHONE)
         assert violations(chromium, axe) == [], path
         assert overflow(chromium) <= 0, path
+        chromium.look(width=PHONE, dark=True)
+        assert violations(chromium, axe, rules=("color-contrast",)) == [], (path, "dark")
         chromium.look(width=ZOOMED)
         assert overflow(chromium) <= 0, (path, "zoomed")
 
 
+@pytest.mark.slow
+def test_axe_finds_nothing_where_nothing_may_be_done(everything: Path, chromium: Browser, axe: str) -> None:
+    with running_console(everything, read_only=True) as running:
+        for path in each_kind(everything):
+            chromium.open(running.page(path), width=WIDE)
+            assert violations(chromium, axe) == [], path
+
+
 def test_axe_finds_nothing_where_there_is_nothing(tmp_path: Path, chromium: Browser, axe: str) -> None:
     with running_console(tmp_path) as running:
-        for path in one_of_each_kind(running):
-            chromium.open(running.page(path), width=PHONE)
+        chromium.open(running.page("/jobs"), width=PHONE)
+        for path, _ in navigation():
+            chromium.open(running.url + path, width=PHONE)
             assert violations(chromium, axe) == [], path
             assert overflow(chromium) <= 0, path
 

@@ -12,6 +12,7 @@ from breedclf import Categorical, GateError, Journey, TrainingConfig
 from breedclf.console.reports import REPORT_POLICY
 from breedclf.jobs import JobStatus
 from breedclf.journey.record import Outcome, RunBy
+from breedclf.profiling.verified import write_verification
 from breedclf.testing.pages import read_page
 from tests.browser import Browser
 from tests.console.running import add_job, running_console
@@ -38,7 +39,7 @@ def errors(chromium: Browser) -> list[str]:
 def test_profiles_are_listed_with_their_verdicts_and_shown(tmp_path: Path) -> None:
     add_profile(add_job(tmp_path, "dogs"), clean_profile())
     slow_profile().save(tmp_path / "runs" / "slow" / "profile.json")
-    VERIFIED.save(tmp_path / "runs" / "slow")
+    write_verification(VERIFIED, tmp_path / "runs" / "slow")
     with running_console(tmp_path) as running, running.client() as client:
         listed = client.get("/profiles")
         assert "No issues found" in shown(listed)

@@ -50,7 +50,7 @@ def render(template: str, **values: object) -> Markup:
 
 def badge(status: str) -> Markup:
     """A status in SageMaker's words; its color only repeats the word."""
-    return Markup('<span class="badge tone-{}">{}</span>').format(_TONES.get(status, "info"), status)
+    return Markup('<span class="badge status tone-{}">{}</span>').format(_TONES.get(status, "info"), status)
 
 
 def moment(seconds: float | None) -> Markup:

@@ -51,7 +51,7 @@ def figures(comparison: ModelComparison) -> Section:
     ]
     counts = table(
         "Images by which model is right",
-        ["", Column(f"{comparison.b} right", True, whole), Column(f"{comparison.b} wrong", True, whole)],
+        ["images where", Column(f"{comparison.b} right", True, whole), Column(f"{comparison.b} wrong", True, whole)],
         [
             (f"{comparison.a} right", comparison.both, comparison.only_a),
             (f"{comparison.a} wrong", comparison.only_b, comparison.neither),

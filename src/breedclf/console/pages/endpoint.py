@@ -44,7 +44,7 @@ class EndpointPage:
                 Fragment("requests", _requests(endpoint)),
                 Fragment("charts", _charts(endpoint.activity, minute)),
             ],
-            Markup("Endpoint on {}").format(backend),
+            Markup("Endpoint on {}").format(overview.label),
             endpoint.status,
         )
 

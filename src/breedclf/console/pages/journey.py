@@ -50,6 +50,7 @@ class JourneyPage:
                 *(Fragment(_anchor(step), _step(number, step, view, overview, links)) for number, step in _taken(view)),
             ],
             str(view.folder),
+            _doing(view),
         )
 
     def all(self, overview: Overview) -> Sequence[Parameters]:
@@ -84,6 +85,13 @@ def _state(view: JourneyView, links: Links) -> Markup:
     if links.is_live and (page := view.page) is not None:
         pairs.append(("its page", html.link(links.to(report_path(view, page)), "as one page")))
     return Markup("{}{}").format(_verdict(view), facts(pairs))
+
+
+def _doing(view: JourneyView) -> str:
+    """How it is, in a word or two."""
+    if view.state != "InProgress" or view.now is None:
+        return view.state
+    return f"{view.now.heading}, {view.done} of {len(view.steps)}"
 
 
 def _verdict(view: JourneyView) -> Markup:

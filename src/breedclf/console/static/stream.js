@@ -25,7 +25,9 @@ export class Stream {
   }
 
   hide(key) {
-    if (this.#tabs.delete(key)) this.#soon(200);
+    if (!this.#tabs.delete(key)) return;
+    if (this.#tabs.size) this.#soon(200);
+    else this.#connect(); // closes at once: a browser may freeze a worker whose last page is gone
   }
 
   isHere(key) {
