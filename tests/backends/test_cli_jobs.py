@@ -78,7 +78,11 @@ def test_stop_and_what_can_not_be_cleaned(submit: Submit, capsys: pytest.Capture
         (["show", "gone"], 4, "no job gone in"),
         (["show"], 2, "jobs show: name a job"),
         (["clean"], 2, "jobs clean: name the jobs to delete, or add --older-than DAYS"),
-        (["list", "--backend", "cloud"], 2, "backend='cloud': choose inline, local, sagemaker, or module:class"),
+        (
+            ["list", "--backend", "cloud"],
+            2,
+            "backend='cloud': choose emulator, inline, local, sagemaker, or",
+        ),
         (["show", "a" * 64], 2, "has 64 characters; at most 63"),
     ],
 )

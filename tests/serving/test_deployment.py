@@ -343,7 +343,7 @@ def test_a_port_that_is_taken_and_a_folder_without_a_model(backend: LocalBackend
         ({"idle_timeout": -1}, "idle_seconds=-1"),
         ({"port": 70_000}, "port=70000: choose one from 1 to 65535"),
         ({"backend": 3}, "serves no models; use LocalBackend()"),
-        ({"backend": "cloud"}, "choose inline, local, sagemaker"),
+        ({"backend": "cloud"}, "choose emulator, inline, local, sagemaker"),
     ],
 )
 def test_orders_that_make_no_sense(model: Path, values: dict[str, object], message: str) -> None:
