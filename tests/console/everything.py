@@ -51,20 +51,23 @@ def plant_everything(folder: Path) -> None:
 
 
 def each_kind(folder: Path) -> list[str]:
-    """The address of a page of each kind, in each of its states; the last is of something that isn't there."""
-    lists = ["/jobs", "/searches", "/profiles", "/endpoints", "/models", "/data", "/journeys", "/jobs?words=nothing"]
-    jobs = ["dogs-0", "dogs-2", "dogs-0/log", "broken", LONG_NAME]
-    versions = ["dogs", "dogs?a=1&b=2", "dogs/2", "damaged"]
+    """The address of a page of each kind, in each of its states.
+
+    The one with the most to show is the last of its kind; the last of all is of something that isn't there.
+    """
+    lists = ["/jobs?words=nothing", "/jobs", "/searches", "/profiles", "/endpoints", "/models", "/data", "/journeys"]
+    jobs = ["broken", LONG_NAME, "dogs-2", "dogs-0", "dogs-0/log"]
+    versions = ["damaged", "dogs", "dogs?a=1&b=2", "dogs/2"]
     data = key_of(str(folder / _DATA))
     return [
         *lists,
         *(f"/jobs/{name}" for name in jobs),
-        *(f"/searches/{name}" for name in ("search", LONG_NAME[:32].rstrip("-"))),
+        *(f"/searches/{name}" for name in (LONG_NAME[:32].rstrip("-"), "search")),
         *(f"/profiles/{name}" for name in ("clean", "runs.slow")),
-        *(f"/endpoints/{name}" for name in ("dogs", "damaged")),
+        *(f"/endpoints/{name}" for name in ("damaged", "dogs")),
         *(f"/models/{name}" for name in versions),
         f"/data/{data}",
-        *(f"/journeys/runs.{name}" for name in ("done", "refused", "going-on", "dead", "damaged")),
+        *(f"/journeys/runs.{name}" for name in ("damaged", "refused", "dead", "going-on", "done")),
         "/jobs/no-such-job",
     ]
 

@@ -71,8 +71,8 @@ def test_an_export_opens_offline(exported: Path, chromium: Browser) -> None:
     chromium.messages.clear()
     chromium.open((exported / "index.html").as_uri())
     chromium.run("document.querySelector('nav a').click()")
-    chromium.until("document.title.startsWith('Jobs')")
-    chromium.until("getComputedStyle(document.querySelector('.bar')).display === 'flex'")  # the style sheet is there
+    chromium.until("document.title.startsWith('Jobs') && document.readyState === 'complete'")
+    assert chromium.run("getComputedStyle(document.querySelector('.bar')).display") == "flex"
     chromium.run("document.querySelector('[rel=next], nav.pages a').click()")
     chromium.until("location.pathname.endsWith('page=2.html')")
     chromium.run("document.querySelector('tbody a').click()")

@@ -121,6 +121,7 @@ def test_a_journey_is_shown_with_its_steps_and_reports(tmp_path: Path) -> None:
         page = client.get("/journeys/runs.dogs")
         text = shown(page)
         assert "All steps are done" in text
+        assert "<title>Completed · Journey dogs · breedclf</title>" in page.text
         assert "12. The end" in text
         assert "breedclf tune insects --learning-rate" in text
         assert "Advice, tried and measured" in text
