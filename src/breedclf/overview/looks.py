@@ -273,7 +273,7 @@ class RecentStamps:
     _found: dict[str | None, tuple[float, Hashable]] = field(default_factory=dict)
 
     def of(self, name: str | None, stamp: Callable[[str | None], Hashable]) -> Hashable:
-        """The stamp of this name; what it stands for may be newer, never older."""
+        """The stamp of this name; what it is for may be newer, never older."""
         now = self.clock.monotonic()
         at, found = self._found.get(name, (_NEVER, None))
         if not 0 <= now - at < LOCAL_PACE.seconds / 2:
